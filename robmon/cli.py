@@ -1,0 +1,1 @@
+"""robmon command line."""

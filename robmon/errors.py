@@ -1,0 +1,119 @@
+"""The exceptions a caller can catch.
+
+Every exception that robmon raises on purpose derives from `RobmonError`, carries the data it speaks of as
+attributes, and builds its own one-sentence message:
+
+    RobmonError
+    ├── SettingsError          a setting is unknown, missing or out of range
+    ├── InvalidInputError      inputs, targets or an option of a library call cannot be used (also a ValueError)
+    │   └── TooFewTrialsError  the confidence asked for needs more trials
+    ├── OverBudgetError        not even the fewest rows fit into the time budget
+    ├── CodecError             a request's body is not what its format promises
+    ├── RegistryError          the model registry did not answer, or refused
+    ├── ModelError             the model version itself cannot be used
+    │   ├── ModelNotFoundError it does not exist
+    │   ├── ModelRefusedError  the settings do not allow it
+    │   ├── ModelLoadError     it cannot be loaded
+    │   └── PredictionError    it was called and raised, or returned what cannot be used
+    └── ProtocolError          two robmon processes do not speak the same language
+
+No message holds a production input.
+"""
+
+from __future__ import annotations
+
+
+class RobmonError(Exception):
+    """Base class of everything robmon raises on purpose."""
+
+
+class SettingsError(RobmonError):
+    """A setting is unknown, missing, or has a value that is not allowed."""
+
+
+class InvalidInputError(RobmonError, ValueError):
+    """Inputs, targets or an option of a library call cannot be used."""
+
+
+class TooFewTrialsError(InvalidInputError):
+    """The bound asked for does not exist with so few trials.
+
+    Attributes:
+        trials: the number of trials given.
+        needed: the smallest number of trials with which the bound exists.
+        confidence: the confidence asked for.
+    """
+
+    def __init__(self, trials: int, needed: int, confidence: float, method: str) -> None:
+        self.trials = trials
+        self.needed = needed
+        self.confidence = confidence
+        super().__init__(
+            f"{trials} trials are too few for a {confidence:.4g} bound by {method}: "
+            f"at least {needed} are needed (or ask for less confidence)"
+        )
+
+
+class OverBudgetError(RobmonError):
+    """Not even the fewest rows fit into the time budget.
+
+    Attributes:
+        needed_seconds: what the smallest assessment would take.
+        budget_seconds: what is allowed.
+    """
+
+    def __init__(self, needed_seconds: float, budget_seconds: float) -> None:
+        self.needed_seconds = needed_seconds
+        self.budget_seconds = budget_seconds
+        super().__init__(
+            f"the smallest assessment needs {needed_seconds:.3g} s, the budget is {budget_seconds:.3g} s: "
+            "raise assess.max_seconds, or lower assess.trials, assess.levels or assess.min_rows"
+        )
+
+
+class CodecError(RobmonError):
+    """A request's body is not what its format promises.
+
+    Attributes:
+        reason: a short, bounded word for counters (`not_json`, `ragged`, `too_deep` ...).
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class RegistryError(RobmonError):
+    """The model registry did not answer, or refused."""
+
+
+class ModelError(RobmonError):
+    """A model version cannot be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """The model, version, alias or run does not exist."""
+
+
+class ModelRefusedError(ModelError):
+    """The settings do not allow this model version (flavour or tags)."""
+
+
+class ModelLoadError(ModelError):
+    """The model version is there and cannot be loaded."""
+
+
+class PredictionError(ModelError):
+    """The model raised, or returned what cannot be used as an output.
+
+    Attributes:
+        reason: a short, bounded word for counters (`model_raised`, `invalid_output` ...).
+    """
+
+    def __init__(self, message: str, reason: str = "model_raised") -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class ProtocolError(RobmonError):
+    """Two robmon processes do not speak the same language."""

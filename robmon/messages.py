@@ -1,0 +1,260 @@
+"""The typed messages between the daemon and its two short or heavy processes.
+
+They travel on a socket of their own, so that whatever model code prints or closes on the standard descriptors cannot be
+taken for an answer. A frame is a JSON header, validated on arrival, followed by raw blobs (request bodies, arrays);
+nothing is ever unpickled. The first message of either process is `Hello`, which carries the protocol version.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from robmon.errors import ProtocolError
+
+PROTOCOL_VERSION = 1
+MAX_HEADER_BYTES = 64 * 2**20
+MAX_BLOB_BYTES = 2**31
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are refused, infinities and NaN are kept."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+class ModelVersion(Message):
+    """One version of a registered model (or a run's model), fetched to a local folder."""
+
+    name: str
+    version: str
+    run_id: str | None = None
+    path: str
+    flavors: list[str]
+    baseline: dict[str, Any] | None = None
+    """The baseline recorded beside the model as an artifact, if any."""
+
+
+class Hello(Message):
+    """First message of a worker or fetch process."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    pid: int
+
+
+class Failure(Message):
+    """An answer that tells what went wrong, in words that hold no production input.
+
+    `reason` is a short word for counters. `error` is the exception's type, `where` its module and line.
+    `message` is only set for robmon's own errors, never for an exception of the model's code.
+    """
+
+    type: Literal["failure"] = "failure"
+    reason: str
+    error: str = ""
+    where: str = ""
+    message: str = ""
+
+
+# --- fetch -----------------------------------------------------------------------------------------------------------
+
+
+class Fetch(Message):
+    """Resolve `uri`; download it unless it resolves to `known_version`."""
+
+    type: Literal["fetch"] = "fetch"
+    uri: str
+    tracking_uri: str | None = None
+    data_dir: str
+    known_version: str | None = None
+    allowed_flavors: list[str] = []
+    require_tags: list[str] = []
+    keep_versions: list[str] = []
+
+
+class Fetched(Message):
+    """What `uri` is now. `model` is None where it is still the known version."""
+
+    type: Literal["fetched"] = "fetched"
+    version: str
+    model: ModelVersion | None
+    accepted_version: str | None = None
+    """The registry's tag `robmon.accepted_version`, which names the version to compare with."""
+    previous_version: str | None = None
+    """The highest registered version below this one."""
+
+
+# --- worker ----------------------------------------------------------------------------------------------------------
+
+
+class Load(Message):
+    """Load a model version; the first message a worker gets, and it gets one only."""
+
+    type: Literal["load"] = "load"
+    model: ModelVersion
+    device: str
+    threads: int
+    input_dtype: str | None = None
+    input_shape: list[int] | None = None
+
+
+class LoadedModel(Message):
+    """The model is loaded and can be assessed."""
+
+    type: Literal["loaded"] = "loaded"
+    flavor: str
+    device: str
+    mismatches: list[str] = []
+    """Recorded requirements that the worker's environment does not meet, a sentence each."""
+
+
+class SampledRequest(Message):
+    """One request of the sample; its body is the blob of the same index."""
+
+    format: str
+    content_type: str = ""
+    received_at: float
+    seed: int
+    """Decides which of the request's rows are drawn."""
+    topped_up: bool = False
+
+
+class Comparison(Message):
+    """Row errors of the reference version on the very same rows and noise; they are the message's last blob.
+
+    The blob holds float64, little endian, row-major, shape (rows, levels): normalised row errors.
+    """
+
+    version: str
+    alpha: float
+    tolerance: float
+    rows: int
+    clean_variance: list[float]
+
+
+class Assess(Message):
+    """Assess the loaded model on the requests in the blobs."""
+
+    type: Literal["assess"] = "assess"
+    number: int
+    seed: int
+    requests: list[SampledRequest]
+    rows_per_request: int
+    noise: str
+    levels: list[float]
+    trials: int
+    confidence: float
+    task: str
+    output: str | None
+    min_rows: int
+    max_seconds: float
+    mse_limit: float | None
+    max_features: int
+    baseline: dict[str, Any] | None
+    baseline_min_rows: int
+    plan: Plan | None = None
+    """A plan made before, which another version must follow so that both can be compared."""
+    comparison: Comparison | None = None
+
+
+class Plan(Message):
+    """What an assessment will do, fixed before its first trial."""
+
+    rows: int
+    trials: int
+    batch_rows: int
+    seconds: float
+    """What it is expected to take."""
+    scale: list[float] | None = None
+    """Standard deviations that relative levels multiply, flattened, one per perturbed feature."""
+
+
+class LevelResult(Message):
+    """One point of the noise robustness curve."""
+
+    level: float
+    mean_mse: float
+    bound: float
+    request_bound: float | None
+    agreement: float | None
+    nonfinite_outputs: int = 0
+    baseline_ratio: float | None = None
+    baseline_ratio_lower: float | None = None
+
+
+class FeatureDrift(Message):
+    """Drift of one feature; `feature` is `all` for the whole input."""
+
+    feature: str
+    statistic: str
+    value: float
+
+
+class Verdict(Message):
+    """The new version against its reference."""
+
+    reference_version: str
+    worse: bool
+    pvalue: float
+    levels: list[float]
+    ratio: list[float]
+    detectable_ratio: float | None
+
+
+class Assessed(Message):
+    """One complete assessment. Its only blob: normalised row errors, float64, shape (rows, levels)."""
+
+    type: Literal["assessed"] = "assessed"
+    number: int
+    seed: int
+    plan: Plan
+    reference: Literal["prediction", "label"]
+    noise: str
+    confidence: float
+    output: str
+    levels: list[LevelResult]
+    slope: float | None
+    slope_stderr: float | None
+    slope_lack_of_fit: float | None
+    agreement_slope: float | None = None
+    area: float | None
+    index: float | None
+    noise_margin: float | None = None
+    clean_variance: list[float]
+    input_drift: list[FeatureDrift] = []
+    prediction_drift: list[FeatureDrift] = []
+    baseline: dict[str, Any]
+    """The baseline as it stands after this assessment."""
+    baseline_source: Literal["artifact", "local", "learning", "learnt"]
+    baseline_rows: int
+    verdict: Verdict | None = None
+    rejected: dict[str, int] = {}
+    """Requests of the sample that could not be decoded, by reason."""
+    phase_seconds: dict[str, float] = {}
+    memory_bytes: int = 0
+    """Peak resident memory of the worker."""
+
+
+class Stop(Message):
+    """End now."""
+
+    type: Literal["stop"] = "stop"
+
+
+AnyMessage = Annotated[
+    Hello | Failure | Fetch | Fetched | Load | LoadedModel | Assess | Assessed | Stop, Field(discriminator="type")
+]
+_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
+_PREFIX = struct.Struct("!II")
+
+
+def encode(message: Message, blobs: list[bytes] | None = None) -> list[bytes]:
+    """The pieces of one frame: prefix (header length, number of blobs), header, then each blob behind its length."""
+    header = message.model_dump_json().encode()
+    pieces = [_PREFIX.pack(len(header), len(blobs or [])), header]
+    for blob in blobs or []:
+        pieces += [struct.pack("!Q", len(blob)), blob]
+    return pieces

@@ -1,0 +1,387 @@
+"""Every setting of robmon: typed, described, with its unit.
+
+This module is the only place that knows the settings. Values come, highest first, from command-line flags
+(`--assess.levels`), environment variables (`ROBMON_ASSESS__LEVELS`), a YAML file, and the defaults below. The field
+descriptions are the reference documentation: `robmon run --help` and the README's table are made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from robmon.errors import SettingsError
+
+ENV_PREFIX = "ROBMON_"
+ENV_DELIMITER = "__"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+def _split_list(value: Any) -> Any:
+    """Accept a list as JSON, or as words separated by spaces or commas."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError("a list is JSON, or values separated by spaces or commas") from None
+    return [word for word in re.split(r"[\s,]+", value) if word]
+
+
+def _distinct_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if not levels:
+        raise ValueError("at least one level is needed")
+    if any(level < 0 or not math.isfinite(level) for level in levels):
+        raise ValueError("levels are finite numbers of at least 0")
+    if len(set(levels)) != len(levels):
+        raise ValueError("levels must differ from one another")
+    if max(levels) == 0:
+        raise ValueError("at least one level must be greater than 0")
+    return tuple(sorted({0.0, *levels}))
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+Levels = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_distinct_levels)]
+Shape = Annotated[tuple[PositiveInt, ...], NoDecode, BeforeValidator(_split_list)]
+
+
+class Section(BaseModel):
+    """A group of settings. Unknown keys are refused; values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    uri: str = Field(description="Served model: models:/name@alias, models:/name/3, or a run's runs:/id/path")
+    follow: Literal["alias", "pinned"] = Field(
+        "alias", description="alias: look the alias up again and again; pinned: resolve it once, at the start"
+    )
+    poll_seconds: PositiveSeconds = Field(30, description="Seconds between two look-ups of the alias")
+    reference: str | None = Field(
+        None, description="Version to compare with; else the last accepted, the registry's tag, the highest lower one"
+    )
+    allowed_flavors: Words = Field(
+        (), description="MLflow flavours that may be loaded (loading a model runs its code); empty: all"
+    )
+    require_tags: Words = Field(
+        (), description="Tags, as key=value, that a registered version must carry before it is loaded"
+    )
+    input_dtype: Literal["float16", "float32", "float64"] | None = Field(
+        None, description="Type of the inputs of a model without a signature; else float32 for torch, float64 otherwise"
+    )
+    input_shape: Shape | None = Field(
+        None, description="Shape of one input row of a model without a signature; else that of the first row seen"
+    )
+
+
+class MlflowSettings(Section):
+    tracking_uri: str | None = Field(
+        None, description="MLflow tracking server or SQLite file; else the variable MLFLOW_TRACKING_URI"
+    )
+
+
+class InputsSettings(Section):
+    host: str = Field("127.0.0.1", description="Address on which mirrored requests arrive")
+    port: Port = Field(9878, description="Port on which mirrored requests arrive; 0: any free one")
+    sample_rows: PositiveInt = Field(256, description="Rows of the input sample")
+    max_age_seconds: PositiveSeconds = Field(3600, description="Age in seconds beyond which an input is not used")
+    rows_per_request: PositiveInt = Field(1, description="Rows drawn at random from one request")
+    max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
+    sample_bytes: PositiveInt = Field(32 * 2**20, description="Bytes of the sample; beyond it, fewer requests")
+    max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
+
+
+class HttpSettings(Section):
+    host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and the status page")
+    port: Port = Field(9877, description="Port of /metrics, /healthz, /readyz and the status page; 0: any free one")
+
+
+class AssessSettings(Section):
+    interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
+    min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
+    max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
+    noise: Literal["gaussian"] = Field("gaussian", description="Noise model")
+    levels: Levels = Field((0.0, 0.05, 0.1, 0.2, 0.4), description="Noise levels, in standard deviations of a feature")
+    trials: PositiveInt = Field(39, description="Independent trials of the noise at each level")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="Stated probability of the bounds")
+    task: Literal["regression", "classification"] = Field("regression", description="What the model does")
+    output: Literal["value", "probability", "logit", "label"] | None = Field(
+        None, description="What the model's numbers are; unset: by their type and the task"
+    )
+    mse_limit: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
+    )
+
+    @model_validator(mode="after")
+    def _enough_trials(self) -> AssessSettings:
+        needed = math.ceil(self.confidence / (1 - self.confidence) - 1e-9)
+        if self.trials < needed:
+            raise ValueError(f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {needed}")
+        return self
+
+
+class CompareSettings(Section):
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="Chance of a false alarm between two versions")
+    tolerance: Annotated[float, Field(ge=0)] = Field(0.10, description="Relative worsening of the MSE that is tolerated")
+
+
+class BaselineSettings(Section):
+    min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
+
+
+class DriftSettings(Section):
+    max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
+
+
+class WorkerSettings(Section):
+    python: str = Field(sys.executable, description="Interpreter that loads the model; default: robmon's own")
+    timeout_seconds: PositiveSeconds = Field(600, description="Seconds after which a silent worker is killed")
+    memory_bytes: PositiveInt | Literal["auto"] = Field(
+        "auto", description="Memory at which the worker is killed; auto: 85 % of the cgroup's limit less 128 MiB"
+    )
+    output: Literal["drop", "log"] = Field("drop", description="What the model prints; it may hold production inputs")
+
+
+class DeviceSettings(Section):
+    name: str = Field("cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device; auto: cuda where there is one")
+    threads: PositiveInt = Field(1, description="CPU threads of the worker")
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line that is logged")
+    format: Literal["json", "console"] | None = Field(
+        None, description="Form of the log lines; unset: console on a terminal, else json"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one robmon process. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        extra="forbid",
+        frozen=True,
+    )
+
+    model: ModelSettings
+    mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
+    inputs: InputsSettings = Field(default_factory=InputsSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    assess: AssessSettings = Field(default_factory=AssessSettings)
+    compare: CompareSettings = Field(default_factory=CompareSettings)
+    baseline: BaselineSettings = Field(default_factory=BaselineSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    device: DeviceSettings = Field(default_factory=DeviceSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    data_dir: Path = Field(Path("robmon-data"), description="Folder of models fetched, baselines and history")
+
+    @model_validator(mode="after")
+    def _sample_holds_min_rows(self) -> Settings:
+        if self.assess.min_rows > self.inputs.sample_rows:
+            raise ValueError(
+                f"assess.min_rows ({self.assess.min_rows}) must not exceed inputs.sample_rows ({self.inputs.sample_rows})"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` merges the sources itself, because it says where each value came from
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting: its dotted name and the field that describes it."""
+
+    name: str
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return ENV_PREFIX + self.name.replace(".", ENV_DELIMITER).upper()
+
+    @property
+    def default_text(self) -> str:
+        """The default as it would be written in a YAML file or a flag."""
+        if self.field.is_required():
+            return "required"
+        if self.name == "worker.python":
+            return "robmon's own"
+        return as_text(self.field.default)
+
+
+def leaves() -> Iterator[Leaf]:
+    """Every setting, section by section."""
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            for key, subfield in field.annotation.model_fields.items():
+                yield Leaf(f"{name}.{key}", subfield)
+        else:
+            yield Leaf(name, field)
+
+
+def as_text(value: Any) -> str:
+    """A value as one would write it in a flag; `none` where there is none."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def mask(text: str) -> str:
+    """`text` with the user and password of a URL replaced by asterisks."""
+    if "@" not in text or "://" not in text:
+        return text
+    parts = urlsplit(text)
+    if parts.username is None and parts.password is None:
+        return text
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings with the source of every value (`flag`, `environment`, `file`, `default`), by dotted name."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+    def value(self, name: str) -> Any:
+        """The effective value of the setting with that dotted name."""
+        value: Any = self.settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+
+def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Loaded:
+    """Read the settings from flags (dotted name -> value), the environment and a YAML file.
+
+    Raises:
+        SettingsError: in one sentence: which setting, which value, what is allowed.
+    """
+    layers = {
+        "flag": _nest(flags or {}),
+        "environment": _from_environment(os.environ),
+        "file": _from_file(file) if file is not None else {},
+    }
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers.values()):
+        merged = _merge(merged, layer)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+    sources = {leaf.name: _source(leaf.name, layers) for leaf in leaves()}
+    return Loaded(settings, sources)
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, last = name.split(".")
+        target = nested
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return nested
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Values of `ROBMON_SECTION__KEY`. A variable without `__` that is no setting is not ours: Kubernetes makes some."""
+    known = {leaf.variable: leaf.name for leaf in leaves()}
+    found: dict[str, Any] = {}
+    for variable, value in environ.items():
+        if variable in known:
+            found[known[variable]] = value
+        elif variable.startswith(ENV_PREFIX) and ENV_DELIMITER in variable:
+            raise SettingsError(f"the environment variable {variable} is no setting{_did_you_mean(variable, known)}")
+    return _nest(found)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where is not None else ""
+        raise SettingsError(f"the settings file {file} is not YAML{line}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SettingsError(f"the settings file {file} must hold sections such as 'model:' at its top level")
+    return content
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _source(name: str, layers: Mapping[str, dict[str, Any]]) -> str:
+    for source, layer in layers.items():
+        value: Any = layer
+        for part in name.split("."):
+            value = value.get(part, layers) if isinstance(value, dict) else layers
+        if value is not layers:
+            return source
+    return "default"
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part not in _UNION_TAGS)
+    if first["type"] == "extra_forbidden":
+        return f"{name} is no setting{_did_you_mean(name, [leaf.name for leaf in leaves()])}"
+    if first["type"] == "missing":
+        missing = name if "." in name else f"{name}.uri" if name == "model" else name
+        variable = Leaf(missing, FieldInfo()).variable
+        return f"{missing} is required: give --{missing}, {variable}, or set it in the settings file"
+    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "value_error" and (not name or "." not in name):
+        return f"{name}: {allowed}" if name else allowed
+    return f"{name} = {mask(str(first['input']))!r} is not allowed: {allowed}"
+
+
+_UNION_TAGS = {"int", "literal['auto']", "constrained-int", "constrained-float", "float", "str"}
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
