@@ -7,7 +7,9 @@ nothing is ever unpickled. The first message of either process is `Hello`, which
 
 from __future__ import annotations
 
+import socket
 import struct
+from collections.abc import Generator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -15,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from robmon.errors import ProtocolError
 
 PROTOCOL_VERSION = 1
-MAX_HEADER_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 32 * 2**20
+MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
 
 
@@ -135,6 +138,18 @@ class Comparison(Message):
     clean_variance: list[float]
 
 
+class Plan(Message):
+    """What an assessment will do, fixed before its first trial."""
+
+    rows: int
+    trials: int
+    batch_rows: int
+    seconds: float
+    """What it is expected to take."""
+    scale: list[float] | None = None
+    """Standard deviations that relative levels multiply, flattened, one per perturbed feature."""
+
+
 class Assess(Message):
     """Assess the loaded model on the requests in the blobs."""
 
@@ -158,18 +173,6 @@ class Assess(Message):
     plan: Plan | None = None
     """A plan made before, which another version must follow so that both can be compared."""
     comparison: Comparison | None = None
-
-
-class Plan(Message):
-    """What an assessment will do, fixed before its first trial."""
-
-    rows: int
-    trials: int
-    batch_rows: int
-    seconds: float
-    """What it is expected to take."""
-    scale: list[float] | None = None
-    """Standard deviations that relative levels multiply, flattened, one per perturbed feature."""
 
 
 class LevelResult(Message):
@@ -249,12 +252,79 @@ AnyMessage = Annotated[
 ]
 _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 _PREFIX = struct.Struct("!II")
+_BLOB_LENGTH = struct.Struct("!Q")
+
+Frame = tuple[AnyMessage, list[bytes]]
 
 
-def encode(message: Message, blobs: list[bytes] | None = None) -> list[bytes]:
-    """The pieces of one frame: prefix (header length, number of blobs), header, then each blob behind its length."""
+def encode(message: Message, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """The pieces of one frame: header length and number of blobs, header, then each blob behind its length."""
     header = message.model_dump_json().encode()
-    pieces = [_PREFIX.pack(len(header), len(blobs or [])), header]
-    for blob in blobs or []:
-        pieces += [struct.pack("!Q", len(blob)), blob]
-    return pieces
+    yield _PREFIX.pack(len(header), len(blobs)) + header
+    for blob in blobs:
+        yield _BLOB_LENGTH.pack(len(blob))
+        yield blob
+
+
+def decode() -> Generator[int, bytes, Frame]:
+    """Parse one frame without doing any I/O: yields how many bytes it needs next, returns the frame.
+
+    Raises:
+        ProtocolError: the other side speaks another version, or nonsense.
+    """
+    header_length, blob_count = _PREFIX.unpack((yield _PREFIX.size))
+    if header_length > MAX_HEADER_BYTES or blob_count > MAX_BLOBS:
+        raise ProtocolError("the other process sent something that is no robmon message")
+    try:
+        message = _ADAPTER.validate_json((yield header_length))
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        raise ProtocolError(f"the other process sent a message that is not valid in: {fields}") from None
+    if isinstance(message, Hello) and message.protocol != PROTOCOL_VERSION:
+        raise ProtocolError(f"the other process speaks protocol {message.protocol}, this one {PROTOCOL_VERSION}")
+    blobs: list[bytes] = []
+    remaining = MAX_BLOB_BYTES
+    for _ in range(blob_count):
+        (length,) = _BLOB_LENGTH.unpack((yield _BLOB_LENGTH.size))
+        remaining -= length
+        if remaining < 0:
+            raise ProtocolError("the other process sent more data than any message holds")
+        blobs.append((yield length))
+    return message, blobs
+
+
+class Channel:
+    """The blocking end of the socket: what a worker or fetch process uses."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._reader = sock.makefile("rb")
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Channel:
+        """Take over the socket that the parent process left at this descriptor."""
+        sock = socket.socket(fileno=fd)
+        sock.set_inheritable(False)
+        return cls(sock)
+
+    def send(self, message: Message, blobs: Sequence[bytes] = ()) -> None:
+        """Send one message. Raises OSError when the peer is gone."""
+        for piece in encode(message, blobs):
+            self._socket.sendall(piece)
+
+    def receive(self) -> Frame:
+        """Wait for one message. Raises EOFError when the peer is gone, ProtocolError on nonsense."""
+        parser = decode()
+        needed = next(parser)
+        while True:
+            try:
+                needed = parser.send(self._read(needed))
+            except StopIteration as stop:
+                frame: Frame = stop.value
+                return frame
+
+    def _read(self, count: int) -> bytes:
+        data = self._reader.read(count)
+        if len(data) < count:
+            raise EOFError("the other process is gone")
+        return data

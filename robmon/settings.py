@@ -141,8 +141,10 @@ class AssessSettings(Section):
 
 
 class CompareSettings(Section):
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="Chance of a false alarm between two versions")
-    tolerance: Annotated[float, Field(ge=0)] = Field(0.10, description="Relative worsening of the MSE that is tolerated")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="Chance of a false alarm when comparing")
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.10, description="Relative worsening of the MSE that is tolerated"
+    )
 
 
 class BaselineSettings(Section):
@@ -201,7 +203,8 @@ class Settings(BaseSettings):
     def _sample_holds_min_rows(self) -> Settings:
         if self.assess.min_rows > self.inputs.sample_rows:
             raise ValueError(
-                f"assess.min_rows ({self.assess.min_rows}) must not exceed inputs.sample_rows ({self.inputs.sample_rows})"
+                f"assess.min_rows ({self.assess.min_rows}) must not exceed "
+                f"inputs.sample_rows ({self.inputs.sample_rows})"
             )
         return self
 
@@ -319,7 +322,7 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Values of `ROBMON_SECTION__KEY`. A variable without `__` that is no setting is not ours: Kubernetes makes some."""
+    """Values of `ROBMON_SECTION__KEY`; other `ROBMON_*` variables without `__` are Kubernetes' own service links."""
     known = {leaf.variable: leaf.name for leaf in leaves()}
     found: dict[str, Any] = {}
     for variable, value in environ.items():

@@ -1,0 +1,306 @@
+"""The daemon's handle on its heavy processes: start, ask, time, watch, kill.
+
+Model code is strangers' code: it may raise, leak, hang, exhaust memory or die by a signal. Whatever it does costs one
+answer. A child runs in its own session so that it and all it started can be killed at once, and every question has a
+deadline. This is crash isolation, not a security boundary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import structlog
+
+from robmon.errors import ProtocolError, RobmonError
+from robmon.messages import Frame, Hello, Message, Stop, decode, encode
+
+log = structlog.get_logger("robmon.supervisor")
+
+START_SECONDS = 60.0
+WATCH_SECONDS = 0.5
+STOP_SECONDS = 2.0
+MAX_LINE_BYTES = 4096
+
+DeathReason = Literal["crash", "timeout", "memory"]
+
+# What a worker may see of the daemon's environment: nothing in it is a credential.
+WORKER_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+WORKER_VARIABLE_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_")
+
+
+class ChildDiedError(RobmonError):
+    """A child process did not answer, and is gone.
+
+    Attributes:
+        reason: `crash`, `timeout` or `memory`.
+    """
+
+    def __init__(self, reason: DeathReason, message: str) -> None:
+        self.reason: DeathReason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start a child process.
+
+    `python` is the interpreter and `module` a module of robmon; `environment` is all that the child sees.
+    """
+
+    python: str
+    module: str
+    environment: Mapping[str, str]
+    memory_bytes: int | None = None
+    log_output: bool = False
+
+    def arguments(self, fd: int) -> list[str]:
+        """The command line. A foreign interpreter is lent robmon and array_api_compat, and nothing else of ours."""
+        if Path(self.python) == Path(sys.executable):
+            return [self.python, "-m", self.module, "--fd", str(fd)]
+        return [self.python, "-c", _LEND_PACKAGES, str(Path(__file__).parent), self.module, "--fd", str(fd)]
+
+
+_LEND_PACKAGES = """
+import importlib.machinery, importlib.util, os, runpy, sys
+robmon, module = sys.argv[1:3]
+lent = {"robmon": robmon}
+for folder in {os.path.dirname(robmon), *filter(None, os.environ.get("ROBMON_LENT", "").split(os.pathsep))}:
+    compat = os.path.join(folder, "array_api_compat")
+    if os.path.isdir(compat):
+        lent["array_api_compat"] = compat
+class Lender:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in lent:
+            init = os.path.join(lent[name], "__init__.py")
+            return importlib.util.spec_from_file_location(name, init, submodule_search_locations=[lent[name]])
+sys.meta_path.append(Lender)
+sys.argv[0:3] = [module]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """What a worker sees: the locale, paths and devices of the daemon, no credentials, and a bound on its threads."""
+    seen = {
+        name: value
+        for name, value in os.environ.items()
+        if name in WORKER_VARIABLES or name.startswith(WORKER_VARIABLE_PREFIXES)
+    }
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        seen[name] = str(threads)
+    return seen | _common_environment()
+
+
+def fetch_environment() -> dict[str, str]:
+    """What a fetch process sees: everything, because it alone needs the registry's credentials."""
+    return {**os.environ, **_common_environment()}
+
+
+def _common_environment() -> dict[str, str]:
+    spec = importlib.util.find_spec("array_api_compat")
+    lent = str(Path(spec.origin).parent.parent) if spec is not None and spec.origin else ""
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+        "ROBMON_LENT": lent,
+        # glibc returns freed memory of large arrays at once, so that a worker stays as small as it was.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+    }
+
+
+def memory_limit_bytes(setting: int | Literal["auto"]) -> int | None:
+    """The memory at which a worker is killed: the setting, or 85 % of the cgroup's limit less 128 MiB, or None."""
+    if setting != "auto":
+        return setting
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path(file).read_text(encoding="ascii"))
+            if limit < psutil.virtual_memory().total:
+                return max(int(0.85 * limit) - 128 * 2**20, 64 * 2**20)
+    return None
+
+
+class Child:
+    """One running child process and the socket to it. Build it with `start`, end it with `stop` or `kill`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        memory_limit: int | None,
+    ) -> None:
+        self.memory_bytes = 0
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._memory_limit = memory_limit
+        self._death: DeathReason | None = None
+        self._tasks = [asyncio.create_task(self._watch_memory())]
+
+    @classmethod
+    async def start(cls, command: Command) -> Child:
+        """Start the process and wait for its first message.
+
+        Must run on the event loop's own thread: a child of another thread dies with that thread.
+
+        Raises:
+            ChildDiedError: it could not be started, or did not say hello.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.arguments(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT if command.log_output else output,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env=dict(command.environment),
+            )
+        except OSError as error:
+            ours.close()
+            raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        child = cls(process, reader, writer, command.memory_bytes)
+        if command.log_output:
+            child._tasks.append(asyncio.create_task(child._log_output()))
+        await child._expect_hello()
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    async def ask(self, message: Message, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+        """Send a message and wait for the answer.
+
+        Raises:
+            ChildDiedError: no answer came in time, or the process is gone; it is killed in either case.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._send(message, blobs)
+                return await self._receive()
+        except TimeoutError:
+            await self.kill("timeout")
+            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s") from None
+        except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
+            await self.kill("crash")
+            how = str(error) if isinstance(error, ProtocolError) else self._exit_text()
+            raise ChildDiedError(self._death or "crash", how) from None
+        except asyncio.CancelledError:
+            await self.kill("crash")
+            raise
+
+    async def stop(self) -> None:
+        """End the process: ask it, then kill it and all it started."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._send(Stop(), ())
+                self._writer.close()
+                await self._process.wait()
+        await self.kill("crash")
+
+    async def kill(self, reason: DeathReason) -> None:
+        """Kill the process and all it started. The first reason given is the one that counts."""
+        self._death = self._death or reason
+        self._signal_group()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._writer.close()
+        await self._process.wait()
+
+    async def _expect_hello(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                hello, _ = await self._receive()
+            if not isinstance(hello, Hello):
+                raise ProtocolError("the process did not say hello first")
+        except TimeoutError:
+            await self.kill("timeout")
+            raise ChildDiedError("timeout", f"the process did not start within {START_SECONDS:g} s") from None
+        except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
+            await self.kill("crash")
+            how = str(error) if isinstance(error, ProtocolError) else self._exit_text()
+            raise ChildDiedError(self._death or "crash", how) from None
+        except asyncio.CancelledError:
+            await self.kill("crash")
+            raise
+
+    async def _send(self, message: Message, blobs: Sequence[bytes]) -> None:
+        for piece in encode(message, blobs):
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def _receive(self) -> Frame:
+        parser = decode()
+        needed = next(parser)
+        while True:
+            data = await self._reader.readexactly(needed)
+            try:
+                needed = parser.send(data)
+            except StopIteration as stop:
+                frame: Frame = stop.value
+                return frame
+
+    def _exit_text(self) -> str:
+        code = self._process.returncode
+        if self._death == "memory":
+            return f"the process held more than {self._memory_limit} bytes of memory"
+        if code is None or code == 0:
+            return "the process closed its channel"
+        return (
+            f"the process was ended by {signal.Signals(-code).name}" if code < 0 else f"the process exited with {code}"
+        )
+
+    async def _watch_memory(self) -> None:
+        while True:
+            self.memory_bytes = _resident_bytes(self.pid)
+            if self._memory_limit is not None and self.memory_bytes > self._memory_limit:
+                self._death = self._death or "memory"
+                self._signal_group()
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _log_output(self) -> None:
+        assert self._process.stdout is not None
+        while chunk := await self._process.stdout.read(MAX_LINE_BYTES):
+            for line in chunk.decode("utf-8", "replace").splitlines():
+                log.info("worker output", line=line)
+
+    def _signal_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _resident_bytes(pid: int) -> int:
+    """Resident memory of a process and all its descendants."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total
