@@ -226,6 +226,7 @@ class Assessed(Message):
     area: float | None
     index: float | None
     noise_margin: float | None = None
+    clean_mse: float | None = None
     clean_variance: list[float]
     input_drift: list[FeatureDrift] = []
     prediction_drift: list[FeatureDrift] = []

@@ -1,0 +1,262 @@
+"""The Prometheus metrics: names, labels and help texts of everything robmon exports.
+
+Gauges are built at each scrape from one `Published` object, so that none outlives what it speaks of. No NaN is ever
+exported, because NaN silences every comparison of an alert; +Inf is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from robmon.export.published import Measurement, Published
+from robmon.inputs.receiver import InputCounts
+from robmon.messages import Assessed, FeatureDrift
+
+OUTCOMES: Mapping[str, tuple[str, ...]] = {
+    "ok": ("none",),
+    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff"),
+    "failed": ("model_raised", "invalid_output", "nothing_to_perturb", "timeout", "crash", "memory", "error"),
+}
+RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
+PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+Families = Iterator[Metric]
+
+
+class Metrics:
+    """The registry with all of robmon's metrics, and the counters that the daemon increments."""
+
+    def __init__(
+        self, published: Published, inputs: InputCounts, sample: Callable[[], tuple[int, float | None]]
+    ) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.assessments = Counter(
+            "robmon_assessments", "Assessments by outcome and reason", ["outcome", "reason"], registry=self.registry
+        )
+        self.duration = Histogram(
+            "robmon_assessment_duration_seconds",
+            "Duration of the phases of an assessment",
+            ["phase"],
+            buckets=PHASE_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.nonfinite_outputs = Counter(
+            "robmon_nonfinite_outputs", "Model outputs that were NaN or infinite", ["level"], registry=self.registry
+        )
+        self.worker_restarts = Counter(
+            "robmon_worker_restarts", "Restarts of the worker by reason", ["reason"], registry=self.registry
+        )
+        self.model_failures = Counter(
+            "robmon_model_failures",
+            "Model versions that could not be fetched or loaded, by stage and reason",
+            ["stage", "reason"],
+            registry=self.registry,
+        )
+        self.history_failures = Counter(
+            "robmon_history_write_failures", "Writes to the data folder that failed", registry=self.registry
+        )
+        for outcome, reasons in OUTCOMES.items():
+            for reason in reasons:
+                self.assessments.labels(outcome, reason)
+        for reason in RESTART_REASONS:
+            self.worker_restarts.labels(reason)
+        self.registry.register(PublishedCollector(published))
+        self.registry.register(InputsCollector(published.model_name, inputs, sample))
+
+
+class PublishedCollector(Collector):
+    """Measurements and states, as they are at the moment of the scrape."""
+
+    def __init__(self, published: Published, clock: Callable[[], float] = time.time) -> None:
+        self._published = published
+        self._clock = clock
+
+    def collect(self) -> Families:
+        """All gauge families; those of measurements only while the measurement is current."""
+        yield from _state(self._published)
+        measurement = self._published.current_measurement(self._clock())
+        if measurement is not None:
+            yield from _measurement(self._published.model_name, measurement)
+
+
+class InputsCollector(Collector):
+    """Counters of the receiver and gauges of the sample."""
+
+    def __init__(self, model_name: str, counts: InputCounts, sample: Callable[[], tuple[int, float | None]]) -> None:
+        self._model_name = model_name
+        self._counts = counts
+        self._sample = sample
+
+    def collect(self) -> Families:
+        """Input counters by source, and size and age of the sample."""
+        for event in ("received", "sampled", "skipped"):
+            family = CounterMetricFamily(f"robmon_inputs_{event}", f"Requests {event}, by source", labels=["source"])
+            for source, count in getattr(self._counts, event).items():
+                family.add_metric([source], count)
+            yield family
+        rejected = CounterMetricFamily(
+            "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
+        )
+        for (source, reason), count in self._counts.rejected.items():
+            rejected.add_metric([source, reason], count)
+        yield rejected
+        rows, oldest = self._sample()
+        yield _gauge("robmon_sample_rows", "Rows that the next assessment will use", self._model_name, rows)
+        if oldest is not None:
+            help_text = "Unix time at which the oldest request of the sample arrived"
+            yield _gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
+
+
+def _gauge(name: str, help_text: str, model_name: str, value: float) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_text, labels=["model_name"])
+    family.add_metric([model_name], value)
+    return family
+
+
+def _state(published: Published) -> Families:
+    name = published.model_name
+    yield _gauge(
+        "robmon_last_assessment_timestamp_seconds",
+        "Unix time of the last good assessment; 0 until the first",
+        name,
+        published.last_assessment_at,
+    )
+    yield _gauge(
+        "robmon_worker_resident_memory_bytes",
+        "Resident memory of the worker and its children",
+        name,
+        published.worker_memory_bytes,
+    )
+    if published.model is not None and published.loaded is not None:
+        info = InfoMetricFamily("robmon_model", "The model version that is assessed", labels=["model_name"])
+        info.add_metric(
+            [name],
+            {
+                "model_version": published.model.version,
+                "flavor": published.loaded.flavor,
+                "device": published.loaded.device,
+                "run_id": published.model.run_id or "",
+                "baseline": published.baseline_source,
+            },
+        )
+        yield info
+    yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.baseline_rows)
+    if published.baseline_at is not None:
+        help_text = "Unix time at which the baseline was last changed"
+        yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.baseline_at)
+    yield from _verdict(published)
+
+
+def _verdict(published: Published) -> Families:
+    name, state = published.model_name, published.state
+    detected = GaugeMetricFamily(
+        "robmon_regression_detected", "1 while a robustness regression stands, else 0", labels=["model_name", "kind"]
+    )
+    detected.add_metric([name, "version"], 1 if state.regression is not None else 0)
+    yield detected
+    if state.regression is not None:
+        since = GaugeMetricFamily(
+            "robmon_regression_since_timestamp_seconds",
+            "Unix time at which the standing regression was found",
+            labels=["model_name", "kind"],
+        )
+        since.add_metric([name, "version"], state.regression.since)
+        yield since
+    if state.verdict is not None:
+        ratio = GaugeMetricFamily(
+            "robmon_version_mse_ratio",
+            "Noise MSE of the judged version over that of its reference version, on the same rows and noise",
+            labels=["model_name", "reference_version", "level"],
+        )
+        for level, value in zip(state.verdict.levels, state.verdict.ratio, strict=True):
+            _add(ratio, [name, state.verdict.reference_version, f"{level:g}"], value)
+        yield ratio
+
+
+def _measurement(name: str, measurement: Measurement) -> Families:
+    result = measurement.result
+    of = [name, measurement.model_version]
+    yield from _curve(of, result)
+    yield from _scalars(of, result)
+    yield from _drift(of, "robmon_input_drift", "Drift of the inputs from the baseline's", result.input_drift)
+    yield from _drift(
+        of, "robmon_prediction_drift", "Drift of the clean outputs from the baseline's", result.prediction_drift
+    )
+
+
+def _curve(of: list[str], result: Assessed) -> Families:
+    confidence = f"{result.confidence:g}"
+    mse = _family("robmon_noise_mse", "Mean MSE of the trials", "noise", "level", "reference")
+    bound = _family(
+        "robmon_noise_mse_bound",
+        "Upper bound of the MSE of a further trial on the same rows, at the stated confidence",
+        *("noise", "level", "reference", "confidence"),
+    )
+    request = _family(
+        "robmon_request_change_bound",
+        "Upper bound of how far one prediction moves, in output units, at the stated confidence",
+        *("noise", "level", "confidence"),
+    )
+    agreement = _family(
+        "robmon_prediction_agreement_ratio", "Share of predicted classes unchanged by the noise", "noise", "level"
+    )
+    ratio = _family("robmon_noise_mse_baseline_ratio", "Mean MSE over the baseline's", "noise", "level")
+    lower = _family(
+        "robmon_noise_mse_baseline_ratio_lower", "Lower confidence limit of the baseline ratio", "noise", "level"
+    )
+    for point in result.levels:
+        at = [*of, result.noise, f"{point.level:g}"]
+        _add(mse, [*at, result.reference], point.mean_mse)
+        _add(bound, [*at, result.reference, confidence], point.bound)
+        _add(request, [*at, confidence], None if point.request_bound is None else math.sqrt(point.request_bound))
+        _add(agreement, at, point.agreement)
+        _add(ratio, at, point.baseline_ratio)
+        _add(lower, at, point.baseline_ratio_lower)
+    yield from _nonempty(mse, bound, request, agreement, ratio, lower)
+
+
+def _scalars(of: list[str], result: Assessed) -> Families:
+    slope = _family("robmon_robustness_slope", "Robustness slope of a score", "noise", "score")
+    _add(slope, [*of, result.noise, "mse"], result.slope)
+    _add(slope, [*of, result.noise, "agreement"], result.agreement_slope)
+    lack_of_fit = _family("robmon_robustness_slope_lack_of_fit", "Lack of fit of the slope", "noise", "score")
+    _add(lack_of_fit, [*of, result.noise, "mse"], result.slope_lack_of_fit)
+    area = _family(
+        "robmon_robustness_area", "Robustness area: 0 is untouched, 1 is an unrelated output", "noise", "reference"
+    )
+    _add(area, [*of, result.noise, result.reference], result.area)
+    index = _family("robmon_robustness_index", "Robustness index, 1 - area: 1 is perfect", "noise", "reference")
+    _add(index, [*of, result.noise, result.reference], result.index)
+    margin = _family("robmon_noise_margin_level", "Largest level whose bound stays under the limit", "noise")
+    _add(margin, [*of, result.noise], result.noise_margin)
+    clean = _family("robmon_clean_mse", "MSE against labels without noise")
+    _add(clean, of, result.clean_mse)
+    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean)
+
+
+def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[FeatureDrift]) -> Families:
+    family = _family(name, help_text, "feature", "statistic")
+    for drift in drifts:
+        _add(family, [*of, drift.feature, drift.statistic], drift.value)
+    yield from _nonempty(family)
+
+
+def _family(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=["model_name", "model_version", *labels])
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None and not math.isnan(value):
+        family.add_metric(labels, value)
+
+
+def _nonempty(*families: GaugeMetricFamily) -> Families:
+    return (family for family in families if family.samples)

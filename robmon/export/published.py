@@ -1,0 +1,56 @@
+"""What robmon tells the world at this moment: one object, from which metrics and status page are made.
+
+A measurement that lies at its last value is worse than none, so measurements have an age and go; states stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robmon.history.store import VersionState
+from robmon.messages import Assessed, LoadedModel, ModelVersion
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The last good assessment: of which version, when it was done and how long it took."""
+
+    model_version: str
+    result: Assessed
+    at: float
+    """Unix time at which it was done."""
+    duration_seconds: float
+
+
+@dataclass
+class Published:
+    """Everything that is exported besides counters."""
+
+    model_name: str
+    interval_seconds: float
+    max_age_seconds: float
+    model: ModelVersion | None = None
+    loaded: LoadedModel | None = None
+    baseline_source: str = "learning"
+    baseline_rows: int = 0
+    baseline_at: float | None = None
+    measurement: Measurement | None = None
+    last_assessment_at: float = 0.0
+    only_too_few_inputs_since: bool = True
+    """Whether too few inputs was the only reason why no good assessment came since the last one."""
+    state: VersionState = field(default_factory=VersionState)
+    worker_memory_bytes: int = 0
+
+    def current_measurement(self, now: float) -> Measurement | None:
+        """The last good assessment while it is still true: of the version assessed now, and not too old."""
+        measurement = self.measurement
+        if measurement is None or self.model is None or measurement.model_version != self.model.version:
+            return None
+        if self.only_too_few_inputs_since:
+            lifetime = max(self.max_age_seconds, self._lifetime_seconds(measurement))
+        else:
+            lifetime = self._lifetime_seconds(measurement)
+        return measurement if now - measurement.at <= lifetime else None
+
+    def _lifetime_seconds(self, measurement: Measurement) -> float:
+        return max(3 * self.interval_seconds, 3 * measurement.duration_seconds)

@@ -1,0 +1,187 @@
+"""Which version is served now, and its files: the daemon's view of the model registry.
+
+An http(s) registry is asked with one REST call, which the daemon makes itself; everything else (other stores, and every
+download) is done by a short fetch process, because MLflow is too heavy for the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+
+from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
+from robmon.messages import Failure, Fetch, Fetched, ModelVersion
+from robmon.settings import Settings
+from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
+
+log = structlog.get_logger("robmon.follow")
+
+REGISTRY_TIMEOUT_SECONDS = 10.0
+FETCH_TIMEOUT_SECONDS = 1800.0
+
+
+class FetchFailedError(RobmonError):
+    """A model version could not be fetched.
+
+    Attributes:
+        reason: a short word for counters.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """What the registry says of a model in one answer: version of the followed alias, and the accepted version."""
+
+    version: str | None
+    accepted_version: str | None
+
+
+def model_name(uri: str) -> str:
+    """The name under which measurements of `uri` are published.
+
+    >>> model_name("models:/digits@champion"), model_name("models:/digits/3"), model_name("runs:/abc/model")
+    ('digits', 'digits', 'model')
+    """
+    path = uri.partition(":/")[2]
+    if uri.startswith("models:/"):
+        return path.partition("@")[0].partition("/")[0]
+    return path.rstrip("/").rpartition("/")[2] or uri
+
+
+class Follower:
+    """Keeps `target`, the version to assess, up to date; fetches it and any version it is compared with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.target: ModelVersion | None = None
+        self.accepted_tag: str | None = None
+        """The registry's tag `robmon.accepted_version`."""
+        self.previous_version: str | None = None
+        """The highest registered version below the target."""
+        self._settings = settings
+        self._uri = settings.model.uri
+        self._tracking_uri = settings.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self._registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or self._tracking_uri
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return model_name(self._uri)
+
+    async def poll(self, keep: list[str]) -> bool:
+        """Look which version is served now, and fetch it if it is another. True where the target changed.
+
+        Args:
+            keep: versions whose files are still needed.
+
+        Raises:
+            RobmonError: the registry did not answer, or the version cannot be had; the old target stays.
+        """
+        if self.target is not None and not self._may_move():
+            return False
+        if self.target is not None and self._has_rest_api():
+            registered = await self._ask_registry()
+            self.accepted_tag = registered.accepted_version
+            if registered.version == self.target.version:
+                return False
+        known = self.target.version if self.target is not None else None
+        fetched = await self._fetch(self._uri, known, keep)
+        self.accepted_tag = fetched.accepted_version
+        self.previous_version = fetched.previous_version
+        if fetched.model is None:
+            return False
+        self.target = fetched.model
+        log.info("served version", model=self.name, version=fetched.version, before=known)
+        return True
+
+    async def fetch_version(self, version: str, keep: list[str]) -> ModelVersion:
+        """Fetch a given version of the same registered model, such as the one to compare with."""
+        fetched = await self._fetch(f"models:/{self.name}/{version}", None, keep)
+        if fetched.model is None:
+            raise ModelNotFoundError(f"version {version} of {self.name} has no model")
+        return fetched.model
+
+    def _may_move(self) -> bool:
+        return self._settings.model.follow == "alias" and "@" in self._uri
+
+    def _has_rest_api(self) -> bool:
+        return self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
+
+    async def _ask_registry(self) -> RegisteredModel:
+        alias = self._uri.rpartition("@")[2]
+        url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
+        try:
+            async with httpx.AsyncClient(
+                timeout=REGISTRY_TIMEOUT_SECONDS, auth=_credentials(), headers=_token_header(), verify=_verify()
+            ) as client:
+                answer = await client.get(url, params={"name": self.name})
+            answer.raise_for_status()
+            registered = answer.json()["registered_model"]
+            aliases = {item["alias"]: str(item["version"]) for item in registered.get("aliases", [])}
+            tags = {item["key"]: item["value"] for item in registered.get("tags", [])}
+        except httpx.HTTPStatusError as error:
+            raise RegistryError(f"the registry answered {error.response.status_code} for {self.name}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            where = urlsplit(url).hostname
+            raise RegistryError(f"the registry at {where} did not answer ({type(error).__name__})") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RegistryError("the registry's answer is none of MLflow's") from None
+        if alias not in aliases:
+            raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment")
+        return RegisteredModel(aliases[alias], tags.get("robmon.accepted_version"))
+
+    async def _fetch(self, uri: str, known: str | None, keep: list[str]) -> Fetched:
+        question = Fetch(
+            uri=uri,
+            tracking_uri=self._tracking_uri,
+            data_dir=str(self._settings.data_dir.absolute()),
+            known_version=known,
+            allowed_flavors=list(self._settings.model.allowed_flavors),
+            require_tags=list(self._settings.model.require_tags),
+            keep_versions=keep,
+        )
+        command = Command(sys.executable, "robmon.fetch", fetch_environment())
+        try:
+            child = await Child.start(command)
+            try:
+                answer, _ = await child.ask(question, timeout_seconds=FETCH_TIMEOUT_SECONDS)
+            finally:
+                await child.kill("crash")
+        except ChildDiedError as error:
+            raise FetchFailedError(error.reason, f"the fetch process failed: {error}") from None
+        if isinstance(answer, Failure):
+            raise FetchFailedError(answer.reason, answer.message or f"{answer.error} at {answer.where}")
+        if not isinstance(answer, Fetched):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        return answer
+
+
+def failure_reason(error: RobmonError) -> str:
+    """The word under which a failed look-up or fetch is counted."""
+    if isinstance(error, FetchFailedError):
+        return error.reason
+    if isinstance(error, ModelNotFoundError):
+        return "not_found"
+    return "refused" if isinstance(error, ModelError) else "registry_unreachable"
+
+
+def _credentials() -> httpx.BasicAuth | None:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return httpx.BasicAuth(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
+
+
+def _token_header() -> dict[str, str]:
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _verify() -> bool:
+    return os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in {"true", "1"}
