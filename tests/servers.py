@@ -1,0 +1,177 @@
+"""Real servers for tests: MLflow's tracking server and its model server, each in its own process group.
+
+A server that does not come up fails the test with the last lines it printed; every server is ended, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+START_SECONDS = 90
+STOP_SECONDS = 10
+POLL_SECONDS = 0.05
+
+# No test may call out, and MLflow's server needs neither its job runner nor its colours.
+QUIET_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+Result = TypeVar("Result")
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], Result], timeout_seconds: float, what: str) -> Result:
+    """Call `condition` until it returns something true, and return that; fail after `timeout_seconds`."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_seconds:g} s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of `url` is answered with a status of 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str], output: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` in a session of its own, its output appended to a file; end its whole group afterwards."""
+    with output.open("ab") as file:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | QUIET_MLFLOW | dict(environment or {}),
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        end_group(child)
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a process that leads its own group, and all that it started: SIGTERM, then SIGKILL."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+@contextlib.contextmanager
+def server(
+    command: Sequence[str], health_url: str, output: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server and wait until its health URL answers."""
+
+    def is_up() -> bool:
+        if child.poll() is not None:
+            raise RuntimeError(f"{command[1:4]} ended with status {child.returncode}:\n{_tail(output)}")
+        return answers(health_url)
+
+    with process(command, output, environment) as child:
+        try:
+            wait_until(is_up, START_SECONDS, f"an answer of {health_url}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it printed:\n{_tail(output)}") from None
+        yield child
+
+
+def _tail(file: Path) -> str:
+    return "\n".join(file.read_text(errors="replace").splitlines()[-40:])
+
+
+def template_database(folder: Path) -> Path:
+    """An empty MLflow database under `folder`, made once: its migrations take seconds, a copy takes none."""
+    template = folder / "mlflow-template.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "mlflow-template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            unfinished = template.with_suffix(".unfinished")
+            with process([sys.executable, "-c", _CREATE, f"sqlite:///{unfinished}"], folder / "template.log") as child:
+                if child.wait(START_SECONDS) != 0:
+                    raise RuntimeError(f"no database was made:\n{_tail(folder / 'template.log')}")
+            unfinished.replace(template)
+    return template
+
+
+_CREATE = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1], sys.argv[1]).search_experiments()"
+
+
+def local_registry(folder: Path, template: Path) -> str:
+    """Tracking URI of a fresh SQLite registry in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(template, folder / "mlflow.db")
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, template: Path | None = None, port: int | None = None) -> Iterator[str]:
+    """MLflow's tracking server, with registry and artifacts, on `folder`; yields its base URL.
+
+    A folder that already holds a registry is served as it is, so that a server can be stopped and started again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    database = folder / "mlflow.db"
+    if not database.exists():
+        shutil.copyfile(template or template_database(folder / "template"), database)
+    port = port or free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts")]
+    url = f"http://127.0.0.1:{port}"
+    with server(command, f"{url}/health", folder / "mlflow-server.log"):
+        yield url
+
+
+@contextlib.contextmanager
+def model_server(
+    model: str | Path, folder: Path, tracking_uri: str | None = None, port: int | None = None
+) -> Iterator[str]:
+    """MLflow's own model server (`mlflow models serve`) for a model's URI or folder; yields its base URL."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
+    # `serve` starts uvicorn by its bare name.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    url = f"http://127.0.0.1:{port}"
+    with server(command, f"{url}/ping", folder / "model-server.log", environment):
+        yield url
