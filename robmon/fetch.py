@@ -1,0 +1,102 @@
+"""The short process that gets a model version: `python -m robmon.fetch --fd N`.
+
+It alone has the registry's credentials. It reads one `Fetch` from the socket at descriptor N, answers with `Fetched` or
+`Failure`, and ends; it also ends, whatever it is doing, when the other side closes the socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
+from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, ModelVersion
+
+_REASONS: tuple[tuple[type[RobmonError], str], ...] = (
+    (RegistryError, "registry_unreachable"),
+    (ModelNotFoundError, "not_found"),
+    (ModelRefusedError, "refused"),
+    (ModelError, "unsupported"),
+)
+
+
+def main(fd: int) -> None:
+    """Answer one question on the socket at descriptor `fd`."""
+    channel = Channel.from_fd(fd)
+    _be_silent()
+    channel.send(Hello(pid=os.getpid()))
+    try:
+        question, _ = channel.receive()
+    except EOFError:
+        return
+    threading.Thread(target=_end_with_peer, args=(fd,), daemon=True).start()
+    channel.send(answer(question) if isinstance(question, Fetch) else Failure(reason="error", error="ProtocolError"))
+
+
+def answer(question: Fetch) -> Fetched | Failure:
+    """Resolve, check and download what is asked for."""
+    try:
+        return _fetch(question)
+    except RobmonError as error:
+        reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "error")
+        return Failure(reason=reason, error=type(error).__name__, message=str(error))
+    except Exception as error:  # whatever MLflow, its stores or this code did wrong is told, not lost
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return Failure(reason="error", error=type(error).__name__, where=f"{Path(frame.filename).stem}:{frame.lineno}")
+
+
+def _fetch(question: Fetch) -> Fetched:
+    # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
+    from robmon.models import registry
+    from robmon.models.baseline_artifact import read_baseline
+
+    registry.bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    model = source.resolve(question.uri)
+    fetched = Fetched(
+        version=model.version,
+        model=None,
+        accepted_version=model.accepted_version,
+        previous_version=model.previous_version,
+    )
+    if model.version == question.known_version:
+        return fetched
+    description = source.check(model, registry.Requirements(question.allowed_flavors, question.require_tags))
+    path = source.download(model, Path(question.data_dir), question.keep_versions)
+    fetched.model = ModelVersion(
+        name=model.name,
+        version=model.version,
+        run_id=model.run_id,
+        path=str(path),
+        flavors=list(description.flavors),
+        baseline=read_baseline(source, model),
+    )
+    return fetched
+
+
+def _be_silent() -> None:
+    """MLflow reports to nobody, and prints nothing: what is to be told goes through the socket."""
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"
+    )
+    logging.disable(logging.CRITICAL)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def _end_with_peer(fd: int) -> None:
+    """Wait until the other side of the socket is gone, then end at once."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    poll.poll()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[sys.argv.index("--fd") + 1]))

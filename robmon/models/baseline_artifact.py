@@ -1,0 +1,54 @@
+"""A baseline as an artifact beside the model version that it belongs to.
+
+MLflow's registered versions hold no files of their own, and one run may make several of them, so the baseline is an
+artifact of the version's run, under the model's name and version: `robmon/<name>/<version>/baseline.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robmon.errors import ModelError
+from robmon.models.registry import Registry, Resolved, path_safe
+from robmon.models.uri import parse
+
+
+def log_baseline(uri: str, tracking_uri: str | None, baseline: dict[str, Any]) -> str:
+    """Record the baseline of the version that `uri` stands for; returns where, as `runs:/run_id/path`.
+
+    Raises:
+        ModelError: the version was made without a run, so there is no place for it.
+        RegistryError, ModelNotFoundError: as `Registry.resolve`.
+    """
+    registry = Registry(tracking_uri)
+    model = registry.resolve(uri)
+    if model.run_id is None:
+        raise ModelError(f"{uri} was made without a run, so it has no place for a baseline: keep it in a file")
+    path = artifact_path(model)
+    registry.write_artifact(model.run_id, path, baseline)
+    return f"runs:/{model.run_id}/{path}"
+
+
+def read_baseline(registry: Registry, model: Resolved) -> dict[str, Any] | None:
+    """The recorded baseline of a version, None where there is none."""
+    if model.run_id is None:
+        return None
+    return registry.read_artifact(model.run_id, artifact_path(model))
+
+
+def set_accepted(uri_or_name: str, version: str, tracking_uri: str | None) -> None:
+    """Name the version that new ones are compared with, by the tag `robmon.accepted_version` of the registered model.
+
+    Raises:
+        ModelNotFoundError: there is no such version.
+        RegistryError: as `Registry.resolve`.
+    """
+    name = uri_or_name
+    if ":/" in uri_or_name:
+        name = parse(uri_or_name).name
+    Registry(tracking_uri).set_accepted(name, version)
+
+
+def artifact_path(model: Resolved) -> str:
+    """Where a version's baseline lies in its run's artifacts."""
+    return f"robmon/{path_safe(model.name)}/{path_safe(model.version)}/baseline.json"

@@ -1,0 +1,311 @@
+"""The model registry: which version a URI stands for, and its files.
+
+Everything here runs in the fetch process or in a library user's own: it needs the registry's credentials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2 as codes
+
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.models import mlmodel
+from robmon.models.uri import ModelUri, parse
+from robmon.settings import mask
+
+ACCEPTED_TAG = "robmon.accepted_version"
+
+_UNFINISHED = ".unfinished-"
+_SOURCE_FILE = ".robmon-source"
+_MAX_NAME_BYTES = 200
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a URI stands for at this moment.
+
+    Attributes:
+        uri: the URI that was resolved.
+        version: the registry's version as text; of a run's model the run's id, of a logged model its own.
+        run_id: the run that made it, if known.
+        source: where its files lie.
+        tags: of the registered version; None where it is not registered.
+        accepted_version: the registered model's tag `robmon.accepted_version`.
+        previous_version: the highest registered version below this one.
+    """
+
+    uri: ModelUri
+    version: str
+    run_id: str | None
+    source: str
+    created_milliseconds: int
+    tags: dict[str, str] | None = None
+    accepted_version: str | None = None
+    previous_version: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.uri.name
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What the settings ask of a version before it is downloaded: `model.allowed_flavors` and `model.require_tags`."""
+
+    allowed_flavors: Sequence[str] = ()
+    tags: Sequence[str] = ()
+
+
+class Registry:
+    """An MLflow tracking server (http, https) or a local database, by its tracking URI; None: as MLflow finds it."""
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        """Raises RegistryError when a local SQLite file does not exist: MLflow would create it."""
+        self.tracking_uri: str = tracking_uri or mlflow.get_tracking_uri()
+        registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or self.tracking_uri
+        self.place = mask(registry_uri)
+        for uri in (self.tracking_uri, registry_uri):
+            path = uri.removeprefix("sqlite:///")
+            if path != uri and not Path(path).exists():
+                raise RegistryError(f"there is no model registry at {uri}: the file does not exist")
+        self.registry_uri = registry_uri
+        with self._asking():
+            self.client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=registry_uri)
+
+    def resolve(self, uri: str) -> Resolved:
+        """Look up what `uri` stands for.
+
+        Raises:
+            RegistryError: the registry did not answer, or refused the credentials.
+            ModelNotFoundError: there is no such model, version, alias or run.
+            ModelError: it is no URI of a model.
+        """
+        parsed = parse(uri)
+        with self._asking(f"{uri} does not exist in the registry at {self.place}"):
+            if parsed.kind == "run":
+                return self._resolve_run(parsed)
+            if parsed.kind == "logged":
+                model = self.client.get_logged_model(parsed.target)
+                return _of_logged_model(parsed, model.model_id, model)
+            return self._resolve_registered(parsed)
+
+    def _resolve_registered(self, uri: ModelUri) -> Resolved:
+        if uri.kind == "alias":
+            found = self.client.get_model_version_by_alias(uri.name, uri.target)
+        else:
+            found = self.client.get_model_version(uri.name, uri.target)
+        model = self.client.get_registered_model(uri.name)
+        quotes = '"' if "'" in uri.name else "'"
+        versions = [int(each.version) for each in self.client.search_model_versions(f"name={quotes}{uri.name}{quotes}")]
+        lower = [version for version in versions if version < int(found.version)]
+        return Resolved(
+            uri=uri,
+            version=str(found.version),
+            run_id=found.run_id or None,
+            source=self.client.get_model_version_download_uri(uri.name, str(found.version)),
+            created_milliseconds=found.creation_timestamp,
+            tags=dict(found.tags),
+            accepted_version=model.tags.get(ACCEPTED_TAG),
+            previous_version=str(max(lower)) if lower else None,
+        )
+
+    def _resolve_run(self, uri: ModelUri) -> Resolved:
+        run = self.client.get_run(uri.target)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        for output in outputs:
+            model = self.client.get_logged_model(output.model_id)
+            if model.name == uri.path:
+                return _of_logged_model(uri, uri.target, model)
+        # Models logged by MLflow 2 lie among the run's own artifacts.
+        source = f"{run.info.artifact_uri.rstrip('/')}/{uri.path}"
+        return Resolved(uri, uri.target, uri.target, source, created_milliseconds=run.info.start_time)
+
+    def check(self, model: Resolved, requirements: Requirements) -> mlmodel.MLmodel:
+        """Read the version's MLmodel file, and hold the version against the settings before it is downloaded.
+
+        Raises:
+            ModelRefusedError: the settings do not allow it.
+            ModelNotFoundError: there are no files.
+            RegistryError, ModelLoadError: as usual.
+        """
+        for wanted in requirements.tags:
+            key, _, value = wanted.partition("=")
+            if model.tags is None:
+                raise ModelRefusedError(f"{model.uri.text} is no registered version, so it lacks the tag {wanted}")
+            if model.tags.get(key) != value:
+                raise ModelRefusedError(f"version {model.version} of {model.name} lacks the tag {wanted}")
+        with tempfile.TemporaryDirectory() as folder:
+            self._download(f"{model.source.rstrip('/')}/{mlmodel.MLMODEL_FILE}", Path(folder), model)
+            description = mlmodel.read(Path(folder))
+        allowed = requirements.allowed_flavors
+        if allowed and mlmodel.PYFUNC not in allowed and description.loaded_flavor not in allowed:
+            raise ModelRefusedError(
+                f"version {model.version} of {model.name} is loaded by the flavour {description.loaded_flavor}, "
+                f"and only {', '.join(allowed)} may be loaded"
+            )
+        return description
+
+    def download(self, model: Resolved, data_dir: Path, keep_versions: Sequence[str] = ()) -> Path:
+        """The version's folder below `data_dir`, downloaded unless it is there; other versions are removed.
+
+        A folder gets its name only when it is complete, so that whatever ends this process leaves no half model.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`.
+        """
+        home = data_dir.resolve() / "models" / path_safe(model.name)
+        home.mkdir(parents=True, exist_ok=True)
+        target = home / path_safe(model.version)
+        with (home / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keep = {path_safe(version) for version in (*keep_versions, model.version)}
+            for other in home.iterdir():
+                if other.is_dir() and other.name not in keep:
+                    shutil.rmtree(other, ignore_errors=True)
+            if not _holds(target, model):
+                self._replace(target, model)
+        return target
+
+    def _replace(self, target: Path, model: Resolved) -> None:
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
+        try:
+            complete = self._download(model.source, unfinished, model)
+            (complete / _SOURCE_FILE).write_text(_identity(model), encoding="ascii")
+            if target.exists():  # of another registry that used the same names
+                target.rename(unfinished / "outdated")
+            complete.rename(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _download(self, source: str, folder: Path, model: Resolved) -> Path:
+        with self._asking(f"the files of {model.uri.text} are not in the store that {self.place} names"):
+            try:
+                path = mlflow.artifacts.download_artifacts(
+                    artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri
+                )
+            except FileNotFoundError:
+                raise MlflowException("not there", error_code=codes.RESOURCE_DOES_NOT_EXIST) from None
+            return Path(path)
+
+    def read_artifact(self, run_id: str, path: str) -> dict[str, Any] | None:
+        """A JSON object among a run's artifacts, None where there is none."""
+        folder, _, name = path.rpartition("/")
+        with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+            root = self.client.get_run(run_id).info.artifact_uri
+            if not any(file.path == path for file in self.client.list_artifacts(run_id, folder)):
+                return None
+            with tempfile.TemporaryDirectory() as temporary:
+                file = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=temporary, tracking_uri=self.tracking_uri
+                )
+                content = Path(file).read_bytes()
+        try:
+            value = json.loads(content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ModelError(f"the run's artifact {name} is no JSON object")
+        return value
+
+    def write_artifact(self, run_id: str, path: str, content: dict[str, Any]) -> None:
+        """Write a JSON object as an artifact of a run."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / name
+            file.write_text(json.dumps(content), encoding="utf-8")
+            with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+                self.client.log_artifact(run_id, str(file), folder)
+
+    def set_accepted(self, name: str, version: str) -> None:
+        """Set the tag that names the version which new ones are compared with."""
+        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
+            self.client.get_model_version(name, version)
+            self.client.set_registered_model_tag(name, ACCEPTED_TAG, version)
+
+    @contextlib.contextmanager
+    def _asking(self, not_found: str = "not found") -> Iterator[None]:
+        """Turn what MLflow and its stores raise into one sentence without credentials."""
+        try:
+            yield
+        except MlflowException as error:
+            raise self._translated(error, not_found) from error
+        except ModuleNotFoundError as error:
+            raise RegistryError(f"the registry at {self.place} needs the package {error.name}") from error
+        except (ModelError, RegistryError):
+            raise
+        except Exception as error:  # stores raise what their drivers raise
+            raise RegistryError(f"the registry at {self.place} did not answer: {type(error).__name__}") from error
+
+    def _translated(self, error: MlflowException, not_found: str) -> ModelError | RegistryError:
+        missing = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}
+        no_alias = "alias" in error.message and "not found" in error.message
+        if error.error_code in missing or no_alias:
+            return ModelNotFoundError(not_found)
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        if status in (401, 403):
+            return RegistryError(f"the registry at {self.place} refused the credentials (status {status})")
+        if status == 404:
+            return RegistryError(f"what answers at {self.place} is no MLflow registry (status 404)")
+        if urlsplit(self.registry_uri).scheme == "sqlite":
+            return RegistryError(f"the registry at {self.place} cannot be used: {error.message.splitlines()[0][:200]}")
+        return RegistryError(f"the registry at {self.place} did not answer ({error.error_code})")
+
+
+def bound_waiting() -> None:
+    """Let this process be told of an unreachable registry within seconds: MLflow's own retries take minutes."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+
+def path_safe(name: str) -> str:
+    """A name as one component of a path: odd characters quoted, never hidden or `..`, long ones cut and hashed.
+
+    >>> path_safe("digits v2"), path_safe("../x"), path_safe("..")
+    ('digits%20v2', '%2E.%2Fx', '%2E.')
+    """
+    quoted = quote(name, safe="")
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if len(quoted) <= _MAX_NAME_BYTES:
+        return quoted
+    return f"{quoted[:_MAX_NAME_BYTES]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _of_logged_model(uri: ModelUri, version: str, model: LoggedModel) -> Resolved:
+    return Resolved(
+        uri,
+        version,
+        model.source_run_id or None,
+        model.artifact_location,
+        created_milliseconds=model.creation_timestamp,
+    )
+
+
+def _identity(model: Resolved) -> str:
+    text = f"{model.source}\n{model.run_id}\n{model.created_milliseconds}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _holds(target: Path, model: Resolved) -> bool:
+    """Whether the folder is this very version: another registry may have used the same name and number."""
+    try:
+        return (target / _SOURCE_FILE).read_text(encoding="ascii") == _identity(model)
+    except OSError:
+        return False
