@@ -1,0 +1,1 @@
+"""Production inputs: the receiver, the bounded sample, the codecs and files."""

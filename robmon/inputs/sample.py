@@ -1,0 +1,173 @@
+"""The bounded sample of raw requests.
+
+Every request draws one random key; the sample is the requests with the smallest keys. That is a plain reservoir (the
+bottom-k form: Cohen & Kaplan 2007) with two properties that one which swaps slots lacks. A request is judged before its
+body has arrived, and one whose body never arrives leaves no gap. And when the sample must become smaller, the largest
+keys go, so that what remains is again a simple random sample.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, replace
+from math import ceil
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One request that was kept: the raw body and what is needed to decode it later."""
+
+    format: str
+    content_type: str
+    received_at: float
+    """Unix seconds."""
+    seed: int
+    """Decides which of the request's rows are drawn."""
+    body: bytes
+    topped_up: bool = False
+    """Whether an earlier assessment has already used it."""
+
+
+class Sample:
+    """A uniform sample of the requests since the last assessment, topped up from the sample before it.
+
+    It holds `ceil(sample_rows / rows_per_request)` requests. Those that arrived since the last assessment (the window)
+    come first; the places that are left go to the previous sample, newest window first, while younger than
+    `max_age_seconds`.
+
+    Bytes are bounded by halving the number of requests until they fit, and by nothing else: which requests go is
+    decided by their random keys alone. Leaving out whichever body happens not to fit would prefer small ones, and a
+    sample of small requests is not a sample of the traffic. The smaller capacity stays until the requests of a whole
+    window would have fitted twice over; then it doubles, once an assessment.
+
+    Args:
+        sample_rows: rows that an assessment wants.
+        max_age_seconds: age beyond which a request is not used.
+        sample_bytes: most bytes of bodies held. A single larger body is never kept.
+        rows_per_request: rows that are drawn from one request.
+        random: source of the keys and seeds.
+
+    >>> sample = Sample(sample_rows=2, max_age_seconds=60, sample_bytes=1000, random=Random(0))
+    >>> for second in range(100):
+    ...     _ = sample.offer(b"{}", "mlflow", "application/json", now=second)
+    >>> len(sample.snapshot(now=100)), sample.rows(now=100)
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rows: int,
+        max_age_seconds: float,
+        sample_bytes: int,
+        rows_per_request: int = 1,
+        random: Random | None = None,
+    ) -> None:
+        self.full_capacity = ceil(sample_rows / rows_per_request)
+        """Requests that the sample holds when their bodies fit."""
+        self.capacity = self.full_capacity
+        """Requests that the sample holds now."""
+        self.held_bytes = 0
+        """Bytes of the bodies held now."""
+        self._sample_rows = sample_rows
+        self._rows_per_request = rows_per_request
+        self._max_age_seconds = max_age_seconds
+        self._sample_bytes = sample_bytes
+        self._random = random or Random()  # noqa: S311 - a sample, not a secret
+        self._window: list[tuple[float, int, Item]] = []  # a heap: the largest key first
+        self._threshold = 1.0  # a key below it enters the window
+        self._serial = 0
+        self._previous: list[Item] = []  # newest window first, within it the smallest key first
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether bodies are so large that the sample holds fewer requests than it should."""
+        return self.capacity < self.full_capacity
+
+    def draw(self) -> float | None:
+        """Judge a request by one random number: a key for `add`, or None if it need not be kept."""
+        key = self._random.random()
+        return key if key < self._threshold else None
+
+    def add(self, key: float, body: bytes, request_format: str, content_type: str, now: float) -> bool:
+        """Keep a request whose key was drawn; whether it was still wanted when its body was there."""
+        if key >= self._threshold or len(body) > self._sample_bytes:
+            return False
+        item = Item(request_format, content_type, now, self._random.getrandbits(32), body)
+        self._serial += 1
+        heapq.heappush(self._window, (-key, self._serial, item))
+        self.held_bytes += len(body)
+        self._trim()
+        while self.held_bytes > self._sample_bytes and self.capacity > 1:
+            self.capacity = ceil(self.capacity / 2)
+            self._trim()
+        return key <= self._threshold
+
+    def offer(self, body: bytes, request_format: str, content_type: str, now: float) -> bool:
+        """Draw and, if kept, add: for sources that have the whole body at hand."""
+        key = self.draw()
+        return key is not None and self.add(key, body, request_format, content_type, now)
+
+    def snapshot(self, now: float) -> list[Item]:
+        """What an assessment that starts now uses, at most `capacity` requests; a new window begins.
+
+        The items stay to top up later samples. Until `turn_over` they do not count as used, so that those of an
+        assessment that failed are not lost to the next one.
+        """
+        self._drop_expired(now)
+        self._recover()
+        window = [item for _, _, item in sorted(self._window, key=lambda entry: -entry[0])]
+        self._previous = window + self._previous
+        self._window = []
+        self._threshold = 1.0
+        return list(self._previous)
+
+    def turn_over(self, now: float) -> None:
+        """The assessment of the last snapshot is good: what is left of its items is marked as topped up from now on."""
+        self._drop_expired(now)
+        self._previous = [item if item.topped_up else replace(item, topped_up=True) for item in self._previous]
+
+    def rows(self, now: float) -> int:
+        """Rows that an assessment would use now, if every request has at least `rows_per_request` of them."""
+        self._drop_expired(now)
+        requests = len(self._window) + len(self._previous)
+        return min(requests * self._rows_per_request, self._sample_rows)
+
+    def oldest(self, now: float) -> float | None:
+        """Unix seconds of the oldest request that an assessment would use now; None for an empty sample."""
+        self._drop_expired(now)
+        times = [item.received_at for item in self._previous]
+        times += [item.received_at for _, _, item in self._window]
+        return min(times, default=None)
+
+    def _trim(self) -> None:
+        """Hold at most `capacity` requests: the previous sample gives way first, then the largest keys."""
+        room = max(self.capacity - len(self._window), 0)
+        for item in self._previous[room:]:
+            self.held_bytes -= len(item.body)
+        del self._previous[room:]
+        while len(self._window) > self.capacity:
+            self.held_bytes -= len(heapq.heappop(self._window)[2].body)
+        if len(self._window) == self.capacity:
+            self._threshold = -self._window[0][0]
+
+    def _drop_expired(self, now: float) -> None:
+        earliest = now - self._max_age_seconds
+        if all(item.received_at >= earliest for item in self._previous) and all(
+            item.received_at >= earliest for _, _, item in self._window
+        ):
+            return
+        self._previous = [item for item in self._previous if item.received_at >= earliest]
+        self._window = [entry for entry in self._window if entry[2].received_at >= earliest]
+        heapq.heapify(self._window)
+        self.held_bytes = sum(len(item.body) for item in self._previous)
+        self.held_bytes += sum(len(item.body) for _, _, item in self._window)
+
+    def _recover(self) -> None:
+        """Double a shrunk capacity if twice the requests of the window's mean size would fill half the bytes."""
+        if not self.shrunk or not self._window:
+            return
+        mean_bytes = sum(len(item.body) for _, _, item in self._window) / len(self._window)
+        if mean_bytes * self.capacity * 2 <= self._sample_bytes / 2:
+            self.capacity = min(self.capacity * 2, self.full_capacity)
