@@ -1,0 +1,81 @@
+"""A real Prometheus and a real Alertmanager for tests, on free loopback ports, with their files in a folder given."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.servers import free_port, server
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROMETHEUS_FILES = REPOSITORY / "deploy" / "prometheus"
+
+SHORT_RULES = {"for": "0s", "keep_firing_for": "0s"}
+
+
+@contextlib.contextmanager
+def prometheus_server(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    """Prometheus with that configuration; yields its base URL. Relative `rule_files` are looked up in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(dict(config)))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    with server(command, f"{url}/-/ready", folder / "prometheus.log"):
+        yield url
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """Alertmanager without clustering that notifies nobody; yields its base URL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "alertmanager.yaml"
+    file.write_text(yaml.safe_dump({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["prometheus-alertmanager", f"--config.file={file}", f"--storage.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=warn"]
+    with server(command, f"{url}/-/ready", folder / "alertmanager.log"):
+        yield url
+
+
+def live_config(folder: Path, target: str, alertmanager_url: str, interval: str = "250ms") -> dict[str, Any]:
+    """The shipped configuration and rules with that target, a short interval and no waiting before an alert fires."""
+    config: dict[str, Any] = yaml.safe_load((PROMETHEUS_FILES / "scrape.yaml").read_text())
+    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    [static] = config["alerting"]["alertmanagers"][0]["static_configs"]
+    static["targets"] = [alertmanager_url.removeprefix("http://")]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in config["rule_files"]:
+        content = yaml.safe_load((PROMETHEUS_FILES / name).read_text())
+        for rule in (rule for group in content["groups"] for rule in group["rules"] if "alert" in rule):
+            rule.update(SHORT_RULES)
+        (folder / name).write_text(yaml.safe_dump(content, width=10_000))
+    return config
+
+
+def query(url: str, expression: str) -> list[dict[str, Any]]:
+    """The samples of an instant query: `metric` (labels) and `value` (time, text)."""
+    data = get_json(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")["data"]
+    return list(data["result"])
+
+
+def alerts(alertmanager_url: str) -> dict[str, dict[str, Any]]:
+    """The alerts that Alertmanager holds, by name."""
+    return {alert["labels"]["alertname"]: alert for alert in get_json(f"{alertmanager_url}/api/v2/alerts")}
+
+
+def get_json(url: str) -> Any:
+    """The JSON that a GET of `url` answers."""
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return json.load(response)

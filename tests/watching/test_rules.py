@@ -1,0 +1,108 @@
+"""The Prometheus files: valid, complete, and tested by promtool with series that must and must not fire."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
+
+RULE_TESTS = sorted((PROMETHEUS_FILES / "tests").glob("*.yaml"))
+
+
+def promtool(*arguments: str | Path, cwd: Path = PROMETHEUS_FILES) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *map(str, arguments)], cwd=cwd, text=True, capture_output=True, check=False)
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((PROMETHEUS_FILES / "alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in alert_rules()}
+
+
+def test_files_are_valid() -> None:
+    for arguments in (["check", "rules", "rules.yaml", "alerts.yaml"], ["check", "config", "scrape.yaml"]):
+        result = promtool(*arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("file", RULE_TESTS, ids=lambda file: file.stem)
+def test_rules_fire_and_do_not_fire(file: Path) -> None:
+    result = promtool("test", "rules", file)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+MUTATIONS = {
+    "the regression waits for nothing": ("regression", r"for: 2m\n", "for: 0m\n"),
+    "the regression keeps no firing": ("regression", r"keep_firing_for: 10m", "keep_firing_for: 0s"),
+    "any ratio is a regression": ("regression", r"regression_detected:max == 1", "regression_detected:max >= 0"),
+    "staleness has no age": ("stale", r"> 600", "> 60"),
+    "staleness waits for nothing": ("stale", r"for: 10m\n", "for: 0m\n"),
+    "a target down is forgotten": ("stale", r"up == 0", "up == 2"),
+    "a target gone is remembered": ("stale", r"and on \(job, instance\) up == 0", "or on (job, instance) up == 0"),
+    "every pod must be fresh": ("stale", r"max without (.*) \(\n +robmon_last", r"min without \1 (\nrobmon_last"),
+    "want of inputs is staleness": ("inputs", r"> 600\n +unless ignoring", "> 600 and ignoring"),
+    "other reasons do not matter": ("inputs", r"\{reason!=\"too_few_inputs\"\}", '{reason="none"}'),
+    "models are mixed up": ("inputs", r"group_left \(model_name\)", "group_left ()"),
+    "counters do not restart": ("inputs", r"increase\(", "delta("),
+    "drift is the worst pod's": ("inputs", r"avg without", "max without"),
+    "drift is per version": ("inputs", r", model_version\) \(", ") ("),
+    "drift is any feature's": ("inputs", r'feature="all", statistic="mean_psi"', ""),
+    "drift waits for nothing": ("inputs", r"for: 15m\n", "for: 0m\n"),
+    "drift has a lower threshold": ("inputs", r"> 0\.25", "> 0.2"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_rule_tests_notice_a_wrong_rule(name: str, tmp_path: Path) -> None:
+    tests, pattern, replacement = MUTATIONS[name]
+    folder = tmp_path / "prometheus"
+    shutil.copytree(PROMETHEUS_FILES, folder)
+    replaced = 0
+    for file in (folder / "rules.yaml", folder / "alerts.yaml"):
+        text, count = re.subn(pattern, replacement, file.read_text())
+        file.write_text(text)
+        replaced += count
+    assert replaced, "the mutation no longer applies"
+    assert promtool("test", "rules", f"tests/{tests}.yaml", cwd=folder).returncode == 1
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
+    rule = ALERTS[name]
+    annotations = rule["annotations"]
+    assert name.startswith("Robmon")
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert "{{" not in annotations["summary"]
+    assert annotations["summary"].endswith(".")
+    assert annotations["summary"].count(".") == 1
+    assert "$labels.model_name" in annotations["description"]
+    assert rule["keep_firing_for"]
+    assert minutes(rule["for"]) >= 2, "two assessment intervals by default"
+
+    runbook = REPOSITORY / annotations["runbook_url"]
+    headings = re.findall(r"^##? (.*)$", runbook.read_text(), flags=re.MULTILINE)
+    assert headings == [name, "Meaning", "Impact", "Diagnosis", "Mitigation"]
+
+
+def test_the_four_alerts_and_no_runbook_without_one() -> None:
+    assert set(ALERTS) == {
+        "RobmonRobustnessRegression",
+        "RobmonAssessmentsStale",
+        "RobmonTooFewInputs",
+        "RobmonInputDrift",
+    }
+    assert {file.stem for file in (PROMETHEUS_FILES / "runbooks").glob("*.md")} == set(ALERTS)
+
+
+def minutes(duration: str) -> int:
+    assert duration.endswith("m")
+    return int(duration.removesuffix("m"))
