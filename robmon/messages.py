@@ -234,6 +234,8 @@ class Assessed(Message):
     """The baseline as it stands after this assessment."""
     baseline_source: Literal["artifact", "local", "learning", "learnt"]
     baseline_rows: int
+    baseline_at: float
+    """Unix time at which the baseline was last changed."""
     verdict: Verdict | None = None
     rejected: dict[str, int] = {}
     """Requests of the sample that could not be decoded, by reason."""

@@ -183,7 +183,7 @@ class Child:
         reader, writer = await asyncio.open_connection(sock=ours)
         child = cls(process, reader, writer, command.memory_bytes)
         if command.log_output:
-            child._tasks.append(asyncio.create_task(child._log_output()))
+            child._tasks.append(asyncio.create_task(_log_lines(process.stdout)))
         await child._expect_hello()
         return child
 
@@ -284,15 +284,15 @@ class Child:
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _log_output(self) -> None:
-        assert self._process.stdout is not None
-        while chunk := await self._process.stdout.read(MAX_LINE_BYTES):
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                log.info("worker output", line=line)
-
     def _signal_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+async def _log_lines(output: asyncio.StreamReader | None) -> None:
+    while output is not None and (chunk := await output.read(MAX_LINE_BYTES)):
+        for line in chunk.decode("utf-8", "replace").splitlines():
+            log.info("worker output", line=line)
 
 
 def _resident_bytes(pid: int) -> int:

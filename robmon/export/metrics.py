@@ -133,7 +133,7 @@ def _state(published: Published) -> Families:
         "robmon_worker_resident_memory_bytes",
         "Resident memory of the worker and its children",
         name,
-        published.worker_memory_bytes,
+        published.worker_memory_bytes(),
     )
     if published.model is not None and published.loaded is not None:
         info = InfoMetricFamily("robmon_model", "The model version that is assessed", labels=["model_name"])
@@ -144,14 +144,14 @@ def _state(published: Published) -> Families:
                 "flavor": published.loaded.flavor,
                 "device": published.loaded.device,
                 "run_id": published.model.run_id or "",
-                "baseline": published.baseline_source,
+                "baseline": published.baseline.source,
             },
         )
         yield info
-    yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.baseline_rows)
-    if published.baseline_at is not None:
+    yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.baseline.rows)
+    if published.baseline.at is not None:
         help_text = "Unix time at which the baseline was last changed"
-        yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.baseline_at)
+        yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.baseline.at)
     yield from _verdict(published)
 
 

@@ -5,6 +5,7 @@ A measurement that lies at its last value is worse than none, so measurements ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from robmon.history.store import VersionState
@@ -22,6 +23,15 @@ class Measurement:
     duration_seconds: float
 
 
+@dataclass(frozen=True)
+class BaselineInfo:
+    """Where the baseline comes from, how many rows it holds, and when it was last changed (Unix time)."""
+
+    source: str = "learning"
+    rows: int = 0
+    at: float | None = None
+
+
 @dataclass
 class Published:
     """Everything that is exported besides counters."""
@@ -31,15 +41,20 @@ class Published:
     max_age_seconds: float
     model: ModelVersion | None = None
     loaded: LoadedModel | None = None
-    baseline_source: str = "learning"
-    baseline_rows: int = 0
-    baseline_at: float | None = None
+    baseline: BaselineInfo = field(default_factory=BaselineInfo)
     measurement: Measurement | None = None
     last_assessment_at: float = 0.0
     only_too_few_inputs_since: bool = True
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
     state: VersionState = field(default_factory=VersionState)
-    worker_memory_bytes: int = 0
+    worker_memory_bytes: Callable[[], int] = lambda: 0
+
+    def count(self, outcome: str, reason: str) -> None:
+        """Take note of how the last assessment ended, good or not."""
+        if outcome == "ok":
+            self.only_too_few_inputs_since = True
+        elif reason != "too_few_inputs":
+            self.only_too_few_inputs_since = False
 
     def current_measurement(self, now: float) -> Measurement | None:
         """The last good assessment while it is still true: of the version assessed now, and not too old."""

@@ -116,6 +116,14 @@ class History:
         with self.log_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(assessment) + "\n")
 
+    def last_number(self) -> int:
+        """The number of the last assessment in the log, 0 where there is none."""
+        try:
+            last_line = self.log_file.read_bytes()[-4096:].splitlines()[-1]
+            return int(json.loads(last_line)["number"])
+        except (OSError, IndexError, ValueError, KeyError, TypeError):
+            return 0
+
 
 def _replace(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,329 @@
+"""One assessment after another: which version, on which sample, compared with what, and what is published of it.
+
+A new version is assessed on the sample, the seed and the noise scale of the last assessment of its reference version,
+which stays in memory for that purpose. Where there is none, as in a new pod, the reference version is assessed first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from robmon.errors import RobmonError
+from robmon.export.metrics import Metrics
+from robmon.export.published import BaselineInfo, Measurement, Published
+from robmon.follow import Follower, failure_reason
+from robmon.history.store import History, VersionState
+from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
+from robmon.inputs.sample import Item, Sample
+from robmon.messages import Assess, Assessed, Comparison, ModelVersion, Plan, SampledRequest, Verdict
+from robmon.settings import Settings
+
+log = structlog.get_logger("robmon.assess")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An assessment that another version can be compared with."""
+
+    version: str
+    items: Sequence[Item]
+    seed: int
+    plan: Plan
+    row_errors: bytes
+    clean_variance: list[float]
+
+
+class Assessor:
+    """Runs assessments; `assess` never raises, whatever model, registry or disk do."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        follower: Follower,
+        host: ModelHost,
+        sample: Sample,
+        history: History,
+        published: Published,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._follower = follower
+        self._host = host
+        self._sample = sample
+        self._history = history
+        self._published = published
+        self._metrics = metrics
+        self._number = history.last_number()
+        self._baselines: dict[str, dict[str, Any]] = {}
+        self._kept: Kept | None = None
+        self._tried_version: str | None = None
+        self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
+        published.state = history.read_state()
+
+    @property
+    def needed_versions(self) -> list[str]:
+        """Versions whose files must stay on disk."""
+        target = self._follower.target
+        needed = [model.version for model in (target, self._host.usable) if model is not None]
+        reference = self._reference_version(target) if target is not None else None
+        return needed + ([reference] if reference is not None else [])
+
+    @property
+    def can_start_first(self) -> bool:
+        """Whether the version served now has had no assessment yet, good or bad, and one can be made."""
+        target = self._follower.target
+        if target is None or target.version == self._tried_version:
+            return False
+        has_kept = self._kept is not None and self._kept.version == self._reference_version(target)
+        return has_kept or self._sample.rows(time.time()) >= self._settings.assess.min_rows
+
+    async def prepare(self) -> None:
+        """Load the version served now, so that it is ready before there are inputs."""
+        if self._follower.target is not None and not self._host.waiting:
+            try:
+                await self._use(self._follower.target)
+            except NotAssessedError as error:
+                log.warning("model not ready", reason=error.reason)
+
+    async def assess(self) -> None:
+        """Run one assessment, count its outcome and publish its result."""
+        started = time.monotonic()
+        try:
+            await self._assess()
+            outcome, reason = "ok", "none"
+        except NotAssessedError as error:
+            outcome, reason = error.outcome, error.reason
+            seconds = round(time.monotonic() - started, 3)
+            log.warning("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
+        except Exception as error:
+            # Only the type is told: the text may hold an input.
+            outcome, reason = "failed", "error"
+            log.error("assessment", outcome=outcome, reason=reason, error=type(error).__name__)
+        if self._follower.target is not None and reason != "too_few_inputs":
+            self._tried_version = self._follower.target.version
+        self._metrics.assessments.labels(outcome, reason).inc()
+        self._published.count(outcome, reason)
+
+    async def _assess(self) -> None:
+        target = self._follower.target
+        if target is None:
+            raise NotAssessedError("skipped", "model_not_ready", "no model version has been fetched yet")
+        if self._host.waiting:
+            raise NotAssessedError("skipped", "worker_backoff", "the worker failed and is started again after a wait")
+        model = await self._use(target)
+        self._accept_where_obvious(model)
+        kept = await self._reference_assessment(model) if self._comparison_due(model) else None
+        model = await self._use(model)
+        if kept is None:
+            result, mine = await self._assess_sample(model)
+            if self._published.state.accepted_version in (None, model.version):
+                self._kept = mine
+        else:
+            result = await self._assess_against(kept, model)
+        self._publish(model, result)
+
+    async def _use(self, target: ModelVersion) -> ModelVersion:
+        model = await self._host.use(target)
+        self._published.model, self._published.loaded = model, self._host.loaded
+        return model
+
+    # --- the two ways to assess --------------------------------------------------------------------------------------
+
+    async def _assess_sample(self, model: ModelVersion) -> tuple[Assessed, Kept]:
+        """Assess the loaded version on the sample as it is now."""
+        now = time.time()
+        rows = self._sample.rows(now)
+        if rows < self._settings.assess.min_rows:
+            raise NotAssessedError("skipped", "too_few_inputs", f"{rows} rows of {self._settings.assess.min_rows}")
+        items = self._sample.snapshot(now)
+        self._number += 1
+        seed = assessment_seed(model.name, model.version, self._number)
+        result, row_errors = await self._host.assess(self._question(model, items, seed), [item.body for item in items])
+        self._sample.turn_over(now)
+        return result, Kept(model.version, items, seed, result.plan, row_errors, result.clean_variance)
+
+    async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
+        """Assess the loaded version on the sample, seed and scale of its reference, and take the verdict."""
+        self._number += 1
+        comparison = Comparison(
+            version=kept.version,
+            alpha=self._settings.compare.alpha,
+            tolerance=self._settings.compare.tolerance,
+            rows=kept.plan.rows,
+            clean_variance=kept.clean_variance,
+        )
+        question = self._question(model, kept.items, kept.seed).model_copy(
+            update={"plan": kept.plan, "comparison": comparison}
+        )
+        result, _ = await self._host.assess(question, [*(item.body for item in kept.items), kept.row_errors])
+        if result.verdict is None:
+            self._comparison_backoff.failed()
+            log.warning("versions not comparable", version=model.version, reference_version=kept.version)
+        else:
+            self._write_state(self._published.state.judge(model.version, result.verdict, time.time()))
+            _log_verdict(model.version, result.verdict)
+        return result
+
+    def _question(self, model: ModelVersion, items: Sequence[Item], seed: int) -> Assess:
+        assess = self._settings.assess
+        return Assess(
+            number=self._number,
+            seed=seed,
+            requests=[
+                SampledRequest(
+                    format=item.format,
+                    content_type=item.content_type,
+                    received_at=item.received_at,
+                    seed=item.seed,
+                    topped_up=item.topped_up,
+                )
+                for item in items
+            ],
+            rows_per_request=self._settings.inputs.rows_per_request,
+            noise=assess.noise,
+            levels=list(assess.levels),
+            trials=assess.trials,
+            confidence=assess.confidence,
+            task=assess.task,
+            output=assess.output,
+            min_rows=assess.min_rows,
+            max_seconds=assess.max_seconds,
+            mse_limit=assess.mse_limit,
+            max_features=self._settings.drift.max_features,
+            baseline=self._baseline(model),
+            baseline_min_rows=self._settings.baseline.min_rows,
+        )
+
+    # --- versions ----------------------------------------------------------------------------------------------------
+
+    def _reference_version(self, model: ModelVersion) -> str | None:
+        target = self._follower.target
+        return (
+            self._settings.model.reference
+            or self._published.state.accepted_version
+            or self._follower.accepted_tag
+            or (self._follower.previous_version if target is not None and model.version == target.version else None)
+        )
+
+    def _accept_where_obvious(self, model: ModelVersion) -> None:
+        """Accept a version that a person accepted, that is its own reference, or that has nothing to compare with."""
+        state = self._published.state
+        if state.accepted_version == model.version and state.regression is None:
+            return
+        accepted_by_a_person = model.version in (
+            self._history.read_state().accepted_version,
+            self._follower.accepted_tag,
+        )
+        if accepted_by_a_person or self._reference_version(model) in (None, model.version):
+            self._write_state(state.accept(model.version))
+            log.info("version accepted", version=model.version)
+
+    def _comparison_due(self, model: ModelVersion) -> bool:
+        state, reference = self._published.state, self._reference_version(model)
+        is_judged = state.judged_version == model.version and state.judged_against == reference
+        return reference not in (None, model.version) and not is_judged and not self._comparison_backoff.waiting
+
+    async def _reference_assessment(self, model: ModelVersion) -> Kept | None:
+        """The assessment to compare `model` with; made now if it is not at hand, None where it cannot be made."""
+        reference = str(self._reference_version(model))
+        if self._kept is None or self._kept.version != reference:
+            try:
+                fetched = await self._follower.fetch_version(reference, self.needed_versions)
+                await self._host.load(fetched)
+                _, self._kept = await self._assess_sample(fetched)
+            except RobmonError as error:
+                if isinstance(error, NotAssessedError) and error.reason == "too_few_inputs":
+                    raise
+                self._comparison_backoff.failed()
+                reason = error.reason if isinstance(error, NotAssessedError) else failure_reason(error)
+                self._metrics.model_failures.labels("reference", reason).inc()
+                log.warning("reference version not assessed", version=reference, reason=reason, error=str(error))
+                return None
+        return self._kept
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    def _baseline(self, model: ModelVersion) -> dict[str, Any] | None:
+        if model.version not in self._baselines:
+            recorded = model.baseline or self._history.read_baseline(model.version)
+            if recorded is not None:
+                self._baselines[model.version] = recorded
+        return self._baselines.get(model.version)
+
+    def _publish(self, model: ModelVersion, result: Assessed) -> None:
+        now = time.time()
+        published = self._published
+        if self._baselines.get(model.version) != result.baseline:
+            self._baselines[model.version] = result.baseline
+            self._write(lambda: self._history.write_baseline(model.version, result.baseline))
+        published.baseline = BaselineInfo(result.baseline_source, result.baseline_rows, result.baseline_at)
+        published.measurement = Measurement(model.version, result, now, sum(result.phase_seconds.values()))
+        published.last_assessment_at = now
+        for phase, seconds in result.phase_seconds.items():
+            self._metrics.duration.labels(phase).observe(seconds)
+        for point in result.levels:
+            self._metrics.nonfinite_outputs.labels(f"{point.level:g}").inc(point.nonfinite_outputs)
+        summary = _summary(model, result)
+        log.info("assessment", outcome="ok", reason="none", **summary)
+        self._write(lambda: self._history.append({"at": now, **summary}))
+
+    def _write_state(self, state: VersionState) -> None:
+        self._published.state = state
+        self._write(lambda: self._history.write_state(state))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write to the data folder; a disk that is full costs the memory of a restart, never an assessment."""
+        try:
+            write()
+        except OSError as error:
+            self._metrics.history_failures.inc()
+            log.error("data folder not written", error=error.strerror)
+
+
+def assessment_seed(name: str, version: str, number: int) -> int:
+    """The seed of one assessment: another for each, and the same for the same.
+
+    One fixed seed would make the bound right or wrong together all month.
+    """
+    return int.from_bytes(hashlib.blake2b(f"{name}/{version}/{number}".encode(), digest_size=8).digest()) >> 1
+
+
+def _log_verdict(version: str, verdict: Verdict) -> None:
+    tell = log.warning if verdict.worse else log.info
+    tell(
+        "robustness regressed" if verdict.worse else "robustness held",
+        version=version,
+        reference_version=verdict.reference_version,
+        largest_ratio=round(max(verdict.ratio), 3),
+        pvalue=float(f"{verdict.pvalue:.3g}"),
+        smallest_worsening_found=verdict.detectable_ratio,
+    )
+
+
+def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:
+    """What is logged and remembered of an assessment: no input among it."""
+    worst = result.levels[-1]
+    return {
+        "version": model.version,
+        "number": result.number,
+        "seed": result.seed,
+        "rows": result.plan.rows,
+        "trials": result.plan.trials,
+        "level": worst.level,
+        "mse": _finite(worst.mean_mse),
+        "bound": _finite(worst.bound),
+        "index": result.index,
+        "slope": result.slope,
+        "baseline": result.baseline_source,
+        "seconds": round(sum(result.phase_seconds.values()), 3),
+    }
+
+
+def _finite(value: float) -> float | str:
+    return value if abs(value) != float("inf") else "+Inf"

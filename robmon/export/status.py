@@ -1,0 +1,79 @@
+"""The status page: what robmon sees at this moment, for a person with a browser and no dashboard."""
+
+from __future__ import annotations
+
+import html
+import time
+from datetime import UTC, datetime
+
+from robmon.export.published import Measurement, Published
+from robmon.messages import LevelResult
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>robmon: {title}</title>
+<meta http-equiv="refresh" content="10">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 52rem; padding: 0 1rem; color: #222; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ text-align: right; padding: .25rem .75rem; border-bottom: 1px solid #ddd; }}
+th:first-child, td:first-child {{ text-align: left; }}
+.bad {{ background: #b00020; color: #fff; padding: .5rem 1rem; }}
+.good {{ background: #1b5e20; color: #fff; padding: .5rem 1rem; }}
+.unknown {{ background: #555; color: #fff; padding: .5rem 1rem; }}
+</style></head><body><h1>{title}</h1>
+{body}
+<p><a href="metrics">metrics</a></p>
+</body></html>
+"""
+
+
+def status_page(published: Published, now: float | None = None) -> str:
+    """The page as HTML."""
+    now = time.time() if now is None else now
+    measurement = published.current_measurement(now)
+    parts = [_verdict(published), _model(published)]
+    parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
+    return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
+
+
+def _verdict(published: Published) -> str:
+    regression = published.state.regression
+    if regression is not None:
+        since = datetime.fromtimestamp(regression.since, UTC).isoformat(timespec="seconds")
+        verdict = published.state.verdict
+        ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
+        return (
+            f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
+            f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>"
+        )
+    accepted = published.state.accepted_version
+    if accepted is None:
+        return '<p class="unknown">No version has been assessed yet.</p>'
+    return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>'
+
+
+def _model(published: Published) -> str:
+    if published.model is None or published.loaded is None:
+        return "<p>No model is loaded yet.</p>"
+    baseline = published.baseline
+    return (
+        f"<p>Version {html.escape(published.model.version)}, {html.escape(published.loaded.flavor)} on "
+        f"{html.escape(published.loaded.device)}. Baseline: {baseline.source}, {baseline.rows} rows.</p>"
+    )
+
+
+def _curve(measurement: Measurement, now: float) -> str:
+    result = measurement.result
+    rows = "\n".join(_row(point) for point in result.levels)
+    index = "none" if result.index is None else f"{result.index:.4g}"
+    return (
+        f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
+        f"robustness index {index}.</p>\n"
+        f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
+        f"<th>agreement</th><th>of the baseline's MSE</th></tr>\n{rows}</table>"
+    )
+
+
+def _row(point: LevelResult) -> str:
+    cells = (point.level, point.mean_mse, point.bound, point.agreement, point.baseline_ratio)
+    return "<tr>" + "".join(f"<td>{'' if cell is None else f'{cell:.4g}'}</td>" for cell in cells) + "</tr>"

@@ -1,0 +1,205 @@
+"""The one worker and the model version it has loaded.
+
+Two versions are never loaded together. A version that cannot be loaded leaves the one before in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from robmon.errors import RobmonError
+from robmon.export.metrics import OUTCOMES, Metrics
+from robmon.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion
+from robmon.settings import Settings
+from robmon.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
+
+log = structlog.get_logger("robmon.host")
+
+WORKER_BACKOFF_SECONDS = (1.0, 60.0)
+# Each further try to load a version costs the one before, which is still assessed, two starts of the worker.
+LOAD_BACKOFF_SECONDS = (10.0, 600.0)
+COMPARISON_BACKOFF_SECONDS = (10.0, 600.0)
+
+
+class NotAssessedError(RobmonError):
+    """An assessment was skipped or failed.
+
+    Attributes:
+        outcome: `skipped` or `failed`.
+        reason: one of the reasons of that outcome.
+    """
+
+    def __init__(self, outcome: str, reason: str, message: str = "") -> None:
+        self.outcome = outcome
+        self.reason = reason if reason in OUTCOMES[outcome] else "error"
+        super().__init__(message or reason)
+
+
+class Backoff:
+    """A wait that doubles with each failure in a row, between a first and a longest one."""
+
+    def __init__(self, first_and_longest_seconds: tuple[float, float]) -> None:
+        self._first_seconds, self._longest_seconds = first_and_longest_seconds
+        self._failures = 0
+        self._until = 0.0
+
+    def failed(self) -> None:
+        """Start, or lengthen, the wait."""
+        self._until = time.monotonic() + min(self._first_seconds * 2**self._failures, self._longest_seconds)
+        self._failures = min(self._failures + 1, 16)
+
+    def succeeded(self) -> None:
+        """Forget the failures."""
+        self._failures, self._until = 0, 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the wait is still on."""
+        return time.monotonic() < self._until
+
+
+class ModelHost:
+    """Keeps one worker with one model version; `usable` is the last version that could be loaded to be assessed."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.usable: ModelVersion | None = None
+        self.loaded: LoadedModel | None = None
+        self._settings = settings
+        self._metrics = metrics
+        self._worker: Child | None = None
+        self._worker_version: str | None = None
+        self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
+        self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of the worker, 0 where there is none."""
+        return self._worker.memory_bytes if self._worker is not None else 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the worker failed and is not to be started again yet."""
+        return self._worker_backoff.waiting
+
+    async def use(self, target: ModelVersion) -> ModelVersion:
+        """Load `target`, or where that cannot be, what was usable before; returns the version loaded.
+
+        Raises:
+            NotAssessedError: neither can be loaded.
+        """
+        backoff = self._load_backoffs[target.version]
+        before = self.usable if self.usable is not None and self.usable.version != target.version else None
+        if not backoff.waiting:
+            try:
+                await self.load(target)
+            except NotAssessedError as error:
+                backoff.failed()
+                self._tell_load_failure(target, error, before)
+                if before is None:
+                    raise
+            else:
+                backoff.succeeded()
+                self.usable = target
+                return target
+        if before is None:
+            raise NotAssessedError("skipped", "model_not_ready", "the model could not be loaded; it is tried again")
+        await self.load(before)
+        return before
+
+    async def load(self, model: ModelVersion) -> None:
+        """Have a worker with this very version.
+
+        Raises:
+            NotAssessedError: it cannot be loaded.
+        """
+        if self._worker is not None and self._worker_version == model.version:
+            return
+        if self._worker is not None:
+            await self.close()
+            self._metrics.worker_restarts.labels("new_version").inc()
+        try:
+            self._worker = await Child.start(self._command())
+            answer, _ = await self._worker.ask(
+                self._load_question(model), timeout_seconds=self._settings.worker.timeout_seconds
+            )
+        except ChildDiedError as error:
+            raise self._lost_worker(error) from None
+        if not isinstance(answer, LoadedModel):
+            await self.close()
+            raise _not_assessed(answer)
+        self._worker_version, self.loaded = model.version, answer
+        for mismatch in answer.mismatches:
+            log.warning("requirement not met", version=model.version, requirement=mismatch)
+
+    async def assess(self, question: Assess, blobs: Sequence[bytes]) -> tuple[Assessed, bytes]:
+        """Let the worker assess the version that it has loaded.
+
+        Raises:
+            NotAssessedError: whatever went wrong.
+        """
+        if self._worker is None:
+            raise NotAssessedError("skipped", "model_not_ready")
+        try:
+            answer, answered = await self._worker.ask(
+                question, blobs, timeout_seconds=self._settings.worker.timeout_seconds
+            )
+        except ChildDiedError as error:
+            raise self._lost_worker(error) from None
+        if not isinstance(answer, Assessed) or len(answered) != 1:
+            raise _not_assessed(answer)
+        self._worker_backoff.succeeded()
+        return answer, answered[0]
+
+    async def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            worker, self._worker, self._worker_version = self._worker, None, None
+            await worker.stop()
+
+    def _command(self) -> Command:
+        worker = self._settings.worker
+        return Command(
+            python=worker.python,
+            module="robmon.worker",
+            environment=worker_environment(self._settings.device.threads),
+            memory_bytes=memory_limit_bytes(worker.memory_bytes),
+            log_output=worker.output == "log",
+        )
+
+    def _load_question(self, model: ModelVersion) -> Load:
+        shape = self._settings.model.input_shape
+        return Load(
+            model=model.model_copy(update={"baseline": None}),
+            device=self._settings.device.name,
+            threads=self._settings.device.threads,
+            input_dtype=self._settings.model.input_dtype,
+            input_shape=list(shape) if shape is not None else None,
+        )
+
+    def _lost_worker(self, error: ChildDiedError) -> NotAssessedError:
+        self._worker = self._worker_version = None
+        self._worker_backoff.failed()
+        self._metrics.worker_restarts.labels(error.reason).inc()
+        return NotAssessedError("failed", error.reason, str(error))
+
+    def _tell_load_failure(self, target: ModelVersion, error: NotAssessedError, before: ModelVersion | None) -> None:
+        self._metrics.model_failures.labels("load", error.reason).inc()
+        log.error(
+            "model version cannot be loaded",
+            version=target.version,
+            reason=error.reason,
+            error=str(error),
+            still_assessed=before.version if before is not None else None,
+        )
+
+
+def _not_assessed(answer: Message) -> NotAssessedError:
+    """The outcome that a worker's answer stands for; words of model code are not among what is told."""
+    if not isinstance(answer, Failure):
+        return NotAssessedError("failed", "error", "the worker's answer does not fit the question")
+    outcome = "skipped" if answer.reason in OUTCOMES["skipped"] else "failed"
+    return NotAssessedError(outcome, answer.reason, answer.message or f"{answer.error} at {answer.where}")
