@@ -1,0 +1,130 @@
+"""MLflow's JSON bodies: `dataframe_split`, `dataframe_records`, `instances` and `inputs`.
+
+The same bodies are accepted as by `mlflow.pyfunc.scoring_server`; what the signature does to the values comes later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from robmon.errors import CodecError
+from robmon.inputs.codecs.rows import LazyRows, Row, as_cell, as_tensor, ragged
+
+_LLM_KEYS = {"messages", "prompt", "input"}
+_SPLIT_KEYS = {"columns", "index", "data"}
+
+
+def decode(body: bytes) -> Sequence[Row]:
+    """The rows of a JSON body; keys besides the four formats are ignored, as MLflow's server does.
+
+    Raises:
+        CodecError: not_utf8, not_json, too_deep, too_large, not_an_object, unsupported_llm, no_inputs, ambiguous,
+            empty, ragged, bad_columns, unsupported_value.
+    """
+    content = _parse(body)
+    if not isinstance(content, dict):
+        raise CodecError("not_an_object", "the body is JSON, but no object")
+    if _LLM_KEYS & content.keys():
+        raise CodecError("unsupported_llm", "requests to language models cannot be assessed")
+    found = _FORMATS.keys() & content.keys()
+    if not found:
+        raise CodecError("no_inputs", f"the body has none of the keys {', '.join(_FORMATS)}")
+    if len(found) > 1:
+        raise CodecError("ambiguous", f"the body has more than one of the keys {', '.join(_FORMATS)}")
+    name = found.pop()
+    rows = _FORMATS[name](content[name])
+    if not rows:
+        raise CodecError("empty", "the request has no row")
+    return rows
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        raise CodecError("not_utf8", "the body is not UTF-8") from None
+    except ValueError:  # also an integer of more digits than Python converts
+        raise CodecError("not_json", "the body is not JSON") from None
+    except RecursionError:
+        raise CodecError("too_deep", "the JSON is nested too deeply") from None
+    except MemoryError:
+        raise CodecError("too_large", "the body needs more memory than there is") from None
+
+
+def _split(frame: Any) -> Sequence[Row]:
+    if not isinstance(frame, dict) or "data" not in frame or frame.keys() - _SPLIT_KEYS:
+        raise CodecError("no_inputs", "dataframe_split must be an object of data, columns and index")
+    data = frame["data"]
+    if not isinstance(data, list):
+        raise CodecError("no_inputs", "the data of dataframe_split must be a list of rows")
+    data = [row if isinstance(row, list) else [row] for row in data]
+    names = _column_names(frame.get("columns"))
+    width = len(names) if names is not None else len(data[0]) if data else 0
+    if any(len(row) != width for row in data):
+        raise ragged()
+    if names is None:
+        return LazyRows(len(data), lambda index: Row(tensor=as_tensor(data[index])))
+    return LazyRows(
+        len(data),
+        lambda index: Row(columns={name: as_cell(cell) for name, cell in zip(names, data[index], strict=True)}),
+    )
+
+
+def _column_names(columns: Any) -> list[str] | None:
+    """The names; None where there are none, or only the numbers that pandas gives to columns without names."""
+    if columns is None:
+        return None
+    if not isinstance(columns, list) or any(type(name) not in (str, int) for name in columns):
+        raise CodecError("bad_columns", "the columns of dataframe_split must be a list of names")
+    if columns == list(range(len(columns))):
+        return None
+    names = [str(name) for name in columns]
+    if len(set(names)) != len(names):
+        raise CodecError("bad_columns", "two columns of dataframe_split have the same name")
+    return names
+
+
+def _records(records: Any) -> Sequence[Row]:
+    if not isinstance(records, list) or any(type(record) is not dict for record in records):
+        raise CodecError("no_inputs", "the rows must be a list of objects")
+    return LazyRows(
+        len(records), lambda index: Row(columns={name: as_cell(cell) for name, cell in records[index].items()})
+    )
+
+
+def _tensor(data: Any) -> Sequence[Row]:
+    """`instances` and `inputs`: a list of rows, a list of objects, or an object of columns."""
+    if isinstance(data, dict):
+        return _columns(data)
+    if not isinstance(data, list):
+        raise CodecError("no_inputs", "the inputs must be a list of rows or an object of columns")
+    if data and type(data[0]) is dict:
+        return _records(data)
+    lengths = {len(row) if type(row) is list else -1 for row in data}
+    if len(lengths) > 1:
+        raise ragged()
+    return LazyRows(len(data), lambda index: Row(tensor=as_tensor(data[index])))
+
+
+def _columns(columns: dict[str, Any]) -> Sequence[Row]:
+    if all(type(column) is not list for column in columns.values()):
+        columns = {name: [cell] for name, cell in columns.items()}  # one row, given cell by cell
+    if any(type(column) is not list for column in columns.values()):
+        raise ragged()
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        raise ragged()
+    return LazyRows(
+        lengths.pop() if lengths else 0,
+        lambda index: Row(columns={name: as_cell(column[index]) for name, column in columns.items()}),
+    )
+
+
+_FORMATS: dict[str, Callable[[Any], Sequence[Row]]] = {
+    "dataframe_split": _split,
+    "dataframe_records": _records,
+    "instances": _tensor,
+    "inputs": _tensor,
+}

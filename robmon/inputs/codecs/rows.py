@@ -1,0 +1,114 @@
+"""What every codec returns: rows, built only when they are looked at.
+
+Usually one row of a request is drawn, so a codec parses and checks a body as a whole and converts rows one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, overload
+
+import numpy as np
+
+from robmon.errors import CodecError
+
+MAX_DIMENSIONS = 32
+_INT64 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a request: named cells, or one unnamed row without the row axis.
+
+    A cell is a number, bool, text or None (missing), or an array where a column holds tensors.
+    A tensor has the type that JSON's numbers suggest (bool, int64, float64), and otherwise dtype object.
+    """
+
+    columns: dict[str, Any] | None = None
+    tensor: np.ndarray[Any, np.dtype[Any]] | None = None
+
+
+class LazyRows(Sequence[Row]):
+    """`count` rows, the i-th of which is `build(i)`."""
+
+    def __init__(self, count: int, build: Callable[[int], Row]) -> None:
+        self._indices = range(count)
+        self._build = build
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._build(i) for i in self._indices[index]]
+        return self._build(self._indices[index])
+
+
+def as_cell(value: Any) -> Any:
+    """The cell of a named column; lists of one shape become arrays, everything else stays as it is."""
+    if type(value) is list:
+        try:
+            return as_tensor(value)
+        except CodecError:
+            return value  # an Array or Object column of MLflow: nothing to perturb, and often not even used
+    return _fitting(value) if type(value) is int else value
+
+
+def as_tensor(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """One row of scalars or nested lists as an array.
+
+    Raises:
+        CodecError: the lists have no common shape, are empty or nested too deeply, or hold objects.
+    """
+    shape: list[int] = []
+    cells = [value]
+    while type(cells[0]) is list:
+        lengths = {len(item) if type(item) is list else -1 for item in cells}
+        if len(lengths) > 1:
+            raise ragged()
+        shape += lengths
+        if 0 in lengths:
+            raise CodecError("empty", "a row has no cell")
+        if len(shape) > MAX_DIMENSIONS:
+            raise CodecError("too_deep", f"a row has more than {MAX_DIMENSIONS} dimensions")
+        cells = [cell for item in cells for cell in item]
+    types = set(map(type, cells))
+    if list in types:
+        raise ragged()
+    if dict in types:
+        raise CodecError("unsupported_value", "a row without column names holds an object")
+    return _array(cells, types).reshape(shape)
+
+
+def ragged() -> CodecError:
+    """The error of rows that have no common shape."""
+    return CodecError("ragged", "the rows or columns of the request differ in length")
+
+
+def _array(cells: list[Any], types: set[type]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Flat cells in the type that holds them all; anything besides numbers and booleans as objects."""
+    if types == {bool}:
+        return np.array(cells, dtype=np.bool_)
+    if types <= {bool, int}:
+        fitting = [_fitting(number) for number in cells]
+        return np.array(fitting, dtype=np.float64 if float in map(type, fitting) else np.int64)
+    if types <= {bool, int, float}:
+        return np.array([_fitting(number) for number in cells] if int in types else cells, dtype=np.float64)
+    mixed = np.empty(len(cells), dtype=object)
+    mixed[:] = [_fitting(cell) if type(cell) is int else cell for cell in cells]
+    return mixed
+
+
+def _fitting(number: int) -> int | float:
+    """An integer that int64 can hold, or else the float nearest to it."""
+    if _INT64.min <= number <= _INT64.max:
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")

@@ -1,0 +1,118 @@
+"""A file of inputs, as `robmon assess --inputs` takes it: Parquet, CSV, NPY or JSON lines."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from robmon.errors import InvalidInputError, RobmonError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Inputs: TypeAlias = np.ndarray[Any, np.dtype[Any]] | pd.DataFrame
+
+
+def read_inputs(path: str | Path, target: str | None = None) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
+    """The inputs in a file, and the targets if `target` names a column of it.
+
+    `.parquet` and `.csv` (with a header line) give a DataFrame, `.npy` an array, `.jsonl` a DataFrame if its lines are
+    objects and an array if they are lists.
+
+    Returns:
+        inputs of n rows, and targets of shape (n,) or None.
+
+    Raises:
+        InvalidInputError: the file cannot be used; one sentence with its path, what is wrong and what is allowed.
+        RobmonError: pandas, which named columns need, is not installed.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidInputError(f"{path}: the name of a file of inputs must end in {', '.join(_READERS)}")
+    try:
+        inputs = reader(path)
+    except RobmonError:
+        raise
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or 'it is no such file'}") from None
+    except Exception:  # whatever a parser raises may quote the data
+        raise InvalidInputError(f"{path} is not a {path.suffix.lower()} file that can be read") from None
+    if len(inputs) == 0:
+        raise InvalidInputError(f"{path} has no row")
+    return _split_target(inputs, target, path)
+
+
+def _split_target(
+    inputs: Inputs, target: str | None, path: Path
+) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
+    if target is None:
+        return inputs, None
+    if isinstance(inputs, np.ndarray):
+        raise InvalidInputError(f"{path} has no named columns, so no target column {target}: give targets in a table")
+    if target not in inputs.columns:
+        raise InvalidInputError(f"{path} has no column {target} for the targets")
+    return inputs.drop(columns=target), inputs[target].to_numpy()
+
+
+def _npy(path: Path) -> Inputs:
+    array: Any = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        raise InvalidInputError(f"{path} holds no rows: an array of shape (rows, ...) is needed")
+    if array.dtype.kind not in "biuf":
+        raise InvalidInputError(f"{path} holds an array of type {array.dtype}: numbers are needed")
+    return array
+
+
+def _jsonl(path: Path) -> Inputs:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    kinds = set(map(type, rows))
+    if kinds == {dict}:
+        frame: Inputs = _pandas(path).DataFrame(rows)
+        return frame
+    if kinds - {list}:
+        raise InvalidInputError(f"{path}: every line must be a JSON object, or every line a list")
+    try:
+        return np.array(rows, dtype=_number_type(rows))
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"{path}: the lists must hold numbers only and have one shape") from None
+
+
+def _number_type(rows: list[Any]) -> type:
+    """int64 for rows of integers alone, else float64."""
+    while rows and isinstance(rows[0], list):
+        rows = [cell for row in rows for cell in row]
+    return np.int64 if rows and all(type(cell) is int for cell in rows) else np.float64
+
+
+def _csv(path: Path) -> Inputs:
+    frame: Inputs = _pandas(path).read_csv(path)
+    return frame
+
+
+def _parquet(path: Path) -> Inputs:
+    try:
+        frame: Inputs = _pandas(path).read_parquet(path)
+    except ImportError:
+        raise _missing("pyarrow", path) from None
+    return frame
+
+
+def _pandas(path: Path) -> ModuleType:
+    try:
+        return importlib.import_module("pandas")
+    except ImportError:
+        raise _missing("pandas", path) from None
+
+
+def _missing(package: str, path: Path) -> RobmonError:
+    return RobmonError(f"{path} needs {package}, which is not installed: pip install 'robmon[files]'")
+
+
+_READERS: dict[str, Callable[[Path], Inputs]] = {".parquet": _parquet, ".csv": _csv, ".npy": _npy, ".jsonl": _jsonl}
