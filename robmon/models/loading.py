@@ -1,0 +1,143 @@
+"""The served model, loaded: from a folder in the worker, from a URI in a library user's process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from robmon.errors import ModelLoadError, PredictionError, RobmonError
+from robmon.models import mlmodel, requirements, signature
+from robmon.models.outputs import as_array, check_rows
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A loaded model.
+
+    Attributes:
+        flavor: how it is called: as a torch module, or as MLflow's model server does.
+        device: the device it runs on, such as `cpu` or `cuda:0`.
+        mismatches: recorded requirements that this environment does not meet, a sentence each.
+    """
+
+    flavor: Literal["torch", "pyfunc"]
+    device: str
+    mismatches: list[str]
+    _signature: signature.Signature = field(repr=False)
+    _call: Callable[[Any], Any] = field(repr=False)
+    _put: Callable[[NDArray[Any]], Any] = field(repr=False)
+
+    def collect(self, rows: Sequence[signature.Row]) -> signature.Collected:
+        """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
+
+        Raises:
+            InvalidInputError: the model has no signature, and nothing in its inputs can be perturbed.
+        """
+        return self._signature.collect(rows)
+
+    def put(self, array: NDArray[Any]) -> Any:
+        """An array where the model wants it: a torch model's as a tensor on its device, else the array itself."""
+        return self._put(array)
+
+    def predict(self, model_input: Any) -> Any:
+        """Outputs as one array (or tensor, of a torch model), shape (rows, *output_shape).
+
+        Raises:
+            PredictionError: the model raised (reason `model_raised` or `out_of_memory`; the cause is kept, and its text
+                may hold inputs), or returned what is no array with one entry a row (`invalid_output`).
+        """
+        rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
+        try:
+            outputs = self._call(model_input)
+        except Exception as error:  # model code may raise anything
+            kind = type(error).__name__
+            reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
+            raise PredictionError(f"the model raised {kind}", reason) from error
+        return check_rows(as_array(outputs), rows)
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = 1,
+    input_dtype: str | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> ServedModel:
+    """Load the model in a local folder. Needs no tracking server and no credentials.
+
+    Args:
+        path: the folder with the MLmodel file.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto`: cuda where there is one.
+        threads: CPU threads of torch; None leaves them as they are.
+        input_dtype: type of the inputs of a model without a signature.
+        input_shape: shape of one input row of a model without a signature.
+
+    Raises:
+        ModelLoadError: it cannot be loaded, or nothing in its inputs can be perturbed.
+    """
+    folder = Path(path).absolute()
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    kind = mlmodel.read(folder).kind
+    try:
+        signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape)
+        used, call, put = _load_predictor(kind, folder, device, threads)
+    except RobmonError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ModelLoadError(f"the model needs the module {error.name}, which {sys.executable} lacks") from error
+    except Exception as error:  # loading a model runs its code
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
+    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put)
+
+
+def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None) -> ServedModel:
+    """Load the model that a URI (or a local folder) stands for, into this process.
+
+    Raises:
+        RegistryError: the registry did not answer, or refused the credentials.
+        ModelNotFoundError: there is no such model.
+        ModelError: it is no URI of a model, or it cannot be loaded.
+    """
+    if Path(uri).is_dir():
+        return load(uri, device=device, threads=None)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from robmon.models.registry import Registry
+
+    registry = Registry(tracking_uri)
+    resolved = registry.resolve(uri)
+    # Some models read their files when they are called, so the folder lives as long as the model.
+    folder = tempfile.mkdtemp(prefix="robmon-model-")
+    try:
+        model = load(registry.download(resolved, Path(folder)), device=device, threads=None)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return model
+
+
+def _load_predictor(
+    kind: str, folder: Path, device: str, threads: int | None
+) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any]]:
+    """Only the flavour that is loaded is imported."""
+    if kind == "torch":
+        from robmon.models import torch_predictor
+
+        return torch_predictor.load(folder, device, threads)
+    from robmon.models import pyfunc_predictor
+
+    used, call = pyfunc_predictor.load(folder, device, threads)
+    return used, call, lambda array: array

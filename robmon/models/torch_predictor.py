@@ -1,0 +1,82 @@
+"""Models of MLflow's pytorch flavour: pickled modules, TorchScript, and exported programs (pt2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.pytorch
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robmon.errors import ModelLoadError
+
+
+def load(
+    folder: Path, device: str, threads: int | None
+) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any]]:
+    """Load the module of a model folder.
+
+    Returns:
+        The device used, the predictor (tensor, array or dict of them -> the module's own output), and `put`, which
+        makes an array a tensor on that device.
+
+    Raises:
+        ModelLoadError: the device is not there.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    place = resolve_device(device)
+    module = _load_module(folder, place)
+
+    def put(array: NDArray[Any]) -> torch.Tensor:
+        # A tensor shares the array's memory and may be written to.
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(place)
+
+    def on_device(value: Any) -> torch.Tensor:
+        return value.to(place) if isinstance(value, torch.Tensor) else put(np.asarray(value))
+
+    def call(model_input: Any) -> Any:
+        with torch.inference_mode():
+            if isinstance(model_input, dict):  # the signature's order is that of the module's arguments
+                return module(*(on_device(value) for value in model_input.values()))
+            return module(on_device(model_input))
+
+    return str(place), call, put
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name, with its number; `auto` is cuda where there is one.
+
+    Raises:
+        ModelLoadError: it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    number = torch.device(name).index or 0
+    if number >= torch.cuda.device_count():
+        raise ModelLoadError(f"device.name is {name}, and there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device("cuda", number)
+
+
+def _load_module(folder: Path, device: torch.device) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other versions of torch: told by `requirements.mismatches`
+        if (folder / _data_folder(folder) / "model.pth").exists():
+            module: torch.nn.Module = mlflow.pytorch.load_model(str(folder), map_location=device, weights_only=False)
+            return module.to(device).eval()
+        # An exported program is already in the mode in which it was exported, and refuses to be told; it stays on
+        # the device on which it was exported, or MLflow says so.
+        exported: torch.nn.Module = mlflow.pytorch.load_model(str(folder), device=str(device))
+        return exported
+
+
+def _data_folder(folder: Path) -> str:
+    from robmon.models import mlmodel
+
+    return str(mlmodel.read(folder).flavors[mlmodel.TORCH].get("model_data", "data"))
