@@ -1,0 +1,54 @@
+"""What NumPy arrays and torch tensors are asked alike, through array-api-compat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any
+"""A NumPy array or a torch tensor on any device; shapes are told in the docstrings."""
+Float64 = NDArray[np.float64]
+Predict = Callable[[Array, slice], Array]
+"""`predict(x, rows)`: the outputs, row by row, for `x`, a perturbed copy of rows `rows` of the inputs."""
+
+
+def namespace(array: Array) -> Any:
+    """The array-API namespace of an array."""
+    return array_api_compat.array_namespace(array)
+
+
+def as_float64(array: Array) -> Array:
+    """The same numbers in float64, where they are."""
+    xp = namespace(array)
+    return xp.astype(array, xp.float64, copy=False)
+
+
+def is_floating(array: Array) -> bool:
+    """Whether the array holds real floating-point numbers."""
+    return bool(namespace(array).isdtype(array.dtype, "real floating"))
+
+
+def to_numpy(array: Array) -> NDArray[Any]:
+    """The array in main memory, as NumPy's."""
+    if isinstance(array, np.ndarray):
+        return array
+    if array_api_compat.is_torch_array(array):
+        return np.asarray(array.detach().cpu())
+    return np.asarray(array)
+
+
+def like(values: NDArray[Any], array: Array) -> Array:
+    """NumPy values as an array of the same kind and on the same device as `array`."""
+    if isinstance(array, np.ndarray):
+        return values
+    return namespace(array).asarray(values, device=array_api_compat.device(array))
+
+
+def batches(rows: int, batch_rows: int) -> Iterator[slice]:
+    """Consecutive slices that cover `rows` rows."""
+    for start in range(0, rows, batch_rows):
+        yield slice(start, min(start + batch_rows, rows))

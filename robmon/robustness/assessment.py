@@ -1,0 +1,461 @@
+"""One assessment: how far a predictor's outputs move under noise, with bounds that hold with a stated probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.errors import InvalidInputError, TooFewTrialsError
+from robmon.robustness import curve as curves
+from robmon.robustness.arrays import Array, Float64, Predict, like, to_numpy
+from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
+from robmon.robustness.jsonable import jsonable
+from robmon.robustness.mean_bound import mean_upper_bound
+from robmon.robustness.noise import Noise, noise_model, resolve_scale
+from robmon.robustness.outputs import (
+    Classes,
+    OutputKind,
+    RowErrors,
+    flatten,
+    missing_labels,
+    normalising_weights,
+    output_variance,
+    resolve_output,
+)
+from robmon.robustness.trials import (
+    Measures,
+    Progress,
+    Tally,
+    check_trials,
+    clean_pass,
+    default_batch_rows,
+    joined,
+    repeated,
+    run_trials,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROUNDING = 1e-10
+"""A change of the clean outputs below this share of their variance is rounding, not randomness of the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePoint:
+    """The noise robustness curve at one level. MSEs are in squared output units; for labels, shares of flips.
+
+    Attributes:
+        level: noise strength.
+        mean_mse: mean trial MSE; +Inf where an output was not finite, as are the bounds.
+        bound: U; a further trial on the same rows stays under it with the stated confidence.
+        request_bound: V; the row error of a further prediction stays under it with that confidence. None: too few rows.
+        mean_bound: the expected row error over inputs and noise lies under it with that confidence. None where no
+            maximum of the row error is known (only labels and probabilities have one).
+        trial_mse: shape `(T,)`.
+        agreement: share of unchanged classes over all trials; None for a regression.
+        nonfinite_outputs: rows whose output was not finite, over all trials.
+    """
+
+    level: float
+    mean_mse: float
+    bound: float
+    request_bound: float | None
+    mean_bound: float | None
+    trial_mse: Float64
+    agreement: float | None
+    nonfinite_outputs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """One complete result.
+
+    Attributes:
+        curve: one point a level, level 0 first.
+        slope: MSE against level squared; None where an output was not finite, or the rise drowns in the model's own
+            randomness at level 0.
+        agreement_slope: agreement against level; None for a regression, or as `slope`.
+        area: 0 is untouched, 1 is as unrelated as another row's output; None where an output was not finite, or no
+            output varies.
+        index: `1 - area`.
+        clean_mse: MSE against the targets without noise; None without targets.
+        label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level; None without targets.
+        band: upper band per level, over the whole curve at once; None where trials are too few.
+        reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
+        row_errors: shape `(n, levels)`, mean over trials, in squared output units.
+        normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
+        comparison_row_errors: the same over twice `comparison_variance`; None where that was not given.
+        output: `value`, `probability`, `logit` or `label`.
+        output_variance: shape `(outputs,)`, of the clean outputs unless given; of labels `p (1 - p)` per class.
+        clean_variance: the same, always measured on these clean outputs.
+        outputs_without_variance: outputs left out of area and normalised errors.
+        clean_outputs: shape `(n, outputs)` in float64, or `(n,)` labels.
+        scale: float64, broadcasts to one input row; what levels multiply.
+        relative: whether levels are multiples of features' standard deviations, or in input units.
+        mse_limit: the owner's limit of the bound, if any.
+    """
+
+    curve: tuple[CurvePoint, ...]
+    slope: curves.Slope | None
+    agreement_slope: curves.Slope | None
+    area: float | None
+    index: float | None
+    clean_mse: float | None
+    label_ceiling: tuple[float, ...] | None
+    band: tuple[float, ...] | None
+    reference: Literal["prediction", "label"]
+    noise: str
+    levels: tuple[float, ...]
+    scale: Float64 = field(repr=False)
+    relative: bool
+    trials: int
+    rows: int
+    confidence: float
+    bound_method: str
+    task: str
+    output: OutputKind
+    seed: int
+    mse_limit: float | None
+    outputs_without_variance: int
+    output_variance: Float64 = field(repr=False)
+    clean_variance: Float64 = field(repr=False)
+    clean_outputs: NDArray[Any] = field(repr=False)
+    row_errors: Float64 = field(repr=False)
+    normalised_row_errors: Float64 = field(repr=False)
+    comparison_row_errors: Float64 | None = field(repr=False)
+
+    def noise_margin(self, limit: float | None = None) -> float | None:
+        """The largest level assessed up to which the bound stays at or under `limit` (default: `mse_limit`).
+
+        None where even the bound at level 0 exceeds the limit, or no limit is set.
+        """
+        limit = self.mse_limit if limit is None else limit
+        if limit is None:
+            return None
+        return curves.noise_margin([point.bound for point in self.curve], self.levels, limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as strict JSON has it: numbers, text, lists; infinite is "+Inf", absent is None.
+
+        Nothing that belongs to single rows is in it.
+        """
+        result = {
+            "noise": self.noise,
+            "levels": list(self.levels),
+            "scale": self.scale.ravel(),
+            "relative": self.relative,
+            "rows": self.rows,
+            "trials": self.trials,
+            "confidence": self.confidence,
+            "bound_method": self.bound_method,
+            "task": self.task,
+            "output": self.output,
+            "reference": self.reference,
+            "seed": self.seed,
+            "curve": [vars(point) for point in self.curve],
+            "slope": self.slope and vars(self.slope),
+            "agreement_slope": self.agreement_slope and vars(self.agreement_slope),
+            "area": self.area,
+            "index": self.index,
+            "clean_mse": self.clean_mse,
+            "label_ceiling": self.label_ceiling,
+            "band": self.band,
+            "mse_limit": self.mse_limit,
+            "noise_margin": self.noise_margin(),
+            "output_variance": self.output_variance,
+            "outputs_without_variance": self.outputs_without_variance,
+        }
+        return {key: jsonable(value) for key, value in result.items()}
+
+    def plot(self) -> Figure:
+        """The curve as a matplotlib figure: mean, bound, band and limit against level, and a sentence in plain words.
+
+        Needs matplotlib (`pip install "robmon[plot]"`).
+        """
+        from robmon.robustness.plot import plot_assessment
+
+        return plot_assessment(self)
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.rows} rows, {self.trials} trials of {self.noise} noise, output {self.output}, "
+            f"reference {self.reference}, confidence {self.confidence:g}"
+        )
+        lines = [head, f"{'level':>8} {'mean MSE':>12} {'bound':>12} {'request':>12} {'agreement':>10}"]
+        lines += [
+            f"{point.level:>8g} {point.mean_mse:>12.5g} {point.bound:>12.5g} "
+            f"{_text(point.request_bound):>12} {_text(point.agreement):>10}"
+            for point in self.curve
+        ]
+        slope = self.slope.value if self.slope else None
+        return "\n".join([*lines, f"slope {_text(slope)}, area {_text(self.area)}, index {_text(self.index)}"])
+
+
+def assess_rows(
+    predict: Predict,
+    inputs: Array,
+    *,
+    targets: Any = None,
+    noise: str | Noise = "gaussian",
+    levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
+    scale: Array | float | None = None,
+    trials: int = 39,
+    confidence: float = 0.95,
+    bound: str = "order_statistic",
+    task: str = "regression",
+    output: str | None = None,
+    seed: int = 0,
+    batch_rows: int | None = None,
+    output_variance: Float64 | None = None,
+    comparison_variance: Float64 | None = None,
+    mse_limit: float | None = None,
+    progress: Progress | None = None,
+) -> Assessment:
+    """Assess a predictor on rows of inputs.
+
+    Args:
+        predict: `predict(x, rows)`, the outputs for `x`, a perturbed copy of `inputs[rows]`, row by row.
+        inputs: shape `(n, *input_shape)`, floating, NumPy array or torch tensor on any device. NaN stays NaN.
+        targets: true outputs, of the outputs' size; the reference is then `label`.
+        noise: name or `Noise`.
+        levels: noise strengths of at least 0, in units of `scale`; 0 is always added.
+        scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
+            deviation (divisor n) of each feature over these inputs, for rank 3 and more of each channel (axis 1, or the
+            last axis where it is at most 4 long and axis 1 is not).
+        trials: independent draws of the noise for every row.
+        confidence: stated probability of all bounds.
+        bound: method of the trial bound, see `upper_bound`.
+        task: `regression` or `classification` (adds agreement).
+        output: `value`, `probability`, `logit`, `label`; None: see `resolve_output`.
+        seed: fixes the noise: the same for a row, whatever the batches and however many rows follow it.
+        batch_rows: rows given to `predict` at a time; None: by the size of a row.
+        output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
+        comparison_variance: the reference version's variances, for `comparison_row_errors`.
+        mse_limit: the owner's limit, for the noise margin.
+        progress: called with the number of trials done and the number of all.
+
+    Raises:
+        InvalidInputError: inputs, targets or an option cannot be used.
+        TooFewTrialsError: the confidence needs more trials; names the number.
+        PredictionError: the model returned what is not one output a row.
+
+    >>> weights = np.array([3.0, 4.0])
+    >>> inputs = np.random.default_rng(0).normal(size=(100, 2))
+    >>> result = assess_rows(lambda x, rows: x @ weights, inputs, levels=(0, 0.1), scale=1.0, seed=1)
+    >>> round(result.slope.value), result.curve[0].bound, result.output
+    (25, 0.0, 'value')
+    """
+    levels = check_levels(levels)
+    check_trials(trials, seed)
+    if trials < (needed := needed_trials(confidence, bound)):
+        raise TooFewTrialsError(trials, needed, confidence, bound)
+    if batch_rows is not None and batch_rows < 1:
+        raise InvalidInputError(f"a batch needs at least 1 row, not {batch_rows}")
+    chosen, width = noise_model(noise), resolve_scale(inputs, scale)
+    batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
+
+    outputs = clean_pass(predict, inputs, batch_rows)
+    kind = resolve_output(outputs, task, output)
+    clean = flatten(outputs, kind, int(inputs.shape[0]))
+    truth = None if targets is None else _targets_like(targets, outputs, clean, kind)
+    clean_variance = _variance(clean, kind)
+    variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
+    weights = [_mean_weights(clean), normalising_weights(variance, kind)]
+    if comparison_variance is not None:
+        weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
+    classes = Classes(clean, kind) if task == "classification" or kind == "label" else None
+    against_prediction = RowErrors(clean, weights)
+    measures = Measures(kind, [against_prediction], classes)
+    if truth is not None:
+        measures = Measures(kind, [RowErrors(truth, weights), against_prediction], classes)
+
+    def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
+        return run_trials(
+            which, inputs, measures, noise=chosen, scale=width, levels=at, trials=times, seed=seed,
+            batch_rows=batch_rows, progress=told,
+        )  # fmt: skip
+
+    if _is_rounding(run(predict, levels[:1], 1)):
+        quiet = repeated(run(lambda _, rows: outputs[rows], levels[:1], 1), trials)
+    else:
+        quiet = run(predict, levels[:1], trials)
+    tally = joined(quiet, run(predict, levels[1:], trials, progress))
+
+    maximum = _largest_row_error(clean, kind, truth is not None)
+    points = _points(tally, levels, confidence, bound, maximum, classes is not None)
+    means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
+    row_errors, normalised = means[0][..., 0], means[0][..., 1]
+    area = curves.area(normalised.mean(axis=0), levels) if np.any(variance > 0) else None
+    clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, confidence, bound)
+    floor = float(means[-1][:, 0, 0].mean())
+    axis = np.array(levels)
+    return Assessment(
+        curve=points,
+        slope=_above_floor(curves.slope(row_errors, axis**2), floor, levels[-1] ** 2),
+        agreement_slope=_agreement_slope(tally, trials, axis) if classes else None,
+        area=area,
+        index=None if area is None else 1.0 - area,
+        clean_mse=clean_mse,
+        label_ceiling=ceiling,
+        band=_band(tally.trial_mse[0], confidence),
+        reference="prediction" if truth is None else "label",
+        noise=chosen.name,
+        levels=levels,
+        scale=width,
+        relative=not (width.ndim == 0 and float(width) == 1.0),
+        trials=trials,
+        rows=int(inputs.shape[0]),
+        confidence=confidence,
+        bound_method=bound,
+        task=task,
+        output=kind,
+        seed=seed,
+        mse_limit=mse_limit,
+        outputs_without_variance=int(np.sum(variance <= 0)),
+        output_variance=variance,
+        clean_variance=clean_variance,
+        clean_outputs=to_numpy(clean),
+        row_errors=row_errors,
+        normalised_row_errors=normalised,
+        comparison_row_errors=means[0][..., 2] if comparison_variance is not None else None,
+    )
+
+
+def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """The levels in rising order, 0 first.
+
+    Raises:
+        InvalidInputError: a level is negative or not finite, occurs twice, or none is above 0.
+
+    >>> check_levels([0.2, 0.1])
+    (0.0, 0.1, 0.2)
+    """
+    numbers = [float(level) for level in levels]
+    if any(not math.isfinite(level) or level < 0 for level in numbers):
+        raise InvalidInputError("levels must be finite numbers of at least 0")
+    if len(set(numbers)) != len(numbers):
+        raise InvalidInputError("levels must differ from one another")
+    if not any(numbers):
+        raise InvalidInputError("at least one level must be above 0")
+    return tuple(sorted({0.0, *numbers}))
+
+
+_variance = output_variance  # assess_rows has an argument of this name
+
+
+def _mean_weights(clean: Array) -> Float64:
+    columns = int(clean.shape[1]) if len(clean.shape) > 1 else 1
+    return np.full(columns, 1.0 / columns)
+
+
+def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Float64:
+    variance = np.asarray(given, dtype=np.float64).ravel()
+    if not np.all(np.isfinite(variance)) or np.any(variance < 0):
+        raise InvalidInputError("output variances must be finite numbers of at least 0")
+    if kind != "label" and variance.size != measured.size:
+        raise InvalidInputError(f"{variance.size} output variances were given for {measured.size} outputs")
+    return variance
+
+
+def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind) -> Array:
+    """Targets in the form of the flattened clean outputs."""
+    truth = to_numpy(targets)
+    if truth.shape[:1] != tuple(outputs.shape[:1]) or truth.size != int(np.prod(outputs.shape)):
+        raise InvalidInputError(f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}")
+    if kind == "label":
+        truth = truth.reshape(-1)
+        if missing_labels(truth).any():
+            raise InvalidInputError("targets must not hold missing labels")
+        if (truth.dtype.kind in "UST") != (
+            clean.dtype.kind in "UST"
+        ) and "O" not in truth.dtype.kind + clean.dtype.kind:
+            raise InvalidInputError(
+                f"targets of type {truth.dtype} cannot be compared with labels of type {clean.dtype}"
+            )
+        return truth
+    if truth.dtype.kind not in "fiub" or not np.all(np.isfinite(truth)):
+        raise InvalidInputError("targets must be finite numbers")
+    return like(truth.reshape(tuple(clean.shape)).astype(np.float64), clean)
+
+
+def _is_rounding(second: Tally) -> bool:
+    """Whether a second clean pass differs from the first by rounding only (rows that are not finite aside)."""
+    normalised = second.sums[-1][1]
+    finite = np.isfinite(normalised)
+    return not finite.any() or float(normalised[finite].mean()) < ROUNDING
+
+
+def _largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> float | None:
+    """What a row error cannot exceed, where that is known: two points of a simplex lie at most sqrt(2) apart."""
+    if kind == "label":
+        return 1.0
+    if kind != "probability":
+        return None
+    sums = to_numpy(clean).sum(axis=1)
+    on_simplex = clean.shape[1] > 1 and bool(np.all(np.abs(sums - 1.0) < 2e-3))
+    return 2.0 / clean.shape[1] if on_simplex and not with_targets else 1.0
+
+
+def _points(
+    tally: Tally, levels: tuple[float, ...], confidence: float, bound: str, maximum: float | None, classes: bool
+) -> tuple[CurvePoint, ...]:
+    trials = len(tally.trial_mse[0])
+    points = []
+    for index, level in enumerate(levels):
+        trial_mse = tally.trial_mse[0][:, index]
+        row_means = tally.sums[0][0, index] / trials
+        request = request_bound(tally.first[0][index], confidence)
+        if request is not None and not np.all(np.isfinite(trial_mse)):
+            request = math.inf
+        points.append(
+            CurvePoint(
+                level=level,
+                mean_mse=float(trial_mse.mean()),
+                bound=upper_bound(trial_mse, confidence, bound),
+                request_bound=request,
+                mean_bound=_mean_bound(row_means, confidence, maximum),
+                trial_mse=trial_mse,
+                agreement=float(tally.unchanged[index].sum()) / (trials * len(row_means)) if classes else None,
+                nonfinite_outputs=tally.nonfinite[index],
+            )
+        )
+    return tuple(points)
+
+
+def _mean_bound(row_means: Float64, confidence: float, maximum: float | None) -> float | None:
+    """None where no maximum is known, or outputs that were to be probabilities exceed it by more than rounding."""
+    if maximum is None or not bool(np.all(row_means <= maximum * (1 + 1e-6))):
+        return None
+    return mean_upper_bound(np.minimum(row_means, maximum), confidence, maximum)
+
+
+def _against_targets(tally: Tally, confidence: float, bound: str) -> tuple[float, tuple[float, ...]]:
+    """Clean MSE, and the ceiling of the MSE against the targets by the triangle inequality."""
+    clean = float(tally.trial_mse[0][:, 0].mean())
+    moved = [upper_bound(trial_mse, confidence, bound) for trial_mse in tally.trial_mse[1].T]
+    return clean, tuple((math.sqrt(clean) + math.sqrt(each)) ** 2 for each in moved)
+
+
+def _above_floor(slope: curves.Slope | None, floor: float, farthest: float) -> curves.Slope | None:
+    """No slope where its rise up to the highest level is less than what the model moves by itself."""
+    return None if slope is None or abs(slope.value) * farthest < floor else slope
+
+
+def _agreement_slope(tally: Tally, trials: int, axis: Float64) -> curves.Slope | None:
+    shares = tally.unchanged.T / trials
+    return _above_floor(curves.slope(shares, axis), 1.0 - float(shares[:, 0].mean()), float(axis[-1]))
+
+
+def _band(trial_mse: Float64, confidence: float) -> tuple[float, ...] | None:
+    band = curve_band(trial_mse, confidence)
+    return None if band is None else tuple(band.tolist())
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"

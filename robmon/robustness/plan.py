@@ -1,0 +1,110 @@
+"""The time budget: what an assessment will do is fixed before its first trial."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
+from robmon.robustness.arrays import Array, Predict, as_float64, like, to_numpy
+from robmon.robustness.assessment import check_levels
+from robmon.robustness.bounds import needed_trials
+from robmon.robustness.noise import noise_model, perturb, resolve_scale, trial_generator
+from robmon.robustness.outputs import check_rows, is_numeric
+from robmon.robustness.trials import default_batch_rows
+
+USED = 0.8
+"""Share of the budget that is planned for: one measured batch is an estimate."""
+CLEAN_PASSES = 2
+QUICK_SECONDS = 0.02
+"""A batch faster than this is timed several times, and the median taken."""
+
+
+@dataclass(frozen=True)
+class AssessmentPlan:
+    """What an assessment will do.
+
+    Attributes:
+        rows: how many of the rows given, from the first on.
+        trials: how many trials.
+        batch_rows: rows given to the predictor at a time.
+        seconds: what it is expected to take.
+    """
+
+    rows: int
+    trials: int
+    batch_rows: int
+    seconds: float
+
+
+def plan_assessment(
+    predict: Predict,
+    inputs: Array,
+    *,
+    levels: Sequence[float],
+    trials: int,
+    confidence: float,
+    bound: str = "order_statistic",
+    min_rows: int,
+    max_seconds: float,
+    max_batch_rows: int | None = None,
+) -> AssessmentPlan:
+    """Fit an assessment into a time budget by timing one batch after a warm-up.
+
+    All rows and trials where they fit; else fewer rows, down to `min_rows`; else, as the last resort, fewer trials,
+    down to what the confidence needs (rows carry slope, index and comparison; but a row is always worth more than no
+    result).
+
+    Raises:
+        OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed.
+        TooFewTrialsError: `trials` are fewer than the confidence needs.
+        InvalidInputError: fewer rows than `min_rows`, or inputs that cannot be perturbed.
+
+    >>> import numpy as np
+    >>> inputs = np.random.default_rng(0).normal(size=(128, 4))
+    >>> plan = plan_assessment(lambda x, rows: x.sum(axis=1), inputs, levels=(0, 0.1), trials=39, confidence=0.95,
+    ...                        min_rows=64, max_seconds=60)
+    >>> plan.rows, plan.trials
+    (128, 39)
+    """
+    shape = tuple(inputs.shape)
+    if shape[0] < min_rows:
+        raise InvalidInputError(f"{shape[0]} rows are fewer than the {min_rows} asked for")
+    fewest = needed_trials(confidence, bound)
+    if trials < fewest:
+        raise TooFewTrialsError(trials, fewest, confidence, bound)
+    noisy_levels = len(check_levels(levels)) - 1
+    batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
+    row_seconds = _batch_seconds(predict, inputs, batch_rows) / batch_rows
+
+    def seconds(rows: int, times: int) -> float:
+        return row_seconds * rows * (CLEAN_PASSES + times * noisy_levels)
+
+    allowed = USED * max_seconds
+    if seconds(min_rows, fewest) > allowed:
+        raise OverBudgetError(seconds(min_rows, fewest) / USED, max_seconds)
+    rows = min(shape[0], max(min_rows, math.floor(allowed / seconds(1, trials))))
+    while trials > fewest and seconds(rows, trials) > allowed:
+        trials -= 1
+    return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials))
+
+
+def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int) -> float:
+    """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
+    noise, scale = noise_model("gaussian"), like(resolve_scale(inputs, None), inputs)
+    rows = slice(0, batch_rows)
+
+    def once(attempt: int) -> float:
+        start = time.perf_counter()
+        step = like(noise.draw(trial_generator(0, attempt), tuple(inputs[rows].shape)), inputs) * scale
+        outputs = predict(perturb(inputs[rows], step, 0.1), rows)
+        check_rows(outputs, batch_rows)
+        to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
+        return time.perf_counter() - start
+
+    once(0)
+    first = once(1)
+    return first if first > QUICK_SECONDS else statistics.median(once(attempt) for attempt in range(2, 7))

@@ -1,0 +1,145 @@
+"""The loop over trials: perturb, predict, add up. No more than one batch of perturbed inputs is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Array, Float64, Predict, batches, like, namespace
+from robmon.robustness.noise import Noise, perturb, trial_generator
+from robmon.robustness.outputs import Classes, OutputKind, RowErrors, check_rows, flatten, nonfinite_rows
+
+Progress = Callable[[int, int], None]
+"""Told after each trial how many are done, and of how many."""
+
+BATCH_NUMBERS = 2**20
+"""Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
+
+
+def default_batch_rows(shape: tuple[int, ...]) -> int:
+    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 1.
+
+    >>> default_batch_rows((50_000, 3, 224, 224)), default_batch_rows((50_000, 10))
+    (6, 1024)
+    """
+    return max(1, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
+
+
+def check_trials(trials: int, seed: int) -> None:
+    """Refuse numbers of trials and seeds that cannot be used."""
+    if trials < 1:
+        raise InvalidInputError(f"at least 1 trial is needed, not {trials}")
+    if seed < 0:
+        raise InvalidInputError(f"seed must be at least 0, not {seed}")
+
+
+def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
+    """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
+    parts = [predict(inputs[rows], rows) for rows in batches(inputs.shape[0], batch_rows)]
+    for part, rows in zip(parts, batches(inputs.shape[0], batch_rows), strict=True):
+        check_rows(part, rows.stop - rows.start)
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
+
+
+@dataclass
+class Tally:
+    """What the trials add up to.
+
+    `errors[i]` belongs to the i-th measure. Its sums over trials have shape `(weightings, levels, n)`; the trial MSEs
+    of its first weighting `(T, levels)`; the first trial's row errors of its first weighting `(levels, n)`.
+    """
+
+    sums: list[Float64]
+    trial_mse: list[Float64]
+    first: list[Float64]
+    unchanged: Float64
+    """Trials in which a row kept its class, shape `(levels, n)`."""
+    nonfinite: list[int]
+    """Rows with an output that is not finite, over all trials, per level."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How flattened outputs are judged: row errors against one or two references, and classes."""
+
+    kind: OutputKind
+    errors: Sequence[RowErrors]
+    classes: Classes | None
+
+
+def run_trials(
+    predict: Predict,
+    inputs: Array,
+    measures: Measures,
+    *,
+    noise: Noise,
+    scale: Float64,
+    levels: Sequence[float],
+    trials: int,
+    seed: int,
+    batch_rows: int,
+    progress: Progress | None = None,
+) -> Tally:
+    """Run all trials at these levels. Level 0 calls the model on the clean inputs again, trial after trial.
+
+    All levels of a trial share its standard draw (common random numbers).
+    """
+    n, wide = int(inputs.shape[0]), like(scale, inputs)
+    weightings = [len(errors.weights) for errors in measures.errors]
+    tally = Tally(
+        sums=[np.zeros((count, len(levels), n)) for count in weightings],
+        trial_mse=[np.empty((trials, len(levels))) for _ in weightings],
+        first=[np.empty((len(levels), n)) for _ in weightings],
+        unchanged=np.zeros((len(levels), n)),
+        nonfinite=[0] * len(levels),
+    )
+    for trial in range(trials):
+        generator = trial_generator(seed, trial)
+        errors = [np.empty((count, len(levels), n)) for count in weightings]
+        for rows in batches(n, batch_rows):
+            clean = inputs[rows]
+            step = like(noise.draw(generator, tuple(clean.shape)), inputs) * wide if any(levels) else 0.0
+            for index, level in enumerate(levels):
+                outputs = predict(perturb(clean, step, level) if level > 0 else clean, rows)
+                flat = flatten(outputs, measures.kind, rows.stop - rows.start)
+                tally.nonfinite[index] += nonfinite_rows(flat)
+                for result, measure in zip(errors, measures.errors, strict=True):
+                    result[:, index, rows] = measure(flat, rows)
+                if measures.classes is not None:
+                    tally.unchanged[index, rows] += measures.classes.unchanged(flat, rows)
+        for which, result in enumerate(errors):
+            tally.sums[which] += result
+            # One mean over all rows at once, so that it does not depend on how they were cut into batches.
+            tally.trial_mse[which][trial] = result[0].mean(axis=1)
+            if trial == 0:
+                tally.first[which] = result[0].copy()
+        if progress is not None:
+            progress(trial + 1, trials)
+    return tally
+
+
+def repeated(tally: Tally, times: int) -> Tally:
+    """The tally as if its only trial had come out the same every time, as a deterministic model's clean pass does."""
+    return Tally(
+        sums=[sums * times for sums in tally.sums],
+        trial_mse=[np.repeat(mse, times, axis=0) for mse in tally.trial_mse],
+        first=tally.first,
+        unchanged=tally.unchanged * times,
+        nonfinite=tally.nonfinite,
+    )
+
+
+def joined(low: Tally, high: Tally) -> Tally:
+    """Two tallies of the same trials at different levels, side by side."""
+    return Tally(
+        sums=[np.concatenate(pair, axis=1) for pair in zip(low.sums, high.sums, strict=True)],
+        trial_mse=[np.concatenate(pair, axis=1) for pair in zip(low.trial_mse, high.trial_mse, strict=True)],
+        first=[np.concatenate(pair, axis=0) for pair in zip(low.first, high.first, strict=True)],
+        unchanged=np.concatenate([low.unchanged, high.unchanged], axis=0),
+        nonfinite=low.nonfinite + high.nonfinite,
+    )
