@@ -1,0 +1,109 @@
+{{/* The parts of a pod. Each takes the context of this chart: `.` here, `.Subcharts.robmon` in a chart that depends on it. */}}
+
+{{/* robmon as a native sidecar: an item for the pod's `initContainers`. */}}
+{{- define "robmon.sidecar" -}}
+{{ include "robmon.container" . }}
+  restartPolicy: Always
+{{- end }}
+
+{{/* robmon as an ordinary container: an item for the pod's `containers`. */}}
+{{- define "robmon.container" -}}
+- name: robmon
+  image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  env:
+    {{- include "robmon.env" . | nindent 4 }}
+  {{- with .Values.envFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  ports:
+    - name: robmon-http
+      containerPort: {{ include "robmon.httpPort" . }}
+    - name: robmon-inputs
+      containerPort: {{ include "robmon.inputsPort" . }}
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: {{ include "robmon.httpPort" . }}
+    {{- toYaml .Values.livenessProbe | nindent 4 }}
+  resources:
+    {{- include "robmon.resources" . | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.securityContext | nindent 4 }}
+  volumeMounts:
+    - name: robmon-data
+      mountPath: /data
+    - name: robmon-tmp
+      mountPath: /tmp
+{{- end }}
+
+{{/* Items for the pod's `volumes`. */}}
+{{- define "robmon.volumes" -}}
+- name: robmon-data
+  emptyDir:
+    sizeLimit: {{ .Values.volumes.data.sizeLimit }}
+- name: robmon-tmp
+  emptyDir:
+    sizeLimit: {{ .Values.volumes.tmp.sizeLimit }}
+{{- end }}
+
+{{/* Items for the pod's `resourceClaims`; nothing unless device.mode is claim. */}}
+{{- define "robmon.resourceClaims" -}}
+{{- if eq .Values.device.mode "claim" -}}
+- name: {{ .Values.device.claim.name }}
+  resourceClaimTemplateName: {{ required "device.claim.templateName is required with device.mode=claim" .Values.device.claim.templateName }}
+{{- end }}
+{{- end }}
+
+{{- define "robmon.env" -}}
+{{- $_ := required "settings.model.uri is required: the model to watch, for example models:/digits@champion" .Values.settings.model.uri -}}
+- name: ROBMON_HTTP__HOST
+  value: "0.0.0.0"
+- name: ROBMON_INPUTS__HOST
+  value: "0.0.0.0"
+- name: ROBMON_DATA_DIR
+  value: /data
+{{- range $section, $keys := .Values.settings }}
+{{- range $key, $value := $keys }}
+{{- if not (kindIs "invalid" $value) }}
+- name: ROBMON_{{ upper $section }}__{{ upper $key }}
+  value: {{ include "robmon.settingText" $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq .Values.device.mode "none" }}
+- name: CUDA_VISIBLE_DEVICES
+  value: ""
+{{- else if not (dig "device" "name" "" .Values.settings) }}
+- name: ROBMON_DEVICE__NAME
+  value: auto
+{{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* A setting as text: lists separated by spaces, and numbers never in Go's form of 8.388608e+06. */}}
+{{- define "robmon.settingText" -}}
+{{- if kindIs "slice" . -}}
+{{- $items := list -}}
+{{- range . }}{{ $items = append $items (include "robmon.settingText" .) }}{{ end -}}
+{{- join " " $items -}}
+{{- else if kindIs "string" . -}}
+{{- . -}}
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end }}
+
+{{- define "robmon.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- if eq .Values.device.mode "resource" -}}
+{{- $device := dict .Values.device.resource.name (int .Values.device.resource.count) -}}
+{{- $_ := set $resources "limits" (merge $device (default dict $resources.limits)) -}}
+{{- else if eq .Values.device.mode "claim" -}}
+{{- $_ := set $resources "claims" (list (dict "name" .Values.device.claim.name)) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end }}

@@ -1,0 +1,84 @@
+"""Copies into the chart what has its source elsewhere: alert rules, dashboards, and the schema of the settings.
+
+Run it after a change to one of them (`python helm/sync.py`); a test holds that the chart is in step.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from robmon.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CHART = REPOSITORY / "helm" / "robmon"
+SCHEMA = CHART / "values.schema.json"
+
+# The image and the chart's volumes decide these.
+FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir"}
+
+
+def copies() -> dict[Path, str]:
+    """What each file of the chart that is made from another must hold."""
+    rules = {CHART / "files" / name: REPOSITORY / "deploy/prometheus" / name for name in ("rules.yaml", "alerts.yaml")}
+    dashboards = {
+        CHART / "files" / "dashboards" / source.name: source
+        for source in sorted((REPOSITORY / "grafana/dashboards").glob("*.json"))
+    }
+    texts = {target: source.read_text(encoding="utf-8") for target, source in (rules | dashboards).items()}
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema["properties"]["settings"] = settings_schema()
+    return texts | {SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
+
+
+def settings_schema() -> dict[str, Any]:
+    """JSON schema of the value `settings`: robmon's own settings, all optional here."""
+    full = Settings.model_json_schema()
+    sections = {
+        section: _section(section, full["$defs"][reference["$ref"].rpartition("/")[2]])
+        for section, reference in full["properties"].items()
+        if "$ref" in reference
+    }
+    return {
+        "type": "object",
+        "description": "Settings of robmon, section by section. What is not set, or null, has robmon's own default.",
+        "additionalProperties": False,
+        "properties": sections,
+    }
+
+
+def _section(section: str, definition: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        name: _nullable({key: value for key, value in field.items() if key not in {"title", "default"}})
+        for name, field in definition["properties"].items()
+        if f"{section}.{name}" not in FIXED_SETTINGS
+    }
+    if section == "model":
+        properties["uri"] = {"type": "string", "description": definition["properties"]["uri"]["description"]}
+    return {
+        "type": "object",
+        "description": f"Settings of the section {section}",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _nullable(field: dict[str, Any]) -> dict[str, Any]:
+    """Helm removes a key by setting it to null, so every setting may be."""
+    description = {"description": field.pop("description")}
+    alternatives = field.pop("anyOf", None) or [field]
+    null = {"type": "null"}
+    return description | {"anyOf": [*(one for one in alternatives if one != null), null]}
+
+
+def main() -> None:
+    """Write the files that differ."""
+    for path, text in copies().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
