@@ -37,11 +37,12 @@ def read_inputs(path: str | Path, target: str | None = None) -> tuple[Inputs, np
     if reader is None:
         raise InvalidInputError(f"{path}: the name of a file of inputs must end in {', '.join(_READERS)}")
     try:
+        path.open("rb").close()  # so that every reader's missing file is told alike
         inputs = reader(path)
     except RobmonError:
         raise
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror or 'it is no such file'}") from None
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from None
     except Exception:  # whatever a parser raises may quote the data
         raise InvalidInputError(f"{path} is not a {path.suffix.lower()} file that can be read") from None
     if len(inputs) == 0:
@@ -80,7 +81,7 @@ def _jsonl(path: Path) -> Inputs:
         raise InvalidInputError(f"{path}: every line must be a JSON object, or every line a list")
     try:
         return np.array(rows, dtype=_number_type(rows))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInputError(f"{path}: the lists must hold numbers only and have one shape") from None
 
 

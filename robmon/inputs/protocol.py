@@ -61,7 +61,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._refuse, "head_timeout")
 
     def send_400_response(self, msg: str) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # else the application counts a broken body
+        if self.cycle is None or not self.cycle.more_body:  # else it is a broken body, which the application counts
             self._count("not_http")
         super().send_400_response(msg)
 

@@ -48,7 +48,7 @@ class Sample:
         rows_per_request: rows that are drawn from one request.
         random: source of the keys and seeds.
 
-    >>> sample = Sample(sample_rows=2, max_age_seconds=60, sample_bytes=1000, random=Random(0))
+    >>> sample = Sample(sample_rows=2, max_age_seconds=600, sample_bytes=1000, random=Random(0))
     >>> for second in range(100):
     ...     _ = sample.offer(b"{}", "mlflow", "application/json", now=second)
     >>> len(sample.snapshot(now=100)), sample.rows(now=100)

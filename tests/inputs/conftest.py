@@ -1,0 +1,51 @@
+"""What the tests of the inputs share: reproducible examples, and the receiver on a real server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+import uvicorn
+from hypothesis import settings
+
+from robmon.inputs.receiver import Receiver, uvicorn_config
+from robmon.inputs.sample import Sample
+
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
+
+MAX_BODY_BYTES = 100_000
+MAX_INFLIGHT_BYTES = 150_000
+
+
+class Served:
+    """A receiver behind uvicorn, on a port of its own, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.sample = Sample(sample_rows=8, max_age_seconds=3600, sample_bytes=10 * MAX_BODY_BYTES, random=Random(0))
+        self.receiver = Receiver(
+            self.sample, max_body_bytes=MAX_BODY_BYTES, max_inflight_bytes=MAX_INFLIGHT_BYTES, clock=lambda: 1000.0
+        )
+        self.counts = self.receiver.counts
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self._listener.getsockname()
+        self._server = uvicorn.Server(uvicorn_config(self.receiver, *self.address))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=30)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with Served() as server:
+        yield server

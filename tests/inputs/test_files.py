@@ -1,0 +1,128 @@
+"""Files of inputs: every kind as its own writer makes it, and one clear sentence for what cannot be used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robmon.errors import InvalidInputError, RobmonError
+from robmon.inputs.files import read_inputs
+
+FRAME = pd.DataFrame({"a": [1.5, 2.5], "b": ["x", "y"], "y": [0.0, 1.0]})
+ARRAY = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+
+
+def test_npy(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", ARRAY)
+    inputs, targets = read_inputs(tmp_path / "data.npy")
+    assert isinstance(inputs, np.ndarray)
+    assert inputs.dtype == np.float32
+    assert np.array_equal(inputs, ARRAY)
+    assert targets is None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl", ".CSV"])
+def test_tables(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".parquet":
+        FRAME.to_parquet(path)
+    elif suffix == ".jsonl":
+        FRAME.to_json(path, orient="records", lines=True)
+    else:
+        FRAME.to_csv(path, index=False)
+    inputs, targets = read_inputs(str(path))
+    pd.testing.assert_frame_equal(inputs, FRAME)
+    assert targets is None
+    inputs, targets = read_inputs(path, target="y")
+    pd.testing.assert_frame_equal(inputs, FRAME[["a", "b"]])
+    assert targets is not None
+    assert targets.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("rows", "dtype"), [([[1, 2], [3, 4]], np.int64), ([[1, 2], [3, 4.5]], np.float64)])
+def test_jsonl_of_lists(tmp_path: Path, rows: list[list[float]], dtype: type) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    inputs, _ = read_inputs(path)
+    assert isinstance(inputs, np.ndarray)
+    assert inputs.dtype == dtype
+    assert inputs.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("data.txt", b"secret", "must end in .parquet, .csv, .npy, .jsonl"),
+        ("data.npy", b"secret", "is not a .npy file"),
+        ("data.parquet", b"secret", "is not a .parquet file"),
+        ("data.csv", b"", "is not a .csv file"),
+        ("data.csv", b"secret\xff\n1\n", "is not a .csv file"),
+        ("data.csv", b"secret\n", "has no row"),
+        ("data.jsonl", b"", "has no row"),
+        ("data.jsonl", b"{secret", "is not a .jsonl file"),
+        ("data.jsonl", b"[" * 100_000, "is not a .jsonl file"),
+        ("data.jsonl", b'[1]\n{"secret": 1}\n', "every line must be a JSON object, or every line a list"),
+        ("data.jsonl", b"1\n", "every line must be"),
+        ("data.jsonl", b"[1]\n[1, 2]\n", "must hold numbers only and have one shape"),
+        ("data.jsonl", b'["secret"]\n', "must hold numbers only"),
+        ("data.jsonl", b"[1]\n[[1]]\n", "must hold numbers only"),
+        ("data.jsonl", b"[100000000000000000000]\n", "must hold numbers only"),
+    ],
+)
+def test_bad_files_get_one_sentence_without_values(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError) as caught:
+        read_inputs(path)
+    message = str(caught.value)
+    assert told in message
+    assert message.startswith(str(path))
+    assert "secret" not in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be read: No such file"):
+        read_inputs(tmp_path / "data.csv")
+    with pytest.raises(InvalidInputError, match="cannot be read: No such file"):
+        read_inputs(tmp_path / "data.parquet")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(InvalidInputError, match="cannot be read: Is a directory"):
+        read_inputs(tmp_path / "folder.npy")
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InvalidInputError, match=r"is not a \.npy file"):
+        read_inputs(tmp_path / "data.npy")
+
+
+@pytest.mark.parametrize(("array", "told"), [(np.float64(1), "holds no rows"), (np.array(["x"]), "numbers are needed")])
+def test_arrays_without_rows_or_numbers(tmp_path: Path, array: np.ndarray, told: str) -> None:  # type: ignore[type-arg]
+    np.save(tmp_path / "data.npy", array)
+    with pytest.raises(InvalidInputError, match=told):
+        read_inputs(tmp_path / "data.npy")
+
+
+def test_targets_that_are_not_there(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", ARRAY)
+    FRAME.to_csv(tmp_path / "data.csv")
+    with pytest.raises(InvalidInputError, match="has no named columns"):
+        read_inputs(tmp_path / "data.npy", target="y")
+    with pytest.raises(InvalidInputError, match="has no column z"):
+        read_inputs(tmp_path / "data.csv", target="z")
+
+
+@pytest.mark.parametrize(("missing", "name"), [("pandas", "data.csv"), ("pandas", "data.jsonl")])
+def test_missing_packages_name_the_extra(
+    tmp_path: Path, missing: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b'{"a": 1}\n')
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(RobmonError, match=rf"needs {missing}, which is not installed: pip install 'robmon\[files\]'"):
+        read_inputs(tmp_path / name)

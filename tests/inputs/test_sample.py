@@ -1,0 +1,248 @@
+"""The bounded sample: uniformity, top-up, age, bytes."""
+
+from __future__ import annotations
+
+import itertools
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robmon.inputs.sample import Item, Sample
+
+
+def make(rows: int = 10, *, seed: int = 0, **overrides: float) -> Sample:
+    options = {"max_age_seconds": 1000.0, "sample_bytes": 10**9, "rows_per_request": 1} | overrides
+    return Sample(sample_rows=rows, random=Random(seed), **options)  # type: ignore[arg-type]
+
+
+def fill(sample: Sample, bodies: range, now: float = 0.0) -> None:
+    for number in bodies:
+        sample.offer(str(number).encode(), "mlflow", "application/json", now)
+
+
+def numbers(items: list[Item]) -> list[int]:
+    return [int(item.body) for item in items]
+
+
+def within_binomial_band(successes: int, trials: int, share: float) -> bool:
+    """Whether the count is within 4.5 standard deviations, a chance of 7e-6 to be outside."""
+    return abs(successes - trials * share) <= 4.5 * (trials * share * (1 - share)) ** 0.5
+
+
+def test_every_request_is_equally_likely() -> None:
+    requests, rows, repeats = 40, 10, 3000
+    counts = [0] * requests
+    for seed in range(repeats):
+        sample = make(rows, seed=seed)
+        fill(sample, range(requests))
+        chosen = numbers(sample.snapshot(0))
+        assert len(set(chosen)) == rows
+        for number in chosen:
+            counts[number] += 1
+    assert all(within_binomial_band(count, repeats, rows / requests) for count in counts), counts
+
+
+def test_share_of_a_mixture_that_changes_half_way() -> None:
+    """90 % ones before the middle of the window, 20 % after: the sample has 55 %."""
+    sample = make(2000, seed=3)
+    stream = Random(1)
+    for number in range(20_000):
+        share = 0.9 if number < 10_000 else 0.2
+        sample.offer(b"1" if stream.random() < share else b"0", "mlflow", "", now=0)
+    assert within_binomial_band(sum(numbers(sample.snapshot(0))), 2000, 0.55)
+
+
+def test_a_window_of_requests_does_not_know_the_one_before() -> None:
+    sample = make(100)
+    fill(sample, range(1000))
+    sample.snapshot(0)
+    fill(sample, range(1000, 1100))
+    assert sorted(numbers(sample.snapshot(0))) == list(range(1000, 1100))
+
+
+def test_requests_whose_body_never_arrives_leave_no_gap() -> None:
+    """Every second body is lost after it was drawn; the others stay equally likely."""
+    requests, rows, repeats = 40, 10, 2000
+    counts = [0] * requests
+    for seed in range(repeats):
+        sample = make(rows, seed=seed)
+        for number in range(requests):
+            key = sample.draw()
+            if key is not None and number % 2 == 0:
+                sample.add(key, str(number).encode(), "mlflow", "", 0)
+        chosen = numbers(sample.snapshot(0))
+        assert len(chosen) == rows
+        for number in chosen:
+            counts[number] += 1
+    assert all(within_binomial_band(count, repeats, rows / 20) for count in counts[::2]), counts
+
+
+def test_bodies_that_arrive_late_and_in_another_order_are_judged_alike() -> None:
+    in_order, reversed_order = make(5, seed=7), make(5, seed=7)
+    fill(in_order, range(50))
+    keys = [(reversed_order.draw(), number) for number in range(50)]
+    for key, number in reversed(keys):
+        assert key is not None  # nothing was added yet, so all were worth waiting for
+        reversed_order.add(key, str(number).encode(), "mlflow", "", 0)
+    assert len(reversed_order.snapshot(0)) == len(in_order.snapshot(0)) == 5
+    smallest = sorted(keys)[:5]
+    assert sorted(numbers(reversed_order.snapshot(0))) == sorted(number for _, number in smallest)
+
+
+def test_topped_up_from_the_sample_before_newest_window_first() -> None:
+    sample = make(10)
+    for start, count in ((0, 10), (100, 4), (200, 3)):
+        fill(sample, range(start, start + count), now=start)
+        items = sample.snapshot(now=start)
+        sample.turn_over(now=start)
+    assert len(items) == 10
+    assert sorted(numbers(items)[:3]) == [200, 201, 202]
+    assert sorted(numbers(items)[3:7]) == [100, 101, 102, 103]
+    assert all(number < 10 for number in numbers(items)[7:])
+    assert [item.topped_up for item in items] == [False] * 3 + [True] * 7
+
+
+def test_items_of_a_failed_assessment_are_not_marked() -> None:
+    sample = make(10)
+    fill(sample, range(4))
+    sample.snapshot(0)  # the assessment fails: no turn-over
+    fill(sample, range(4, 6))
+    assert [item.topped_up for item in sample.snapshot(0)] == [False] * 6
+    sample.turn_over(0)
+    assert [item.topped_up for item in sample.snapshot(0)] == [True] * 6
+
+
+def test_requests_during_an_assessment_belong_to_the_next_window() -> None:
+    sample = make(10)
+    fill(sample, range(3))
+    sample.snapshot(0)
+    fill(sample, range(3, 5))
+    sample.turn_over(0)
+    items = sample.snapshot(0)
+    assert {int(item.body): item.topped_up for item in items} == {0: True, 1: True, 2: True, 3: False, 4: False}
+
+
+def test_age() -> None:
+    sample = make(10, max_age_seconds=60)
+    fill(sample, range(2), now=100)
+    sample.snapshot(now=100)
+    fill(sample, range(2, 5), now=140)
+    assert (sample.rows(now=160), sample.oldest(now=160)) == (5, 100)
+    assert (sample.rows(now=161), sample.oldest(now=161)) == (3, 140)
+    assert sorted(numbers(sample.snapshot(now=200))) == [2, 3, 4]
+    assert sample.snapshot(now=201) == []
+    assert (sample.rows(now=201), sample.oldest(now=201), sample.held_bytes) == (0, None, 0)
+
+
+@pytest.mark.parametrize(("rows", "each", "requests"), [(256, 1, 256), (256, 3, 86), (2, 5, 1)])
+def test_several_rows_a_request_need_fewer_requests(rows: int, each: int, requests: int) -> None:
+    sample = make(rows, rows_per_request=each)
+    fill(sample, range(1000))
+    assert sample.rows(0) == rows
+    assert len(sample.snapshot(0)) == requests
+
+
+def test_items_carry_what_decoding_needs() -> None:
+    sample = make(2)
+    sample.offer(b"{}", "mlflow", "application/json", now=12.5)
+    sample.offer(b"{}", "mlflow", "text/csv", now=13.5)
+    by_type = {item.content_type: item for item in sample.snapshot(14)}
+    assert by_type["text/csv"].received_at == 13.5
+    assert by_type["text/csv"].format == "mlflow"
+    assert by_type["text/csv"].seed != by_type["application/json"].seed
+
+
+def test_bytes_shrink_the_sample_to_fewer_requests_and_say_so() -> None:
+    sample = make(256, sample_bytes=100_000)
+    assert not sample.shrunk
+    for _ in range(2000):
+        sample.offer(bytes(1000), "mlflow", "", now=0)
+        assert sample.held_bytes <= 100_000
+    assert sample.shrunk
+    assert (sample.capacity, sample.full_capacity) == (64, 256)
+    assert sample.rows(0) == 64
+
+
+def test_the_capacity_comes_back_when_bodies_are_small_again() -> None:
+    sample = make(256, sample_bytes=100_000)
+    for _ in range(2000):
+        sample.offer(bytes(1000), "mlflow", "", now=0)
+    capacities = []
+    for _ in range(4):
+        for _ in range(2000):
+            sample.offer(bytes(10), "mlflow", "", now=0)
+        sample.snapshot(0)
+        capacities.append(sample.capacity)
+    assert capacities == [64, 128, 256, 256]  # the first window began with large bodies
+
+
+def test_a_body_larger_than_the_whole_sample_is_not_kept() -> None:
+    sample = make(4, sample_bytes=100)
+    assert not sample.offer(bytes(101), "mlflow", "", now=0)
+    assert sample.offer(bytes(100), "mlflow", "", now=0)
+    assert (sample.capacity, sample.held_bytes) == (4, 100)
+
+
+@pytest.mark.parametrize("sample_bytes", [20_000, 64_000, 101_000])
+def test_the_share_of_large_bodies_does_not_depend_on_the_bound(sample_bytes: int) -> None:
+    """Half of the traffic is 100 times as large as the rest: so is half of the sample, window after window."""
+    repeats = 1500
+    shares = []
+    for seed in range(repeats):
+        sample = make(32, seed=seed, sample_bytes=sample_bytes)
+        stream = Random(seed + 10**6)
+        for _ in range(200):
+            sample.offer(bytes(5000) if stream.random() < 0.5 else bytes(50), "mlflow", "", now=0)
+        sizes = [len(item.body) for item in sample.snapshot(0)]
+        assert sum(sizes) <= sample_bytes
+        shares.append(sum(size == 5000 for size in sizes) / len(sizes))
+    assert sample.shrunk
+    mean = sum(shares) / repeats
+    deviation = (sum((share - mean) ** 2 for share in shares) / (repeats - 1) / repeats) ** 0.5
+    assert abs(mean - 0.5) <= 4.5 * deviation
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["offer", "snapshot", "turn_over", "wait"]), st.integers(0, 400)), max_size=80),
+    st.integers(1, 12),
+)
+def test_bounds_hold_whatever_happens(steps: list[tuple[str, int]], rows: int) -> None:
+    sample = make(rows, sample_bytes=1000, max_age_seconds=50)
+    now = 0.0
+    for step, size in steps:
+        if step == "offer":
+            sample.offer(bytes(size), "mlflow", "", now)
+        elif step == "wait":
+            now += size / 10
+        elif step == "turn_over":
+            sample.turn_over(now)
+        else:
+            items = sample.snapshot(now)
+            assert all(now - item.received_at <= 50 for item in items)
+            assert sum(len(item.body) for item in items) == sample.held_bytes
+        assert sample.rows(now) <= sample.capacity <= rows
+        assert sample.held_bytes <= 1000
+
+
+def test_the_same_seed_keeps_the_same_requests() -> None:
+    first, second = make(10, seed=5), make(10, seed=5)
+    for sample in (first, second):
+        fill(sample, range(500))
+    assert first.snapshot(0) == second.snapshot(0)
+
+
+def test_most_requests_cost_one_random_number() -> None:
+    class Counting(Random):
+        drawn = 0
+
+        def random(self) -> float:
+            self.drawn += 1
+            return super().random()
+
+    source = Counting(0)
+    sample = Sample(sample_rows=10, max_age_seconds=10, sample_bytes=1000, random=source)
+    for _ in itertools.repeat(None, 10_000):
+        sample.offer(b"x", "mlflow", "", now=0)
+    assert source.drawn == 10_000
