@@ -37,8 +37,13 @@ def to_numpy(array: Array) -> NDArray[Any]:
     if isinstance(array, np.ndarray):
         return array
     if array_api_compat.is_torch_array(array):
-        return np.asarray(array.detach().cpu())
+        return np.asarray(detached(array).cpu())
     return np.asarray(array)
+
+
+def detached(array: Array) -> Array:
+    """A torch tensor without its graph; anything else as it is."""
+    return array.detach() if array_api_compat.is_torch_array(array) else array
 
 
 def like(values: NDArray[Any], array: Array) -> Array:

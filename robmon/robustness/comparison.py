@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,11 @@ from robmon.robustness import student
 from robmon.robustness.arrays import Float64
 from robmon.robustness.bounds import check_confidence
 from robmon.robustness.jsonable import jsonable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from robmon.robustness.assessment import Assessment
 
 POWER = 0.9
 OTHER_UNITS = 10.0
@@ -35,6 +40,7 @@ class Comparison:
         detectable_ratio: the smallest ratio that this sample would have shown with 90 % power; None where a has no
             error.
         rows, alpha, tolerance: as used.
+        a, b: both assessments, where the comparison was made from such.
     """
 
     levels: Float64
@@ -46,11 +52,21 @@ class Comparison:
     rows: int
     alpha: float
     tolerance: float
+    a: Assessment | None = None
+    b: Assessment | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""
 
-        return {key: jsonable(value) for key, value in vars(self).items()}
+        own = {key: value for key, value in vars(self).items() if key not in ("a", "b")}
+        assessments = {key: None if each is None else each.to_dict() for key, each in (("a", self.a), ("b", self.b))}
+        return jsonable(own | assessments)  # type: ignore[no-any-return]
+
+    def plot(self, name_a: str = "a", name_b: str = "b") -> Figure:
+        """Both curves in one matplotlib figure. Needs both assessments."""
+        from robmon.robustness.plot import plot_comparison
+
+        return plot_comparison(self, name_a, name_b)
 
 
 def compare_rows(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, PredictionError
-from robmon.robustness.arrays import Array, Float64, as_float64, is_floating, like, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, detached, is_floating, like, namespace, to_numpy
 
 OutputKind = Literal["value", "probability", "logit", "label"]
 Task = Literal["regression", "classification"]
@@ -114,6 +114,7 @@ def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
         raise PredictionError(
             f"the model returned outputs of type {outputs.dtype}, not numbers", reason="invalid_output"
         )
+    outputs = detached(outputs)
     return as_float64(namespace(outputs).reshape(outputs, (rows, -1)))
 
 

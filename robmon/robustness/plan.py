@@ -70,7 +70,7 @@ def plan_assessment(
     >>> plan.rows, plan.trials
     (128, 39)
     """
-    shape = tuple(inputs.shape)
+    shape = tuple(int(length) for length in inputs.shape)
     if shape[0] < min_rows:
         raise InvalidInputError(f"{shape[0]} rows are fewer than the {min_rows} asked for")
     fewest = needed_trials(confidence, bound)
@@ -94,7 +94,8 @@ def plan_assessment(
 
 def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int) -> float:
     """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
-    noise, scale = noise_model("gaussian"), like(resolve_scale(inputs, None), inputs)
+    # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
+    noise, scale = noise_model("gaussian"), like(resolve_scale(inputs, 1.0), inputs)
     rows = slice(0, batch_rows)
 
     def once(attempt: int) -> float:
@@ -107,4 +108,7 @@ def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int) -> float:
 
     once(0)
     first = once(1)
-    return first if first > QUICK_SECONDS else statistics.median(once(attempt) for attempt in range(2, 7))
+    if first > QUICK_SECONDS:
+        return first
+    seconds = [once(attempt) for attempt in range(5)]
+    return statistics.median(seconds)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from robmon.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from robmon.robustness.assessment import Assessment
+    from robmon.robustness.comparison import Comparison
 
 MEAN, BOUND, BAND, LIMIT = "#1f4e79", "#c55a11", "#f4d9c6", "#7f7f7f"
 
@@ -25,6 +28,36 @@ def plot_assessment(result: Assessment) -> Figure:
     draw_curve(axes, result)
     figure.supxlabel(sentence(result), fontsize=9, wrap=True)
     return figure
+
+
+def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") -> Figure:
+    """Both curves in one picture, with the verdict under it.
+
+    Raises:
+        InvalidInputError: the comparison was made from row errors alone, without assessments.
+    """
+    from matplotlib.figure import Figure
+
+    if result.a is None or result.b is None:
+        raise InvalidInputError("a comparison of row errors alone has no curves to draw")
+    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    draw_curve(axes, result.a, label=name_a, color=MEAN)
+    draw_curve(axes, result.b, label=name_b, color=BOUND)
+    figure.supxlabel(verdict(result, name_a, name_b), fontsize=9, wrap=True)
+    return figure
+
+
+def verdict(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
+    """The verdict in plain words."""
+    chance = f"p = {result.pvalue:.2g}, {result.rows} rows, tolerance {100 * result.tolerance:g} %"
+    if result.worse:
+        worst = float(np.max(result.ratio))
+        return f"Under noise {name_b} is worse than {name_a}: its error is up to {worst:.3g} times as large ({chance})."
+    text = f"Under noise {name_b} is not shown to be worse than {name_a} ({chance})."
+    if result.detectable_ratio is not None:
+        text += f" Errors {result.detectable_ratio:.3g} times as large would have been found with 90 % power."
+    return text
 
 
 def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = MEAN) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, Predict, batches, like, namespace
+from robmon.robustness.arrays import Array, Float64, Predict, batches, detached, like, namespace
 from robmon.robustness.noise import Noise, perturb, trial_generator
 from robmon.robustness.outputs import Classes, OutputKind, RowErrors, check_rows, flatten, nonfinite_rows
 
@@ -38,7 +38,7 @@ def check_trials(trials: int, seed: int) -> None:
 
 def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
     """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
-    parts = [predict(inputs[rows], rows) for rows in batches(inputs.shape[0], batch_rows)]
+    parts = [detached(predict(inputs[rows], rows)) for rows in batches(inputs.shape[0], batch_rows)]
     for part, rows in zip(parts, batches(inputs.shape[0], batch_rows), strict=True):
         check_rows(part, rows.stop - rows.start)
     if len(parts) == 1:

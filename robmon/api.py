@@ -1,0 +1,296 @@
+"""The public functions: assess a predictor, compare two, measure drift. They run in the caller's process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import array_api_compat
+import numpy as np
+
+from robmon.drift.two_sample import drift
+from robmon.errors import InvalidInputError
+from robmon.models.inputs import ModelInputs, split
+from robmon.models.loading import ServedModel, load_uri
+from robmon.models.outputs import as_array
+from robmon.robustness.arrays import Array, Predict, namespace
+from robmon.robustness.assessment import Assessment, assess_rows
+from robmon.robustness.comparison import Comparison, comparable, compare_rows
+from robmon.robustness.noise import Noise
+
+__all__ = ["AssessOptions", "assess", "compare", "drift"]
+
+
+class AssessOptions(TypedDict, total=False):
+    """The options of `assess`, which `compare` takes too."""
+
+    targets: Any
+    noise: str | Noise
+    levels: Sequence[float]
+    scale: Any
+    trials: int
+    confidence: float
+    bound: str
+    task: str
+    output: str | None
+    seed: int
+    device: str
+    max_batch_rows: int | None
+    mse_limit: float | None
+    progress: Callable[[int, int], None] | None
+
+
+def assess(
+    predictor: Any,
+    inputs: Any,
+    targets: Any = None,
+    noise: str | Noise = "gaussian",
+    levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
+    scale: Any = None,
+    trials: int = 39,
+    confidence: float = 0.95,
+    bound: str = "order_statistic",
+    task: str = "regression",
+    output: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    max_batch_rows: int | None = None,
+    mse_limit: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Assessment:
+    """Measure how far a predictor's outputs move under input noise, with bounds that hold with a stated probability.
+
+    Args:
+        predictor: a callable `(rows, *input_shape) -> (rows, *output_shape)`; a `torch.nn.Module`, which runs without
+            gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded).
+        inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
+            DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
+        targets: true outputs of the outputs' size; errors are then against them (reference `label`).
+        noise: a name or a `robmon.Noise`.
+        levels: noise strengths; 0 is always among them.
+        scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its floating
+            columns); None: those of `inputs`; 1.0: levels are in input units.
+        trials: independent draws of the noise for every row.
+        confidence: stated probability of the bounds.
+        bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
+        task: `regression`, or `classification`, which adds agreement.
+        output: `value`, `probability`, `logit`, `label`; None: by type and task.
+        seed: fixes the noise.
+        device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
+            model onto cuda where there is one. Callables decide for themselves.
+        max_batch_rows: most rows given to the predictor at a time.
+        mse_limit: the owner's limit of the bound, for the noise margin.
+        progress: called with the number of trials done and of all.
+
+    Raises:
+        InvalidInputError: inputs, targets or an option cannot be used.
+        TooFewTrialsError: the confidence needs more trials; names the number.
+        PredictionError: the model returned what is not one output a row.
+        RegistryError, ModelError: the MLflow model cannot be had or loaded.
+
+    >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+    >>> result = assess(lambda x: x @ np.array([3.0, 4.0]), inputs, scale=1.0)
+    >>> round(result.slope.value / 25, 1), round(result.curve[2].mean_mse, 1)
+    (1.0, 0.2)
+    """
+    with _prepared(predictor, inputs, device) as (predict, array):
+        return assess_rows(
+            predict,
+            array,
+            targets=targets,
+            noise=noise,
+            levels=levels,
+            scale=scale,
+            trials=trials,
+            confidence=confidence,
+            bound=bound,
+            task=task,
+            output=output,
+            seed=seed,
+            batch_rows=max_batch_rows,
+            mse_limit=mse_limit,
+            progress=progress,
+        )
+
+
+def compare(
+    predictor_a: Any,
+    predictor_b: Any,
+    inputs: Any,
+    alpha: float = 0.01,
+    tolerance: float = 0.0,
+    **options: Unpack[AssessOptions],
+) -> Comparison:
+    """Is predictor b worse under noise than predictor a? Same rows, same noise, one paired difference a row.
+
+    Errors of both are divided by the variance of a's clean outputs, output by output.
+
+    Args:
+        predictor_a: the reference, as in `assess`.
+        predictor_b: what is compared with it.
+        inputs: as in `assess`.
+        alpha: chance of a false alarm.
+        tolerance: relative worsening of the noise MSE that is tolerated.
+        options: those of `assess`.
+
+    Raises:
+        InvalidInputError: as in `assess`; or the clean outputs of the two differ in number, or in variance by more than
+            a factor of 10, as in other units; or a's do not vary at all.
+
+    >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+    >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))
+    >>> compare(weak, strong, inputs).worse, compare(strong, weak, inputs).worse
+    (True, False)
+    """
+    device = options.pop("device", "auto")
+    batch_rows = options.pop("max_batch_rows", None)
+    with _prepared(predictor_a, inputs, device) as (predict, array):
+        a = assess_rows(predict, array, batch_rows=batch_rows, **_core(options))
+        shape = tuple(array.shape)
+    if not np.any(a.clean_variance > 0):
+        raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
+    given = _core(options) | {"scale": a.scale, "output": a.output}
+    with _prepared(predictor_b, inputs, device) as (predict, array):
+        if tuple(array.shape) != shape:
+            raise InvalidInputError(f"the models perturb inputs of shapes {shape} and {tuple(array.shape)}")
+        b = assess_rows(predict, array, batch_rows=batch_rows, comparison_variance=a.clean_variance, **given)
+    if not comparable(a.clean_variance, b.clean_variance, a.output):
+        raise InvalidInputError(
+            "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
+            "compare their robustness indices instead"
+        )
+    errors_b = np.asarray(b.comparison_row_errors)
+    compared = compare_rows(
+        a.normalised_row_errors[:, 1:], errors_b[:, 1:], levels=a.levels[1:], alpha=alpha, tolerance=tolerance
+    )
+    return replace(compared, a=a, b=b)
+
+
+def _core(options: AssessOptions) -> dict[str, Any]:
+    return dict(options)
+
+
+@contextmanager
+def _prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict, Array]]:
+    """The predictor as `predict(x, rows)`, and the array that is perturbed."""
+    torch = sys.modules.get("torch")
+    if isinstance(predictor, (str, Path, ServedModel)):
+        yield _mlflow_model(predictor, inputs, device)
+    elif torch is not None and isinstance(predictor, torch.nn.Module):
+        with _evaluating(predictor, device) as where:
+            array = _as_tensor(inputs, predictor, where)
+            yield _without_gradients(predictor), array
+    elif callable(predictor):
+        yield _callable(predictor, inputs)
+    else:
+        raise InvalidInputError(
+            f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
+        )
+
+
+def _callable(function: Callable[[Any], Any], inputs: Any) -> tuple[Predict, Array]:
+    if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
+        return (lambda x, rows: as_array(function(x))), _plain_array(inputs)
+    parts = split(inputs)
+    return (lambda x, rows: as_array(function(parts.assemble(x, rows)))), parts.array
+
+
+def _plain_array(inputs: Any) -> Array:
+    """An array of finite numbers; whether they can be perturbed is seen later."""
+    try:
+        array = inputs if array_api_compat.is_array_api_obj(inputs) else np.asarray(inputs, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInputError("inputs are not an array of numbers") from None
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"inputs are of type {array.dtype}, not numbers")
+    xp = namespace(array)
+    if not bool(xp.all(xp.isfinite(array))):
+        raise InvalidInputError("inputs hold NaN or infinite numbers: drop those rows, or give a DataFrame")
+    return array
+
+
+def _mlflow_model(model: str | Path | ServedModel, inputs: Any, device: str) -> tuple[Predict, Array]:
+    if not isinstance(model, ServedModel):
+        model = load_uri(str(model), device=device)
+    taken = _fitting(model, inputs)
+    return (lambda x, rows: model.predict(taken.assemble(x, rows))), model.put(taken.array)
+
+
+def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:
+    """The inputs in the form and type that the model's signature asks for."""
+    parts, _, rejected = model.collect(_rows(inputs))
+    if rejected or parts is None:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(rejected.items()))
+        raise InvalidInputError(
+            f"{sum(rejected.values())} rows of the inputs do not fit the model: {reasons or 'none'}"
+        )
+    return parts
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row as a model's signature takes it."""
+
+    columns: dict[str, Any] | None
+    tensor: Any
+
+
+def _rows(inputs: Any) -> list[_Row]:
+    if hasattr(inputs, "columns"):
+        return [_Row(row, None) for row in inputs.to_dict("records")]
+    if isinstance(inputs, dict):
+        names, tensors = list(inputs), [np.asarray(tensor) for tensor in inputs.values()]
+        return [_Row(dict(zip(names, cells, strict=True)), None) for cells in zip(*tensors, strict=True)]
+    array = _plain_array(inputs)
+    return [_Row(None, row) for row in (array if isinstance(array, np.ndarray) else array.cpu().numpy())]
+
+
+@contextmanager
+def _evaluating(module: Any, device: str) -> Iterator[Any]:
+    """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
+    modes = [(part, part.training) for part in module.modules()]
+    first = next(module.parameters(), next(module.buffers(), None))
+    home = None if first is None else first.device
+    moved = device != "auto" and home is not None
+    try:
+        if moved:
+            module.to(device)
+        try:
+            module.eval()
+        except NotImplementedError:  # an exported program keeps the mode in which it was exported
+            modes = []
+        yield device if moved else home
+    finally:
+        for part, training in modes:
+            part.training = training
+        if moved:
+            module.to(home)
+
+
+def _as_tensor(inputs: Any, module: Any, device: Any) -> Any:
+    """The inputs as a tensor on the device; NumPy's take the dtype of the module's parameters."""
+    import torch
+
+    if hasattr(inputs, "columns"):
+        raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
+    array = _plain_array(inputs)
+    if isinstance(array, torch.Tensor):
+        return array.detach().to(device)
+    if array.dtype.kind != "f":
+        raise InvalidInputError(f"inputs of dtype {array.dtype} cannot be perturbed: floating-point numbers are needed")
+    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
+    return torch.tensor(array, dtype=dtype, device=device)
+
+
+def _without_gradients(module: Any) -> Predict:
+    import torch
+
+    def predict(x: Any, rows: slice) -> Any:
+        with torch.no_grad():
+            return as_array(module(x))
+
+    return predict
