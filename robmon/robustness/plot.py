@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from robmon.robustness.assessment import Assessment
     from robmon.robustness.comparison import Comparison
 
+SIZE_INCHES = (7.5, 5.2)
 MEAN, BOUND, BAND, LIMIT = "#1f4e79", "#c55a11", "#f4d9c6", "#7f7f7f"
 
 
@@ -23,10 +25,10 @@ def plot_assessment(result: Assessment) -> Figure:
     """Mean, bound, band and limit against level, units on both axes, a sentence in plain words under them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     draw_curve(axes, result)
-    figure.supxlabel(sentence(result), fontsize=9, wrap=True)
+    _finish(figure, axes, sentence(result))
     return figure
 
 
@@ -40,17 +42,18 @@ def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") ->
 
     if result.a is None or result.b is None:
         raise InvalidInputError("a comparison of row errors alone has no curves to draw")
-    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     draw_curve(axes, result.a, label=name_a, color=MEAN)
     draw_curve(axes, result.b, label=name_b, color=BOUND)
-    figure.supxlabel(verdict(result, name_a, name_b), fontsize=9, wrap=True)
+    _finish(figure, axes, verdict(result, name_a, name_b))
     return figure
 
 
 def verdict(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
     """The verdict in plain words."""
-    chance = f"p = {result.pvalue:.2g}, {result.rows} rows, tolerance {100 * result.tolerance:g} %"
+    probability = f"p = {result.pvalue:.2g}" if result.pvalue >= 1e-4 else "p < 0.0001"
+    chance = f"{probability}, {result.rows} rows, tolerance {100 * result.tolerance:g} %"
     if result.worse:
         worst = float(np.max(result.ratio))
         return f"Under noise {name_b} is worse than {name_a}: its error is up to {worst:.3g} times as large ({chance})."
@@ -77,11 +80,15 @@ def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = 
     axes.set_xlabel(level_label(result))
     axes.set_ylabel(error_label(result))
     axes.set_title(f"How far outputs move under {result.noise} noise", loc="left")
+
+
+def _finish(figure: Figure, axes: Axes, text: str) -> None:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(loc="upper left", edgecolor="none", framealpha=0.9)
+    figure.supxlabel(textwrap.fill(text.replace(" %", "\N{NO-BREAK SPACE}%"), 105), fontsize=9)
 
 
 def level_label(result: Assessment) -> str:
@@ -105,9 +112,8 @@ def sentence(result: Assessment) -> str:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
     at = f"{100 * point.level:g} % noise" if result.relative else f"noise of {point.level:g} input units"
     sure = f"{100 * result.confidence:g} %"
-    text = (
-        f"At {at}, a further trial on these {result.rows} rows stays within {point.bound:.3g} with probability {sure}"
-    )
+    what = "changes a share of classes" if result.output == "label" else "has a mean squared error"
+    text = f"At {at}, a further trial on these {result.rows} rows {what} of at most {point.bound:.3g} ({sure} sure)"
     if result.output == "label":
         text += "."
     elif point.request_bound is not None and math.isfinite(point.request_bound):
