@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -137,10 +138,18 @@ _CREATE = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]
 
 
 def local_registry(folder: Path, template: Path) -> str:
-    """Tracking URI of a fresh SQLite registry in `folder`."""
+    """Tracking URI of a fresh SQLite registry in `folder`, which also gets the artifacts."""
+    return f"sqlite:///{_copy_database(template, folder, artifacts=str(folder / 'artifacts'))}"
+
+
+def _copy_database(template: Path, folder: Path, artifacts: str) -> Path:
+    """A copy of the template whose default experiment keeps its artifacts at `artifacts`."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(template, folder / "mlflow.db")
-    return f"sqlite:///{folder}/mlflow.db"
+    database = folder / "mlflow.db"
+    shutil.copyfile(template, database)
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", (artifacts,))
+    return database
 
 
 @contextlib.contextmanager
@@ -152,7 +161,7 @@ def mlflow_server(folder: Path, template: Path | None = None, port: int | None =
     folder.mkdir(parents=True, exist_ok=True)
     database = folder / "mlflow.db"
     if not database.exists():
-        shutil.copyfile(template or template_database(folder / "template"), database)
+        _copy_database(template or template_database(folder / "template"), folder, artifacts="mlflow-artifacts:/0")
     port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts")]

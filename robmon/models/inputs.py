@@ -44,7 +44,7 @@ class ModelInputs:
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the perturbed features: columns, `input[i]`, `name[i]`; for arrays of rank 3 and more `channel_i`."""
+        """Names of the perturbed features: columns, `input[i]`, `name[i]`; of arrays of rank 3 and more `channel_i`."""
         return tuple(self._layout.feature_names(self.array))
 
     def assemble(self, array: Any, rows: slice) -> Any:

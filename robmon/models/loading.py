@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -87,9 +88,9 @@ def load(
         ModelLoadError: it cannot be loaded, or nothing in its inputs can be perturbed.
     """
     folder = Path(path).absolute()
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     kind = mlmodel.read(folder).kind
     try:
+        _import_mlflow()
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape)
         used, call, put = _load_predictor(kind, folder, device, threads)
     except RobmonError:
@@ -113,7 +114,7 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
     """
     if Path(uri).is_dir():
         return load(uri, device=device, threads=None)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    _import_mlflow()
     from robmon.models.registry import Registry
 
     registry = Registry(tracking_uri)
@@ -127,6 +128,14 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
         raise
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     return model
+
+
+def _import_mlflow() -> None:
+    """Import MLflow, which reports to nobody then, and warns of its own type hints to nobody."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc  # noqa: F401
 
 
 def _load_predictor(

@@ -200,8 +200,10 @@ class Registry:
                 path = mlflow.artifacts.download_artifacts(
                     artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri
                 )
-            except FileNotFoundError:
-                raise MlflowException("not there", error_code=codes.RESOURCE_DOES_NOT_EXIST) from None
+            except (FileNotFoundError, MlflowException) as error:
+                if isinstance(error, FileNotFoundError) or "404 Client Error" in error.message:
+                    raise MlflowException("not there", error_code=codes.RESOURCE_DOES_NOT_EXIST) from None
+                raise
             return Path(path)
 
     def read_artifact(self, run_id: str, path: str) -> dict[str, Any] | None:
@@ -277,12 +279,14 @@ def bound_waiting() -> None:
 def path_safe(name: str) -> str:
     """A name as one component of a path: odd characters quoted, never hidden or `..`, long ones cut and hashed.
 
+    MLflow takes a percent sign in a local path for a quotation of its own, so an equals sign stands in its place.
+
     >>> path_safe("digits v2"), path_safe("../x"), path_safe("..")
-    ('digits%20v2', '%2E.%2Fx', '%2E.')
+    ('digits=20v2', '=2E.=2Fx', '=2E.')
     """
-    quoted = quote(name, safe="")
+    quoted = quote(name, safe="").replace("%", "=")
     if quoted.startswith("."):
-        quoted = "%2E" + quoted[1:]
+        quoted = "=2E" + quoted[1:]
     if len(quoted) <= _MAX_NAME_BYTES:
         return quoted
     return f"{quoted[:_MAX_NAME_BYTES]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -1,0 +1,19 @@
+"""What tests of several rooms share: see `servers` for the helpers behind it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.servers import QUIET_MLFLOW, template_database
+
+os.environ.update(QUIET_MLFLOW)
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once for all the processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    return template_database(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)

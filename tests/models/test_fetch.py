@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from robmon.fetch import answer
+from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message
+from robmon.models import baseline_artifact
+from robmon.models.loading import load
+from tests.models.conftest import Store
+from tests.servers import end_group, free_port, wait_until
+
+
+@contextlib.contextmanager
+def fetch_process(output: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], Channel]]:
+    """A fetch process and the channel to it, past its greeting."""
+    ours, theirs = socket.socketpair()
+    with output.open("wb") as file, ours:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "robmon.fetch", "--fd", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        theirs.close()
+        try:
+            channel = Channel(ours)
+            hello, _ = channel.receive()
+            assert isinstance(hello, Hello)
+            assert hello.pid == child.pid
+            yield child, channel
+        finally:
+            end_group(child)
+
+
+def ask(question: Fetch, folder: Path, **environment: str) -> Message:
+    """What a fetch process answers; it must end by itself, well, and print nothing."""
+    folder.mkdir(exist_ok=True)
+    with fetch_process(folder / "output", **environment) as (child, channel):
+        channel.send(question)
+        message, _ = channel.receive()
+        assert child.wait(10) == 0
+    assert (folder / "output").read_text() == ""
+    return message
+
+
+def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
+    name = store.register(versions=2, reviewed="yes")
+    store.client.set_registered_model_alias(name, "champion", "2")
+    baseline_artifact.set_accepted(name, "1", store.tracking_uri)
+    baseline_artifact.log_baseline(f"models:/{name}/2", store.tracking_uri, {"rows": 64})
+    data_dir = tmp_path / "data"
+    question = Fetch(
+        uri=f"models:/{name}@champion",
+        tracking_uri=store.tracking_uri,
+        data_dir=str(data_dir),
+        allowed_flavors=["python_function"],
+        require_tags=["reviewed=yes"],
+    )
+
+    fetched = ask(question, tmp_path)
+    assert isinstance(fetched, Fetched)
+    assert (fetched.version, fetched.accepted_version, fetched.previous_version) == ("2", "1", "1")
+    model = fetched.model
+    assert model is not None
+    assert (model.name, model.version, model.run_id) == (name, "2", store.run_id)
+    assert model.flavors == ["python_function"]
+    assert model.baseline == {"rows": 64}
+    assert Path(model.path).is_relative_to(data_dir / "models")
+    assert load(model.path).flavor == "pyfunc"
+
+
+def test_does_not_fetch_what_is_known(sqlite_store: Store, tmp_path: Path) -> None:
+    name = sqlite_store.register()
+    question = Fetch(
+        uri=f"models:/{name}/1",
+        tracking_uri=sqlite_store.tracking_uri,
+        data_dir=str(tmp_path / "data"),
+        known_version="1",
+        allowed_flavors=["sklearn"],  # not even looked at
+    )
+    fetched = answer(question)
+    assert isinstance(fetched, Fetched)
+    assert (fetched.version, fetched.model) == ("1", None)
+    assert not (tmp_path / "data").exists()
+
+
+def test_refusals_have_reasons(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # restored afterwards, as is what `answer` sets
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    uri = f"models:/{sqlite_store.register()}/1"
+    question = Fetch(uri=uri, tracking_uri=sqlite_store.tracking_uri, data_dir=str(tmp_path / "data"))
+
+    def reason(**changes: object) -> str:
+        failure = answer(question.model_copy(update=changes))
+        assert isinstance(failure, Failure)
+        assert failure.message
+        return failure.reason
+
+    assert reason(allowed_flavors=["pytorch"]) == "refused"
+    assert reason(uri="models:/nobody@champion") == "not_found"
+    assert reason(uri="https://model.example/invocations") == "unsupported"
+    assert reason(tracking_uri=f"sqlite:///{tmp_path}/none.db") == "registry_unreachable"
+    assert not (tmp_path / "data").exists()
+
+
+def test_unreachable_registry_is_told_within_seconds(tmp_path: Path) -> None:
+    question = Fetch(uri="models:/digits/1", tracking_uri=f"http://127.0.0.1:{free_port()}", data_dir=str(tmp_path))
+    start = time.monotonic()
+    failure = ask(question, tmp_path)
+    assert time.monotonic() - start < 30
+    assert isinstance(failure, Failure)
+    assert failure.reason == "registry_unreachable"
+
+
+def test_a_folder_that_cannot_be_written(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    (tmp_path / "file").touch()
+    uri = f"models:/{sqlite_store.register()}/1"
+    failure = answer(Fetch(uri=uri, tracking_uri=sqlite_store.tracking_uri, data_dir=f"{tmp_path}/file"))
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.error) == ("error", "NotADirectoryError")
+    assert failure.where
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_ends_with_its_peer(asked: bool, tmp_path: Path) -> None:
+    """A registry that never answers does not keep it alive."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}
+        with fetch_process(tmp_path / "output", **environment) as (child, channel):
+            if asked:
+                url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+                channel.send(Fetch(uri="models:/digits/1", tracking_uri=url, data_dir=str(tmp_path)))
+                connection, _ = silent.accept()
+                connection.close()
+            channel._socket.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: child.poll() is not None, 10, "the end of the fetch process")

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.models import baseline_artifact, mlmodel
+from robmon.models.loading import load, load_uri
+from robmon.models.registry import Registry, Requirements, path_safe
+from robmon.models.uri import parse
+from tests.models.conftest import Store
+from tests.servers import free_port, wait_until
+
+
+def test_version_alias_and_the_version_before(store: Store) -> None:
+    name = store.register(versions=11)
+    registry = Registry(store.tracking_uri)
+    store.client.set_registered_model_alias(name, "champion", "11")
+
+    eleventh = registry.resolve(f"models:/{name}@champion")
+    assert (eleventh.name, eleventh.version, eleventh.run_id) == (name, "11", store.run_id)
+    assert eleventh.previous_version == "10"  # by number, not by text
+    assert registry.resolve(f"models:/{name}/1").previous_version is None
+
+    store.client.set_registered_model_alias(name, "champion", "2")
+    assert registry.resolve(f"models:/{name}@champion").version == "2"
+
+
+def test_run_and_logged_model(store: Store, tmp_path: Path) -> None:
+    registry = Registry(store.tracking_uri)
+    of_run = registry.resolve(f"runs:/{store.run_id}/model")
+    logged = registry.resolve(f"models:/{store.model_id}")
+    assert (of_run.name, of_run.version, of_run.run_id) == ("model", store.run_id, store.run_id)
+    assert (logged.version, logged.run_id) == (store.model_id, store.run_id)
+    for resolved in (of_run, logged):
+        assert (registry.download(resolved, tmp_path) / "MLmodel").exists()
+
+
+def test_model_among_the_artifacts_of_a_run(sqlite_store: Store, tmp_path: Path) -> None:
+    """As MLflow 2 logged them."""
+    registry = Registry(sqlite_store.tracking_uri)
+    folder = registry.download(registry.resolve(f"models:/{sqlite_store.model_id}"), tmp_path)
+    sqlite_store.client.log_artifacts(sqlite_store.run_id, str(folder), "nested/old")
+    old = registry.resolve(f"runs:/{sqlite_store.run_id}/nested/old")
+    assert old.name == "old"
+    assert mlmodel.read(registry.download(old, tmp_path)).loaded_flavor == "python_function"
+
+
+@pytest.mark.parametrize("uri", ["models:/{}/7", "models:/{}@gone", "models:/nobody/1", "models:/nobody@champion"])
+def test_not_found(store: Store, uri: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="does not exist in the registry"):
+        Registry(store.tracking_uri).resolve(uri.format(store.register()))
+
+
+@pytest.mark.parametrize("uri", ["runs:/0123456789abcdef0123456789abcdef/model", "models:/m-0123456789abcdef"])
+def test_run_or_logged_model_not_found(store: Store, uri: str) -> None:
+    with pytest.raises(ModelNotFoundError):
+        Registry(store.tracking_uri).resolve(uri)
+
+
+def test_files_not_found(store: Store, tmp_path: Path) -> None:
+    registry = Registry(store.tracking_uri)
+    with pytest.raises(ModelNotFoundError, match="the files of"):
+        registry.download(registry.resolve(f"runs:/{store.run_id}/elsewhere"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "model", "models:/name", "models:/name/latest", "models:/", "runs:/abc", "s3://x/y"]
+)
+def test_no_uri_of_a_model(uri: str) -> None:
+    with pytest.raises(ModelError, match="is no model URI: give models:/name@alias"):
+        parse(uri)
+
+
+def test_remote_endpoint_is_not_supported_yet() -> None:
+    with pytest.raises(ModelError, match="not supported yet"):
+        parse("https://model.example/invocations")
+
+
+def test_no_database_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="does not exist"):
+        Registry(f"sqlite:///{tmp_path}/none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_database_at_all(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database, but a file of another kind\n" * 50)
+    with pytest.raises(RegistryError, match=r"cannot be used|did not answer"):
+        Registry(f"sqlite:///{tmp_path}/text.db").resolve("models:/digits/1")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `bound_waiting` sets in the fetch process, shorter."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+
+
+def test_nobody_listens(impatient: None) -> None:
+    with pytest.raises(RegistryError, match="did not answer") as raised:
+        Registry(f"http://user:secret@127.0.0.1:{free_port()}").resolve("models:/digits/1")
+    assert "secret" not in str(raised.value)
+
+
+def test_nobody_answers(impatient: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(RegistryError, match="did not answer"):
+            Registry(url).resolve("models:/digits@champion")
+
+
+@pytest.fixture
+def answering(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A server that answers every request with the given status."""
+    program = (
+        "import sys, http.server as h\n"
+        "class Handler(h.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_error(int(sys.argv[1]))\n"
+        "    do_POST = do_GET\n"
+        "server = h.HTTPServer(('127.0.0.1', 0), Handler)\n"
+        "print(server.server_port, flush=True)\n"
+        "server.serve_forever()\n"
+    )
+    command = [sys.executable, "-c", program, str(request.param)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        yield f"http://127.0.0.1:{child.stdout.readline().strip()}"
+        child.kill()
+
+
+@pytest.mark.parametrize(
+    ("answering", "sentence"),
+    [(401, "refused the credentials"), (403, "refused the credentials"), (404, "is no MLflow registry")],
+    indirect=["answering"],
+)
+def test_answers_that_are_refusals(answering: str, sentence: str, impatient: None) -> None:
+    with pytest.raises(RegistryError, match=sentence):
+        Registry(answering).resolve("models:/digits/1")
+
+
+def test_allowed_flavors(store: Store) -> None:
+    registry = Registry(store.tracking_uri)
+    model = registry.resolve(f"models:/{store.register()}/1")
+    assert "python_function" in registry.check(model, Requirements()).flavors
+    registry.check(model, Requirements(allowed_flavors=["sklearn", "python_function"]))
+    with pytest.raises(ModelRefusedError, match="loaded by the flavour python_function, and only sklearn, pytorch"):
+        registry.check(model, Requirements(allowed_flavors=["sklearn", "pytorch"]))
+
+
+def test_required_tags(store: Store) -> None:
+    registry = Registry(store.tracking_uri)
+    model = registry.resolve(f"models:/{store.register(reviewed='yes')}/1")
+    registry.check(model, Requirements(tags=["reviewed=yes"]))
+    with pytest.raises(ModelRefusedError, match="lacks the tag reviewed=no"):
+        registry.check(model, Requirements(tags=["reviewed=yes", "reviewed=no"]))
+    with pytest.raises(ModelRefusedError, match="no registered version"):
+        registry.check(registry.resolve(f"runs:/{store.run_id}/model"), Requirements(tags=["reviewed=yes"]))
+
+
+def test_download_once_and_keep_what_is_needed(store: Store, tmp_path: Path) -> None:
+    name = store.register(versions=3)
+    registry = Registry(store.tracking_uri)
+    first, second, third = (registry.resolve(f"models:/{name}/{version}") for version in (1, 2, 3))
+
+    folder = registry.download(first, tmp_path)
+    assert folder == tmp_path / "models" / path_safe(name) / "1"
+    assert load(folder).predict is not None
+    (folder / "mark").touch()
+    assert registry.download(first, tmp_path, keep_versions=["2"]) == folder
+    assert (folder / "mark").exists(), "what is there is used again"
+
+    registry.download(second, tmp_path, keep_versions=["1"])
+    registry.download(third, tmp_path, keep_versions=["1"])
+    assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == ["1", "3"]
+
+
+def test_another_registry_with_the_same_names(sqlite_store: Store, tmp_path: Path) -> None:
+    """A new registry that starts at version 1 again: the old version's files are not used for it."""
+    registry = Registry(sqlite_store.tracking_uri)
+    name = sqlite_store.register()
+    folder = registry.download(registry.resolve(f"models:/{name}/1"), tmp_path)
+    (folder / "mark").touch()
+
+    sqlite_store.client.delete_registered_model(name)
+    sqlite_store.client.create_registered_model(name)
+    time.sleep(0.002)  # versions are told apart by the millisecond in which they were made
+    sqlite_store.add_version(name)
+    assert registry.download(registry.resolve(f"models:/{name}/1"), tmp_path) == folder
+    assert (folder / "MLmodel").exists()
+    assert not (folder / "mark").exists()
+
+
+def test_killed_in_the_middle_of_a_download(sqlite_store: Store, tmp_path: Path) -> None:
+    """A model with a file so large that its download is surely seen halfway."""
+    registry = Registry(sqlite_store.tracking_uri)
+    uri = f"models:/{sqlite_store.register()}/1"
+    model = registry.resolve(uri)
+    large = Path(model.source) / "large"
+    large.touch()
+    os.truncate(large, 8 * 2**30)  # sparse: takes no room
+    home = tmp_path / "models" / path_safe(model.name)
+    program = (
+        "import sys; from pathlib import Path; from robmon.models.registry import Registry\n"
+        "registry = Registry(sys.argv[1]); registry.download(registry.resolve(sys.argv[2]), Path(sys.argv[3]))\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, sqlite_store.tracking_uri, uri, str(tmp_path)])
+    try:
+        wait_until(lambda: list(home.glob(".unfinished-*/*/large")), 30, "a half download")
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        large.unlink()
+
+    assert not (home / "1").exists()
+    assert list(home.glob(".unfinished-*"))
+    folder = registry.download(model, tmp_path)
+    assert (folder / "MLmodel").exists()
+    assert list(home.glob(".unfinished-*")) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/../b", "naïve model", "x" * 256, "ü" * 256, "%2E"])
+def test_names_are_safe_in_paths(name: str, tmp_path: Path) -> None:
+    safe = path_safe(name)
+    (tmp_path / safe).mkdir()
+    assert (tmp_path / safe).parent.resolve() == (tmp_path / safe).resolve().parent == tmp_path.resolve()
+    assert not safe.startswith(".")
+
+
+def test_names_stay_different() -> None:
+    names = ["a", "A", "a ", "a%20", "%2E", ".", "x" * 255, "x" * 256]
+    assert len({path_safe(name) for name in names}) == len(names)
+
+
+def test_baseline_beside_its_version(store: Store) -> None:
+    name = store.register(versions=2)
+    registry = Registry(store.tracking_uri)
+    first, second = (registry.resolve(f"models:/{name}/{version}") for version in (1, 2))
+    assert baseline_artifact.read_baseline(registry, second) is None
+
+    baseline = {"rows": 3, "scale": [0.5, 1e-300], "nested": {"levels": [0.0, 0.1]}}
+    place = baseline_artifact.log_baseline(f"models:/{name}/2", store.tracking_uri, baseline)
+    assert place == f"runs:/{store.run_id}/robmon/{path_safe(name)}/2/baseline.json"
+    assert baseline_artifact.read_baseline(registry, second) == baseline
+    assert baseline_artifact.read_baseline(registry, first) is None
+
+
+def test_baseline_of_a_run(store: Store) -> None:
+    uri = f"runs:/{store.run_id}/model"
+    baseline_artifact.log_baseline(uri, store.tracking_uri, {"rows": 1})
+    registry = Registry(store.tracking_uri)
+    assert baseline_artifact.read_baseline(registry, registry.resolve(uri)) == {"rows": 1}
+
+
+def test_accepted_version(store: Store) -> None:
+    name = store.register(versions=2)
+    registry = Registry(store.tracking_uri)
+    assert registry.resolve(f"models:/{name}/2").accepted_version is None
+    baseline_artifact.set_accepted(name, "1", store.tracking_uri)
+    assert registry.resolve(f"models:/{name}/2").accepted_version == "1"
+    baseline_artifact.set_accepted(f"models:/{name}@champion", "2", store.tracking_uri)
+    assert registry.resolve(f"models:/{name}/2").accepted_version == "2"
+    with pytest.raises(ModelNotFoundError):
+        baseline_artifact.set_accepted(name, "3", store.tracking_uri)
+
+
+def test_load_uri(store: Store) -> None:
+    model = load_uri(f"models:/{store.register()}/1", tracking_uri=store.tracking_uri)
+    assert model.predict(np.array([[1.0, 2.0]])).tolist() == [[2.0, 4.0]]
