@@ -35,6 +35,7 @@ class Kept:
     items: Sequence[Item]
     seed: int
     plan: Plan
+    output: str
     row_errors: bytes
     clean_variance: list[float]
 
@@ -130,7 +131,10 @@ class Assessor:
 
     async def _use(self, target: ModelVersion) -> ModelVersion:
         model = await self._host.use(target)
-        self._published.model, self._published.loaded = model, self._host.loaded
+        published = self._published
+        if published.model is None or published.model.version != model.version:
+            published.baseline = _info(self._baseline(model))
+        published.model, published.loaded = model, self._host.loaded
         return model
 
     # --- the two ways to assess --------------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ class Assessor:
         seed = assessment_seed(model.name, model.version, self._number)
         result, row_errors = await self._host.assess(self._question(model, items, seed), [item.body for item in items])
         self._sample.turn_over(now)
-        return result, Kept(model.version, items, seed, result.plan, row_errors, result.clean_variance)
+        return result, Kept(model.version, items, seed, result.plan, result.output, row_errors, result.clean_variance)
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
         """Assess the loaded version on the sample, seed and scale of its reference, and take the verdict."""
@@ -155,8 +159,9 @@ class Assessor:
             version=kept.version,
             alpha=self._settings.compare.alpha,
             tolerance=self._settings.compare.tolerance,
-            rows=kept.plan.rows,
+            output=kept.output,
             clean_variance=kept.clean_variance,
+            origins=kept.plan.origins,
         )
         question = self._question(model, kept.items, kept.seed).model_copy(
             update={"plan": kept.plan, "comparison": comparison}
@@ -262,7 +267,7 @@ class Assessor:
         if self._baselines.get(model.version) != result.baseline:
             self._baselines[model.version] = result.baseline
             self._write(lambda: self._history.write_baseline(model.version, result.baseline))
-        published.baseline = BaselineInfo(result.baseline_source, result.baseline_rows, result.baseline_at)
+        published.baseline = _info(result.baseline)
         published.measurement = Measurement(model.version, result, now, sum(result.phase_seconds.values()))
         published.last_assessment_at = now
         for phase, seconds in result.phase_seconds.items():
@@ -294,6 +299,12 @@ def assessment_seed(name: str, version: str, number: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{name}/{version}/{number}".encode(), digest_size=8).digest()) >> 1
 
 
+def _info(baseline: dict[str, Any] | None) -> BaselineInfo:
+    if baseline is None:
+        return BaselineInfo()
+    return BaselineInfo(str(baseline.get("source")), int(baseline.get("rows", 0)), baseline.get("at"))
+
+
 def _log_verdict(version: str, verdict: Verdict) -> None:
     tell = log.warning if verdict.worse else log.info
     tell(
@@ -315,12 +326,12 @@ def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:
         "seed": result.seed,
         "rows": result.plan.rows,
         "trials": result.plan.trials,
-        "level": worst.level,
+        "noise_level": worst.level,
         "mse": _finite(worst.mean_mse),
         "bound": _finite(worst.bound),
         "index": result.index,
         "slope": result.slope,
-        "baseline": result.baseline_source,
+        "baseline": result.baseline.get("source"),
         "seconds": round(sum(result.phase_seconds.values()), 3),
     }
 

@@ -1,1 +1,316 @@
-"""robmon command line."""
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from robmon.errors import RobmonError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robmon.robustness.assessment import Assessment
+    from robmon.robustness.comparison import Comparison
+    from robmon.settings import Loaded
+
+BAD_INPUT = 2
+REGRESSION = 1
+
+
+class RobmonGroup(click.Group):
+    """Turns robmon's own errors into one sentence and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RobmonError as error:
+            click.echo(f"robmon: {error}", err=True)
+            ctx.exit(BAD_INPUT)
+
+
+class SettingsCommand(click.Command):
+    """A command that takes every setting as a flag; the settings are looked up only when it is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from robmon.settings import leaves
+
+        flags = [
+            click.Option(
+                [f"--{leaf.name}", _parameter(leaf.name)],
+                metavar="VALUE",
+                help=f"{leaf.field.description} [default: {leaf.default_text}]",
+            )
+            for leaf in leaves()
+        ]
+        return [*super().get_params(ctx), *flags]
+
+
+def _parameter(name: str) -> str:
+    return name.replace(".", "__")
+
+
+def _load_settings(config: Path | None, flags: dict[str, str | None]) -> Loaded:
+    from robmon.settings import leaves, load
+
+    given = {leaf.name: flags[_parameter(leaf.name)] for leaf in leaves() if flags[_parameter(leaf.name)] is not None}
+    return load(given, config)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="ROBMON_CONFIG",
+    help="YAML file with settings; environment variables and flags win over it.",
+)
+
+
+@click.group(cls=RobmonGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="robmon")
+def main() -> None:
+    """Watch how robust a served machine-learning model is.
+
+    robmon adds noise to recent production inputs, measures how far the model's outputs move, and publishes bounds on
+    that error to Prometheus. Loading a model runs its code: point robmon only at registries that you trust.
+    """
+
+
+@main.command(cls=SettingsCommand)
+@config_option
+def run(config: Path | None, **flags: str | None) -> None:
+    """Run the daemon beside a served model until SIGTERM or Ctrl-C.
+
+    Every setting below can also be given as an environment variable (--assess.levels is ROBMON_ASSESS__LEVELS) or in
+    the YAML file named by --config.
+    """
+    from robmon import logs
+    from robmon.daemon import run as run_daemon
+
+    settings = _load_settings(config, flags).settings
+    logs.configure(settings.log.level, settings.log.format)
+    run_daemon(settings)
+
+
+@main.command("check-config", cls=SettingsCommand)
+@config_option
+def check_config(config: Path | None, **flags: str | None) -> None:
+    """Print the effective settings, where each came from, and nothing secret."""
+    from rich.table import Table
+
+    from robmon.settings import as_text, leaves, mask
+
+    loaded = _load_settings(config, flags)
+    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    for leaf in leaves():
+        source = loaded.sources[leaf.name]
+        style = "dim" if source == "default" else None
+        table.add_row(leaf.name, mask(as_text(loaded.value(leaf.name))), source, style=style)
+    _print(table)
+
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _assessment_options(command: Function) -> Function:
+    """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
+    options = [
+        click.option("--inputs", type=click.Path(path_type=Path), help="Inputs: parquet, csv, npy or jsonl."),
+        click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True, help="Noise levels."),
+        click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
+        click.option("--noise", default="gaussian", show_default=True, help="Noise model."),
+        click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
+        click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
+        click.option("--task", type=click.Choice(["regression", "classification"]), default="regression",
+                     show_default=True, help="What the model does."),
+        click.option("--output", type=click.Choice(["value", "probability", "logit", "label"]),
+                     help="What the model's numbers are.  [default: by their type and the task]"),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+        click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking server or SQLite file."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _outputs(name: str) -> Callable[[Function], Function]:
+    def decorate(command: Function) -> Function:
+        path = click.Path(path_type=Path, dir_okay=False)
+        command = click.option("--png", type=path, default=f"{name}.png", show_default=True, help="Picture to write.")(
+            command
+        )
+        return click.option("--json", "json_file", type=path, default=f"{name}.json", show_default=True, help="JSON.")(
+            command
+        )
+
+    return decorate
+
+
+@main.command()
+@click.option("--model", required=True, help="MLflow model: models:/name@alias, models:/name/3, runs:/id/path.")
+@click.option("--target", help="Column of the inputs that holds the labels: the reference is then the label.")
+@_assessment_options
+@_outputs("assessment")
+def assess(model: str, target: str | None, json_file: Path, png: Path, **options: Any) -> None:
+    """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve."""
+    import robmon
+
+    inputs, targets = _read(options, target)
+    with _progress("assessing") as progress:
+        result = robmon.assess(model, inputs, targets, progress=progress, **_arguments(options))
+    _print_curve(result)
+    _write(result, json_file, png, {"model": model, **result.to_dict()})
+
+
+@main.command()
+@click.argument("reference")
+@click.argument("new")
+@_assessment_options
+@click.option("--alpha", type=float, default=0.01, show_default=True, help="Chance of a false alarm.")
+@click.option("--tolerance", type=float, default=0.10, show_default=True, help="Relative worsening that is tolerated.")
+@_outputs("comparison")
+def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any) -> None:
+    """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate."""
+    import robmon
+
+    inputs, _ = _read(options, None)
+    judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
+    with _progress("comparing") as progress:
+        result = robmon.compare(reference, new, inputs, progress=progress, **judge, **_arguments(options))
+    _print_comparison(result, reference, new)
+    _write(result, json_file, png, {"reference": reference, "new": new, **result.to_dict()}, reference, new)
+    if result.worse:
+        raise SystemExit(REGRESSION)
+
+
+@main.command()
+@click.option("--model", required=True, help="Registered version: models:/name/3 or models:/name@alias.")
+@click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
+@click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default="robmon-data", show_default=True,
+              envvar="ROBMON_DATA_DIR", help="Data folder of the daemon.")  # fmt: skip
+@_assessment_options
+def baseline(model: str, accept: bool, log_artifact: bool, data_dir: Path, **options: Any) -> None:
+    """Record the baseline of a version from a file of inputs, or accept a version.
+
+    Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression: the
+    accepted version is written to the registry as the tag robmon.accepted_version, and to the data folder.
+    """
+    if not accept and options["inputs"] is None:
+        raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
+    if options["inputs"] is not None:
+        from robmon.api import record_baseline
+
+        inputs, _ = _read(options, None)
+        with _progress("recording") as progress:
+            where = record_baseline(
+                model, inputs, data_dir=None if log_artifact else data_dir, progress=progress, **_arguments(options)
+            )
+        click.echo(f"baseline written to {where}")
+    if accept:
+        from robmon.api import accept_version
+
+        _use_tracking_uri(options)
+        click.echo(f"accepted: {accept_version(model, data_dir)}")
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), default="robmon-demo.png", show_default=True,
+              help="Picture of both curves.")  # fmt: skip
+def demo(keep: bool, png: Path) -> None:
+    """Watch a fragile release being caught: registry, model server, traffic, daemon, all on this machine."""
+    from robmon.demo import run as run_demo
+
+    run_demo(keep=keep, png=png)
+
+
+def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
+    from robmon.inputs.files import read_inputs
+
+    path = options.pop("inputs")
+    if path is None:
+        raise click.UsageError("give --inputs: a parquet, csv, npy or jsonl file")
+    return read_inputs(path, target)
+
+
+def _use_tracking_uri(options: dict[str, Any]) -> None:
+    """MLflow's own variable is how the library functions, and MLflow itself, learn where the registry is."""
+    tracking_uri = options.pop("tracking_uri")
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+
+
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The command's options as `robmon.assess` takes them."""
+    _use_tracking_uri(options)
+    try:
+        levels = [float(word) for word in re.split(r"[\s,]+", options.pop("levels").strip(" []"))]
+    except ValueError:
+        raise click.BadParameter("levels are numbers separated by spaces or commas", param_hint="--levels") from None
+    return {**options, "levels": levels, "scale": 1.0 if options.pop("absolute") else None}
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal's standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_curve(result: Assessment) -> None:
+    table = _table("level", "mean MSE", f"bound ({result.confidence:g})", "request bound", "agreement")
+    for point in result.curve:
+        table.add_row(*map(_number, (point.level, point.mean_mse, point.bound, point.request_bound, point.agreement)))
+    _print(table)
+    slope = result.slope.value if result.slope is not None else None
+    _print(f"{result.rows} rows, {result.trials} trials, output {result.output}, reference {result.reference}")
+    _print(f"slope {_number(slope)}, area {_number(result.area)}, robustness index {_number(result.index)}")
+
+
+def _print_comparison(result: Comparison, reference: str, new: str) -> None:
+    from robmon.robustness.plot import verdict
+
+    table = _table("level", "MSE ratio", "difference")
+    for level, ratio, delta in zip(result.levels, result.ratio, result.delta, strict=True):
+        table.add_row(_number(level), _number(ratio), _number(delta))
+    _print(table)
+    _print(verdict(result, reference, new))
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _print(what: Table | str) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False).print(what)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _write(result: Assessment | Comparison, json_file: Path, png: Path, content: dict[str, Any], *names: str) -> None:
+    """Write the JSON file and, beside it, the picture."""
+    json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    result.plot(*names).savefig(png, dpi=150)
+    _print(f"written: {json_file}, {png}")

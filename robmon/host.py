@@ -39,6 +39,18 @@ class NotAssessedError(RobmonError):
         super().__init__(message or reason)
 
 
+class LoadFailedError(RobmonError):
+    """A model version could not be loaded.
+
+    Attributes:
+        reason: a short word for counters.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
 class Backoff:
     """A wait that doubles with each failure in a row, between a first and a longest one."""
 
@@ -96,25 +108,27 @@ class ModelHost:
         if not backoff.waiting:
             try:
                 await self.load(target)
-            except NotAssessedError as error:
+            except LoadFailedError as error:
                 backoff.failed()
                 self._tell_load_failure(target, error, before)
-                if before is None:
-                    raise
             else:
                 backoff.succeeded()
                 self.usable = target
                 return target
         if before is None:
             raise NotAssessedError("skipped", "model_not_ready", "the model could not be loaded; it is tried again")
-        await self.load(before)
+        try:
+            await self.load(before)
+        except LoadFailedError as error:
+            self._tell_load_failure(before, error, None)
+            raise NotAssessedError("skipped", "model_not_ready", str(error)) from None
         return before
 
     async def load(self, model: ModelVersion) -> None:
         """Have a worker with this very version.
 
         Raises:
-            NotAssessedError: it cannot be loaded.
+            LoadFailedError: it cannot be loaded.
         """
         if self._worker is not None and self._worker_version == model.version:
             return
@@ -127,10 +141,11 @@ class ModelHost:
                 self._load_question(model), timeout_seconds=self._settings.worker.timeout_seconds
             )
         except ChildDiedError as error:
-            raise self._lost_worker(error) from None
+            self._lost_worker(error)
+            raise LoadFailedError(error.reason, str(error)) from None
         if not isinstance(answer, LoadedModel):
             await self.close()
-            raise _not_assessed(answer)
+            raise LoadFailedError(*_told(answer))
         self._worker_version, self.loaded = model.version, answer
         for mismatch in answer.mismatches:
             log.warning("requirement not met", version=model.version, requirement=mismatch)
@@ -148,9 +163,12 @@ class ModelHost:
                 question, blobs, timeout_seconds=self._settings.worker.timeout_seconds
             )
         except ChildDiedError as error:
-            raise self._lost_worker(error) from None
+            self._lost_worker(error)
+            why = "out_of_memory" if error.reason == "memory" else error.reason
+            raise NotAssessedError("failed", why, str(error)) from None
         if not isinstance(answer, Assessed) or len(answered) != 1:
-            raise _not_assessed(answer)
+            reason, message = _told(answer)
+            raise NotAssessedError("skipped" if reason in OUTCOMES["skipped"] else "failed", reason, message)
         self._worker_backoff.succeeded()
         return answer, answered[0]
 
@@ -180,13 +198,12 @@ class ModelHost:
             input_shape=list(shape) if shape is not None else None,
         )
 
-    def _lost_worker(self, error: ChildDiedError) -> NotAssessedError:
+    def _lost_worker(self, error: ChildDiedError) -> None:
         self._worker = self._worker_version = None
         self._worker_backoff.failed()
         self._metrics.worker_restarts.labels(error.reason).inc()
-        return NotAssessedError("failed", error.reason, str(error))
 
-    def _tell_load_failure(self, target: ModelVersion, error: NotAssessedError, before: ModelVersion | None) -> None:
+    def _tell_load_failure(self, target: ModelVersion, error: LoadFailedError, before: ModelVersion | None) -> None:
         self._metrics.model_failures.labels("load", error.reason).inc()
         log.error(
             "model version cannot be loaded",
@@ -197,9 +214,9 @@ class ModelHost:
         )
 
 
-def _not_assessed(answer: Message) -> NotAssessedError:
-    """The outcome that a worker's answer stands for; words of model code are not among what is told."""
+def _told(answer: Message) -> tuple[str, str]:
+    """Reason and sentence of an answer that is not the one asked for; words of model code are not in it."""
     if not isinstance(answer, Failure):
-        return NotAssessedError("failed", "error", "the worker's answer does not fit the question")
-    outcome = "skipped" if answer.reason in OUTCOMES["skipped"] else "failed"
-    return NotAssessedError(outcome, answer.reason, answer.message or f"{answer.error} at {answer.where}")
+        return "error", "the worker's answer does not fit the question"
+    place = f"{answer.error} at {answer.where}" if answer.where else answer.error
+    return answer.reason, f"{answer.message} ({place})" if answer.message else place

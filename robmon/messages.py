@@ -126,16 +126,18 @@ class SampledRequest(Message):
 
 
 class Comparison(Message):
-    """Row errors of the reference version on the very same rows and noise; they are the message's last blob.
+    """The reference version's result on the very same rows and noise.
 
-    The blob holds float64, little endian, row-major, shape (rows, levels): normalised row errors.
+    Its row errors are the message's last blob: float64, little endian, shape (requests, levels), normalised by
+    `clean_variance` and averaged over the rows of a request.
     """
 
     version: str
     alpha: float
     tolerance: float
-    rows: int
+    output: str
     clean_variance: list[float]
+    origins: list[int]
 
 
 class Plan(Message):
@@ -146,8 +148,10 @@ class Plan(Message):
     batch_rows: int
     seconds: float
     """What it is expected to take."""
-    scale: list[float] | None = None
-    """Standard deviations that relative levels multiply, flattened, one per perturbed feature."""
+    scale: list[float]
+    """Standard deviations that relative levels multiply, flattened, one per perturbed feature or channel."""
+    origins: list[int]
+    """For each row the index of the request that it came from."""
 
 
 class Assess(Message):
@@ -208,7 +212,7 @@ class Verdict(Message):
 
 
 class Assessed(Message):
-    """One complete assessment. Its only blob: normalised row errors, float64, shape (rows, levels)."""
+    """One complete assessment. Its only blob holds its row errors, as `Comparison` describes them."""
 
     type: Literal["assessed"] = "assessed"
     number: int
@@ -232,10 +236,6 @@ class Assessed(Message):
     prediction_drift: list[FeatureDrift] = []
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
-    baseline_source: Literal["artifact", "local", "learning", "learnt"]
-    baseline_rows: int
-    baseline_at: float
-    """Unix time at which the baseline was last changed."""
     verdict: Verdict | None = None
     rejected: dict[str, int] = {}
     """Requests of the sample that could not be decoded, by reason."""

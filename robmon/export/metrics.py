@@ -10,7 +10,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,7 +28,7 @@ from robmon.messages import Assessed, FeatureDrift
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
     "ok": ("none",),
     "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff"),
-    "failed": ("model_raised", "invalid_output", "nothing_to_perturb", "timeout", "crash", "memory", "error"),
+    "failed": ("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
 }
 RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
 PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -35,6 +42,7 @@ class Metrics:
     def __init__(
         self, published: Published, inputs: InputCounts, sample: Callable[[], tuple[int, float | None]]
     ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything they need by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help venv tools test lint format demo docs benchmarks clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+venv: $(STAMP)  ## Make .venv with everything, pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "robmon needs Python 3.11 or newer; run: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+tools: venv  ## Install the programs that the tests run: Prometheus, Alertmanager, nginx, helm, kubectl, Chromium
+	@sh tools/install_debian_packages.sh
+	@$(BIN)/python tools/install_kubernetes_tools.py
+
+lint: venv  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: tools lint  ## Check everything and run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+demo: venv  ## Watch a fragile release being caught; KEEP=1 keeps it running
+	$(BIN)/robmon demo $(if $(KEEP),--keep)
+
+docs: venv  ## Write the generated parts of the README
+	$(BIN)/python tools/readme_tables.py
+
+benchmarks: venv  ## Measure speed and memory
+	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+clean:  ## Remove what was made
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,119 @@
+"""The heavy process: loads one model version and assesses it whenever it is asked (`python -m robmon.worker --fd N`).
+
+It gets a local folder and no credentials. It knows that it is a guest: low priority, first to be killed when memory
+runs out, and gone as soon as the daemon is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from robmon.errors import InvalidInputError, ModelLoadError, OverBudgetError, PredictionError, RobmonError
+from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
+
+if TYPE_CHECKING:
+    from robmon.models.loading import ServedModel
+
+NICENESS = 10
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve the daemon at the other end of the socket until it goes away or says stop."""
+    parser = argparse.ArgumentParser(prog="python -m robmon.worker", description="The process that loads the model.")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the socket to the daemon")
+    channel = Channel.from_fd(parser.parse_args().fd)
+    behave_as_guest()
+    with contextlib.suppress(EOFError, OSError):
+        channel.send(Hello(pid=os.getpid()))
+        _serve(channel)
+
+
+def behave_as_guest() -> None:
+    """Die with the daemon, yield the processor to the model server, and be killed before it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _serve(channel: Channel) -> None:
+    model: ServedModel | None = None
+    while True:
+        question, blobs = channel.receive()
+        try:
+            if isinstance(question, Load):
+                model, answer = _load(question)
+                channel.send(answer)
+            elif isinstance(question, Assess) and model is not None:
+                # Imported after the model, so that a broken environment is told as what it is.
+                from robmon.evaluation import evaluate
+
+                channel.send(*evaluate(model, question, blobs))
+            else:
+                return
+        except BaseException as error:  # model code may raise anything, even SystemExit
+            channel.send(failure(error))
+
+
+def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
+    from robmon.models.loading import load
+
+    model = load(
+        question.model.path,
+        device=question.device,
+        threads=question.threads,
+        input_dtype=question.input_dtype,
+        input_shape=question.input_shape,
+    )
+    return model, LoadedModel(flavor=model.flavor, device=model.device, mismatches=model.mismatches)
+
+
+def failure(error: BaseException) -> Failure:
+    """An exception in words that hold no production input.
+
+    Texts are passed on only for robmon's own exceptions. Of any other, and of what stands behind a `PredictionError`,
+    only type, module and line are told: MLflow's schema errors, for one, print the data.
+    """
+    cause = error.__cause__ if isinstance(error, PredictionError | ModelLoadError) and error.__cause__ else error
+    return Failure(
+        reason=_reason(error),
+        error=type(cause).__name__,
+        where=_where(cause.__traceback__),
+        message=str(error) if isinstance(error, RobmonError) else "",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case PredictionError():
+            return error.reason
+        case OverBudgetError():
+            return "over_budget"
+        case InvalidInputError():
+            return "invalid_input"
+        case ModelLoadError():
+            return "not_loadable"
+        case MemoryError():
+            return "out_of_memory"
+        case RobmonError():
+            return "error"
+        case _:
+            return "model_raised"
+
+
+def _where(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+if __name__ == "__main__":
+    main()
