@@ -1,0 +1,6 @@
+"""`python -m robmon` is `robmon`."""
+
+from robmon.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="robmon")
