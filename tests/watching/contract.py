@@ -1,0 +1,59 @@
+"""The metrics that dashboards, rules and charts may name, and the labels of each besides those of its target."""
+
+from __future__ import annotations
+
+_MEASUREMENTS = {
+    "robmon_noise_mse": "noise level reference",
+    "robmon_noise_mse_bound": "noise level reference confidence",
+    "robmon_request_change_bound": "noise level confidence",
+    "robmon_clean_mse": "",
+    "robmon_robustness_slope": "noise score",
+    "robmon_robustness_slope_lack_of_fit": "noise score",
+    "robmon_robustness_area": "noise reference",
+    "robmon_robustness_index": "noise reference",
+    "robmon_noise_margin_level": "noise",
+    "robmon_prediction_agreement_ratio": "noise level",
+    "robmon_noise_mse_baseline_ratio": "noise level",
+    "robmon_noise_mse_baseline_ratio_lower": "noise level",
+    "robmon_input_drift": "feature statistic",
+    "robmon_prediction_drift": "feature statistic",
+}
+_STATES = {
+    "robmon_model_info": "model_version flavor device run_id baseline",
+    "robmon_regression_detected": "kind",
+    "robmon_version_mse_ratio": "reference_version level",
+    "robmon_regression_since_timestamp_seconds": "kind",
+    "robmon_baseline_timestamp_seconds": "",
+    "robmon_baseline_rows": "",
+    "robmon_last_assessment_timestamp_seconds": "",
+    "robmon_sample_rows": "",
+    "robmon_sample_oldest_timestamp_seconds": "",
+    "robmon_worker_resident_memory_bytes": "",
+}
+_COUNTERS = {
+    "robmon_assessments_total": "outcome reason",
+    "robmon_inputs_received_total": "source",
+    "robmon_inputs_sampled_total": "source",
+    "robmon_inputs_skipped_total": "source",
+    "robmon_inputs_rejected_total": "source reason",
+    "robmon_nonfinite_outputs_total": "level",
+    "robmon_worker_restarts_total": "reason",
+    "robmon_model_failures_total": "stage reason",
+}
+_HISTOGRAMS = {"robmon_assessment_duration_seconds": "phase"}
+_PROCESS = {"process_resident_memory_bytes": "", "up": ""}
+
+TARGET_LABELS = {"job", "instance", "namespace", "pod", "container", "endpoint", "node"}
+BOUNDS = {"robmon_noise_mse_bound", "robmon_request_change_bound"}
+COUNTERS = {*_COUNTERS, *(name + suffix for name in _HISTOGRAMS for suffix in ("_bucket", "_sum", "_count"))}
+
+LABELS: dict[str, set[str]] = {
+    **{name: {"model_name", "model_version", *labels.split()} for name, labels in _MEASUREMENTS.items()},
+    **{name: {"model_name", *labels.split()} for name, labels in _STATES.items()},
+    **{name: set(labels.split()) for name, labels in (_COUNTERS | _PROCESS).items()},
+    **{
+        name + suffix: {*labels.split(), *(["le"] if suffix == "_bucket" else [])}
+        for name, labels in _HISTOGRAMS.items()
+        for suffix in ("_bucket", "_sum", "_count")
+    },
+}

@@ -1,0 +1,252 @@
+"""The chart: linted, rendered in every mode, valid for Kubernetes, and true to what a guest in a pod must be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from robmon import settings
+from tests.watching.kubernetes import (
+    CHART,
+    Manifest,
+    environment,
+    helm,
+    kustomize,
+    of_kind,
+    pod_spec,
+    render,
+    validate,
+)
+from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
+
+CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+MODEL = ("--set", "settings.model.uri=models:/digits@champion")
+SYNC = runpy.run_path(str(REPOSITORY / "helm" / "sync.py"))
+
+# The form in which a pod names its resource claims has been the same since then.
+OLDEST = {"device-claim-values": "1.31"}
+NEWEST = "1.37"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example chart with its dependency built, in a copy."""
+    folder = tmp_path_factory.mktemp("helm")
+    shutil.copytree(REPOSITORY / "helm", folder, dirs_exist_ok=True)
+    chart = folder / "examples" / "served-model"
+    result = helm("dependency", "build", chart, home=folder)
+    assert result.returncode == 0, result.stderr
+    return chart
+
+
+def robmon_container(spec: Manifest) -> Manifest:
+    [container] = [one for one in spec.get("initContainers", []) + spec["containers"] if one["name"] == "robmon"]
+    found: Manifest = container
+    return found
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda file: file.stem)
+def test_every_mode_lints_and_is_valid(values: Path, tmp_path: Path) -> None:
+    result = helm("lint", "--strict", CHART, "--values", values, home=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for version in (OLDEST.get(values.stem, "1.29"), NEWEST):
+        manifests = render(CHART, "--values", values, "--kube-version", version, home=tmp_path)
+        assert manifests
+        validate(manifests, version)
+
+
+def test_the_example_lints_and_is_valid(example: Path, tmp_path: Path) -> None:
+    result = helm("lint", "--strict", example, home=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for version in ("1.29", NEWEST):
+        validate(render(example, "--kube-version", version, home=tmp_path), version)
+
+
+def test_a_sidecar_is_native_and_holds_up_nothing(example: Path, tmp_path: Path) -> None:
+    spec = pod_spec(render(example, home=tmp_path))
+    assert [container["name"] for container in spec["containers"]] == ["model"]
+    [sidecar] = spec["initContainers"]
+    assert sidecar["restartPolicy"] == "Always"
+    assert sidecar["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": 9877}
+    assert {"readinessProbe", "startupProbe", "lifecycle"}.isdisjoint(sidecar)
+    assert "securityContext" not in spec, "the pod's belongs to the model server"
+    assert environment(sidecar)["ROBMON_MODEL__FOLLOW"] == "pinned"
+    assert environment(sidecar)["ROBMON_MODEL__URI"] == "models:/digits@champion"
+
+
+@pytest.mark.parametrize(
+    "values", [file for file in CI_VALUES if "sidecar" not in file.stem], ids=lambda file: file.stem
+)
+def test_the_container_is_a_harmless_guest(values: Path, tmp_path: Path) -> None:
+    spec = pod_spec(render(CHART, "--values", values, home=tmp_path))
+    container = robmon_container(spec)
+    assert container["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert "readinessProbe" not in container
+    assert container["resources"]["limits"]["memory"]
+    assert container["resources"]["requests"]["memory"]
+    assert spec["automountServiceAccountToken"] is False
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted == {"robmon-data": "/data", "robmon-tmp": "/tmp"}
+    assert {volume["name"]: set(volume) for volume in spec["volumes"]} == {
+        name: {"name", "emptyDir"} for name in mounted
+    }
+    assert not re.search(r"hostPath|privileged|hostNetwork|NVIDIA_VISIBLE_DEVICES", json.dumps(spec))
+
+
+def test_without_a_device_no_gpu_is_seen(tmp_path: Path) -> None:
+    container = robmon_container(pod_spec(render(CHART, *MODEL, "--set", "standalone.enabled=true", home=tmp_path)))
+    assert environment(container)["CUDA_VISIBLE_DEVICES"] == ""
+    assert set(container["resources"]["limits"]) == {"memory"}
+
+
+def test_a_device_of_its_own(tmp_path: Path) -> None:
+    spec = pod_spec(render(CHART, "--values", CHART / "ci" / "device-resource-values.yaml", home=tmp_path))
+    container = robmon_container(spec)
+    assert container["resources"]["limits"] == {"memory": "1Gi", "nvidia.com/gpu.shared": 1}
+    assert environment(container)["ROBMON_DEVICE__NAME"] == "auto"
+    assert "CUDA_VISIBLE_DEVICES" not in environment(container)
+
+
+def test_a_device_shared_by_claim(example: Path, tmp_path: Path) -> None:
+    claim = ("--set", "robmon.device.mode=claim", "--set", "robmon.device.claim.templateName=single-gpu")
+    manifests = render(example, *claim, home=tmp_path)
+    validate(manifests, NEWEST)
+    spec = pod_spec(manifests)
+    assert spec["resourceClaims"] == [{"name": "shared-gpu", "resourceClaimTemplateName": "single-gpu"}]
+    for container in (*spec["containers"], *spec["initContainers"]):
+        assert container["resources"]["claims"] == [{"name": "shared-gpu"}]
+
+
+def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = CHART / "ci" / "standalone-values.yaml"
+    container = robmon_container(pod_spec(render(CHART, "--values", values, home=tmp_path)))
+    for name, value in environment(container).items():
+        monkeypatch.setenv(name, value)
+    loaded = settings.load()
+    assert loaded.settings.model.allowed_flavors == ("pytorch", "sklearn")
+    assert loaded.settings.inputs.max_body_bytes == 8 * 2**20
+    assert loaded.settings.assess.levels == (0, 0.05, 0.1)
+    assert loaded.settings.assess.mse_limit is None
+    assert loaded.settings.http.host == loaded.settings.inputs.host == "0.0.0.0"
+    assert loaded.sources["assess.mse_limit"] == "default"
+    for name in yaml.safe_load(values.read_text())["settings"]["assess"]:
+        assert loaded.sources[f"assess.{name}"] == ("default" if name == "mse_limit" else "environment")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--set", "standalone.enabled=true"), "settings.model.uri is required"),
+        ((*MODEL, "--set", "settings.assess.trails=39"), "trails"),
+        ((*MODEL, "--set", "settings.http.host=0.0.0.0"), "host"),
+        ((*MODEL, "--set", "settings.assess.confidence=95"), "confidence"),
+        ((*MODEL, "--set", "replicas=3"), "replicas"),
+        ((*MODEL, "--set", "device.mode=shared"), "device"),
+        ((*MODEL, "--set", "podMonitor.enabled=true"), "podMonitor.matchLabels is required"),
+        ((*MODEL, "--set", "standalone.enabled=true", "--set", "device.mode=claim"), "templateName is required"),
+        ((*MODEL, "--kube-version", "1.28"), "kubeVersion"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_bad_values_are_refused(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
+    result = helm("template", "release", CHART, *arguments, home=tmp_path)
+    assert result.returncode != 0
+    assert complaint in result.stderr
+
+
+def test_alone_it_renders_nothing(tmp_path: Path) -> None:
+    assert render(CHART, home=tmp_path) == []
+
+
+def test_rules_and_dashboards_are_installed_as_they_are(tmp_path: Path) -> None:
+    manifests = render(CHART, "--values", CHART / "ci" / "sidecar-values.yaml", home=tmp_path)
+    [rule] = of_kind(manifests, "PrometheusRule")
+    groups = [
+        group
+        for name in ("rules.yaml", "alerts.yaml")
+        for group in yaml.safe_load((PROMETHEUS_FILES / name).read_text())["groups"]
+    ]
+    for one in (one for group in groups for one in group["rules"] if "alert" in one):
+        one["annotations"]["runbook_url"] = f"https://example.org/robmon/{one['annotations']['runbook_url']}"
+    assert rule["spec"]["groups"] == groups
+
+    [dashboard] = of_kind(manifests, "ConfigMap")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    source = REPOSITORY / "grafana" / "dashboards" / "robmon-model.json"
+    assert dashboard["data"] == {source.name: source.read_text()}
+
+
+def test_the_pod_monitor_finds_the_port_by_its_name(example: Path, tmp_path: Path) -> None:
+    manifests = render(example, home=tmp_path)
+    [monitor] = of_kind(manifests, "PodMonitor")
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    [deployment] = of_kind(manifests, "Deployment")
+    pod = deployment["spec"]["template"]
+    ports = {port["name"]: port["containerPort"] for port in robmon_container(pod["spec"])["ports"]}
+    assert ports[endpoint["port"]] == 9877
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_the_chart_is_in_step_with_its_sources() -> None:
+    for path, text in SYNC["copies"]().items():
+        assert path.read_text() == text, f"run helm/sync.py: {path.name} is out of step"
+
+
+def test_the_schema_has_every_setting_that_the_chart_does_not_decide() -> None:
+    sections = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
+    names = {f"{section}.{name}" for section, schema in sections.items() for name in schema["properties"]}
+    assert names == {leaf.name for leaf in settings.leaves()} - SYNC["FIXED_SETTINGS"]
+
+
+def test_the_schema_describes_and_closes_everything() -> None:
+    def check(schema: Manifest, path: str) -> None:
+        assert schema.get("description"), path
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False, path
+        for name, child in schema.get("properties", {}).items():
+            check(child, f"{path}.{name}")
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    check(schema, "values")
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(schema["properties"]) == {*values, "global"}
+
+
+def test_every_value_has_a_comment_above_it() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    groups = {"image:", "device:", "volumes:", "standalone:", "podMonitor:", "prometheusRule:", "dashboards:"}
+    groups |= {"data:", "tmp:", "capabilities:", "seccompProfile:"}
+    for above, line in itertools.pairwise(lines):
+        if re.match(r"\s*\w+:", line) and line.strip() not in groups:
+            assert above.strip().startswith("#"), line
+
+
+def test_the_kustomize_component_is_the_same_sidecar(example: Path, tmp_path: Path) -> None:
+    manifests = kustomize(REPOSITORY / "deploy" / "kustomize" / "example")
+    validate(manifests, "1.29")
+    validate(manifests, NEWEST)
+    ours, charts = pod_spec(manifests), pod_spec(render(example, home=tmp_path))
+    assert ours["volumes"] == charts["volumes"]
+
+    def without_settings(container: Manifest) -> dict[str, Any]:
+        return {key: value for key, value in container.items() if key not in {"env", "envFrom"}}
+
+    assert without_settings(robmon_container(ours)) == without_settings(robmon_container(charts))
+    [config] = of_kind(manifests, "ConfigMap")
+    assert {variable.variable for variable in settings.leaves()} >= set(config["data"])
