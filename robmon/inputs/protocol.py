@@ -60,6 +60,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._refuse, "head_timeout")
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None and self.cycle.more_body:
+            self.transport.close()  # a body that has not arrived by now is not waited for
+
     def send_400_response(self, msg: str) -> None:
         if self.cycle is None or not self.cycle.more_body:  # else it is a broken body, which the application counts
             self._count("not_http")

@@ -40,6 +40,9 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=30)
         assert not self._thread.is_alive()

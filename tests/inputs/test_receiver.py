@@ -352,6 +352,19 @@ def test_every_request_is_counted_under_one_outcome(served: Served) -> None:
     assert served.counts.rejected == {("mlflow", "too_large"): 5}
 
 
+def test_the_end_of_the_server_waits_for_no_body(caplog: pytest.LogCaptureFixture) -> None:
+    with Served() as server, contextlib.ExitStack() as stack:
+        client = stack.enter_context(connection(server))
+        client.sendall(post()[:-1])
+        wait_until(lambda: server.receiver.inflight_bytes > 0)
+        stopped_at = time.monotonic()
+        server.stop()
+        assert time.monotonic() - stopped_at < 1.5  # uvicorn's grace is 2 s
+        assert closed(client)
+    assert server.counts.rejected == {("mlflow", "disconnected"): 1}
+    assert caplog.text == ""
+
+
 # --- logs ------------------------------------------------------------------------------------------------------------
 
 
