@@ -75,26 +75,12 @@ def now(title: str, description: str, unit: str, *queries: Query) -> stat.Panel:
 
 def names(panel: stat.Panel) -> stat.Panel:
     """Show the series' names instead of their values."""
-    neutral = models.ThresholdsConfig(models.ThresholdsMode.ABSOLUTE, [models.Threshold(None, "text")])
-    return panel.text_mode(common_models.BigValueTextMode.NAME).thresholds(Built(neutral))
+    return panel.text_mode(common_models.BigValueTextMode.NAME).thresholds(steps((None, "text")))
 
 
-@dataclass(frozen=True)
-class Built:
-    """A finished model where the library wants a builder."""
-
-    model: Any
-
-    def build(self) -> Any:
-        return self.model
-
-
-def steps(*thresholds: tuple[float | None, str]) -> Built:
-    return Built(
-        models.ThresholdsConfig(
-            models.ThresholdsMode.ABSOLUTE, [models.Threshold(value, color) for value, color in thresholds]
-        )
-    )
+def steps(*thresholds: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
+    built = dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE)
+    return built.steps([models.Threshold(value, color) for value, color in thresholds])
 
 
 def with_limit(panel: Any, limit: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Info, start_http_server
 
@@ -28,7 +29,9 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
                 assert alerts(receiver) == {}
 
                 detected.labels("digits", "version").set(1)
-                alert = wait_until(lambda: alerts(receiver).get("RobmonRobustnessRegression"), 20, "the alert")
+                alert: dict[str, Any] = wait_until(
+                    lambda: alerts(receiver).get("RobmonRobustnessRegression", {}), 20, "the alert"
+                )
                 assert alert["labels"]["severity"] == "critical"
                 assert alert["labels"]["model_name"] == "digits"
                 description = alert["annotations"]["description"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from robmon.export.metrics import OUTCOMES
 from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
 
 RULE_TESTS = sorted((PROMETHEUS_FILES / "tests").glob("*.yaml"))
@@ -101,6 +102,14 @@ def test_the_four_alerts_and_no_runbook_without_one() -> None:
         "RobmonInputDrift",
     }
     assert {file.stem for file in (PROMETHEUS_FILES / "runbooks").glob("*.md")} == set(ALERTS)
+
+
+def test_the_runbook_of_staleness_explains_every_reason() -> None:
+    text = (PROMETHEUS_FILES / "runbooks" / "RobmonAssessmentsStale.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
+    explained = {word for row in rows for word in re.findall(r"\w+", row)}
+    reasons = {reason for reasons in OUTCOMES.values() for reason in reasons} - {"none", "too_few_inputs"}
+    assert reasons <= explained
 
 
 def minutes(duration: str) -> int:
