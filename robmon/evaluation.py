@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import CodecError, PredictionError
+from robmon.errors import CodecError, RobmonError
 from robmon.history.baseline import Baseline
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
@@ -38,6 +37,22 @@ class Phases(dict[str, float]):
         self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
+Rejected = dict[str, dict[str, int]]
+"""How many new requests, or rows of them, could not be used: by format, then by reason."""
+
+
+class TooFewRowsError(RobmonError):
+    """Too few rows of the sample could be decoded.
+
+    Attributes:
+        rejected: what could not.
+    """
+
+    def __init__(self, rows: int, needed: int, rejected: Rejected) -> None:
+        self.rejected = rejected
+        super().__init__(f"{rows} rows could be decoded, {needed} are needed")
+
+
 @dataclass(frozen=True)
 class DecodedSample:
     """The sample as the model takes it.
@@ -45,12 +60,12 @@ class DecodedSample:
     Attributes:
         inputs: n rows.
         origins: for each row the index of the request it came from.
-        rejected: requests, or rows, that could not be decoded, by reason.
+        rejected: what could not be decoded.
     """
 
     inputs: ModelInputs
     origins: list[int]
-    rejected: Counter[str]
+    rejected: Rejected
 
 
 def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Frame:
@@ -130,7 +145,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         prediction_drift=prediction_drift,
         baseline=baseline.to_dict(),
         verdict=verdict,
-        rejected=dict(sample.rejected),
+        rejected=sample.rejected,
         phase_seconds=dict(phases),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
@@ -141,27 +156,33 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     """Decode the requests, draw the rows, and give them the form that the model takes.
 
     Raises:
-        PredictionError: too few rows are left.
+        TooFewRowsError: too few rows are left.
     """
-    rejected: Counter[str] = Counter()
+    rejected: Rejected = {}
     rows: list[Row] = []
     origins: list[int] = []
+
+    def reject(index: int, reason: str) -> None:
+        request = question.requests[index]
+        if not request.topped_up:  # an earlier assessment has counted it
+            counts = rejected.setdefault(request.format, {})
+            counts[reason] = counts.get(reason, 0) + 1
+
     for index, (request, body) in enumerate(zip(question.requests, blobs, strict=False)):
         try:
             decoded = decode(request.format, request.content_type, body)
             drawn = choose_rows(decoded, question.rows_per_request, request.seed)
         except CodecError as error:
-            rejected[error.reason] += 1
+            reject(index, error.reason)
             continue
         rows += drawn
         origins += [index] * len(drawn)
-    if len(rows) >= question.min_rows:
-        inputs, kept, misfits = model.collect(rows)
-        rejected.update(misfits)
-        if inputs is not None and inputs.rows >= question.min_rows:
-            return DecodedSample(inputs, [origins[index] for index in kept], rejected)
-    few = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
-    raise PredictionError(f"too few rows could be decoded ({few or 'none was refused'})", reason="too_few_inputs")
+    inputs, kept, _ = model.collect(rows) if rows else (None, [], {})
+    for row in sorted(set(range(len(rows))) - set(kept)):
+        reject(origins[row], "does_not_fit_model")
+    if inputs is None or inputs.rows < question.min_rows:
+        raise TooFewRowsError(len(kept), question.min_rows, rejected)
+    return DecodedSample(inputs, [origins[index] for index in kept], rejected)
 
 
 def per_request(row_errors: Float64, origins: Sequence[int]) -> Float64:

@@ -166,6 +166,8 @@ class ModelHost:
             self._lost_worker(error)
             why = "out_of_memory" if error.reason == "memory" else error.reason
             raise NotAssessedError("failed", why, str(error)) from None
+        if isinstance(answer, Assessed | Failure):
+            self._metrics.count_rejected(answer.rejected)
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
             raise NotAssessedError("skipped" if reason in OUTCOMES["skipped"] else "failed", reason, message)

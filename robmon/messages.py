@@ -60,6 +60,7 @@ class Failure(Message):
     error: str = ""
     where: str = ""
     message: str = ""
+    rejected: dict[str, dict[str, int]] = {}
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------------
@@ -237,8 +238,8 @@ class Assessed(Message):
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
     verdict: Verdict | None = None
-    rejected: dict[str, int] = {}
-    """Requests of the sample that could not be decoded, by reason."""
+    rejected: dict[str, dict[str, int]] = {}
+    """New requests, or rows of them, that could not be used: by format, then by reason."""
     phase_seconds: dict[str, float] = {}
     memory_bytes: int = 0
     """Peak resident memory of the worker."""

@@ -110,6 +110,14 @@ class InputsSettings(Section):
     sample_bytes: PositiveInt = Field(32 * 2**20, description="Bytes of the sample; beyond it, fewer requests")
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
 
+    @model_validator(mode="after")
+    def _sample_holds_a_body(self) -> InputsSettings:
+        if self.sample_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"sample_bytes ({self.sample_bytes}) must not be less than max_body_bytes ({self.max_body_bytes})"
+            )
+        return self
+
 
 class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and the status page")

@@ -89,10 +89,13 @@ def failure(error: BaseException) -> Failure:
         error=type(cause).__name__,
         where=_where(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
+        rejected=getattr(error, "rejected", {}),
     )
 
 
 def _reason(error: BaseException) -> str:
+    if hasattr(error, "rejected"):
+        return "too_few_inputs"
     match error:
         case PredictionError():
             return error.reason

@@ -104,4 +104,4 @@ def test_help_needs_no_settings() -> None:
 def test_the_worker_needs_only_numpy_and_pydantic_besides_the_model() -> None:
     loaded = loaded_by("import robmon.worker, robmon.evaluation")
     assert not loaded & {"torch", "mlflow", "pandas", "uvicorn", "apscheduler", "prometheus_client", "structlog"}
-    assert not loaded & {"pydantic_settings", "yaml", "click", "rich", "httpx", "psutil", "scipy", "matplotlib"}
+    assert not loaded & {"pydantic_settings", "click", "rich", "httpx", "psutil", "scipy", "matplotlib"}

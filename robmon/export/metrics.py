@@ -76,8 +76,15 @@ class Metrics:
                 self.assessments.labels(outcome, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
+        self._inputs = inputs
         self.registry.register(PublishedCollector(published))
         self.registry.register(InputsCollector(published.model_name, inputs, sample))
+
+    def count_rejected(self, rejected: Mapping[str, Mapping[str, int]]) -> None:
+        """Count requests that the worker could not decode, by format and reason."""
+        for source, reasons in rejected.items():
+            for reason, count in reasons.items():
+                self._inputs.rejected[source, reason] += count
 
 
 class PublishedCollector(Collector):

@@ -39,6 +39,7 @@ _COUNTERS = {
     "robmon_nonfinite_outputs_total": "level",
     "robmon_worker_restarts_total": "reason",
     "robmon_model_failures_total": "stage reason",
+    "robmon_history_write_failures_total": "",
 }
 _HISTOGRAMS = {"robmon_assessment_duration_seconds": "phase"}
 _PROCESS = {"process_resident_memory_bytes": "", "up": ""}
