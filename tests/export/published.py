@@ -1,0 +1,69 @@
+"""A published object with everything in it, for tests of what is made from it."""
+
+from __future__ import annotations
+
+import math
+
+from robmon.export.published import BaselineInfo, Measurement, Published
+from robmon.history.store import VersionState
+from robmon.messages import Assessed, FeatureDrift, LevelResult, LoadedModel, ModelVersion, Plan, Verdict
+
+NOW = 1_000_000.0
+
+
+def assessed() -> Assessed:
+    """The result of one assessment of a classifier, with an infinite bound."""
+    return Assessed(
+        number=3,
+        seed=5,
+        plan=Plan(rows=256, trials=39, batch_rows=256, seconds=0.1, scale=[1.0], origins=list(range(256))),
+        reference="prediction",
+        noise="gaussian",
+        confidence=0.95,
+        output="probability",
+        levels=[
+            LevelResult(level=0, mean_mse=0, bound=0, request_bound=0, agreement=1),
+            LevelResult(
+                level=0.05,
+                mean_mse=0.25,
+                bound=math.inf,
+                request_bound=4.0,
+                agreement=0.75,
+                baseline_ratio=1.5,
+                baseline_ratio_lower=math.nan,
+            ),
+        ],
+        slope=2.0,
+        slope_stderr=0.1,
+        slope_lack_of_fit=0.01,
+        agreement_slope=-0.5,
+        area=0.1,
+        index=0.9,
+        noise_margin=0.05,
+        clean_mse=0.5,
+        clean_variance=[1.0],
+        input_drift=[
+            FeatureDrift(feature="age", statistic="psi", value=0.3),
+            FeatureDrift(feature="all", statistic="mean_psi", value=0.2),
+        ],
+        prediction_drift=[FeatureDrift(feature="all", statistic="mean_psi", value=0.1)],
+        baseline={},
+        phase_seconds={"assess": 2.0},
+    )
+
+
+def everything() -> Published:
+    """Version 2 is assessed, stands as a regression against version 1, and was measured at `NOW`."""
+    verdict = Verdict(reference_version="1", worse=True, pvalue=0.001, levels=[0.05], ratio=[1.5], detectable_ratio=1.1)
+    return Published(
+        model_name="digits",
+        interval_seconds=60,
+        max_age_seconds=3600,
+        model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
+        loaded=LoadedModel(flavor="torch", device="cpu"),
+        baseline=BaselineInfo("learnt", 1024, NOW),
+        measurement=Measurement("2", assessed(), NOW, 2.0),
+        last_assessment_at=NOW,
+        state=VersionState().accept("1").judge("2", verdict, NOW - 100),
+        worker_memory_bytes=lambda: 350 * 2**20,
+    )

@@ -1,0 +1,60 @@
+"""The HTTP face and the status page."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from robmon.export.http import http_application
+from robmon.export.published import Published
+from robmon.export.status import status_page
+from robmon.history.store import VersionState
+from tests.export.published import NOW, everything
+
+
+def client(published: Published) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(http_application(published, CollectorRegistry()))  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://robmon")
+
+
+async def test_healthz_and_metrics_answer_before_a_model_is_loaded() -> None:
+    async with client(Published("digits", 60, 3600)) as http:
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.get("/readyz")).status_code == 503
+        assert (await http.get("/")).status_code == 200
+        metrics = await http.get("/metrics")
+        assert metrics.status_code == 200
+        assert metrics.headers["content-type"].startswith("text/plain; version=")
+
+
+async def test_readyz_once_a_model_is_loaded() -> None:
+    async with client(everything()) as http:
+        assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_openmetrics_where_it_is_asked_for() -> None:
+    async with client(everything()) as http:
+        answer = await http.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nix", 404), ("POST", "/metrics", 405)])
+async def test_anything_else_is_refused(method: str, path: str, status: int) -> None:
+    async with client(everything()) as http:
+        assert (await http.request(method, path)).status_code == status
+
+
+def test_the_page_tells_the_regression_and_the_curve() -> None:
+    page = status_page(everything(), NOW + 5)
+    assert "Robustness regressed: version 2 against 1, up to 1.5 times its noise MSE" in page
+    assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
+    assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
+
+
+def test_names_from_the_registry_are_escaped() -> None:
+    published = everything()
+    published.model_name = "<script>"
+    published.state = VersionState().accept("<b>")
+    page = status_page(published, NOW)
+    assert "<script>" not in page and "<b>" not in page

@@ -1,0 +1,160 @@
+"""The metrics: names and labels of the contract, what is published when, and what never is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from robmon.export.metrics import Metrics, PublishedCollector
+from robmon.export.published import Published
+from robmon.history.store import VersionState
+from robmon.inputs.receiver import InputCounts
+from tests.export.published import NOW, everything
+from tests.watching.contract import LABELS
+
+VERSION = {"model_name": "digits", "model_version": "2"}
+MEASUREMENTS = ("robmon_noise_mse", "robmon_robustness_index", "robmon_input_drift")
+STATES = ("robmon_regression_detected", "robmon_version_mse_ratio", "robmon_last_assessment_timestamp_seconds")
+
+
+def scrape(published: Published, now: float = NOW + 1) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(PublishedCollector(published, clock=lambda: now))
+    return registry
+
+
+def names(registry: CollectorRegistry) -> set[str]:
+    return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+def test_values_and_labels_of_measurements() -> None:
+    registry = scrape(everything())
+    at = {**VERSION, "noise": "gaussian", "level": "0.05"}
+    value = registry.get_sample_value
+    assert value("robmon_noise_mse", {**at, "reference": "prediction"}) == 0.25
+    assert value("robmon_noise_mse_bound", {**at, "reference": "prediction", "confidence": "0.95"}) == math.inf
+    assert value("robmon_request_change_bound", {**at, "confidence": "0.95"}) == 2.0
+    assert value("robmon_prediction_agreement_ratio", at) == 0.75
+    assert value("robmon_noise_mse_baseline_ratio", at) == 1.5
+    assert value("robmon_robustness_slope", {**VERSION, "noise": "gaussian", "score": "mse"}) == 2.0
+    assert value("robmon_robustness_slope", {**VERSION, "noise": "gaussian", "score": "agreement"}) == -0.5
+    assert value("robmon_robustness_index", {**VERSION, "noise": "gaussian", "reference": "prediction"}) == 0.9
+    assert value("robmon_noise_margin_level", {**VERSION, "noise": "gaussian"}) == 0.05
+    assert value("robmon_clean_mse", VERSION) == 0.5
+    assert value("robmon_input_drift", {**VERSION, "feature": "age", "statistic": "psi"}) == 0.3
+    assert value("robmon_noise_mse", {**at, "level": "0", "reference": "prediction"}) == 0
+
+
+def test_values_and_labels_of_states() -> None:
+    value = scrape(everything()).get_sample_value
+    model = {"model_name": "digits"}
+    assert value("robmon_regression_detected", {**model, "kind": "version"}) == 1
+    assert value("robmon_regression_since_timestamp_seconds", {**model, "kind": "version"}) == NOW - 100
+    assert value("robmon_version_mse_ratio", {**model, "reference_version": "1", "level": "0.05"}) == 1.5
+    assert value("robmon_baseline_rows", model) == 1024
+    assert value("robmon_worker_resident_memory_bytes", model) == 350 * 2**20
+    info = {**VERSION, "flavor": "torch", "device": "cpu", "run_id": "abc", "baseline": "learnt"}
+    assert value("robmon_model_info", info) == 1
+
+
+def test_nan_is_never_published_and_infinity_is() -> None:
+    samples = [sample for family in scrape(everything()).collect() for sample in family.samples]
+    assert not any(math.isnan(sample.value) for sample in samples)
+    assert any(math.isinf(sample.value) for sample in samples)
+    assert "robmon_noise_mse_baseline_ratio_lower" not in {sample.name for sample in samples}
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "outcomes", "is_there"),
+    [
+        (179, [("failed", "crash")], True),
+        (181, [("failed", "crash")], False),
+        (181, [("skipped", "too_few_inputs")], True),
+        (3599, [("skipped", "too_few_inputs")] * 50, True),
+        (3601, [("skipped", "too_few_inputs")] * 50, False),
+        (181, [("skipped", "too_few_inputs"), ("failed", "timeout")], False),
+        (181, [("failed", "timeout"), ("ok", "none")], True),
+    ],
+)
+def test_measurements_go_with_age_and_states_stay(
+    age_seconds: float, outcomes: list[tuple[str, str]], is_there: bool
+) -> None:
+    published = everything()
+    for outcome, reason in outcomes:
+        published.count(outcome, reason)
+    found = names(scrape(published, NOW + age_seconds))
+    assert all((name in found) == is_there for name in MEASUREMENTS)
+    assert all(name in found for name in STATES)
+
+
+def test_a_slow_assessment_lives_three_times_its_duration() -> None:
+    published = everything()
+    published.count("failed", "crash")
+    assert published.measurement is not None
+    published.measurement = dataclasses.replace(published.measurement, duration_seconds=100)
+    assert "robmon_noise_mse" in names(scrape(published, NOW + 299))
+    assert "robmon_noise_mse" not in names(scrape(published, NOW + 301))
+
+
+def test_measurements_go_with_their_version() -> None:
+    published = everything()
+    assert published.model is not None
+    published.model = published.model.model_copy(update={"version": "3"})
+    found = names(scrape(published))
+    assert not found & set(MEASUREMENTS) and set(STATES) <= found
+
+
+def test_without_a_regression() -> None:
+    published = everything()
+    published.state = VersionState().accept("2")
+    registry = scrape(published)
+    detected = registry.get_sample_value("robmon_regression_detected", {"model_name": "digits", "kind": "version"})
+    assert detected == 0
+    assert "robmon_regression_since_timestamp_seconds" not in names(registry)
+
+
+def all_metrics(published: Published) -> Metrics:
+    counts = InputCounts()
+    counts.rejected["mlflow", "too_large"] += 1
+    metrics = Metrics(published, counts, lambda: (256, NOW))
+    metrics.duration.labels("assess").observe(1)
+    metrics.nonfinite_outputs.labels("0.1").inc()
+    metrics.model_failures.labels("load", "crash").inc()
+    return metrics
+
+
+def test_names_and_labels_are_those_of_the_contract() -> None:
+    published = everything()
+    assert published.measurement is not None
+    published.measurement = dataclasses.replace(published.measurement, at=time.time())
+    samples = [
+        sample
+        for family in all_metrics(published).registry.collect()
+        for sample in family.samples
+        if sample.name.startswith("robmon_")
+    ]
+    for sample in samples:
+        assert set(sample.labels) == LABELS[sample.name], sample.name
+    not_there = {name for name in LABELS if name.startswith("robmon_")} - {sample.name for sample in samples}
+    assert not_there == {"robmon_noise_mse_baseline_ratio_lower"}  # NaN in this result
+
+
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    text = generate_latest(all_metrics(everything()).registry)
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_known_label_sets_start_at_zero() -> None:
+    registry = Metrics(Published("digits", 60, 3600), InputCounts(), lambda: (0, None)).registry
+    value = registry.get_sample_value
+    assert value("robmon_assessments_total", {"outcome": "ok", "reason": "none"}) == 0
+    assert value("robmon_worker_restarts_total", {"reason": "crash"}) == 0
+    assert value("robmon_inputs_received_total", {"source": "mlflow"}) == 0
+    assert value("robmon_last_assessment_timestamp_seconds", {"model_name": "digits"}) == 0
+    assert value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) == 0
