@@ -43,7 +43,7 @@ def test_hadolint_finds_nothing() -> None:
 
 def test_it_runs_the_daemon_as_an_ordinary_user() -> None:
     assert values("USER") == ["1000:1000"]
-    assert values("ENTRYPOINT") == ['["robmon"]']
+    assert values("ENTRYPOINT") == ['["tini", "--", "robmon"]']
     assert values("CMD") == ['["run"]']
     names = [name for name, _ in instructions()]
     assert names.index("USER") > max(index for index, name in enumerate(names) if name in {"RUN", "COPY"})
