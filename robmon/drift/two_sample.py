@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.drift.psi import Categories, Histograms, feature_matrix
+from robmon.drift.features import feature_matrix
+from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
 
 
