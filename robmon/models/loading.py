@@ -92,7 +92,9 @@ def load(
     try:
         _import_mlflow()
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape)
-        used, call, put = _load_predictor(kind, folder, device, threads)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
+            used, call, put = _load_predictor(kind, folder, device, threads)
     except RobmonError:
         raise
     except ModuleNotFoundError as error:

@@ -6,6 +6,7 @@ would serve are the rows that are assessed. A row that does not fit is dropped a
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,18 +192,20 @@ class Columns:
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows; unnamed ones are taken in the signature's order, columns that it lacks are dropped."""
+        import pandas as pd
+
         cells, kept, rejected = _each(rows, self._convert)
         if not cells:
             return _finish(None, [], rejected)
-        present = [name for name in self._names if any(name in row for row in cells)]
-        frame: pd.DataFrame | None
-        try:
-            frame = self._frame(cells, present)
-        except Exception:  # MLflow raises many kinds; their texts hold the data
-            frame, fitting = self._frame_of_fitting(cells, present)
-            rejected["wrong_type"] += len(cells) - len(fitting)
-            kept = [kept[i] for i in fitting]
-        return _finish(frame, kept, rejected)
+        columns = [
+            _cast_column(spec, name, [_plain(row.get(name)) for row in cells])
+            for spec, name in zip(self._schema.inputs, self._names, strict=True)
+            if any(name in row for row in cells)
+        ]
+        frame = pd.concat(columns, axis=1, join="inner")  # a column lacks the rows whose cells do not fit
+        rejected["wrong_type"] += len(cells) - len(frame)
+        kept = [kept[i] for i in frame.index]
+        return _finish(frame.reset_index(drop=True) if kept else None, kept, rejected)
 
     def _convert(self, row: Row) -> dict[Any, Any]:
         if row.columns is None:
@@ -216,35 +219,6 @@ class Columns:
         if not self._required <= row.columns.keys():
             raise _RejectedRowError("missing_column")
         return {name: row.columns[name] for name in self._names if name in row.columns}
-
-    def _frame(self, cells: Sequence[dict[Any, Any]], present: list[Any]) -> pd.DataFrame:
-        """All rows at once. Cells start as Python objects, so that no row changes the type of another."""
-        import pandas as pd
-        from mlflow.models.utils import _enforce_schema
-        from mlflow.utils.proto_json_utils import cast_df_types_according_to_schema
-
-        columns = {name: [_plain(row.get(name)) for row in cells] for name in present}
-        frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-        frame = cast_df_types_according_to_schema(frame, self._schema)  # type: ignore[no-untyped-call]
-        for name in present:  # pandas has a type for text, which the server's parsing gives
-            if frame[name].dtype == object and pd.api.types.infer_dtype(frame[name]) == "string":
-                frame[name] = frame[name].infer_objects()
-        enforced: pd.DataFrame = _enforce_schema(frame, self._schema)
-        return enforced
-
-    def _frame_of_fitting(
-        self, cells: Sequence[dict[Any, Any]], present: list[Any]
-    ) -> tuple[pd.DataFrame | None, list[int]]:
-        """Row by row, without those that do not fit."""
-        import pandas as pd
-
-        frames: dict[int, pd.DataFrame] = {}
-        for index, row in enumerate(cells):
-            try:
-                frames[index] = self._frame([row], present)
-            except Exception:  # noqa: S112 (the row is counted)
-                continue
-        return (pd.concat(frames.values(), ignore_index=True) if frames else None), list(frames)
 
 
 @dataclass(frozen=True)
@@ -300,6 +274,38 @@ class Unsigned:
             return _finish(None, [], rejected)
         frame = pd.DataFrame(cells, columns=list(first))
         return _finish(frame.astype(dict.fromkeys(numbers, self.dtype)), kept, rejected)
+
+
+def _cast_column(spec: Any, name: Any, values: list[Any]) -> Any:
+    """A column in the signature's type without the cells that do not fit; its index: the positions of the others."""
+    import pandas as pd
+
+    try:
+        return _cast_cells(spec, name, values)
+    except Exception:  # MLflow raises many kinds
+        fitting = {}
+        for position, value in enumerate(values):
+            with contextlib.suppress(Exception):
+                fitting[position] = _cast_cells(spec, name, [value])
+        if not fitting:
+            return pd.Series([], index=pd.Index([], dtype=int), name=name, dtype=object)
+        return pd.concat(list(fitting.values())).set_axis(list(fitting))
+
+
+def _cast_cells(spec: Any, name: Any, values: list[Any]) -> pd.Series[Any]:
+    """As the server reads a column. Cells start as Python objects, so that none changes the type of another."""
+    import pandas as pd
+    from mlflow.models.utils import _enforce_schema
+    from mlflow.types import Schema
+    from mlflow.utils.proto_json_utils import cast_df_types_according_to_schema
+
+    schema = Schema([spec])
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object)})
+    frame = cast_df_types_according_to_schema(frame, schema)  # type: ignore[no-untyped-call]
+    if frame[name].dtype == object and pd.api.types.infer_dtype(frame[name]) == "string":
+        frame[name] = frame[name].infer_objects()  # pandas has a type for text, which the server's parsing gives
+    column: pd.Series[Any] = _enforce_schema(frame, schema)[name]
+    return column
 
 
 def _each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Value], list[int], Counter[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
+from robmon.models import mlmodel
 
 
 def load(
@@ -65,18 +65,11 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _load_module(folder: Path, device: torch.device) -> torch.nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other versions of torch: told by `requirements.mismatches`
-        if (folder / _data_folder(folder) / "model.pth").exists():
-            module: torch.nn.Module = mlflow.pytorch.load_model(str(folder), map_location=device, weights_only=False)
-            return module.to(device).eval()
-        # An exported program is already in the mode in which it was exported, and refuses to be told; it stays on
-        # the device on which it was exported, or MLflow says so.
-        exported: torch.nn.Module = mlflow.pytorch.load_model(str(folder), device=str(device))
-        return exported
-
-
-def _data_folder(folder: Path) -> str:
-    from robmon.models import mlmodel
-
-    return str(mlmodel.read(folder).flavors[mlmodel.TORCH].get("model_data", "data"))
+    data = mlmodel.read(folder).flavors[mlmodel.TORCH].get("model_data", "data")
+    if (folder / data / "model.pth").exists():
+        module: torch.nn.Module = mlflow.pytorch.load_model(str(folder), map_location=device, weights_only=False)
+        return module.to(device).eval()
+    # An exported program is in the mode in which it was exported, and refuses to be told another. It also stays on the
+    # device on which it was exported, or MLflow raises.
+    exported: torch.nn.Module = mlflow.pytorch.load_model(str(folder), device=device.type)
+    return exported
