@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def feature_matrix(inputs: Any) -> NDArray[np.float64]:
     channels_last = values.shape[-1] <= 4 < values.shape[1]
     channels = values.shape[-1 if channels_last else 1]
     values = np.moveaxis(values, -1 if channels_last else 1, 1).reshape(
-        len(values), channels, values[0].size // channels
+        len(values), channels, math.prod(values.shape[1:]) // max(channels, 1)
     )
     finite = np.isfinite(values)
     count = finite.sum(axis=2)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import bisect
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
@@ -52,11 +52,13 @@ def plan_assessment(
     max_seconds: float,
     max_batch_rows: int | None = None,
 ) -> AssessmentPlan:
-    """Fit an assessment into a time budget by timing one batch after a warm-up.
+    """Fit an assessment into a time budget by timing one batch (and a small one) after a warm-up.
 
     All rows and trials where they fit; else fewer rows, down to `min_rows`; else, as the last resort, fewer trials,
     down to what the confidence needs (rows carry slope, index and comparison; but a row is always worth more than no
     result).
+
+    A model that is itself random takes as many clean passes more as there are trials, which is not foreseen.
 
     Raises:
         OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed.
@@ -78,18 +80,38 @@ def plan_assessment(
         raise TooFewTrialsError(trials, fewest, confidence, bound)
     noisy_levels = len(check_levels(levels)) - 1
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
-    row_seconds = _batch_seconds(predict, inputs, batch_rows) / batch_rows
+    pass_seconds = _timed(predict, inputs, batch_rows, min(min_rows, batch_rows))
 
     def seconds(rows: int, times: int) -> float:
-        return row_seconds * rows * (CLEAN_PASSES + times * noisy_levels)
+        return pass_seconds(rows) * (CLEAN_PASSES + times * noisy_levels)
 
     allowed = USED * max_seconds
     if seconds(min_rows, fewest) > allowed:
         raise OverBudgetError(seconds(min_rows, fewest) / USED, max_seconds)
-    rows = min(shape[0], max(min_rows, math.floor(allowed / seconds(1, trials))))
+    candidates = range(min_rows + 1, shape[0] + 1)
+    rows = min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
     return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials))
+
+
+def _timed(predict: Predict, inputs: Array, batch_rows: int, few_rows: int) -> Callable[[int], float]:
+    """Seconds of one pass over so many rows: each call costs something of its own, and something a row.
+
+    Without the former, a model whose calls are expensive whatever their size would be planned fewer rows in vain.
+    """
+    full = _batch_seconds(predict, inputs, batch_rows)
+    each, call = full / batch_rows, 0.0
+    if few_rows < batch_rows:
+        few = _batch_seconds(predict, inputs, few_rows)
+        each = max((full - few) / (batch_rows - few_rows), 0.0)
+        call = max(few - each * few_rows, 0.0)
+
+    def pass_seconds(rows: int) -> float:
+        whole, rest = divmod(rows, batch_rows)
+        return whole * full + (call + each * rest if rest else 0.0)
+
+    return pass_seconds
 
 
 def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int) -> float:
