@@ -324,7 +324,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 
 def test_needs_no_registry_and_leaves_nothing(tmp_path: Path) -> None:
-    """In an empty folder, with an empty home and no credentials; torch comes only with torch models."""
+    """In an empty home, where MLflow would make its database; torch comes only with torch models."""
     folder = save_pyfunc(tmp_path / "model", lambda data: data * 2, tensor("float64", (-1, 1)))
     before = sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
     (tmp_path / "home").mkdir()
@@ -337,7 +337,6 @@ def test_needs_no_registry_and_leaves_nothing(tmp_path: Path) -> None:
         "HOME": str(tmp_path / "home"),
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     subprocess.run(
