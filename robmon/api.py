@@ -97,7 +97,7 @@ def assess(
     >>> round(result.slope.value / 25, 1), round(result.curve[2].mean_mse, 1)
     (1.0, 0.2)
     """
-    with _prepared(predictor, inputs, device) as (predict, array):
+    with prepared(predictor, inputs, device) as (predict, array):
         return assess_rows(
             predict,
             array,
@@ -148,13 +148,13 @@ def compare(
     """
     device = options.pop("device", "auto")
     batch_rows = options.pop("max_batch_rows", None)
-    with _prepared(predictor_a, inputs, device) as (predict, array):
+    with prepared(predictor_a, inputs, device) as (predict, array):
         a = assess_rows(predict, array, batch_rows=batch_rows, **_core(options))
         shape = tuple(array.shape)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
     given = _core(options) | {"scale": a.scale, "output": a.output}
-    with _prepared(predictor_b, inputs, device) as (predict, array):
+    with prepared(predictor_b, inputs, device) as (predict, array):
         if tuple(array.shape) != shape:
             raise InvalidInputError(f"the models perturb inputs of shapes {shape} and {tuple(array.shape)}")
         b = assess_rows(predict, array, batch_rows=batch_rows, comparison_variance=a.clean_variance, **given)
@@ -175,7 +175,7 @@ def _core(options: AssessOptions) -> dict[str, Any]:
 
 
 @contextmanager
-def _prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict, Array]]:
+def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict, Array]]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed."""
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel)):

@@ -206,20 +206,19 @@ def baseline(model: str, accept: bool, log_artifact: bool, data_dir: Path, **opt
     """
     if not accept and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
-    if options["inputs"] is not None:
-        from robmon.api import record_baseline
+    from robmon import baselines
 
+    if options["inputs"] is not None:
         inputs, _ = _read(options, None)
         with _progress("recording") as progress:
-            where = record_baseline(
+            recorded = baselines.record(
                 model, inputs, data_dir=None if log_artifact else data_dir, progress=progress, **_arguments(options)
             )
-        click.echo(f"baseline written to {where}")
-    if accept:
-        from robmon.api import accept_version
-
+        click.echo(f"written: {recorded}")
+    else:
         _use_tracking_uri(options)
-        click.echo(f"accepted: {accept_version(model, data_dir)}")
+    if accept:
+        click.echo(f"accepted: {baselines.accept(model, data_dir)}")
 
 
 @main.command()
@@ -244,6 +243,9 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
 
 def _use_tracking_uri(options: dict[str, Any]) -> None:
     """MLflow's own variable is how the library functions, and MLflow itself, learn where the registry is."""
+    from robmon.models.registry import bound_waiting
+
+    bound_waiting()
     tracking_uri = options.pop("tracking_uri")
     if tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri

@@ -19,6 +19,7 @@ from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, L
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import Assessment, assess_rows
+from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
 from robmon.robustness.plan import plan_assessment
 
@@ -113,6 +114,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
             output_variance=baseline.output_variance if baseline.counts else None,
             comparison_variance=_reference_variance(comparison, predict(array[:1], slice(0, 1))),
             mse_limit=question.mse_limit,
+            clusters=sample.origins[: plan.rows],
         )
     planned = Plan(**vars(plan), scale=result.scale.ravel().tolist(), origins=sample.origins[: plan.rows])
     with phases("compare"):
@@ -121,7 +123,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
             verdict = _verdict(comparison, np.frombuffer(blobs[-1], ROW_ERRORS_DTYPE), result, planned.origins)
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
-        levels = _levels(baseline, result)
+        levels = _levels(baseline, result, planned.origins)
         _learn(baseline, question, sample.inputs, result, planned.origins)
     answer = Assessed(
         number=question.number,
@@ -140,7 +142,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         index=result.index,
         noise_margin=result.noise_margin(),
         clean_mse=result.clean_mse,
-        clean_variance=result.clean_variance.tolist(),
+        clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
         prediction_drift=prediction_drift,
         baseline=baseline.to_dict(),
@@ -149,7 +151,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         phase_seconds=dict(phases),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-    return answer, [per_request(result.normalised_row_errors, planned.origins).astype(ROW_ERRORS_DTYPE).tobytes()]
+    return answer, [cluster_means(result.normalised_row_errors, planned.origins).astype(ROW_ERRORS_DTYPE).tobytes()]
 
 
 def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> DecodedSample:
@@ -185,18 +187,6 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     return DecodedSample(inputs, [origins[index] for index in kept], rejected)
 
 
-def per_request(row_errors: Float64, origins: Sequence[int]) -> Float64:
-    """Mean row errors of each request: rows of one request are not independent, so requests are what is counted.
-
-    >>> per_request(np.array([[1.0], [3.0], [5.0]]), [0, 0, 2]).tolist()
-    [[2.0], [5.0]]
-    """
-    _, cluster, sizes = np.unique(origins, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), row_errors.shape[1]))
-    np.add.at(sums, cluster, row_errors)
-    return np.asarray(sums / sizes[:, None])
-
-
 def _baseline(question: Assess, sample: DecodedSample) -> Baseline:
     """The baseline so far, which takes the inputs that are new to it if it is still learning."""
     array = sample.inputs.array
@@ -223,7 +213,9 @@ def _learn(baseline: Baseline, question: Assess, sample: ModelInputs, result: As
         return
     is_first = baseline.rows == sample.rows
     rows = list(range(result.rows)) if is_first else _fresh(question, origins)
-    baseline.learn_results(result.output, result.clean_outputs[rows], result.row_errors[rows])
+    if rows:
+        errors = cluster_means(result.row_errors[rows], [origins[row] for row in rows])
+        baseline.learn_results(result.output, result.clean_outputs[rows], errors)
     baseline.settle(question.baseline_min_rows)
 
 
@@ -247,7 +239,7 @@ def _verdict(
         return None
     if not comparable(np.array(comparison.clean_variance), result.clean_variance, result.output):
         return None
-    b = per_request(result.comparison_row_errors, origins)
+    b = cluster_means(result.comparison_row_errors, origins)
     a = reference_errors.reshape(-1, b.shape[1])[: len(b)]
     noisy = [index for index, level in enumerate(result.levels) if level > 0]
     compared = compare_rows(
@@ -284,8 +276,8 @@ def _drift(
     ]
 
 
-def _levels(baseline: Baseline, result: Assessment) -> list[LevelResult]:
-    ratios = _baseline_ratios(baseline, result)
+def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> list[LevelResult]:
+    ratios = _baseline_ratios(baseline, result, origins)
     return [
         LevelResult(
             level=point.level,
@@ -301,7 +293,9 @@ def _levels(baseline: Baseline, result: Assessment) -> list[LevelResult]:
     ]
 
 
-def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tuple[float, float]]:
+def _baseline_ratios(
+    baseline: Baseline, result: Assessment, origins: Sequence[int]
+) -> dict[float, tuple[float, float]]:
     """Mean MSE over the baseline's and its lower limit, by level; empty while the baseline is being learnt."""
     known = {level: index for index, level in enumerate(baseline.levels)}
     at = [level for level in result.levels if level > 0 and level in known]
@@ -309,7 +303,7 @@ def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tupl
         return {}
     columns = [known[level] for level in at]
     ratio, lower = mean_ratio(
-        result.row_errors[:, [result.levels.index(level) for level in at]],
+        cluster_means(result.row_errors, origins)[:, [result.levels.index(level) for level in at]],
         baseline.errors.mean[columns],
         baseline.errors.variance[columns],
         int(baseline.errors.count.min()),

@@ -233,6 +233,7 @@ class Assessed(Message):
     noise_margin: float | None = None
     clean_mse: float | None = None
     clean_variance: list[float]
+    """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
     input_drift: list[FeatureDrift] = []
     prediction_drift: list[FeatureDrift] = []
     baseline: dict[str, Any]

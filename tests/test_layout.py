@@ -40,7 +40,7 @@ ALLOWED = {
     "api": {"models", "robustness", "drift"},
     "baselines": {"api", "models", "history", "history.baseline", "robustness"},
     "demo": {"api", "models", "inputs", "robustness"},
-    "cli": {"api", "baselines", "daemon", "demo", "inputs", "robustness"},
+    "cli": {"api", "baselines", "daemon", "demo", "inputs", "models", "robustness"},
     "__main__": {"cli"},
 }
 NUMERICS = {"robustness", "drift"}

@@ -1,6 +1,6 @@
 """Write the tables of README.md that are made from the code: settings and metrics.
 
-Each stands between `<!-- NAME: ... -->` and `<!-- /NAME -->`. `--check` writes nothing and exits 1 if one is out of date.
+Each stands between `<!-- NAME: ... -->` and `<!-- /NAME -->`. `--check` writes nothing and exits 1 if one is old.
 """
 
 from __future__ import annotations

@@ -121,9 +121,7 @@ class Baseline:
         self.at = time.time()
 
     def learn_results(self, output: str, clean_outputs: NDArray[Any], row_errors: Float64) -> None:
-        """Take the clean outputs `(n, outputs)`, or labels `(n,)`, and row errors `(n, levels)` of those inputs."""
-        if not len(row_errors):
-            return
+        """Take the clean outputs `(n, outputs)`, or labels `(n,)`, and their errors `(requests, levels)`."""
         self.errors.update(row_errors)
         self.output = output
         known = self.prediction_histograms

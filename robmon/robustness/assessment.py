@@ -14,6 +14,7 @@ from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Array, Float64, Predict, like, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
+from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.mean_bound import mean_upper_bound
 from robmon.robustness.noise import Noise, noise_model, resolve_scale
@@ -215,6 +216,7 @@ def assess_rows(
     output_variance: Float64 | None = None,
     comparison_variance: Float64 | None = None,
     mse_limit: float | None = None,
+    clusters: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a predictor on rows of inputs.
@@ -238,6 +240,8 @@ def assess_rows(
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
         comparison_variance: the reference version's variances, for `comparison_row_errors`.
         mse_limit: the owner's limit, for the noise margin.
+        clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
+            request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
         progress: called with the number of trials done and the number of all.
 
     Raises:
@@ -288,7 +292,8 @@ def assess_rows(
     tally = joined(quiet, run(predict, levels[1:], trials, progress))
 
     maximum = _largest_row_error(clean, kind, truth is not None)
-    points = _points(tally, levels, confidence, bound, maximum, classes is not None)
+    groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
+    points = _points(tally, levels, confidence, bound, maximum, classes is not None, groups)
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
     area = curves.area(normalised.mean(axis=0), levels) if np.any(variance > 0) else None
@@ -297,8 +302,8 @@ def assess_rows(
     axis = np.array(levels)
     return Assessment(
         curve=points,
-        slope=_above_floor(curves.slope(row_errors, axis**2), floor, levels[-1] ** 2),
-        agreement_slope=_agreement_slope(tally, trials, axis) if classes else None,
+        slope=_above_floor(curves.slope(cluster_means(row_errors, groups), axis**2), floor, levels[-1] ** 2),
+        agreement_slope=_agreement_slope(tally, trials, axis, groups) if classes else None,
         area=area,
         index=None if area is None else 1.0 - area,
         clean_mse=clean_mse,
@@ -403,14 +408,20 @@ def _largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> fl
 
 
 def _points(
-    tally: Tally, levels: tuple[float, ...], confidence: float, bound: str, maximum: float | None, classes: bool
+    tally: Tally,
+    levels: tuple[float, ...],
+    confidence: float,
+    bound: str,
+    maximum: float | None,
+    classes: bool,
+    clusters: NDArray[np.int64],
 ) -> tuple[CurvePoint, ...]:
     trials = len(tally.trial_mse[0])
     points = []
     for index, level in enumerate(levels):
         trial_mse = tally.trial_mse[0][:, index]
-        row_means = tally.sums[0][0, index] / trials
-        request = request_bound(tally.first[0][index], confidence)
+        means = cluster_means(tally.sums[0][0, index][:, None] / trials, clusters)[:, 0]
+        request = request_bound(tally.first[0][index][first_rows(clusters)], confidence)
         if request is not None and not np.all(np.isfinite(trial_mse)):
             request = math.inf
         points.append(
@@ -419,9 +430,9 @@ def _points(
                 mean_mse=float(trial_mse.mean()),
                 bound=upper_bound(trial_mse, confidence, bound),
                 request_bound=request,
-                mean_bound=_mean_bound(row_means, confidence, maximum),
+                mean_bound=_mean_bound(means, confidence, maximum),
                 trial_mse=trial_mse,
-                agreement=float(tally.unchanged[index].sum()) / (trials * len(row_means)) if classes else None,
+                agreement=float(tally.unchanged[index].sum()) / (trials * len(clusters)) if classes else None,
                 nonfinite_outputs=tally.nonfinite[index],
             )
         )
@@ -447,8 +458,8 @@ def _above_floor(slope: curves.Slope | None, floor: float, farthest: float) -> c
     return None if slope is None or abs(slope.value) * farthest < floor else slope
 
 
-def _agreement_slope(tally: Tally, trials: int, axis: Float64) -> curves.Slope | None:
-    shares = tally.unchanged.T / trials
+def _agreement_slope(tally: Tally, trials: int, axis: Float64, clusters: NDArray[np.int64]) -> curves.Slope | None:
+    shares = cluster_means(tally.unchanged.T / trials, clusters)
     return _above_floor(curves.slope(shares, axis), 1.0 - float(shares[:, 0].mean()), float(axis[-1]))
 
 

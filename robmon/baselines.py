@@ -1,0 +1,69 @@
+"""What `robmon baseline` does: record the baseline of a model version, or accept a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from robmon.api import assess, prepared
+from robmon.errors import ModelError
+from robmon.history.baseline import Baseline
+from robmon.history.store import History
+from robmon.models.baseline_artifact import log_baseline
+from robmon.models.loading import load_uri
+from robmon.models.registry import Registry
+from robmon.robustness.arrays import to_numpy
+
+
+def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> str:
+    """Assess a model version on inputs and keep the result as its baseline.
+
+    Args:
+        uri: the version, as MLflow names it.
+        inputs: as in `robmon.assess`.
+        data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
+        options: those of `robmon.assess`.
+
+    Returns:
+        where it was written.
+
+    Raises:
+        RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
+    """
+    device = options.pop("device", "auto")
+    model = load_uri(uri, device=device)
+    result = assess(model, inputs, device=device, **options)
+    with prepared(model, inputs, device) as (_, array):
+        perturbed = to_numpy(array)
+    baseline = Baseline.empty(list(result.levels), perturbed)
+    baseline.learn_inputs(perturbed)
+    baseline.learn_results(result.output, result.clean_outputs, result.row_errors)
+    if data_dir is None:
+        baseline.source = "artifact"
+        return log_baseline(uri, None, baseline.to_dict())
+    baseline.source = "local"
+    resolved = Registry().resolve(uri)
+    history = History(data_dir, resolved.name)
+    history.write_baseline(resolved.version, baseline.to_dict())
+    return str(history.baseline_file(resolved.version))
+
+
+def accept(uri: str, data_dir: Path) -> str:
+    """Make a version the accepted one: by the registry's tag, and in the data folder if this model has a history there.
+
+    Returns:
+        the accepted version, as `name/version`.
+
+    Raises:
+        ModelError: the model is not a registered one.
+        RegistryError: the registry did not answer, or refused.
+    """
+    registry = Registry()
+    resolved = registry.resolve(uri)
+    if resolved.tags is None:
+        raise ModelError(f"{uri} is no registered version: only those can be accepted")
+    registry.set_accepted(resolved.name, resolved.version)
+    history = History(data_dir, resolved.name)
+    if history.state_file.exists():
+        history.write_state(history.read_state().accept(resolved.version))
+    return f"{resolved.name}/{resolved.version}"

@@ -1,0 +1,22 @@
+"""The README's generated tables, its files and its links are as they are now."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def test_tables_are_up_to_date() -> None:
+    command = [sys.executable, REPOSITORY / "tools/readme_tables.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_documents_link_to_is_there() -> None:
+    for document in REPOSITORY.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            assert "://" in target or (REPOSITORY / target).exists(), f"{document.name} links to {target}"
