@@ -169,6 +169,7 @@ class Assessor:
         result, _ = await self._host.assess(question, [*(item.body for item in kept.items), kept.row_errors])
         if result.verdict is None:
             self._comparison_backoff.failed()
+            self._metrics.model_failures.labels("comparison", "not_comparable").inc()
             log.warning("versions not comparable", version=model.version, reference_version=kept.version)
         else:
             self._write_state(self._published.state.judge(model.version, result.verdict, time.time()))

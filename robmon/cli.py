@@ -258,7 +258,8 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
         levels = [float(word) for word in re.split(r"[\s,]+", options.pop("levels").strip(" []"))]
     except ValueError:
         raise click.BadParameter("levels are numbers separated by spaces or commas", param_hint="--levels") from None
-    return {**options, "levels": levels, "scale": 1.0 if options.pop("absolute") else None}
+    scale = 1.0 if options.pop("absolute") else None
+    return {**options, "levels": levels, "scale": scale}
 
 
 @contextlib.contextmanager
