@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import CodecError, RobmonError
+from robmon.errors import CodecError, PredictionError, RobmonError
 from robmon.history.baseline import Baseline
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
@@ -77,58 +77,19 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
     """
     phases = Phases()
     with phases("decode"):
-        sample = decode_sample(model, question, blobs)
+        sample = _without_refused(model, question, decode_sample(model, question, blobs))
     baseline = _baseline(question, sample)
-    followed, comparison = question.plan, question.comparison
-    array = model.put(sample.inputs.array)
-
-    def predict(x: Any, rows: slice) -> Any:
-        return model.predict(sample.inputs.assemble(x, rows))
-
-    with phases("plan"):
-        plan = plan_assessment(
-            predict,
-            array if followed is None else array[: followed.rows],
-            levels=question.levels,
-            trials=question.trials if followed is None else followed.trials,
-            confidence=question.confidence,
-            min_rows=question.min_rows,
-            max_seconds=question.max_seconds,
-        )
-    scale = baseline.scale(sample.inputs.array)
-    if followed is not None and len(followed.scale) == scale.size:
-        scale = np.array(followed.scale).reshape(scale.shape)
-    with phases("assess"):
-        result = assess_rows(
-            predict,
-            array[: plan.rows],
-            noise=question.noise,
-            levels=question.levels,
-            scale=scale,
-            trials=plan.trials,
-            confidence=question.confidence,
-            task=question.task,
-            output=question.output,
-            seed=question.seed,
-            batch_rows=plan.batch_rows,
-            output_variance=baseline.output_variance if baseline.counts else None,
-            comparison_variance=_reference_variance(comparison, predict(array[:1], slice(0, 1))),
-            mse_limit=question.mse_limit,
-            clusters=sample.origins[: plan.rows],
-        )
-    planned = Plan(**vars(plan), scale=result.scale.ravel().tolist(), origins=sample.origins[: plan.rows])
+    plan, result = _assess(model, question, sample, baseline, phases)
     with phases("compare"):
-        verdict = None
-        if comparison is not None:
-            verdict = _verdict(comparison, np.frombuffer(blobs[-1], ROW_ERRORS_DTYPE), result, planned.origins)
+        verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
-        levels = _levels(baseline, result, planned.origins)
-        _learn(baseline, question, sample.inputs, result, planned.origins)
+    levels = _levels(baseline, result, plan.origins)
+    _learn(baseline, question, sample.inputs, result, plan.origins)
     answer = Assessed(
         number=question.number,
         seed=question.seed,
-        plan=planned,
+        plan=plan,
         reference=result.reference,
         noise=result.noise,
         confidence=result.confidence,
@@ -151,7 +112,53 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         phase_seconds=dict(phases),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-    return answer, [cluster_means(result.normalised_row_errors, planned.origins).astype(ROW_ERRORS_DTYPE).tobytes()]
+    errors = cluster_means(result.normalised_row_errors, plan.origins)
+    return answer, [errors.astype(ROW_ERRORS_DTYPE).tobytes()]
+
+
+def _assess(
+    model: ServedModel, question: Assess, sample: DecodedSample, baseline: Baseline, phases: Phases
+) -> tuple[Plan, Assessment]:
+    """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows."""
+    followed = question.plan
+    array = model.put(sample.inputs.array)
+
+    def predict(x: Any, rows: slice) -> Any:
+        return model.predict(sample.inputs.assemble(x, rows))
+
+    with phases("plan"):
+        planned = plan_assessment(
+            predict,
+            array if followed is None else array[: followed.rows],
+            levels=question.levels,
+            trials=question.trials if followed is None else followed.trials,
+            confidence=question.confidence,
+            min_rows=question.min_rows,
+            max_seconds=question.max_seconds,
+        )
+    scale = baseline.scale(sample.inputs.array)
+    if followed is not None and len(followed.scale) == scale.size:
+        scale = np.array(followed.scale).reshape(scale.shape)
+    origins = sample.origins[: planned.rows]
+    with phases("assess"):
+        result = assess_rows(
+            predict,
+            array[: planned.rows],
+            noise=question.noise,
+            levels=question.levels,
+            scale=scale,
+            trials=planned.trials,
+            confidence=question.confidence,
+            task=question.task,
+            output=question.output,
+            seed=question.seed,
+            batch_rows=planned.batch_rows,
+            output_variance=baseline.output_variance if baseline.counts else None,
+            comparison_variance=_reference_variance(question.comparison, predict(array[:1], slice(0, 1))),
+            mse_limit=question.mse_limit,
+            clusters=origins,
+        )
+    return Plan(**vars(planned), scale=result.scale.ravel().tolist(), origins=origins), result
 
 
 def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> DecodedSample:
@@ -185,6 +192,26 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     if inputs is None or inputs.rows < question.min_rows:
         raise TooFewRowsError(len(kept), question.min_rows, rejected)
     return DecodedSample(inputs, [origins[index] for index in kept], rejected)
+
+
+def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
+    """Without the rows that hold NaN or infinity, where the model refuses those.
+
+    Many models do; their server answers such requests with an error, and one such row must not cost the assessment.
+    """
+    array = sample.inputs.array
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if finite.all():
+        return sample
+    try:
+        model.predict(sample.inputs.assemble(model.put(array), slice(0, len(array))))
+    except PredictionError:
+        kept = np.flatnonzero(finite)
+        if len(kept) < question.min_rows:
+            raise
+        origins = [sample.origins[row] for row in kept]
+        return DecodedSample(sample.inputs.take(kept), origins, sample.rejected)
+    return sample
 
 
 def _baseline(question: Assess, sample: DecodedSample) -> Baseline:
@@ -229,7 +256,7 @@ def _reference_variance(comparison: Comparison | None, one_output: Any) -> Float
 
 
 def _verdict(
-    comparison: Comparison, reference_errors: Float64, result: Assessment, origins: Sequence[int]
+    comparison: Comparison, reference_errors: bytes, result: Assessment, origins: Sequence[int]
 ) -> Verdict | None:
     """The versions compared request by request; None where their outputs or inputs are not comparable."""
     count = len(origins)
@@ -240,7 +267,7 @@ def _verdict(
     if not comparable(np.array(comparison.clean_variance), result.clean_variance, result.output):
         return None
     b = cluster_means(result.comparison_row_errors, origins)
-    a = reference_errors.reshape(-1, b.shape[1])[: len(b)]
+    a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]
     noisy = [index for index, level in enumerate(result.levels) if level > 0]
     compared = compare_rows(
         a[:, noisy],

@@ -1,0 +1,178 @@
+"""What the worker does with one question, on real models loaded by MLflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robmon.errors import OverBudgetError, PredictionError
+from robmon.evaluation import ROW_ERRORS_DTYPE, TooFewRowsError, evaluate
+from robmon.messages import Assess, Assessed, Comparison, SampledRequest
+from robmon.models.loading import ServedModel, load
+
+LEVELS = [0.0, 0.1, 0.4]
+NAMES = ["a", "b", "c"]
+
+
+def saved(folder: Path, estimator: Any) -> ServedModel:
+    """A scikit-learn estimator with a column signature, saved and loaded as MLflow does."""
+    import mlflow.sklearn
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    mlflow.sklearn.save_model(
+        estimator,
+        folder,
+        signature=ModelSignature(Schema([ColSpec("double", name) for name in NAMES]), Schema([ColSpec("double")])),
+        pip_requirements=["scikit-learn"],
+        serialization_format="cloudpickle",
+    )
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory: pytest.TempPathFactory) -> list[ServedModel]:
+    """Two linear models, the second with weights 1.5 times the first's."""
+    from sklearn.linear_model import LinearRegression
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=NAMES)
+    target = rows @ np.array([1.0, -2.0, 0.5])
+    folder = tmp_path_factory.mktemp("linear")
+    return [saved(folder / str(factor), LinearRegression().fit(rows, factor * target)) for factor in (1.0, 1.5)]
+
+
+def bodies(count: int, rows_each: int = 1, seed: int = 1) -> list[bytes]:
+    rows = np.random.default_rng(seed).normal(size=(count, rows_each, 3))
+    return [json.dumps({"dataframe_split": {"columns": NAMES, "data": each.tolist()}}).encode() for each in rows]
+
+
+def question(count: int, **changes: Any) -> Assess:
+    requests = [
+        SampledRequest(format="mlflow", content_type="application/json", received_at=0.0, seed=index)
+        for index in range(count)
+    ]
+    given: dict[str, Any] = {
+        "number": 1,
+        "seed": 7,
+        "requests": requests,
+        "rows_per_request": 1,
+        "noise": "gaussian",
+        "levels": LEVELS,
+        "trials": 19,
+        "confidence": 0.95,
+        "task": "regression",
+        "output": None,
+        "min_rows": 32,
+        "max_seconds": 30,
+        "mse_limit": None,
+        "max_features": 2,
+        "baseline": None,
+        "baseline_min_rows": 1000,
+    }
+    return Assess(**given | changes)
+
+
+def assessed(model: ServedModel, asked: Assess, sample: list[bytes]) -> tuple[Assessed, np.ndarray[Any, Any]]:
+    answer, blobs = evaluate(model, asked, sample)
+    assert isinstance(answer, Assessed)
+    return answer, np.frombuffer(blobs[-1], ROW_ERRORS_DTYPE).reshape(-1, len(LEVELS))
+
+
+def test_a_linear_model_has_the_slope_of_its_weights(linear: list[ServedModel]) -> None:
+    answer, errors = assessed(linear[0], question(256), bodies(256))
+    assert answer.output == "value" and answer.plan.rows == 256
+    assert answer.slope == pytest.approx(1 + 4 + 0.25, rel=0.2)
+    assert answer.levels[0].bound == 0
+    assert errors.shape == (256, 3)
+    again, _ = assessed(linear[0], question(256), bodies(256))
+    assert again.model_copy(update={"phase_seconds": {}, "baseline": {}, "memory_bytes": 0, "plan": answer.plan}) == (
+        answer.model_copy(update={"phase_seconds": {}, "baseline": {}, "memory_bytes": 0})
+    )
+
+
+def test_a_baseline_is_learnt_from_new_rows_only_and_counts_when_there_are_enough(linear: list[ServedModel]) -> None:
+    first, _ = assessed(linear[0], question(64, baseline_min_rows=100), bodies(64))
+    assert (first.baseline["source"], first.baseline["rows"]) == ("learning", 64)
+    assert first.input_drift == [] and first.levels[1].baseline_ratio is None
+    asked = question(64, baseline=first.baseline, baseline_min_rows=100)
+    old = [request.model_copy(update={"topped_up": True}) for request in asked.requests]
+    same, _ = assessed(linear[0], asked.model_copy(update={"requests": old}), bodies(64))
+    assert same.baseline["rows"] == 64
+    second, _ = assessed(linear[0], asked, bodies(64, seed=2))
+    assert (second.baseline["source"], second.baseline["rows"]) == ("learnt", 128)
+    third, _ = assessed(linear[0], question(64, baseline=second.baseline), bodies(64, seed=3))
+    assert third.baseline == second.baseline
+    assert [drift.feature for drift in third.input_drift][-1] == "all" and len(third.input_drift) == 3
+    ratio, lower = third.levels[1].baseline_ratio, third.levels[1].baseline_ratio_lower
+    assert ratio is not None and lower is not None
+    assert 0.7 < ratio < 1.4 and lower < ratio
+
+
+def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedModel]) -> None:
+    sample = bodies(128)
+    reference, errors = assessed(linear[0], question(128), sample)
+    comparison = Comparison(
+        version="1",
+        alpha=0.01,
+        tolerance=0.1,
+        output=reference.output,
+        clean_variance=reference.clean_variance,
+        origins=reference.plan.origins,
+    )
+    asked = question(128, plan=reference.plan, comparison=comparison)
+    blob = errors.astype(ROW_ERRORS_DTYPE).tobytes()
+    worse, _ = assessed(linear[1], asked, [*sample, blob])
+    assert worse.verdict is not None and worse.verdict.worse
+    assert worse.verdict.ratio == pytest.approx([2.25, 2.25], rel=1e-6)
+    same, _ = assessed(linear[0], asked, [*sample, blob])
+    assert same.verdict is not None and not same.verdict.worse
+    assert same.verdict.ratio == pytest.approx([1, 1])
+    other_units = comparison.model_copy(update={"clean_variance": [reference.clean_variance[0] / 100]})
+    refused, _ = assessed(linear[1], asked.model_copy(update={"comparison": other_units}), [*sample, blob])
+    assert refused.verdict is None
+    fewer, _ = assessed(linear[1], asked, [b"{", *sample[1:], blob])
+    assert fewer.verdict is None
+
+
+def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[ServedModel]) -> None:
+    answer, errors = assessed(linear[0], question(40, rows_per_request=4), bodies(40, rows_each=10))
+    assert answer.plan.rows == 160
+    assert errors.shape == (40, 3)
+    few, _ = assessed(linear[0], question(16, rows_per_request=4), bodies(16, rows_each=10))
+    assert few.levels[1].request_bound is None, "16 requests are too few for 95 %, though there are 64 rows"
+
+
+def test_what_cannot_be_decoded_is_counted_once_and_costs_nothing_else(linear: list[ServedModel]) -> None:
+    asked = question(66)
+    asked.requests[64].topped_up = True
+    sample = [*bodies(63), b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}', b"{", b"{"]
+    answer, _ = assessed(linear[0], asked, sample)
+    assert answer.plan.rows == 63
+    assert answer.rejected == {"mlflow": {"does_not_fit_model": 1, "not_json": 1}}
+
+
+def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
+    with pytest.raises(TooFewRowsError) as caught:
+        evaluate(linear[0], question(40), [b"{"] * 20 + bodies(20))
+    assert caught.value.rejected == {"mlflow": {"not_json": 20}}
+    with pytest.raises(OverBudgetError, match="raise assess.max_seconds"):
+        evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
+
+
+def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=NAMES)
+    model = saved(tmp_path / "classifier", LogisticRegression().fit(rows, rows["a"] > 0))
+    bad = b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, 1.0, 2.0]]}}'
+    asked = question(65, task="classification", max_features=32)
+    answer, _ = assessed(model, asked, [bad, *bodies(64)])
+    assert answer.output == "label" and answer.plan.rows == 64
+    assert answer.plan.origins == list(range(1, 65))
+    with pytest.raises(PredictionError):
+        evaluate(model, question(64, task="classification"), [bad] * 40 + bodies(24))
