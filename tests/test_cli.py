@@ -1,0 +1,173 @@
+"""The command line as a user meets it: real commands, real registry, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models.conftest import quiet_mlflow, tracking
+from tests.servers import free_port, local_registry
+
+NAMES = ["a", "b"]
+
+
+def robmon(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROBMON_", "MLFLOW_TRACKING"))}
+    return subprocess.run(
+        [sys.executable, "-m", "robmon", *map(str, words)],
+        cwd=cwd,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> str:
+    """`linear` in two versions, the second one and a half times as steep."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from sklearn.linear_model import LinearRegression
+
+    uri = local_registry(tmp_path_factory.mktemp("registry"), mlflow_template)
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=NAMES)
+    signature = ModelSignature(Schema([ColSpec("double", name) for name in NAMES]), Schema([ColSpec("double")]))
+    with tracking(uri), quiet_mlflow():
+        for factor in (1.0, 1.5):
+            with mlflow.start_run():
+                mlflow.sklearn.log_model(
+                    LinearRegression().fit(rows, factor * (rows["a"] - 2 * rows["b"])),
+                    name="model",
+                    signature=signature,
+                    pip_requirements=["scikit-learn"],
+                    serialization_format="cloudpickle",
+                    registered_model_name="linear",
+                )
+    return uri
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("inputs") / "inputs.csv"
+    rows = np.random.default_rng(1).normal(size=(200, 2))
+    lines = [f"{a!r},{b!r},{a - 2 * b!r}" for a, b in rows.tolist()]
+    file.write_text("\n".join(["a,b,y", *lines]) + "\n")
+    return file
+
+
+def test_assess_prints_a_table_and_writes_json_and_a_picture(registry: str, inputs: Path, tmp_path: Path) -> None:
+    words = ["assess", "--model", "models:/linear/1", "--inputs", inputs, "--levels", "0, 0.1, 0.5", "--target", "y"]
+    done = robmon(*words, "--seed", "3", cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
+    assert done.returncode == 0, done.stderr
+    assert "mean MSE" in done.stdout and "200 rows, 39 trials, output value, reference label" in done.stdout
+    result = json.loads((tmp_path / "assessment.json").read_text())
+    assert result["model"] == "models:/linear/1" and result["seed"] == 3
+    assert result["slope"]["value"] == pytest.approx(5, rel=0.2)
+    assert (tmp_path / "assessment.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) -> None:
+    words = ["--inputs", inputs, "--tracking-uri", registry]
+    worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
+    assert worse.returncode == 1, worse.stderr
+    assert "models:/linear/2 is worse than models:/linear/1" in worse.stdout
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert result["worse"] is True and result["ratio"] == pytest.approx([2.25] * 4)
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    better = robmon("compare", "models:/linear/2", "models:/linear/1", *words, cwd=tmp_path)
+    assert better.returncode == 0, better.stderr
+
+
+def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:
+    words = ["baseline", "--model", "models:/linear/2", "--tracking-uri", registry]
+    local = robmon(*words, "--inputs", inputs, cwd=tmp_path)
+    assert local.returncode == 0, local.stderr
+    recorded = json.loads((tmp_path / "robmon-data/baselines/linear/2.json").read_text())
+    assert (recorded["source"], recorded["rows"]) == ("local", 200)
+    logged = robmon(*words, "--inputs", inputs, "--log", cwd=tmp_path)
+    assert logged.returncode == 0 and "runs:/" in logged.stdout, logged.stderr
+    accepted = robmon(*words, "--accept", cwd=tmp_path)
+    assert accepted.returncode == 0 and "linear/2" in accepted.stdout, accepted.stderr
+
+    from mlflow import MlflowClient
+
+    with quiet_mlflow():
+        assert MlflowClient(registry, registry).get_registered_model("linear").tags["robmon.accepted_version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["assess", "--model", "models:/nix/1", "--inputs", "INPUTS"], "models:/nix/1 does not exist"),
+        (["assess", "--model", "models:/linear/1", "--inputs", "none.csv"], "none.csv"),
+        (["assess", "--model", "models:/linear/1"], "--inputs"),
+        (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--trials", "5"], "at least 19 are needed"),
+        (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--levels", "x"], "levels are numbers"),
+        (["baseline", "--model", "models:/linear/1"], "--inputs"),
+        (["run"], "model.uri is required"),
+        (["run", "--model.uri", "models:/a@b", "--http.port", "x"], "http.port = 'x' is not allowed"),
+        (["check-config", "--model.uri", "models:/a@b", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    words: list[str], sentence: str, registry: str, inputs: Path, tmp_path: Path
+) -> None:
+    words = [str(inputs) if word == "INPUTS" else word for word in words]
+    done = robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_registry_is_told_within_seconds(inputs: Path, tmp_path: Path) -> None:
+    nowhere = f"http://me:secret@127.0.0.1:{free_port()}"
+    started = time.monotonic()
+    words = ["assess", "--model", "models:/linear/1", "--inputs", inputs]
+    done = robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=nowhere)
+    assert (done.returncode, "did not answer" in done.stderr) == (2, True)
+    assert "secret" not in done.stderr + done.stdout
+    assert time.monotonic() - started < 30
+
+
+def test_a_port_that_is_taken_is_told_as_the_setting_it_is(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = robmon("run", "--model.uri", "models:/a@b", "--http.port", str(port), cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"http.port = {port} cannot be bound" in done.stderr
+
+
+def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "robmon.yaml").write_text("model: {uri: 'models:/digits@champion'}\n")
+    done = robmon(
+        *["check-config", "--config", "robmon.yaml", "--assess.trials", "99"],
+        cwd=tmp_path,
+        ROBMON_MLFLOW__TRACKING_URI="http://me:secret@mlflow:5000",
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert rows["model.uri"] == ["models:/digits@champion", "file"]
+    assert rows["assess.trials"] == ["99", "flag"]
+    assert rows["mlflow.tracking_uri"] == ["http://***@mlflow:5000", "environment"]
+    assert rows["assess.levels"] == ["0", "0.05", "0.1", "0.2", "0.4", "default"]
+
+
+@pytest.mark.parametrize("command", ["run", "assess", "compare", "baseline", "demo", "check-config"])
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    done = robmon(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage: robmon" in done.stdout
