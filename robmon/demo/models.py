@@ -1,0 +1,144 @@
+"""Two versions of a small classifier of handwritten digits, trained and registered as an MLflow user would.
+
+Run as a process: it trains, waits for the end of its standard input (the registry is up), registers both versions and
+writes `models.json` and `held-out.npy` to the folder given. The digits are scikit-learn's: 1,797 real ones, 8 x 8
+pixels of 0 to 16 (UCI "Optical Recognition of Handwritten Digits").
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "digits"
+ALIAS = "champion"
+TRAINING_ROWS = 1000
+SEED = 0
+EPOCHS = 60
+BATCH_ROWS = 50
+HIDDEN = 64
+LEARNING_RATE = 3e-3
+NOISE_BY_VERSION = {"1": 6.0, "2": 0.0}
+"""Standard deviation, in grey levels, of the noise on the training inputs."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images, shape `(n, 64)`, and their digits, split into those to train on and those held out."""
+
+    train_x: NDArray[np.float32]
+    train_y: NDArray[np.int64]
+    test_x: NDArray[np.float32]
+    test_y: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One registered version, with the noise it was trained with and its accuracy on held-out digits."""
+
+    version: str
+    training_noise: float
+    accuracy: float
+
+
+def load_digits() -> Digits:
+    """The digits in a fixed random order."""
+    from sklearn.datasets import load_digits as load
+
+    x, y = load(return_X_y=True)
+    order = np.random.default_rng(SEED).permutation(len(x))
+    x, y = x[order].astype(np.float32), y[order].astype(np.int64)
+    return Digits(x[:TRAINING_ROWS], y[:TRAINING_ROWS], x[TRAINING_ROWS:], y[TRAINING_ROWS:])
+
+
+def train(digits: Digits, noise: float) -> torch.nn.Module:
+    """A small network that returns ten probabilities; fresh Gaussian noise is added to every training batch."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(SEED)
+    network = nn.Sequential(
+        nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    loss = nn.CrossEntropyLoss()
+    x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), BATCH_ROWS):
+            batch = order[start : start + BATCH_ROWS]
+            noisy = x[batch] + noise * torch.randn(len(batch), x.shape[1])
+            optimizer.zero_grad()
+            loss(network(noisy), y[batch]).backward()
+            optimizer.step()
+    return nn.Sequential(network, nn.Softmax(dim=1)).eval()
+
+
+def accuracy(model: torch.nn.Module, digits: Digits) -> float:
+    """Share of held-out digits that the model gets right."""
+    import torch
+
+    with torch.inference_mode():
+        classes = model(torch.from_numpy(digits.test_x)).argmax(dim=1).numpy()
+    return float((classes == digits.test_y).mean())
+
+
+def register(model: torch.nn.Module, digits: Digits, noise: float) -> str:
+    """Log the model and register it as the next version; returns that version."""
+    import mlflow
+    import mlflow.pytorch
+    import torch
+    from mlflow.models import infer_signature
+
+    example = digits.test_x[:5]
+    with torch.inference_mode():
+        signature = infer_signature(example, model(torch.from_numpy(example)).numpy())
+    with mlflow.start_run(run_name=f"training noise {noise:g}"):
+        mlflow.log_param("training_noise", noise)
+        mlflow.log_metric("accuracy", accuracy(model, digits))
+        logged = mlflow.pytorch.log_model(
+            model,
+            name="model",
+            signature=signature,
+            input_example=example,
+            # Inferring them would run the model in a process of its own, for 8 s.
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}"],
+            registered_model_name=NAME,
+        )
+    return str(logged.registered_model_version)
+
+
+def main(tracking_uri: str, folder: Path) -> None:
+    """Train, wait, register."""
+    import torch
+
+    torch.set_num_threads(1)
+    digits = load_digits()
+    np.save(folder / "held-out.npy", digits.test_x)
+    models = {noise: train(digits, noise) for noise in NOISE_BY_VERSION.values()}
+    import mlflow.pytorch  # imported while the registry is still starting
+
+    sys.stdin.read()
+    mlflow.set_tracking_uri(tracking_uri)
+    registered = [Registered(register(model, digits, n), n, accuracy(model, digits)) for n, model in models.items()]
+    mlflow.MlflowClient().set_registered_model_alias(NAME, ALIAS, registered[0].version)
+    (folder / "models.json").write_text(json.dumps([asdict(each) for each in registered]), encoding="utf-8")
+
+
+def read_registered(folder: Path) -> list[Registered]:
+    """What the process left in `models.json`, in the order of registration."""
+    found: list[dict[str, Any]] = json.loads((folder / "models.json").read_text(encoding="utf-8"))
+    return [Registered(**each) for each in found]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,229 @@
+"""The story that the demo tells, step by step, on real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import yaml
+from rich.console import Console
+
+from robmon.demo import models, picture
+from robmon.demo.background import Background
+from robmon.demo.processes import DemoFailedError, Processes, Running, answers, free_port
+from robmon.demo.report import Outcome, print_report, sentence
+from robmon.demo.scrape import Scrape, Watch
+from robmon.demo.traffic import PATH, Mirror, Traffic
+from robmon.demo.view import View
+
+START_SECONDS = 120.0
+LEARN_SECONDS = 90.0
+DETECT_SECONDS = 90.0
+SAMPLE_ROWS = 512
+URI = f"models:/{models.NAME}@{models.ALIAS}"
+OLD, NEW = models.NOISE_BY_VERSION
+
+
+@dataclass
+class Stage:
+    """What the steps share."""
+
+    processes: Processes
+    client: httpx.AsyncClient
+    background: Background
+    watch: Watch
+    view: View
+    registry_url: str = ""
+    inputs_url: str = ""
+
+    async def until(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
+        """Wait for something that can be seen without asking anybody."""
+
+        async def look() -> Any:
+            return condition()
+
+        return await self.processes.until(look, seconds, what)
+
+    async def until_it_answers(self, url: str, what: str) -> None:
+        """Wait until a GET of `url` is answered."""
+        await self.processes.until(lambda: answers(self.client, url), START_SECONDS, what)
+
+
+async def play(console: Console, png: Path, keep: bool) -> None:
+    """Tell the whole story; with `keep`, go on until cancelled.
+
+    Raises:
+        DemoFailedError: a step did not come about, or the regression was not found.
+    """
+    with Processes() as processes:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client, Background() as background:
+            watch = Watch(client)
+            stage = Stage(processes, client, background, watch, View(console, watch))
+            background.start(watch.run(stage.view.refresh))
+            with stage.view:
+                outcome, traffic = await _tell(stage)
+                await asyncio.to_thread(picture.draw, outcome.before.curve, outcome.after.curve, sentence(outcome), png)
+            print_report(console, outcome, png)
+            if keep:
+                _print_addresses(console, stage, traffic)
+                with stage.view:
+                    await stage.until(lambda: False, math.inf, "Ctrl-C")
+
+
+async def _tell(stage: Stage) -> tuple[Outcome, Traffic]:
+    registered = await _register_models(stage)
+    server, server_url = await _start_serving(stage)
+    digits = np.load(stage.processes.folder / "held-out.npy")
+    traffic = Traffic(stage.client, Mirror(stage.client, stage.inputs_url), server_url, digits)
+    await _learn(stage, traffic)
+    moved_at = await _release(stage, traffic, server)
+    after = await _compare(stage)
+    return Outcome(registered, stage.watch.measured[OLD], after, moved_at), traffic
+
+
+async def _register_models(stage: Stage) -> list[models.Registered]:
+    """Registry and training at the same time; the versions are registered as soon as both are ready."""
+    folder = stage.processes.folder
+    with stage.view.step("an MLflow registry starts, in a temporary folder") as step:
+        port = free_port()
+        stage.registry_url = f"http://127.0.0.1:{port}"
+        arguments = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        arguments += ["--artifacts-destination", str(folder / "artifacts")]
+        command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        stage.processes.start("MLflow registry", command + arguments)
+        arguments = ["-m", "robmon.demo.models", stage.registry_url, str(folder)]
+        training = stage.processes.start("training", arguments, is_server=False)
+        await stage.until_it_answers(f"{stage.registry_url}/health", "the MLflow registry answers")
+        step.note = stage.registry_url
+    with stage.view.step("two classifiers of handwritten digits are trained and registered") as step:
+        training.end_input()
+        await stage.until(training.is_done, START_SECONDS, "both versions are registered")
+        registered = models.read_registered(folder)
+        rights = (f"version {each.version} gets {100 * each.accuracy:.1f} % right" for each in registered)
+        step.note = f"{', '.join(rights)} of digits held out"
+    return registered
+
+
+async def _start_serving(stage: Stage) -> tuple[Running, str]:
+    """Model server and robmon start side by side."""
+    with stage.view.step(f"MLflow's model server serves {URI}, and robmon starts beside it") as step:
+        settings = stage.processes.folder / "robmon.yaml"
+        settings.write_text(yaml.safe_dump(_settings(stage), sort_keys=False), encoding="utf-8")
+        command = ["-c", "from robmon.cli import main; main()", "run", "--config", str(settings)]
+        robmon = stage.processes.start("robmon", command)
+        server, server_url = _start_model_server(stage)
+        listening = await stage.until(lambda: _listening(robmon), START_SECONDS, "robmon listens")
+        stage.watch.url = f"http://127.0.0.1:{listening['http_port']}"
+        stage.inputs_url = f"http://127.0.0.1:{listening['inputs_port']}"
+        await stage.until_it_answers(f"{server_url}/ping", "the model server answers")
+        await stage.until(
+            lambda: stage.watch.now is not None and stage.watch.now.version == OLD,
+            START_SECONDS,
+            f"robmon has loaded version {OLD}",
+        )
+        step.note = f"version {OLD}"
+    return server, server_url
+
+
+async def _learn(stage: Stage, traffic: Traffic) -> None:
+    """An ordinary day: requests come, are mirrored, and robmon learns what is normal."""
+    title = f"requests come, each mirrored to robmon, which learns what is normal for version {OLD}"
+    with stage.view.step(title) as step:
+        stage.view.traffic = traffic
+        stage.background.start(traffic.run())
+        await stage.until(lambda: traffic.answered or traffic.failed, START_SECONDS, "the first answer of the model")
+        if not traffic.answered:
+            raise DemoFailedError(f"The model server refused the first request: {traffic.last_failure}")
+
+        def has_learnt() -> bool:
+            now = stage.watch.now
+            return now is not None and now.drift is not None and now.sample_rows == SAMPLE_ROWS
+
+        await stage.until(has_learnt, LEARN_SECONDS, f"robmon has learnt a baseline of version {OLD}")
+        step.note = f"baseline of {stage.watch.measured[OLD].baseline_rows} digits"
+
+
+async def _release(stage: Stage, traffic: Traffic, old_server: Running) -> float:
+    """Move the alias, replace the model server; returns the Unix time at which the alias moved."""
+    with stage.view.step(f"RELEASE: {models.ALIAS} moves to version {NEW}, and a model server starts on it") as step:
+        moved_at = time.time()
+        answer = await stage.client.post(
+            f"{stage.registry_url}/api/2.0/mlflow/registered-models/alias",
+            json={"name": models.NAME, "alias": models.ALIAS, "version": NEW},
+        )
+        answer.raise_for_status()
+        _, server_url = _start_model_server(stage)
+        await stage.until_it_answers(f"{server_url}/ping", "the new model server answers")
+        traffic.server_url = server_url
+        await stage.processes.stop(old_server)
+        step.note = "requests go to it; the old one is gone"
+    return moved_at
+
+
+async def _compare(stage: Stage) -> Scrape:
+    """Wait for the verdict, and for the curve of the new version that belongs to it."""
+    with stage.view.step(f"robmon compares version {NEW} with version {OLD}: same digits, same noise") as step:
+
+        def judged() -> Scrape | None:
+            after = stage.watch.measured.get(NEW)
+            return after if after is not None and after.ratios else None
+
+        after: Scrape = await stage.until(judged, DETECT_SECONDS, f"robmon has compared version {NEW} with {OLD}")
+        step.note = "robustness REGRESSED" if after.has_regressed else "no regression found"
+    if not after.has_regressed:
+        ratios = ", ".join(f"{ratio:.2f} at level {level:g}" for level, ratio in after.ratios.items())
+        raise DemoFailedError(f"robmon compared the versions and found no regression (MSE ratio {ratios}).")
+    return after
+
+
+def _start_model_server(stage: Stage) -> tuple[Running, str]:
+    port = free_port()
+    command = ["-m", "mlflow", "models", "serve", "--model-uri", URI, "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {"MLFLOW_TRACKING_URI": stage.registry_url}
+    return stage.processes.start("model server", command, environment=environment), f"http://127.0.0.1:{port}"
+
+
+def _settings(stage: Stage) -> dict[str, Any]:
+    """What a user would write for this model; intervals and sample are made short so that nobody waits."""
+    return {
+        "model": {"uri": URI, "poll_seconds": 1},
+        "mlflow": {"tracking_uri": stage.registry_url},
+        "inputs": {"port": 0, "sample_rows": SAMPLE_ROWS},
+        "http": {"port": 0},
+        "assess": {"task": "classification", "levels": [0, 0.1, 0.2, 0.4, 0.8], "interval_seconds": 2},
+        "baseline": {"min_rows": SAMPLE_ROWS},
+        "log": {"format": "json"},
+        "data_dir": str(stage.processes.folder / "robmon-data"),
+    }
+
+
+def _listening(robmon: Running) -> dict[str, Any] | None:
+    """The daemon's own log line that names its ports."""
+    for line in robmon.output.read_text(encoding="utf-8").splitlines():
+        if '"listening"' in line:
+            found: dict[str, Any] = json.loads(line)
+            return found
+    return None
+
+
+def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
+    console.print()
+    console.print("Everything keeps running until Ctrl-C:", style="bold")
+    for name, address in (
+        ("status page", f"{stage.watch.url}/"),
+        ("metrics", f"{stage.watch.url}/metrics"),
+        ("model server", f"{traffic.server_url}{PATH}"),
+        ("mirrored requests", f"{stage.inputs_url}{PATH}"),
+        ("MLflow registry", stage.registry_url),
+        ("settings and logs", str(stage.processes.folder)),
+    ):
+        console.print(f"  {name:18} {address}", soft_wrap=True, highlight=False)
