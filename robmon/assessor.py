@@ -141,16 +141,19 @@ class Assessor:
 
     async def _assess_sample(self, model: ModelVersion) -> tuple[Assessed, Kept]:
         """Assess the loaded version on the sample as it is now."""
+        self._require_rows()
         now = time.time()
-        rows = self._sample.rows(now)
-        if rows < self._settings.assess.min_rows:
-            raise NotAssessedError("skipped", "too_few_inputs", f"{rows} rows of {self._settings.assess.min_rows}")
         items = self._sample.snapshot(now)
         self._number += 1
         seed = assessment_seed(model.name, model.version, self._number)
         result, row_errors = await self._host.assess(self._question(model, items, seed), [item.body for item in items])
         self._sample.turn_over(now)
         return result, Kept(model.version, items, seed, result.plan, result.output, row_errors, result.clean_variance)
+
+    def _require_rows(self) -> None:
+        rows, needed = self._sample.rows(time.time()), self._settings.assess.min_rows
+        if rows < needed:
+            raise NotAssessedError("skipped", "too_few_inputs", f"{rows} rows of {needed} are there")
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
         """Assess the loaded version on the sample, seed and scale of its reference, and take the verdict."""
@@ -239,13 +242,12 @@ class Assessor:
         """The assessment to compare `model` with; made now if it is not at hand, None where it cannot be made."""
         reference = str(self._reference_version(model))
         if self._kept is None or self._kept.version != reference:
+            self._require_rows()
             try:
                 fetched = await self._follower.fetch_version(reference, self.needed_versions)
                 await self._host.load(fetched)
                 _, self._kept = await self._assess_sample(fetched)
             except RobmonError as error:
-                if isinstance(error, NotAssessedError) and error.reason == "too_few_inputs":
-                    raise
                 self._comparison_backoff.failed()
                 reason = error.reason if isinstance(error, NotAssessedError) else failure_reason(error)
                 self._metrics.model_failures.labels("reference", reason).inc()

@@ -87,10 +87,10 @@ class Follower:
         """
         if self.target is not None and not self._may_move():
             return False
-        if self.target is not None and self._has_rest_api():
+        if self._may_move() and self._has_rest_api():
             registered = await self._ask_registry()
             self.accepted_tag = registered.accepted_version
-            if registered.version == self.target.version:
+            if self.target is not None and registered.version == self.target.version:
                 return False
         known = self.target.version if self.target is not None else None
         fetched = await self._fetch(self._uri, known, keep)

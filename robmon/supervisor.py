@@ -285,8 +285,15 @@ class Child:
             await asyncio.sleep(WATCH_SECONDS)
 
     def _signal_group(self) -> None:
+        """Kill the process, its session, and descendants that made a session of their own."""
+        descendants: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            descendants = psutil.Process(self.pid).children(recursive=True)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        for descendant in descendants:
+            with contextlib.suppress(psutil.Error):
+                descendant.kill()
 
 
 async def _log_lines(output: asyncio.StreamReader | None) -> None:
