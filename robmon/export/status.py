@@ -42,9 +42,11 @@ def _verdict(published: Published) -> str:
         since = datetime.fromtimestamp(regression.since, UTC).isoformat(timespec="seconds")
         verdict = published.state.verdict
         ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
+        accept = f"robmon baseline --model models:/{published.model_name}/{regression.version} --accept"
         return (
             f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
-            f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>"
+            f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
+            f"<p>Move the alias back, or accept the version: <code>{html.escape(accept)}</code></p>"
         )
     accepted = published.state.accepted_version
     if accepted is None:
