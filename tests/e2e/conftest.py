@@ -1,0 +1,29 @@
+"""Registries that tests of the daemon share; each test registers models of its own in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.registry import Registry
+from tests.servers import local_registry, mlflow_server
+
+# It is for the worker, and no module of the tests: MLflow warns where it is imported.
+collect_ignore = ["odd_model.py"]
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Registry:
+    """A SQLite registry, which is looked up by a process of its own."""
+    folder = tmp_path_factory.mktemp("local-registry")
+    return Registry(local_registry(folder, mlflow_template), folder)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[Registry]:
+    """An MLflow server, which the daemon asks itself."""
+    folder = tmp_path_factory.mktemp("served-registry")
+    with mlflow_server(folder, mlflow_template) as url:
+        yield Registry(url, folder)

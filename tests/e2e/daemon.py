@@ -1,0 +1,265 @@
+"""A real `robmon run` for tests, and what holds for every one of them.
+
+Whatever a test does to its daemon: `/metrics` answers, the end comes within 10 seconds, no process is left, and no
+input that was sent is in any log line, file, metric or page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.e2e.registry import FEATURES
+from tests.servers import wait_until
+
+END_SECONDS = 10.0
+WAIT_SECONDS = 60.0
+ANSWER_SECONDS = 5.0
+PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
+
+# Numbers that are found again wherever they come up.
+ROWS: list[list[float]] = np.random.default_rng(77).uniform(10_000, 99_999, (200, FEATURES)).round(6).tolist()
+_DIGITS = re.compile(r"\d{5}\.\d{5}")
+_TOLD_VALUES = {f"{value:.6f}"[:11] for row in ROWS for value in row}
+
+QUICK = {
+    "http.port": 0,
+    "inputs.port": 0,
+    "inputs.sample_rows": 41,
+    "assess.interval_seconds": 0.3,
+    "assess.min_rows": 20,
+    "assess.levels": "0.1 0.3",
+    "assess.trials": 19,
+    "model.poll_seconds": 1,
+    "log.format": "json",
+    "log.level": "debug",
+}
+
+
+@dataclass
+class Daemon:
+    """A running daemon; its files lie below `folder`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    log_file: Path
+
+    @property
+    def data_dir(self) -> Path:
+        """The daemon's setting."""
+        return self.folder / "data"
+
+    @property
+    def temporary(self) -> Path:
+        """The temporary folder of the daemon and all that it starts."""
+        return self.folder / "tmp"
+
+    # --- what it says ------------------------------------------------------------------------------------------------
+
+    def log(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Log lines so far, of one event or all. Every line is JSON."""
+        text, _, _ = self.log_file.read_text(encoding="utf-8").rpartition("\n")
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def port(self, name: str) -> int:
+        """`http_port` or `inputs_port`."""
+        return int(self.log("listening")[0][name])
+
+    @functools.cached_property
+    def client(self) -> httpx.Client:
+        """Where every answer has to come within seconds."""
+        return httpx.Client(timeout=ANSWER_SECONDS, trust_env=False)
+
+    def get(self, path: str) -> httpx.Response:
+        """GET of its own HTTP face."""
+        return self.client.get(f"http://127.0.0.1:{self.port('http_port')}{path}")
+
+    def post(self, body: bytes | Iterator[bytes], content_type: str = "application/json") -> int:
+        """POST a body to the input port as a mirror does; the status of the answer."""
+        url = f"http://127.0.0.1:{self.port('inputs_port')}/invocations"
+        return self.client.post(url, content=body, headers={"Content-Type": content_type}).status_code
+
+    def metrics(self) -> list[Sample]:
+        """All samples of one scrape."""
+        answer = self.get("/metrics")
+        assert answer.status_code == 200
+        return [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The sum of the samples with that name and these labels, None where there is none."""
+        values = [
+            sample.value
+            for sample in self.metrics()
+            if sample.name == name and labels.items() <= (sample.labels or {}).items()
+        ]
+        return sum(values) if values else None
+
+    def count(self, name: str, **labels: str) -> float:
+        """A counter, which is 0 before its labels were ever seen."""
+        return self.value(name, **labels) or 0.0
+
+    @property
+    def assessed_version(self) -> str | None:
+        """The version that it says it assesses."""
+        info = [sample for sample in self.metrics() if sample.name == "robmon_model_info"]
+        return info[0].labels["model_version"] if info else None
+
+    @property
+    def regression_stands(self) -> bool:
+        """Whether the alert on a worse version would fire."""
+        return self.value("robmon_regression_detected", kind="version") == 1
+
+    # --- what is done to it ------------------------------------------------------------------------------------------
+
+    def send(self, rows: Sequence[Sequence[float]] = ROWS[:60]) -> None:
+        """Mirror one request a row, as the model server's clients sent them."""
+        for row in rows:
+            assert self.post(json.dumps({"inputs": [row]}).encode()) == 202
+
+    def model(self, behaviour: str) -> None:
+        """Let the odd model behave like that from its next call on."""
+        told = self.temporary / "behaviour"
+        told.with_suffix(".new").write_text(behaviour, encoding="ascii")
+        told.with_suffix(".new").replace(told)
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout_seconds: float = WAIT_SECONDS) -> Any:
+        """Wait until a condition holds; the daemon must live all the while."""
+
+        def holds() -> Any:
+            assert self.process.poll() is None, f"the daemon ended with status {self.process.returncode}"
+            return condition()
+
+        return wait_until(holds, timeout_seconds, what)
+
+    def wait_for_assessments(self, count: int = 1, *, outcome: str = "ok", reason: str = "none") -> None:
+        """Wait until so many more assessments have ended like that."""
+        wanted = self.assessments(outcome, reason) + count
+        self.wait_for(lambda: self.assessments(outcome, reason) >= wanted, f"{count} more {outcome} ({reason})")
+
+    def assessments(self, outcome: str = "ok", reason: str = "none") -> float:
+        """Assessments that have ended like that."""
+        return self.count("robmon_assessments_total", outcome=outcome, reason=reason)
+
+    def wait_for_call(self) -> None:
+        """Wait until the slow model is called once more."""
+        called = self.temporary / "called"
+        called.unlink(missing_ok=True)
+        self.wait_for(called.exists, "a call of the model")
+
+    # --- its processes -----------------------------------------------------------------------------------------------
+
+    def children(self, module: str) -> list[psutil.Process]:
+        """The processes that it runs of a module of robmon."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if module in child.cmdline():
+                    found.append(child)
+        return found
+
+    def worker(self) -> psutil.Process:
+        """The worker, once it is there."""
+        found: list[psutil.Process] = self.wait_for(lambda: self.children("robmon.worker"), "a worker")
+        assert len(found) == 1, "two versions must never be loaded together"
+        return found[0]
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes that are, or descend from, this daemon: they know its temporary folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("TMPDIR") == str(self.temporary) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def terminate(self) -> None:
+        """SIGTERM: it must end well within 10 seconds, and all its processes before it."""
+        began = time.monotonic()
+        self.process.terminate()
+        status = self.process.wait(END_SECONDS + 5)
+        assert time.monotonic() - began < END_SECONDS
+        assert status == 0
+        assert self.processes() == []
+
+    def kill(self) -> None:
+        """SIGKILL, as a container runtime or the kernel does: its processes must follow."""
+        self.process.kill()
+        self.process.wait()
+        wait_until(lambda: not self.processes(), END_SECONDS, "the end of all processes of a killed daemon")
+
+    def hold_public_face_to_promises(self) -> None:
+        """No input is told to whoever asks."""
+        for path in ("/metrics", "/"):
+            assert not _TOLD_VALUES & set(_DIGITS.findall(self.get(path).text))
+
+    def hold_to_promises(self) -> None:
+        """What holds for every daemon at its end, however it ended."""
+        for file in (path for path in self.folder.rglob("*") if path.is_file()):
+            content = file.read_bytes().decode("latin-1")
+            told = _TOLD_VALUES & set(_DIGITS.findall(content))
+            assert not told, f"{len(told)} inputs are in {file.relative_to(self.folder)}"
+            assert PASSWORD not in content, f"a credential is in {file.relative_to(self.folder)}"
+        assert self.log(), "it logged nothing"
+
+
+@contextlib.contextmanager
+def running_daemon(folder: Path, uri: str, tracking_uri: str, **settings: object) -> Iterator[Daemon]:
+    """`robmon run` on a data folder below `folder`, with quick settings and those given (`__` for the dot).
+
+    At the end it is terminated, unless the test has ended it, and held to its promises.
+    """
+    flags = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
+    flags |= {"model.uri": uri, "mlflow.tracking_uri": tracking_uri, "data_dir": folder / "data"}
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    log_file = folder / f"daemon-{len(list(folder.glob('daemon-*.log')))}.log"
+    with log_file.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "robmon", "run", *(f"--{name}={value}" for name, value in flags.items())],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(folder / "tmp"),
+        )
+    daemon = Daemon(process, folder, log_file)
+    try:
+        daemon.wait_for(lambda: daemon.log("listening"), "the line that says where it listens")
+        yield daemon
+        if process.poll() is None:
+            daemon.hold_public_face_to_promises()
+            daemon.terminate()
+        daemon.hold_to_promises()
+    except BaseException:
+        print(log_file.read_text(encoding="utf-8", errors="replace")[-20_000:])
+        raise
+    finally:
+        daemon.client.close()
+        process.kill()
+        process.wait()
+        for left in daemon.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.send_signal(signal.SIGKILL)
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROBMON_", "MLFLOW_"))}
+    credentials = {"MLFLOW_TRACKING_USERNAME": "robmon", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    return kept | credentials | {"TMPDIR": str(temporary), "AWS_SECRET_ACCESS_KEY": PASSWORD}

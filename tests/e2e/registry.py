@@ -1,0 +1,121 @@
+"""A registry with odd models in it, for the tests of the daemon."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import mlflow.pyfunc
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+FEATURES = 2
+SIGNATURE = ModelSignature(Schema([TensorSpec(np.dtype("float64"), (-1, FEATURES))]))
+CODE = Path(__file__).with_name("odd_model.py")
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry whose files lie below `folder`."""
+
+    tracking_uri: str
+    folder: Path
+
+    @contextmanager
+    def client(self) -> Iterator[MlflowClient]:
+        """MLflow's own client."""
+        with _quiet():
+            yield MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def model(self) -> RegisteredModel:
+        """A new registered model without versions."""
+        name = f"odd-{next(_numbers)}"
+        with self.client() as client:
+            client.create_registered_model(name)
+        return RegisteredModel(self, name)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """One registered model, whose alias `champion` is the version served."""
+
+    registry: Registry
+    name: str
+
+    @property
+    def uri(self) -> str:
+        """What the daemon follows."""
+        return f"models:/{self.name}@champion"
+
+    def add(self, weight: float = 1.0, *, on_load: str = "behaves") -> str:
+        """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square."""
+        return self._log(str(CODE), {"weight": weight, "on_load": on_load})
+
+    def add_pickled(self) -> str:
+        """Register the next version: a model that is a pickle."""
+
+        class Pickled(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                return model_input
+
+        return self._log(Pickled(), None)
+
+    def _log(self, python_model: object, config: dict[str, object] | None) -> str:
+        with _quiet(), _tracking(self.registry.tracking_uri), mlflow.start_run():
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=python_model,
+                model_config=config,
+                signature=SIGNATURE,
+                pip_requirements=[],
+                registered_model_name=self.name,
+            )
+        return str(info.registered_model_version)
+
+    def serve(self, version: str) -> None:
+        """Move the alias."""
+        with self.registry.client() as client:
+            client.set_registered_model_alias(self.name, "champion", version)
+
+    def accept(self, version: str) -> None:
+        """Set the registry's tag, as a release pipeline would."""
+        with self.registry.client() as client:
+            client.set_registered_model_tag(self.name, "robmon.accepted_version", version)
+
+    def files(self, version: str) -> Path:
+        """The folder in which the registry keeps the files of a version."""
+        with self.registry.client() as client:
+            source = client.get_model_version(self.name, version).source
+        return next(self.registry.folder.rglob(source.rpartition("/")[2])) / "artifacts"
+
+
+@contextmanager
+def _tracking(uri: str) -> Iterator[None]:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow warns of pickles, versions and missing type hints while it saves a model."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,194 @@
+"""Whatever model code, strangers on the input port or the disk do: the next assessment comes by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
+from tests.e2e.registry import Registry
+
+# One daemon takes all the blows, one after the other, in whatever order.
+pytestmark = pytest.mark.xdist_group("daemon survives")
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    model = local.model()
+    version = model.add()
+    with running_daemon(
+        tmp_path_factory.mktemp("survives"),
+        f"models:/{model.name}/{version}",
+        local.tracking_uri,
+        inputs__max_body_bytes=100_000,
+        worker__timeout_seconds=6,
+        worker__memory_bytes=500 * 2**20,
+    ) as daemon:
+        daemon.send()
+        daemon.wait_for_assessments()
+        yield daemon
+
+
+@pytest.fixture
+def daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
+    """The daemon while its model behaves; after the test the next good assessment must come by itself."""
+    yield shared_daemon
+    shared_daemon.model("behaves")
+    shared_daemon.wait_for_assessments()
+    assert len(shared_daemon.processes()) == 2, "the daemon and its worker"
+
+
+@pytest.mark.parametrize("behaviour", ["raises", "ends"])
+def test_exception(daemon: Daemon, behaviour: str) -> None:
+    worker = daemon.worker()
+    daemon.model(behaviour)
+    daemon.wait_for_assessments(2, outcome="failed", reason="model_raised")
+    assert daemon.worker() == worker, "an exception needs no new worker"
+
+
+def test_output_that_is_none(daemon: Daemon) -> None:
+    daemon.model("returns text")
+    daemon.wait_for_assessments(2, outcome="failed", reason="invalid_output")
+
+
+def test_nan(daemon: Daemon) -> None:
+    daemon.model("returns nan")
+    daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound", level="0.1") == math.inf, "an infinite bound")
+    assert daemon.count("robmon_nonfinite_outputs_total", level="0.3") > 0
+    assert daemon.value("robmon_robustness_index") is None
+    assert not any(math.isnan(sample.value) for sample in daemon.metrics())
+    daemon.model("behaves")
+    daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound", level="0.1") != math.inf, "a finite bound")
+
+
+def test_hanging(daemon: Daemon) -> None:
+    """The processes that the model started go with it, as the fixture sees."""
+    worker = daemon.worker()
+    daemon.model("hangs")
+    daemon.wait_for_assessments(outcome="failed", reason="timeout")
+    assert not worker.is_running()
+    assert daemon.count("robmon_worker_restarts_total", reason="timeout") >= 1
+
+
+def test_leak(daemon: Daemon) -> None:
+    daemon.model("leaks")
+    daemon.wait_for_assessments(outcome="failed", reason="out_of_memory")
+    assert daemon.count("robmon_worker_restarts_total", reason="memory") >= 1
+
+
+@pytest.mark.parametrize("behaviour", ["exits", "closes descriptors"])
+def test_crash(daemon: Daemon, behaviour: str) -> None:
+    daemon.model(behaviour)
+    daemon.wait_for_assessments(outcome="failed", reason="crash")
+    assert daemon.count("robmon_worker_restarts_total", reason="crash") >= 1
+
+
+def test_printing_inputs(daemon: Daemon) -> None:
+    daemon.model("prints")
+    daemon.wait_for_assessments(2)
+    daemon.hold_to_promises()
+
+
+def test_killed_worker(daemon: Daemon) -> None:
+    worker = daemon.worker()
+    worker.kill()
+    daemon.wait_for(lambda: not worker.is_running(), "the end of the worker")
+    daemon.wait_for_assessments()
+    assert daemon.worker() != worker
+
+
+def test_worker_has_no_credentials(daemon: Daemon) -> None:
+    assert PASSWORD in psutil.Process(daemon.process.pid).environ().values()
+    environment = daemon.worker().environ()
+    assert PASSWORD not in environment.values()
+    assert not [name for name in environment if "PASSWORD" in name or "SECRET" in name or "TRACKING" in name]
+
+
+def test_worker_is_a_guest(daemon: Daemon) -> None:
+    worker = daemon.worker()
+    assert worker.nice() == 10
+    assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text(encoding="ascii")) == 1000
+
+
+def test_daemon_is_light(daemon: Daemon) -> None:
+    """No library of the model's, not even numpy, is mapped into the daemon, and it stays small."""
+    mapped = [entry.path for entry in psutil.Process(daemon.process.pid).memory_maps()]
+    assert any("httptools" in path for path in mapped), "the daemon's own libraries are seen"
+    heavy = ("numpy", "pandas", "torch", "pyarrow", "sklearn", "scipy", "mlflow")
+    assert not [path for path in mapped for name in heavy if f"/{name}" in path]
+    assert psutil.Process(daemon.process.pid).memory_info().rss < 100 * 2**20
+
+
+def test_garbage(daemon: Daemon) -> None:
+    bodies = [
+        b"",
+        b"\x00\xff" * 500,
+        b"{",
+        b"[" * 50_000,
+        b'{"inputs": [[77123.456789]]}',
+        b'{"inputs": "77123.456789"}',
+    ]
+    for body in bodies * 5:
+        assert daemon.post(body) in (200, 202)
+        assert daemon.post(body, "text/csv") in (200, 202)
+    daemon.send(ROWS)
+    for port in ("http_port", "inputs_port"):
+        with socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=5) as connection:
+            connection.sendall(b"\x16\x03\x01" + b"garbage" * 100 + b"\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    daemon.wait_for_assessments(2)
+
+
+def test_oversized_bodies(daemon: Daemon) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"[" * 10_000
+
+    assert daemon.post(b"[" * 100_001) == 413
+    with contextlib.suppress(httpx.TransportError):  # the connection may be closed before the client stops sending
+        assert daemon.post(endless()) == 413
+    daemon.wait_for(
+        lambda: daemon.count("robmon_inputs_rejected_total", source="mlflow", reason="too_large") == 2, "both counted"
+    )
+    daemon.wait_for_assessments()
+
+
+def test_bodies_that_never_end(daemon: Daemon) -> None:
+    head = b"POST /invocations HTTP/1.1\r\nHost: robmon\r\n"
+    with contextlib.ExitStack() as stack:
+        for beginning in (
+            head,
+            head + b"Content-Length: 50000\r\n\r\n[[",
+            head + b"Transfer-Encoding: chunked\r\n\r\n",
+        ) * 10:
+            connection = socket.create_connection(("127.0.0.1", daemon.port("inputs_port")), timeout=5)
+            stack.enter_context(connection).sendall(beginning)
+        daemon.send()
+        daemon.wait_for_assessments(2)
+
+
+def test_full_disk(daemon: Daemon) -> None:
+    """What was measured is published all the same; only the memory of a restart suffers."""
+    history = next((daemon.data_dir / "history").glob("*.jsonl"))
+    baseline = next((daemon.data_dir / "baselines").rglob("1.json"))
+    full = Path("/dev/full")
+    history.rename(history.with_suffix(".kept"))
+    for file in (history, baseline.with_name(".1.json.tmp")):
+        file.symlink_to(full)
+    daemon.send()  # so that the baseline changes
+    daemon.wait_for_assessments(2)
+    assert daemon.count("robmon_history_write_failures_total") >= 3
+    assert {line["error"] for line in daemon.log("data folder not written")} == {"No space left on device"}
+    for file in (history, baseline.with_name(".1.json.tmp")):
+        file.unlink()
+    failures = daemon.count("robmon_history_write_failures_total")
+    daemon.wait_for_assessments(2)
+    assert daemon.count("robmon_history_write_failures_total") == failures
+    assert history.stat().st_size > 0

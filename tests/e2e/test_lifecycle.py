@@ -1,0 +1,84 @@
+"""Start, loss of the registry, sudden death."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.registry import Registry
+from tests.servers import free_port, local_registry, mlflow_server
+
+
+def unreachable(daemon: Daemon) -> float:
+    return daemon.count("robmon_model_failures_total", stage="fetch", reason="registry_unreachable")
+
+
+def test_registry_that_is_late_and_gets_lost(tmp_path: Path, mlflow_template: Path) -> None:
+    """The daemon answers before it and without it, assesses on while it is gone, and follows when it is back."""
+    folder = tmp_path / "registry"
+    model = Registry(local_registry(folder, mlflow_template), folder).model()
+    first, second = model.add(), model.add()
+    model.serve(first)
+    port = free_port()
+    with running_daemon(tmp_path / "robmon", model.uri, f"http://127.0.0.1:{port}") as daemon:
+        assert daemon.get("/healthz").status_code == 200
+        assert sum(psutil.Process(daemon.process.pid).cpu_times()[:2]) < 1, "on an idle machine, within a second"
+        assert daemon.get("/readyz").status_code == 503
+        assert daemon.value("robmon_last_assessment_timestamp_seconds") == 0
+        daemon.send()
+        daemon.wait_for(lambda: unreachable(daemon), "a look-up that failed")
+
+        with mlflow_server(folder, port=port):
+            daemon.wait_for_assessments()
+            assert daemon.assessed_version == first
+            assert daemon.get("/readyz").status_code == 200
+
+        lost = unreachable(daemon)
+        model.serve(second)
+        daemon.wait_for(lambda: unreachable(daemon) >= lost + 2, "look-ups that failed")
+        daemon.wait_for_assessments()
+        assert daemon.assessed_version == first
+        assert daemon.get("/healthz").status_code == daemon.get("/readyz").status_code == 200
+
+        with mlflow_server(folder, port=port):
+            daemon.wait_for(lambda: daemon.assessed_version == second, "the version that came meanwhile")
+            daemon.wait_for_assessments()
+        assert len(daemon.log("served version unknown")) <= 3, "one line an outage, not one a look-up"
+
+
+def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
+    """Its worker goes with it. The next one starts on the same data, and finds what the first was about to find.
+
+    It has never seen the accepted version, which only the registry's tag names.
+    """
+    model = local.model()
+    first, _, third = model.add(1.0), model.add(2.0), model.add(2.1)
+    model.accept(first)
+    with running_daemon(tmp_path, f"models:/{model.name}/{third}", local.tracking_uri) as daemon:
+        daemon.model("is slow")
+        daemon.send()
+        daemon.wait_for_call()
+        assert daemon.worker().is_running()
+        daemon.kill()
+
+    with running_daemon(tmp_path, f"models:/{model.name}/{third}", local.tracking_uri) as daemon:
+        daemon.model("behaves")
+        daemon.send()
+        daemon.wait_for(lambda: daemon.regression_stands, "the verdict")
+        assert daemon.value("robmon_version_mse_ratio", reference_version=first, level="0.3") == pytest.approx(4.41)
+
+
+def test_what_it_cannot_start_with(tmp_path: Path) -> None:
+    """One sentence on standard error, and status 2."""
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "robmon", "run", "--model.uri=models:/odd/1", "--http.port=0", "--inputs.port=0"]
+    ended = subprocess.run(
+        [*command, f"--data_dir={tmp_path}/file"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [f"robmon: data_dir = '{tmp_path}/file' cannot be written: File exists"]

@@ -1,0 +1,152 @@
+"""Versions come and go: which one is assessed, with what it is compared, and how long the verdict stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.registry import RegisteredModel, Registry
+
+# A model's noise MSE grows with the square of its weight.
+GOOD, AS_GOOD, FRAGILE, AS_FRAGILE = 1.0, 1.01, 2.0, 2.05
+
+
+def wait_for_version(daemon: Daemon, version: str) -> None:
+    daemon.wait_for(lambda: daemon.assessed_version == version, f"version {version}")
+    daemon.wait_for_assessments()
+
+
+def reference_version(daemon: Daemon) -> str:
+    ratios = [sample for sample in daemon.metrics() if sample.name == "robmon_version_mse_ratio"]
+    return str(ratios[0].labels["reference_version"])
+
+
+def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
+    """The alias moves during an assessment; a third version as bad does not clear the alert; accepting it does."""
+    model = served.model()
+    first, second, third = (model.add(weight) for weight in (GOOD, FRAGILE, AS_FRAGILE))
+    model.serve(first)
+    with running_daemon(tmp_path, model.uri, served.tracking_uri) as daemon:
+        daemon.send()
+        wait_for_version(daemon, first)
+        assert daemon.value("robmon_regression_detected", kind="version") == 0
+
+        daemon.model("is slow")
+        daemon.wait_for_call()
+        model.serve(second)
+        wait_for_version(daemon, second)
+        daemon.model("behaves")
+        assert daemon.assessments("failed", "crash") == 0, "the assessment that ran was not cut off"
+        assert daemon.regression_stands
+        assert reference_version(daemon) == first
+        assert daemon.value("robmon_version_mse_ratio", level="0.3") == pytest.approx((FRAGILE / GOOD) ** 2)
+        since = daemon.value("robmon_regression_since_timestamp_seconds")
+
+        model.serve(third)
+        wait_for_version(daemon, third)
+        assert daemon.regression_stands
+        assert reference_version(daemon) == first
+        assert daemon.value("robmon_version_mse_ratio", level="0.3") == pytest.approx((AS_FRAGILE / GOOD) ** 2)
+        assert daemon.value("robmon_regression_since_timestamp_seconds") == since
+
+        accept(model, third, daemon)
+        daemon.wait_for(lambda: not daemon.regression_stands, "the end of the alert")
+        assert daemon.value("robmon_regression_since_timestamp_seconds") is None
+
+
+def accept(model: RegisteredModel, version: str, daemon: Daemon) -> None:
+    """As the owner of the model would."""
+    command = [sys.executable, "-m", "robmon", "baseline", "--accept", "--model", f"models:/{model.name}/{version}"]
+    command += ["--tracking-uri", model.registry.tracking_uri, "--data-dir", str(daemon.data_dir)]
+    subprocess.run(command, check=True)
+
+
+def files_are_gone(model: RegisteredModel) -> str:
+    version = model.add()
+    files = model.files(version)
+    files.rename(files.with_name("elsewhere"))
+    return version
+
+
+def pickle_is_broken(model: RegisteredModel) -> str:
+    version = model.add_pickled()
+    pickle = model.files(version) / "python_model.pkl"
+    pickle.write_bytes(pickle.read_bytes()[:100])
+    return version
+
+
+def loading_ends_the_process(model: RegisteredModel) -> str:
+    return model.add(on_load="exits")
+
+
+BAD_VERSIONS: list[tuple[Callable[[RegisteredModel], str], str, str]] = [
+    (files_are_gone, "fetch", "not_found"),
+    (pickle_is_broken, "load", "not_loadable"),
+    (loading_ends_the_process, "load", "crash"),
+]
+
+
+def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
+    """The version before them stays under assessment, and the next one that can be had is followed."""
+    model = served.model()
+    first = model.add(GOOD)
+    model.serve(first)
+    with running_daemon(tmp_path, model.uri, served.tracking_uri) as daemon:
+        daemon.send()
+        wait_for_version(daemon, first)
+        for make, stage, reason in BAD_VERSIONS:
+            bad = make(model)
+            model.serve(bad)
+            daemon.wait_for(
+                lambda stage=stage, reason=reason: daemon.count(
+                    "robmon_model_failures_total", stage=stage, reason=reason
+                ),
+                f"the failure of {make.__name__}",
+            )
+            daemon.wait_for_assessments(2)
+            assert daemon.assessed_version == first
+            assert not daemon.regression_stands
+        last = model.add(AS_GOOD)
+        model.serve(last)
+        wait_for_version(daemon, last)
+        errors = [line for line in daemon.log() if line["level"] == "error"]
+        assert len(errors) == len(BAD_VERSIONS), "one clear line each"
+
+
+def test_start_on_the_new_version_then_a_quiet_night(local: Registry, tmp_path: Path) -> None:
+    """A new pod, which has never seen the version before, compares with it all the same.
+
+    The alert outlives a restart, and a night without inputs, in which the measurements go.
+    """
+    model = local.model()
+    first, second = model.add(GOOD), model.add(FRAGILE)
+    model.serve(second)
+    with running_daemon(tmp_path, model.uri, local.tracking_uri, model__follow="pinned") as daemon:
+        daemon.send()
+        wait_for_version(daemon, second)
+        assert daemon.regression_stands
+        assert reference_version(daemon) == first
+
+    with running_daemon(
+        tmp_path, model.uri, local.tracking_uri, model__follow="pinned", inputs__max_age_seconds=4
+    ) as daemon:
+        assert daemon.regression_stands
+        daemon.wait_for(lambda: daemon.get("/readyz").status_code == 200, "a loaded model")
+        daemon.send()
+        daemon.wait_for_assessments()
+        assert daemon.value("robmon_noise_mse_bound") is not None
+        daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound") is None, "the end of the measurements")
+        assert daemon.value("robmon_sample_rows") == 0
+        assert daemon.assessments("skipped", "too_few_inputs") > 0
+        assert daemon.regression_stands
+
+        daemon.send()
+        model.serve(first)
+        daemon.wait_for_assessments(2)
+        assert daemon.regression_stands
+        assert daemon.assessed_version == second, "it is pinned"
