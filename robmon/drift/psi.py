@@ -11,6 +11,7 @@ A reference is counts in fixed bins: bounded, mergeable, and without any row of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -235,9 +236,19 @@ def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     if not distinct.size:
         return np.zeros(0)
     if distinct.size <= bins:
-        between = distinct[:-1] + np.diff(distinct) / 2
-        return np.unique([distinct[0], *between, np.nextafter(distinct[-1], np.inf)])
-    return np.unique(np.quantile(values, np.arange(1, bins) / bins))
+        steps = np.diff(distinct)
+        margin = (steps.min() if steps.size else max(abs(float(distinct[0])), 1e-9) * 1e-9) / 2
+        return np.unique([distinct[0] - margin, *(distinct[:-1] + steps / 2), distinct[-1] + margin])
+    return _off_the_rows(np.quantile(values, np.arange(1, bins) / bins))
+
+
+def _off_the_rows(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles moved to a coarse grid, a hundredth of their spread: a reference is kept, and must not hold inputs."""
+    spread = float(quantiles[-1] - quantiles[0])
+    if spread == 0 or not math.isfinite(spread):
+        return np.unique(quantiles)
+    grid = 10.0 ** (math.floor(math.log10(spread)) - 2)
+    return np.unique((np.floor(quantiles / grid) + 0.5) * grid)
 
 
 def _count(rows: NDArray[np.float64], edges: Sequence[NDArray[np.float64]]) -> tuple[Counts, ...]:
