@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import signal
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def run(*, keep: bool, png: Path) -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise RobmonError(f'the demo needs {", ".join(missing)}: pip install "robmon[demo]"')
-    if not png.parent.is_dir():
-        raise RobmonError(f"--png {str(png)!r}: there is no folder {str(png.parent)!r}")
+    if not os.access(png.parent, os.W_OK | os.X_OK):
+        raise RobmonError(f"--png {str(png)!r}: the folder {str(png.parent)!r} cannot be written to")
     status = asyncio.run(_run(keep, png.absolute()))
     if status:
         raise SystemExit(status)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from robmon.demo.models import ALIAS, NAME, Registered
 from robmon.demo.scrape import HEADLINE_LEVEL, Scrape
 
+TOLERANCE = 0.10
+"""Of the noise MSE, relative; the setting compare.tolerance."""
 CHANGING_METRICS = {
     "robmon_model_info": "",
     "robmon_regression_detected": "",
@@ -46,9 +49,12 @@ def print_report(console: Console, outcome: Outcome, png: Path) -> None:
     console.print()
     title = f"ROBUSTNESS REGRESSED: {NAME} version {outcome.after.version} against version {outcome.before.version}"
     if console.is_terminal:
-        console.print(Panel("\n\n".join(verdict(outcome)), title=title, border_style="red", padding=(1, 2)))
+        table = Table.grid(padding=(0, 2, 1, 0))
+        for name, text in verdict(outcome):
+            table.add_row(Text(name, "bold"), Text(text))
+        console.print(Panel(table, title=title, border_style="red", padding=(1, 2, 0, 2)))
     else:
-        console.print("\n".join([title, *verdict(outcome)]), soft_wrap=True, markup=False)
+        console.print("\n".join([title, *(f"{name}: {text}" for name, text in verdict(outcome))]), soft_wrap=True)
     console.print(f"Picture of both curves: {png}", soft_wrap=True, highlight=False)
 
 
@@ -70,14 +76,14 @@ def sentence(outcome: Outcome) -> str:
     old, new = (each.at_level("robmon_noise_mse_bound") for each in (before, after))
     ratio = after.ratios[float(HEADLINE_LEVEL)]
     return (
-        f"On the same production inputs, under the same noise of {HEADLINE_LEVEL} standard deviations, version "
-        f"{after.version} moves {ratio:.2g} times as far (mean squared) as version {before.version}. "
+        f"On the same production inputs, under the same noise of {HEADLINE_LEVEL} standard deviations of each "
+        f"pixel, version {after.version} moves {ratio:.2g} times as far (mean squared) as version {before.version}. "
         f"The bound that the error of a further trial keeps with 95 % probability rose from {old:.2g} to {new:.2g}."
     )
 
 
-def verdict(outcome: Outcome) -> list[str]:
-    """What changed, by how much, since when, why nobody else saw it, and what to do: a paragraph each."""
+def verdict(outcome: Outcome) -> list[tuple[str, str]]:
+    """What changed, by how much, since when, why nobody else saw it, and what to do."""
     before, after = outcome.before, outcome.after
     ratios = ", ".join(f"{ratio:.2f} at level {level:g}" for level, ratio in sorted(after.ratios.items()))
     since = after.value("robmon_regression_since_timestamp_seconds", kind="version") or 0.0
@@ -85,23 +91,30 @@ def verdict(outcome: Outcome) -> list[str]:
     agreements = [100 * (each.at_level("robmon_prediction_agreement_ratio") or 0.0) for each in (before, after)]
     indices = [each.index or 0.0 for each in (before, after)]
     return [
-        f"What changed: {sentence(outcome)}",
-        f"By how much: noise MSE of version {after.version} over that of version {before.version}: {ratios} "
-        f"(1.10 is tolerated). Unchanged answers at level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> "
-        f"{agreements[1]:.1f} %. Robustness index: {indices[0]:.3f} -> {indices[1]:.3f}.",
-        f"Since: {clock}, found {since - outcome.moved_at:.1f} s after the alias moved.",
-        _accuracy(outcome.registered),
-        f"On call: RobmonRobustnessRegression (deploy/prometheus/alerts.yaml) would page. Roll back with "
-        f'MlflowClient().set_registered_model_alias("{NAME}", "{ALIAS}", "{before.version}"), or accept the version: '
-        f"robmon baseline --model models:/{NAME}/{after.version} --accept.",
-        "Honestly: the model, the digits, MLflow's registry and model server, and robmon are real. The client sends "
-        "the copies of its requests itself, in place of a mirroring proxy such as nginx, Envoy or Istio.",
+        ("What", sentence(outcome)),
+        (
+            "How much",
+            f"noise MSE of version {after.version} over that of version {before.version}: {ratios}; "
+            f"{1 + TOLERANCE:.2f} is tolerated. Unchanged answers at level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> "
+            f"{agreements[1]:.1f} %. Robustness index: {indices[0]:.3f} -> {indices[1]:.3f}.",
+        ),
+        ("Since", f"{clock}, {since - outcome.moved_at:.1f} s after the alias moved."),
+        ("Accuracy", _accuracy(outcome.registered)),
+        (
+            "On call",
+            "the alert RobmonRobustnessRegression of deploy/prometheus would fire. Roll back with "
+            f'MlflowClient().set_registered_model_alias("{NAME}", "{ALIAS}", "{before.version}"), or accept the '
+            f"version: robmon baseline --model models:/{NAME}/{after.version} --accept.",
+        ),
+        (
+            "Real here",
+            "digits, models, MLflow's registry and model server, robmon. The copies of the requests are sent by the "
+            "client, in place of a mirroring proxy such as nginx, Envoy or Istio.",
+        ),
     ]
 
 
 def _accuracy(registered: list[Registered]) -> str:
     old, new = registered
     told = f"{100 * old.accuracy:.1f} % -> {100 * new.accuracy:.1f} % on clean held-out digits"
-    if new.accuracy >= old.accuracy:
-        return f"Accuracy does not show it: {told}."
-    return f"Accuracy fell too: {told}."
+    return f"it does not show: {told}." if new.accuracy >= old.accuracy else f"it fell too: {told}."

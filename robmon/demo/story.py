@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from rich.console import Console
 from robmon.demo import models, picture
 from robmon.demo.background import Background
 from robmon.demo.processes import DemoFailedError, Processes, Running, answers, free_port
-from robmon.demo.report import Outcome, print_report, sentence
+from robmon.demo.report import TOLERANCE, Outcome, print_report, sentence
 from robmon.demo.scrape import Scrape, Watch
 from robmon.demo.traffic import PATH, Mirror, Traffic
 from robmon.demo.view import View
 
 START_SECONDS = 120.0
-LEARN_SECONDS = 90.0
-DETECT_SECONDS = 90.0
+LEARN_SECONDS = 120.0
+DETECT_SECONDS = 120.0
 SAMPLE_ROWS = 512
 URI = f"models:/{models.NAME}@{models.ALIAS}"
+ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
 OLD, NEW = models.NOISE_BY_VERSION
 
 
@@ -58,7 +60,7 @@ class Stage:
 
 
 async def play(console: Console, png: Path, keep: bool) -> None:
-    """Tell the whole story; with `keep`, go on until cancelled.
+    """Tell the whole story; with `keep`, go on until cancelled, and return then.
 
     Raises:
         DemoFailedError: a step did not come about, or the regression was not found.
@@ -74,7 +76,7 @@ async def play(console: Console, png: Path, keep: bool) -> None:
             print_report(console, outcome, png)
             if keep:
                 _print_addresses(console, stage, traffic)
-                with stage.view:
+                with stage.view, suppress(asyncio.CancelledError):
                     await stage.until(lambda: False, math.inf, "Ctrl-C")
 
 
@@ -92,7 +94,7 @@ async def _tell(stage: Stage) -> tuple[Outcome, Traffic]:
 async def _register_models(stage: Stage) -> list[models.Registered]:
     """Registry and training at the same time; the versions are registered as soon as both are ready."""
     folder = stage.processes.folder
-    with stage.view.step("an MLflow registry starts, in a temporary folder") as step:
+    with stage.view.step("an MLflow registry starts") as step:
         port = free_port()
         stage.registry_url = f"http://127.0.0.1:{port}"
         arguments = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
@@ -102,22 +104,22 @@ async def _register_models(stage: Stage) -> list[models.Registered]:
         arguments = ["-m", "robmon.demo.models", stage.registry_url, str(folder)]
         training = stage.processes.start("training", arguments, is_server=False)
         await stage.until_it_answers(f"{stage.registry_url}/health", "the MLflow registry answers")
-        step.note = stage.registry_url
-    with stage.view.step("two classifiers of handwritten digits are trained and registered") as step:
+        step.note = f"{stage.registry_url}, in a temporary folder"
+    with stage.view.step("two digit classifiers are trained and registered") as step:
         training.end_input()
         await stage.until(training.is_done, START_SECONDS, "both versions are registered")
         registered = models.read_registered(folder)
-        rights = (f"version {each.version} gets {100 * each.accuracy:.1f} % right" for each in registered)
-        step.note = f"{', '.join(rights)} of digits held out"
+        rights = (f"{100 * each.accuracy:.1f} % (version {each.version})" for each in registered)
+        step.note = f"{' and '.join(rights)} right on held-out digits"
     return registered
 
 
 async def _start_serving(stage: Stage) -> tuple[Running, str]:
     """Model server and robmon start side by side."""
-    with stage.view.step(f"MLflow's model server serves {URI}, and robmon starts beside it") as step:
+    with stage.view.step("MLflow's model server starts, and robmon beside it") as step:
         settings = stage.processes.folder / "robmon.yaml"
         settings.write_text(yaml.safe_dump(_settings(stage), sort_keys=False), encoding="utf-8")
-        command = ["-c", "from robmon.cli import main; main()", "run", "--config", str(settings)]
+        command = ["-m", "robmon", "run", "--config", str(settings)]
         robmon = stage.processes.start("robmon", command)
         server, server_url = _start_model_server(stage)
         listening = await stage.until(lambda: _listening(robmon), START_SECONDS, "robmon listens")
@@ -129,14 +131,13 @@ async def _start_serving(stage: Stage) -> tuple[Running, str]:
             START_SECONDS,
             f"robmon has loaded version {OLD}",
         )
-        step.note = f"version {OLD}"
+        step.note = f"{URI} is version {OLD}"
     return server, server_url
 
 
 async def _learn(stage: Stage, traffic: Traffic) -> None:
     """An ordinary day: requests come, are mirrored, and robmon learns what is normal."""
-    title = f"requests come, each mirrored to robmon, which learns what is normal for version {OLD}"
-    with stage.view.step(title) as step:
+    with stage.view.step(f"requests come, mirrored: robmon learns version {OLD}") as step:
         stage.view.traffic = traffic
         stage.background.start(traffic.run())
         await stage.until(lambda: traffic.answered or traffic.failed, START_SECONDS, "the first answer of the model")
@@ -153,31 +154,34 @@ async def _learn(stage: Stage, traffic: Traffic) -> None:
 
 async def _release(stage: Stage, traffic: Traffic, old_server: Running) -> float:
     """Move the alias, replace the model server; returns the Unix time at which the alias moved."""
-    with stage.view.step(f"RELEASE: {models.ALIAS} moves to version {NEW}, and a model server starts on it") as step:
+    with stage.view.step(f"RELEASE: {models.ALIAS} moves to version {NEW}") as step:
         moved_at = time.time()
         answer = await stage.client.post(
-            f"{stage.registry_url}/api/2.0/mlflow/registered-models/alias",
+            stage.registry_url + ALIAS_PATH,
             json={"name": models.NAME, "alias": models.ALIAS, "version": NEW},
         )
-        answer.raise_for_status()
+        if answer.status_code != httpx.codes.OK:
+            raise DemoFailedError(f"The registry did not move the alias: {answer.text}")
         _, server_url = _start_model_server(stage)
         await stage.until_it_answers(f"{server_url}/ping", "the new model server answers")
         traffic.server_url = server_url
         await stage.processes.stop(old_server)
-        step.note = "requests go to it; the old one is gone"
+        step.note = f"a model server of version {NEW} has taken over"
     return moved_at
 
 
 async def _compare(stage: Stage) -> Scrape:
     """Wait for the verdict, and for the curve of the new version that belongs to it."""
-    with stage.view.step(f"robmon compares version {NEW} with version {OLD}: same digits, same noise") as step:
+    with stage.view.step(f"robmon compares version {NEW} with version {OLD}") as step:
 
         def judged() -> Scrape | None:
             after = stage.watch.measured.get(NEW)
             return after if after is not None and after.ratios else None
 
         after: Scrape = await stage.until(judged, DETECT_SECONDS, f"robmon has compared version {NEW} with {OLD}")
-        step.note = "robustness REGRESSED" if after.has_regressed else "no regression found"
+        step.note = (
+            "robustness REGRESSED, on the same digits and noise" if after.has_regressed else "no regression found"
+        )
     if not after.has_regressed:
         ratios = ", ".join(f"{ratio:.2f} at level {level:g}" for level, ratio in after.ratios.items())
         raise DemoFailedError(f"robmon compared the versions and found no regression (MSE ratio {ratios}).")
@@ -201,6 +205,7 @@ def _settings(stage: Stage) -> dict[str, Any]:
         "http": {"port": 0},
         "assess": {"task": "classification", "levels": [0, 0.1, 0.2, 0.4, 0.8], "interval_seconds": 2},
         "baseline": {"min_rows": SAMPLE_ROWS},
+        "compare": {"tolerance": TOLERANCE},
         "log": {"format": "json"},
         "data_dir": str(stage.processes.folder / "robmon-data"),
     }
@@ -216,14 +221,15 @@ def _listening(robmon: Running) -> dict[str, Any] | None:
 
 
 def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
+    rollback = json.dumps({"name": models.NAME, "alias": models.ALIAS, "version": OLD})
     console.print()
     console.print("Everything keeps running until Ctrl-C:", style="bold")
-    for name, address in (
+    for name, what in (
         ("status page", f"{stage.watch.url}/"),
         ("metrics", f"{stage.watch.url}/metrics"),
         ("model server", f"{traffic.server_url}{PATH}"),
-        ("mirrored requests", f"{stage.inputs_url}{PATH}"),
         ("MLflow registry", stage.registry_url),
         ("settings and logs", str(stage.processes.folder)),
+        ("roll back", f"curl -H 'content-type: application/json' -d '{rollback}' {stage.registry_url}{ALIAS_PATH}"),
     ):
-        console.print(f"  {name:18} {address}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:18} {what}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,155 @@
+"""The demo as a user runs it: a process of its own, which must leave nothing behind however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from matplotlib.image import imread
+
+from tests.servers import wait_until
+
+# Two demos at once would only slow each other down.
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(500)]
+
+CLEAN_UP_SECONDS = 30
+TITLE = "ROBUSTNESS REGRESSED: digits version 2 against version 1"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """The only folder for temporary files that the demo, and all it starts, know of."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@contextlib.contextmanager
+def demo(temporary: Path, png: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo without a terminal; whatever a failing test leaves is killed."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "robmon", "demo", "--png", str(png)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary), "ROBMON_MODEL__URI": "models:/somebody-elses/1"},
+        start_new_session=True,
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            for process in processes_of(temporary):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+
+def processes_of(temporary: Path) -> list[psutil.Process]:
+    """All processes whose temporary folder is the demo's: every one that it started, in whatever group or session."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR", "").startswith(str(temporary)):
+                found.append(process)
+    return found
+
+
+def registry_of(temporary: Path) -> psutil.Process | None:
+    """The leader of the registry's processes."""
+    return next((each for each in processes_of(temporary) if each.cmdline()[1:4] == ["-m", "mlflow", "server"]), None)
+
+
+def read_until(child: subprocess.Popen[str], text: str) -> None:
+    """Read what the demo prints up to the first line with `text`."""
+    assert child.stdout is not None
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"the demo ended before it said {text!r}:\n{''.join(lines)}")
+
+
+def test_the_release_is_caught_and_nothing_is_left(temporary: Path, tmp_path: Path) -> None:
+    """The whole story once."""
+    png = tmp_path / "picture.png"
+    with demo(temporary, png) as child:
+        output, _ = child.communicate()
+    assert child.returncode == 0, output
+    assert TITLE in output.splitlines()
+    assert "Traceback" not in output
+    ratios = dict(re.findall(r"([\d.]+) at level ([\d.]+)", output))
+    assert sorted(ratios.values()) == ["0.1", "0.2", "0.4", "0.8"]
+    assert all(float(ratio) > 1.5 for ratio in ratios)
+    assert re.search(r"^Since: \d\d:\d\d:\d\d UTC, [\d.]+ s after the alias moved\.$", output, re.MULTILINE)
+    assert '- robmon_regression_detected{kind="version",model_name="digits"} 0.0' in output
+    assert '+ robmon_regression_detected{kind="version",model_name="digits"} 1.0' in output
+    assert re.search(r"version 1: bound [\d.e-]+, agreement [\d.]+ % .* drift [\d.e-]+, regression none", output)
+    picture = imread(png, format="png")
+    assert picture.shape[0] > 500 and picture.shape[1] > 1000 and picture.std() > 0.01
+    assert processes_of(temporary) == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGTERM, "an MLflow registry starts ..."),
+        (signal.SIGKILL, "two digit classifiers are trained and registered ..."),
+        (signal.SIGINT, "version 1 loaded in robmon's worker"),
+    ],
+)
+def test_an_interrupt_leaves_nothing(number: signal.Signals, moment: str, temporary: Path, tmp_path: Path) -> None:
+    """Whichever signal comes, at whatever moment: no process, no folder, no picture."""
+    png = tmp_path / "picture.png"
+    with demo(temporary, png) as child:
+        read_until(child, moment)
+        wait_until(lambda: len(processes_of(temporary)) >= 3, CLEAN_UP_SECONDS, "the demo has started its processes")
+        child.send_signal(number)
+        child.wait(CLEAN_UP_SECONDS)
+        if number == signal.SIGKILL:  # nobody is left to wait for the clean-up
+            assert child.returncode == -number
+            wait_until(lambda: not processes_of(temporary), CLEAN_UP_SECONDS, "the warden has ended everything")
+        else:
+            assert child.returncode == 128 + number
+        assert processes_of(temporary) == []
+        assert list(temporary.iterdir()) == []
+    assert not png.exists()
+
+
+def test_a_process_that_dies_is_told_with_what_it_printed(temporary: Path, tmp_path: Path) -> None:
+    """Exit status 1 and the name of what failed, not a wait for something that cannot come."""
+    with demo(temporary, tmp_path / "picture.png") as child:
+        read_until(child, "an MLflow registry starts ...")
+        registry = wait_until(lambda: registry_of(temporary), CLEAN_UP_SECONDS, "the registry is started")
+        registry.kill()
+        output, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
+    assert child.returncode == 1
+    assert "MLflow registry ended with status -9." in output
+    assert processes_of(temporary) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_missing_packages_are_one_sentence() -> None:
+    """Exit status 2, and what to install."""
+    hide = "import sys; sys.modules['torch'] = None; from robmon.cli import main; main(['demo'])"
+    child = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=60)
+    assert child.returncode == 2
+    assert child.stderr == 'robmon: the demo needs torch: pip install "robmon[demo]"\n'
+
+
+def test_a_picture_that_cannot_be_written_is_told_at_once(temporary: Path, tmp_path: Path) -> None:
+    """Exit status 2 before anything is started."""
+    with demo(temporary, tmp_path / "nowhere" / "picture.png") as child:
+        output, _ = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "nowhere' cannot be written to" in output
