@@ -14,10 +14,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import structlog
@@ -30,6 +30,7 @@ log = structlog.get_logger("robmon.supervisor")
 START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
 STOP_SECONDS = 2.0
+EXIT_SECONDS = 0.5
 MAX_LINE_BYTES = 4096
 
 DeathReason = Literal["crash", "timeout", "memory"]
@@ -198,20 +199,12 @@ class Child:
         Raises:
             ChildDiedError: no answer came in time, or the process is gone; it is killed in either case.
         """
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._send(message, blobs)
-                return await self._receive()
-        except TimeoutError:
-            await self.kill("timeout")
-            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s") from None
-        except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
-            await self.kill("crash")
-            how = str(error) if isinstance(error, ProtocolError) else self._exit_text()
-            raise ChildDiedError(self._death or "crash", how) from None
-        except asyncio.CancelledError:
-            await self.kill("crash")
-            raise
+
+        async def conversation() -> Frame:
+            await self._send(message, blobs)
+            return await self._receive()
+
+        return await self._or_kill(conversation(), timeout_seconds)
 
     async def stop(self) -> None:
         """End the process: ask it, then kill it and all it started."""
@@ -233,17 +226,25 @@ class Child:
         await self._process.wait()
 
     async def _expect_hello(self) -> None:
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                hello, _ = await self._receive()
-            if not isinstance(hello, Hello):
+        async def hello() -> Frame:
+            frame = await self._receive()
+            if not isinstance(frame[0], Hello):
                 raise ProtocolError("the process did not say hello first")
+            return frame
+
+        await self._or_kill(hello(), START_SECONDS)
+
+    async def _or_kill(self, conversation: Coroutine[Any, Any, Frame], timeout_seconds: float) -> Frame:
+        """The result of a conversation with the process, which is killed if that fails in any way."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await conversation
         except TimeoutError:
             await self.kill("timeout")
-            raise ChildDiedError("timeout", f"the process did not start within {START_SECONDS:g} s") from None
+            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s") from None
         except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
+            how = str(error) if isinstance(error, ProtocolError) else await self._exit_text()
             await self.kill("crash")
-            how = str(error) if isinstance(error, ProtocolError) else self._exit_text()
             raise ChildDiedError(self._death or "crash", how) from None
         except asyncio.CancelledError:
             await self.kill("crash")
@@ -265,15 +266,17 @@ class Child:
                 frame: Frame = stop.value
                 return frame
 
-    def _exit_text(self) -> str:
+    async def _exit_text(self) -> str:
+        """How the process ended; its status comes a moment after its socket is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await self._process.wait()
         code = self._process.returncode
         if self._death == "memory":
             return f"the process held more than {self._memory_limit} bytes of memory"
-        if code is None or code == 0:
+        if code is None:
             return "the process closed its channel"
-        return (
-            f"the process was ended by {signal.Signals(-code).name}" if code < 0 else f"the process exited with {code}"
-        )
+        return f"the process was ended by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
 
     async def _watch_memory(self) -> None:
         while True:
