@@ -116,6 +116,8 @@ def _common_environment() -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "PYTHONUNBUFFERED": "1",
+        # Nothing is imported from the folder that the daemon happens to be started in.
+        "PYTHONSAFEPATH": "1",
         "PYTHONWARNINGS": "ignore",
         "ROBMON_LENT": lent,
         # glibc returns freed memory of large arrays at once, so that a worker stays as small as it was.
