@@ -28,7 +28,7 @@ from robmon.demo.view import View
 START_SECONDS = 120.0
 LEARN_SECONDS = 120.0
 DETECT_SECONDS = 120.0
-SAMPLE_ROWS = 512
+SAMPLE_ROWS = 400
 URI = f"models:/{models.NAME}@{models.ALIAS}"
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
 OLD, NEW = models.NOISE_BY_VERSION

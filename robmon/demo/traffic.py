@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-REQUESTS_PER_SECOND = 100
+REQUESTS_PER_SECOND = 60
 RETRY_SECONDS = 0.2
 MAX_COPIES_IN_FLIGHT = 32
 PATH = "/invocations"

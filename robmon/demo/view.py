@@ -116,7 +116,7 @@ def _rows(scrapes: list[Scrape]) -> Iterator[tuple[str, list[str]]]:
     yield f"error bound {at} (95 %)", [_number(s.at_level("robmon_noise_mse_bound")) for s in scrapes]
     yield f"unchanged answers {at}", [_percent(s.at_level("robmon_prediction_agreement_ratio")) for s in scrapes]
     yield "robustness index (1 is best)", [_number(s.index) for s in scrapes]
-    yield "input drift (mean PSI)", [_number(s.drift, "learning the baseline") for s in scrapes]
+    yield "input drift (mean PSI; 0 is none)", [_number(s.drift, "learning the baseline") for s in scrapes]
 
 
 def _line(now: Scrape) -> str:
