@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,23 @@ class Daemon:
         """Mirror one request a row, as the model server's clients sent them."""
         for row in rows:
             assert self.post(json.dumps({"inputs": [row]}).encode()) == 202
+
+    @contextlib.contextmanager
+    def traffic(self) -> Iterator[None]:
+        """Requests in the background."""
+        over = threading.Event()
+
+        def send() -> None:
+            while not over.wait(0.2):
+                self.send(ROWS[:25])
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def model(self, behaviour: str) -> None:
         """Let the odd model behave like that from its next call on."""

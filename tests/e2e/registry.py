@@ -63,10 +63,11 @@ class RegisteredModel:
 
     def add_pickled(self) -> str:
         """Register the next version: a model that is a pickle."""
+        with _quiet():
 
-        class Pickled(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-                return model_input
+            class Pickled(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+                def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                    return model_input
 
         return self._log(Pickled(), None)
 
