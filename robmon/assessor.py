@@ -101,7 +101,8 @@ class Assessor:
         except NotAssessedError as error:
             outcome, reason = error.outcome, error.reason
             seconds = round(time.monotonic() - started, 3)
-            log.warning("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
+            tell = log.info if outcome == "skipped" else log.warning
+            tell("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
         except Exception as error:
             # Only the type is told: the text may hold an input.
             outcome, reason = "failed", "error"
