@@ -264,7 +264,7 @@ def _verdict(
         return None
     if list(origins) != comparison.origins[:count]:
         return None
-    if not comparable(np.array(comparison.clean_variance), result.clean_variance, result.output):
+    if not comparable(np.array(comparison.clean_variance), _units(comparison, result), result.output):
         return None
     b = cluster_means(result.comparison_row_errors, origins)
     a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]
@@ -284,6 +284,14 @@ def _verdict(
         ratio=compared.ratio.tolist(),
         detectable_ratio=compared.detectable_ratio,
     )
+
+
+def _units(comparison: Comparison, result: Assessment) -> Float64:
+    """The clean variances by which units are told; an output that is never finite is broken, not in other units."""
+    if result.output == "label":
+        return result.clean_variance
+    is_known = np.isfinite(result.clean_outputs).any(axis=0)
+    return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
 def _drift(

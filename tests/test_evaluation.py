@@ -160,7 +160,7 @@ def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
     with pytest.raises(TooFewRowsError) as caught:
         evaluate(linear[0], question(40), [b"{"] * 20 + bodies(20))
     assert caught.value.rejected == {"mlflow": {"not_json": 20}}
-    with pytest.raises(OverBudgetError, match="raise assess.max_seconds"):
+    with pytest.raises(OverBudgetError, match=r"raise assess\.max_seconds"):
         evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
 
 

@@ -98,6 +98,10 @@ def _is_slow(_rows: Array) -> None:
     time.sleep(0.03)
 
 
+def _is_very_slow(_rows: Array) -> None:
+    time.sleep(1)
+
+
 BEHAVIOURS: dict[str, Callable[[Array], Any]] = {
     "behaves": lambda _rows: None,
     "raises": _raises,
@@ -110,6 +114,7 @@ BEHAVIOURS: dict[str, Callable[[Array], Any]] = {
     "prints": _prints,
     "closes descriptors": _closes_descriptors,
     "is slow": _is_slow,
+    "is very slow": _is_very_slow,
 }
 
 set_model(OddModel())

@@ -34,6 +34,8 @@ def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> 
         daemon.send()
         daemon.wait_for_assessments()
         yield daemon
+        daemon.model("hangs")  # and is ended in the midst of it
+        daemon.wait_for(lambda: daemon.worker().children(), "the process that the hanging model starts")
 
 
 @pytest.fixture
@@ -75,6 +77,13 @@ def test_hanging(daemon: Daemon) -> None:
     daemon.wait_for_assessments(outcome="failed", reason="timeout")
     assert not worker.is_running()
     assert daemon.count("robmon_worker_restarts_total", reason="timeout") >= 1
+
+
+def test_model_that_is_too_slow(daemon: Daemon) -> None:
+    worker = daemon.worker()
+    daemon.model("is very slow")
+    daemon.wait_for_assessments(outcome="skipped", reason="over_budget")
+    assert daemon.worker() == worker
 
 
 def test_leak(daemon: Daemon) -> None:

@@ -71,6 +71,14 @@ def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
         assert numbers[0] == last + 1, "no seed is used twice"
 
 
+def test_end_while_a_model_is_fetched(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    model.serve(model.add())
+    with running_daemon(tmp_path, model.uri, local.tracking_uri) as daemon:
+        daemon.wait_for(lambda: daemon.children("robmon.fetch"), "a fetch process")
+        daemon.terminate()
+
+
 def test_what_it_cannot_start_with(tmp_path: Path) -> None:
     """One sentence on standard error, and status 2."""
     (tmp_path / "file").touch()
