@@ -39,6 +39,11 @@ class Kept:
     row_errors: bytes
     clean_variance: list[float]
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether its outputs were numbers, and not all the same: with others nothing can be compared."""
+        return any(self.clean_variance)
+
 
 class Assessor:
     """Runs assessments; `assess` never raises, whatever model, registry or disk do."""
@@ -124,7 +129,7 @@ class Assessor:
         model = await self._use(model)
         if kept is None:
             result, mine = await self._assess_sample(model)
-            if self._published.state.accepted_version in (None, model.version):
+            if mine.is_usable and self._published.state.accepted_version in (None, model.version):
                 self._kept = mine
         else:
             result = await self._assess_against(kept, model)
@@ -242,7 +247,7 @@ class Assessor:
     async def _reference_assessment(self, model: ModelVersion) -> Kept | None:
         """The assessment to compare `model` with; made now if it is not at hand, None where it cannot be made."""
         reference = str(self._reference_version(model))
-        if self._kept is None or self._kept.version != reference:
+        if self._kept is None or self._kept.version != reference or not self._kept.is_usable:
             self._require_rows()
             try:
                 fetched = await self._follower.fetch_version(reference, self.needed_versions)

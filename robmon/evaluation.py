@@ -269,6 +269,8 @@ def _verdict(
     b = cluster_means(result.comparison_row_errors, origins)
     a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]
     noisy = [index for index, level in enumerate(result.levels) if level > 0]
+    if not np.isfinite(a[:, noisy]).any():
+        return None
     compared = compare_rows(
         a[:, noisy],
         b[:, noisy],
