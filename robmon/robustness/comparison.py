@@ -70,7 +70,7 @@ class Comparison:
 
 
 def compare_rows(
-    a: ArrayLike, b: ArrayLike, *, levels: Sequence[float], alpha: float = 0.01, tolerance: float = 0.0
+    a: ArrayLike, b: ArrayLike, *, levels: Sequence[float] | None = None, alpha: float = 0.01, tolerance: float = 0.0
 ) -> Comparison:
     """Compare two versions by their row errors on the same rows under the same noise.
 
@@ -81,7 +81,7 @@ def compare_rows(
     Args:
         a, b: shape `(n, levels)`, row errors averaged over the same trials, each output divided by the *reference*
             version's clean variance; only levels above 0.
-        levels: the levels of the columns.
+        levels: the levels of the columns; None: they are numbered from 1.
         alpha: chance of a false alarm.
         tolerance: relative worsening that is tolerated.
 
@@ -92,10 +92,12 @@ def compare_rows(
         InvalidInputError: shapes differ, fewer than 2 rows, levels not above 0, NaN, alpha or tolerance out of range.
 
     >>> errors = np.random.default_rng(0).chisquare(4, size=(200, 1))
-    >>> compare_rows(errors, 1.5 * errors, levels=[0.1]).worse, compare_rows(errors, errors, levels=[0.1]).worse
+    >>> compare_rows(errors, 1.5 * errors).worse, compare_rows(errors, errors).worse
     (True, False)
     """
-    first, second, at = (np.asarray(values, dtype=np.float64) for values in (a, b, levels))
+    first, second = (np.asarray(values, dtype=np.float64) for values in (a, b))
+    columns = first.shape[1] if first.ndim == 2 else 0
+    at = np.arange(1.0, columns + 1) if levels is None else np.asarray(levels, dtype=np.float64)
     _check(first, second, at, alpha, tolerance)
     broken, healed = np.isinf(second) & ~np.isinf(first), np.isinf(first) & ~np.isinf(second)
     usable = np.isfinite(first) & np.isfinite(second)
