@@ -150,6 +150,8 @@ class Assessor:
         self._require_rows()
         now = time.time()
         items = self._sample.snapshot(now)
+        if self._sample.shrunk:
+            log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
         self._number += 1
         seed = assessment_seed(model.name, model.version, self._number)
         result, row_errors = await self._host.assess(self._question(model, items, seed), [item.body for item in items])

@@ -254,7 +254,11 @@ def _scalars(of: list[str], result: Assessed) -> Families:
     _add(margin, [*of, result.noise], result.noise_margin)
     clean = _family("robmon_clean_mse", "MSE against labels without noise")
     _add(clean, of, result.clean_mse)
-    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean)
+    rows = _family("robmon_assessment_rows", "Rows that fitted into the time budget and were assessed")
+    _add(rows, of, result.plan.rows)
+    trials = _family("robmon_assessment_trials", "Noise trials at each level that fitted into the time budget")
+    _add(trials, of, result.plan.trials)
+    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials)
 
 
 def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[FeatureDrift]) -> Families:

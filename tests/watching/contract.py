@@ -7,6 +7,8 @@ _MEASUREMENTS = {
     "robmon_noise_mse_bound": "noise level reference confidence",
     "robmon_request_change_bound": "noise level confidence",
     "robmon_clean_mse": "",
+    "robmon_assessment_rows": "",
+    "robmon_assessment_trials": "",
     "robmon_robustness_slope": "noise score",
     "robmon_robustness_slope_lack_of_fit": "noise score",
     "robmon_robustness_area": "noise reference",
