@@ -19,15 +19,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
-import numpy as np
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.e2e.registry import FEATURES
+from tests.e2e.registry import COLUMNS
 from tests.servers import wait_until
 
 END_SECONDS = 10.0
@@ -35,10 +35,21 @@ WAIT_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
 
-# Numbers that are found again wherever they come up.
-ROWS: list[list[float]] = np.random.default_rng(77).uniform(10_000, 99_999, (200, FEATURES)).round(6).tolist()
-_DIGITS = re.compile(r"\d{5}\.\d{5}")
-_TOLD_VALUES = {f"{value:.6f}"[:11] for row in ROWS for value in row}
+Row = tuple[float, float, int]
+
+
+def _rows(count: int) -> list[Row]:
+    """Numbers that are found again wherever they come up; noise leaves the last one as it is."""
+    random = Random(77)
+    return [
+        (round(random.uniform(1e4, 1e5), 6), round(random.uniform(1e4, 1e5), 6), random.randrange(10**8, 10**9))
+        for _ in range(count)
+    ]
+
+
+ROWS = _rows(200)
+_NUMBERS = re.compile(r"(?<!\d)(?:\d{5}\.\d{5}|\d{9}(?!\d))")
+_TOLD_NUMBERS = {number for row in ROWS for value in row for number in _NUMBERS.findall(f"{value:.6f}")}
 
 QUICK = {
     "http.port": 0,
@@ -130,10 +141,11 @@ class Daemon:
 
     # --- what is done to it ------------------------------------------------------------------------------------------
 
-    def send(self, rows: Sequence[Sequence[float]] = ROWS[:60]) -> None:
+    def send(self, rows: Sequence[Row] = ROWS[:60]) -> None:
         """Mirror one request a row, as the model server's clients sent them."""
         for row in rows:
-            assert self.post(json.dumps({"inputs": [row]}).encode()) == 202
+            body = {"dataframe_split": {"columns": list(COLUMNS), "data": [row]}}
+            assert self.post(json.dumps(body).encode()) == 202
 
     @contextlib.contextmanager
     def traffic(self) -> Iterator[None]:
@@ -226,13 +238,13 @@ class Daemon:
     def hold_public_face_to_promises(self) -> None:
         """No input is told to whoever asks."""
         for path in ("/metrics", "/"):
-            assert not _TOLD_VALUES & set(_DIGITS.findall(self.get(path).text))
+            assert not _TOLD_NUMBERS & set(_NUMBERS.findall(self.get(path).text))
 
     def hold_to_promises(self) -> None:
         """What holds for every daemon at its end, however it ended."""
         for file in (path for path in self.folder.rglob("*") if path.is_file()):
             content = file.read_bytes().decode("latin-1")
-            told = _TOLD_VALUES & set(_DIGITS.findall(content))
+            told = _TOLD_NUMBERS & set(_NUMBERS.findall(content))
             assert not told, f"{len(told)} inputs are in {file.relative_to(self.folder)}"
             assert PASSWORD not in content, f"a credential is in {file.relative_to(self.folder)}"
         assert self.log(), "it logged nothing"

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 class OddModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """`weight` times the sum of a row's numbers; both settings come from the model's configuration in MLflow."""
+    """`weight` times the sum of a row's first two numbers; its settings are in the model's configuration in MLflow."""
 
     def load_context(self, context: Any) -> None:
         """Take the weight, and do what this version does when it is loaded."""
@@ -35,7 +35,7 @@ class OddModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow would obey types
         """Outputs of shape (rows,)."""
         rows = np.asarray(model_input, dtype=np.float64)
-        outputs: Array = self.weight * rows.sum(axis=1)
+        outputs: Array = self.weight * rows[:, :2].sum(axis=1)
         changed = BEHAVIOURS[_told()](rows)
         return outputs if changed is None else changed
 
@@ -64,8 +64,13 @@ def _returns_text(rows: Array) -> list[str]:
 
 
 def _hangs(_rows: Array) -> None:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    (Path(tempfile.gettempdir()) / "called").touch()
     time.sleep(3600)
+
+
+def _hangs_with_a_process(rows: Array) -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    _hangs(rows)
 
 
 def _leaks(_rows: Array) -> None:
@@ -109,6 +114,7 @@ BEHAVIOURS: dict[str, Callable[[Array], Any]] = {
     "returns nan": _returns_nan,
     "returns text": _returns_text,
     "hangs": _hangs,
+    "hangs with a process": _hangs_with_a_process,
     "leaks": _leaks,
     "exits": _exits,
     "prints": _prints,

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import mlflow
 import mlflow.pyfunc
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema
 
-FEATURES = 2
-SIGNATURE = ModelSignature(Schema([TensorSpec(np.dtype("float64"), (-1, FEATURES))]))
+COLUMNS = {"length": "double", "width": "double", "serial": "long"}
+SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()]))
 CODE = Path(__file__).with_name("odd_model.py")
 
 _numbers = itertools.count(1)

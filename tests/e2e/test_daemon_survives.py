@@ -34,7 +34,7 @@ def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> 
         daemon.send()
         daemon.wait_for_assessments()
         yield daemon
-        daemon.model("hangs")  # and is ended in the midst of it
+        daemon.model("hangs with a process")  # and is ended in the midst of it
         daemon.wait_for(lambda: daemon.worker().children(), "the process that the hanging model starts")
 
 
@@ -45,6 +45,7 @@ def daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
     shared_daemon.model("behaves")
     shared_daemon.wait_for_assessments()
     assert len(shared_daemon.processes()) == 2, "the daemon and its worker"
+    shared_daemon.hold_to_promises()
 
 
 @pytest.mark.parametrize("behaviour", ["raises", "ends"])
@@ -73,7 +74,7 @@ def test_nan(daemon: Daemon) -> None:
 def test_hanging(daemon: Daemon) -> None:
     """The processes that the model started go with it, as the fixture sees."""
     worker = daemon.worker()
-    daemon.model("hangs")
+    daemon.model("hangs with a process")
     daemon.wait_for_assessments(outcome="failed", reason="timeout")
     assert not worker.is_running()
     assert daemon.count("robmon_worker_restarts_total", reason="timeout") >= 1
@@ -102,7 +103,6 @@ def test_crash(daemon: Daemon, behaviour: str) -> None:
 def test_printing_inputs(daemon: Daemon) -> None:
     daemon.model("prints")
     daemon.wait_for_assessments(2)
-    daemon.hold_to_promises()
 
 
 def test_killed_worker(daemon: Daemon) -> None:
@@ -136,14 +136,17 @@ def test_daemon_is_light(daemon: Daemon) -> None:
 
 
 def test_garbage(daemon: Daemon) -> None:
-    bodies = [
-        b"",
-        b"\x00\xff" * 500,
-        b"{",
-        b"[" * 50_000,
-        b'{"inputs": [[77123.456789]]}',
-        b'{"inputs": "77123.456789"}',
+    value = str(ROWS[0][0])
+    texts = [
+        "",
+        "{",
+        "[" * 50_000,
+        value,
+        f'{{"inputs": [[{value}]]}}',
+        f'{{"inputs": "{value}"}}',
+        f"length\n{value}x",
     ]
+    bodies = [b"\x00\xff" * 500, *(text.encode() for text in texts)]
     for body in bodies * 5:
         assert daemon.post(body) in (200, 202)
         assert daemon.post(body, "text/csv") in (200, 202)
@@ -153,6 +156,7 @@ def test_garbage(daemon: Daemon) -> None:
             connection.sendall(b"\x16\x03\x01" + b"garbage" * 100 + b"\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
     daemon.wait_for_assessments(2)
+    assert daemon.count("robmon_inputs_rejected_total", source="mlflow", reason="not_json") > 0
 
 
 def test_oversized_bodies(daemon: Daemon) -> None:

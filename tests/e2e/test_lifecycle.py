@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,13 +52,13 @@ def test_registry_that_is_late_and_gets_lost(tmp_path: Path, mlflow_template: Pa
 
 
 def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
-    """Its worker goes with it, in the midst of an assessment, and the next daemon goes on with the same data."""
+    """Its worker goes with it, even if it hangs in an assessment, and the next daemon goes on with the same data."""
     model = local.model()
     uri = f"models:/{model.name}/{model.add()}"
     with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
         daemon.send()
         daemon.wait_for_assessments(2)
-        daemon.model("is slow")
+        daemon.model("hangs")
         daemon.wait_for_call()
         assert daemon.worker().is_running()
         daemon.kill()
@@ -82,9 +83,18 @@ def test_end_while_a_model_is_fetched(local: Registry, tmp_path: Path) -> None:
 def test_what_it_cannot_start_with(tmp_path: Path) -> None:
     """One sentence on standard error, and status 2."""
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "robmon", "run", "--model.uri=models:/odd/1", "--http.port=0", "--inputs.port=0"]
-    ended = subprocess.run(
-        [*command, f"--data_dir={tmp_path}/file"], capture_output=True, text=True, check=False, timeout=60
-    )
+    assert start_that_fails(f"--data_dir={tmp_path}/file", "--http.port=0") == [
+        f"robmon: data_dir = '{tmp_path}/file' cannot be written: File exists"
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert start_that_fails(f"--data_dir={tmp_path}/data", f"--http.port={port}") == [
+            f"robmon: http.host = '127.0.0.1' with http.port = {port} cannot be bound: Address already in use"
+        ]
+
+
+def start_that_fails(*flags: str) -> list[str]:
+    command = [sys.executable, "-m", "robmon", "run", "--model.uri=models:/odd/1", "--inputs.port=0", *flags]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == [f"robmon: data_dir = '{tmp_path}/file' cannot be written: File exists"]
+    return ended.stderr.splitlines()
