@@ -13,6 +13,7 @@ venv: $(STAMP)  ## Make .venv with everything, pinned
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "robmon needs Python 3.11 or newer; run: make PYTHON=python3.11"; exit 1; }
+	@echo "installing into .venv; this takes some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

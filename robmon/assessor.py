@@ -100,27 +100,29 @@ class Assessor:
     async def assess(self) -> None:
         """Run one assessment, count its outcome and publish its result."""
         started = time.monotonic()
+        problem = ""
         try:
             await self._assess()
             outcome, reason = "ok", "none"
         except NotAssessedError as error:
-            outcome, reason = error.outcome, error.reason
+            outcome, reason, problem = error.outcome, error.reason, str(error)
             seconds = round(time.monotonic() - started, 3)
             tell = log.info if outcome == "skipped" else log.warning
             tell("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
         except Exception as error:
             # Only the type is told: the text may hold an input.
-            outcome, reason = "failed", "error"
+            outcome, reason, problem = "failed", "error", type(error).__name__
             log.error("assessment", outcome=outcome, reason=reason, error=type(error).__name__)
         if self._follower.target is not None and reason != "too_few_inputs":
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
-        self._published.count(outcome, reason)
+        self._published.count(outcome, reason, problem)
 
     async def _assess(self) -> None:
         target = self._follower.target
         if target is None:
-            raise NotAssessedError("skipped", "model_not_ready", "no model version has been fetched yet")
+            why = f": {self._follower.failure}" if self._follower.failure else ""
+            raise NotAssessedError("skipped", "model_not_ready", f"no model version has been fetched yet{why}")
         if self._host.waiting:
             raise NotAssessedError("skipped", "worker_backoff", "the worker failed and is started again after a wait")
         model = await self._use(target)
@@ -154,7 +156,14 @@ class Assessor:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
         self._number += 1
         seed = assessment_seed(model.name, model.version, self._number)
-        result, row_errors = await self._host.assess(self._question(model, items, seed), [item.body for item in items])
+        try:
+            result, row_errors = await self._host.assess(
+                self._question(model, items, seed), [item.body for item in items]
+            )
+        except NotAssessedError as error:
+            self._sample.discard(items[index] for index in error.unusable)
+            raise
+        self._sample.discard(items[index] for index in result.unusable)
         self._sample.turn_over(now)
         return result, Kept(model.version, items, seed, result.plan, result.output, row_errors, result.clean_variance)
 
@@ -177,7 +186,11 @@ class Assessor:
         question = self._question(model, kept.items, kept.seed).model_copy(
             update={"plan": kept.plan, "comparison": comparison}
         )
-        result, _ = await self._host.assess(question, [*(item.body for item in kept.items), kept.row_errors])
+        try:
+            result, _ = await self._host.assess(question, [*(item.body for item in kept.items), kept.row_errors])
+        except NotAssessedError:
+            self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
+            raise
         if result.verdict is None:
             self._comparison_backoff.failed()
             self._metrics.model_failures.labels("comparison", "not_comparable").inc()
@@ -233,13 +246,17 @@ class Assessor:
         state = self._published.state
         if state.accepted_version == model.version and state.regression is None:
             return
-        accepted_by_a_person = model.version in (
-            self._history.read_state().accepted_version,
-            self._follower.accepted_tag,
-        )
-        if accepted_by_a_person or self._reference_version(model) in (None, model.version):
-            self._write_state(state.accept(model.version))
-            log.info("version accepted", version=model.version)
+        reference = self._reference_version(model)
+        if model.version in (self._history.read_state().accepted_version, self._follower.accepted_tag):
+            why = "a person accepted it"
+        elif reference == model.version:
+            why = "it is the reference version itself"
+        elif reference is None:
+            why = "there is none to compare it with"
+        else:
+            return
+        self._write_state(state.accept(model.version))
+        log.info("version accepted", version=model.version, because=why)
 
     def _comparison_due(self, model: ModelVersion) -> bool:
         state, reference = self._published.state, self._reference_version(model)

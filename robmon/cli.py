@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,19 +23,28 @@ if TYPE_CHECKING:
     from robmon.robustness.comparison import Comparison
     from robmon.settings import Loaded
 
-BAD_INPUT = 2
 REGRESSION = 1
+BAD_INPUT = 2
+BUG = 70
 
 
 class RobmonGroup(click.Group):
-    """Turns robmon's own errors into one sentence and exit status 2."""
+    """Turns robmon's own errors into one sentence and exit status 2, and a bug into a traceback and 70."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RobmonError as error:
             click.echo(f"robmon: {error}", err=True)
+            if error.__cause__ is not None:
+                click.echo(f"  because of {type(error.__cause__).__name__}: {error.__cause__}", err=True)
             ctx.exit(BAD_INPUT)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            # Not Python's usual status 1, which says that a regression was found.
+            traceback.print_exc()
+            ctx.exit(BUG)
 
 
 class SettingsCommand(click.Command):
@@ -47,7 +57,7 @@ class SettingsCommand(click.Command):
             click.Option(
                 [f"--{leaf.name}", _parameter(leaf.name)],
                 metavar="VALUE",
-                help=f"{leaf.field.description} [default: {leaf.default_text}]",
+                help=f"{leaf.field.description} [{'|'.join((*leaf.choices, ''))}default: {leaf.default_text}]",
             )
             for leaf in leaves()
         ]
@@ -122,8 +132,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def _assessment_options(command: Function) -> Function:
     """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
     options = [
-        click.option("--inputs", type=click.Path(path_type=Path), help="Inputs: parquet, csv, npy or jsonl."),
-        click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True, help="Noise levels."),
+        click.option("--inputs", type=click.Path(path_type=Path), help="File of inputs: parquet, csv, npy or jsonl."),
+        click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True,
+                     help="Noise levels, separated by spaces or commas."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
         click.option("--noise", default="gaussian", show_default=True, help="Noise model."),
         click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
@@ -163,6 +174,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve."""
     import robmon
 
+    _check_writable(json_file, png)
     inputs, targets = _read(options, target)
     with _progress("assessing") as progress:
         result = robmon.assess(model, inputs, targets, progress=progress, **_arguments(options))
@@ -181,6 +193,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate."""
     import robmon
 
+    _check_writable(json_file, png)
     inputs, _ = _read(options, None)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
@@ -241,6 +254,13 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
     return read_inputs(path, target)
 
 
+def _check_writable(*files: Path) -> None:
+    """Before the work is done, not after."""
+    for file in files:
+        if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+            raise click.UsageError(f"{file} cannot be written")
+
+
 def _use_tracking_uri(options: dict[str, Any]) -> None:
     """MLflow's own variable is how the library functions, and MLflow itself, learn where the registry is."""
     from robmon.models.registry import bound_waiting
@@ -274,7 +294,8 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_curve(result: Assessment) -> None:
-    table = _table("level", "mean MSE", f"bound ({result.confidence:g})", "request bound", "agreement")
+    measure = "share changed" if result.output == "label" else "mean MSE"
+    table = _table("level", measure, f"bound ({result.confidence:g})", "request bound", "agreement")
     for point in result.curve:
         table.add_row(*map(_number, (point.level, point.mean_mse, point.bound, point.request_bound, point.agreement)))
     _print(table)
@@ -286,7 +307,7 @@ def _print_curve(result: Assessment) -> None:
 def _print_comparison(result: Comparison, reference: str, new: str) -> None:
     from robmon.robustness.plot import verdict
 
-    table = _table("level", "MSE ratio", "difference")
+    table = _table("level", "MSE ratio", "normalised difference")
     for level, ratio, delta in zip(result.levels, result.ratio, result.delta, strict=True):
         table.add_row(_number(level), _number(ratio), _number(delta))
     _print(table)

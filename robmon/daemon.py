@@ -72,7 +72,6 @@ class Daemon:
             settings, self._follower, self._host, self._sample, history, self._published, self._metrics
         )
         self._one_at_a_time = asyncio.Lock()
-        self._last_poll_failure: str | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     async def run(self) -> None:
@@ -98,7 +97,7 @@ class Daemon:
     @contextlib.asynccontextmanager
     async def _scheduled(self) -> AsyncIterator[None]:
         """The jobs; one assessment at a time, and one that is late is not made up for."""
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         settings = self._settings
         common = {"trigger": "interval", "max_instances": 1, "coalesce": True, "misfire_grace_time": None}
         now = datetime.now(UTC)
@@ -118,13 +117,13 @@ class Daemon:
             changed = await self._follower.poll(self._assessor.needed_versions)
         except RobmonError as error:
             self._metrics.model_failures.labels("fetch", failure_reason(error)).inc()
-            if str(error) != self._last_poll_failure:
+            if str(error) != self._follower.failure:
                 log.error("served version unknown", error=str(error), still=self._served_version())
-            self._last_poll_failure = str(error)
+            self._follower.failure = str(error)
             return
-        if self._last_poll_failure is not None:
+        if self._follower.failure is not None:
             log.info("registry answers again", version=self._served_version())
-            self._last_poll_failure = None
+            self._follower.failure = None
         if changed:
             async with self._one_at_a_time:
                 await self._assessor.prepare()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,19 +40,21 @@ class Phases(dict[str, float]):
 
 
 Rejected = dict[str, dict[str, int]]
-"""How many new requests, or rows of them, could not be used: by format, then by reason."""
+"""How many requests, or rows of them, could not be used: by format, then by reason."""
 
 
 class TooFewRowsError(RobmonError):
-    """Too few rows of the sample could be decoded.
+    """Too few rows of the sample can be used.
 
     Attributes:
-        rejected: what could not.
+        rejected: what cannot.
+        unusable: indices of the requests of which nothing can.
     """
 
-    def __init__(self, rows: int, needed: int, rejected: Rejected) -> None:
+    def __init__(self, rows: int, needed: int, rejected: Rejected, unusable: list[int], why: str) -> None:
         self.rejected = rejected
-        super().__init__(f"{rows} rows could be decoded, {needed} are needed")
+        self.unusable = unusable
+        super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,14 @@ class DecodedSample:
     Attributes:
         inputs: n rows.
         origins: for each row the index of the request it came from.
-        rejected: what could not be decoded.
+        rejected: what could not be used.
+        unusable: indices of the requests of which nothing could be used.
     """
 
     inputs: ModelInputs
     origins: list[int]
     rejected: Rejected
+    unusable: list[int]
 
 
 def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Frame:
@@ -109,6 +114,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         baseline=baseline.to_dict(),
         verdict=verdict,
         rejected=sample.rejected,
+        unusable=sample.unusable,
         phase_seconds=dict(phases),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
@@ -172,10 +178,8 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     origins: list[int] = []
 
     def reject(index: int, reason: str) -> None:
-        request = question.requests[index]
-        if not request.topped_up:  # an earlier assessment has counted it
-            counts = rejected.setdefault(request.format, {})
-            counts[reason] = counts.get(reason, 0) + 1
+        counts = rejected.setdefault(question.requests[index].format, {})
+        counts[reason] = counts.get(reason, 0) + 1
 
     for index, (request, body) in enumerate(zip(question.requests, blobs, strict=False)):
         try:
@@ -186,12 +190,19 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
             continue
         rows += drawn
         origins += [index] * len(drawn)
-    inputs, kept, _ = model.collect(rows) if rows else (None, [], {})
+    inputs, kept, misfits = model.collect(rows) if rows else (None, [], {})
+    undecodable = Counter[str]()
+    for counts in rejected.values():
+        undecodable.update(counts)
     for row in sorted(set(range(len(rows))) - set(kept)):
         reject(origins[row], "does_not_fit_model")
+    used = [origins[index] for index in kept]
+    unusable = sorted(set(range(len(question.requests))) - set(used))
     if inputs is None or inputs.rows < question.min_rows:
-        raise TooFewRowsError(len(kept), question.min_rows, rejected)
-    return DecodedSample(inputs, [origins[index] for index in kept], rejected)
+        worst = (undecodable + Counter(misfits)).most_common(3)
+        why = ", ".join(f"{reason} ({count})" for reason, count in worst)
+        raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, why)
+    return DecodedSample(inputs, used, rejected, unusable)
 
 
 def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
@@ -210,7 +221,7 @@ def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample
         if len(kept) < question.min_rows:
             raise
         origins = [sample.origins[row] for row in kept]
-        return DecodedSample(sample.inputs.take(kept), origins, sample.rejected)
+        return DecodedSample(sample.inputs.take(kept), origins, sample.rejected, sample.unusable)
     return sample
 
 

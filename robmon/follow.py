@@ -66,6 +66,8 @@ class Follower:
         """The registry's tag `robmon.accepted_version`."""
         self.previous_version: str | None = None
         """The highest registered version below the target."""
+        self.failure: str | None = None
+        """Why the last look-up failed; None after a good one."""
         self._settings = settings
         self._uri = settings.model.uri
         self._tracking_uri = settings.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")

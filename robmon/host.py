@@ -31,10 +31,12 @@ class NotAssessedError(RobmonError):
     Attributes:
         outcome: `skipped` or `failed`.
         reason: one of the reasons of that outcome.
+        unusable: indices of requests of the sample that turned out to be of no use.
     """
 
-    def __init__(self, outcome: str, reason: str, message: str = "") -> None:
+    def __init__(self, outcome: str, reason: str, message: str = "", unusable: Sequence[int] = ()) -> None:
         self.outcome = outcome
+        self.unusable = unusable
         self.reason = reason if reason in OUTCOMES[outcome] else "error"
         super().__init__(message or reason)
 
@@ -86,6 +88,7 @@ class ModelHost:
         self._worker_version: str | None = None
         self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
         self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
+        self._load_failure = ""
 
     @property
     def memory_bytes(self) -> int:
@@ -116,7 +119,8 @@ class ModelHost:
                 self.usable = target
                 return target
         if before is None:
-            raise NotAssessedError("skipped", "model_not_ready", "the model could not be loaded; it is tried again")
+            again = f"version {target.version} is not loaded and will be tried again: {self._load_failure}"
+            raise NotAssessedError("skipped", "model_not_ready", again)
         try:
             await self.load(before)
         except LoadFailedError as error:
@@ -166,11 +170,15 @@ class ModelHost:
             self._lost_worker(error)
             why = "out_of_memory" if error.reason == "memory" else error.reason
             raise NotAssessedError("failed", why, str(error)) from None
+        unusable: Sequence[int] = ()
         if isinstance(answer, Assessed | Failure):
-            self._metrics.count_rejected(answer.rejected)
+            unusable = answer.unusable
+            if question.comparison is None:  # else the same requests were counted with the reference version
+                self._metrics.count_rejected(answer.rejected)
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
-            raise NotAssessedError("skipped" if reason in OUTCOMES["skipped"] else "failed", reason, message)
+            outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
+            raise NotAssessedError(outcome, reason, message, unusable)
         self._worker_backoff.succeeded()
         return answer, answered[0]
 
@@ -206,6 +214,7 @@ class ModelHost:
         self._metrics.worker_restarts.labels(error.reason).inc()
 
     def _tell_load_failure(self, target: ModelVersion, error: LoadFailedError, before: ModelVersion | None) -> None:
+        self._load_failure = str(error)
         self._metrics.model_failures.labels("load", error.reason).inc()
         log.error(
             "model version cannot be loaded",
@@ -221,4 +230,6 @@ def _told(answer: Message) -> tuple[str, str]:
     if not isinstance(answer, Failure):
         return "error", "the worker's answer does not fit the question"
     place = f"{answer.error} at {answer.where}" if answer.where else answer.error
+    if answer.message and (not answer.where or answer.where in answer.message):
+        return answer.reason, answer.message
     return answer.reason, f"{answer.message} ({place})" if answer.message else place

@@ -61,6 +61,7 @@ class Failure(Message):
     where: str = ""
     message: str = ""
     rejected: dict[str, dict[str, int]] = {}
+    unusable: list[int] = []
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------------
@@ -240,7 +241,9 @@ class Assessed(Message):
     """The baseline as it stands after this assessment."""
     verdict: Verdict | None = None
     rejected: dict[str, dict[str, int]] = {}
-    """New requests, or rows of them, that could not be used: by format, then by reason."""
+    """Requests, or rows of them, that could not be used: by format, then by reason."""
+    unusable: list[int] = []
+    """Indices of the requests of which nothing could be used."""
     phase_seconds: dict[str, float] = {}
     memory_bytes: int = 0
     """Peak resident memory of the worker."""

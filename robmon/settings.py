@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 
 import yaml
@@ -71,8 +71,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _model_uri(uri: str) -> str:
+    if re.match(r"https?://", uri):
+        raise ValueError(
+            "a remote endpoint is not supported yet; give models:/name@alias, models:/name/3, runs:/id/path"
+        )
+    if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/\d+)|models:/m-\w+|runs:/[^/]+/.+", uri):
+        raise ValueError("models:/name@alias, models:/name/3, models:/m-id or runs:/id/path")
+    return uri
+
+
 class ModelSettings(Section):
-    uri: str = Field(description="Served model: models:/name@alias, models:/name/3, or a run's runs:/id/path")
+    uri: Annotated[str, AfterValidator(_model_uri)] = Field(
+        description="Served model: models:/name@alias, models:/name/3, or a run's runs:/id/path"
+    )
     follow: Literal["alias", "pinned"] = Field(
         "alias", description="alias: look the alias up again and again; pinned: resolve it once, at the start"
     )
@@ -81,7 +93,7 @@ class ModelSettings(Section):
         None, description="Version to compare with; else the last accepted, the registry's tag, the highest lower one"
     )
     allowed_flavors: Words = Field(
-        (), description="MLflow flavours that may be loaded (loading a model runs its code); empty: all"
+        (), description="MLflow flavours (pytorch, sklearn ...) that may be loaded, which runs their code; empty: all"
     )
     require_tags: Words = Field(
         (), description="Tags, as key=value, that a registered version must carry before it is loaded"
@@ -208,6 +220,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("robmon-data"), description="Folder of models fetched, baselines and history")
 
     @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.http.port == self.inputs.port != 0:
+            raise ValueError(f"http.port and inputs.port must differ, both are {self.http.port}")
+        return self
+
+    @model_validator(mode="after")
     def _sample_holds_min_rows(self) -> Settings:
         if self.assess.min_rows > self.inputs.sample_rows:
             raise ValueError(
@@ -239,6 +257,12 @@ class Leaf:
     def variable(self) -> str:
         """The environment variable that sets it."""
         return ENV_PREFIX + self.name.replace(".", ENV_DELIMITER).upper()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that are allowed, where only certain ones are."""
+        kinds = (self.field.annotation, *get_args(self.field.annotation))
+        return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
 
     @property
     def default_text(self) -> str:
@@ -379,7 +403,8 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part not in _UNION_TAGS)
     if first["type"] == "extra_forbidden":
-        return f"{name} is no setting{_did_you_mean(name, [leaf.name for leaf in leaves()])}"
+        known = [leaf.name for leaf in leaves()] if "." in name else list(Settings.model_fields)
+        return f"{name} is no setting{_did_you_mean(name, known)}"
     if first["type"] == "missing":
         missing = name if "." in name else f"{name}.uri" if name == "model" else name
         variable = Leaf(missing, FieldInfo()).variable

@@ -90,12 +90,13 @@ def failure(error: BaseException) -> Failure:
         where=_where(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
         rejected=getattr(error, "rejected", {}),
+        unusable=getattr(error, "unusable", []),
     )
 
 
 def _reason(error: BaseException) -> str:
-    if hasattr(error, "rejected"):
-        return "too_few_inputs"
+    if hasattr(error, "unusable"):
+        return "invalid_input" if error.unusable else "too_few_inputs"
     match error:
         case PredictionError():
             return error.reason

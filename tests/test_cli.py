@@ -119,6 +119,8 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
         (["run", "--model.uri", "models:/a@b", "--http.port", "x"], "http.port = 'x' is not allowed"),
         (["check-config", "--model.uri", "models:/a@b", "--config", "none.yaml"], "none.yaml cannot be read"),
         (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
+        (["run", "--model.uri", "digits"], "model.uri = 'digits' is not allowed"),
+        (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--json", "/nix/x.json"], "/nix/x.json"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(

@@ -147,19 +147,21 @@ def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[
     assert few.levels[1].request_bound is None, "16 requests are too few for 95 %, though there are 64 rows"
 
 
-def test_what_cannot_be_decoded_is_counted_once_and_costs_nothing_else(linear: list[ServedModel]) -> None:
+def test_what_cannot_be_decoded_is_counted_and_costs_nothing_else(linear: list[ServedModel]) -> None:
     asked = question(66)
-    asked.requests[64].topped_up = True
     sample = [*bodies(63), b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}', b"{", b"{"]
     answer, _ = assessed(linear[0], asked, sample)
     assert answer.plan.rows == 63
-    assert answer.rejected == {"mlflow": {"does_not_fit_model": 1, "not_json": 1}}
+    assert answer.rejected == {"mlflow": {"does_not_fit_model": 1, "not_json": 2}}
+    assert answer.unusable == [63, 64, 65]
 
 
 def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
-    with pytest.raises(TooFewRowsError) as caught:
-        evaluate(linear[0], question(40), [b"{"] * 20 + bodies(20))
-    assert caught.value.rejected == {"mlflow": {"not_json": 20}}
+    lacking = b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}'
+    with pytest.raises(TooFewRowsError, match=r"20 of the rows .* missing_column c \(15\), not_json \(5\)") as caught:
+        evaluate(linear[0], question(40), [b"{"] * 5 + [lacking] * 15 + bodies(20))
+    assert caught.value.rejected == {"mlflow": {"not_json": 5, "does_not_fit_model": 15}}
+    assert caught.value.unusable == list(range(20))
     with pytest.raises(OverBudgetError, match=r"raise assess\.max_seconds"):
         evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
 

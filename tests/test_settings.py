@@ -78,6 +78,10 @@ def test_lists_are_json_or_words(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         ({**MODEL, "assess.task": "ranking"}, ["assess.task", "'ranking'", "regression", "classification"]),
         ({**MODEL, "inputs.sample_rows": "16"}, ["assess.min_rows", "64", "inputs.sample_rows", "16"]),
         ({**MODEL, "device.name": "tpu"}, ["device.name", "'tpu'"]),
+        ({"model.uri": "digits"}, ["model.uri", "'digits'", "models:/name@alias"]),
+        ({"model.uri": "http://localhost:5000/invocations"}, ["model.uri", "remote endpoint", "not supported yet"]),
+        ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
+        ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
         ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
     ],
 )
@@ -106,7 +110,7 @@ def test_misspelt_variables_are_refused_and_those_of_kubernetes_are_not(monkeypa
     [
         ("- a\n- b\n", "sections"),
         ("model: [", "not YAML"),
-        ("model: {uri: 'models:/a/1'}\nasses: {trials: 39}\n", "asses is no setting"),
+        ("model: {uri: 'models:/a/1'}\nasses: {trials: 39}\n", "asses is no setting; did you mean assess"),
         ("model: {uri: 'models:/a/1', flow: x}\n", "model.flow is no setting"),
     ],
 )

@@ -30,7 +30,8 @@ def settings_table() -> Iterator[str]:
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
     for leaf in leaves():
-        yield f"| `{leaf.name}` | {leaf.default_text} | {leaf.field.description} |"
+        choices = f" ({', '.join(f'`{choice}`' for choice in leaf.choices)})" if leaf.choices else ""
+        yield f"| `{leaf.name}` | {leaf.default_text} | {leaf.field.description}{choices} |"
 
 
 def metrics_table() -> Iterator[str]:

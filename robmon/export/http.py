@@ -29,7 +29,9 @@ def http_application(published: Published, registry: CollectorRegistry) -> ASGIA
         if path == "/healthz":
             return 200, TEXT, b"ok\n"
         if path == "/readyz":
-            return (200, TEXT, b"ok\n") if published.loaded is not None else (503, TEXT, b"no model is loaded yet\n")
+            if published.loaded is not None:
+                return 200, TEXT, b"ok\n"
+            return 503, TEXT, f"no model is loaded yet\n{published.problem}".strip().encode() + b"\n"
         if path == "/":
             return 200, "text/html; charset=utf-8", status_page(published).encode()
         return 404, TEXT, b"there is /metrics, /healthz, /readyz and /\n"

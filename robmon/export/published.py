@@ -46,11 +46,14 @@ class Published:
     last_assessment_at: float = 0.0
     only_too_few_inputs_since: bool = True
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
+    problem: str = ""
+    """Why there is no newer assessment, in one sentence without any input; empty after a good one."""
     state: VersionState = field(default_factory=VersionState)
     worker_memory_bytes: Callable[[], int] = lambda: 0
 
-    def count(self, outcome: str, reason: str) -> None:
+    def count(self, outcome: str, reason: str, problem: str = "") -> None:
         """Take note of how the last assessment ended, good or not."""
+        self.problem = problem and f"Last assessment {outcome} ({reason}): {problem}."
         if outcome == "ok":
             self.only_too_few_inputs_since = True
         elif reason != "too_few_inputs":

@@ -31,7 +31,7 @@ def status_page(published: Published, now: float | None = None) -> str:
     """The page as HTML."""
     now = time.time() if now is None else now
     measurement = published.current_measurement(now)
-    parts = [_verdict(published), _model(published)]
+    parts = [_verdict(published), _model(published), _problem(published)]
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
 
@@ -39,18 +39,20 @@ def status_page(published: Published, now: float | None = None) -> str:
 def _verdict(published: Published) -> str:
     regression = published.state.regression
     if regression is not None:
-        since = datetime.fromtimestamp(regression.since, UTC).isoformat(timespec="seconds")
+        since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         verdict = published.state.verdict
         ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
         accept = f"robmon baseline --model models:/{published.model_name}/{regression.version} --accept"
-        return (
+        served = published.model.version if published.model is not None else regression.version
+        pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
+        return ("" if served == regression.version else pending) + (
             f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
             f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
             f"<p>Move the alias back, or accept the version: <code>{html.escape(accept)}</code></p>"
         )
     accepted = published.state.accepted_version
-    if accepted is None:
-        return '<p class="unknown">No version has been assessed yet.</p>'
+    if accepted is None or not published.last_assessment_at:
+        return '<p class="unknown">No version has been assessed since robmon was started.</p>'
     return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>'
 
 
@@ -64,6 +66,10 @@ def _model(published: Published) -> str:
     )
 
 
+def _problem(published: Published) -> str:
+    return f"<p><strong>{html.escape(published.problem)}</strong></p>" if published.problem else ""
+
+
 def _curve(measurement: Measurement, now: float) -> str:
     result = measurement.result
     rows = "\n".join(_row(point) for point in result.levels)
@@ -72,7 +78,7 @@ def _curve(measurement: Measurement, now: float) -> str:
         f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
         f"robustness index {index}.</p>\n"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
-        f"<th>agreement</th><th>of the baseline's MSE</th></tr>\n{rows}</table>"
+        f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>"
     )
 
 

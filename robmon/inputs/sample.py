@@ -9,6 +9,7 @@ keys go, so that what remains is again a simple random sample.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
@@ -122,6 +123,12 @@ class Sample:
         self._window = []
         self._threshold = 1.0
         return list(self._previous)
+
+    def discard(self, items: Iterable[Item]) -> None:
+        """Drop items of the last snapshot that turned out to be of no use, such as garbage."""
+        useless = {id(item) for item in items}
+        self.held_bytes -= sum(len(item.body) for item in self._previous if id(item) in useless)
+        self._previous = [item for item in self._previous if id(item) not in useless]
 
     def turn_over(self, now: float) -> None:
         """The assessment of the last snapshot is good: what is left of its items is marked as topped up from now on."""

@@ -45,7 +45,10 @@ class Signature(Protocol):
     """What a model takes."""
 
     def collect(self, rows: Sequence[Row]) -> Collected:
-        """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `not_finite`."""
+        """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `not_finite`.
+
+        Behind a reason stands the column, where the signature names it.
+        """
 
 
 class _RejectedRowError(Exception):
@@ -159,8 +162,8 @@ class NamedTensors:
         def convert(row: Row) -> dict[str, NDArray[Any]]:
             named = row.columns is not None
             cells = row.columns if row.columns is not None else self._by_order(row.tensor)
-            if not self.specs.keys() <= cells.keys():
-                raise _RejectedRowError("missing_column")
+            if missing := self.specs.keys() - cells.keys():
+                raise _RejectedRowError(f"missing_column {min(missing)}")
             return {name: spec.convert(cells[name], reshape=named) for name, spec in self.specs.items()}
 
         tensors, kept, rejected = _each(rows, convert)
@@ -203,7 +206,8 @@ class Columns:
             if any(name in row for row in cells)
         ]
         frame = pd.concat(columns, axis=1, join="inner")  # a column lacks the rows whose cells do not fit
-        rejected["wrong_type"] += len(cells) - len(frame)
+        for position in set(range(len(cells))) - set(frame.index):
+            rejected[f"wrong_type {next(column.name for column in columns if position not in column.index)}"] += 1
         kept = [kept[i] for i in frame.index]
         return _finish(frame.reset_index(drop=True) if kept else None, kept, rejected)
 
@@ -216,8 +220,8 @@ class Columns:
             if len(values) < len(self._names):
                 raise _RejectedRowError("missing_column")
             return dict(zip(self._names, values, strict=False))
-        if not self._required <= row.columns.keys():
-            raise _RejectedRowError("missing_column")
+        if missing := self._required - row.columns.keys():
+            raise _RejectedRowError(f"missing_column {min(missing)}")
         return {name: row.columns[name] for name in self._names if name in row.columns}
 
 

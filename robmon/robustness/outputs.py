@@ -47,6 +47,8 @@ def resolve_output(outputs: Array, task: str, output: str | None) -> OutputKind:
 
 def _given(outputs: Array, output: str) -> OutputKind:
     if output == "label":
+        if is_numeric(outputs) and is_floating(outputs) and not _are_whole(outputs):
+            raise InvalidInputError("outputs that are not whole numbers are no labels: they may be values")
         return "label"
     if _is_text(outputs):
         raise InvalidInputError(f"text outputs cannot be of kind {output}: they are labels")
@@ -64,7 +66,7 @@ def _deduced(outputs: Array, task: str) -> OutputKind:
         if task == "regression":
             raise InvalidInputError(
                 f"outputs of type {outputs.dtype} look like classes: "
-                "say task='classification', or output='value' or output='label'"
+                "set the task to classification, or the output to value or label"
             )
         return "label"
     if task == "regression":
@@ -81,6 +83,12 @@ def _deduced(outputs: Array, task: str) -> OutputKind:
 def is_numeric(outputs: Array) -> bool:
     """Whether the outputs hold numbers, not text or objects."""
     return not isinstance(outputs, np.ndarray) or outputs.dtype.kind in "fiub"
+
+
+def _are_whole(outputs: Array) -> bool:
+    numbers = as_float64(outputs)
+    xp = namespace(numbers)
+    return bool(xp.all(~xp.isfinite(numbers) | (numbers == xp.floor(numbers))))
 
 
 def _is_text(outputs: Array) -> bool:

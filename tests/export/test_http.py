@@ -28,6 +28,23 @@ async def test_healthz_and_metrics_answer_before_a_model_is_loaded() -> None:
         assert metrics.headers["content-type"].startswith("text/plain; version=")
 
 
+async def test_what_is_wrong_is_said_on_the_page_and_by_readyz() -> None:
+    published = Published("digits", 60, 3600)
+    published.count("skipped", "model_not_ready", "the registry at mlflow did not answer")
+    async with client(published) as http:
+        for path in ("/", "/readyz"):
+            assert "the registry at mlflow did not answer" in (await http.get(path)).text
+    published.count("ok", "none")
+    assert "did not answer" not in status_page(published, NOW)
+
+
+def test_a_version_that_is_served_and_not_judged_is_told() -> None:
+    published = everything()
+    assert published.model is not None
+    published.model = published.model.model_copy(update={"version": "3"})
+    assert "Version 3 is served now and not judged yet" in status_page(published, NOW)
+
+
 async def test_readyz_once_a_model_is_loaded() -> None:
     async with client(everything()) as http:
         assert (await http.get("/readyz")).status_code == 200

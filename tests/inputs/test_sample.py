@@ -246,3 +246,14 @@ def test_most_requests_cost_one_random_number() -> None:
     for _ in itertools.repeat(None, 10_000):
         sample.offer(b"x", "mlflow", "", now=0)
     assert source.drawn == 10_000
+
+
+def test_garbage_is_dropped_and_makes_room() -> None:
+    sample = Sample(sample_rows=10, max_age_seconds=100, sample_bytes=10_000, random=Random(0))
+    for _ in range(10):
+        sample.offer(b"x" * 10, "mlflow", "", now=0)
+    items = sample.snapshot(now=1)
+    sample.discard(items[:4])
+    assert (sample.rows(now=1), sample.held_bytes) == (6, 60)
+    sample.turn_over(now=1)
+    assert [item.body for item in sample.snapshot(now=2)] == [item.body for item in items[4:]]

@@ -103,7 +103,7 @@ def test_what_is_refused_is_rejected(change: dict[str, Any], folder: Path, invok
     body = json.dumps({"dataframe_records": [{**ROWS[0], **change}]}).encode()
     with pytest.raises(urllib.error.HTTPError, match="400"):
         invoke(JSON, body)
-    assert load(folder).collect(decode("mlflow", JSON, body)) == (None, [], {"wrong_type": 1})
+    assert load(folder).collect(decode("mlflow", JSON, body)) == (None, [], {f"wrong_type {next(iter(change))}": 1})
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_torch_with_named_tensors(tmp_path: Path) -> None:
         ]
     )
     assert inputs is not None
-    assert (kept, rejected) == ([0, 1], {"missing_column": 1})
+    assert (kept, rejected) == ([0, 1], {"missing_column position": 1})
     assert inputs.feature_names == tuple(f"position[{i}]" for i in range(4))
     outputs = model.predict(inputs.assemble(model.put(inputs.array), slice(0, 2)))
     assert outputs.tolist() == [20, 24]
@@ -196,7 +196,7 @@ def test_columns_of_many_types(tmp_path: Path) -> None:
     inputs, kept, rejected = model.collect(rows)
     assert inputs is not None
     assert kept == [0, 1, 5]
-    assert rejected == {"wrong_type": 2, "missing_column": 1, "wrong_shape": 1}
+    assert rejected == {"wrong_type age": 1, "wrong_type x": 1, "missing_column x": 1, "wrong_shape": 1}
     assert inputs.feature_names == ("x", "y")
     np.testing.assert_array_equal(inputs.array, [[1, 0.5], [np.nan, 1], [2, 4]])
 
@@ -260,7 +260,7 @@ def test_pyfunc_without_a_signature(tmp_path: Path) -> None:
 def test_no_row_fits(classifier: Path) -> None:
     model = load(classifier)
     assert model.collect([Row(tensor=[1])]) == (None, [], {"wrong_shape": 1})
-    assert model.collect([Row(tensor=["a", "b"])]) == (None, [], {"wrong_type": 1})
+    assert model.collect([Row(tensor=["a", "b"])]) == (None, [], {"wrong_type height": 1})
     assert model.collect([]) == (None, [], {})
 
 
