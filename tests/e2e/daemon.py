@@ -42,13 +42,13 @@ def _rows(count: int) -> list[Row]:
     """Numbers that are found again wherever they come up; noise leaves the last one as it is."""
     random = Random(77)
     return [
-        (round(random.uniform(1e4, 1e5), 6), round(random.uniform(1e4, 1e5), 6), random.randrange(10**8, 10**9))
+        (round(random.uniform(1e4, 1e5), 6), round(random.uniform(1e4, 1e5), 6), random.randrange(10**11, 10**12))
         for _ in range(count)
     ]
 
 
 ROWS = _rows(200)
-_NUMBERS = re.compile(r"(?<!\d)(?:\d{5}\.\d{5}|\d{9}(?!\d))")
+_NUMBERS = re.compile(r"(?<!\d)(?:\d{5}\.\d{5}|\d{12}(?!\d))")
 _TOLD_NUMBERS = {number for row in ROWS for value in row for number in _NUMBERS.findall(f"{value:.6f}")}
 
 QUICK = {
