@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from robmon.errors import RobmonError
+from robmon.errors import ModelLoadError, PredictionError, RobmonError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,7 @@ class RobmonGroup(click.Group):
             return super().invoke(ctx)
         except RobmonError as error:
             click.echo(f"robmon: {error}", err=True)
-            if error.__cause__ is not None:
+            if isinstance(error, ModelLoadError | PredictionError) and error.__cause__ is not None:
                 click.echo(f"  because of {type(error.__cause__).__name__}: {error.__cause__}", err=True)
             ctx.exit(BAD_INPUT)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
