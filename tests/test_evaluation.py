@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robmon.decoding import TooFewRowsError
 from robmon.errors import OverBudgetError, PredictionError
-from robmon.evaluation import ROW_ERRORS_DTYPE, TooFewRowsError, evaluate
+from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
 
