@@ -87,7 +87,11 @@ class Assessor:
         if target is None or target.version == self._tried_version:
             return False
         has_kept = self._kept is not None and self._kept.version == self._reference_version(target)
-        return has_kept or self._sample.rows(time.time()) >= self._settings.assess.min_rows
+        return has_kept or self._has_rows
+
+    @property
+    def _has_rows(self) -> bool:
+        return self._sample.rows(time.time()) >= self._settings.assess.min_rows
 
     async def prepare(self) -> None:
         """Load the version served now, so that it is ready before there are inputs."""
@@ -113,7 +117,7 @@ class Assessor:
             # Only the type is told: the text may hold an input.
             outcome, reason, problem = "failed", "error", type(error).__name__
             log.error("assessment", outcome=outcome, reason=reason, error=type(error).__name__)
-        if self._follower.target is not None and reason != "too_few_inputs":
+        if self._follower.target is not None and (reason != "too_few_inputs" or self._has_rows):
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
         self._published.count(outcome, reason, problem)
@@ -168,9 +172,9 @@ class Assessor:
         return result, Kept(model.version, items, seed, result.plan, result.output, row_errors, result.clean_variance)
 
     def _require_rows(self) -> None:
-        rows, needed = self._sample.rows(time.time()), self._settings.assess.min_rows
-        if rows < needed:
-            raise NotAssessedError("skipped", "too_few_inputs", f"{rows} rows of {needed} are there")
+        if not self._has_rows:
+            few = f"{self._sample.rows(time.time())} rows of {self._settings.assess.min_rows} are there"
+            raise NotAssessedError("skipped", "too_few_inputs", few)
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
         """Assess the loaded version on the sample, seed and scale of its reference, and take the verdict."""
