@@ -7,6 +7,7 @@ which stays in memory for that purpose. Where there is none, as in a new pod, th
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,13 +37,18 @@ class Kept:
     seed: int
     plan: Plan
     output: str
+    levels: int
+    """How many there are, the first of them 0."""
     row_errors: bytes
+    """Float64, shape (requests, levels)."""
     clean_variance: list[float]
 
     @property
     def is_usable(self) -> bool:
-        """Whether its outputs were numbers, and not all the same: with others nothing can be compared."""
-        return any(self.clean_variance)
+        """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
+        errors = memoryview(self.row_errors).cast("d")
+        noisy = (error for index, error in enumerate(errors) if index % self.levels)
+        return any(self.clean_variance) and any(map(math.isfinite, noisy))
 
 
 class Assessor:
@@ -169,7 +175,16 @@ class Assessor:
             raise
         self._sample.discard(items[index] for index in result.unusable)
         self._sample.turn_over(now)
-        return result, Kept(model.version, items, seed, result.plan, result.output, row_errors, result.clean_variance)
+        return result, Kept(
+            version=model.version,
+            items=items,
+            seed=seed,
+            plan=result.plan,
+            output=result.output,
+            levels=len(result.levels),
+            row_errors=row_errors,
+            clean_variance=result.clean_variance,
+        )
 
     def _require_rows(self) -> None:
         if not self._has_rows:
