@@ -302,9 +302,15 @@ class Child:
 
 
 async def _log_lines(output: asyncio.StreamReader | None) -> None:
+    rest = b""
     while output is not None and (chunk := await output.read(MAX_LINE_BYTES)):
-        for line in chunk.decode("utf-8", "replace").splitlines():
-            log.info("worker output", line=line)
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            log.info("worker output", line=line.decode("utf-8", "replace"))
+    if rest:
+        log.info("worker output", line=rest.decode("utf-8", "replace"))
 
 
 def _resident_bytes(pid: int) -> int:

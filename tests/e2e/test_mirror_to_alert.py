@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.daemon import ROWS, running_daemon
-from tests.e2e.registry import Registry
+from tests.e2e.registry import COLUMNS, Registry
 from tests.servers import free_port, model_server, server, wait_until
 from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
 
@@ -54,8 +54,9 @@ def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry) ->
         proxy = stack.enter_context(mirroring_proxy(tmp_path / "nginx", serving, daemon.port("inputs_port")))
         client = stack.enter_context(httpx.Client(base_url=proxy, trust_env=False))
         for row in ROWS[:60]:
-            answer = client.post("/invocations", json={"inputs": [row]})
-            assert answer.json()["predictions"] == [sum(row)], "the client's answer is the model's"
+            body = {"dataframe_split": {"columns": list(COLUMNS), "data": [row]}}
+            answer = client.post("/invocations", json=body)
+            assert answer.json()["predictions"] == [row[0] + row[1]], "the client's answer is the model's"
         daemon.wait_for(lambda: daemon.count("robmon_inputs_received_total", source="mlflow") == 60, "60 copies")
         daemon.wait_for_assessments()
 
