@@ -20,3 +20,8 @@ def test_what_the_documents_link_to_is_there() -> None:
     for document in REPOSITORY.glob("*.md"):
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             assert "://" in target or (REPOSITORY / target).exists(), f"{document.name} links to {target}"
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    words = re.findall(r"\b(?:TODO|FIXME|TBD|XXX|FOOTPRINT)\b", (REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    assert words == []
