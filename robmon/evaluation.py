@@ -108,6 +108,7 @@ def _assess(
     if followed is not None and len(followed.scale) == scale.size:
         scale = np.array(followed.scale).reshape(scale.shape)
     origins = sample.origins[: planned.rows]
+    reference = question.comparison
     with phases("assess"):
         result = assess_rows(
             predict,
@@ -122,7 +123,7 @@ def _assess(
             seed=question.seed,
             batch_rows=planned.batch_rows,
             output_variance=baseline.output_variance if baseline.counts else None,
-            comparison_variance=_reference_variance(question.comparison, predict(array[:1], slice(0, 1))),
+            comparison_variance=_reference_variance(reference, predict(array[:1], slice(0, 1))) if reference else None,
             mse_limit=question.mse_limit,
             clusters=origins,
         )
@@ -161,10 +162,8 @@ def _learn(baseline: Baseline, question: Assess, sample: ModelInputs, result: As
     baseline.settle(question.baseline_min_rows)
 
 
-def _reference_variance(comparison: Comparison | None, one_output: Any) -> Float64 | None:
+def _reference_variance(comparison: Comparison, one_output: Any) -> Float64 | None:
     """The reference version's clean variances, where this version has as many outputs (or labels)."""
-    if comparison is None:
-        return None
     variance = np.array(comparison.clean_variance)
     is_label = comparison.output == "label"
     return variance if is_label or variance.size == int(np.prod(one_output.shape[1:])) else None

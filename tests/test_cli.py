@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.conftest import quiet_mlflow, tracking
+from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import free_port, local_registry
 
 NAMES = ["a", "b"]

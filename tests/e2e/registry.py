@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+
+from tests.mlflow_client import quiet_mlflow, tracking
 
 COLUMNS = {"length": "double", "width": "double", "serial": "long"}
 SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()]))
@@ -33,7 +33,7 @@ class Registry:
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
         """MLflow's own client."""
-        with _quiet():
+        with quiet_mlflow():
             yield MlflowClient(self.tracking_uri, self.tracking_uri)
 
     def model(self) -> RegisteredModel:
@@ -62,7 +62,7 @@ class RegisteredModel:
 
     def add_pickled(self) -> str:
         """Register the next version: a model that is a pickle."""
-        with _quiet():
+        with quiet_mlflow():
 
             class Pickled(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
                 def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
@@ -71,7 +71,7 @@ class RegisteredModel:
         return self._log(Pickled(), None)
 
     def _log(self, python_model: object, config: dict[str, object] | None) -> str:
-        with _quiet(), _tracking(self.registry.tracking_uri), mlflow.start_run():
+        with quiet_mlflow(), tracking(self.registry.tracking_uri), mlflow.start_run():
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=python_model,
@@ -97,25 +97,3 @@ class RegisteredModel:
         with self.registry.client() as client:
             source = client.get_model_version(self.name, version).source
         return next(self.registry.folder.rglob(source.rpartition("/")[2])) / "artifacts"
-
-
-@contextmanager
-def _tracking(uri: str) -> Iterator[None]:
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow warns of pickles, versions and missing type hints while it saves a model."""
-    with warnings.catch_warnings(record=True):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)

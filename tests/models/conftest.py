@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,32 +16,10 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import local_registry, mlflow_server
 
 _numbers = itertools.count()
-
-
-@contextmanager
-def quiet_mlflow() -> Iterator[None]:
-    """MLflow warns of pickles and of versions while it saves a model."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-@contextmanager
-def tracking(uri: str) -> Iterator[None]:
-    """MLflow logs and registers to the tracking URI that is set for the whole process."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 def columns(*pairs: tuple[str, str], optional: Sequence[str] = ()) -> ModelSignature:

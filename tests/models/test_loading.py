@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 
 from robmon.errors import InvalidInputError, ModelLoadError, PredictionError
 from robmon.models.loading import load
-from tests.models.conftest import columns, named_tensors, quiet_mlflow, save_pyfunc, tensor
+from tests.mlflow_client import quiet_mlflow
+from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+"""MLflow's own client in tests: quiet, and pointed at a registry."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+
+
+@contextmanager
+def quiet_mlflow() -> Iterator[None]:
+    """MLflow warns of pickles, versions and missing type hints while it saves a model."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def tracking(uri: str) -> Iterator[None]:
+    """MLflow logs and registers to the tracking URI that is set for the whole process."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
