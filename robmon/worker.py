@@ -84,10 +84,11 @@ def failure(error: BaseException) -> Failure:
     only type, module and line are told: MLflow's schema errors, for one, print the data.
     """
     cause = error.__cause__ if isinstance(error, PredictionError | ModelLoadError) and error.__cause__ else error
+    is_ours = isinstance(cause, RobmonError)
     return Failure(
         reason=_reason(error),
         error=type(cause).__name__,
-        where=_where(cause.__traceback__),
+        where="" if is_ours else _where(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
         rejected=getattr(error, "rejected", {}),
         unusable=getattr(error, "unusable", []),
