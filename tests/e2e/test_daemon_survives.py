@@ -147,6 +147,7 @@ def test_garbage(daemon: Daemon) -> None:
         f"length\n{value}x",
     ]
     bodies = [b"\x00\xff" * 500, *(text.encode() for text in texts)]
+    before = daemon.count("robmon_inputs_rejected_total", source="mlflow")
     for body in bodies * 5:
         assert daemon.post(body) in (200, 202)
         assert daemon.post(body, "text/csv") in (200, 202)
@@ -156,7 +157,8 @@ def test_garbage(daemon: Daemon) -> None:
             connection.sendall(b"\x16\x03\x01" + b"garbage" * 100 + b"\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
     daemon.wait_for_assessments(2)
-    assert daemon.count("robmon_inputs_rejected_total", source="mlflow", reason="not_json") > 0
+    # A quarter of what was sent is garbage, and the sample has 41 places: some of it was in.
+    assert daemon.count("robmon_inputs_rejected_total", source="mlflow") > before
 
 
 def test_oversized_bodies(daemon: Daemon) -> None:
