@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -87,21 +88,21 @@ class Follower:
         Raises:
             RobmonError: the registry did not answer, or the version cannot be had; the old target stays.
         """
-        if self.target is not None and not self._may_move():
+        if self._has_files and not self._may_move():
             return False
         if self._may_move() and self._has_rest_api():
             registered = await self._ask_registry()
             self.accepted_tag = registered.accepted_version
-            if self.target is not None and registered.version == self.target.version:
+            if self._has_files and self.target is not None and registered.version == self.target.version:
                 return False
-        known = self.target.version if self.target is not None else None
-        fetched = await self._fetch(self._uri, known, keep)
+        before = self.target.version if self.target is not None else None
+        fetched = await self._fetch(self._uri, before if self._has_files else None, keep)
         self.accepted_tag = fetched.accepted_version
         self.previous_version = fetched.previous_version
         if fetched.model is None:
             return False
         self.target = fetched.model
-        log.info("served version", model=self.name, version=fetched.version, before=known)
+        log.info("served version", model=self.name, version=fetched.version, before=before)
         return True
 
     async def fetch_version(self, version: str, keep: list[str]) -> ModelVersion:
@@ -110,6 +111,11 @@ class Follower:
         if fetched.model is None:
             raise ModelNotFoundError(f"version {version} of {self.name} has no model")
         return fetched.model
+
+    @property
+    def _has_files(self) -> bool:
+        """Whether the target's files are there; somebody may have cleaned the data folder."""
+        return self.target is not None and Path(self.target.path).is_dir()
 
     def _may_move(self) -> bool:
         return self._settings.model.follow == "alias" and "@" in self._uri
