@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robmon.api import assess, prepared
+from robmon.api import prepared
 from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.models.baseline_artifact import log_baseline
-from robmon.models.loading import load_uri
 from robmon.models.registry import Registry
 from robmon.robustness.arrays import to_numpy
+from robmon.robustness.assessment import assess_rows
 
 
 def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> str:
@@ -22,7 +22,7 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
         uri: the version, as MLflow names it.
         inputs: as in `robmon.assess`.
         data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
-        options: those of `robmon.assess`.
+        options: `device`, and those of `assess_rows`.
 
     Returns:
         where it was written.
@@ -31,9 +31,8 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
         RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
     """
     device = options.pop("device", "auto")
-    model = load_uri(uri, device=device)
-    result = assess(model, inputs, device=device, **options)
-    with prepared(model, inputs, device) as (_, array):
+    with prepared(uri, inputs, device) as (predict, array):
+        result = assess_rows(predict, array, **options)
         perturbed = to_numpy(array)
     baseline = Baseline.empty(list(result.levels), perturbed)
     baseline.learn_inputs(perturbed)
