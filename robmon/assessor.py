@@ -228,7 +228,6 @@ class Assessor:
                 SampledRequest(
                     format=item.format,
                     content_type=item.content_type,
-                    received_at=item.received_at,
                     seed=item.seed,
                     topped_up=item.topped_up,
                 )

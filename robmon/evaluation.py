@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +62,6 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         output=result.output,
         levels=levels,
         slope=result.slope.value if result.slope else None,
-        slope_stderr=result.slope.stderr if result.slope else None,
         slope_lack_of_fit=result.slope.lack_of_fit if result.slope else None,
         agreement_slope=result.agreement_slope.value if result.agreement_slope else None,
         area=result.area,
@@ -78,7 +76,6 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         rejected=sample.rejected,
         unusable=sample.unusable,
         phase_seconds=dict(phases),
-        memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
     errors = cluster_means(result.normalised_row_errors, plan.origins)
     return answer, [errors.astype(ROW_ERRORS_DTYPE).tobytes()]

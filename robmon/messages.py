@@ -121,7 +121,6 @@ class SampledRequest(Message):
 
     format: str
     content_type: str = ""
-    received_at: float
     seed: int
     """Decides which of the request's rows are drawn."""
     topped_up: bool = False
@@ -226,7 +225,6 @@ class Assessed(Message):
     output: str
     levels: list[LevelResult]
     slope: float | None
-    slope_stderr: float | None
     slope_lack_of_fit: float | None
     agreement_slope: float | None = None
     area: float | None
@@ -245,8 +243,6 @@ class Assessed(Message):
     unusable: list[int] = []
     """Indices of the requests of which nothing could be used."""
     phase_seconds: dict[str, float] = {}
-    memory_bytes: int = 0
-    """Peak resident memory of the worker."""
 
 
 class Stop(Message):

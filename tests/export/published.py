@@ -34,7 +34,6 @@ def assessed() -> Assessed:
             ),
         ],
         slope=2.0,
-        slope_stderr=0.1,
         slope_lack_of_fit=0.01,
         agreement_slope=-0.5,
         area=0.1,
