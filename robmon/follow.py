@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from robmon import model_uri
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.messages import Failure, Fetch, Fetched, ModelVersion
 from robmon.settings import Settings
@@ -46,18 +47,6 @@ class RegisteredModel:
     accepted_version: str | None
 
 
-def model_name(uri: str) -> str:
-    """The name under which measurements of `uri` are published.
-
-    >>> model_name("models:/digits@champion"), model_name("models:/digits/3"), model_name("runs:/abc/model")
-    ('digits', 'digits', 'model')
-    """
-    path = uri.partition(":/")[2]
-    if uri.startswith("models:/"):
-        return path.partition("@")[0].partition("/")[0]
-    return path.rstrip("/").rpartition("/")[2] or uri
-
-
 class Follower:
     """Keeps `target`, the version to assess, up to date; fetches it and any version it is compared with."""
 
@@ -77,7 +66,7 @@ class Follower:
     @property
     def name(self) -> str:
         """The model's name."""
-        return model_name(self._uri)
+        return model_uri.parse(self._uri).name
 
     async def poll(self, keep: list[str]) -> bool:
         """Look which version is served now, and fetch it if it is another. True where the target changed.

@@ -24,7 +24,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from robmon.errors import SettingsError
+from robmon import model_uri
+from robmon.errors import ModelError, SettingsError
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
@@ -72,13 +73,10 @@ class Section(BaseModel):
 
 
 def _model_uri(uri: str) -> str:
-    if re.match(r"https?://", uri):
-        raise ValueError(
-            "a remote endpoint is not supported yet; give models:/name@alias, models:/name/3, runs:/id/path"
-        )
-    if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/\d+)|models:/m-\w+|runs:/[^/]+/.+", uri):
-        raise ValueError("models:/name@alias, models:/name/3, models:/m-id or runs:/id/path")
-    return uri
+    try:
+        return model_uri.parse(uri).text
+    except ModelError as error:
+        raise ValueError(str(error)) from None
 
 
 class ModelSettings(Section):

@@ -13,12 +13,13 @@ import pytest
 import robmon
 
 PACKAGE = Path(robmon.__file__).parent
-SHARED = {"errors", "settings", "messages", "logs"}
+SHARED = {"errors", "model_uri", "settings", "messages", "logs"}
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
     "errors": set(),
-    "settings": set(),
+    "model_uri": set(),
+    "settings": {"model_uri"},
     "messages": set(),
     "logs": set(),
     "robustness": set(),

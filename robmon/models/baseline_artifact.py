@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from robmon.errors import ModelError
+from robmon.model_uri import parse
 from robmon.models.registry import Registry, Resolved, path_safe
-from robmon.models.uri import parse
 
 
 def log_baseline(uri: str, tracking_uri: str | None, baseline: dict[str, Any]) -> str:

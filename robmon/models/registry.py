@@ -25,8 +25,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.model_uri import ModelUri, parse
 from robmon.models import mlmodel
-from robmon.models.uri import ModelUri, parse
 from robmon.settings import mask
 
 ACCEPTED_TAG = "robmon.accepted_version"

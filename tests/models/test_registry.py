@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.model_uri import parse
 from robmon.models import baseline_artifact, mlmodel
 from robmon.models.loading import load, load_uri
 from robmon.models.registry import Registry, Requirements, path_safe
-from robmon.models.uri import parse
 from tests.models.conftest import Store
 from tests.servers import free_port, wait_until
 
