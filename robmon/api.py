@@ -18,9 +18,10 @@ from robmon.models.inputs import ModelInputs, split
 from robmon.models.loading import ServedModel, load_uri
 from robmon.models.outputs import as_array
 from robmon.robustness.arrays import Array, Predict, namespace
-from robmon.robustness.assessment import Assessment, assess_rows
+from robmon.robustness.assessment import assess_rows
 from robmon.robustness.comparison import Comparison, comparable, compare_rows
 from robmon.robustness.noise import Noise
+from robmon.robustness.result import Assessment
 
 __all__ = ["AssessOptions", "assess", "compare", "drift"]
 

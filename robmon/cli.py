@@ -19,8 +19,8 @@ from robmon.errors import ModelLoadError, PredictionError, RobmonError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from robmon.robustness.assessment import Assessment
     from robmon.robustness.comparison import Comparison
+    from robmon.robustness.result import Assessment
     from robmon.settings import Loaded
 
 REGRESSION = 1

@@ -15,10 +15,11 @@ from robmon.history.baseline import Baseline
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
-from robmon.robustness.assessment import Assessment, assess_rows
+from robmon.robustness.assessment import assess_rows
 from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
 from robmon.robustness.plan import plan_assessment
+from robmon.robustness.result import Assessment
 
 Float64 = NDArray[np.float64]
 ROW_ERRORS_DTYPE = "<f8"

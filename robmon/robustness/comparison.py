@@ -20,7 +20,7 @@ from robmon.robustness.jsonable import jsonable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robmon.robustness.assessment import Assessment
+    from robmon.robustness.result import Assessment
 
 POWER = 0.9
 OTHER_UNITS = 10.0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from robmon.robustness.assessment import Assessment
     from robmon.robustness.comparison import Comparison
+    from robmon.robustness.result import Assessment
 
 SIZE_INCHES = (7.5, 5.2)
 MEAN, BOUND, BAND, LIMIT = "#1f4e79", "#c55a11", "#f4d9c6", "#7f7f7f"
