@@ -13,12 +13,13 @@ import pytest
 import robmon
 
 PACKAGE = Path(robmon.__file__).parent
-SHARED = {"errors", "model_uri", "settings", "messages", "logs"}
+SHARED = {"errors", "model_uri", "marks", "settings", "messages", "logs"}
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
     "errors": set(),
     "model_uri": set(),
+    "marks": set(),
     "settings": {"model_uri"},
     "messages": set(),
     "logs": set(),
