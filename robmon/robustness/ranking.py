@@ -1,0 +1,287 @@
+"""Which model is best under noise? Ranks by clean score and by score under noise, and where one overtakes another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
+from robmon.robustness.jsonable import jsonable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_SENTENCES = 10
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Two models of which the one that is better at lower levels is overtaken.
+
+    Attributes:
+        ahead: the better one at first.
+        behind: the one that overtakes it.
+        levels: where they change places, rising; interpolated between the levels assessed.
+    """
+
+    ahead: str
+    behind: str
+    levels: tuple[float, ...]
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the one that overtakes stays ahead up to the highest level."""
+        return len(self.levels) == 1
+
+    def __str__(self) -> str:
+        first, *more = (f"{level:.2g}" for level in self.levels)
+        if not more:
+            return f"From level {first} upwards {self.behind} overtakes {self.ahead}."
+        again = "level" if len(more) == 1 else "levels"
+        return (
+            f"From level {first} upwards {self.behind} overtakes {self.ahead}, but not for good: "
+            f"they change places again at {again} {', '.join(more)}."
+        )
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which noise, and on how many rows, all models of a ranking were assessed."""
+
+    noise: str
+    relative: bool
+    rows: int
+    trials: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, {self.trials} trials of {self.noise} noise, seed {self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Models ranked by their scores at every level; the ranks are those of the rows assessed.
+
+    Attributes:
+        names: of the models, in the order given.
+        levels: noise strengths, 0 (clean) first.
+        scores: shape `(models, levels)`.
+        ranks: shape `(models, levels)`, 1 is best; models with equal scores share the mean of their ranks.
+        rank_diff: shape `(models, levels)`, clean rank minus rank under noise: above 0 the model gains places.
+        slopes: of each model's score, through the clean one, against level squared for an error, which is lower the
+            better, and against level for a share, which is higher the better; None where a score is infinite.
+        crossings: the pairs that change places, sorted by the final rank of the one that overtakes.
+        higher_is_better: whether it is.
+        score: what the scores are, in words.
+        conditions: of the assessments, where the scores come from such.
+        left_out: models that could not be assessed: name and reason.
+    """
+
+    names: tuple[str, ...]
+    levels: tuple[float, ...]
+    scores: Float64
+    ranks: Float64
+    rank_diff: Float64
+    slopes: tuple[float | None, ...]
+    crossings: tuple[Crossing, ...]
+    higher_is_better: bool
+    score: str = "score"
+    conditions: Conditions | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def order(self) -> list[int]:
+        """Indices of the models, the best clean score first; among equals the better one under noise."""
+        return [int(index) for index in np.lexsort(self.ranks.T[::-1])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as strict JSON has it; infinite is "+Inf", absent is None."""
+        columns = zip(self.names, self.scores, self.ranks, self.rank_diff, self.slopes, strict=True)
+        keys = ("name", "scores", "ranks", "rank_diff", "slope")
+        result = {
+            "score": self.score,
+            "higher_is_better": self.higher_is_better,
+            "levels": self.levels,
+            "models": [dict(zip(keys, values, strict=True)) for values in columns],
+            "crossings": [vars(crossing) | {"lasts": crossing.lasts} for crossing in self.crossings],
+            "conditions": self.conditions and vars(self.conditions),
+            "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
+        }
+        return {key: jsonable(value) for key, value in result.items()}
+
+    def plot(self) -> Figure:
+        """A bump chart as a matplotlib figure: ranks against level, names, scores and RankDiff at the lines' ends.
+
+        Needs matplotlib (`pip install "robmon[plot]"`).
+        """
+        from robmon.robustness.plot_ranking import plot_ranking
+
+        return plot_ranking(self)
+
+    def best(self) -> str:
+        """Which model is best without noise, and which at the highest level, in one sentence."""
+        first, last = (_listed([self.names[i] for i in np.flatnonzero(r == r.min())]) for r in self.ranks.T[[0, -1]])
+        if first == last:
+            return f"Best without noise and at level {self.levels[-1]:g}: {first}."
+        return f"Best without noise: {first}; at level {self.levels[-1]:g}: {last}."
+
+    def sentences(self, most: int = MOST_SENTENCES) -> list[str]:
+        """The best models, and who overtakes whom, at most so many crossings; also if there are none."""
+        told = [str(crossing) for crossing in self.crossings[:most]]
+        if len(self.crossings) > most:
+            told.append(f"{len(self.crossings) - most} more pairs change places.")
+        if not self.crossings:
+            told = ["No two models change places between these levels."]
+        return [self.best(), *told]
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """A table as text: its header, and a row a model in the order given."""
+        header = ["model", f"clean {self.score}", "rank"]
+        for level in self.levels[1:]:
+            header += [f"at {level:g}", "rank", "RankDiff"]
+        rows = []
+        for name, scores, ranks, moved, slope in zip(
+            self.names, self.scores, self.ranks, self.rank_diff, self.slopes, strict=True
+        ):
+            row = [name, f"{scores[0]:.4g}", f"{ranks[0]:g}"]
+            for score, rank, diff in zip(scores[1:], ranks[1:], moved[1:], strict=True):
+                row += [f"{score:.4g}", f"{rank:g}", signed(diff)]
+            rows.append([*row, "-" if slope is None else f"{slope:.4g}"])
+        return [*header, "slope"], rows
+
+    def __str__(self) -> str:
+        better = "higher" if self.higher_is_better else "lower"
+        head = f"ranked by {self.score} ({better} is better)"
+        header, rows = self.cells()
+        rows = [rows[index] for index in self.order]
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [_padded(row, widths) for row in (header, *rows)]
+        lines += [f"left out: {name}: {reason}" for name, reason in self.left_out]
+        return "\n".join([f"{head}: {self.conditions}" if self.conditions else head, *lines, *self.sentences()])
+
+
+def rank_scores(
+    names: Sequence[str],
+    levels: Sequence[float],
+    scores: ArrayLike,
+    higher_is_better: bool,
+    *,
+    score: str = "score",
+) -> Ranking:
+    """Rank models by their scores at every noise level.
+
+    RankDiff, the clean rank minus the rank under noise, and the slope of accuracy against level are those of Kim et al.
+    (2025), arXiv 2509.20939. A crossing is where the difference of two models' scores changes its sign, interpolated
+    linearly along the axis of the slope: level squared for errors, as those of smooth models rise with it, else level.
+
+    Args:
+        names: of the models, at least 2.
+        levels: rising from 0, at least 2.
+        scores: shape `(models, levels)`, +Inf and -Inf allowed; all on the same rows under the same noise.
+        higher_is_better: True of shares such as accuracy, False of errors such as the MSE.
+        score: what the scores are, in words.
+
+    Raises:
+        InvalidInputError: fewer than 2 models or levels, a name twice, levels that do not rise from 0, NaN, or scores
+            of another shape.
+
+    >>> ranking = rank_scores(["a", "b"], [0.0, 0.1, 0.2], [[1.0, 2.0, 5.0], [2.0, 2.5, 4.0]], higher_is_better=False)
+    >>> ranking.ranks.tolist(), ranking.rank_diff[:, -1].tolist()
+    ([[1.0, 1.0, 2.0], [2.0, 2.0, 1.0]], [-1.0, 1.0])
+    >>> print(ranking.crossings[0])
+    From level 0.14 upwards b overtakes a.
+    """
+    at, values = np.asarray(levels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    _check(names, at, values)
+    losses = -values if higher_is_better else values
+    ranks = np.stack([_average_ranks(column) for column in losses.T], axis=1)
+    power = 1 if higher_is_better else 2
+    finally_at = dict(zip(names, ranks[:, -1].tolist(), strict=True))
+    crossings = sorted(_crossings(names, at, power, losses), key=lambda each: (finally_at[each.behind], each.levels))
+    return Ranking(
+        names=tuple(names),
+        levels=tuple(at.tolist()),
+        scores=values,
+        ranks=ranks,
+        rank_diff=ranks[:, :1] - ranks,
+        slopes=tuple(_slope(row, at**power) for row in values),
+        crossings=tuple(crossings),
+        higher_is_better=higher_is_better,
+        score=score,
+    )
+
+
+def signed(diff: float) -> str:
+    """A RankDiff as text.
+
+    >>> signed(2.0), signed(-0.5), signed(0.0)
+    ('+2', '-0.5', '0')
+    """
+    return f"{diff:+g}" if diff else "0"
+
+
+def _check(names: Sequence[str], levels: Float64, scores: Float64) -> None:
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise InvalidInputError("a ranking needs at least 2 models, each with a name of its own")
+    if levels.ndim != 1 or len(levels) < 2 or levels[0] != 0 or not np.all(np.diff(levels) > 0):
+        raise InvalidInputError("the levels of a ranking must rise from 0, and be at least 2")
+    if scores.shape != (len(names), len(levels)):
+        raise InvalidInputError(
+            f"scores must be of shape ({len(names)}, {len(levels)}), a row for each model, not {scores.shape}"
+        )
+    if not np.all(np.isfinite(levels)) or np.any(np.isnan(scores)):
+        raise InvalidInputError("scores must not be NaN, and levels must be finite")
+
+
+def _slope(scores: Float64, axis: Float64) -> float | None:
+    """Least squares through the score at level 0; None where one is infinite."""
+    if not np.all(np.isfinite(scores)):
+        return None
+    return float((scores - scores[0]) @ axis / (axis @ axis))
+
+
+def _average_ranks(losses: Float64) -> Float64:
+    """Ranks from 1, the lowest loss first; equals share the mean of their ranks."""
+    lower = (losses[None, :] < losses[:, None]).sum(axis=1)
+    equal = (losses[None, :] == losses[:, None]).sum(axis=1)
+    return np.asarray(lower + (equal + 1) / 2.0)
+
+
+def _crossings(names: Sequence[str], levels: Float64, power: int, losses: Float64) -> Iterator[Crossing]:
+    """Every pair that changes places, the better at first named first."""
+    for a, b in itertools.combinations(range(len(names)), 2):
+        equal = losses[a] == losses[b]  # infinite ones too
+        lead = np.where(equal, 0.0, losses[b] - np.where(equal, 0.0, losses[a]))
+        if where := _sign_changes(levels**power, lead):
+            ahead, behind = (a, b) if lead[np.flatnonzero(lead)[0]] > 0 else (b, a)
+            yield Crossing(names[ahead], names[behind], tuple(at ** (1 / power) for at in where))
+
+
+def _sign_changes(axis: Float64, lead: Float64) -> list[float]:
+    """Where a lead is lost to the other side; a lead that ends in a tie is not lost yet."""
+    where: list[float] = []
+    sign = 0.0
+    for index, now in enumerate(np.sign(lead).tolist()):
+        if now * sign < 0:
+            before, after = lead[index - 1], lead[index]
+            share = before / (before - after) if math.isfinite(before - after) else 1.0
+            where.append(float(axis[index - 1] + share * (axis[index] - axis[index - 1])))
+        sign = now or sign
+    return where
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A line of a table: the first cell to the left, the others to the right."""
+    first, *rest = widths
+    return "  ".join([cells[0].ljust(first), *(cell.rjust(width) for cell, width in zip(cells[1:], rest, strict=True))])
