@@ -227,7 +227,7 @@ class Assessor:
             requests=[
                 SampledRequest(
                     format=item.format,
-                    content_type=item.content_type,
+                    headers=dict(item.headers),
                     seed=item.seed,
                     topped_up=item.topped_up,
                 )

@@ -29,6 +29,7 @@ from robmon.follow import Follower, failure_reason
 from robmon.history.store import History
 from robmon.host import ModelHost
 from robmon.inputs.receiver import Receiver, uvicorn_config
+from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.settings import Settings
 
@@ -59,9 +60,13 @@ class Daemon:
             max_age_seconds=inputs.max_age_seconds,
             sample_bytes=inputs.sample_bytes,
             rows_per_request=inputs.rows_per_request,
+            share=inputs.share,
         )
         self._receiver = Receiver(
-            self._sample, max_body_bytes=inputs.max_body_bytes, max_inflight_bytes=inputs.max_inflight_bytes
+            self._sample,
+            max_body_bytes=inputs.max_body_bytes,
+            max_inflight_bytes=inputs.max_inflight_bytes,
+            filters=Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths),
         )
         self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
         self._metrics = Metrics(self._published, self._receiver.counts, self._sample_now)

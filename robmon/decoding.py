@@ -65,7 +65,7 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
 
     for index, (request, body) in enumerate(zip(question.requests, blobs, strict=False)):
         try:
-            decoded = decode(request.format, request.content_type, body)
+            decoded = decode(request.format, request.headers, body)
             drawn = choose_rows(decoded, question.rows_per_request, request.seed)
         except CodecError as error:
             reject(index, error.reason)

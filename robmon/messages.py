@@ -120,7 +120,7 @@ class SampledRequest(Message):
     """One request of the sample; its body is the blob of the same index."""
 
     format: str
-    content_type: str = ""
+    headers: dict[str, str] = {}
     seed: int
     """Decides which of the request's rows are drawn."""
     topped_up: bool = False

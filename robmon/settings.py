@@ -119,6 +119,12 @@ class InputsSettings(Section):
     max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
     sample_bytes: PositiveInt = Field(32 * 2**20, description="Bytes of the sample; beyond it, fewer requests")
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Share of the requests that is considered")
+    model: str | None = Field(
+        None, description="Only requests that name this model, in their path or their event; unset: all"
+    )
+    exclude_headers: Words = Field((), description="Requests with one of these headers are left out (synthetic tests)")
+    exclude_paths: Words = Field((), description="Requests whose path begins with one of these are left out")
 
     @model_validator(mode="after")
     def _sample_holds_a_body(self) -> InputsSettings:

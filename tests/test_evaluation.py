@@ -53,7 +53,10 @@ def bodies(count: int, rows_each: int = 1, seed: int = 1) -> list[bytes]:
 
 
 def question(count: int, **changes: Any) -> Assess:
-    requests = [SampledRequest(format="mlflow", content_type="application/json", seed=index) for index in range(count)]
+    requests = [
+        SampledRequest(format="mlflow", headers={"content-type": "application/json"}, seed=index)
+        for index in range(count)
+    ]
     given: dict[str, Any] = {
         "number": 1,
         "seed": 7,

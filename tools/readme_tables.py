@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from robmon.export.metrics import Metrics  # noqa: E402
-from robmon.inputs.receiver import InputCounts  # noqa: E402
+from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.settings import leaves  # noqa: E402
 from tests.export.published import everything  # noqa: E402
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,11 +19,18 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from robmon.export.published import Measurement, Published
-from robmon.inputs.receiver import InputCounts
+from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.messages import Assessed, FeatureDrift
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
@@ -123,11 +131,22 @@ class InputsCollector(Collector):
         for (source, reason), count in self._counts.rejected.items():
             rejected.add_metric([source, reason], count)
         yield rejected
+        yield _body_bytes(self._counts.body_bytes)
         rows, oldest = self._sample()
         yield _gauge("robmon_sample_rows", "Rows that the next assessment will use", self._model_name, rows)
         if oldest is not None:
             help_text = "Unix time at which the oldest request of the sample arrived"
             yield _gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
+
+
+def _body_bytes(sizes: Mapping[str, SizeHistogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "robmon_inputs_body_bytes", "Sizes of the request bodies that arrived whole, by source", labels=["source"]
+    )
+    limits = [*map(floatToGoString, BODY_BUCKETS_BYTES), "+Inf"]
+    for source, histogram in sizes.items():
+        family.add_metric([source], list(zip(limits, accumulate(histogram.counts), strict=True)), histogram.total)
+    return family
 
 
 def _gauge(name: str, help_text: str, model_name: str, value: float) -> GaugeMetricFamily:

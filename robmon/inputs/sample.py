@@ -9,7 +9,7 @@ keys go, so that what remains is again a simple random sample.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
@@ -20,14 +20,22 @@ class Item:
     """One request that was kept: the raw body and what is needed to decode it later."""
 
     format: str
-    content_type: str
+    headers: Mapping[str, str]
+    """The few that are kept, by name in lower case."""
     received_at: float
     """Unix seconds."""
     seed: int
     """Decides which of the request's rows are drawn."""
     body: bytes
+    model: str | None = None
+    """The model that the request named, in its path or as the service of its event."""
     topped_up: bool = False
     """Whether an earlier assessment has already used it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body and of the headers."""
+        return len(self.body) + sum(map(len, self.headers.values()))
 
 
 class Sample:
@@ -45,13 +53,14 @@ class Sample:
     Args:
         sample_rows: rows that an assessment wants.
         max_age_seconds: age beyond which a request is not used.
-        sample_bytes: most bytes of bodies held. A single larger body is never kept.
+        sample_bytes: most bytes of bodies and their headers held. A single larger body is never kept.
         rows_per_request: rows that are drawn from one request.
+        share: of the requests, that is considered at all.
         random: source of the keys and seeds.
 
     >>> sample = Sample(sample_rows=2, max_age_seconds=600, sample_bytes=1000, random=Random(0))
     >>> for second in range(100):
-    ...     _ = sample.offer(b"{}", "mlflow", "application/json", now=second)
+    ...     _ = sample.offer(b"{}", "mlflow", {"content-type": "application/json"}, now=second)
     >>> len(sample.snapshot(now=100)), sample.rows(now=100)
     (2, 2)
     """
@@ -63,6 +72,7 @@ class Sample:
         max_age_seconds: float,
         sample_bytes: int,
         rows_per_request: int = 1,
+        share: float = 1.0,
         random: Random | None = None,
     ) -> None:
         self.full_capacity = ceil(sample_rows / rows_per_request)
@@ -70,14 +80,15 @@ class Sample:
         self.capacity = self.full_capacity
         """Requests that the sample holds now."""
         self.held_bytes = 0
-        """Bytes of the bodies held now."""
+        """Bytes of the bodies and headers held now."""
         self._sample_rows = sample_rows
         self._rows_per_request = rows_per_request
         self._max_age_seconds = max_age_seconds
         self._sample_bytes = sample_bytes
         self._random = random or Random()  # noqa: S311 - a sample, not a secret
         self._window: list[tuple[float, int, Item]] = []  # a heap: the largest key first
-        self._threshold = 1.0  # a key below it enters the window
+        self._share = share
+        self._threshold = share  # a key below it enters the window
         self._serial = 0
         self._previous: list[Item] = []  # newest window first, within it the smallest key first
 
@@ -91,24 +102,34 @@ class Sample:
         key = self._random.random()
         return key if key < self._threshold else None
 
-    def add(self, key: float, body: bytes, request_format: str, content_type: str, now: float) -> bool:
+    def add(
+        self,
+        key: float,
+        body: bytes,
+        request_format: str,
+        headers: Mapping[str, str],
+        now: float,
+        model: str | None = None,
+    ) -> bool:
         """Keep a request whose key was drawn; whether it was still wanted when its body was there."""
-        if key >= self._threshold or len(body) > self._sample_bytes:
+        if key >= self._threshold:
             return False
-        item = Item(request_format, content_type, now, self._random.getrandbits(32), body)
+        item = Item(request_format, headers, now, self._random.getrandbits(32), body, model)
+        if item.size > self._sample_bytes:
+            return False
         self._serial += 1
         heapq.heappush(self._window, (-key, self._serial, item))
-        self.held_bytes += len(body)
+        self.held_bytes += item.size
         self._trim()
         while self.held_bytes > self._sample_bytes and self.capacity > 1:
             self.capacity = ceil(self.capacity / 2)
             self._trim()
         return key <= self._threshold
 
-    def offer(self, body: bytes, request_format: str, content_type: str, now: float) -> bool:
+    def offer(self, body: bytes, request_format: str, headers: Mapping[str, str], now: float) -> bool:
         """Draw and, if kept, add: for sources that have the whole body at hand."""
         key = self.draw()
-        return key is not None and self.add(key, body, request_format, content_type, now)
+        return key is not None and self.add(key, body, request_format, headers, now)
 
     def snapshot(self, now: float) -> list[Item]:
         """What an assessment that starts now uses, at most `capacity` requests; a new window begins.
@@ -121,13 +142,13 @@ class Sample:
         window = [item for _, _, item in sorted(self._window, key=lambda entry: -entry[0])]
         self._previous = window + self._previous
         self._window = []
-        self._threshold = 1.0
+        self._threshold = self._share
         return list(self._previous)
 
     def discard(self, items: Iterable[Item]) -> None:
         """Drop items of the last snapshot that turned out to be of no use, such as garbage."""
         useless = {id(item) for item in items}
-        self.held_bytes -= sum(len(item.body) for item in self._previous if id(item) in useless)
+        self.held_bytes -= sum(item.size for item in self._previous if id(item) in useless)
         self._previous = [item for item in self._previous if id(item) not in useless]
 
     def turn_over(self, now: float) -> None:
@@ -152,10 +173,10 @@ class Sample:
         """Hold at most `capacity` requests: the previous sample gives way first, then the largest keys."""
         room = max(self.capacity - len(self._window), 0)
         for item in self._previous[room:]:
-            self.held_bytes -= len(item.body)
+            self.held_bytes -= item.size
         del self._previous[room:]
         while len(self._window) > self.capacity:
-            self.held_bytes -= len(heapq.heappop(self._window)[2].body)
+            self.held_bytes -= heapq.heappop(self._window)[2].size
         if len(self._window) == self.capacity:
             self._threshold = -self._window[0][0]
 
@@ -168,13 +189,13 @@ class Sample:
         self._previous = [item for item in self._previous if item.received_at >= earliest]
         self._window = [entry for entry in self._window if entry[2].received_at >= earliest]
         heapq.heapify(self._window)
-        self.held_bytes = sum(len(item.body) for item in self._previous)
-        self.held_bytes += sum(len(item.body) for _, _, item in self._window)
+        self.held_bytes = sum(item.size for item in self._previous)
+        self.held_bytes += sum(item.size for _, _, item in self._window)
 
     def _recover(self) -> None:
         """Double a shrunk capacity if twice the requests of the window's mean size would fill half the bytes."""
         if not self.shrunk or not self._window:
             return
-        mean_bytes = sum(len(item.body) for _, _, item in self._window) / len(self._window)
+        mean_bytes = sum(item.size for _, _, item in self._window) / len(self._window)
         if mean_bytes * self.capacity * 2 <= self._sample_bytes / 2:
             self.capacity = min(self.capacity * 2, self.full_capacity)

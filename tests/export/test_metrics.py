@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from robmon.export.metrics import Metrics, PublishedCollector
 from robmon.export.published import Published
 from robmon.history.store import VersionState
-from robmon.inputs.receiver import InputCounts
+from robmon.inputs.counts import InputCounts
 from tests.export.published import NOW, everything
 from tests.watching.contract import LABELS
 
@@ -142,6 +142,21 @@ def test_names_and_labels_are_those_of_the_contract() -> None:
         assert set(sample.labels) == LABELS[sample.name], sample.name
     not_there = {name for name in LABELS if name.startswith("robmon_")} - {sample.name for sample in samples}
     assert not_there == {"robmon_noise_mse_baseline_ratio_lower"}  # NaN in this result
+
+
+def test_body_sizes_are_a_cumulative_histogram() -> None:
+    counts = InputCounts()
+    for size in (1, 1024, 1025, 2**20, 2**20 + 1, 2**30):
+        counts.body_bytes["v2"].observe(size)
+    value = Metrics(everything(), counts, lambda: (0, None)).registry.get_sample_value
+    below = [
+        value("robmon_inputs_body_bytes_bucket", {"source": "v2", "le": limit})
+        for limit in ("1024.0", "4096.0", "524288.0", "1.048576e+06", "2.097152e+06", "8.388608e+06", "+Inf")
+    ]
+    assert below == [2, 3, 3, 4, 5, 5, 6]
+    assert value("robmon_inputs_body_bytes_count", {"source": "v2"}) == 6
+    assert value("robmon_inputs_body_bytes_sum", {"source": "v2"}) == 2050 + 2**21 + 1 + 2**30
+    assert value("robmon_inputs_body_bytes_bucket", {"source": "mlflow", "le": "+Inf"}) == 0
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:

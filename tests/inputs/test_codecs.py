@@ -31,7 +31,7 @@ CSV = "text/csv"
 
 def rows_of(content: Any, content_type: str = JSON) -> list[Row]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return list(decode("mlflow", content_type, body))
+    return list(decode("mlflow", {"content-type": content_type}, body))
 
 
 def reason_of(content: Any, content_type: str = JSON) -> str:
@@ -233,7 +233,7 @@ def test_content_types_that_are_json(content_type: str) -> None:
 
 def test_unknown_format() -> None:
     with pytest.raises(CodecError) as caught:
-        decode("smoke", JSON, b"")
+        decode("smoke", {}, b"")
     assert caught.value.reason == "unsupported_format"
 
 
@@ -351,7 +351,7 @@ def test_arbitrary_bytes(body: bytes, content_type: str) -> None:
 
 def assert_rows_or_codec_error(body: bytes, content_type: str) -> None:
     try:
-        rows = decode("mlflow", content_type, body)
+        rows = decode("mlflow", {"content-type": content_type}, body)
         assert len(rows) > 0
         for row in choose_rows(rows, 3, seed=1):
             assert (row.columns is None) != (row.tensor is None)
@@ -412,7 +412,7 @@ def test_what_mlflow_cannot_parse_is_no_row_of_ours(body: bytes) -> None:
     Columns that hold lists are left out: whether MLflow takes them depends on the signature.
     """
     try:
-        rows = list(decode("mlflow", JSON, body))
+        rows = list(decode("mlflow", {"content-type": JSON}, body))
     except CodecError:
         return
     cells = [cell for row in rows for cell in (row.columns or {}).values()]
@@ -446,7 +446,7 @@ def test_all_rows_when_there_are_no_more() -> None:
 
 def test_only_the_chosen_row_is_built() -> None:
     """The deep fault of another row is not even seen."""
-    rows = decode("mlflow", JSON, json.dumps({"inputs": [[[1], [2]], [[1], [2, 3]]]}).encode())
+    rows = decode("mlflow", {"content-type": JSON}, json.dumps({"inputs": [[[1], [2]], [[1], [2, 3]]]}).encode())
     assert np.array_equal(rows[0].tensor, [[1], [2]])  # type: ignore[arg-type]
     with pytest.raises(CodecError):
         rows[1]

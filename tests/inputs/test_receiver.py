@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from robmon.inputs import protocol, receiver
-from robmon.inputs.receiver import RejectionLog
+from robmon.inputs.counts import RejectionLog
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
@@ -75,7 +75,12 @@ def test_a_prediction_request_is_kept_and_answered_202(served: Served) -> None:
         answer = client.getresponse()
         assert (answer.status, answer.read()) == (202, b"")
     (item,) = served.sample.snapshot(1000)
-    assert (item.body, item.format, item.content_type, item.received_at) == (BODY, "mlflow", "application/json", 1000)
+    assert (item.body, item.format, item.headers, item.received_at) == (
+        BODY,
+        "mlflow",
+        {"content-type": "application/json"},
+        1000,
+    )
     assert (served.counts.received["mlflow"], served.counts.sampled["mlflow"]) == (1, 1)
     assert served.counts.rejected.total() == served.counts.skipped.total() == 0
 
@@ -91,7 +96,7 @@ def test_the_bytes_of_mlflows_own_client(served: Served) -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(served.address[1])], check=True, timeout=60)
     (item,) = served.sample.snapshot(1000)
     assert json.loads(item.body) == {"inputs": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]}
-    assert item.content_type == "application/json"
+    assert item.headers["content-type"] == "application/json"
 
 
 def test_many_requests_on_one_connection(served: Served) -> None:
@@ -167,7 +172,7 @@ def test_an_endless_content_type_is_cut(served: Served) -> None:
     with connection(served) as client:
         client.sendall(post(BODY).replace(b"application/json", b"a" * 5000))
         assert status(client) == 202
-    assert len(served.sample.snapshot(1000)[0].content_type) == 128
+    assert len(served.sample.snapshot(1000)[0].headers["content-type"]) == 128
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
@@ -224,7 +229,7 @@ def test_bodies_still_arriving_are_bounded_together(served: Served) -> None:
 def test_bodies_that_are_not_kept_are_not_stored(served: Served) -> None:
     """A full sample of the smallest keys wants no other request: their bodies pass without being held."""
     for _ in range(8):
-        served.sample.add(0.0, b"kept", "mlflow", "", 1000)
+        served.sample.add(0.0, b"kept", "mlflow", {}, 1000)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connection(served)) for _ in range(5)]
         for client in clients:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import comb
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ def make(rows: int = 10, *, seed: int = 0, **overrides: float) -> Sample:
 
 def fill(sample: Sample, bodies: range, now: float = 0.0) -> None:
     for number in bodies:
-        sample.offer(str(number).encode(), "mlflow", "application/json", now)
+        sample.offer(str(number).encode(), "mlflow", {"content-type": "application/json"}, now)
 
 
 def numbers(items: list[Item]) -> list[int]:
@@ -50,8 +51,31 @@ def test_share_of_a_mixture_that_changes_half_way() -> None:
     stream = Random(1)
     for number in range(20_000):
         share = 0.9 if number < 10_000 else 0.2
-        sample.offer(b"1" if stream.random() < share else b"0", "mlflow", "", now=0)
+        sample.offer(b"1" if stream.random() < share else b"0", "mlflow", {}, now=0)
     assert within_binomial_band(sum(numbers(sample.snapshot(0))), 2000, 0.55)
+
+
+def test_a_share_of_the_requests_is_considered() -> None:
+    """The rest are never sampled, however few there are; in the second window as in the first."""
+    requests, rows, share, repeats = 40, 10, 0.25, 2000
+    counts = [0] * requests
+    for seed in range(repeats):
+        sample = make(rows, seed=seed, share=share)
+        fill(sample, range(requests))
+        sample.discard(sample.snapshot(0))
+        fill(sample, range(requests))
+        for number in numbers(sample.snapshot(0)):
+            counts[number] += 1
+    considered = [comb(requests, k) * share**k * (1 - share) ** (requests - k) for k in range(requests + 1)]
+    kept = sum(chance * min(k, rows) for k, chance in enumerate(considered))
+    assert all(within_binomial_band(count, repeats, kept / requests) for count in counts), counts
+
+
+def test_headers_count_as_bytes() -> None:
+    sample = make(4, sample_bytes=100)
+    assert sample.offer(bytes(60), "mlflow", {"ce-id": "x" * 40}, now=0)
+    assert sample.held_bytes == 100
+    assert not sample.offer(bytes(60), "mlflow", {"ce-id": "x" * 41}, now=0)
 
 
 def test_a_window_of_requests_does_not_know_the_one_before() -> None:
@@ -71,7 +95,7 @@ def test_requests_whose_body_never_arrives_leave_no_gap() -> None:
         for number in range(requests):
             key = sample.draw()
             if key is not None and number % 2 == 0:
-                sample.add(key, str(number).encode(), "mlflow", "", 0)
+                sample.add(key, str(number).encode(), "mlflow", {}, 0)
         chosen = numbers(sample.snapshot(0))
         assert len(chosen) == rows
         for number in chosen:
@@ -85,7 +109,7 @@ def test_bodies_that_arrive_late_and_in_another_order_are_judged_alike() -> None
     keys = [(reversed_order.draw(), number) for number in range(50)]
     for key, number in reversed(keys):
         assert key is not None  # nothing was added yet, so all were worth waiting for
-        reversed_order.add(key, str(number).encode(), "mlflow", "", 0)
+        reversed_order.add(key, str(number).encode(), "mlflow", {}, 0)
     assert len(reversed_order.snapshot(0)) == len(in_order.snapshot(0)) == 5
     smallest = sorted(keys)[:5]
     assert sorted(numbers(reversed_order.snapshot(0))) == sorted(number for _, number in smallest)
@@ -146,9 +170,9 @@ def test_several_rows_a_request_need_fewer_requests(rows: int, each: int, reques
 
 def test_items_carry_what_decoding_needs() -> None:
     sample = make(2)
-    sample.offer(b"{}", "mlflow", "application/json", now=12.5)
-    sample.offer(b"{}", "mlflow", "text/csv", now=13.5)
-    by_type = {item.content_type: item for item in sample.snapshot(14)}
+    sample.offer(b"{}", "mlflow", {"content-type": "application/json"}, now=12.5)
+    sample.offer(b"{}", "mlflow", {"content-type": "text/csv"}, now=13.5)
+    by_type = {item.headers["content-type"]: item for item in sample.snapshot(14)}
     assert by_type["text/csv"].received_at == 13.5
     assert by_type["text/csv"].format == "mlflow"
     assert by_type["text/csv"].seed != by_type["application/json"].seed
@@ -158,7 +182,7 @@ def test_bytes_shrink_the_sample_to_fewer_requests_and_say_so() -> None:
     sample = make(256, sample_bytes=100_000)
     assert not sample.shrunk
     for _ in range(2000):
-        sample.offer(bytes(1000), "mlflow", "", now=0)
+        sample.offer(bytes(1000), "mlflow", {}, now=0)
         assert sample.held_bytes <= 100_000
     assert sample.shrunk
     assert (sample.capacity, sample.full_capacity) == (64, 256)
@@ -168,11 +192,11 @@ def test_bytes_shrink_the_sample_to_fewer_requests_and_say_so() -> None:
 def test_the_capacity_comes_back_when_bodies_are_small_again() -> None:
     sample = make(256, sample_bytes=100_000)
     for _ in range(2000):
-        sample.offer(bytes(1000), "mlflow", "", now=0)
+        sample.offer(bytes(1000), "mlflow", {}, now=0)
     capacities = []
     for _ in range(4):
         for _ in range(2000):
-            sample.offer(bytes(10), "mlflow", "", now=0)
+            sample.offer(bytes(10), "mlflow", {}, now=0)
         sample.snapshot(0)
         capacities.append(sample.capacity)
     assert capacities == [64, 128, 256, 256]  # the first window began with large bodies
@@ -180,8 +204,8 @@ def test_the_capacity_comes_back_when_bodies_are_small_again() -> None:
 
 def test_a_body_larger_than_the_whole_sample_is_not_kept() -> None:
     sample = make(4, sample_bytes=100)
-    assert not sample.offer(bytes(101), "mlflow", "", now=0)
-    assert sample.offer(bytes(100), "mlflow", "", now=0)
+    assert not sample.offer(bytes(101), "mlflow", {}, now=0)
+    assert sample.offer(bytes(100), "mlflow", {}, now=0)
     assert (sample.capacity, sample.held_bytes) == (4, 100)
 
 
@@ -194,7 +218,7 @@ def test_the_share_of_large_bodies_does_not_depend_on_the_bound(sample_bytes: in
         sample = make(32, seed=seed, sample_bytes=sample_bytes)
         stream = Random(seed + 10**6)
         for _ in range(200):
-            sample.offer(bytes(5000) if stream.random() < 0.5 else bytes(50), "mlflow", "", now=0)
+            sample.offer(bytes(5000) if stream.random() < 0.5 else bytes(50), "mlflow", {}, now=0)
         sizes = [len(item.body) for item in sample.snapshot(0)]
         assert sum(sizes) <= sample_bytes
         shares.append(sum(size == 5000 for size in sizes) / len(sizes))
@@ -213,7 +237,7 @@ def test_bounds_hold_whatever_happens(steps: list[tuple[str, int]], rows: int) -
     now = 0.0
     for step, size in steps:
         if step == "offer":
-            sample.offer(bytes(size), "mlflow", "", now)
+            sample.offer(bytes(size), "mlflow", {}, now)
         elif step == "wait":
             now += size / 10
         elif step == "turn_over":
@@ -244,14 +268,14 @@ def test_most_requests_cost_one_random_number() -> None:
     source = Counting(0)
     sample = Sample(sample_rows=10, max_age_seconds=10, sample_bytes=1000, random=source)
     for _ in itertools.repeat(None, 10_000):
-        sample.offer(b"x", "mlflow", "", now=0)
+        sample.offer(b"x", "mlflow", {}, now=0)
     assert source.drawn == 10_000
 
 
 def test_garbage_is_dropped_and_makes_room() -> None:
     sample = Sample(sample_rows=10, max_age_seconds=100, sample_bytes=10_000, random=Random(0))
     for _ in range(10):
-        sample.offer(b"x" * 10, "mlflow", "", now=0)
+        sample.offer(b"x" * 10, "mlflow", {}, now=0)
     items = sample.snapshot(now=1)
     sample.discard(items[:4])
     assert (sample.rows(now=1), sample.held_bytes) == (6, 60)

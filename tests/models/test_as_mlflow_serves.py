@@ -69,7 +69,7 @@ def invoke(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 def assessed(model: ServedModel, content_type: str, body: bytes) -> Any:
     """The answers to all rows of a request."""
-    inputs, kept, rejected = model.collect(decode("mlflow", content_type, body))
+    inputs, kept, rejected = model.collect(decode("mlflow", {"content-type": content_type}, body))
     assert inputs is not None
     assert (kept, rejected) == (list(range(inputs.rows)), {})
     return model.predict(inputs.assemble(inputs.array, slice(0, inputs.rows))).tolist()
@@ -103,7 +103,11 @@ def test_what_is_refused_is_rejected(change: dict[str, Any], folder: Path, invok
     body = json.dumps({"dataframe_records": [{**ROWS[0], **change}]}).encode()
     with pytest.raises(urllib.error.HTTPError, match="400"):
         invoke(JSON, body)
-    assert load(folder).collect(decode("mlflow", JSON, body)) == (None, [], {f"wrong_type {next(iter(change))}": 1})
+    assert load(folder).collect(decode("mlflow", {"content-type": JSON}, body)) == (
+        None,
+        [],
+        {f"wrong_type {next(iter(change))}": 1},
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Codecs: from the raw body of a request to rows. They run in the worker and need NumPy only.
 
-A codec is one module with one function `decode(content_type, body) -> Sequence[Row]`, and one line in `_CODECS`.
+A codec is one module with one function `decode(headers, body) -> Sequence[Row]`, and one line in `_CODECS`.
 Whatever the bytes are, it returns rows or raises `CodecError` with a reason from a bounded set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from robmon.errors import CodecError
@@ -15,25 +15,30 @@ from robmon.inputs.codecs.rows import Row
 
 __all__ = ["Row", "choose_rows", "decode"]
 
-_CODECS: dict[str, Callable[[str, bytes], Sequence[Row]]] = {
+_CODECS: dict[str, Callable[[Mapping[str, str], bytes], Sequence[Row]]] = {
     "mlflow": mlflow.decode,
 }
 
 
-def decode(request_format: str, content_type: str, body: bytes) -> Sequence[Row]:
+def decode(request_format: str, headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
     """The rows of a request. They are built when they are looked at, which may also raise `CodecError`.
+
+    Args:
+        request_format: the source that it came from.
+        headers: those that are kept, by name in lower case.
+        body: as it came.
 
     Raises:
         CodecError: the body is not what the format promises.
 
-    >>> rows = decode("mlflow", "application/json", b'{"dataframe_split": {"columns": ["a"], "data": [[1], [2]]}}')
+    >>> rows = decode("mlflow", {}, b'{"dataframe_split": {"columns": ["a"], "data": [[1], [2]]}}')
     >>> len(rows), rows[1].columns
     (2, {'a': 2})
     """
     codec = _CODECS.get(request_format)
     if codec is None:
         raise CodecError("unsupported_format", "requests of this format cannot be decoded")
-    return codec(content_type, body)
+    return codec(headers, body)
 
 
 def choose_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import mlflow_csv, mlflow_json
@@ -14,13 +14,13 @@ _DECODERS: dict[str, Callable[[bytes], Sequence[Row]]] = {
 }
 
 
-def decode(content_type: str, body: bytes) -> Sequence[Row]:
+def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
     """The rows of a request to `/invocations`. A request without a content type is taken for JSON.
 
     Raises:
         CodecError: `unsupported_content`, where MLflow's server answers 415 too; else as the format's codec says.
     """
-    media_type, *parameters = [part.strip().lower() for part in content_type.split(";")]
+    media_type, *parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")]
     decoder = _DECODERS.get(media_type or "application/json")
     if decoder is None or any(parameter.replace(" ", "") != "charset=utf-8" for parameter in parameters if parameter):
         raise CodecError("unsupported_content", "the content type is none that is decoded")

@@ -1,0 +1,78 @@
+"""What has arrived so far, in plain numbers that cost next to nothing to keep."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from robmon.inputs.routing import NO_SOURCE, SOURCES
+
+LOG_INTERVAL_SECONDS: Final = 60.0
+BODY_BUCKETS_BYTES: Final = tuple(2**exponent for exponent in (10, 12, 14, 16, 18, 19, 20, 21, 22, 23))
+"""1 KiB to 8 MiB, finer around 1 MiB: a larger body is by default dropped by Envoy's mirror without a word."""
+
+log = structlog.get_logger(__name__)
+
+
+class SizeHistogram:
+    """How many sizes fell into which bucket, and their sum.
+
+    >>> sizes = SizeHistogram()
+    >>> sizes.observe(1024), sizes.observe(1025), sizes.counts[:3], sizes.total
+    (None, None, [1, 1, 0], 2049)
+    """
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BODY_BUCKETS_BYTES) + 1)
+        """Sizes of at most the bucket's limit, and more than the one before; the last bucket has none."""
+        self.total = 0
+
+    def observe(self, size: int) -> None:
+        """Count one size in bytes."""
+        self.counts[bisect_left(BODY_BUCKETS_BYTES, size)] += 1
+        self.total += size
+
+
+@dataclass
+class InputCounts:
+    """Requests since the start, by source. Each is counted once it has been answered or has failed.
+
+    `received` are prediction requests, whatever became of them; `sampled` and `rejected` are among them. `skipped` are
+    the others (GET, health checks, unknown paths, events that tell an answer), what the filters leave out, and
+    prediction requests without a body.
+    """
+
+    received: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
+    sampled: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
+    skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*SOURCES, NO_SOURCE), 0)))
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; of connections, with
+    source `none`: not_http, head_too_large, head_timeout, too_many_connections; whatever the codecs refuse later."""
+    body_bytes: dict[str, SizeHistogram] = field(
+        default_factory=lambda: {source: SizeHistogram() for source in SOURCES}
+    )
+    """Sizes of the bodies that arrived whole, as they arrived: not decompressed."""
+
+
+class RejectionLog:
+    """At most one line a minute about refused requests, with their number since the line before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next = clock()
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, reason: str) -> None:
+        """Note one refused request."""
+        self._reasons[reason] += 1
+        now = self._clock()
+        if now >= self._next:
+            log.warning("requests rejected", count=self._reasons.total(), reasons=dict(self._reasons))
+            self._reasons.clear()
+            self._next = now + LOG_INTERVAL_SECONDS

@@ -1,0 +1,149 @@
+"""What a request is, told without its body: by `Ce-Type`, then by its path.
+
+Neither is trusted further than that: how a body is read is decided by its shape, later. KServe's logger, for one, sends
+no path, and other senders no content type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
+
+SOURCES: Final = ("mlflow", "v1", "v2", "cloudevents", "file", "kafka")
+NO_SOURCE: Final = "none"
+"""Source of what is no prediction request, or cannot be told."""
+
+MAX_PATH_CHARACTERS: Final = 512
+"""A longer path is not looked at."""
+MAX_MODEL_BYTES: Final = 256
+REMEMBERED_PATHS: Final = 1024
+
+CONTENT_LENGTH: Final = b"content-length"
+_EVENT_TYPE: Final = b"ce-type"
+_EVENT_ID: Final = b"ce-id"
+_EVENT_METADATA: Final = b"ce-metadata"
+_EVENT_SERVICE: Final = b"ce-inferenceservicename"
+_RESPONSE_EVENT: Final = b"inference.response"
+_PROBE_ID: Final = PROBE_ID_PREFIX.encode()
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Headers as ASGI gives them: names in lower case."""
+
+
+class Kind(Enum):
+    """What is to be done with a request."""
+
+    PREDICTION = "prediction"
+    """A prediction request: a candidate for the sample."""
+    RESPONSE = "response"
+    """The answer to one, as KServe's logger tells it."""
+    LLM = "llm"
+    """A request to a language model, which cannot be assessed."""
+    OTHER = "other"
+    """Anything else (health checks, metadata, unknown paths), and what the filters leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a request is, the source it counts for, and the model that it names."""
+
+    kind: Kind
+    source: str = NO_SOURCE
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which prediction requests are left out.
+
+    Attributes:
+        model: the only model wanted, by the name in the path or in the event; None: all, named or not.
+        exclude_headers: names of headers that mark what is left out, in any case.
+        exclude_paths: beginnings of paths that are left out.
+    """
+
+    model: str | None = None
+    exclude_headers: tuple[str, ...] = ()
+    exclude_paths: tuple[str, ...] = ()
+
+
+NO_FILTERS: Final = Filters()
+
+_PATHS: Final = (
+    (re.compile(r"/invocations$"), Kind.PREDICTION, "mlflow"),
+    (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer$"), Kind.PREDICTION, "v2"),
+    (re.compile(r"/v1/models/([^/:]+)(?:/(?:versions|labels)/[^/:]+)?:predict$"), Kind.PREDICTION, "v1"),
+    (re.compile(r"^/$"), Kind.PREDICTION, "cloudevents"),
+    (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/generate(?:_stream)?$"), Kind.LLM, "v2"),
+    (re.compile(r"/openai/|/v1/(?:chat/)?completions$|/v1/(?:embeddings|responses|rerank)$"), Kind.LLM, NO_SOURCE),
+)
+_OTHER: Final = Route(Kind.OTHER)
+
+
+class Router:
+    """Routes requests, most of them by two look-ups: paths are few, and each is worked out once.
+
+    >>> router = Router(Filters(exclude_headers=("X-Synthetic-Test",)))
+    >>> router.route("POST", "/prefix/v2/models/digits/infer", {})
+    Route(kind=<Kind.PREDICTION: 'prediction'>, source='v2', model='digits')
+    >>> router.route("POST", "/invocations", {b"x-synthetic-test": b"1"})
+    Route(kind=<Kind.OTHER: 'other'>, source='mlflow', model=None)
+    """
+
+    def __init__(self, filters: Filters) -> None:
+        self._filters = filters
+        self._marks = frozenset(name.lower().encode() for name in (PROBE_HEADER, *filters.exclude_headers))
+        self._looked_at = self._marks | {CONTENT_LENGTH, _EVENT_TYPE, _EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA}
+        self._by_path = lru_cache(REMEMBERED_PATHS)(self._of_path)
+
+    def pick(self, headers: RawHeaders) -> dict[bytes, bytes]:
+        """The few headers that decide about a request."""
+        looked_at = self._looked_at
+        return {name: value for name, value in headers if name in looked_at}
+
+    def route(self, method: str, path: str, picked: Mapping[bytes, bytes]) -> Route:
+        """What a request with these headers is."""
+        if method != "POST":
+            return _OTHER
+        route = self._by_path(path[: MAX_PATH_CHARACTERS + 1])
+        if _EVENT_TYPE in picked:
+            route = self._of_event(route, path, picked)
+        if self._is_marked(picked):
+            return replace(route, kind=Kind.OTHER)
+        return route
+
+    def _of_path(self, path: str) -> Route:
+        return self._filtered(_recognised(path), path)
+
+    def _of_event(self, by_path: Route, path: str, picked: Mapping[bytes, bytes]) -> Route:
+        kind = Kind.RESPONSE if picked[_EVENT_TYPE].endswith(_RESPONSE_EVENT) else Kind.PREDICTION
+        service = picked.get(_EVENT_SERVICE, b"")[:MAX_MODEL_BYTES].decode("latin-1")
+        return self._filtered(Route(kind, "cloudevents", by_path.model or service or None), path)
+
+    def _filtered(self, route: Route, path: str) -> Route:
+        wanted = self._filters.model
+        if path.startswith(self._filters.exclude_paths) or (wanted is not None and route.model != wanted):
+            return replace(route, kind=Kind.OTHER)
+        return route
+
+    def _is_marked(self, picked: Mapping[bytes, bytes]) -> bool:
+        """Whether a mark is among the headers, or among those of the original request that an event tells."""
+        if not self._marks.isdisjoint(picked) or picked.get(_EVENT_ID, b"").startswith(_PROBE_ID):
+            return True
+        metadata = picked.get(_EVENT_METADATA)
+        return metadata is not None and any(b'"%b"' % mark in metadata.lower() for mark in self._marks)
+
+
+def _recognised(path: str) -> Route:
+    if len(path) > MAX_PATH_CHARACTERS:
+        return _OTHER
+    for pattern, kind, source in _PATHS:
+        if found := pattern.search(path):
+            return Route(kind, source, found[1] if pattern.groups else None)
+    return _OTHER
