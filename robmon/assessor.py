@@ -365,7 +365,7 @@ def _log_verdict(version: str, verdict: Verdict) -> None:
 
 def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:
     """What is logged and remembered of an assessment: no input among it."""
-    worst = result.levels[-1]
+    worst, slope = result.levels[-1], result.slopes.get("mse")
     return {
         "version": model.version,
         "number": result.number,
@@ -376,7 +376,7 @@ def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:
         "mse": _finite(worst.mean_mse),
         "bound": _finite(worst.bound),
         "index": result.index,
-        "slope": result.slope,
+        "slope": slope.value if slope is not None else None,
         "baseline": result.baseline.get("source"),
         "seconds": round(sum(result.phase_seconds.values()), 3),
     }

@@ -299,9 +299,8 @@ def _print_curve(result: Assessment) -> None:
     for point in result.curve:
         table.add_row(*map(_number, (point.level, point.mean_mse, point.bound, point.request_bound, point.agreement)))
     _print(table)
-    slope = result.slope.value if result.slope is not None else None
     _print(f"{result.rows} rows, {result.trials} trials, output {result.output}, reference {result.reference}")
-    _print(f"slope {_number(slope)}, area {_number(result.area)}, robustness index {_number(result.index)}")
+    _print(result.headline())
 
 
 def _print_comparison(result: Comparison, reference: str, new: str) -> None:

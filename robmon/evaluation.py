@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.decoding import DecodedSample, decode_sample
 from robmon.history.baseline import Baseline
-from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
+from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, SlopeResult, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
@@ -20,6 +20,7 @@ from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
+from robmon.robustness.worst import worst_rows
 
 Float64 = NDArray[np.float64]
 ROW_ERRORS_DTYPE = "<f8"
@@ -51,7 +52,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
-    levels = _levels(baseline, result, plan.origins)
+    levels, margin = _levels(baseline, result, plan.origins), result.noise_margin()
     _learn(baseline, question, sample.inputs, result, plan.origins)
     answer = Assessed(
         number=question.number,
@@ -62,12 +63,11 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         confidence=result.confidence,
         output=result.output,
         levels=levels,
-        slope=result.slope.value if result.slope else None,
-        slope_lack_of_fit=result.slope.lack_of_fit if result.slope else None,
-        agreement_slope=result.agreement_slope.value if result.agreement_slope else None,
+        slopes=_slopes(result),
         area=result.area,
         index=result.index,
-        noise_margin=result.noise_margin(),
+        noise_margin=margin.level if margin is not None else None,
+        worst_requests=_worst_requests(result),
         clean_mse=result.clean_mse,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
@@ -240,6 +240,18 @@ def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> l
         )
         for point in result.curve
     ]
+
+
+def _slopes(result: Assessment) -> dict[str, SlopeResult]:
+    """The slopes there are, by score."""
+    slopes = (result.slope, result.agreement_slope, result.accuracy_slope)
+    return {each.score: SlopeResult(value=each.value, lack_of_fit=each.lack_of_fit) for each in slopes if each}
+
+
+def _worst_requests(result: Assessment) -> list[int]:
+    """The requests with the largest errors at the highest level, largest first, by their index in the question."""
+    errors = cluster_means(result.row_errors[:, -1:], result.clusters)[:, 0]
+    return [int(request) for request in np.unique(result.clusters)[worst_rows(errors)]]
 
 
 def _baseline_ratios(

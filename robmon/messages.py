@@ -193,6 +193,13 @@ class LevelResult(Message):
     baseline_ratio_lower: float | None = None
 
 
+class SlopeResult(Message):
+    """The robustness slope of one score."""
+
+    value: float
+    lack_of_fit: float | None
+
+
 class FeatureDrift(Message):
     """Drift of one feature; `feature` is `all` for the whole input."""
 
@@ -224,12 +231,13 @@ class Assessed(Message):
     confidence: float
     output: str
     levels: list[LevelResult]
-    slope: float | None
-    slope_lack_of_fit: float | None
-    agreement_slope: float | None = None
+    slopes: dict[str, SlopeResult] = {}
+    """By score: mse, agreement, accuracy."""
     area: float | None
     index: float | None
     noise_margin: float | None = None
+    worst_requests: list[int] = []
+    """Indices of the requests with the largest errors at the highest level, largest first."""
     clean_mse: float | None = None
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""

@@ -87,7 +87,7 @@ def assessed(model: ServedModel, asked: Assess, sample: list[bytes]) -> tuple[As
 def test_a_linear_model_has_the_slope_of_its_weights(linear: list[ServedModel]) -> None:
     answer, errors = assessed(linear[0], question(256), bodies(256))
     assert answer.output == "value" and answer.plan.rows == 256
-    assert answer.slope == pytest.approx(1 + 4 + 0.25, rel=0.2)
+    assert answer.slopes["mse"].value == pytest.approx(1 + 4 + 0.25, rel=0.2)
     assert answer.levels[0].bound == 0
     assert errors.shape == (256, 3)
     again, _ = assessed(linear[0], question(256), bodies(256))

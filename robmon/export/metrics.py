@@ -250,7 +250,8 @@ def _curve(of: list[str], result: Assessed) -> Families:
         at = [*of, result.noise, f"{point.level:g}"]
         _add(mse, [*at, result.reference], point.mean_mse)
         _add(bound, [*at, result.reference, confidence], point.bound)
-        _add(request, [*at, confidence], None if point.request_bound is None else math.sqrt(point.request_bound))
+        if result.reference == "prediction" and point.request_bound is not None:
+            _add(request, [*at, confidence], math.sqrt(point.request_bound))
         _add(agreement, at, point.agreement)
         _add(ratio, at, point.baseline_ratio)
         _add(lower, at, point.baseline_ratio_lower)
@@ -258,11 +259,17 @@ def _curve(of: list[str], result: Assessed) -> Families:
 
 
 def _scalars(of: list[str], result: Assessed) -> Families:
-    slope = _family("robmon_robustness_slope", "Robustness slope of a score", "noise", "score")
-    _add(slope, [*of, result.noise, "mse"], result.slope)
-    _add(slope, [*of, result.noise, "agreement"], result.agreement_slope)
-    lack_of_fit = _family("robmon_robustness_slope_lack_of_fit", "Lack of fit of the slope", "noise", "score")
-    _add(lack_of_fit, [*of, result.noise, "mse"], result.slope_lack_of_fit)
+    slope = _family(
+        "robmon_robustness_slope", "Slope of mse against level squared, of other scores against level", "noise", "score"
+    )
+    lack_of_fit = _family(
+        "robmon_robustness_slope_lack_of_fit",
+        "Lack of fit of the slope: 0 is a straight line; above 0.1 the area describes the curve better",
+        *("noise", "score"),
+    )
+    for score, each in result.slopes.items():
+        _add(slope, [*of, result.noise, score], each.value)
+        _add(lack_of_fit, [*of, result.noise, score], each.lack_of_fit)
     area = _family(
         "robmon_robustness_area", "Robustness area: 0 is untouched, 1 is an unrelated output", "noise", "reference"
     )

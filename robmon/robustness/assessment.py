@@ -13,13 +13,14 @@ from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Array, Float64, Predict, like, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
+from robmon.robustness.certificate import certified_radii
 from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.mean_bound import mean_upper_bound
 from robmon.robustness.noise import Noise, noise_model, resolve_scale
 from robmon.robustness.outputs import (
-    Classes,
     OutputKind,
     RowErrors,
+    classes_of,
     flatten,
     missing_labels,
     normalising_weights,
@@ -38,6 +39,7 @@ from robmon.robustness.trials import (
     repeated,
     run_trials,
 )
+from robmon.robustness.worst import worst_share
 
 ROUNDING = 1e-10
 """A change of the clean outputs below this share of their variance is rounding, not randomness of the model."""
@@ -78,7 +80,7 @@ def assess_rows(
         trials: independent draws of the noise for every row.
         confidence: stated probability of all bounds.
         bound: method of the trial bound, see `upper_bound`.
-        task: `regression` or `classification` (adds agreement).
+        task: `regression` or `classification` (adds agreement, certified radii and, with targets, accuracy).
         output: `value`, `probability`, `logit`, `label`; None: see `resolve_output`.
         seed: fixes the noise: the same for a row, whatever the batches and however many rows follow it.
         batch_rows: rows given to `predict` at a time; None: by the size of a row.
@@ -118,11 +120,13 @@ def assess_rows(
     weights = [_mean_weights(clean), normalising_weights(variance, kind)]
     if comparison_variance is not None:
         weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
-    classes = Classes(clean, kind) if task == "classification" or kind == "label" else None
-    against_prediction = RowErrors(clean, weights)
-    measures = Measures(kind, [against_prediction], classes)
-    if truth is not None:
-        measures = Measures(kind, [RowErrors(truth, weights), against_prediction], classes)
+    references = [clean] if truth is None else [clean, truth]
+    measures = Measures(
+        kind,
+        # Errors are against the targets first, where there are any: they are what the result speaks of.
+        errors=[RowErrors(each, weights) for each in reversed(references)],
+        classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
+    )
 
     def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(
@@ -138,20 +142,22 @@ def assess_rows(
 
     maximum = _largest_row_error(clean, kind, truth is not None)
     groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
-    points = _points(tally, levels, confidence, bound, maximum, classes is not None, groups)
+    points = _points(
+        tally, levels, confidence, bound, maximum, groups,
+        certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
+        brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
+    )  # fmt: skip
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
     area = curves.area(normalised.mean(axis=0), levels) if np.any(variance > 0) else None
     clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, confidence, bound)
-    floor = float(means[-1][:, 0, 0].mean())
-    axis = np.array(levels)
+    shares = [same.T / trials for same in tally.same]
     return Assessment(
         curve=points,
-        slope=_above_floor(curves.slope(cluster_means(row_errors, groups), axis**2), floor, levels[-1] ** 2),
-        agreement_slope=_agreement_slope(tally, trials, axis, groups) if classes else None,
         area=area,
         index=None if area is None else 1.0 - area,
         clean_mse=clean_mse,
+        own_mse=float(means[-1][:, 0, 0].mean()),
         label_ceiling=ceiling,
         band=_band(tally.trial_mse[0], confidence),
         reference="prediction" if truth is None else "label",
@@ -174,6 +180,9 @@ def assess_rows(
         row_errors=row_errors,
         normalised_row_errors=normalised,
         comparison_row_errors=means[0][..., 2] if comparison_variance is not None else None,
+        row_agreement=shares[0] if shares else None,
+        row_accuracy=shares[1] if len(shares) > 1 else None,
+        clusters=groups,
     )
 
 
@@ -231,6 +240,8 @@ def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind) 
         return truth
     if truth.dtype.kind not in "fiub" or not np.all(np.isfinite(truth)):
         raise InvalidInputError("targets must be finite numbers")
+    if kind == "probability" and not np.all((truth >= 0) & (truth <= 1)):
+        raise InvalidInputError("targets of probabilities must lie between 0 and 1: give 0 and 1, one column a class")
     return like(truth.reshape(tuple(clean.shape)).astype(np.float64), clean)
 
 
@@ -258,14 +269,18 @@ def _points(
     confidence: float,
     bound: str,
     maximum: float | None,
-    classes: bool,
     clusters: NDArray[np.int64],
+    *,
+    certifies: bool,
+    brier_factor: float | None,
 ) -> tuple[CurvePoint, ...]:
     trials = len(tally.trial_mse[0])
     points = []
     for index, level in enumerate(levels):
         trial_mse = tally.trial_mse[0][:, index]
-        means = cluster_means(tally.sums[0][0, index][:, None] / trials, clusters)[:, 0]
+        row_errors = tally.sums[0][0, index] / trials
+        means = cluster_means(row_errors[:, None], clusters)[:, 0]
+        shares = [float(same[index].sum()) / (trials * len(clusters)) for same in tally.same] + [None, None]
         request = request_bound(tally.first[0][index][first_rows(clusters)], confidence)
         if request is not None and not np.all(np.isfinite(trial_mse)):
             request = math.inf
@@ -273,11 +288,18 @@ def _points(
             CurvePoint(
                 level=level,
                 mean_mse=float(trial_mse.mean()),
+                median_row_error=float(np.median(row_errors)),
+                worst_share=worst_share(row_errors),
                 bound=upper_bound(trial_mse, confidence, bound),
                 request_bound=request,
                 mean_bound=_mean_bound(means, confidence, maximum),
                 trial_mse=trial_mse,
-                agreement=float(tally.unchanged[index].sum()) / (trials * len(clusters)) if classes else None,
+                agreement=shares[0],
+                accuracy=shares[1],
+                brier=None if brier_factor is None else brier_factor * float(trial_mse.mean()),
+                certified_radius=(
+                    certified_radii(tally.same[0][index], trials, level, confidence) if certifies else None
+                ),
                 nonfinite_outputs=tally.nonfinite[index],
             )
         )
@@ -298,14 +320,9 @@ def _against_targets(tally: Tally, confidence: float, bound: str) -> tuple[float
     return clean, tuple((math.sqrt(clean) + math.sqrt(each)) ** 2 for each in moved)
 
 
-def _above_floor(slope: curves.Slope | None, floor: float, farthest: float) -> curves.Slope | None:
-    """No slope where its rise up to the highest level is less than what the model moves by itself."""
-    return None if slope is None or abs(slope.value) * farthest < floor else slope
-
-
-def _agreement_slope(tally: Tally, trials: int, axis: Float64, clusters: NDArray[np.int64]) -> curves.Slope | None:
-    shares = cluster_means(tally.unchanged.T / trials, clusters)
-    return _above_floor(curves.slope(shares, axis), 1.0 - float(shares[:, 0].mean()), float(axis[-1]))
+def _brier_factor(clean: Array, kind: OutputKind) -> float | None:
+    """What the mean over outputs is multiplied with to give the sum over classes; one column p stands for 1 - p too."""
+    return None if kind != "probability" else max(2.0, float(clean.shape[1]))
 
 
 def _band(trial_mse: Float64, confidence: float) -> tuple[float, ...] | None:

@@ -222,32 +222,32 @@ def changed_labels(labels: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.
     return np.asarray(labels != reference, dtype=bool) | missing_labels(labels) | missing_labels(reference)
 
 
-class Classes:
-    """The class each output says, and which rows kept the one of their clean output."""
+def classes_of(outputs: Array, kind: OutputKind) -> NDArray[Any]:
+    """The class each row of flattened outputs says: its label, or the index of the largest score.
 
-    def __init__(self, clean: Array, kind: OutputKind) -> None:
-        self.kind = kind
-        self.clean = self._classes(clean)
+    One column: class 1 where the probability is above 0.5, the logit above 0. A row that is not finite has class -1.
+    Shape `(rows,)`, in main memory.
 
-    def unchanged(self, outputs: Array, rows: slice) -> NDArray[np.bool_]:
-        """Whether each row's class is that of its clean output; never where either is not finite. Shape `(rows,)`."""
-        classes = self._classes(outputs)
-        if self.kind == "label":
-            return ~changed_labels(classes, self.clean[rows])
-        return np.asarray((classes == self.clean[rows]) & (classes >= 0))
+    >>> classes_of(np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, 1.0]]), "probability").tolist()
+    [0, 1, -1]
+    """
+    if kind == "label":
+        return np.asarray(outputs)
+    xp = namespace(outputs)
+    if outputs.shape[1] == 1:
+        classes = outputs[:, 0] > (0.5 if kind == "probability" else 0.0)
+        classes = xp.astype(classes, xp.int64)
+    else:
+        classes = xp.argmax(outputs, axis=1)
+    finite = xp.all(xp.isfinite(outputs), axis=1)
+    return to_numpy(xp.where(finite, classes, xp.full_like(classes, -1)))
 
-    def _classes(self, outputs: Array) -> NDArray[Any]:
-        """Labels as they are; else the index of the class, -1 where an output is not finite."""
-        if self.kind == "label":
-            return np.asarray(outputs)
-        xp = namespace(outputs)
-        if outputs.shape[1] == 1:
-            classes = outputs[:, 0] > (0.5 if self.kind == "probability" else 0.0)
-            classes = xp.astype(classes, xp.int64)
-        else:
-            classes = xp.argmax(outputs, axis=1)
-        finite = xp.all(xp.isfinite(outputs), axis=1)
-        return to_numpy(xp.where(finite, classes, xp.full_like(classes, -1)))
+
+def same_classes(classes: NDArray[Any], reference: NDArray[Any], kind: OutputKind) -> NDArray[np.bool_]:
+    """Which rows have the class of their reference, as `classes_of` gives both; never where either is missing."""
+    if kind == "label":
+        return ~changed_labels(classes, reference)
+    return np.asarray((classes == reference) & (classes >= 0))
 
 
 def nonfinite_rows(outputs: Array) -> int:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
+from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Float64
+from robmon.robustness.certificate import CertifiedShare, certified_share
+from robmon.robustness.clusters import cluster_means, first_rows
+from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.outputs import OutputKind
+from robmon.robustness.worst import WORST_SHARE, worst_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +35,18 @@ class CurvePoint:
         mean_bound: the expected row error over inputs and noise lies under it with that confidence. None where no
             maximum of the row error is known (only labels and probabilities have one).
         trial_mse: shape `(T,)`.
-        agreement: share of unchanged classes over all trials; None for a regression.
+        median_row_error: median over rows of the row errors averaged over trials: what a typical row does, where the
+            mean may speak of a few.
+        worst_share: share of the error carried by the worst 5 % of rows (`ceil(0.05 n)` of them), 0.05 where all rows
+            carry alike, 1 where no other row has any; infinite errors outweigh all others. None: there is no error.
+        agreement: share of unchanged classes over rows and trials; None for a regression.
+        accuracy: share of classes that are those of the targets; None without targets, or for a regression.
+        brier: Brier score against the targets: the squared distances of probabilities, summed over classes (Brier 1950;
+            0 is perfect, 2 the worst). One column is the probability of the second of two classes, and both count. None
+            unless outputs are probabilities of a classification, with targets.
+        certified_radius: shape `(n,)`, L2 radius around each row, in units of the scale, within which the majority vote
+            under this noise keeps the row's clean class; 0 where nothing is certified. See `certified_radii`, also for
+            what it does not say. None for a regression, and for noise that is not plain Gaussian.
         nonfinite_outputs: rows whose output was not finite, over all trials.
     """
 
@@ -38,8 +56,18 @@ class CurvePoint:
     request_bound: float | None
     mean_bound: float | None
     trial_mse: Float64
+    median_row_error: float
+    worst_share: float | None
     agreement: float | None
+    accuracy: float | None
+    brier: float | None
+    certified_radius: Float64 | None = field(repr=False)
     nonfinite_outputs: int
+
+    @property
+    def flip_rate(self) -> float | None:
+        """Share of classes that the noise changed, `1 - agreement`; None for a regression."""
+        return None if self.agreement is None else 1.0 - self.agreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +76,20 @@ class Assessment:
 
     Attributes:
         curve: one point a level, level 0 first.
-        slope: MSE against level squared; None where an output was not finite, or the rise drowns in the model's own
-            randomness at level 0.
-        agreement_slope: agreement against level; None for a regression, or as `slope`.
         area: 0 is untouched, 1 is as unrelated as another row's output; None where an output was not finite, or no
             output varies.
         index: `1 - area`.
         clean_mse: MSE against the targets without noise; None without targets.
+        own_mse: what the model's outputs move without noise, pass by pass: 0 unless it is itself random.
         label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level; None without targets.
         band: upper band per level, over the whole curve at once; None where trials are too few.
         reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
         row_errors: shape `(n, levels)`, mean over trials, in squared output units.
         normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
         comparison_row_errors: the same over twice `comparison_variance`; None where that was not given.
+        row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None for a regression.
+        row_accuracy: the same against the targets' classes; None without targets too.
+        clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
         output: `value`, `probability`, `logit` or `label`.
         output_variance: shape `(outputs,)`, of the clean outputs unless given; of labels `p (1 - p)` per class.
         clean_variance: the same, always measured on these clean outputs.
@@ -72,11 +101,10 @@ class Assessment:
     """
 
     curve: tuple[CurvePoint, ...]
-    slope: curves.Slope | None
-    agreement_slope: curves.Slope | None
     area: float | None
     index: float | None
     clean_mse: float | None
+    own_mse: float
     label_ceiling: tuple[float, ...] | None
     band: tuple[float, ...] | None
     reference: Literal["prediction", "label"]
@@ -99,11 +127,97 @@ class Assessment:
     row_errors: Float64 = field(repr=False)
     normalised_row_errors: Float64 = field(repr=False)
     comparison_row_errors: Float64 | None = field(repr=False)
+    row_agreement: Float64 | None = field(repr=False)
+    row_accuracy: Float64 | None = field(repr=False)
+    clusters: NDArray[np.int64] = field(repr=False)
 
-    def noise_margin(self, limit: float | None = None) -> float | None:
+    @property
+    def slope(self) -> Slope | None:
+        """The robustness slope: MSE against level², see `slope_over`."""
+        return self.slope_over("level_squared")
+
+    @property
+    def agreement_slope(self) -> Slope | None:
+        """The slope of the agreement against level; None for a regression too, see `slope_over`."""
+        return self.slope_over("level", "agreement")
+
+    @property
+    def accuracy_slope(self) -> Slope | None:
+        """The slope of the accuracy against level; None for a regression and without targets too, see `slope_over`."""
+        return self.slope_over("level", "accuracy")
+
+    def slope_over(self, axis: Axis, score: Score = "mse") -> Slope | None:
+        """The slope of a score against an axis, through the point at level 0, with its standard error over rows.
+
+        With several rows a request, the error is over requests.
+
+        Args:
+            axis: `level_squared`, `level`, or `severity`, which counts the levels 0, 1, 2, ...
+            score: `mse`, `agreement` or `accuracy`.
+
+        Returns:
+            None where the score was not measured, an output was not finite, or the change up to the highest level is
+            less than what the model, itself random, changes without noise.
+
+        Raises:
+            InvalidInputError: no such axis or score.
+        """
+        values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
+        if score not in values:
+            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
+        farthest = float(curves.axis_values(self.levels, axis)[-1])
+        measured = values[score]
+        if measured is None:
+            return None
+        slope = curves.slope(cluster_means(measured, self.clusters), self.levels, score, axis)
+        own = self.own_mse if self.row_agreement is None or score == "mse" else 1.0 - self.row_agreement[:, 0].mean()
+        return None if slope is None or abs(slope.value) * farthest < own else slope
+
+    def worst_rows(self, level: float | None = None, share: float = WORST_SHARE) -> NDArray[np.int64]:
+        """Indices of the rows with the largest errors at a level, largest first: where the model is fragile.
+
+        Args:
+            level: one of `levels`; None: the highest.
+            share: of the rows, above 0 and at most 1, rounded up.
+
+        Returns:
+            shape `(ceil(share * n),)`, less where fewer rows have any error.
+
+        Raises:
+            InvalidInputError: no such level, or no such share.
+        """
+        return worst_rows(self.row_errors[:, self._index(level)], share)
+
+    def certified_share(self, radii: Sequence[float], level: float | None = None) -> CertifiedShare:
+        """The share of rows certified above each radius, with its confidence interval over rows.
+
+        With several rows a request the first row of each is counted, since rows of one request are not independent.
+
+        Args:
+            radii: in units of the scale, each at least 0; they end at `level * Phi^-1((1 - confidence)**(1 / trials))`.
+            level: one of `levels`, each of which has certificates of its own; None: the highest.
+
+        Raises:
+            InvalidInputError: no such level, radii that cannot be, or there are no certificates.
+        """
+        point = self.curve[self._index(level)]
+        if point.certified_radius is None:
+            raise InvalidInputError("there are no certified radii: they need a classification under gaussian noise")
+        radius = point.certified_radius[first_rows(self.clusters)]
+        return certified_share(radius, radii, point.level, self.confidence)
+
+    def _index(self, level: float | None) -> int:
+        if level is None:
+            return len(self.levels) - 1
+        if level not in self.levels:
+            known = ", ".join(f"{each:g}" for each in self.levels)
+            raise InvalidInputError(f"level {level!r} was not assessed: it is one of {known}")
+        return self.levels.index(level)
+
+    def noise_margin(self, limit: float | None = None) -> NoiseMargin | None:
         """The largest level assessed up to which the bound stays at or under `limit` (default: `mse_limit`).
 
-        None where even the bound at level 0 exceeds the limit, or no limit is set.
+        Its text is a plain answer. None where no limit is given or set.
         """
         limit = self.mse_limit if limit is None else limit
         if limit is None:
@@ -115,6 +229,7 @@ class Assessment:
 
         Nothing that belongs to single rows is in it.
         """
+        margin = self.noise_margin()
         result = {
             "noise": self.noise,
             "levels": list(self.levels),
@@ -128,16 +243,18 @@ class Assessment:
             "output": self.output,
             "reference": self.reference,
             "seed": self.seed,
-            "curve": [vars(point) for point in self.curve],
+            "curve": [_without(vars(point), "certified_radius") for point in self.curve],
             "slope": self.slope and vars(self.slope),
             "agreement_slope": self.agreement_slope and vars(self.agreement_slope),
+            "accuracy_slope": self.accuracy_slope and vars(self.accuracy_slope),
             "area": self.area,
             "index": self.index,
             "clean_mse": self.clean_mse,
+            "own_mse": self.own_mse,
             "label_ceiling": self.label_ceiling,
             "band": self.band,
             "mse_limit": self.mse_limit,
-            "noise_margin": self.noise_margin(),
+            "noise_margin": margin and vars(margin) | {"crossed": margin.crossed},
             "output_variance": self.output_variance,
             "outputs_without_variance": self.outputs_without_variance,
         }
@@ -163,8 +280,22 @@ class Assessment:
             f"{_text(point.request_bound):>12} {_text(point.agreement):>10}"
             for point in self.curve
         ]
-        slope = self.slope.value if self.slope else None
-        return "\n".join([*lines, f"slope {_text(slope)}, area {_text(self.area)}, index {_text(self.index)}"])
+        return "\n".join([*lines, self.headline()])
+
+    def headline(self) -> str:
+        """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""
+        scalars = f"area {_text(self.area)}, index {_text(self.index)}"
+        slope = self.slope
+        if slope is None:
+            return scalars
+        if not slope.is_straight:
+            lack = slope.lack_of_fit
+            return f"{scalars}; a slope would mislead: the curve is not straight in level² (lack of fit {lack:.2g})"
+        return f"slope {slope.value:.4g} ± {slope.stderr:.2g} per level², {scalars}"
+
+
+def _without(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
 
 
 def _text(value: float | None) -> str:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, Predict, batches, detached, like, namespace
 from robmon.robustness.noise import Noise, perturb, trial_generator
-from robmon.robustness.outputs import Classes, OutputKind, RowErrors, check_rows, flatten, nonfinite_rows
+from robmon.robustness.outputs import (
+    OutputKind,
+    RowErrors,
+    check_rows,
+    classes_of,
+    flatten,
+    nonfinite_rows,
+    same_classes,
+)
 
 Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""
@@ -57,19 +67,22 @@ class Tally:
     sums: list[Float64]
     trial_mse: list[Float64]
     first: list[Float64]
-    unchanged: Float64
-    """Trials in which a row kept its class, shape `(levels, n)`."""
+    same: list[Float64]
+    """In how many trials a row had the class of the i-th reference, shape `(levels, n)` each."""
     nonfinite: list[int]
     """Rows with an output that is not finite, over all trials, per level."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """How flattened outputs are judged: row errors against one or two references, and classes."""
+    """How flattened outputs are judged: row errors against one or two references, and their classes where there are.
+
+    `classes[i]` holds the classes of the i-th reference, shape `(n,)`.
+    """
 
     kind: OutputKind
     errors: Sequence[RowErrors]
-    classes: Classes | None
+    classes: Sequence[NDArray[Any]]
 
 
 def run_trials(
@@ -95,7 +108,7 @@ def run_trials(
         sums=[np.zeros((count, len(levels), n)) for count in weightings],
         trial_mse=[np.empty((trials, len(levels))) for _ in weightings],
         first=[np.empty((len(levels), n)) for _ in weightings],
-        unchanged=np.zeros((len(levels), n)),
+        same=[np.zeros((len(levels), n)) for _ in measures.classes],
         nonfinite=[0] * len(levels),
     )
     for trial in range(trials):
@@ -110,8 +123,10 @@ def run_trials(
                 tally.nonfinite[index] += nonfinite_rows(flat)
                 for result, measure in zip(errors, measures.errors, strict=True):
                     result[:, index, rows] = measure(flat, rows)
-                if measures.classes is not None:
-                    tally.unchanged[index, rows] += measures.classes.unchanged(flat, rows)
+                if measures.classes:
+                    said = classes_of(flat, measures.kind)
+                    for count, classes in zip(tally.same, measures.classes, strict=True):
+                        count[index, rows] += same_classes(said, classes[rows], measures.kind)
         for which, result in enumerate(errors):
             tally.sums[which] += result
             # One mean over all rows at once, so that it does not depend on how they were cut into batches.
@@ -129,7 +144,7 @@ def repeated(tally: Tally, times: int) -> Tally:
         sums=[sums * times for sums in tally.sums],
         trial_mse=[np.repeat(mse, times, axis=0) for mse in tally.trial_mse],
         first=tally.first,
-        unchanged=tally.unchanged * times,
+        same=[same * times for same in tally.same],
         nonfinite=tally.nonfinite,
     )
 
@@ -140,6 +155,6 @@ def joined(low: Tally, high: Tally) -> Tally:
         sums=[np.concatenate(pair, axis=1) for pair in zip(low.sums, high.sums, strict=True)],
         trial_mse=[np.concatenate(pair, axis=1) for pair in zip(low.trial_mse, high.trial_mse, strict=True)],
         first=[np.concatenate(pair, axis=0) for pair in zip(low.first, high.first, strict=True)],
-        unchanged=np.concatenate([low.unchanged, high.unchanged], axis=0),
+        same=[np.concatenate(pair, axis=0) for pair in zip(low.same, high.same, strict=True)],
         nonfinite=low.nonfinite + high.nonfinite,
     )

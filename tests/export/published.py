@@ -6,7 +6,7 @@ import math
 
 from robmon.export.published import BaselineInfo, Measurement, Published
 from robmon.history.store import VersionState
-from robmon.messages import Assessed, FeatureDrift, LevelResult, LoadedModel, ModelVersion, Plan, Verdict
+from robmon.messages import Assessed, FeatureDrift, LevelResult, LoadedModel, ModelVersion, Plan, SlopeResult, Verdict
 
 NOW = 1_000_000.0
 
@@ -33,9 +33,11 @@ def assessed() -> Assessed:
                 baseline_ratio_lower=math.nan,
             ),
         ],
-        slope=2.0,
-        slope_lack_of_fit=0.01,
-        agreement_slope=-0.5,
+        slopes={
+            "mse": SlopeResult(value=2.0, lack_of_fit=0.01),
+            "agreement": SlopeResult(value=-0.5, lack_of_fit=0.02),
+            "accuracy": SlopeResult(value=-0.25, lack_of_fit=0.03),
+        },
         area=0.1,
         index=0.9,
         noise_margin=0.05,

@@ -41,8 +41,11 @@ def test_values_and_labels_of_measurements() -> None:
     assert value("robmon_request_change_bound", {**at, "confidence": "0.95"}) == 2.0
     assert value("robmon_prediction_agreement_ratio", at) == 0.75
     assert value("robmon_noise_mse_baseline_ratio", at) == 1.5
-    assert value("robmon_robustness_slope", {**VERSION, "noise": "gaussian", "score": "mse"}) == 2.0
-    assert value("robmon_robustness_slope", {**VERSION, "noise": "gaussian", "score": "agreement"}) == -0.5
+    for score, slope, lack_of_fit in (("mse", 2.0, 0.01), ("agreement", -0.5, 0.02), ("accuracy", -0.25, 0.03)):
+        labels = {**VERSION, "noise": "gaussian", "score": score}
+        assert value("robmon_robustness_slope", labels) == slope
+        assert value("robmon_robustness_slope_lack_of_fit", labels) == lack_of_fit
+    assert value("robmon_robustness_area", {**VERSION, "noise": "gaussian", "reference": "prediction"}) == 0.1
     assert value("robmon_robustness_index", {**VERSION, "noise": "gaussian", "reference": "prediction"}) == 0.9
     assert value("robmon_noise_margin_level", {**VERSION, "noise": "gaussian"}) == 0.05
     assert value("robmon_clean_mse", VERSION) == 0.5

@@ -6,8 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
@@ -48,16 +46,6 @@ def test_linear_model_has_its_closed_form():
     assert result.index == 1 - result.area
     assert result.output == "value"
     assert not result.relative
-
-
-def test_standard_error_of_the_slope_is_over_rows():
-    inputs = linear.inputs(200)
-    results = [
-        assess_rows(linear.predict, inputs, levels=[0.1, 0.2], scale=1.0, trials=19, seed=seed).slope
-        for seed in range(150)
-    ]
-    spread = np.std([slope.value for slope in results], ddof=1)
-    assert np.mean([slope.stderr for slope in results]) == pytest.approx(spread, rel=0.2)
 
 
 def test_relative_levels_multiply_each_features_deviation():
@@ -239,18 +227,6 @@ def test_targets_of_another_size_are_refused():
         assess_rows(lambda x, rows: x, linear.inputs(20), targets=np.zeros((4, 20)))
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.floats(1e-3, 1e3), st.integers(0, 2**40))
-def test_outputs_times_c(factor, seed):
-    inputs = linear.inputs(30)
-    options = {"trials": 19, "seed": seed, "levels": [0.1, 0.3]}
-    plain = assess_rows(linear.predict, inputs, **options)
-    scaled = assess_rows(lambda x, rows: factor * linear.predict(x, rows), inputs, **options)
-    assert scaled.row_errors == pytest.approx(factor**2 * plain.row_errors, rel=1e-9)
-    assert scaled.index == pytest.approx(plain.index, rel=1e-9)
-    assert scaled.curve[0].bound == 0.0
-
-
 def test_outputs_without_variance_are_left_out():
     inputs = linear.inputs(50)
     one = assess_rows(linear.predict, inputs)
@@ -419,15 +395,6 @@ def test_ones_own_noise_and_progress():
 def test_streams_of_trials_differ():
     first = {float(trial_generator(seed, trial).standard_normal()) for seed in range(20) for trial in range(20)}
     assert len(first) == 400
-
-
-def test_noise_margin():
-    result = assess_rows(linear.predict, linear.inputs(50), scale=1.0, mse_limit=0.5)
-    bounds = [point.bound for point in result.curve]
-    assert bounds[2] < 0.5 < bounds[3]
-    assert result.noise_margin() == 0.1
-    assert result.noise_margin(1e9) == 0.4
-    assert assess_rows(linear.predict, linear.inputs(50)).noise_margin() is None
 
 
 def test_to_dict_is_strict_json():
