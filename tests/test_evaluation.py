@@ -96,6 +96,30 @@ def test_a_linear_model_has_the_slope_of_its_weights(linear: list[ServedModel]) 
     )
 
 
+def test_every_scalar_that_is_measured_is_told(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=NAMES)
+    model = saved(tmp_path / "classifier", LogisticRegression().fit(rows, rows["a"] > 0))
+    answer, _ = assessed(model, question(200, task="classification", mse_limit=0.1), bodies(200))
+    assert set(answer.slopes) == {"mse", "agreement"}
+    assert answer.slopes["agreement"].value < 0 < answer.slopes["mse"].value
+    assert all(slope.lack_of_fit is not None for slope in answer.slopes.values())
+    assert [point.bound <= 0.1 for point in answer.levels] == [True, True, False]
+    assert answer.noise_margin == 0.1
+    assert answer.index is not None and answer.area == 1 - answer.index
+
+
+def test_the_requests_with_the_largest_errors_are_told_by_their_place(linear: list[ServedModel]) -> None:
+    sample = bodies(60, rows_each=2)
+    sample[3] = b"{"
+    answer, errors = assessed(linear[0], question(60, rows_per_request=2), sample)
+    places = sorted(set(answer.plan.origins))
+    assert len(places) == 59 and 3 not in places
+    largest = np.argsort(-errors[:, -1])[:3]  # 5 % of 59 requests, rounded up
+    assert answer.worst_requests == [places[index] for index in largest]
+
+
 def test_a_baseline_is_learnt_from_new_rows_only_and_counts_when_there_are_enough(linear: list[ServedModel]) -> None:
     first, _ = assessed(linear[0], question(64, baseline_min_rows=100), bodies(64))
     assert (first.baseline["source"], first.baseline["rows"]) == ("learning", 64)

@@ -68,7 +68,7 @@ def certified_radii(votes: ArrayLike, trials: int, level: float, confidence: flo
         InvalidInputError: votes that are not between 0 and `trials`, or the confidence is no probability.
 
     >>> certified_radii([99, 98, 57, 40], trials=99, level=0.5, confidence=0.95).round(4).tolist()
-    [0.9415, 0.8342, 0.0, 0.0]
+    [0.9418, 0.8372, 0.0, 0.0]
     """
     check_confidence(confidence)
     counts = np.asarray(votes)

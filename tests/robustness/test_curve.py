@@ -16,18 +16,16 @@ from tests.robustness import linear
 
 LEVELS = (0.0, 0.1, 0.3, 0.8)
 SQUARES = np.array([[2.0, 0.5, 0.0], [0.5, -1.0, 0.3], [0.0, 0.3, 0.5]])
-SOME = np.array([0.0, 0.3, 0.45, 0.1])
 
 
 def quadratic(x):
     return np.einsum("...i,ij,...j->...", x, SQUARES, x)
 
 
-def quadratic_mse(inputs, levels):
-    """`E (f(x + s z) - f(x))² = 4 s² |A x|² + s⁴ (2 tr A² + (tr A)²)` for `f(x) = x'Ax`, mean over rows."""
+def quadratic_mse(mean_square, levels):
+    """`E (f(x + s z) - f(x))² = 4 s² E |A x|² + s⁴ (2 tr A² + (tr A)²)` for `f(x) = x'Ax`."""
     u = np.square(levels)
-    fourth = 2 * np.trace(SQUARES @ SQUARES) + np.trace(SQUARES) ** 2
-    return 4 * u * np.mean(np.sum((inputs @ SQUARES) ** 2, axis=-1)) + u**2 * fourth
+    return 4 * u * mean_square + u**2 * (2 * np.trace(SQUARES @ SQUARES) + np.trace(SQUARES) ** 2)
 
 
 def through_zero(x, y):
@@ -39,7 +37,7 @@ def through_zero(x, y):
 def test_a_quadratic_model_has_its_closed_form():
     inputs = np.random.default_rng(0).normal(size=(3000, 3))
     result = assess_rows(lambda x, _: quadratic(x), inputs, levels=LEVELS, scale=1.0, trials=99, output_variance=[2.0])
-    expected = quadratic_mse(inputs, LEVELS)
+    expected = quadratic_mse(np.mean(np.sum((inputs @ SQUARES) ** 2, axis=1)), LEVELS)
     assert [point.mean_mse for point in result.curve] == pytest.approx(expected, rel=0.02)
     value, lack_of_fit = through_zero(np.square(LEVELS)[1:], expected[1:])
     assert result.slope.value == pytest.approx(value, abs=4 * result.slope.stderr)
@@ -76,20 +74,23 @@ def test_the_standard_error_is_that_of_2000_repetitions(score, axis):
     pooled = curves.slope(values.reshape(-1, len(LEVELS)), LEVELS, score, axis)
     assert measured.mean() == pytest.approx(pooled.value)
     if score == "mse":
-        expected = quadratic_mse(np.eye(3), LEVELS)  # E |A x|² over standard normal rows is tr A²
-        first = 3 * (expected - quadratic_mse(np.zeros((1, 3)), LEVELS)) + quadratic_mse(np.zeros((1, 3)), LEVELS)
-        assert pooled.value == pytest.approx(through_zero(np.square(LEVELS)[1:], first[1:])[0], abs=4 * pooled.stderr)
+        expected = quadratic_mse(np.trace(SQUARES @ SQUARES), LEVELS)  # E |A x|² over standard normal rows
+        value, _ = through_zero(np.square(LEVELS)[1:], expected[1:])
+        assert pooled.value == pytest.approx(value, abs=4 * pooled.stderr)
 
 
 def test_with_several_rows_a_request_the_standard_error_is_over_requests():
     """Rows of a request react alike: counted by rows, the error would be stated at half its size."""
     clusters = np.repeat(np.arange(40), 4)
+
+    def predict(x, rows):
+        return x[:, 0] * x[:, 1]
+
     by_request, by_row, values = [], [], []
     for seed in range(200):
         strength = np.repeat(np.random.default_rng(seed).normal(size=40), 4)
         inputs = np.stack([strength, np.zeros(160)], axis=1)
         options = {"levels": [0.2], "scale": [0.0, 1.0], "trials": 19, "seed": seed}
-        predict = lambda x, _: x[:, 0] * x[:, 1]  # noqa: E731 - the model in one line
         by_request.append(assess_rows(predict, inputs, clusters=clusters, **options).slope)
         by_row.append(assess_rows(predict, inputs, **options).slope.stderr)
         values.append(by_request[-1].value)
@@ -203,12 +204,13 @@ def test_the_order_of_rows_does_not_matter(order, task):
     """With noise that is the same for every row; else a row's noise belongs to its place."""
     same_for_all = Noise("common", lambda generator, shape: np.broadcast_to(generator.normal(size=shape[1:]), shape))
 
-    def assessed(inputs):
-        outputs = lambda x, _: np.tanh(np.stack([x @ linear.WEIGHTS, x @ linear.WEIGHTS[::-1]], axis=1))  # noqa: E731
-        return assess_rows(outputs, inputs, noise=same_for_all, trials=19, task=task)
+    def predict(x, rows):
+        return np.tanh(np.stack([x @ linear.WEIGHTS, x @ linear.WEIGHTS[::-1]], axis=1))
 
     inputs = linear.inputs(40)
-    plain, moved = assessed(inputs), assessed(inputs[order])
+    plain, moved = (
+        assess_rows(predict, each, noise=same_for_all, trials=19, task=task) for each in (inputs, inputs[order])
+    )
     assert scalars(moved) == pytest.approx(scalars(plain), rel=1e-9, abs=1e-15)
     assert moved.row_errors == pytest.approx(plain.row_errors[order])
 
@@ -220,8 +222,8 @@ def test_outputs_times_c_give_mse_times_c_squared_and_the_same_index(factor, see
     options = {"trials": 19, "seed": seed, "levels": [0.1, 0.3]}
     plain = assess_rows(linear.predict, inputs, **options)
     scaled = assess_rows(lambda x, rows: factor * linear.predict(x, rows), inputs, **options)
-    squared = pytest.approx(factor**2 * np.array([vars_of(point) for point in plain.curve]), rel=1e-9)
-    assert np.array([vars_of(point) for point in scaled.curve]) == squared
+    squared = pytest.approx(factor**2 * np.array([errors_of(point) for point in plain.curve]), rel=1e-9)
+    assert np.array([errors_of(point) for point in scaled.curve]) == squared
     assert scaled.row_errors == pytest.approx(factor**2 * plain.row_errors, rel=1e-9)
     assert (scaled.slope.value, scaled.slope.stderr) == pytest.approx(
         (factor**2 * plain.slope.value, factor**2 * plain.slope.stderr), rel=1e-9
@@ -232,7 +234,7 @@ def test_outputs_times_c_give_mse_times_c_squared_and_the_same_index(factor, see
     assert scaled.worst_rows().tolist() == plain.worst_rows().tolist()
 
 
-def vars_of(point):
+def errors_of(point):
     return (point.mean_mse, point.bound, point.request_bound or 0.0, point.median_row_error)
 
 
