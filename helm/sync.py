@@ -17,6 +17,10 @@ SCHEMA = CHART / "values.schema.json"
 
 # The image and the chart's volumes decide these.
 FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir"}
+FIXED_SETTINGS |= {
+    f"{port}.{name}" for port in ("http", "inputs") for name in ("token_file", "tls_cert_file", "tls_key_file")
+}
+FIXED_SETTINGS |= {"inputs.tls_client_ca_file"}
 
 
 def copies() -> dict[Path, str]:

@@ -112,12 +112,18 @@ def run(config: Path | None, **flags: str | None) -> None:
 @main.command("check-config", cls=SettingsCommand)
 @config_option
 def check_config(config: Path | None, **flags: str | None) -> None:
-    """Print the effective settings, where each came from, and nothing secret."""
+    """Print the effective settings, where each came from, and nothing secret.
+
+    Files of tokens and certificates are read, as at the start of the daemon, so that bad ones are told here.
+    """
     from rich.table import Table
 
+    from robmon.ports.access import Access
     from robmon.settings import as_text, leaves, mask
 
     loaded = _load_settings(config, flags)
+    for section in ("http", "inputs"):
+        Access(section, getattr(loaded.settings, section))
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for leaf in leaves():
         source = loaded.sources[leaf.name]

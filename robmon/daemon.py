@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -28,22 +27,26 @@ from robmon.export.published import Published
 from robmon.follow import Follower, failure_reason
 from robmon.history.store import History
 from robmon.host import ModelHost
-from robmon.inputs.receiver import Receiver, uvicorn_config
+from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
+from robmon.ports.access import RENEW_SECONDS, Access
+from robmon.ports.rejections import RejectionLog
+from robmon.ports.server import PortServer, bound, serving
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
-SHUTDOWN_SECONDS = 2
+MAX_HTTP_CONNECTIONS = 64
+MAX_INPUT_CONNECTIONS = 512
 
 
 def run(settings: Settings) -> None:
     """Run a daemon until SIGTERM or SIGINT.
 
     Raises:
-        SettingsError: a port cannot be bound, or the data folder not be written.
+        SettingsError: a port cannot be bound, a token or certificate not be used, or the data folder not be written.
     """
     uvloop.run(Daemon(settings).run())
 
@@ -76,20 +79,29 @@ class Daemon:
         self._assessor = Assessor(
             settings, self._follower, self._host, self._sample, history, self._published, self._metrics
         )
+        self._http_rejections = RejectionLog("http")
+        self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
+        self._http_server = PortServer(
+            http_application(self._published, self._metrics.registry),
+            self._refuse_http,
+            max_connections=MAX_HTTP_CONNECTIONS,
+            access=self._access["http"],
+            open_paths={"/healthz"},
+        )
+        self._inputs_server = PortServer(
+            self._receiver, self._receiver.refuse, max_connections=MAX_INPUT_CONNECTIONS, access=self._access["inputs"]
+        )
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
         _check_writable(self._settings)
+        asyncio.get_running_loop().set_exception_handler(_log_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
-        application = http_application(self._published, self._metrics.registry)
-        with _bind("http", http.host, http.port) as http_socket, _bind("inputs", inputs.host, inputs.port) as in_socket:
-            servers = [
-                (_Server(_http_config(application)), http_socket),
-                (_Server(uvicorn_config(self._receiver, inputs.host, inputs.port)), in_socket),
-            ]
-            async with _serving(servers), self._scheduled():
+        with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
+            servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
+            async with serving(servers), self._scheduled():
                 log.info(
                     "listening",
                     model=self._follower.name,
@@ -109,6 +121,7 @@ class Daemon:
         self._scheduler.add_job(self._follow, seconds=settings.model.poll_seconds, next_run_time=now, **common)
         self._scheduler.add_job(self._assess, id="assess", seconds=settings.assess.interval_seconds, **common)
         self._scheduler.add_job(self._hurry, seconds=HURRY_SECONDS, **common)
+        self._scheduler.add_job(self._renew_access, seconds=RENEW_SECONDS, **common)
         self._scheduler.start()
         try:
             yield
@@ -143,73 +156,21 @@ class Daemon:
         if not self._one_at_a_time.locked() and self._assessor.can_start_first:
             self._scheduler.modify_job("assess", next_run_time=datetime.now(UTC))
 
+    async def _renew_access(self) -> None:
+        """Job: take over tokens and certificates that have been replaced."""
+        for access in self._access.values():
+            access.renew()
+
+    def _refuse_http(self, reason: str) -> None:
+        self._metrics.http_rejected.labels(reason).inc()
+        self._http_rejections.add(reason)
+
     def _served_version(self) -> str | None:
         return self._follower.target.version if self._follower.target is not None else None
 
     def _sample_now(self) -> tuple[int, float | None]:
         now = time.time()
         return self._sample.rows(now), self._sample.oldest(now)
-
-
-class _Server(uvicorn.Server):
-    """A server among several in one process: signals are the daemon's."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _http_config(application: object) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,  # type: ignore[arg-type]
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=64,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-
-
-@contextlib.contextmanager
-def _bind(section: str, host: str, port: int) -> Iterator[socket.socket]:
-    """A listening address of our own, so that one that is taken is told as the setting that it is."""
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, number)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        raise SettingsError(
-            f"{section}.host = {host!r} with {section}.port = {port} cannot be bound: {error.strerror}"
-        ) from None
-    with bound:
-        yield bound
-
-
-@contextlib.asynccontextmanager
-async def _serving(servers: list[tuple[_Server, socket.socket]]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(server.serve(sockets=[bound])) for server, bound in servers]
-    try:
-        for server, _ in servers:
-            await server.listening.wait()
-        yield
-    finally:
-        for server, _ in servers:
-            server.should_exit = True
-        await asyncio.gather(*tasks)
 
 
 async def _signal() -> None:
@@ -219,6 +180,11 @@ async def _signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, came.set)
     await came.wait()
+
+
+def _log_unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught; asyncio's own words show the exception's text, which may hold a production input."""
+    log.error("unexpected", what=context["message"], exc_info=context.get("exception"))
 
 
 def _check_writable(settings: Settings) -> None:

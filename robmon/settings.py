@@ -110,6 +110,20 @@ class MlflowSettings(Section):
     )
 
 
+TokenFile = Annotated[
+    Path | None, Field(description="File of bearer tokens, one a line, any of which a request must carry; unset: none")
+]
+CertFile = Annotated[
+    Path | None, Field(description="PEM file of the port's certificate chain; unset: plain HTTP, without TLS")
+]
+KeyFile = Annotated[Path | None, Field(description="PEM file of the certificate's private key, without a passphrase")]
+
+
+def _check_tls(section: InputsSettings | HttpSettings) -> None:
+    if (section.tls_cert_file is None) != (section.tls_key_file is None):
+        raise ValueError("tls_cert_file and tls_key_file must be given together")
+
+
 class InputsSettings(Section):
     host: str = Field("127.0.0.1", description="Address on which mirrored requests arrive")
     port: Port = Field(9878, description="Port on which mirrored requests arrive; 0: any free one")
@@ -125,6 +139,19 @@ class InputsSettings(Section):
     )
     exclude_headers: Words = Field((), description="Requests with one of these headers are left out (synthetic tests)")
     exclude_paths: Words = Field((), description="Requests whose path begins with one of these are left out")
+    token_file: TokenFile = None
+    tls_cert_file: CertFile = None
+    tls_key_file: KeyFile = None
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs of which clients need a certificate; unset: they need none"
+    )
+
+    @model_validator(mode="after")
+    def _tls(self) -> InputsSettings:
+        _check_tls(self)
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
 
     @model_validator(mode="after")
     def _sample_holds_a_body(self) -> InputsSettings:
@@ -138,6 +165,14 @@ class InputsSettings(Section):
 class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and the status page")
     port: Port = Field(9877, description="Port of /metrics, /healthz, /readyz and the status page; 0: any free one")
+    token_file: TokenFile = None
+    tls_cert_file: CertFile = None
+    tls_key_file: KeyFile = None
+
+    @model_validator(mode="after")
+    def _tls(self) -> HttpSettings:
+        _check_tls(self)
+        return self
 
 
 class AssessSettings(Section):

@@ -32,6 +32,7 @@ from prometheus_client.utils import floatToGoString
 from robmon.export.published import Measurement, Published
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.messages import Assessed, FeatureDrift
+from robmon.ports.protocol import CONNECTION_REASONS
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
     "ok": ("none",),
@@ -79,11 +80,19 @@ class Metrics:
         self.history_failures = Counter(
             "robmon_history_write_failures", "Writes to the data folder that failed", registry=self.registry
         )
+        self.http_rejected = Counter(
+            "robmon_http_rejected",
+            "Connections and requests refused at the port of /metrics, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         for outcome, reasons in OUTCOMES.items():
             for reason in reasons:
                 self.assessments.labels(outcome, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
+        for reason in CONNECTION_REASONS:
+            self.http_rejected.labels(reason)
         self._inputs = inputs
         self.registry.register(PublishedCollector(published))
         self.registry.register(InputsCollector(published.model_name, inputs, sample))

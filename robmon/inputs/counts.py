@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from robmon.inputs.routing import NO_SOURCE, SOURCES
 
-LOG_INTERVAL_SECONDS: Final = 60.0
 BODY_BUCKETS_BYTES: Final = tuple(2**exponent for exponent in (10, 12, 14, 16, 18, 19, 20, 21, 22, 23))
 """1 KiB to 8 MiB, finer around 1 MiB: a larger body is by default dropped by Envoy's mirror without a word."""
-
-log = structlog.get_logger(__name__)
 
 
 class SizeHistogram:
@@ -52,27 +45,9 @@ class InputCounts:
     sampled: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*SOURCES, NO_SOURCE), 0)))
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; of connections, with
-    source `none`: not_http, head_too_large, head_timeout, too_many_connections; whatever the codecs refuse later."""
+    """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; those of connections,
+    with source `none`; whatever the codecs refuse later."""
     body_bytes: dict[str, SizeHistogram] = field(
         default_factory=lambda: {source: SizeHistogram() for source in SOURCES}
     )
     """Sizes of the bodies that arrived whole, as they arrived: not decompressed."""
-
-
-class RejectionLog:
-    """At most one line a minute about refused requests, with their number since the line before."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next = clock()
-        self._reasons: Counter[str] = Counter()
-
-    def add(self, reason: str) -> None:
-        """Note one refused request."""
-        self._reasons[reason] += 1
-        now = self._clock()
-        if now >= self._next:
-            log.warning("requests rejected", count=self._reasons.total(), reasons=dict(self._reasons))
-            self._reasons.clear()
-            self._next = now + LOG_INTERVAL_SECONDS

@@ -8,15 +8,11 @@ sink that waits stalls the proxy in front of the model.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import uvicorn
-
-from robmon.inputs import protocol
-from robmon.inputs.counts import InputCounts, RejectionLog
+from robmon.inputs.counts import InputCounts
 from robmon.inputs.routing import (
     CONTENT_LENGTH,
     NO_FILTERS,
@@ -28,6 +24,7 @@ from robmon.inputs.routing import (
     Router,
 )
 from robmon.inputs.sample import Sample
+from robmon.ports.rejections import RejectionLog
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 
@@ -90,7 +87,7 @@ class Receiver:
         self._max_body_bytes = max_body_bytes
         self._max_inflight_bytes = max_inflight_bytes
         self._clock = clock
-        self._rejections = RejectionLog()
+        self._rejections = RejectionLog("inputs")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 202 for a prediction, 200 for anything else, an error for what exceeds a bound."""
@@ -163,28 +160,6 @@ class Receiver:
                         raise _RefusedError(503, "inflight_full")
         finally:
             self.inflight_bytes -= held
-
-
-def uvicorn_config(receiver: Receiver, host: str, port: int) -> uvicorn.Config:
-    """How the receiver is served: fast parser and loop, bounded connections, nothing logged per request."""
-    logging.getLogger(protocol.__name__).setLevel(logging.ERROR)
-    return uvicorn.Config(
-        receiver,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http=protocol.BoundedHttpProtocol,
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
-    )
 
 
 def _kept(headers: RawHeaders) -> dict[str, str]:

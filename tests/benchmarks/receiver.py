@@ -22,10 +22,10 @@ from random import Random
 from typing import Any
 
 import psutil
-import uvicorn
 
-from robmon.inputs.receiver import Receiver, uvicorn_config
+from robmon.inputs.receiver import Receiver
 from robmon.inputs.sample import Sample
+from robmon.ports.server import PortServer
 
 
 class Bare:
@@ -50,8 +50,8 @@ def application(name: str, sample_rows: int) -> Any:
 
 def serve(name: str, descriptor: int, sample_rows: int) -> None:
     listener = socket.socket(fileno=descriptor)
-    config = uvicorn_config(application(name, sample_rows), *listener.getsockname())
-    uvicorn.Server(config).run(sockets=[listener])
+    served = application(name, sample_rows)
+    PortServer(served, served.refuse, max_connections=512).run(sockets=[listener])
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-import uvicorn
 from hypothesis import settings
 
-from robmon.inputs.receiver import Receiver, uvicorn_config
+from robmon.inputs.receiver import Receiver
 from robmon.inputs.sample import Sample
+from robmon.ports.server import PortServer
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
@@ -32,7 +32,7 @@ class Served:
         self.counts = self.receiver.counts
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self._listener.getsockname()
-        self._server = uvicorn.Server(uvicorn_config(self.receiver, *self.address))
+        self._server = PortServer(self.receiver, self.receiver.refuse, max_connections=512)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
 
     def __enter__(self) -> Served:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from robmon.inputs import protocol, receiver
-from robmon.inputs.counts import RejectionLog
+from robmon.inputs import receiver
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
@@ -310,38 +309,6 @@ def test_broken_chunks_and_trailers(served: Served, broken: bytes) -> None:
     assert alive(served)
 
 
-def test_a_head_that_never_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_SECONDS", 0.1)
-    with connection(served) as client:
-        client.sendall(head()[:-2])
-        assert closed(client)
-    assert served.counts.rejected == {("none", "head_timeout"): 1}
-    assert alive(served)
-
-
-def test_a_head_that_is_too_large(served: Served) -> None:
-    with connection(served) as client:
-        client.sendall(head()[:-2])
-        with contextlib.suppress(ConnectionError):
-            for number in range(100_000):
-                client.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
-        wait_until(lambda: served.counts.rejected["none", "head_too_large"] == 1)
-    assert alive(served)
-
-
-def test_connections_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connection(served)) for _ in range(3)]
-        for client in clients:
-            client.sendall(post())
-            assert status(client) == 202
-        with connection(served) as fourth:
-            assert closed(fourth)
-    assert served.counts.rejected == {("none", "too_many_connections"): 1}
-    wait_until(lambda: alive(served))
-
-
 def test_every_request_is_counted_under_one_outcome(served: Served) -> None:
     with connection(served) as client:
         for _ in range(20):
@@ -371,18 +338,6 @@ def test_the_end_of_the_server_waits_for_no_body(caplog: pytest.LogCaptureFixtur
 
 
 # --- logs ------------------------------------------------------------------------------------------------------------
-
-
-def test_rejections_are_one_line_a_minute() -> None:
-    now = 0.0
-    rejections = RejectionLog(clock=lambda: now)
-    with capture_logs() as lines:
-        for second in range(0, 130):
-            now = float(second)
-            rejections.add("too_large")
-            rejections.add("timeout")
-    assert [line["count"] for line in lines] == [1, 120, 120]
-    assert lines[1]["reasons"] == {"timeout": 60, "too_large": 60}
 
 
 def test_no_byte_of_a_request_is_logged(

@@ -38,6 +38,7 @@ _COUNTERS = {
     "robmon_inputs_sampled_total": "source",
     "robmon_inputs_skipped_total": "source",
     "robmon_inputs_rejected_total": "source reason",
+    "robmon_http_rejected_total": "reason",
     "robmon_nonfinite_outputs_total": "level",
     "robmon_worker_restarts_total": "reason",
     "robmon_model_failures_total": "stage reason",

@@ -1,0 +1,1 @@
+"""What robmon's two HTTP ports share: the server and its bounds, TLS, bearer tokens, and a log of what was refused."""

@@ -1,0 +1,164 @@
+"""HTTP/1.1 on uvicorn's httptools protocol, with the bounds that it leaves to a proxy in front of it.
+
+Every connection has a deadline at every moment, whatever its client does or leaves undone, and everything that is held
+for it has a largest size. uvicorn itself bounds only the silence between two requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from robmon.ports.server import PortServer
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Largest head of a request."""
+MAX_HEADERS: Final = 128
+MAX_PIPELINED: Final = 64
+"""Requests that may wait for the answer to the one before them. A piece of 256 KiB can hold 14,000, 2 KiB each."""
+IDLE_SECONDS: Final = 75
+"""Longest silence between two requests: over a minute, so that Prometheus keeps its connection."""
+HEAD_SECONDS: Final = 10.0
+"""Longest time from the first byte of a head to its end."""
+REQUEST_SECONDS: Final = 20.0
+"""Longest time from the end of a head to the end of the answer, which the client has to read."""
+CLOSE_SECONDS: Final = 10.0
+"""Longest time in which the last answer has to be read by a client that is silent otherwise."""
+
+CONNECTION_REASONS: Final = (
+    "not_http",
+    "head_too_large",
+    "head_timeout",
+    "answer_timeout",
+    "too_many_pipelined",
+    "too_many_connections",
+    "tls_handshake",
+    "unauthorized",
+)
+"""Why connections and requests are refused on either port."""
+
+
+class _RefusedError(Exception):
+    """Stops the parser, which makes uvicorn answer 400 and close."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. What it refuses is counted, and never logged one by one."""
+
+    def __init__(self, server: PortServer) -> None:
+        super().__init__(server.config, server.server_state, {}, asyncio.get_running_loop())
+        self.logger = logging.getLogger(__name__)
+        self.access_log = False
+        self._server = server
+        self._in_head = False
+        self._head_bytes = 0  # of the head that is arriving: those of its url and headers so far
+        self._unparsed_bytes = 0  # of the head that is arriving: those of the pieces that did not end it
+        self._head_deadline = inf
+        self._answer_deadline = inf
+        self._reason = "not_http"
+
+    @property
+    def idle_since(self) -> float:
+        """When its last answer was complete, in the loop's time; infinite while a request is in progress."""
+        busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+        return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS - CLOSE_SECONDS
+
+    def check(self, now: float) -> None:
+        """End the connection if it is past a deadline."""
+        if now > self._head_deadline:
+            self.refuse("head_timeout")
+        elif now > self._answer_deadline:
+            if self.idle_since == inf:
+                self.refuse("answer_timeout")
+            self.transport.abort()  # `close` would wait for the client to read
+
+    def refuse(self, reason: str) -> None:
+        """Count the reason and end the connection without an answer."""
+        if not self.transport.is_closing():
+            self._server.refuse(reason)
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_request()
+        self._server.make_room(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > MAX_HEAD_BYTES:
+                self.refuse("head_too_large")
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None and self.cycle.more_body:
+            self.transport.close()  # a body that has not arrived by now is not waited for
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is None or not self.cycle.more_body:  # else it is a broken body, which the application counts
+            self._server.refuse(self._reason)
+        super().send_400_response(msg)
+
+    # --- what the parser calls ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self._unparsed_bytes = 0
+        self._head_deadline = self.loop.time() + HEAD_SECONDS
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop_parsing("too_many_pipelined")
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._add_to_head(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            self._stop_parsing("not_http")  # trailers: nothing bounds them
+        self._add_to_head(name + value)
+        if len(self.headers) >= MAX_HEADERS:
+            self._stop_parsing("head_too_large")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_deadline = inf
+        if self.cycle is None or self.cycle.response_complete:
+            self._answer_deadline = self.loop.time() + REQUEST_SECONDS
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the parser takes what follows for another protocol
+
+    def on_response_complete(self) -> None:
+        is_last = not self.pipeline
+        super().on_response_complete()
+        if not is_last:
+            self._answer_deadline = self.loop.time() + REQUEST_SECONDS
+            return
+        self._wait_for_request()
+        if self.cycle.more_body:
+            self.transport.close()  # nobody reads the rest of this body, nor waits for it
+
+    def _wait_for_request(self) -> None:
+        self._answer_deadline = self.loop.time() + IDLE_SECONDS + CLOSE_SECONDS
+
+    def _add_to_head(self, piece: bytes) -> None:
+        self._head_bytes += len(piece)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._stop_parsing("head_too_large")
+
+    def _stop_parsing(self, reason: str) -> None:
+        self._reason = reason
+        raise _RefusedError

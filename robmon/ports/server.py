@@ -1,0 +1,150 @@
+"""The HTTP server of one port: uvicorn with bounds, tokens and TLS, and nothing logged of a single request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from math import inf
+from typing import Any, Final, Protocol, cast
+
+import uvicorn
+
+from robmon.errors import SettingsError
+from robmon.ports import protocol
+from robmon.ports.access import Access
+from robmon.ports.tls import TlsHandshake
+from robmon.ports.tokens import guarded
+
+SHUTDOWN_SECONDS: Final = 2
+
+
+class Connection(Protocol):
+    """What the server knows of a connection, whether TLS or HTTP is spoken on it."""
+
+    @property
+    def idle_since(self) -> float:
+        """When its last answer was complete, in the loop's time; infinite while something is in progress."""
+
+    def check(self, now: float) -> None:
+        """End it if it is past a deadline."""
+
+    def refuse(self, reason: str) -> None:
+        """Count the reason and end it without an answer."""
+
+
+class PortServer(uvicorn.Server):
+    """A server among several in one process: signals are the daemon's.
+
+    Args:
+        application: an ASGI application.
+        refuse: counts, by reason, what is refused before it is a request.
+        max_connections: beyond it the connection that is idle for longest goes, or else the newest.
+        access: tokens and TLS; without it everybody may come, and plain HTTP is spoken.
+        open_paths: paths that need no token.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        refuse: Callable[[str], None],
+        *,
+        max_connections: int,
+        access: Access | None = None,
+        open_paths: Collection[str] = (),
+    ) -> None:
+        if access is not None and access.tokens is not None:
+            application = guarded(application, access.tokens, refuse, open_paths)
+        logging.getLogger(protocol.__name__).setLevel(logging.ERROR)  # errors of the application only
+        super().__init__(
+            uvicorn.Config(
+                application,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                interface="asgi3",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=protocol.IDLE_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        self.refuse = refuse
+        self.listening = asyncio.Event()
+        self._max_connections = max_connections
+        self._tls = access.tls if access is not None else None
+
+    @property
+    def connections(self) -> set[Connection]:
+        """All that are open."""
+        return cast("set[Connection]", self.server_state.connections)
+
+    def make_room(self, newcomer: Connection) -> None:
+        """End one connection if there are too many now."""
+        if len(self.connections) > self._max_connections:
+            longest = min(self.connections, key=lambda one: one.idle_since)
+            (longest if longest.idle_since < inf else newcomer).refuse("too_many_connections")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(self._new_connection, sock=one, backlog=self.config.backlog)
+            for one in sockets or ()
+        ]
+        self.started = True
+        self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            connection.check(now)
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def _new_connection(self) -> asyncio.Protocol:
+        if self._tls is not None:
+            return TlsHandshake(self, self._tls.value)
+        return protocol.BoundedHttpProtocol(self)
+
+
+@contextlib.contextmanager
+def bound(section: str, host: str, port: int) -> Iterator[socket.socket]:
+    """A listening address of our own, so that one that is taken is told as the setting that it is.
+
+    Raises:
+        SettingsError: it cannot be bound.
+    """
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"{section}.host = {host!r} with {section}.port = {port} cannot be bound: {error.strerror}"
+        ) from None
+    with listener:
+        yield listener
+
+
+@contextlib.asynccontextmanager
+async def serving(servers: list[tuple[PortServer, socket.socket]]) -> AsyncIterator[None]:
+    """Serve all ports from when they listen until the end of the block."""
+    tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+    try:
+        for server, _ in servers:
+            await server.listening.wait()
+        yield
+    finally:
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)

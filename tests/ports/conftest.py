@@ -1,0 +1,110 @@
+"""A port on a real server, with an application that says what it got."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from robmon.ports.access import Access
+from robmon.ports.server import PortServer
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.005)
+
+
+class Port:
+    """A port behind `PortServer`, in a thread of its own. A POST is read to its end; a GET's body is not.
+
+    Paths: `/long` answers a megabyte.
+    """
+
+    def __init__(self, *, max_connections: int = 64, access: Access | None = None, open_paths: set[str] | None = None):
+        self.refused: Counter[str] = Counter()
+        self.requests: list[dict[str, Any]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self._listener.getsockname()
+        self.server = PortServer(
+            self._application,
+            self._refuse,
+            max_connections=max_connections,
+            access=access,
+            open_paths=open_paths or set(),
+        )
+        self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._listener]})
+
+    def __enter__(self) -> Port:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self._thread.join(timeout=30)
+        assert not self._thread.is_alive()
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] += 1
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        more = scope["method"] == "POST"
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.requests.append({"path": scope["path"], "body": body, "scheme": scope["scheme"]})
+        answer = b"x" * 2**20 if scope["path"] == "/long" else b"ok"
+        headers = [(b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    @property
+    def connections(self) -> int:
+        return len(self.server.connections)
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        with socket.create_connection(self.address, timeout=20) as client:
+            yield client
+
+    def answers(self) -> bool:
+        with self.connection() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return status(client) == 200
+
+
+def status(client: socket.socket) -> int:
+    """The status of the next answer, 0 if there is none; its body is `ok` or empty."""
+    answer = b""
+    while b"\r\n\r\n" not in answer or (b"content-length: 2" in answer and not answer.endswith(b"ok")):
+        try:
+            piece = client.recv(4096)
+        except ConnectionResetError:
+            return 0
+        if not piece:
+            break
+        answer += piece
+    return int(answer.split()[1]) if answer else 0
+
+
+def closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    with Port() as served:
+        yield served
