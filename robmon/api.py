@@ -70,7 +70,8 @@ def assess(
             gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded).
         inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
             DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
-        targets: true outputs of the outputs' size; errors are then against them (reference `label`).
+        targets: true outputs of the outputs' size (of class scores one column a class, 0 or 1); errors are then
+            against them (reference `label`).
         noise: a name or a `robmon.Noise`.
         levels: noise strengths; 0 is always among them.
         scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its floating
@@ -78,14 +79,19 @@ def assess(
         trials: independent draws of the noise for every row.
         confidence: stated probability of the bounds.
         bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
-        task: `regression`, or `classification`, which adds agreement.
+        task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
+            accuracy and, of probabilities, the Brier score.
         output: `value`, `probability`, `logit`, `label`; None: by type and task.
         seed: fixes the noise.
         device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
             model onto cuda where there is one. Callables decide for themselves.
         max_batch_rows: most rows given to the predictor at a time.
-        mse_limit: the owner's limit of the bound, for the noise margin.
+        mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
         progress: called with the number of trials done and of all.
+
+    Returns:
+        the curve, its slope, area and index, with every bound, in squared output units; for labels, shares of flips.
+        See `Assessment` and `CurvePoint` for each number's shape, meaning and source.
 
     Raises:
         InvalidInputError: inputs, targets or an option cannot be used.
@@ -97,6 +103,8 @@ def assess(
     >>> result = assess(lambda x: x @ np.array([3.0, 4.0]), inputs, scale=1.0)
     >>> round(result.slope.value / 25, 1), round(result.curve[2].mean_mse, 1)
     (1.0, 0.2)
+    >>> print(result.noise_margin(limit=0.5))
+    0.1: the bound first exceeds 0.5 at level 0.2
     """
     with prepared(predictor, inputs, device) as (predict, array):
         return assess_rows(

@@ -134,8 +134,11 @@ def slope(row_values: Float64, levels: Sequence[float], score: Score, axis: Axis
 def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
     """The robustness area: mean of the normalised MSE over `u = level²` in [0, max level²], by trapezes.
 
+    Two independent outputs of the same law are twice their variance apart, so an MSE of that size is no better than
+    another row's output; `1 - MSE / (2 Var)` is Lin's concordance (Biometrics 45, 1989) without its mean-shift term.
+
     Args:
-        normalised_mse: shape `(levels,)`, MSE over twice the output variance.
+        normalised_mse: shape `(levels,)`, MSE over twice the output variance, without unit.
         levels: rising from 0.
 
     Returns:

@@ -111,6 +111,9 @@ def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
 
     Raises:
         PredictionError: not one output a row, or not numbers.
+
+    >>> flatten(np.zeros((5, 2, 3), dtype=np.float32), "value", rows=5).shape
+    (5, 6)
     """
     check_rows(outputs, rows)
     if kind == "label":
@@ -127,7 +130,11 @@ def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
 
 
 def missing_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels are no class: NaN or None. Shape `(n,)`."""
+    """Which labels are no class: NaN or None. Shape `(n,)`.
+
+    >>> missing_labels(np.array(["cat", None], dtype=object)).tolist()
+    [False, True]
+    """
     if labels.dtype.kind == "f":
         return np.asarray(~np.isfinite(labels))
     if labels.dtype.kind == "O":
@@ -187,6 +194,10 @@ class RowErrors:
     Args:
         reference: flattened outputs of all rows, what noisy outputs are compared with.
         weights: one array `(outputs,)` a weighting; the first is usually the plain mean over outputs.
+
+    >>> errors = RowErrors(np.zeros((2, 2)), [np.array([0.5, 0.5]), np.array([1.0, 0.0])])
+    >>> errors(np.array([[1.0, 2.0], [np.nan, 0.0]]), slice(0, 2)).tolist()
+    [[2.5, inf], [1.0, inf]]
     """
 
     def __init__(self, reference: Array, weights: Sequence[Float64]) -> None:
@@ -218,7 +229,11 @@ class RowErrors:
 
 
 def changed_labels(labels: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels differ; a missing one always does."""
+    """Which labels differ; a missing one always does. Shape `(n,)`.
+
+    >>> changed_labels(np.array([1.0, 2.0, np.nan]), np.array([1.0, 1.0, np.nan])).tolist()
+    [False, True, True]
+    """
     return np.asarray(labels != reference, dtype=bool) | missing_labels(labels) | missing_labels(reference)
 
 
@@ -251,7 +266,11 @@ def same_classes(classes: NDArray[Any], reference: NDArray[Any], kind: OutputKin
 
 
 def nonfinite_rows(outputs: Array) -> int:
-    """How many rows of flattened outputs hold a number that is not finite, or a missing label."""
+    """How many rows of flattened outputs hold a number that is not finite, or a missing label.
+
+    >>> nonfinite_rows(np.array([[1.0, np.nan], [np.inf, np.nan], [0.0, 0.0]]))
+    2
+    """
     if len(outputs.shape) == 1:
         return int(missing_labels(outputs).sum())
     xp = namespace(outputs)

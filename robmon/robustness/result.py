@@ -39,14 +39,14 @@ class CurvePoint:
             mean may speak of a few.
         worst_share: share of the error carried by the worst 5 % of rows (`ceil(0.05 n)` of them), 0.05 where all rows
             carry alike, 1 where no other row has any; infinite errors outweigh all others. None: there is no error.
-        agreement: share of unchanged classes over rows and trials; None for a regression.
-        accuracy: share of classes that are those of the targets; None without targets, or for a regression.
+        agreement: share of unchanged classes over rows and trials; None where outputs are no classes.
+        accuracy: share of classes that are those of the targets; None without targets or classes.
         brier: Brier score against the targets: the squared distances of probabilities, summed over classes (Brier 1950;
             0 is perfect, 2 the worst). One column is the probability of the second of two classes, and both count. None
             unless outputs are probabilities of a classification, with targets.
         certified_radius: shape `(n,)`, L2 radius around each row, in units of the scale, within which the majority vote
             under this noise keeps the row's clean class; 0 where nothing is certified. See `certified_radii`, also for
-            what it does not say. None for a regression, and for noise that is not plain Gaussian.
+            what it does not say. None without classes, and for noise that is not plain Gaussian.
         nonfinite_outputs: rows whose output was not finite, over all trials.
     """
 
@@ -66,7 +66,7 @@ class CurvePoint:
 
     @property
     def flip_rate(self) -> float | None:
-        """Share of classes that the noise changed, `1 - agreement`; None for a regression."""
+        """Share of classes that the noise changed, `1 - agreement`; None where outputs are no classes."""
         return None if self.agreement is None else 1.0 - self.agreement
 
 
@@ -87,7 +87,7 @@ class Assessment:
         row_errors: shape `(n, levels)`, mean over trials, in squared output units.
         normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
         comparison_row_errors: the same over twice `comparison_variance`; None where that was not given.
-        row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None for a regression.
+        row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
         output: `value`, `probability`, `logit` or `label`.
@@ -138,12 +138,12 @@ class Assessment:
 
     @property
     def agreement_slope(self) -> Slope | None:
-        """The slope of the agreement against level; None for a regression too, see `slope_over`."""
+        """The slope of the agreement against level; None without classes too, see `slope_over`."""
         return self.slope_over("level", "agreement")
 
     @property
     def accuracy_slope(self) -> Slope | None:
-        """The slope of the accuracy against level; None for a regression and without targets too, see `slope_over`."""
+        """The slope of the accuracy against level; None without classes or targets too, see `slope_over`."""
         return self.slope_over("level", "accuracy")
 
     def slope_over(self, axis: Axis, score: Score = "mse") -> Slope | None:
@@ -161,6 +161,16 @@ class Assessment:
 
         Raises:
             InvalidInputError: no such axis or score.
+
+        >>> from robmon.robustness import assess_rows
+        >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+        >>> targets = (inputs.sum(axis=1) > 0).astype(int)
+        >>> result = assess_rows(
+        ...     lambda x, rows: (x.sum(axis=1) > 0).astype(int), inputs, targets=targets, task="classification"
+        ... )
+        >>> slope = result.slope_over("severity", score="accuracy")
+        >>> slope.axis, -0.06 < slope.value < 0
+        ('severity', True)
         """
         values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
         if score not in values:
@@ -185,6 +195,12 @@ class Assessment:
 
         Raises:
             InvalidInputError: no such level, or no such share.
+
+        >>> from robmon.robustness import assess_rows
+        >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
+        >>> inputs[7] = 20.0
+        >>> int(assess_rows(lambda x, rows: x[:, 0] ** 2, inputs).worst_rows()[0])
+        7
         """
         return worst_rows(self.row_errors[:, self._index(level)], share)
 
@@ -199,6 +215,13 @@ class Assessment:
 
         Raises:
             InvalidInputError: no such level, radii that cannot be, or there are no certificates.
+
+        >>> from robmon.robustness import assess_rows
+        >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+        >>> result = assess_rows(lambda x, rows: (x[:, 0] > 0).astype(int), inputs, task="classification", trials=99)
+        >>> certified = result.certified_share([0.0, 0.5])
+        >>> bool(certified.lower[1] < certified.share[1] < certified.upper[1] < certified.share[0])
+        True
         """
         point = self.curve[self._index(level)]
         if point.certified_radius is None:
@@ -218,6 +241,12 @@ class Assessment:
         """The largest level assessed up to which the bound stays at or under `limit` (default: `mse_limit`).
 
         Its text is a plain answer. None where no limit is given or set.
+
+        >>> from robmon.robustness import assess_rows
+        >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
+        >>> result = assess_rows(lambda x, rows: x[:, 0], inputs, levels=(0.1, 0.2), scale=1.0)
+        >>> print(result.noise_margin(limit=0.02), "/", result.noise_margin(limit=1.0))
+        0.1: the bound first exceeds 0.02 at level 0.2 / not crossed up to the highest level assessed, 0.2
         """
         limit = self.mse_limit if limit is None else limit
         if limit is None:
@@ -274,13 +303,14 @@ class Assessment:
             f"{self.rows} rows, {self.trials} trials of {self.noise} noise, output {self.output}, "
             f"reference {self.reference}, confidence {self.confidence:g}"
         )
-        lines = [head, f"{'level':>8} {'mean MSE':>12} {'bound':>12} {'request':>12} {'agreement':>10}"]
-        lines += [
+        columns = f"{'level':>8} {'mean MSE':>12} {'bound':>12} {'request':>12} {'agreement':>10} {'accuracy':>10}"
+        points = [
             f"{point.level:>8g} {point.mean_mse:>12.5g} {point.bound:>12.5g} "
-            f"{_text(point.request_bound):>12} {_text(point.agreement):>10}"
+            f"{_text(point.request_bound):>12} {_text(point.agreement):>10} {_text(point.accuracy):>10}"
             for point in self.curve
         ]
-        return "\n".join([*lines, self.headline()])
+        margin = self.noise_margin()
+        return "\n".join([head, columns, *points, self.headline()] + ([f"noise margin {margin}"] if margin else []))
 
     def headline(self) -> str:
         """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""
