@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robmon import noise
     from robmon.api import assess, compare, drift
     from robmon.errors import (
         InvalidInputError,
@@ -38,6 +39,7 @@ __all__ = [
     "compare",
     "drift",
     "mean_upper_bound",
+    "noise",
     "upper_bound",
 ]
 
@@ -58,8 +60,8 @@ def __getattr__(name: str) -> Any:
             return version("robmon")
         except PackageNotFoundError:  # on the path of another environment, not installed in it
             return "unknown"
-    if name == "drift":
-        return import_module("robmon.drift")
+    if name in ("drift", "noise"):
+        return import_module(f"robmon.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "robmon.errors")), name)

@@ -72,7 +72,7 @@ def assess(
             DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
         targets: true outputs of the outputs' size (of class scores one column a class, 0 or 1); errors are then
             against them (reference `label`).
-        noise: a name or a `robmon.Noise`.
+        noise: a name, a model of `robmon.noise` with its parameters, or a `robmon.Noise` of your own.
         levels: noise strengths; 0 is always among them.
         scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its floating
             columns); None: those of `inputs`; 1.0: levels are in input units.
@@ -106,10 +106,8 @@ def assess(
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """
-    with prepared(predictor, inputs, device) as (predict, array):
-        return assess_rows(
-            predict,
-            array,
+    with prepared(predictor, inputs, device) as rows:
+        return rows.assess(
             targets=targets,
             noise=noise,
             levels=levels,
@@ -157,16 +155,16 @@ def compare(
     """
     device = options.pop("device", "auto")
     batch_rows = options.pop("max_batch_rows", None)
-    with prepared(predictor_a, inputs, device) as (predict, array):
-        a = assess_rows(predict, array, batch_rows=batch_rows, **_core(options))
-        shape = tuple(array.shape)
+    with prepared(predictor_a, inputs, device) as rows:
+        a = rows.assess(batch_rows=batch_rows, **_core(options))
+        shape = tuple(rows.array.shape)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
-    given = _core(options) | {"scale": a.scale, "output": a.output}
-    with prepared(predictor_b, inputs, device) as (predict, array):
-        if tuple(array.shape) != shape:
-            raise InvalidInputError(f"the models perturb inputs of shapes {shape} and {tuple(array.shape)}")
-        b = assess_rows(predict, array, batch_rows=batch_rows, comparison_variance=a.clean_variance, **given)
+    given = _core(options) | {"scale": None, "features": a.features, "output": a.output}
+    with prepared(predictor_b, inputs, device) as rows:
+        if tuple(rows.array.shape) != shape:
+            raise InvalidInputError(f"the models perturb inputs of shapes {shape} and {tuple(rows.array.shape)}")
+        b = rows.assess(batch_rows=batch_rows, comparison_variance=a.clean_variance, **given)
     if not comparable(a.clean_variance, b.clean_variance, a.output):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
@@ -183,8 +181,30 @@ def _core(options: AssessOptions) -> dict[str, Any]:
     return dict(options)
 
 
+@dataclass(frozen=True)
+class PreparedRows:
+    """A predictor and inputs as the numerics take them.
+
+    Attributes:
+        predict: `predict(x, rows)`.
+        array: what is perturbed.
+        column_names: of the array's columns, where they have any.
+        not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
+    """
+
+    predict: Predict
+    array: Array
+    column_names: tuple[str, ...] | None = None
+    not_floating: int = 0
+
+    def assess(self, **options: Any) -> Assessment:
+        """`assess_rows` of them."""
+        result = assess_rows(self.predict, self.array, feature_names=self.column_names, **options)
+        return replace(result, masked=replace(result.masked, not_floating=self.not_floating))
+
+
 @contextmanager
-def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict, Array]]:
+def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed."""
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel)):
@@ -192,7 +212,7 @@ def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where)
-            yield _without_gradients(predictor), array
+            yield PreparedRows(_without_gradients(predictor), array)
     elif callable(predictor):
         yield _callable(predictor, inputs)
     else:
@@ -201,11 +221,15 @@ def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[tuple[Predict
         )
 
 
-def _callable(function: Callable[[Any], Any], inputs: Any) -> tuple[Predict, Array]:
+def _callable(function: Callable[[Any], Any], inputs: Any) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
-        return (lambda x, rows: as_array(function(x))), _plain_array(inputs)
+        return PreparedRows(lambda x, rows: as_array(function(x)), _plain_array(inputs))
     parts = split(inputs)
-    return (lambda x, rows: as_array(function(parts.assemble(x, rows)))), parts.array
+
+    def predict(x: Array, rows: slice) -> Array:
+        return as_array(function(parts.assemble(x, rows)))
+
+    return PreparedRows(predict, parts.array, parts.column_names, parts.not_floating)
 
 
 def _plain_array(inputs: Any) -> Array:
@@ -222,11 +246,15 @@ def _plain_array(inputs: Any) -> Array:
     return array
 
 
-def _mlflow_model(model: str | Path | ServedModel, inputs: Any, device: str) -> tuple[Predict, Array]:
+def _mlflow_model(model: str | Path | ServedModel, inputs: Any, device: str) -> PreparedRows:
     if not isinstance(model, ServedModel):
         model = load_uri(str(model), device=device)
-    taken = _fitting(model, inputs)
-    return (lambda x, rows: model.predict(taken.assemble(x, rows))), model.put(taken.array)
+    parts = _fitting(model, inputs)
+
+    def predict(x: Array, rows: slice) -> Array:
+        return model.predict(parts.assemble(x, rows))
+
+    return PreparedRows(predict, model.put(parts.array), parts.column_names, parts.not_floating)
 
 
 def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:

@@ -12,7 +12,6 @@ from robmon.history.store import History
 from robmon.models.baseline_artifact import log_baseline
 from robmon.models.registry import Registry
 from robmon.robustness.arrays import to_numpy
-from robmon.robustness.assessment import assess_rows
 
 
 def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> str:
@@ -31,10 +30,11 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
         RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
     """
     device = options.pop("device", "auto")
-    with prepared(uri, inputs, device) as (predict, array):
-        result = assess_rows(predict, array, **options)
-        perturbed = to_numpy(array)
-    baseline = Baseline.empty(list(result.levels), perturbed)
+    with prepared(uri, inputs, device) as rows:
+        result = rows.assess(**options)
+        perturbed = to_numpy(rows.array)
+    correlation = result.features.correlation is not None
+    baseline = Baseline.empty(list(result.levels), perturbed, result.noise, correlation)
     baseline.learn_inputs(perturbed)
     baseline.learn_results(result.output, result.clean_outputs, result.row_errors)
     if data_dir is None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from robmon.robustness.result import Assessment
     from robmon.settings import Loaded
 
+NOISE_MODELS = (
+    "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
+    "common_mode", "correlated",
+)  # fmt: skip
 REGRESSION = 1
 BAD_INPUT = 2
 BUG = 70
@@ -140,9 +144,10 @@ def _assessment_options(command: Function) -> Function:
     options = [
         click.option("--inputs", type=click.Path(path_type=Path), help="File of inputs: parquet, csv, npy or jsonl."),
         click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True,
-                     help="Noise levels, separated by spaces or commas."),
+                     help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
-        click.option("--noise", default="gaussian", show_default=True, help="Noise model."),
+        click.option("--noise", type=click.Choice(NOISE_MODELS), default=NOISE_MODELS[0], show_default=True,
+                     help="Noise model."),
         click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
         click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
         click.option("--task", type=click.Choice(["regression", "classification"]), default="regression",
@@ -307,6 +312,8 @@ def _print_curve(result: Assessment) -> None:
     _print(table)
     _print(f"{result.rows} rows, {result.trials} trials, output {result.output}, reference {result.reference}")
     _print(result.headline())
+    if text := str(result.masked):
+        _print(text)
 
 
 def _print_comparison(result: Comparison, reference: str, new: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
+from robmon.robustness.features import Features
+from robmon.robustness.noise_models import noise_model
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.worst import worst_rows
@@ -60,6 +63,8 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         plan=plan,
         reference=result.reference,
         noise=result.noise,
+        level_unit=result.level_unit,
+        masked=str(result.masked),
         confidence=result.confidence,
         output=result.output,
         levels=levels,
@@ -92,19 +97,19 @@ def _assess(
     def predict(x: Any, rows: slice) -> Any:
         return model.predict(sample.inputs.assemble(x, rows))
 
+    features = _features(followed, baseline, sample.inputs)
     with phases("plan"):
         planned = plan_assessment(
             predict,
             array if followed is None else array[: followed.rows],
+            noise=question.noise,
+            features=features,
             levels=question.levels,
             trials=question.trials if followed is None else followed.trials,
             confidence=question.confidence,
             min_rows=question.min_rows,
             max_seconds=question.max_seconds,
         )
-    scale = baseline.scale(sample.inputs.array)
-    if followed is not None and len(followed.scale) == scale.size:
-        scale = np.array(followed.scale).reshape(scale.shape)
     origins = sample.origins[: planned.rows]
     reference = question.comparison
     with phases("assess"):
@@ -113,7 +118,7 @@ def _assess(
             array[: planned.rows],
             noise=question.noise,
             levels=question.levels,
-            scale=scale,
+            features=features,
             trials=planned.trials,
             confidence=question.confidence,
             task=question.task,
@@ -125,18 +130,29 @@ def _assess(
             mse_limit=question.mse_limit,
             clusters=origins,
         )
-    return Plan(**vars(planned), scale=result.scale.ravel().tolist(), origins=origins), result
+    result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
+    return Plan(**vars(planned), features=features.to_dict(), origins=origins), result
+
+
+def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:
+    """The baseline's features; those of the plan that is followed, where the inputs have as many."""
+    features = baseline.features(inputs.array)
+    if followed is None:
+        return features
+    theirs = Features.from_dict(followed.features)
+    return theirs if theirs.scale.shape == features.scale.shape else features
 
 
 def _baseline(question: Assess, sample: DecodedSample) -> Baseline:
     """The baseline so far, which takes the inputs that are new to it if it is still learning."""
     array = sample.inputs.array
     known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
-    if known is not None and (known.counts or known.levels == question.levels):
+    if known is not None and (known.counts or (known.levels, known.noise) == (question.levels, question.noise)):
         baseline = known
         new = array[_fresh(question, sample.origins)]
     else:
-        baseline = Baseline.empty(question.levels, array)
+        correlation = noise_model(question.noise).needs_correlation
+        baseline = Baseline.empty(question.levels, array, question.noise, correlation)
         new = array
     if not baseline.counts:
         baseline.learn_inputs(new)
@@ -234,6 +250,7 @@ def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> l
             bound=point.bound,
             request_bound=point.request_bound,
             agreement=point.agreement,
+            realised_level=point.realised_level,
             nonfinite_outputs=point.nonfinite_outputs,
             baseline_ratio=ratios.get(point.level, (None, None))[0],
             baseline_ratio_lower=ratios.get(point.level, (None, None))[1],
@@ -260,7 +277,7 @@ def _baseline_ratios(
     """Mean MSE over the baseline's and its lower limit, by level; empty while the baseline is being learnt."""
     known = {level: index for index, level in enumerate(baseline.levels)}
     at = [level for level in result.levels if level > 0 and level in known]
-    if not baseline.counts or not at:
+    if not baseline.counts or baseline.noise != result.noise or not at:
         return {}
     columns = [known[level] for level in at]
     ratio, lower = mean_ratio(

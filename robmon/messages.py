@@ -149,8 +149,8 @@ class Plan(Message):
     batch_rows: int
     seconds: float
     """What it is expected to take."""
-    scale: list[float]
-    """Standard deviations that relative levels multiply, flattened, one per perturbed feature or channel."""
+    features: dict[str, Any]
+    """Scale, mean, sentinels and, where the noise needs it, correlation of the features, as they were used."""
     origins: list[int]
     """For each row the index of the request that it came from."""
 
@@ -188,6 +188,8 @@ class LevelResult(Message):
     bound: float
     request_bound: float | None
     agreement: float | None
+    realised_level: float = 0.0
+    """Root mean square of what was added to the perturbed cells, in units of their scale."""
     nonfinite_outputs: int = 0
     baseline_ratio: float | None = None
     baseline_ratio_lower: float | None = None
@@ -228,6 +230,10 @@ class Assessed(Message):
     plan: Plan
     reference: Literal["prediction", "label"]
     noise: str
+    level_unit: str
+    """What a noise level counts."""
+    masked: str
+    """What was not perturbed, and why, in words; empty where everything was."""
     confidence: float
     output: str
     levels: list[LevelResult]

@@ -62,6 +62,10 @@ def _distinct_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+NoiseModel = Literal[
+    "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
+    "common_mode", "correlated",
+]  # fmt: skip
 Levels = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_distinct_levels)]
 Shape = Annotated[tuple[PositiveInt, ...], NoDecode, BeforeValidator(_split_list)]
 
@@ -179,8 +183,10 @@ class AssessSettings(Section):
     interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
     min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
     max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
-    noise: Literal["gaussian"] = Field("gaussian", description="Noise model")
-    levels: Levels = Field((0.0, 0.05, 0.1, 0.2, 0.4), description="Noise levels, in standard deviations of a feature")
+    noise: NoiseModel = Field("gaussian", description="Noise model")
+    levels: Levels = Field(
+        (0.0, 0.05, 0.1, 0.2, 0.4), description="Noise levels, in standard deviations of a feature, or shares"
+    )
     trials: PositiveInt = Field(39, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="Stated probability of the bounds")
     task: Literal["regression", "classification"] = Field("regression", description="What the model does")
@@ -190,6 +196,14 @@ class AssessSettings(Section):
     mse_limit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
     )
+
+    @model_validator(mode="after")
+    def _shares_are_shares(self) -> AssessSettings:
+        if self.noise in ("salt_and_pepper", "missing") and max(self.levels) > 1:
+            raise ValueError(
+                f"levels of {self.noise} noise are shares of the cells, at most 1, not {max(self.levels):g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_trials(self) -> AssessSettings:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import robmon
 from robmon.decoding import TooFewRowsError
-from robmon.errors import OverBudgetError, PredictionError
+from robmon.errors import InvalidInputError, OverBudgetError, PredictionError
 from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
@@ -162,6 +163,65 @@ def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedMod
     assert refused.verdict is None
     fewer, _ = assessed(linear[1], asked, [b"{", *sample[1:], blob])
     assert fewer.verdict is None
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "missing", "correlated"])
+def test_the_daemon_measures_what_the_library_does_from_the_same_baseline(
+    linear: list[ServedModel], noise: str
+) -> None:
+    """To the last bit, while the baseline is learnt and afterwards."""
+    sample = bodies(96)
+    inputs = np.array([json.loads(body)["dataframe_split"]["data"][0] for body in sample])
+    first, _ = assessed(linear[0], question(96, noise=noise, baseline_min_rows=64), sample)
+    assert first.baseline["source"] == "learnt" and first.baseline["noise"] == noise
+    for asked in (question(96, noise=noise), question(96, noise=noise, baseline=first.baseline)):
+        answer, _ = assessed(linear[0], asked, sample)
+        result = robmon.assess(
+            linear[0], pd.DataFrame(inputs, columns=NAMES), noise=noise, levels=LEVELS, trials=19, seed=7
+        )
+        assert [point.mean_mse for point in answer.levels] == [point.mean_mse for point in result.curve]
+        assert [point.bound for point in answer.levels] == [point.bound for point in result.curve]
+        assert [point.realised_level for point in answer.levels] == [point.realised_level for point in result.curve]
+        assert answer.plan.features == result.features.to_dict() | {"names": None}
+        assert answer.level_unit == result.level_unit
+    assert answer.levels[1].baseline_ratio == pytest.approx(1, rel=0.1)
+
+
+def test_correlated_noise_follows_the_correlation_of_the_baseline(linear: list[ServedModel]) -> None:
+    g = np.random.default_rng(0)
+    shared = g.normal(size=(256, 1))
+    rows = np.hstack([shared, -shared, shared]) + 0.01 * g.normal(size=(256, 3))
+    sample = [json.dumps({"dataframe_split": {"columns": NAMES, "data": [row.tolist()]}}).encode() for row in rows]
+    weights = np.array([1.0, -2.0, 0.5])
+    answer, _ = assessed(linear[0], question(256, noise="correlated"), sample)
+    expected = 0.01 * float(np.cov(rows.T, ddof=0) @ weights @ weights)
+    assert answer.levels[1].mean_mse == pytest.approx(expected, rel=0.1)
+    gaussian, _ = assessed(linear[0], question(256), sample)
+    assert gaussian.levels[1].mean_mse < expected / 2
+    with pytest.raises(InvalidInputError, match="record a baseline with this noise"):
+        evaluate(linear[0], question(256, noise="correlated", baseline=gaussian.baseline | {"source": "local"}), sample)
+    again, _ = assessed(linear[0], question(256, noise="correlated", baseline=gaussian.baseline), sample)
+    assert again.baseline["inputs"]["products"] is not None, "a baseline of another noise is learnt anew"
+
+
+def test_a_baseline_of_another_noise_has_scale_and_drift_but_no_ratio(linear: list[ServedModel]) -> None:
+    learnt, _ = assessed(linear[0], question(96, baseline_min_rows=64), bodies(96))
+    answer, _ = assessed(linear[0], question(96, noise="uniform", baseline=learnt.baseline), bodies(96, seed=2))
+    assert answer.levels[1].baseline_ratio is None
+    assert len(answer.input_drift) == 3 and answer.baseline == learnt.baseline
+
+
+def test_a_version_is_compared_with_sentinels_and_indicators_left_alone(linear: list[ServedModel]) -> None:
+    rows = np.random.default_rng(1).normal(size=(200, 3))
+    rows[::20, 0], rows[:, 1] = -999.0, rows[:, 1] > 0
+    sample = [json.dumps({"dataframe_split": {"columns": NAMES, "data": [row.tolist()]}}).encode() for row in rows]
+    answer, _ = assessed(linear[0], question(200), sample)
+    assert answer.masked == "not perturbed: 1 indicator feature, 10 sentinel cells"
+    scale = [rows[rows[:, 0] > -999, 0].std(), 0, rows[:, 2].std()]
+    assert answer.plan.features["scale"] == pytest.approx(scale)
+    assert answer.levels[1].realised_level == pytest.approx(0.1, rel=0.05)
+    other, _ = assessed(linear[0], question(100, plan=answer.plan), sample[1:101])
+    assert other.plan.features == answer.plan.features, "a plan that is followed brings its features"
 
 
 def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[ServedModel]) -> None:

@@ -42,6 +42,7 @@ ALLOWED = {
     "evaluation": {"decoding", "models", "history.baseline", "robustness", "drift"},
     "worker": {"evaluation", "models"},
     "api": {"models", "robustness", "drift"},
+    "noise": {"robustness"},
     "baselines": {"api", "models", "history", "history.baseline", "robustness"},
     "demo": {"api", "models", "inputs", "robustness"},
     "cli": {"api", "baselines", "daemon", "demo", "inputs", "models", "ports", "robustness"},

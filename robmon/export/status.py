@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 from robmon.export.published import Measurement, Published
-from robmon.messages import LevelResult
+from robmon.messages import Assessed, LevelResult
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>robmon: {title}</title>
@@ -76,10 +76,15 @@ def _curve(measurement: Measurement, now: float) -> str:
     index = "none" if result.index is None else f"{result.index:.4g}"
     return (
         f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
-        f"robustness index {index}.</p>\n"
+        f"robustness index {index}. {_noise(result)}</p>\n"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>"
     )
+
+
+def _noise(result: Assessed) -> str:
+    masked = f" {result.masked.capitalize()}." if result.masked else ""
+    return html.escape(f"Levels of {result.noise} noise count {result.level_unit}.{masked}")
 
 
 def _row(point: LevelResult) -> str:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
-from robmon.robustness.noise import channel_axis, scale_shape
+from robmon.robustness.columns import ColumnStatistics
+from robmon.robustness.features import Features, as_columns, feature_count
+from robmon.robustness.moments import Moments
 
 Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]
@@ -25,62 +27,14 @@ FORMAT = 1
 
 
 @dataclass
-class Moments:
-    """Count, mean and sum of squared deviations of columns, merged batch by batch (Chan, Golub & LeVeque 1983).
-
-    Numbers that are not finite are left out, column by column.
-
-    >>> moments = Moments.of_columns(2)
-    >>> moments.update([[1.0, 5.0], [3.0, float("nan")]])
-    >>> moments.variance.tolist()
-    [1.0, 0.0]
-    """
-
-    count: Float64
-    mean: Float64
-    squares: Float64
-
-    @classmethod
-    def of_columns(cls, columns: int) -> Moments:
-        """Moments of nothing yet."""
-        return cls(np.zeros(columns), np.zeros(columns), np.zeros(columns))
-
-    def update(self, values: ArrayLike) -> None:
-        """Merge more rows, shape `(n, columns)`."""
-        rows = np.asarray(values, dtype=np.float64)
-        finite = np.isfinite(rows)
-        count = finite.sum(axis=0)
-        safe = np.maximum(count, 1)
-        mean = np.where(finite, rows, 0.0).sum(axis=0) / safe
-        squares = (np.where(finite, rows - mean, 0.0) ** 2).sum(axis=0)
-        total = np.maximum(self.count + count, 1)
-        difference = np.where(count > 0, mean - self.mean, 0.0)
-        self.squares += squares + difference**2 * self.count * count / total
-        self.mean += difference * count / total
-        self.count += count
-
-    @property
-    def variance(self) -> Float64:
-        """Variance (divisor n) of each column; 0 where it is only rounding."""
-        variance = self.squares / np.maximum(self.count, 1)
-        return np.where(variance > (1e-14 * np.abs(self.mean)) ** 2, variance, 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"count": self.count.tolist(), "mean": self.mean.tolist(), "squares": self.squares.tolist()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Moments:
-        """Inverse of `to_dict`."""
-        return cls(*(np.asarray(data[name], dtype=np.float64) for name in ("count", "mean", "squares")))
-
-
-@dataclass
 class Baseline:
     """Scales, clean-output variances, curve and histograms of one model version, over `rows` rows."""
 
     levels: list[float]
-    inputs: Moments
+    noise: str
+    """Name of the noise of the curve."""
+    inputs: ColumnStatistics
+    """One column a feature, or a channel."""
     errors: Moments
     """Row errors, one column a level."""
     input_histograms: Histograms | None = None
@@ -93,11 +47,26 @@ class Baseline:
     source: Source = "learning"
 
     @classmethod
-    def empty(cls, levels: list[float], inputs: NDArray[Any]) -> Baseline:
-        """A baseline that has learnt nothing yet, for inputs like these, shape `(n, *input_shape)`."""
+    def empty(
+        cls, levels: list[float], inputs: NDArray[Any], noise: str = "gaussian", correlation: bool = False
+    ) -> Baseline:
+        """A baseline that has learnt nothing yet, for inputs like these, shape `(n, *input_shape)`.
+
+        Args:
+            levels: of the curve.
+            inputs: indicators and sentinels are looked for in inputs of rank 1 and 2.
+            noise: name of the noise of the curve.
+            correlation: whether to learn the correlation of the features, for noise that needs it.
+
+        Raises:
+            InvalidInputError: too many features to keep their correlation.
+        """
         return cls(
             levels=list(levels),
-            inputs=Moments.of_columns(int(np.prod(scale_shape(inputs.shape)))),
+            noise=noise,
+            inputs=ColumnStatistics.of_columns(
+                feature_count(inputs.shape), set_apart=inputs.ndim <= 2, correlation=correlation
+            ),
             errors=Moments.of_columns(len(levels)),
         )
 
@@ -110,11 +79,7 @@ class Baseline:
         """Take more inputs, shape `(n, *input_shape)`, none of which was there before."""
         if not len(inputs):
             return
-        axis = channel_axis(inputs.shape)
-        columns = (
-            inputs.reshape(-1, 1) if axis is None else np.moveaxis(inputs, axis, -1).reshape(-1, inputs.shape[axis])
-        )
-        self.inputs.update(columns)
+        self.inputs.update(as_columns(inputs))
         features, known = feature_matrix(inputs), self.input_histograms
         self.input_histograms = Histograms.fit(features) if known is None else known.updated(features)
         self.rows += len(inputs)
@@ -138,19 +103,18 @@ class Baseline:
         if self.source == "learning" and self.rows >= min_rows:
             self.source = "learnt"
 
-    def scale(self, inputs: NDArray[Any]) -> Float64:
-        """Standard deviation of each feature or channel, as it broadcasts to one row of `inputs`.
+    def features(self, inputs: NDArray[Any]) -> Features:
+        """What noise must know of the features, or channels, of inputs `(n, *input_shape)`.
 
         Raises:
             InvalidInputError: the inputs have other features than the baseline.
         """
-        shape = scale_shape(inputs.shape)
-        if int(np.prod(shape)) != len(self.inputs.count):
+        known, count = len(self.inputs.zero_one), feature_count(inputs.shape)
+        if count != known:
             raise InvalidInputError(
-                f"the baseline has {len(self.inputs.count)} features or channels, "
-                f"the inputs have {int(np.prod(shape))}: record a new baseline"
+                f"the baseline has {known} features or channels, the inputs have {count}: record a new baseline"
             )
-        return np.sqrt(self.inputs.variance).reshape(shape)
+        return Features.of(self.inputs, inputs.shape)
 
     @property
     def output_variance(self) -> Float64 | None:
@@ -182,6 +146,7 @@ class Baseline:
             "rows": self.rows,
             "at": self.at,
             "levels": self.levels,
+            "noise": self.noise,
             "output": self.output,
             "inputs": self.inputs.to_dict(),
             "errors": self.errors.to_dict(),
@@ -204,7 +169,8 @@ class Baseline:
             predictions_type = Categories if data["output"] == "label" else Histograms
             return cls(
                 levels=[float(level) for level in data["levels"]],
-                inputs=Moments.from_dict(data["inputs"]),
+                noise=str(data.get("noise", "gaussian")),  # the only one, before it was recorded
+                inputs=ColumnStatistics.from_dict(data["inputs"]),
                 errors=Moments.from_dict(data["errors"]),
                 input_histograms=Histograms.from_dict(inputs) if inputs is not None else None,
                 output=data["output"],

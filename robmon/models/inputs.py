@@ -47,6 +47,16 @@ class ModelInputs:
         """Names of the perturbed features: columns, `input[i]`, `name[i]`; of arrays of rank 3 and more `channel_i`."""
         return tuple(self._layout.feature_names(self.array))
 
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the perturbed columns, where the inputs have named columns or tensors."""
+        return None if isinstance(self._layout, _Whole) else self.feature_names
+
+    @property
+    def not_floating(self) -> int:
+        """How many columns, or named tensors, pass through because they hold no floating-point numbers."""
+        return self._layout.not_floating
+
     def assemble(self, array: Any, rows: slice) -> Any:
         """What the model takes: `array` in the place of the perturbed values, all others those of `rows`.
 
@@ -99,6 +109,8 @@ def split(inputs: Any) -> ModelInputs:
 class _Whole:
     """One array: all of it is perturbed."""
 
+    not_floating = 0
+
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         if array.ndim >= 3:
             return (f"channel_{index}" for index in range(array.shape[1]))
@@ -136,6 +148,10 @@ class _Columns:
     dtypes: tuple[tuple[Any, NDArray[np.intp]], ...]
     others: pd.DataFrame
     order: NDArray[np.intp] | None
+
+    @property
+    def not_floating(self) -> int:
+        return self.others.shape[1]
 
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         return map(str, self.floating)
@@ -204,6 +220,10 @@ class _Tensors:
     """Named tensors, in the order in which they were given: perturbed ones, and those that pass through."""
 
     tensors: dict[str, _Tensor | AnyArray]
+
+    @property
+    def not_floating(self) -> int:
+        return sum(not isinstance(tensor, _Tensor) for tensor in self.tensors.values())
 
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         for name, tensor in self.tensors.items():

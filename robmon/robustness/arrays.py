@@ -14,6 +14,8 @@ Array = Any
 Float64 = NDArray[np.float64]
 Predict = Callable[[Array, slice], Array]
 """`predict(x, rows)`: the outputs, row by row, for `x`, a perturbed copy of rows `rows` of the inputs."""
+BATCH_NUMBERS = 2**20
+"""Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
 
 
 def namespace(array: Array) -> Any:
@@ -51,6 +53,15 @@ def like(values: NDArray[Any], array: Array) -> Array:
     if isinstance(array, np.ndarray):
         return values
     return namespace(array).asarray(values, device=array_api_compat.device(array))
+
+
+def default_batch_rows(shape: tuple[int, ...]) -> int:
+    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 1.
+
+    >>> default_batch_rows((50_000, 3, 224, 224)), default_batch_rows((50_000, 10))
+    (6, 1024)
+    """
+    return max(1, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
 
 
 def batches(rows: int, batch_rows: int) -> Iterator[slice]:

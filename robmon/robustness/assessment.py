@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import curve as curves
-from robmon.robustness.arrays import Array, Float64, Predict, like, to_numpy
+from robmon.robustness.arrays import Array, Float64, Predict, default_batch_rows, like, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
 from robmon.robustness.clusters import cluster_means, first_rows
+from robmon.robustness.features import Features, checked, measure
+from robmon.robustness.masking import count_masked
 from robmon.robustness.mean_bound import mean_upper_bound
-from robmon.robustness.noise import Noise, noise_model, resolve_scale
+from robmon.robustness.noise import Noise
+from robmon.robustness.noise_models import noise_model
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
@@ -34,7 +38,6 @@ from robmon.robustness.trials import (
     Tally,
     check_trials,
     clean_pass,
-    default_batch_rows,
     joined,
     repeated,
     run_trials,
@@ -53,6 +56,8 @@ def assess_rows(
     noise: str | Noise = "gaussian",
     levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
     scale: Array | float | None = None,
+    features: Features | None = None,
+    feature_names: Sequence[str] | None = None,
     trials: int = 39,
     confidence: float = 0.95,
     bound: str = "order_statistic",
@@ -76,7 +81,9 @@ def assess_rows(
         levels: noise strengths of at least 0, in units of `scale`; 0 is always added.
         scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
             deviation (divisor n) of each feature over these inputs, for rank 3 and more of each channel (axis 1, or the
-            last axis where it is at most 4 long and axis 1 is not).
+            last axis where it is at most 4 long and axis 1 is not), and indicators and sentinels are not perturbed.
+        features: the baseline's features, in the place of those measured on these inputs; not with a scale.
+        feature_names: names of the columns of inputs of rank 2, for noise that is given them.
         trials: independent draws of the noise for every row.
         confidence: stated probability of all bounds.
         bound: method of the trial bound, see `upper_bound`.
@@ -108,7 +115,10 @@ def assess_rows(
         raise TooFewTrialsError(trials, needed, confidence, bound)
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInputError(f"a batch needs at least 1 row, not {batch_rows}")
-    chosen, width = noise_model(noise), resolve_scale(inputs, scale)
+    chosen = noise_model(noise)
+    chosen.check_levels(levels)
+    features = noise_features(chosen, inputs, scale, features, feature_names)
+    masked, perturbed_cells = count_masked(inputs, features)
     batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
 
     outputs = clean_pass(predict, inputs, batch_rows)
@@ -130,7 +140,7 @@ def assess_rows(
 
     def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(
-            which, inputs, measures, noise=chosen, scale=width, levels=at, trials=times, seed=seed,
+            which, inputs, measures, noise=chosen, features=features, levels=at, trials=times, seed=seed,
             batch_rows=batch_rows, progress=told,
         )  # fmt: skip
 
@@ -144,7 +154,7 @@ def assess_rows(
     groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
     points = _points(
         tally, levels, confidence, bound, maximum, groups,
-        certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
+        perturbed_cells=perturbed_cells, certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
         brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
@@ -163,8 +173,9 @@ def assess_rows(
         reference="prediction" if truth is None else "label",
         noise=chosen.name,
         levels=levels,
-        scale=width,
-        relative=not (width.ndim == 0 and float(width) == 1.0),
+        level_unit=chosen.level_unit(features.relative),
+        features=features,
+        masked=masked,
         trials=trials,
         rows=int(inputs.shape[0]),
         confidence=confidence,
@@ -184,6 +195,27 @@ def assess_rows(
         row_accuracy=shares[1] if len(shares) > 1 else None,
         clusters=groups,
     )
+
+
+def noise_features(
+    noise: Noise,
+    inputs: Array,
+    scale: Array | float | None = None,
+    features: Features | None = None,
+    names: Sequence[str] | None = None,
+) -> Features:
+    """The features as the noise perturbs them: those given, or measured on the inputs with this scale.
+
+    Raises:
+        InvalidInputError: both are given, nothing can be perturbed, or the noise cannot perturb these features.
+    """
+    if features is not None and scale is not None:
+        raise InvalidInputError("features hold a scale: give either, not both")
+    if features is None:
+        features = measure(inputs, scale, correlation=noise.needs_correlation)
+    if names is not None:
+        features = replace(features, names=tuple(names))
+    return checked(noise.fitted(features, tuple(inputs.shape)))
 
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
@@ -271,6 +303,7 @@ def _points(
     maximum: float | None,
     clusters: NDArray[np.int64],
     *,
+    perturbed_cells: int,
     certifies: bool,
     brier_factor: float | None,
 ) -> tuple[CurvePoint, ...]:
@@ -301,6 +334,7 @@ def _points(
                     certified_radii(tally.same[0][index], trials, level, confidence) if certifies else None
                 ),
                 nonfinite_outputs=tally.nonfinite[index],
+                realised_level=math.sqrt(float(tally.moves[index].sum()) / max(trials * perturbed_cells, 1)),
             )
         )
     return tuple(points)

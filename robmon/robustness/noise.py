@@ -1,30 +1,47 @@
-"""Noise: its standard draw, its scale, and how a level of it perturbs inputs."""
+"""Noise: its standard draw, and how a level of it perturbs rows of inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, batches, is_floating, like, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, like, namespace, to_numpy
+from robmon.robustness.features import Features, fitting
+from robmon.robustness.masking import untouched
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Float64]
+"""`draw(generator, shape)`: a standard draw in float64 that broadcasts to `shape`, `(rows, *input_shape)`."""
+Apply = Callable[[Array, Array, float, Features], Array]
+"""`apply(inputs, draw, level, features)`: the perturbed inputs, in float64 as the inputs are, of the same shape."""
+Stream = Callable[[tuple[int, ...]], Float64]
+"""Called with the shape of batch after batch, it gives their standard draws."""
+Limit = float | tuple[float, ...] | None
+Clip = tuple[Limit, Limit] | None
+"""The valid range of inputs, low and high: each one number, one a feature or channel, or None for no limit."""
 
 
-def _gaussian(generator: np.random.Generator, shape: tuple[int, ...]) -> Float64:
-    return generator.standard_normal(shape)
-
-
-@dataclass(frozen=True)
 class Noise:
-    """A noise model: additive, `x + level * scale * z`, with `z` drawn from a standard distribution.
+    """A noise model. `Noise(name, draw)` makes one of your own, and `robmon.noise` has those that robmon brings.
 
-    Attributes:
+    Additive noise is `inputs + level * scale * draw`. All levels of one trial share one standard draw. Whatever the
+    noise, cells that hold NaN, an infinity or a sentinel, and features of scale 0, stay as they are.
+
+    Args:
         name: what results and metrics call it.
-        draw: `draw(generator, shape) -> z` in float64, mean 0 and variance 1. It must take from the generator row after
-            row, as NumPy's own distributions do, so that two short draws equal one long one.
+        draw: `draw(generator, shape) -> z` in float64; for additive noise mean 0 and variance 1. It must take from the
+            generator row after row, as NumPy's own distributions do, so that two short draws equal one long one.
+        apply: `apply(inputs, z, level, features)`, the perturbed inputs; None: additive. Inputs are float64, a NumPy
+            array or torch tensor `(rows, *input_shape)`; z is of the same kind, as are `features.scale` and
+            `features.mean`, which broadcast to one row. Level 0 must give the inputs back.
+        unit: what a level counts, for axis labels; None: what `scale` is in, as for additive noise.
+        largest_level: the largest level that has a meaning, 1 for shares.
+        clip: the valid range `(low, high)` of the inputs, each one number, one a feature, or None: perturbed values are
+            clipped to it. A value that lies outside by itself is moved no further out, and not brought in.
 
     >>> def coin(generator, shape):
     ...     return generator.choice([-1.0, 1.0], size=shape)
@@ -33,25 +50,134 @@ class Noise:
     """
 
     name: str
-    draw: Draw = _gaussian
+    unit: str | None = None
+    largest_level: float = math.inf
+    clip: Clip = None
+    needs_correlation: bool = False
+    """Whether it needs `features.correlation`."""
+    _draw: Draw | None = None
+    _apply: Apply | None = None
+
+    def __init__(
+        self,
+        name: str,
+        draw: Draw | None = None,
+        *,
+        apply: Apply | None = None,
+        unit: str | None = None,
+        largest_level: float = math.inf,
+        clip: Clip = None,
+    ) -> None:
+        self.name, self.unit, self.largest_level, self.clip = name, unit, largest_level, clip
+        self._draw, self._apply = draw, apply
+
+    def level_unit(self, relative: bool) -> str:
+        """What a level counts."""
+        return self.unit or ("standard deviations of each feature" if relative else "input units")
+
+    def check_levels(self, levels: Sequence[float]) -> None:
+        """Refuse levels that have no meaning."""
+        if max(levels) > self.largest_level:
+            raise InvalidInputError(
+                f"level {max(levels):g} of {self.name} noise has no meaning: "
+                f"levels count {self.level_unit(True)}, at most {self.largest_level:g}"
+            )
+
+    def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
+        """The features of inputs of `shape` as this noise perturbs them: scale 0 for those that it leaves alone.
+
+        Raises:
+            InvalidInputError: this noise cannot perturb these features.
+        """
+        return features
+
+    def stream(self, generator: np.random.Generator, features: Features) -> Stream:
+        """The standard draws of one trial, in main memory."""
+        return lambda shape: self.draw(generator, shape, features)
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        """A standard draw in float64 that broadcasts to `shape`."""
+        return generator.standard_normal(shape) if self._draw is None else self._draw(generator, shape)
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        """The inputs at one level, before they are clipped."""
+        if self._apply is not None:
+            return self._apply(inputs, draw, level, features)
+        return inputs + level * (features.scale * draw)
+
+    def perturbed(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        """The inputs at one level, clipped to the valid range."""
+        perturbed = self.apply(inputs, draw, level, features)
+        if tuple(perturbed.shape) != tuple(inputs.shape):
+            raise InvalidInputError(
+                f"{self.name} noise made inputs of shape {tuple(perturbed.shape)} of {tuple(inputs.shape)}"
+            )
+        low, high = self.clip or (None, None)
+        xp = namespace(inputs)
+        if low is not None:
+            perturbed = xp.maximum(perturbed, xp.minimum(inputs, of_features(low, inputs, "clip")))
+        if high is not None:
+            perturbed = xp.minimum(perturbed, xp.maximum(inputs, of_features(high, inputs, "clip")))
+        return perturbed
 
 
-NOISE_MODELS = {"gaussian": Noise("gaussian", _gaussian)}
+class NoisyRows:
+    """Rows of inputs under one standard draw, at whichever level. Nothing is drawn for level 0.
 
-
-def noise_model(noise: str | Noise) -> Noise:
-    """The noise model of this name; a `Noise` is returned as it is.
-
-    Raises:
-        InvalidInputError: no noise model has this name.
+    Args:
+        noise: the noise.
+        rows: floating, shape `(n, *input_shape)`.
+        stream: where the draw is taken from.
+        features: arrays like `rows`, on the same device.
     """
-    if isinstance(noise, Noise):
-        return noise
-    if noise not in NOISE_MODELS:
-        raise InvalidInputError(
-            f"noise {noise!r} is not known: it is a robmon.Noise or one of {', '.join(NOISE_MODELS)}"
-        )
-    return NOISE_MODELS[noise]
+
+    def __init__(self, noise: Noise, rows: Array, stream: Stream, features: Features) -> None:
+        self._noise, self._rows, self._stream, self._features = noise, rows, stream, features
+
+    @cached_property
+    def _draw(self) -> Array:
+        shape = tuple(self._rows.shape)
+        draw = np.asarray(self._stream(shape), dtype=np.float64)
+        if draw.ndim != len(shape) or any(a not in (1, b) for a, b in zip(draw.shape, shape, strict=True)):
+            raise InvalidInputError(
+                f"{self._noise.name} noise drew numbers of shape {draw.shape} for inputs of {shape}"
+            )
+        return like(draw, self._rows)
+
+    @cached_property
+    def _exact(self) -> Array:
+        return as_float64(self._rows)
+
+    @cached_property
+    def _untouched(self) -> Array:
+        return untouched(self._exact, self._features)
+
+    def at(self, level: float) -> Array:
+        """The rows at one level, computed in float64 and cast once to their dtype; at level 0 the very same."""
+        if level == 0:
+            return self._rows
+        xp = namespace(self._exact)
+        with np.errstate(over="ignore", invalid="ignore"):
+            perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
+            return xp.astype(xp.where(self._untouched, self._exact, perturbed), self._rows.dtype)
+
+    def squared_moves(self, perturbed: Array) -> Float64:
+        """How far `at` moved each row: the squares of its cells' moves, in units of the scale, summed. Shape `(n,)`.
+
+        A cell that is not finite, before or after, is not counted.
+        """
+        if perturbed is self._rows:
+            return np.zeros(int(perturbed.shape[0]))
+        xp, scale = namespace(self._exact), self._features.scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            moves = (as_float64(perturbed) - self._exact) / xp.where(scale > 0, scale, xp.full_like(scale, math.inf))
+            squares = xp.where(xp.isfinite(moves), moves, xp.zeros_like(moves)) ** 2
+        return to_numpy(xp.sum(xp.reshape(squares, (squares.shape[0], -1)), axis=1))
+
+
+def of_features(values: Any, inputs: Array, what: str) -> Array:
+    """Numbers that a noise is given, one or one a feature, as an array that broadcasts to the inputs."""
+    return like(fitting(np.asarray(values, dtype=np.float64), tuple(inputs.shape), what), inputs)
 
 
 def trial_generator(seed: int, trial: int) -> np.random.Generator:
@@ -60,110 +186,3 @@ def trial_generator(seed: int, trial: int) -> np.random.Generator:
     So the noise of a row depends neither on how the rows are cut into batches nor on how many follow.
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trial,))))
-
-
-def perturb(inputs: Array, step: Array, level: float) -> Array:
-    """`inputs + level * step`, computed in float64 and cast once to the dtype of `inputs`; same shape.
-
-    `step` is `scale * z` in float64.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return namespace(inputs).astype(as_float64(inputs) + level * step, inputs.dtype)
-
-
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of inputs `(n, ...)` counts features: 1 for rank 2, None for rank 1, the channel axis for more.
-
-    Channels are on axis 1, or on the last axis where it is at most 4 long and axis 1 is not (images as `(n, h, w, c)`).
-
-    >>> channel_axis((256, 3, 32, 32)), channel_axis((256, 32, 32, 3)), channel_axis((256, 10))
-    (1, 3, 1)
-    """
-    if len(shape) < 2:
-        return None
-    last = len(shape) - 1
-    return last if len(shape) > 2 and shape[last] <= 4 < shape[1] else 1
-
-
-def scale_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the scale for inputs of `shape`, `(n, *input_shape)`: one number a feature, or a channel.
-
-    >>> scale_shape((256, 3, 32, 32)), scale_shape((256, 10)), scale_shape((256,))
-    ((3, 1, 1), (10,), ())
-    """
-    axis = channel_axis(shape)
-    return tuple(length if index == axis else 1 for index, length in enumerate(shape) if index > 0)
-
-
-def feature_scale(inputs: Array, batch_rows: int = 1024) -> Float64:
-    """Standard deviation (divisor n) of each feature, or channel, over the finite inputs; shape `scale_shape(...)`.
-
-    A feature that is constant but for rounding, or never finite, has scale 0.
-
-    >>> feature_scale(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
-    [1.0, 0.0]
-    """
-    shape = tuple(inputs.shape)
-    axis = channel_axis(shape)
-    others = tuple(index for index in range(len(shape)) if index != axis)
-    count, total, squares = (np.zeros(()) for _ in range(3))
-
-    def summed(values: Array) -> Float64:
-        return np.asarray(to_numpy(namespace(values).sum(values, axis=others)))
-
-    for rows in batches(shape[0], batch_rows):
-        values, finite = _finite(inputs[rows])
-        count = count + summed(as_float64(finite))
-        total = total + summed(values)
-    mean = np.asarray(total / np.maximum(count, 1.0))
-    centre = like(mean.reshape(scale_shape(shape)), inputs)
-    for rows in batches(shape[0], batch_rows):
-        values, finite = _finite(inputs[rows])
-        squares = squares + summed(((values - centre) * as_float64(finite)) ** 2)
-    deviation = np.sqrt(squares / np.maximum(count, 1.0))
-    rounding = 1e-14 * np.abs(mean)
-    return np.asarray(np.where(deviation > rounding, deviation, 0.0)).reshape(scale_shape(shape))
-
-
-def _finite(values: Array) -> tuple[Array, Array]:
-    xp = namespace(values)
-    finite = xp.isfinite(values)
-    return as_float64(xp.where(finite, values, xp.zeros_like(values))), finite
-
-
-def resolve_scale(inputs: Array, scale: Array | float | None) -> Float64:
-    """The scale as float64 that broadcasts to the shape of one input row.
-
-    None measures it on the inputs (`feature_scale`). A list with one number a channel is understood for inputs of rank
-    3 and more where it does not broadcast by itself.
-
-    Raises:
-        InvalidInputError: the inputs are not floating or empty, the scale does not fit, or no feature can be perturbed.
-    """
-    shape = tuple(inputs.shape)
-    if not is_floating(inputs):
-        raise InvalidInputError(
-            f"inputs of dtype {inputs.dtype} cannot be perturbed: floating-point numbers are needed"
-        )
-    if len(shape) == 0 or 0 in shape:
-        raise InvalidInputError(
-            f"inputs of shape {shape} hold nothing to perturb: rows and floating features are needed"
-        )
-    result = feature_scale(inputs) if scale is None else _fitting(np.asarray(to_numpy(scale), dtype=np.float64), shape)
-    if not np.all(np.isfinite(result)) or np.any(result < 0):
-        raise InvalidInputError("scale must hold finite numbers of at least 0")
-    if not np.any(result > 0):
-        raise InvalidInputError("no feature can be perturbed: every scale is 0 (all floating features are constant)")
-    return result
-
-
-def _fitting(scale: Float64, shape: tuple[int, ...]) -> Float64:
-    for candidate in (scale.shape, scale_shape(shape)):
-        if int(np.prod(candidate)) != scale.size:
-            continue
-        try:
-            if np.broadcast_shapes(candidate, shape[1:]) == shape[1:]:
-                return scale.reshape(candidate)
-        except ValueError:
-            continue
-    raise InvalidInputError(f"scale of shape {scale.shape} does not broadcast to one input of shape {shape[1:]}")

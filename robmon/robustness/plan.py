@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
-from robmon.robustness.arrays import Array, Predict, as_float64, like, to_numpy
-from robmon.robustness.assessment import check_levels
+from robmon.robustness.arrays import Array, Predict, as_float64, default_batch_rows, to_numpy
+from robmon.robustness.assessment import check_levels, noise_features
 from robmon.robustness.bounds import needed_trials
-from robmon.robustness.noise import noise_model, perturb, resolve_scale, trial_generator
+from robmon.robustness.features import Features
+from robmon.robustness.noise import Noise, NoisyRows, trial_generator
+from robmon.robustness.noise_models import noise_model
 from robmon.robustness.outputs import check_rows, is_numeric
-from robmon.robustness.trials import default_batch_rows
 
 USED = 0.8
 """Share of the budget that is planned for: one measured batch is an estimate."""
@@ -44,6 +45,8 @@ def plan_assessment(
     predict: Predict,
     inputs: Array,
     *,
+    noise: str | Noise = "gaussian",
+    features: Features | None = None,
     levels: Sequence[float],
     trials: int,
     confidence: float,
@@ -59,6 +62,13 @@ def plan_assessment(
     result).
 
     A model that is itself random takes as many clean passes more as there are trials, which is not foreseen.
+
+    Args:
+        predict, inputs, levels, trials, confidence, bound: as in `assess_rows`.
+        noise, features: likewise; the noise is part of what is timed.
+        min_rows: fewest rows.
+        max_seconds: the budget.
+        max_batch_rows: most rows given to `predict` at a time.
 
     Raises:
         OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed.
@@ -80,7 +90,14 @@ def plan_assessment(
         raise TooFewTrialsError(trials, fewest, confidence, bound)
     noisy_levels = len(check_levels(levels)) - 1
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
-    pass_seconds = _timed(predict, inputs, batch_rows, min(min_rows, batch_rows))
+    # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
+    chosen = noise_model(noise)
+    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features)
+
+    def batch_seconds(count: int) -> float:
+        return _batch_seconds(predict, inputs, count, chosen, fitted)
+
+    pass_seconds = _timed(batch_seconds, batch_rows, min(min_rows, batch_rows))
 
     def seconds(rows: int, times: int) -> float:
         return pass_seconds(rows) * (CLEAN_PASSES + times * noisy_levels)
@@ -95,15 +112,15 @@ def plan_assessment(
     return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials))
 
 
-def _timed(predict: Predict, inputs: Array, batch_rows: int, few_rows: int) -> Callable[[int], float]:
+def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int) -> Callable[[int], float]:
     """Seconds of one pass over so many rows: each call costs something of its own, and something a row.
 
     Without the former, a model whose calls are expensive whatever their size would be planned fewer rows in vain.
     """
-    full = _batch_seconds(predict, inputs, batch_rows)
+    full = batch_seconds(batch_rows)
     each, call = full / batch_rows, 0.0
     if few_rows < batch_rows:
-        few = _batch_seconds(predict, inputs, few_rows)
+        few = batch_seconds(few_rows)
         each = max((full - few) / (batch_rows - few_rows), 0.0)
         call = max(few - each * few_rows, 0.0)
 
@@ -114,16 +131,17 @@ def _timed(predict: Predict, inputs: Array, batch_rows: int, few_rows: int) -> C
     return pass_seconds
 
 
-def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int) -> float:
+def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int, noise: Noise, features: Features) -> float:
     """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
-    # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
-    noise, scale = noise_model("gaussian"), like(resolve_scale(inputs, 1.0), inputs)
-    rows = slice(0, batch_rows)
+    rows, here = slice(0, batch_rows), features.like(inputs)
 
     def once(attempt: int) -> float:
         start = time.perf_counter()
-        step = like(noise.draw(trial_generator(0, attempt), tuple(inputs[rows].shape)), inputs) * scale
-        outputs = predict(perturb(inputs[rows], step, 0.1), rows)
+        stream = noise.stream(trial_generator(0, attempt), features)
+        noisy = NoisyRows(noise, inputs[rows], stream, here)
+        perturbed = noisy.at(0.1)
+        noisy.squared_moves(perturbed)
+        outputs = predict(perturbed, rows)
         check_rows(outputs, batch_rows)
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
         return time.perf_counter() - start

@@ -93,7 +93,7 @@ def _finish(figure: Figure, axes: Axes, text: str) -> None:
 
 def level_label(result: Assessment) -> str:
     """What the horizontal axis counts, with its unit."""
-    return "noise level (standard deviations of each feature)" if result.relative else "noise level (input units)"
+    return f"noise level ({result.level_unit})"
 
 
 def error_label(result: Assessment) -> str:
@@ -110,7 +110,8 @@ def sentence(result: Assessment) -> str:
     point = next((point for point in reversed(result.curve) if math.isfinite(point.bound)), None)
     if point is None or point.level == 0:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
-    at = f"{100 * point.level:g} % noise" if result.relative else f"noise of {point.level:g} input units"
+    is_absolute = result.level_unit == "input units"
+    at = f"noise of {point.level:g} input units" if is_absolute else f"{100 * point.level:g} % noise"
     sure = f"{100 * result.confidence:g} %"
     what = "changes a share of classes" if result.output == "label" else "has a mean squared error"
     text = f"At {at}, a further trial on these {result.rows} rows {what} of at most {point.bound:.3g} ({sure} sure)"

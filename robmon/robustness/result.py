@@ -15,7 +15,9 @@ from robmon.robustness.arrays import Float64
 from robmon.robustness.certificate import CertifiedShare, certified_share
 from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
+from robmon.robustness.features import Features
 from robmon.robustness.jsonable import jsonable
+from robmon.robustness.masking import Masked
 from robmon.robustness.outputs import OutputKind
 from robmon.robustness.worst import WORST_SHARE, worst_rows
 
@@ -48,6 +50,8 @@ class CurvePoint:
             under this noise keeps the row's clean class; 0 where nothing is certified. See `certified_radii`, also for
             what it does not say. None without classes, and for noise that is not plain Gaussian.
         nonfinite_outputs: rows whose output was not finite, over all trials.
+        realised_level: root mean square of what was added to the perturbed cells, over all trials, in units of the
+            scale, after clipping and rounding to the inputs' type; near the level for additive noise without clipping.
     """
 
     level: float
@@ -63,6 +67,7 @@ class CurvePoint:
     brier: float | None
     certified_radius: Float64 | None = field(repr=False)
     nonfinite_outputs: int
+    realised_level: float
 
     @property
     def flip_rate(self) -> float | None:
@@ -95,8 +100,9 @@ class Assessment:
         clean_variance: the same, always measured on these clean outputs.
         outputs_without_variance: outputs left out of area and normalised errors.
         clean_outputs: shape `(n, outputs)` in float64, or `(n,)` labels.
-        scale: float64, broadcasts to one input row; what levels multiply.
-        relative: whether levels are multiples of features' standard deviations, or in input units.
+        level_unit: what a level counts.
+        features: scale and mean of the features, and what of them is set apart.
+        masked: how much of the inputs was not perturbed, and why.
         mse_limit: the owner's limit of the bound, if any.
     """
 
@@ -110,8 +116,9 @@ class Assessment:
     reference: Literal["prediction", "label"]
     noise: str
     levels: tuple[float, ...]
-    scale: Float64 = field(repr=False)
-    relative: bool
+    level_unit: str
+    features: Features = field(repr=False)
+    masked: Masked
     trials: int
     rows: int
     confidence: float
@@ -130,6 +137,16 @@ class Assessment:
     row_agreement: Float64 | None = field(repr=False)
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def scale(self) -> Float64:
+        """What relative levels multiply: float64, broadcasts to one input row; 0 for what is not perturbed."""
+        return np.asarray(self.features.scale)
+
+    @property
+    def relative(self) -> bool:
+        """Whether the scale is in standard deviations of the features, not in input units."""
+        return self.features.relative
 
     @property
     def slope(self) -> Slope | None:
@@ -264,6 +281,8 @@ class Assessment:
             "levels": list(self.levels),
             "scale": self.scale.ravel(),
             "relative": self.relative,
+            "level_unit": self.level_unit,
+            "masked": vars(self.masked),
             "rows": self.rows,
             "trials": self.trials,
             "confidence": self.confidence,
@@ -310,7 +329,8 @@ class Assessment:
             for point in self.curve
         ]
         margin = self.noise_margin()
-        return "\n".join([head, columns, *points, self.headline()] + ([f"noise margin {margin}"] if margin else []))
+        notes = [f"noise margin {margin}" if margin else "", str(self.masked)]
+        return "\n".join([head, columns, *points, self.headline(), *filter(None, notes)])
 
     def headline(self) -> str:
         """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""

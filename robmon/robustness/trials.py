@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, Predict, batches, detached, like, namespace
-from robmon.robustness.noise import Noise, perturb, trial_generator
+from robmon.robustness.arrays import Array, Float64, Predict, batches, detached, namespace
+from robmon.robustness.features import Features
+from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
@@ -24,18 +25,6 @@ from robmon.robustness.outputs import (
 
 Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""
-
-BATCH_NUMBERS = 2**20
-"""Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
-
-
-def default_batch_rows(shape: tuple[int, ...]) -> int:
-    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 1.
-
-    >>> default_batch_rows((50_000, 3, 224, 224)), default_batch_rows((50_000, 10))
-    (6, 1024)
-    """
-    return max(1, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
 
 
 def check_trials(trials: int, seed: int) -> None:
@@ -71,6 +60,8 @@ class Tally:
     """In how many trials a row had the class of the i-th reference, shape `(levels, n)` each."""
     nonfinite: list[int]
     """Rows with an output that is not finite, over all trials, per level."""
+    moves: Float64
+    """Squared moves of the inputs' cells in units of the scale, summed over cells and trials, shape `(levels, n)`."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def run_trials(
     measures: Measures,
     *,
     noise: Noise,
-    scale: Float64,
+    features: Features,
     levels: Sequence[float],
     trials: int,
     seed: int,
@@ -102,7 +93,7 @@ def run_trials(
 
     All levels of a trial share its standard draw (common random numbers).
     """
-    n, wide = int(inputs.shape[0]), like(scale, inputs)
+    n, here = int(inputs.shape[0]), features.like(inputs)
     weightings = [len(errors.weights) for errors in measures.errors]
     tally = Tally(
         sums=[np.zeros((count, len(levels), n)) for count in weightings],
@@ -110,15 +101,17 @@ def run_trials(
         first=[np.empty((len(levels), n)) for _ in weightings],
         same=[np.zeros((len(levels), n)) for _ in measures.classes],
         nonfinite=[0] * len(levels),
+        moves=np.zeros((len(levels), n)),
     )
     for trial in range(trials):
-        generator = trial_generator(seed, trial)
+        stream = noise.stream(trial_generator(seed, trial), features)
         errors = [np.empty((count, len(levels), n)) for count in weightings]
         for rows in batches(n, batch_rows):
-            clean = inputs[rows]
-            step = like(noise.draw(generator, tuple(clean.shape)), inputs) * wide if any(levels) else 0.0
+            noisy = NoisyRows(noise, inputs[rows], stream, here)
             for index, level in enumerate(levels):
-                outputs = predict(perturb(clean, step, level) if level > 0 else clean, rows)
+                perturbed = noisy.at(level)
+                tally.moves[index, rows] += noisy.squared_moves(perturbed)
+                outputs = predict(perturbed, rows)
                 flat = flatten(outputs, measures.kind, rows.stop - rows.start)
                 tally.nonfinite[index] += nonfinite_rows(flat)
                 for result, measure in zip(errors, measures.errors, strict=True):
@@ -146,6 +139,7 @@ def repeated(tally: Tally, times: int) -> Tally:
         first=tally.first,
         same=[same * times for same in tally.same],
         nonfinite=tally.nonfinite,
+        moves=tally.moves * times,
     )
 
 
@@ -157,4 +151,5 @@ def joined(low: Tally, high: Tally) -> Tally:
         first=[np.concatenate(pair, axis=0) for pair in zip(low.first, high.first, strict=True)],
         same=[np.concatenate(pair, axis=0) for pair in zip(low.same, high.same, strict=True)],
         nonfinite=low.nonfinite + high.nonfinite,
+        moves=np.concatenate([low.moves, high.moves], axis=0),
     )

@@ -16,9 +16,11 @@ def assessed() -> Assessed:
     return Assessed(
         number=3,
         seed=5,
-        plan=Plan(rows=256, trials=39, batch_rows=256, seconds=0.1, scale=[1.0], origins=list(range(256))),
+        plan=Plan(rows=256, trials=39, batch_rows=256, seconds=0.1, features={}, origins=list(range(256))),
         reference="prediction",
         noise="gaussian",
+        level_unit="standard deviations of each feature",
+        masked="not perturbed: 2 indicator features",
         confidence=0.95,
         output="probability",
         levels=[

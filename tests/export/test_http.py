@@ -66,6 +66,7 @@ def test_the_page_tells_the_regression_and_the_curve() -> None:
     page = status_page(everything(), NOW + 5)
     assert "Robustness regressed: version 2 against 1, up to 1.5 times its noise MSE" in page
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
+    assert "Levels of gaussian noise count standard deviations of each feature. Not perturbed: 2 indicator" in page
     assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
 
 

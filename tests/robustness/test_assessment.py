@@ -10,7 +10,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.noise import Noise, feature_scale, trial_generator
+from robmon.robustness.features import measure
+from robmon.robustness.noise import Noise, trial_generator
 from tests.robustness import linear
 
 
@@ -344,8 +345,8 @@ def test_tensors_have_one_scale_a_channel(shape):
     view[axis - 1] = 3
     inputs = np.random.default_rng(0).normal(size=shape) * np.reshape([1.0, 2.0, 0.0], view)
     expected = inputs.std(axis=tuple(i for i in range(4) if i != axis))
-    assert feature_scale(inputs).shape == tuple(view)
-    assert feature_scale(inputs, batch_rows=3).ravel() == pytest.approx(expected)
+    assert measure(inputs).scale.shape == tuple(view)
+    assert measure(inputs).scale.ravel() == pytest.approx(expected)
     flat = assess_rows(lambda x, rows: x.sum(axis=(1, 2, 3)), inputs, scale=expected, trials=19)
     own = assess_rows(lambda x, rows: x.sum(axis=(1, 2, 3)), inputs, trials=19)
     assert flat.row_errors == pytest.approx(own.row_errors)

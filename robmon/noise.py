@@ -1,0 +1,38 @@
+"""The noise models for `robmon.assess(noise=...)`, with their parameters: `robmon.noise.SaltAndPepper(low=0, high=16)`.
+
+Each also has a name, `noise="salt_and_pepper"`, which stands for the model with its default parameters.
+"""
+
+from robmon.robustness.features import Features
+from robmon.robustness.noise import Noise
+from robmon.robustness.noise_models import (
+    NOISE_MODELS,
+    CommonMode,
+    Correlated,
+    Gaussian,
+    Laplace,
+    Missing,
+    Multiplicative,
+    Quantize,
+    SaltAndPepper,
+    StudentT,
+    Uniform,
+)
+from robmon.robustness.per_column import PerColumn
+
+__all__ = [
+    "NOISE_MODELS",
+    "CommonMode",
+    "Correlated",
+    "Features",
+    "Gaussian",
+    "Laplace",
+    "Missing",
+    "Multiplicative",
+    "Noise",
+    "PerColumn",
+    "Quantize",
+    "SaltAndPepper",
+    "StudentT",
+    "Uniform",
+]

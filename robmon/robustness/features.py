@@ -1,0 +1,251 @@
+"""What noise must know of the features of inputs: scale, mean, what to leave alone; and how to measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    batches,
+    default_batch_rows,
+    is_floating,
+    like,
+    to_numpy,
+)
+from robmon.robustness.columns import ColumnStatistics, nan_as_none, sentinel
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of inputs, or the channels of inputs of rank 3 and more, as the baseline has them.
+
+    Attributes:
+        scale: what a relative level multiplies, float64, broadcasts to one input row; 0: not perturbed.
+        mean: likewise.
+        sentinels: the value of each feature that stands for "not measured", NaN where it has none; likewise.
+        correlation: shape `(features, features)`; None where it was not asked for.
+        constant: features that are not perturbed because their scale is 0.
+        indicator: features that are not perturbed because they hold 0 and 1 only.
+        relative: whether `scale` holds the features' standard deviations; else levels count input units.
+        names: of the features, where they have any.
+    """
+
+    scale: Array
+    mean: Array
+    sentinels: Array
+    correlation: Float64 | None = None
+    constant: int = 0
+    indicator: int = 0
+    relative: bool = True
+    names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, statistics: ColumnStatistics, shape: tuple[int, ...]) -> Features:
+        """Features from statistics of their columns, for inputs of `shape`, `(n, *input_shape)`."""
+        one, deviation, indicators = scale_shape(shape), statistics.deviation, statistics.indicators
+        products, sentinels = statistics.products, statistics.sentinels
+        return cls(
+            scale=np.where(indicators, 0.0, deviation).reshape(one),
+            mean=statistics.moments.mean.reshape(one),
+            sentinels=(np.full(len(deviation), np.nan) if sentinels is None else sentinels).reshape(one),
+            correlation=None if products is None else products.correlation,
+            constant=int(np.sum(deviation == 0)),
+            indicator=int(np.sum(indicators)),
+        )
+
+    @cached_property
+    def mixing(self) -> Float64:
+        """The symmetric square root of the correlation, with rows of length 1: it makes independent draws correlated.
+
+        The correlation may be singular.
+        """
+        if self.correlation is None:
+            raise InvalidInputError("the correlation of the features was not measured")
+        values, vectors = np.linalg.eigh(self.correlation)
+        root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        return np.asarray(root / np.linalg.norm(root, axis=1, keepdims=True))
+
+    def like(self, inputs: Array) -> Features:
+        """The same, with arrays of the kind and on the device of the inputs."""
+        return self._mapped(lambda values: like(values, inputs))
+
+    def each(self, columns: int) -> Features:
+        """The same, with one number a column."""
+        return self._mapped(lambda values: np.broadcast_to(values, (columns,)).copy())
+
+    def take(self, positions: Sequence[int]) -> Features:
+        """Some of the features, where there is one number a column."""
+        at, names = list(positions), self.names
+        return replace(
+            self._mapped(lambda values: values[at]),
+            correlation=None if self.correlation is None else self.correlation[np.ix_(at, at)],
+            names=None if names is None else tuple(names[position] for position in at),
+        )
+
+    def _mapped(self, function: Callable[[Array], Array]) -> Features:
+        scale, mean, sentinels = map(function, (self.scale, self.mean, self.sentinels))
+        return replace(self, scale=scale, mean=mean, sentinels=sentinels)
+
+    def position(self, feature: str | int, count: int) -> int:
+        """The position of one of `count` features, given by name or position.
+
+        Raises:
+            InvalidInputError: there is none of this name, or at this position.
+        """
+        if self.names is not None and str(feature) in self.names:
+            return self.names.index(str(feature))
+        if isinstance(feature, int) and 0 <= feature < count:
+            return feature
+        known = ", ".join((self.names or ())[:10]) or f"positions 0 to {count - 1}"
+        raise InvalidInputError(f"{feature!r} is none of the features that are perturbed: those are {known}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "scale": self.scale.tolist(),
+            "mean": self.mean.tolist(),
+            "sentinels": nan_as_none(self.sentinels),
+            "correlation": None if self.correlation is None else self.correlation.tolist(),
+            "constant": self.constant,
+            "indicator": self.indicator,
+            "relative": self.relative,
+            "names": None if self.names is None else list(self.names),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Features:
+        """Inverse of `to_dict`."""
+        arrays = {name: np.array(data[name], dtype=np.float64) for name in ("scale", "mean", "sentinels")}
+        correlation, names = data["correlation"], data["names"]
+        return cls(
+            **arrays,
+            correlation=None if correlation is None else np.array(correlation, dtype=np.float64),
+            constant=int(data["constant"]),
+            indicator=int(data["indicator"]),
+            relative=bool(data["relative"]),
+            names=None if names is None else tuple(names),
+        )
+
+
+def measure(inputs: Array, scale: Array | float | None = None, *, correlation: bool = False) -> Features:
+    """The features of inputs `(n, *input_shape)`, by their finite values.
+
+    Without a scale, and for inputs of rank 1 and 2, indicators and sentinels are set apart (`ColumnStatistics`): those
+    features and cells are not perturbed, and sentinels count neither for scale nor mean.
+
+    Args:
+        inputs: floating, NumPy array or torch tensor on any device.
+        scale: what levels multiply, broadcasts to one input row, or one number a channel; 1.0: levels are in input
+            units. None: the standard deviation (divisor n) of each feature or channel.
+        correlation: whether to measure it too.
+
+    Raises:
+        InvalidInputError: the inputs are not floating or empty, the scale does not fit, no feature can be perturbed, or
+            there are too many features for their correlation.
+
+    >>> features = measure(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> features.scale.tolist(), features.mean.tolist(), features.constant
+    ([1.0, 0.0], [2.0, 5.0], 1)
+    """
+    shape = tuple(inputs.shape)
+    if not is_floating(inputs):
+        raise InvalidInputError(
+            f"inputs of dtype {inputs.dtype} cannot be perturbed: floating-point numbers are needed"
+        )
+    if len(shape) == 0 or 0 in shape:
+        raise InvalidInputError(
+            f"inputs of shape {shape} hold nothing to perturb: rows and floating features are needed"
+        )
+    given = None if scale is None else fitting(np.asarray(to_numpy(scale), dtype=np.float64), shape, "scale")
+    statistics = ColumnStatistics.of_columns(
+        feature_count(shape), set_apart=given is None and len(shape) <= 2, correlation=correlation
+    )
+    if statistics.sentinels is None:
+        columns = inputs if len(shape) == 2 else inputs[:, None]
+        statistics.sentinels = np.array(
+            [sentinel(to_numpy(as_float64(columns[:, index]))) for index in range(columns.shape[1])]
+        )
+    for rows in batches(shape[0], default_batch_rows(shape)):
+        statistics.update(as_columns(inputs[rows]))
+    features = Features.of(statistics, shape)
+    if given is not None:
+        absolute = given.ndim == 0 and float(given) == 1.0
+        features = replace(features, scale=given, constant=int(np.sum(given == 0)), relative=not absolute)
+    return checked(features)
+
+
+def checked(features: Features) -> Features:
+    """The features, refused where none of them can be perturbed."""
+    if not np.all(np.isfinite(features.scale)) or np.any(features.scale < 0):
+        raise InvalidInputError("scale must hold finite numbers of at least 0")
+    if not np.any(features.scale > 0):
+        raise InvalidInputError("no feature can be perturbed: every scale is 0 (all floating features are constant)")
+    return features
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of inputs `(n, ...)` counts features: 1 for rank 2, None for rank 1, the channel axis for more.
+
+    Channels are on axis 1, or on the last axis where it is at most 4 long and axis 1 is not (images as `(n, h, w, c)`).
+
+    >>> channel_axis((256, 3, 32, 32)), channel_axis((256, 32, 32, 3)), channel_axis((256, 10))
+    (1, 3, 1)
+    """
+    if len(shape) < 2:
+        return None
+    last = len(shape) - 1
+    return last if len(shape) > 2 and shape[last] <= 4 < shape[1] else 1
+
+
+def feature_count(shape: tuple[int, ...]) -> int:
+    """How many features, or channels, inputs of `shape`, `(n, *input_shape)`, have."""
+    axis = channel_axis(shape)
+    return 1 if axis is None else shape[axis]
+
+
+def scale_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the scale for inputs of `shape`, `(n, *input_shape)`: one number a feature, or a channel.
+
+    >>> scale_shape((256, 3, 32, 32)), scale_shape((256, 10)), scale_shape((256,))
+    ((3, 1, 1), (10,), ())
+    """
+    axis = channel_axis(shape)
+    return tuple(length if index == axis else 1 for index, length in enumerate(shape) if index > 0)
+
+
+def as_columns(inputs: Array) -> Float64:
+    """Inputs `(n, *input_shape)` in main memory as one column a feature, or a channel, in float64.
+
+    >>> as_columns(np.zeros((8, 3, 2, 2))).shape, as_columns(np.zeros(8)).shape
+    ((32, 3), (8, 1))
+    """
+    values = to_numpy(as_float64(inputs))
+    axis = channel_axis(values.shape)
+    return values.reshape(-1, 1) if axis is None else np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+
+
+def fitting(values: Float64, shape: tuple[int, ...], what: str) -> Float64:
+    """Numbers of features so that they broadcast to one row of inputs of `shape`, `(n, *input_shape)`.
+
+    A list with one number a channel is understood for inputs of rank 3 and more where it does not broadcast by itself.
+
+    Raises:
+        InvalidInputError: they do not fit.
+    """
+    for candidate in (values.shape, scale_shape(shape)):
+        if int(np.prod(candidate)) != values.size:
+            continue
+        try:
+            if np.broadcast_shapes(candidate, shape[1:]) == shape[1:]:
+                return values.reshape(candidate)
+        except ValueError:
+            continue
+    raise InvalidInputError(f"{what} of shape {values.shape} does not broadcast to one input of shape {shape[1:]}")

@@ -1,0 +1,116 @@
+"""Running moments of columns: they see rows batch by batch and keep none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from robmon.robustness.arrays import Float64
+
+
+@dataclass
+class Moments:
+    """Count, mean and sum of squared deviations of columns, merged batch by batch (Chan, Golub & LeVeque 1983).
+
+    Numbers that are not finite are left out, column by column.
+
+    >>> moments = Moments.of_columns(2)
+    >>> moments.update([[1.0, 5.0], [3.0, float("nan")]])
+    >>> moments.variance.tolist()
+    [1.0, 0.0]
+    """
+
+    count: Float64
+    mean: Float64
+    squares: Float64
+
+    @classmethod
+    def of_columns(cls, columns: int) -> Moments:
+        """Moments of nothing yet."""
+        return cls(np.zeros(columns), np.zeros(columns), np.zeros(columns))
+
+    def update(self, values: ArrayLike) -> None:
+        """Merge more rows, shape `(n, columns)`."""
+        rows = np.asarray(values, dtype=np.float64)
+        finite = np.isfinite(rows)
+        count = finite.sum(axis=0)
+        safe = np.maximum(count, 1)
+        mean = np.where(finite, rows, 0.0).sum(axis=0) / safe
+        squares = (np.where(finite, rows - mean, 0.0) ** 2).sum(axis=0)
+        total = np.maximum(self.count + count, 1)
+        difference = np.where(count > 0, mean - self.mean, 0.0)
+        self.squares += squares + difference**2 * self.count * count / total
+        self.mean += difference * count / total
+        self.count += count
+
+    @property
+    def variance(self) -> Float64:
+        """Variance (divisor n) of each column; 0 where it is only rounding."""
+        variance = self.squares / np.maximum(self.count, 1)
+        return np.where(variance > (1e-14 * np.abs(self.mean)) ** 2, variance, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"count": self.count.tolist(), "mean": self.mean.tolist(), "squares": self.squares.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Moments:
+        """Inverse of `to_dict`."""
+        return cls(*(np.asarray(data[name], dtype=np.float64) for name in ("count", "mean", "squares")))
+
+
+@dataclass
+class CoMoments:
+    """Count, mean and sums of products of deviations of columns, merged batch by batch as `Moments` are.
+
+    A number that is not finite stands at its column's mean in its batch. That keeps the sums those of one real matrix,
+    so that the correlation is always positive semidefinite; it draws the correlation of columns with gaps towards 0.
+
+    >>> moments = CoMoments.of_columns(2)
+    >>> moments.update(np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]))
+    >>> moments.correlation.round(12).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+
+    count: int
+    mean: Float64
+    products: Float64
+
+    @classmethod
+    def of_columns(cls, columns: int) -> CoMoments:
+        """Moments of nothing yet."""
+        return cls(0, np.zeros(columns), np.zeros((columns, columns)))
+
+    def update(self, values: Float64) -> None:
+        """Merge more rows, shape `(n, columns)`."""
+        finite = np.isfinite(values)
+        mean = np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
+        deviations = np.where(finite, values - mean, 0.0)
+        total, difference = self.count + len(values), mean - self.mean
+        self.products += deviations.T @ deviations
+        self.products += np.outer(difference, difference) * self.count * len(values) / max(total, 1)
+        self.mean += difference * len(values) / max(total, 1)
+        self.count = total
+
+    @property
+    def correlation(self) -> Float64:
+        """Pearson's correlations, shape `(columns, columns)`; a column that does not vary has none but with itself."""
+        deviation = np.sqrt(np.diag(self.products))
+        varies = deviation > 1e-14 * np.abs(self.mean) * max(self.count, 1) ** 0.5
+        inverse = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
+        correlation = np.asarray(np.clip(self.products * np.outer(inverse, inverse), -1.0, 1.0))
+        np.fill_diagonal(correlation, 1.0)
+        return correlation
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"count": self.count, "mean": self.mean.tolist(), "products": self.products.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CoMoments:
+        """Inverse of `to_dict`."""
+        mean, products = (np.asarray(data[name], dtype=np.float64) for name in ("mean", "products"))
+        return cls(int(data["count"]), mean, products)
