@@ -114,22 +114,41 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
         ModelNotFoundError: there is no such model.
         ModelError: it is no URI of a model, or it cannot be loaded.
     """
-    if Path(uri).is_dir():
-        return load(uri, device=device, threads=None)
+    # Some models read their files when they are called, so the folder lives as long as the model.
+    folder = None if Path(uri).is_dir() else tempfile.mkdtemp(prefix="robmon-model-")
+    known = set(sys.path)
+    try:
+        model = load(_downloaded(uri, folder, tracking_uri) if folder else uri, device=device, threads=None)
+    except BaseException:
+        _discard(folder, _code_paths(folder or uri, known))
+        raise
+    weakref.finalize(model, _discard, folder, _code_paths(folder or uri, known))
+    return model
+
+
+def _downloaded(uri: str, folder: str, tracking_uri: str | None) -> Path:
     _import_mlflow()
     from robmon.models.registry import Registry
 
     registry = Registry(tracking_uri)
-    resolved = registry.resolve(uri)
-    # Some models read their files when they are called, so the folder lives as long as the model.
-    folder = tempfile.mkdtemp(prefix="robmon-model-")
-    try:
-        model = load(registry.download(resolved, Path(folder)), device=device, threads=None)
-    except BaseException:
+    return registry.download(registry.resolve(uri), Path(folder))
+
+
+def _code_paths(folder: str, known: set[str]) -> list[str]:
+    """Folders of the model's own code, which MLflow puts on the path when it loads the model, and leaves there."""
+    home = Path(folder).absolute()
+    return [path for path in sys.path if path not in known and Path(path).is_relative_to(home)]
+
+
+def _discard(folder: str | None, code_paths: list[str]) -> None:
+    """Remove a model's files, and forget the code it brought: the next model may bring modules of the same names."""
+    if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    return model
+    sys.path[:] = [path for path in sys.path if path not in code_paths]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and any(Path(file).is_relative_to(path) for path in code_paths):
+            del sys.modules[name]
 
 
 def _import_mlflow() -> None:
