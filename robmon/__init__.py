@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RobmonError,
         TooFewTrialsError,
     )
+    from robmon.ranking import rank
     from robmon.robustness.bounds import upper_bound
     from robmon.robustness.mean_bound import mean_upper_bound
     from robmon.robustness.noise import Noise
@@ -40,12 +41,14 @@ __all__ = [
     "drift",
     "mean_upper_bound",
     "noise",
+    "rank",
     "upper_bound",
 ]
 
 _HOMES = {
     "assess": "robmon.api",
     "compare": "robmon.api",
+    "rank": "robmon.ranking",
     "upper_bound": "robmon.robustness.bounds",
     "mean_upper_bound": "robmon.robustness.mean_bound",
     "Noise": "robmon.robustness.noise",

@@ -23,13 +23,12 @@ from robmon.robustness.comparison import Comparison, comparable, compare_rows
 from robmon.robustness.noise import Noise
 from robmon.robustness.result import Assessment
 
-__all__ = ["AssessOptions", "assess", "compare", "drift"]
+__all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift"]
 
 
-class AssessOptions(TypedDict, total=False):
-    """The options of `assess`, which `compare` takes too."""
+class RankOptions(TypedDict, total=False):
+    """The options of `assess`, targets aside, which `rank` takes too."""
 
-    targets: Any
     noise: str | Noise
     levels: Sequence[float]
     scale: Any
@@ -43,6 +42,12 @@ class AssessOptions(TypedDict, total=False):
     max_batch_rows: int | None
     mse_limit: float | None
     progress: Callable[[int, int], None] | None
+
+
+class AssessOptions(RankOptions, total=False):
+    """The options of `assess`, which `compare` takes too."""
+
+    targets: Any
 
 
 def assess(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from robmon.robustness.comparison import Comparison
+    from robmon.robustness.ranking import Ranking
     from robmon.robustness.result import Assessment
     from robmon.settings import Loaded
 
@@ -216,6 +217,34 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
 
 
 @main.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--target", required=True, help="Column of the inputs that holds the labels.")
+@_assessment_options
+@_outputs("ranking")
+def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **options: Any) -> None:
+    """Rank MODELS by their score without noise and under noise: accuracy for classes, else the MSE.
+
+    MODELS are versions (models:/name/3, models:/name@alias) or registered models (models:/name), of which every version
+    is ranked. They are loaded one after the other and run in this environment, whatever packages they were made with;
+    one that cannot be loaded or called is named and left out.
+    """
+    from robmon import ranking
+
+    _check_writable(json_file, png)
+    inputs, targets = _read(options, target)
+    arguments = _arguments(options)
+    entrants = ranking.entrants(models)
+    with _progress(f"ranking {len(entrants)} models") as progress:
+        uris = {entrant.name: entrant.uri for entrant in entrants}
+        result = ranking.rank(uris, inputs, targets, progress=progress, **arguments)
+    click.echo(result)
+    for entrant in entrants:
+        if entrant.tags:
+            click.echo(f"{entrant.name}: {', '.join(f'{key}={value}' for key, value in entrant.tags.items())}")
+    _write(result, json_file, png, {"entrants": [vars(entrant) for entrant in entrants], **result.to_dict()})
+
+
+@main.command()
 @click.option("--model", required=True, help="Registered version: models:/name/3 or models:/name@alias.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
@@ -345,7 +374,9 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _write(result: Assessment | Comparison, json_file: Path, png: Path, content: dict[str, Any], *names: str) -> None:
+def _write(
+    result: Assessment | Comparison | Ranking, json_file: Path, png: Path, content: dict[str, Any], *names: str
+) -> None:
     """Write the JSON file and, beside it, the picture."""
     json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     result.plot(*names).savefig(png, dpi=150)

@@ -30,6 +30,16 @@ class ModelUri:
     path: str = ""
 
 
+def registered_name(uri: str) -> str | None:
+    """The name in `models:/name`, which stands for all versions of that registered model; None for any other text.
+
+    >>> registered_name("models:/digits"), registered_name("models:/digits/3"), registered_name("models:/m-1f")
+    ('digits', None, None)
+    """
+    match = re.fullmatch(r"models:/(?!m-[0-9a-zA-Z]+$)([^/@]+)", uri)
+    return match.group(1) if match else None
+
+
 def parse(uri: str) -> ModelUri:
     """Parse a model's URI.
 

@@ -115,6 +115,8 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
         (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--trials", "5"], "at least 19 are needed"),
         (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--levels", "x"], "levels are numbers"),
         (["baseline", "--model", "models:/linear/1"], "--inputs"),
+        (["rank", "models:/linear", "--inputs", "INPUTS"], "--target"),
+        (["rank", "models:/nix", "--inputs", "INPUTS", "--target", "y"], "the model nix does not exist"),
         (["run"], "model.uri is required"),
         (["run", "--model.uri", "models:/a@b", "--http.port", "x"], "http.port = 'x' is not allowed"),
         (["check-config", "--model.uri", "models:/a@b", "--config", "none.yaml"], "none.yaml cannot be read"),
@@ -168,7 +170,7 @@ def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
     assert rows["assess.levels"] == ["0", "0.05", "0.1", "0.2", "0.4", "default"]
 
 
-@pytest.mark.parametrize("command", ["run", "assess", "compare", "baseline", "demo", "check-config"])
+@pytest.mark.parametrize("command", ["run", "assess", "compare", "rank", "baseline", "demo", "check-config"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     done = robmon(command, "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -44,8 +44,9 @@ ALLOWED = {
     "api": {"models", "robustness", "drift"},
     "noise": {"robustness"},
     "baselines": {"api", "models", "history", "history.baseline", "robustness"},
+    "ranking": {"api", "models", "robustness"},
     "demo": {"api", "models", "inputs", "robustness"},
-    "cli": {"api", "baselines", "daemon", "demo", "inputs", "models", "ports", "robustness"},
+    "cli": {"api", "baselines", "daemon", "demo", "inputs", "models", "ports", "ranking", "robustness"},
     "__main__": {"cli"},
 }
 NUMERICS = {"robustness", "drift"}

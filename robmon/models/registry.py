@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
@@ -63,6 +64,21 @@ class Resolved:
     def name(self) -> str:
         """The model's name."""
         return self.uri.name
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model, as its registry lists it."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+
+    @property
+    def uri(self) -> str:
+        """The URI that stands for this version."""
+        return f"models:/{self.name}/{self.number}"
 
 
 @dataclass(frozen=True)
@@ -112,9 +128,7 @@ class Registry:
         else:
             found = self.client.get_model_version(uri.name, uri.target)
         model = self.client.get_registered_model(uri.name)
-        quotes = '"' if "'" in uri.name else "'"
-        versions = [int(each.version) for each in self.client.search_model_versions(f"name={quotes}{uri.name}{quotes}")]
-        lower = [version for version in versions if version < int(found.version)]
+        lower = [int(each.version) for each in self._all(uri.name) if int(each.version) < int(found.version)]
         return Resolved(
             uri=uri,
             version=str(found.version),
@@ -125,6 +139,26 @@ class Registry:
             accepted_version=model.tags.get(ACCEPTED_TAG),
             previous_version=str(max(lower)) if lower else None,
         )
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a registered model, by number.
+
+        Raises:
+            RegistryError: the registry did not answer, or refused the credentials.
+            ModelNotFoundError: there is no such model.
+        """
+        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+            # The registry's own listing of versions leaves their aliases out.
+            aliases = self.client.get_registered_model(name).aliases
+            found = [(int(each.version), dict(each.tags)) for each in self._all(name)]
+        return [
+            Version(name, number, tuple(sorted(a for a, of in aliases.items() if int(of) == number)), tags)
+            for number, tags in sorted(found, key=lambda each: each[0])
+        ]
+
+    def _all(self, name: str) -> list[ModelVersion]:
+        quotes = '"' if "'" in name else "'"
+        return list(self.client.search_model_versions(f"name={quotes}{name}{quotes}"))
 
     def _resolve_run(self, uri: ModelUri) -> Resolved:
         run = self.client.get_run(uri.target)

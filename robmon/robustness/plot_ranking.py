@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INCHES_A_LEVEL, INCHES_A_MODEL, INCHES_A_LETTER, INCHES_OF_TEXT = 1.0, 0.34, 0.083, 2.3
 GAINS, LOSES, KEEPS = "#1f4e79", "#c55a11", "#7f7f7f"
-FIGURE_SPACE = "\N{FIGURE SPACE}"
+FIGURE_SPACE, MINUS = "\N{FIGURE SPACE}", "\N{MINUS SIGN}"  # as wide as a digit and a plus
 STEPS = np.linspace(0.0, 1.0, 30)
 LONGEST_NAME = 40
 
@@ -39,7 +39,7 @@ def plot_ranking(ranking: Ranking) -> Figure:
     _write_labels(axes, places[:, 0], left, colors)
     _write_labels(axes.twinx(), places[:, -1], right, colors)
     axes.set_xticks(range(len(ranking.levels)), ["0 (clean)", *(f"{level:g}" for level in ranking.levels[1:])])
-    axes.set_xlabel(_level_label(ranking))
+    axes.set_xlabel(f"noise level ({ranking.conditions.level_unit})" if ranking.conditions else "noise level")
     figure.suptitle(_title(ranking), x=0.01, ha="left")
     figure.supxlabel(textwrap.fill(_caption(ranking), int(13 * width)), fontsize=9)
     return figure
@@ -77,14 +77,14 @@ def _end_labels(ranking: Ranking) -> tuple[list[str], list[str]]:
     names = [
         name if len(name) <= LONGEST_NAME else f"{name[:12]}…{name[13 - LONGEST_NAME :]}" for name in ranking.names
     ]
-    moved = [signed(diff) for diff in ranking.rank_diff[:, -1]]
+    moved = [signed(diff).replace("-", MINUS) for diff in ranking.rank_diff[:, -1]]
     wide = max(map(len, moved))
     left = [f"{name}   {score:#.3g}" for name, score in zip(names, ranking.scores[:, 0], strict=True)]
     right = [
         f"{score:#.3g}   {diff.rjust(wide, FIGURE_SPACE)}   {name}"
         for name, score, diff in zip(names, ranking.scores[:, -1], moved, strict=True)
     ]
-    return [*left, f"clean {ranking.score}"], [*right, f"{ranking.score} at {ranking.levels[-1]:g}, RankDiff"]
+    return [*left, f"clean {ranking.score}"], [*right, f"{ranking.score} at level {ranking.levels[-1]:g}, RankDiff"]
 
 
 def _write_labels(axes: Axes, places: NDArray[np.int64], labels: list[str], colors: list[str]) -> None:
@@ -95,12 +95,6 @@ def _write_labels(axes: Axes, places: NDArray[np.int64], labels: list[str], colo
     axes.spines[:].set_visible(False)
     for tick, color in zip(axes.get_yticklabels(), [*colors, "black"], strict=True):
         tick.set_color(color)
-
-
-def _level_label(ranking: Ranking) -> str:
-    if ranking.conditions is None:
-        return "noise level"
-    return f"noise level ({'standard deviations of each feature' if ranking.conditions.relative else 'input units'})"
 
 
 def _title(ranking: Ranking) -> str:
@@ -115,4 +109,5 @@ def _caption(ranking: Ranking) -> str:
         "ones lose some, grey ones end where they began."
     )
     where = f"Measured on {ranking.conditions}." if ranking.conditions else ""
-    return " ".join(filter(None, [*ranking.sentences(most=1), reading, where]))
+    without = f"Left out: {', '.join(name for name, _ in ranking.left_out)}." if ranking.left_out else ""
+    return " ".join(filter(None, [*ranking.sentences(most=1), reading, where, without]))

@@ -53,10 +53,10 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which noise, and on how many rows, all models of a ranking were assessed."""
+    """Under which noise, its levels in which unit, and on how many rows all models of a ranking were assessed."""
 
     noise: str
-    relative: bool
+    level_unit: str
     rows: int
     trials: int
     seed: int
@@ -77,7 +77,8 @@ class Ranking:
         rank_diff: shape `(models, levels)`, clean rank minus rank under noise: above 0 the model gains places.
         slopes: of each model's score, through the clean one, against level squared for an error, which is lower the
             better, and against level for a share, which is higher the better; None where a score is infinite.
-        crossings: the pairs that change places, sorted by the final rank of the one that overtakes.
+        crossings: the pairs that change places, first the one in which the best overtakes the one that was best: sorted
+            by the final rank of the one that overtakes, then by the clean rank of the other.
         higher_is_better: whether it is.
         score: what the scores are, in words.
         conditions: of the assessments, where the scores come from such.
@@ -109,6 +110,7 @@ class Ranking:
             "score": self.score,
             "higher_is_better": self.higher_is_better,
             "levels": self.levels,
+            "slope_axis": "level" if self.higher_is_better else "level_squared",
             "models": [dict(zip(keys, values, strict=True)) for values in columns],
             "crossings": [vars(crossing) | {"lasts": crossing.lasts} for crossing in self.crossings],
             "conditions": self.conditions and vars(self.conditions),
@@ -136,35 +138,38 @@ class Ranking:
         """The best models, and who overtakes whom, at most so many crossings; also if there are none."""
         told = [str(crossing) for crossing in self.crossings[:most]]
         if len(self.crossings) > most:
-            told.append(f"{len(self.crossings) - most} more pairs change places.")
+            told.append(f"Pairs that change places: {len(self.crossings)} in all.")
         if not self.crossings:
             told = ["No two models change places between these levels."]
         return [self.best(), *told]
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """A table as text: its header, and a row a model in the order given."""
-        header = ["model", f"clean {self.score}", "rank"]
+        """A table as text: its header, and a row a model in the order given; RankDiffs are in brackets."""
+        header = ["model", "clean", "rank"]
         for level in self.levels[1:]:
-            header += [f"at {level:g}", "rank", "RankDiff"]
+            header += [f"at {level:g}", "rank"]
         rows = []
         for name, scores, ranks, moved, slope in zip(
             self.names, self.scores, self.ranks, self.rank_diff, self.slopes, strict=True
         ):
             row = [name, f"{scores[0]:.4g}", f"{ranks[0]:g}"]
             for score, rank, diff in zip(scores[1:], ranks[1:], moved[1:], strict=True):
-                row += [f"{score:.4g}", f"{rank:g}", signed(diff)]
+                row += [f"{score:.4g}", f"{rank:g} ({signed(diff)})"]
             rows.append([*row, "-" if slope is None else f"{slope:.4g}"])
         return [*header, "slope"], rows
 
     def __str__(self) -> str:
         better = "higher" if self.higher_is_better else "lower"
-        head = f"ranked by {self.score} ({better} is better)"
+        head = (
+            f"ranked by {self.score} ({better} is better); in brackets the RankDiff, places gained against clean inputs"
+        )
         header, rows = self.cells()
         rows = [rows[index] for index in self.order]
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         lines = [_padded(row, widths) for row in (header, *rows)]
         lines += [f"left out: {name}: {reason}" for name, reason in self.left_out]
-        return "\n".join([f"{head}: {self.conditions}" if self.conditions else head, *lines, *self.sentences()])
+        conditions = [str(self.conditions)] if self.conditions else []
+        return "\n".join([head, *lines, *conditions, *self.sentences()])
 
 
 def rank_scores(
@@ -203,8 +208,11 @@ def rank_scores(
     losses = -values if higher_is_better else values
     ranks = np.stack([_average_ranks(column) for column in losses.T], axis=1)
     power = 1 if higher_is_better else 2
-    finally_at = dict(zip(names, ranks[:, -1].tolist(), strict=True))
-    crossings = sorted(_crossings(names, at, power, losses), key=lambda each: (finally_at[each.behind], each.levels))
+    at_first, finally_at = (dict(zip(names, column.tolist(), strict=True)) for column in ranks.T[[0, -1]])
+    crossings = sorted(
+        _crossings(names, at, power, losses),
+        key=lambda each: (finally_at[each.behind], at_first[each.ahead], each.levels),
+    )
     return Ranking(
         names=tuple(names),
         levels=tuple(at.tolist()),

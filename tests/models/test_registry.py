@@ -35,6 +35,20 @@ def test_version_alias_and_the_version_before(store: Store) -> None:
     assert registry.resolve(f"models:/{name}@champion").version == "2"
 
 
+def test_all_versions_of_a_model(store: Store) -> None:
+    name = store.register(versions=11, reviewed="yes")
+    registry = Registry(store.tracking_uri)
+    for alias in ("old", "champion"):
+        store.client.set_registered_model_alias(name, alias, "2")
+    versions = registry.versions(name)
+    assert [version.number for version in versions] == list(range(1, 12))
+    assert (versions[0].aliases, versions[1].aliases) == ((), ("champion", "old"))
+    assert versions[10].tags == {"reviewed": "yes"}
+    assert registry.resolve(versions[10].uri).version == "11"
+    with pytest.raises(ModelNotFoundError, match="the model nobody does not exist"):
+        registry.versions("nobody")
+
+
 def test_run_and_logged_model(store: Store, tmp_path: Path) -> None:
     registry = Registry(store.tracking_uri)
     of_run = registry.resolve(f"runs:/{store.run_id}/model")

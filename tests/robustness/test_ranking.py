@@ -40,8 +40,12 @@ def test_linear_models_cross_where_their_closed_form_says():
     assert [ranking.names[index] for index in ranking.order] == ["version 1", "version 3", "version 2"]
     assert ranking.sentences() == [
         "Best without noise: version 1; at level 0.4: version 2.",
-        "From level 0.11 upwards version 2 overtakes version 3.",
         "From level 0.16 upwards version 2 overtakes version 1.",
+        "From level 0.11 upwards version 2 overtakes version 3.",
+    ]
+    assert ranking.sentences(most=1)[1:] == [
+        "From level 0.16 upwards version 2 overtakes version 1.",
+        "Pairs that change places: 2 in all.",
     ]
 
 
@@ -194,7 +198,7 @@ def test_the_picture_names_every_model_at_both_ends(models):
     scores = np.random.default_rng(models).uniform(0.5, 1.0, size=(models, 4))
     scores[1] = scores[0]  # equals get lines of their own
     ranking = rank_scores([f"a registered model of some kind/{n}" for n in range(models)], LEVELS, scores, True)
-    ranking = replace(ranking, conditions=Conditions("gaussian", True, 256, 39, 0))
+    ranking = replace(ranking, conditions=Conditions("gaussian", "input units", 256, 39, 0))
     figure = ranking.plot()
     left, right = ([(label.get_position()[1], label.get_text()) for label in axes.get_yticklabels()]
                    for axes in figure.axes)  # fmt: skip
@@ -203,7 +207,7 @@ def test_the_picture_names_every_model_at_both_ends(models):
     )
     for name, own, (_, start), (_, end) in zip(ranking.names, ranking.rank_diff[:, -1], left, right, strict=False):
         assert name in start and name in end
-        assert (f"{own:+g}" if own else "0") in end.split()
+        assert (f"{own:+g}".replace("-", "\N{MINUS SIGN}") if own else "0") in end.split()
     draw(ranking)
 
 
@@ -212,14 +216,17 @@ def test_as_text():
         ["linear", "tree"], (0.0, 0.1), [[1.0, 1.5], [2.0, 1.25]], higher_is_better=False, score="MSE"
     )
     ranking = replace(
-        ranking, conditions=Conditions("gaussian", True, 256, 39, 0), left_out=(("odd", "it cannot be loaded"),)
+        ranking,
+        conditions=Conditions("gaussian", "input units", 256, 39, 0),
+        left_out=(("odd", "it cannot be loaded"),),
     )
     assert str(ranking).splitlines() == [
-        "ranked by MSE (lower is better): 256 rows, 39 trials of gaussian noise, seed 0",
-        "model   clean MSE  rank  at 0.1  rank  RankDiff  slope",
-        "linear          1     1     1.5     2        -1     50",
-        "tree            2     2    1.25     1        +1    -75",
+        "ranked by MSE (lower is better); in brackets the RankDiff, places gained against clean inputs",
+        "model   clean  rank  at 0.1    rank  slope",
+        "linear      1     1     1.5  2 (-1)     50",
+        "tree        2     2    1.25  1 (+1)    -75",
         "left out: odd: it cannot be loaded",
+        "256 rows, 39 trials of gaussian noise, seed 0",
         "Best without noise: linear; at level 0.1: tree.",
         "From level 0.089 upwards tree overtakes linear.",
     ]

@@ -1,0 +1,163 @@
+"""Which of several predictors is best under noise? Each is assessed alike, one after the other, and ranked."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from robmon.api import RankOptions, assess
+from robmon.errors import InvalidInputError, RobmonError, TooFewTrialsError
+from robmon.model_uri import registered_name
+from robmon.robustness.assessment import check_levels
+from robmon.robustness.noise_models import noise_model
+from robmon.robustness.ranking import Conditions, Ranking, rank_scores
+from robmon.robustness.result import Assessment
+from robmon.robustness.trials import Progress
+
+
+def rank(
+    predictors: Mapping[str, Any] | Sequence[Any], inputs: Any, targets: Any, **options: Unpack[RankOptions]
+) -> Ranking:
+    """Rank predictors by their score without noise and under noise: same rows, same noise, same targets.
+
+    The score is the accuracy for `task="classification"`, else the MSE against the targets. Models given by a URI are
+    loaded one after the other, never two at once. One that cannot be loaded, called or given these inputs is left out,
+    and named in the result.
+
+    Args:
+        predictors: names and predictors as in `assess`, at least 2; or a list of predictors, each then called by its
+            URI or its own name.
+        inputs: as in `assess`, shape `(n, *input_shape)`.
+        targets: true outputs or classes of these rows; without them there is no clean rank.
+        options: those of `assess`; `progress` counts the trials of all models.
+
+    Raises:
+        InvalidInputError: fewer than 2 predictors can be assessed, names are not unique, or as in `assess`.
+        TooFewTrialsError: the confidence needs more trials; names the number.
+
+    >>> import numpy as np
+    >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+    >>> steep, flat = (lambda x: x @ np.array([3.0, 3.0])), (lambda x: x @ np.array([2.5, 2.5]))
+    >>> ranking = rank({"steep": steep, "flat": flat}, inputs, inputs @ np.array([2.9, 2.9]), levels=(0.5, 1.0))
+    >>> ranking.ranks.tolist(), [str(crossing) for crossing in ranking.crossings]
+    ([[1.0, 2.0, 2.0], [2.0, 1.0, 1.0]], ['From level 0.24 upwards flat overtakes steep.'])
+    """
+    named = _named(predictors)
+    if targets is None:
+        raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
+    # An option that no model can be assessed with is told before the first is loaded.
+    noise_model(options.get("noise", "gaussian")).check_levels(check_levels(options.get("levels", (1.0,))))
+    progress = options.pop("progress", None)
+    results: dict[str, _Scored] = {}
+    left_out = []
+    for index, (name, predictor) in enumerate(named.items()):
+        options["progress"] = _part(progress, index, len(named))
+        try:
+            results[name] = _scored(assess(predictor, inputs, targets, **options))
+        except TooFewTrialsError:
+            raise
+        except RobmonError as error:
+            left_out.append((name, str(error)))
+        gc.collect()  # a model that holds itself in a cycle would still be there when the next one is loaded
+    if len(results) < 2:
+        raise InvalidInputError(f"a ranking needs 2 models that can be assessed: {_reasons(left_out)}")
+    first = next(iter(results.values()))
+    ranking = rank_scores(
+        list(results),
+        first.levels,
+        [each.scores for each in results.values()],
+        higher_is_better=first.score == "accuracy",
+        score=first.score,
+    )
+    return replace(ranking, conditions=first.conditions, left_out=tuple(left_out))
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model to rank: the name it goes by, its URI, and the tags of a registered version."""
+
+    name: str
+    uri: str
+    tags: dict[str, str]
+
+
+def entrants(models: Sequence[str]) -> list[Entrant]:
+    """The models that URIs stand for: `models:/name` is every version of that registered model.
+
+    A version's aliases stand behind its name.
+
+    Raises:
+        RegistryError, ModelNotFoundError: the registry did not answer, or there is no such model.
+    """
+    from robmon.models.registry import Registry  # needs MLflow
+
+    found: dict[str, Entrant] = {}
+    for model in models:
+        name = registered_name(model)
+        if name is None:
+            found[model] = Entrant(model.removeprefix("models:/"), model, {})
+            continue
+        for version in Registry().versions(name):
+            short = f"version {version.number}" if len(models) == 1 else f"{name}/{version.number}"
+            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+            found[version.uri] = Entrant(short + aliases, version.uri, version.tags)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What a ranking keeps of an assessment."""
+
+    score: str
+    levels: tuple[float, ...]
+    scores: list[float]
+    conditions: Conditions
+
+
+def _scored(result: Assessment) -> _Scored:
+    conditions = Conditions(result.noise, result.level_unit, result.rows, result.trials, result.seed)
+    accuracies = [point.accuracy for point in result.curve if point.accuracy is not None]
+    if accuracies:
+        return _Scored("accuracy", result.levels, accuracies, conditions)
+    return _Scored("MSE", result.levels, [point.mean_mse for point in result.curve], conditions)
+
+
+def _named(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(predictors, Mapping):
+        named = dict(predictors)
+    elif isinstance(predictors, str) or not isinstance(predictors, Sequence):
+        raise InvalidInputError("predictors are a mapping of names to predictors, or a list of them")
+    else:
+        named = {_own_name(predictor): predictor for predictor in predictors}
+        if len(named) < len(predictors):
+            raise InvalidInputError("two predictors have the same name: give a mapping of names to predictors")
+    if len(named) < 2:
+        raise InvalidInputError(f"a ranking needs at least 2 predictors, not {len(named)}")
+    return named
+
+
+def _own_name(predictor: Any) -> str:
+    if isinstance(predictor, str | Path):
+        return str(predictor)
+    return str(getattr(predictor, "__name__", type(predictor).__name__))
+
+
+def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """The progress of one of several assessments, as that of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, count * total)
+
+
+def _reasons(left_out: Sequence[tuple[str, str]]) -> str:
+    """Why models were left out, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out:
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for reason, names in by_reason.items()
+    )
