@@ -49,10 +49,11 @@ def certified_radii(votes: ArrayLike, trials: int, level: float, confidence: flo
 
     In plain words: this certifies the majority vote under noise, not the model that is served. Each row's certificate
     is wrong with a probability of at most `1 - confidence`; that all rows' certificates hold at once is not stated. The
-    class must be fixed before the votes, as the clean prediction is: where the votes themselves choose it, a stated
-    5 % of wrong certificates becomes a third near the decision boundary. However sure the model is, the radius ends at
-    `level * Phi^-1(alpha**(1/T))`: 1.88 levels for 99 trials at 95 %. Features with scale 0 get no noise, and nothing
-    is certified when they move.
+    class must be fixed before the votes, as the clean prediction is. Where the same votes choose it, p lies above the
+    truth in a third of cases (ten classes, equally likely) instead of the stated 5 %, and twice as many radii are wrong
+    between two classes. However sure the model is, the radius ends at `level * Phi^-1(alpha**(1/T))`: 1.88 levels for
+    99 trials at 95 %. What gets no noise (features of scale 0, cells that are missing or sentinels) is not covered:
+    nothing is certified when it moves. The rounding of inputs to their dtype is left out of account.
 
     Args:
         votes: shape `(n,)`, in how many of the trials the row's noisy class was that of its clean output.

@@ -11,6 +11,8 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.beta import lower_limit
 from robmon.robustness.certificate import certified_radii, certified_share
 from robmon.robustness.noise import Noise
+from robmon.robustness.noise_models import Gaussian
+from robmon.robustness.per_column import PerColumn
 from tests.robustness import linear
 
 TRIALS, CONFIDENCE = 99, 0.95
@@ -66,8 +68,8 @@ def test_a_linear_classifier_is_not_certified_beyond_its_boundary(seed):
     inputs = linear.inputs(4000, seed) * scale
     distance = np.abs(linear.predict(inputs, None)) / np.linalg.norm(linear.WEIGHTS * scale)
     result = assess_rows(
-        lambda x, rows: (linear.predict(x, rows) > 0).astype(int), inputs, task="classification", scale=scale,
-        levels=[0.3, 1.0], trials=TRIALS, confidence=CONFIDENCE, seed=seed,
+        classify, inputs, task="classification", scale=scale, levels=[0.3, 1.0], trials=TRIALS, confidence=CONFIDENCE,
+        seed=seed,
     )  # fmt: skip
     for point in result.curve[1:]:
         wrong = point.certified_radius > distance
@@ -79,18 +81,27 @@ def test_a_linear_classifier_is_not_certified_beyond_its_boundary(seed):
     assert everywhere.curve[1].certified_radius == pytest.approx(0.3 * stats.norm.ppf(0.05 ** (1 / 99)))
 
 
-def test_only_plain_gaussian_noise_certifies():
-    def coin(generator, shape):
-        return generator.choice([-1.0, 1.0], size=shape)
+def classify(x, rows):
+    return (linear.predict(x, rows) > 0).astype(int)
 
-    for name in ("coin", "gaussian"):
-        result = assess_rows(
-            lambda x, rows: (linear.predict(x, rows) > 0).astype(int), linear.inputs(30), task="classification",
-            noise=Noise(name, coin), trials=19,
-        )  # fmt: skip
-        assert all(point.certified_radius is None for point in result.curve)
-        with pytest.raises(InvalidInputError, match="need a classification under gaussian noise"):
-            result.certified_share([0.1])
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "uniform",
+        Gaussian(clip=(-9.0, 9.0)),
+        PerColumn({0: "laplace"}),
+        Noise("gaussian", lambda generator, shape: generator.choice([-1.0, 1.0], size=shape)),
+    ],
+    ids=["uniform", "clipped", "per column", "another of that name"],
+)
+def test_only_plain_gaussian_noise_certifies(noise):
+    result = assess_rows(classify, linear.inputs(30), task="classification", noise=noise, trials=19)
+    assert all(point.certified_radius is None for point in result.curve)
+    with pytest.raises(InvalidInputError, match="need a classification under gaussian noise"):
+        result.certified_share([0.1])
+    plain = assess_rows(classify, linear.inputs(30), task="classification", noise=Gaussian(), trials=19)
+    assert plain.curve[1].certified_radius.any()
 
 
 def test_a_row_whose_clean_output_is_not_finite_is_not_certified():
@@ -115,17 +126,13 @@ def test_the_certified_share_has_the_interval_of_clopper_and_pearson():
 def test_the_certified_share_of_a_result_counts_one_row_a_request():
     inputs = linear.inputs(120)
     options = {"task": "classification", "levels": [0.2, 0.5], "trials": 39}
-
-    def predict(x, rows):
-        return (linear.predict(x, rows) > 0).astype(int)
-
-    alone = assess_rows(predict, inputs, **options)
+    alone = assess_rows(classify, inputs, **options)
     shares = alone.certified_share([0.0, 0.1, 0.3, 10.0])
     assert (shares.level, shares.rows, shares.confidence) == (0.5, 120, 0.95)
     radius = alone.curve[2].certified_radius
     assert shares.share.tolist() == [np.mean(radius > each) for each in (0.0, 0.1, 0.3, 10.0)]
     assert alone.certified_share([0.1], level=0.2).level == 0.2
-    together = assess_rows(predict, inputs, clusters=np.repeat(np.arange(40), 3), **options).certified_share([0.1])
+    together = assess_rows(classify, inputs, clusters=np.repeat(np.arange(40), 3), **options).certified_share([0.1])
     assert together.rows == 40
     assert together.share.tolist() == [np.mean(radius[::3] > 0.1)]
 
