@@ -77,6 +77,20 @@ def test_assess_prints_a_table_and_writes_json_and_a_picture(registry: str, inpu
     assert (tmp_path / "assessment.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_assess_says_what_its_levels_count_and_what_it_left_alone(registry: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=(200, 2))
+    rows[::20, 1] = -999.0
+    np.save(tmp_path / "inputs.npy", rows)
+    words = ["assess", "--model", "models:/linear/1", "--inputs", "inputs.npy", "--levels", "0.5", "--noise", "missing"]
+    done = robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
+    assert done.returncode == 0, done.stderr
+    assert "not perturbed: 10 sentinel cells" in done.stdout
+    result = json.loads((tmp_path / "assessment.json").read_text())
+    assert (result["noise"], result["level_unit"]) == ("missing", "share of the cells")
+    assert result["masked"]["sentinel_cells"] == 10
+    assert result["curve"][1]["realised_level"] == pytest.approx(0.5**0.5, rel=0.05)
+
+
 def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["--inputs", inputs, "--tracking-uri", registry]
     worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
@@ -91,10 +105,11 @@ def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) 
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["baseline", "--model", "models:/linear/2", "--tracking-uri", registry]
-    local = robmon(*words, "--inputs", inputs, cwd=tmp_path)
+    local = robmon(*words, "--inputs", inputs, "--noise", "correlated", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     recorded = json.loads((tmp_path / "robmon-data/baselines/linear/2.json").read_text())
-    assert (recorded["source"], recorded["rows"]) == ("local", 200)
+    assert (recorded["source"], recorded["rows"], recorded["noise"]) == ("local", 200, "correlated")
+    assert recorded["inputs"]["products"]["count"] == 200
     logged = robmon(*words, "--inputs", inputs, "--log", cwd=tmp_path)
     assert logged.returncode == 0 and "runs:/" in logged.stdout, logged.stderr
     accepted = robmon(*words, "--accept", cwd=tmp_path)

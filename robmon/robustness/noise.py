@@ -103,7 +103,7 @@ class Noise:
         """The inputs at one level, before they are clipped."""
         if self._apply is not None:
             return self._apply(inputs, draw, level, features)
-        return inputs + level * (features.scale * draw)
+        return inputs + (level * features.scale) * draw
 
     def perturbed(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         """The inputs at one level, clipped to the valid range."""
@@ -149,8 +149,10 @@ class NoisyRows:
         return as_float64(self._rows)
 
     @cached_property
-    def _untouched(self) -> Array:
-        return untouched(self._exact, self._features)
+    def _untouched(self) -> Array | None:
+        """Which cells are not perturbed; None where all are."""
+        cells = untouched(self._exact, self._features)
+        return cells if bool(namespace(cells).any(cells)) else None
 
     def at(self, level: float) -> Array:
         """The rows at one level, computed in float64 and cast once to their dtype; at level 0 the very same."""
@@ -159,7 +161,9 @@ class NoisyRows:
         xp = namespace(self._exact)
         with np.errstate(over="ignore", invalid="ignore"):
             perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
-            return xp.astype(xp.where(self._untouched, self._exact, perturbed), self._rows.dtype)
+            if self._untouched is not None:
+                perturbed = xp.where(self._untouched, self._exact, perturbed)
+            return xp.astype(perturbed, self._rows.dtype, copy=False)
 
     def squared_moves(self, perturbed: Array) -> Float64:
         """How far `at` moved each row: the squares of its cells' moves, in units of the scale, summed. Shape `(n,)`.
@@ -169,10 +173,13 @@ class NoisyRows:
         if perturbed is self._rows:
             return np.zeros(int(perturbed.shape[0]))
         xp, scale = namespace(self._exact), self._features.scale
-        with np.errstate(over="ignore", invalid="ignore"):
-            moves = (as_float64(perturbed) - self._exact) / xp.where(scale > 0, scale, xp.full_like(scale, math.inf))
-            squares = xp.where(xp.isfinite(moves), moves, xp.zeros_like(moves)) ** 2
-        return to_numpy(xp.sum(xp.reshape(squares, (squares.shape[0], -1)), axis=1))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            moves = (as_float64(perturbed) - self._exact) * xp.where(scale > 0, 1.0 / scale, xp.zeros_like(scale))
+            squares = xp.reshape(moves * moves, (moves.shape[0], -1))
+            sums = xp.sum(squares, axis=1)
+            if not bool(xp.all(xp.isfinite(sums))):
+                sums = xp.sum(xp.where(xp.isfinite(squares), squares, xp.zeros_like(squares)), axis=1)
+        return to_numpy(sums)
 
 
 def of_features(values: Any, inputs: Array, what: str) -> Array:

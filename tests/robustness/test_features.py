@@ -170,6 +170,7 @@ def test_noise_leaves_alone_what_is_set_apart():
     assert not moved[:, 2:].any()
     assert result.masked == Masked(constant=1, indicator=4, sentinel_cells=16, missing_cells=2)
     assert result.to_dict()["masked"]["indicator"] == 4
+    assert result.curve[1].realised_level == pytest.approx(0.5, rel=0.02)
     assert str(result).endswith(
         "not perturbed: 1 constant feature, 4 indicator features, 16 sentinel cells, 2 cells without a number"
     )
