@@ -32,14 +32,13 @@ def quantile(p: float, df: float) -> float:
     >>> round(quantile(0.95, 38), 6)
     1.685954
     """
-    if p < 0.5:
-        return -quantile(1.0 - p, df)
+    tail = min(p, 1.0 - p)
     low, high = 0.0, 1.0
-    while sf(high, df) > 1.0 - p:
+    while sf(high, df) > tail:
         low, high = high, 2.0 * high
     for _ in range(200):
         middle = 0.5 * (low + high)
         if not low < middle < high:
             break
-        low, high = (middle, high) if sf(middle, df) > 1.0 - p else (low, middle)
-    return high
+        low, high = (middle, high) if sf(middle, df) > tail else (low, middle)
+    return high if p >= 0.5 else -high
