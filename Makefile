@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 .PHONY: help venv tools test lint format demo docs benchmarks clean
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 venv: $(STAMP)  ## Make .venv with everything, pinned
 
@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 tools: venv  ## Install the programs that the tests run: Prometheus, Alertmanager, nginx, helm, kubectl, Chromium
 	@sh tools/install_debian_packages.sh
 	@$(BIN)/python tools/install_kubernetes_tools.py
+	@$(BIN)/python tools/install_confseq.py
 
 lint: venv  ## Check style and types
 	$(BIN)/ruff check .

@@ -30,6 +30,14 @@ def test_half_an_installation_is_repaired(tmp_path: Path) -> None:
     assert (tmp_path / "helm").stat().st_mode & 0o111
 
 
+def test_confseq_is_fetched_once() -> None:
+    install_confseq = runpy.run_path(str(TOOLS / "install_confseq.py"))
+    written = {file.name: file.stat().st_mtime_ns for file in (install_confseq["FOLDER"] / "confseq").iterdir()}
+    assert {"betting.py", ".version"} <= set(written)
+    install_confseq["install"]()
+    assert {file.name: file.stat().st_mtime_ns for file in (install_confseq["FOLDER"] / "confseq").iterdir()} == written
+
+
 def test_nothing_is_installed_where_nothing_is_missing() -> None:
     result = subprocess.run(["sh", TOOLS / "install_debian_packages.sh"], text=True, capture_output=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
