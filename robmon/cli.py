@@ -218,7 +218,8 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
 
 @main.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--target", required=True, help="Column of the inputs that holds the labels.")
+@click.option("--target", required=True,
+              help="Column of the labels; classes as the models return them, or numbered from 0.")  # fmt: skip
 @_assessment_options
 @_outputs("ranking")
 def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **options: Any) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from robmon.api import RankOptions, assess
+import numpy as np
+
+from robmon.api import RankOptions, prepared
 from robmon.errors import InvalidInputError, RobmonError, TooFewTrialsError
 from robmon.model_uri import registered_name
+from robmon.robustness.arrays import to_numpy
 from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
@@ -31,7 +35,9 @@ def rank(
         predictors: names and predictors as in `assess`, at least 2; or a list of predictors, each then called by its
             URI or its own name.
         inputs: as in `assess`, shape `(n, *input_shape)`.
-        targets: true outputs or classes of these rows; without them there is no clean rank.
+        targets: true outputs of these rows, as in `assess`; of a classification also their classes, shape `(n,)`: as
+            the models return them, or 0, 1, ... for models that return one score a class. Without targets there is no
+            clean rank.
         options: those of `assess`; `progress` counts the trials of all models.
 
     Raises:
@@ -56,12 +62,13 @@ def rank(
     for index, (name, predictor) in enumerate(named.items()):
         options["progress"] = _part(progress, index, len(named))
         try:
-            results[name] = _scored(assess(predictor, inputs, targets, **options))
+            results[name] = _scored(_assessed(predictor, inputs, targets, **options))
         except TooFewTrialsError:
             raise
         except RobmonError as error:
             left_out.append((name, str(error)))
-        gc.collect()  # a model that holds itself in a cycle would still be there when the next one is loaded
+        if isinstance(predictor, str | Path):
+            gc.collect()  # a model that holds itself in a cycle would still be there when the next one is loaded
     if len(results) < 2:
         raise InvalidInputError(f"a ranking needs 2 models that can be assessed: {_reasons(left_out)}")
     first = next(iter(results.values()))
@@ -105,6 +112,26 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
             aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
             found[version.uri] = Entrant(short + aliases, version.uri, version.tags)
     return list(found.values())
+
+
+def _assessed(predictor: Any, inputs: Any, targets: Any, **options: Unpack[RankOptions]) -> Assessment:
+    """Nothing here outlives the call: the model is gone before the next one is loaded."""
+    batch_rows = options.pop("max_batch_rows", None)
+    with prepared(predictor, inputs, options.pop("device", "auto")) as rows:
+        if options.get("task") == "classification":
+            outputs = rows.predict(rows.array[:1], slice(0, 1))
+            targets = _scores_of(targets, math.prod(outputs.shape[1:]))
+        return rows.assess(targets=targets, batch_rows=batch_rows, **options)
+
+
+def _scores_of(targets: Any, columns: int) -> Any:
+    """Classes 0, 1, ... as one column a class, for a model that returns such columns; other targets as they are."""
+    classes = to_numpy(targets)
+    if columns < 2 or classes.ndim != 1 or classes.dtype.kind not in "iub":
+        return targets
+    if classes.min() < 0 or classes.max() >= columns:
+        raise InvalidInputError(f"the model has {columns} classes, and the targets are not among 0 to {columns - 1}")
+    return np.eye(columns)[classes.astype(np.int64)]
 
 
 @dataclass(frozen=True)

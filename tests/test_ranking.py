@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow.pyfunc
 import numpy as np
 import pytest
+import torch
 
 import robmon
 from robmon.errors import InvalidInputError, TooFewTrialsError
@@ -59,6 +60,28 @@ def test_classifiers_are_ranked_by_accuracy():
     assert ranking.scores[:, 0].tolist() == [np.mean((x[:, 0] > 0) == y), 1.0]
     assert np.all(np.diff(ranking.scores[1]) < 0)
     assert ranking.ranks.tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_classes_are_targets_of_labels_and_of_scores_alike():
+    generator = np.random.default_rng(2)
+    centres, y = generator.normal(size=(3, 4)), generator.integers(3, size=300)
+    x = centres[y] + 0.5 * generator.normal(size=(300, 4))
+    network = torch.nn.Linear(4, 3, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor(centres))
+
+    def scores(x):
+        return x @ centres.T
+
+    models = {"labels": lambda x: scores(x).argmax(axis=1), "logits": scores, "network": network,
+              "pair": lambda x: scores(x)[:, :2]}  # fmt: skip
+    ranking = robmon.rank(models, x, y, task="classification", levels=(0.5,), trials=19)
+    assert ranking.names == ("labels", "logits", "network")
+    assert np.all(ranking.ranks == 2)
+    assert ranking.scores[:, 0] == pytest.approx(np.mean(scores(x).argmax(axis=1) == y))
+    assert ranking.left_out == (("pair", "the model has 2 classes, and the targets are not among 0 to 1"),)
+    one_hot = robmon.rank({"a": scores, "b": network}, x, np.eye(3)[y], task="classification", levels=(0.5,), trials=19)
+    assert np.array_equal(one_hot.scores, ranking.scores[:2])
 
 
 def test_all_see_the_same_rows_under_the_same_noise():
