@@ -27,8 +27,6 @@ HEAD_SECONDS: Final = 10.0
 """Longest time from the first byte of a head to its end."""
 REQUEST_SECONDS: Final = 20.0
 """Longest time from the end of a head to the end of the answer, which the client has to read."""
-CLOSE_SECONDS: Final = 10.0
-"""Longest time in which the last answer has to be read by a client that is silent otherwise."""
 
 CONNECTION_REASONS: Final = (
     "not_http",
@@ -50,11 +48,12 @@ class _RefusedError(Exception):
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. What it refuses is counted, and never logged one by one."""
 
-    def __init__(self, server: PortServer) -> None:
+    def __init__(self, server: PortServer, *, admitted: bool = False) -> None:
         super().__init__(server.config, server.server_state, {}, asyncio.get_running_loop())
         self.logger = logging.getLogger(__name__)
         self.access_log = False
         self._server = server
+        self._admitted = admitted
         self._in_head = False
         self._head_bytes = 0  # of the head that is arriving: those of its url and headers so far
         self._unparsed_bytes = 0  # of the head that is arriving: those of the pieces that did not end it
@@ -66,7 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def idle_since(self) -> float:
         """When its last answer was complete, in the loop's time; infinite while a request is in progress."""
         busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
-        return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS - CLOSE_SECONDS
+        return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS
 
     def check(self, now: float) -> None:
         """End the connection if it is past a deadline."""
@@ -75,7 +74,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif now > self._answer_deadline:
             if self.idle_since == inf:
                 self.refuse("answer_timeout")
-            self.transport.abort()  # `close` would wait for the client to read
+            else:
+                self.transport.close()  # one that waits for its client to read the last answer is aborted next time
 
     def refuse(self, reason: str) -> None:
         """Count the reason and end the connection without an answer."""
@@ -84,9 +84,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        admitted = self._admitted or self._server.admit()
         super().connection_made(transport)
         self._wait_for_request()
-        self._server.make_room(self)
+        if not admitted:
+            self.refuse("too_many_connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unset_keepalive_if_required()
@@ -146,13 +148,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not is_last:
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
-            return
-        self._wait_for_request()
-        if self.cycle.more_body:
+        elif self.cycle.more_body:
             self.transport.close()  # nobody reads the rest of this body, nor waits for it
+        elif not self.transport.is_closing():
+            self._wait_for_request()
 
     def _wait_for_request(self) -> None:
-        self._answer_deadline = self.loop.time() + IDLE_SECONDS + CLOSE_SECONDS
+        self._answer_deadline = self.loop.time() + IDLE_SECONDS
 
     def _add_to_head(self, piece: bytes) -> None:
         self._head_bytes += len(piece)

@@ -15,10 +15,12 @@ import uvicorn
 from robmon.errors import SettingsError
 from robmon.ports import protocol
 from robmon.ports.access import Access
-from robmon.ports.tls import TlsHandshake
+from robmon.ports.protocol import BoundedHttpProtocol
+from robmon.ports.tls import accept
 from robmon.ports.tokens import guarded
 
 SHUTDOWN_SECONDS: Final = 2
+BACKLOG: Final = 2048
 
 
 class Connection(Protocol):
@@ -78,6 +80,7 @@ class PortServer(uvicorn.Server):
         self.refuse = refuse
         self.listening = asyncio.Event()
         self._max_connections = max_connections
+        self._accepting: list[asyncio.Task[None]] = []
         self._tls = access.tls if access is not None else None
 
     @property
@@ -85,20 +88,34 @@ class PortServer(uvicorn.Server):
         """All that are open."""
         return cast("set[Connection]", self.server_state.connections)
 
-    def make_room(self, newcomer: Connection) -> None:
-        """End one connection if there are too many now."""
-        if len(self.connections) > self._max_connections:
-            longest = min(self.connections, key=lambda one: one.idle_since)
-            (longest if longest.idle_since < inf else newcomer).refuse("too_many_connections")
+    def admit(self) -> bool:
+        """Whether there is room for one connection more, after the one that is idle for longest has given way."""
+        if len(self.connections) < self._max_connections:
+            return True
+        longest = min(self.connections, key=lambda one: one.idle_since)
+        if longest.idle_since == inf:
+            return False
+        longest.refuse("too_many_connections")
+        return True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(self._new_connection, sock=one, backlog=self.config.backlog)
-            for one in sockets or ()
-        ]
+        self.servers = []
+        for listener in sockets or ():
+            if self._tls is None:
+                server = await loop.create_server(lambda: BoundedHttpProtocol(self), sock=listener, backlog=BACKLOG)
+                self.servers.append(server)
+            else:
+                listener.listen(BACKLOG)
+                listener.setblocking(False)
+                self._accepting.append(asyncio.create_task(accept(self, listener, self._tls)))
         self.started = True
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._accepting:
+            task.cancel()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         now = asyncio.get_running_loop().time()
@@ -109,11 +126,6 @@ class PortServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-    def _new_connection(self) -> asyncio.Protocol:
-        if self._tls is not None:
-            return TlsHandshake(self, self._tls.value)
-        return protocol.BoundedHttpProtocol(self)
 
 
 @contextlib.contextmanager

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from robmon.errors import SettingsError
 from robmon.ports.protocol import BoundedHttpProtocol
+from robmon.ports.secret_files import SecretFiles
 
 if TYPE_CHECKING:
     from robmon.ports.server import PortServer
 
 HANDSHAKE_SECONDS: Final = 10.0
 SHUTDOWN_SECONDS: Final = 2.0
+ACCEPT_AGAIN_SECONDS: Final = 0.1
 
 
 def server_context(files: Mapping[str, Path], _contents: list[bytes]) -> ssl.SSLContext:
@@ -50,62 +53,65 @@ def _why(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-class TlsHandshake(asyncio.Protocol):
-    """A connection on which TLS is not spoken yet; when it is, a `BoundedHttpProtocol` takes its place.
+async def accept(server: PortServer, listener: socket.socket, files: SecretFiles[ssl.SSLContext]) -> None:
+    """Accept connections until cancelled, and shake hands on each.
 
-    asyncio's own TLS servers tell nobody of a handshake that fails, and a connection that never begins one is not among
-    those that are counted.
+    asyncio's own TLS servers do not: they tell nobody of a handshake that fails, and count no connection before it has
+    succeeded.
     """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            connected, _ = await loop.sock_accept(listener)
+        except OSError:  # too many open files, or a client that has gone again
+            await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+            continue
+        if server.admit():
+            Handshake(server, connected, files.value)
+        else:
+            server.refuse("too_many_connections")
+            connected.close()
+
+
+class Handshake:
+    """A connection on which TLS is not spoken yet; when it is, a `BoundedHttpProtocol` takes its place."""
 
     idle_since = inf
 
-    def __init__(self, server: PortServer, context: ssl.SSLContext) -> None:
+    def __init__(self, server: PortServer, connected: socket.socket, context: ssl.SSLContext) -> None:
         self._server = server
-        self._context = context
-        self._loop = asyncio.get_running_loop()
-        self._deadline = inf
+        self._connected = connected
+        self._task = asyncio.create_task(self._shake_hands(context))
+        server.connections.add(self)
+        server.server_state.tasks.add(self._task)
+        self._task.add_done_callback(self._over)
 
     def check(self, now: float) -> None:
-        """End the connection if the handshake takes too long."""
-        if now > self._deadline:
-            self.refuse("tls_handshake")
+        """asyncio itself ends a handshake that takes too long."""
 
     def refuse(self, reason: str) -> None:
         """Count the reason and end the connection."""
-        if not self._transport.is_closing():
-            self._server.refuse(reason)
-        self._transport.abort()
+        self._server.refuse(reason)
+        self._task.cancel()
 
     def shutdown(self) -> None:
         """The server ends."""
-        self._transport.abort()
+        self._task.cancel()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
-        self._deadline = self._loop.time() + HANDSHAKE_SECONDS
-        self._server.connections.add(self)
-        self._server.make_room(self)
-        task = self._loop.create_task(self._shake_hands())
-        self._server.server_state.tasks.add(task)
-        task.add_done_callback(self._server.server_state.tasks.discard)
-
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(self, context: ssl.SSLContext) -> None:
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
-                self,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=2 * HANDSHAKE_SECONDS,  # `check` is earlier
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: BoundedHttpProtocol(self._server, admitted=True),
+                self._connected,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except OSError as error:
             self._server.refuse("not_http" if getattr(error, "reason", "") == "HTTP_REQUEST" else "tls_handshake")
-            return
-        finally:
-            self._server.connections.discard(self)
-        if transport is not None and not transport.is_closing():
-            http = BoundedHttpProtocol(self._server)
-            transport.set_protocol(http)
-            http.connection_made(transport)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._server.connections.discard(self)
+        self._server.server_state.tasks.discard(task)
+        if task.cancelled():
+            self._connected.close()  # it may not have been given to asyncio yet

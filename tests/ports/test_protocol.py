@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 
 import pytest
 
+from robmon.ports import protocol
 from tests.ports.conftest import Port, closed, status, wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -15,8 +18,17 @@ def head(*headers: str, method: str = "POST", path: str = "/") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
 
-def post(body: bytes = b"{}", *headers: str) -> bytes:
-    return head(f"Content-Length: {len(body)}", *headers) + body
+def post(body: bytes = b"{}") -> bytes:
+    return head(f"Content-Length: {len(body)}") + body
+
+
+def drip(client: socket.socket, piece: bytes, seconds: float = 20) -> None:
+    """Send a piece again and again, until the other side has had enough."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            client.sendall(piece)
+            time.sleep(0.01)
 
 
 # --- what is no request ----------------------------------------------------------------------------------------------
@@ -47,8 +59,11 @@ def test_what_is_no_http(port: Port, garbage: bytes) -> None:
     assert port.answers()
 
 
+FOLLOWING = b"GET /following HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "smuggled",
+    "smuggling",
     [
         head("Content-Length: 4", "Transfer-Encoding: chunked"),
         head("Transfer-Encoding: chunked", "Content-Length: 4"),
@@ -65,11 +80,207 @@ def test_what_is_no_http(port: Port, garbage: bytes) -> None:
         head("X\0: a"),
     ],
 )
-def test_a_request_of_which_two_ends_can_be_read_is_refused(port: Port, smuggled: bytes) -> None:
-    """A proxy in front may have read another end; what follows must not become a request of its own."""
+def test_a_request_whose_end_can_be_read_in_two_ways_is_the_last(port: Port, smuggling: bytes) -> None:
+    """A proxy in front may have read another end than we did: what follows must not become a request of its own."""
     with port.connection() as client:
-        client.sendall(smuggled + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(smuggling + b"0\r\n\r\n" + FOLLOWING)
         client.shutdown(socket.SHUT_WR)
-        status(client)
+        wait_until(lambda: port.connections == 0 and bool(port.refused or port.requests))
+    assert "/following" not in [request["path"] for request in port.requests]
+
+
+def test_a_request_that_follows_a_clear_one_is_one(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(head("Transfer-Encoding: chunked") + b"0\r\n\r\n" + FOLLOWING)
+        assert (status(client), status(client)) == (200, 200)
+    assert [request["path"] for request in port.requests] == ["/", "/following"]
+
+
+@pytest.mark.parametrize("upgrade", ["Upgrade: websocket", "Upgrade: h2c"])
+def test_no_other_protocol_is_spoken(port: Port, upgrade: str) -> None:
+    """The request itself is answered, and the connection then closed: what comes next may be that other protocol."""
+    with port.connection() as client:
+        client.sendall(head("Connection: Upgrade", upgrade, method="GET"))
+        assert status(client) == 200
+        assert closed(client)
+
+
+def test_http_1_0(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+        assert status(client) == 200
+        assert closed(client)
+    assert port.requests[0]["body"] == b"{}"
+
+
+# --- slow clients ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
+def test_a_head_that_never_ends(port: Port, before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    with port.connection() as client:
+        client.sendall(before)
+        if before:
+            assert status(client) == 200
+        client.sendall(GET[:-2])
+        drip(client, b"X: y\r\n")
+        assert closed(client)
+    assert port.refused == {"head_timeout": 1}
+    assert port.answers()
+
+
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
+@pytest.mark.parametrize("piece", [b"", b"\r\n"], ids=["silence", "empty lines"])
+def test_a_connection_on_which_no_head_begins(
+    port: Port, before: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty lines before a request are allowed, so they are no sign of life."""
+    monkeypatch.setattr(protocol, "IDLE_SECONDS", 0.2)
+    with port.connection() as client:
+        client.sendall(before)
+        if before:
+            assert status(client) == 200
+        if piece:
+            drip(client, piece)
+        assert closed(client)
+    assert port.refused == {}, "silence is no offence"
+    assert port.answers()
+
+
+def test_an_answer_that_is_not_read(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answers fill what the kernel and the transport hold; then the next one waits for its client."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.3)
+    with port.connection() as client:
+        client.sendall(head(method="GET", path="/long") * 3)
+        wait_until(lambda: port.refused == {"answer_timeout": 1})
         wait_until(lambda: port.connections == 0)
-    assert "/smuggled" not in [request["path"] for request in port.requests]
+    assert len(port.requests) < 3
+    assert port.answers()
+
+
+@pytest.mark.parametrize("then", ["close", "keep-alive"])
+def test_a_last_answer_that_is_not_read(port: Port, then: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To close a connection is not enough: what is still to be sent would be waited for."""
+    for deadline in ("REQUEST_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(protocol, deadline, 0.2)
+    with port.connection() as client:
+        client.sendall(head(f"Connection: {then}", method="GET", path="/long"))
+        wait_until(lambda: bool(port.requests))
+        wait_until(lambda: port.connections == 0)
+    assert port.answers()
+
+
+def test_a_body_that_nobody_reads_is_not_waited_for(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(head("Content-Length: 1000000000000000", method="GET") + b"x" * 1000)
+        assert status(client) == 200
+        assert closed(client)
+    assert port.refused == {}
+
+
+# --- floods ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_that_is_too_large(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(GET[:-2] + b"X: ")
+        drip(client, b"y" * 4096)
+        assert closed(client)
+    assert port.refused == {"head_too_large": 1}
+    assert port.answers()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"X-{number}: {'y' * 900}" for number in range(100)],
+        [f"X-{number}:" for number in range(protocol.MAX_HEADERS + 1)],
+        [f"X: {'y' * protocol.MAX_HEAD_BYTES}"],
+    ],
+    ids=["bytes", "headers", "one header"],
+)
+def test_a_head_that_is_too_large_and_comes_in_one_piece(port: Port, lines: list[str]) -> None:
+    with port.connection() as client:
+        client.sendall(head(*lines, method="GET"))
+        status(client)
+        assert closed(client)
+    assert port.refused == {"head_too_large": 1}
+    assert port.requests == []
+    assert port.answers()
+
+
+def test_the_largest_head_allowed(port: Port) -> None:
+    lines = [f"X-{number}: {'y' * 480}" for number in range(protocol.MAX_HEADERS - 1)]
+    with port.connection() as client:
+        client.sendall(head(*lines, method="GET"))
+        assert status(client) == 200
+
+
+def test_requests_that_do_not_wait_for_answers_are_bounded(port: Port) -> None:
+    """14,000 requests fit into the 256 KiB that are read at once, and each would be held as some KiB of objects."""
+    with port.connection() as client:
+        client.sendall(b"GET /n HTTP/1.1\r\n\r\n" * 10_000)
+        wait_until(lambda: port.refused == {"too_many_pipelined": 1})
+        wait_until(lambda: port.connections == 0)
+    assert len(port.requests) <= protocol.MAX_PIPELINED + 1
+    assert port.answers()
+
+
+def test_some_requests_may_come_before_their_answers(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(GET * protocol.MAX_PIPELINED)
+        answers = b""
+        while answers.count(b" 200 ") < protocol.MAX_PIPELINED:
+            answers += client.recv(65536)
+    assert port.refused == {}
+
+
+def test_the_longest_idle_connection_gives_way() -> None:
+    with Port(max_connections=3) as port, contextlib.ExitStack() as stack:
+        busy = stack.enter_context(port.connection())
+        busy.sendall(post()[:-1])  # the oldest, in the middle of a body
+        wait_until(lambda: port.connections == 1)
+        first, second = (stack.enter_context(port.connection()) for _ in range(2))
+        for client in (first, second):
+            client.sendall(GET)
+            assert status(client) == 200
+            time.sleep(0.01)  # the loop's clock counts milliseconds
+        third = stack.enter_context(port.connection())
+        assert closed(first)
+        assert port.refused == {"too_many_connections": 1}
+        for client in (second, third):
+            client.sendall(GET)
+            assert status(client) == 200
+        busy.sendall(b"}")
+        assert status(busy) == 200
+
+
+def test_the_newest_connection_goes_where_none_is_idle() -> None:
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            client = stack.enter_context(port.connection())
+            client.sendall(GET[:-2])
+            wait_until(lambda expected=number: port.connections == expected)  # type: ignore[misc]
+        newest = stack.enter_context(port.connection())
+        assert closed(newest)
+        wait_until(lambda: port.refused == {"too_many_connections": 1})
+
+
+def test_a_flood_of_connections_leaves_the_port_answering() -> None:
+    with Port(max_connections=8) as port, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(port.connection())
+        wait_until(lambda: port.refused["too_many_connections"] == 92)
+        assert port.answers()
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_logged_of_what_is_refused(port: Port, caplog: pytest.LogCaptureFixture) -> None:
+    for garbage in (b"\x00\x01", head("Content-Length: x"), head("Upgrade: x", "Connection: upgrade", method="GET")):
+        with port.connection() as client:
+            client.sendall(garbage)
+            status(client)
+    assert caplog.text == ""
