@@ -139,7 +139,7 @@ class Receiver:
         """The size of the body, and the body itself if it is to be kept."""
         size = 0
         held = 0
-        pieces: list[bytes] = []
+        body = bytearray()  # not a list: pieces may be of one byte each
         try:
             while True:
                 message = await receive()
@@ -149,11 +149,10 @@ class Receiver:
                 size += len(piece)
                 if size > self._max_body_bytes:
                     raise _RefusedError(413, "too_large")
-                if keep:
-                    pieces.append(piece)
                 if not message["more_body"]:
-                    return size, pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                    return size, b"".join((body, piece)) if body else piece
                 if keep:
+                    body += piece
                     held += len(piece)
                     self.inflight_bytes += len(piece)
                     if self.inflight_bytes > self._max_inflight_bytes:

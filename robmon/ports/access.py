@@ -13,7 +13,7 @@ from robmon.ports.tls import server_context
 from robmon.ports.tokens import tokens_of
 from robmon.settings import HttpSettings, InputsSettings
 
-RENEW_SECONDS: Final = 10
+RENEW_SECONDS: Final = 5
 
 log = structlog.get_logger(__name__)
 
