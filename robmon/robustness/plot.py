@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,22 +15,44 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from robmon.robustness.assessment import Assessment, CurvePoint
     from robmon.robustness.comparison import Comparison
-    from robmon.robustness.result import Assessment
 
 SIZE_INCHES = (7.5, 5.2)
-MEAN, BOUND, BAND, LIMIT = "#1f4e79", "#c55a11", "#f4d9c6", "#7f7f7f"
+MEAN, BOUND, BAND, LIMIT, BASELINE = "#1f4e79", "#c55a11", "#fbeee5", "#7f7f7f", "#2e7d32"
 
 
-def plot_assessment(result: Assessment) -> Figure:
-    """Mean, bound, band and limit against level, units on both axes, a sentence in plain words under them."""
+def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None = None) -> Figure:
+    """Mean, bound, band, baseline, limit and margin against level, and a sentence in plain words under them.
+
+    Args:
+        result: what is drawn.
+        baseline: mean MSE of the baseline by level, where there is one.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
+    if result.band is not None:
+        axes.fill_between(result.levels, 0, _finite(result.band), color=BAND, lw=0, label="band of the whole curve")
     draw_curve(axes, result)
+    if baseline:
+        axes.plot(
+            list(baseline), _finite(list(baseline.values())), color=BASELINE, ls="-.", label="mean of the baseline"
+        )
+    _draw_margin(axes, result)
     _finish(figure, axes, sentence(result))
     return figure
+
+
+def _draw_margin(axes: Axes, result: Assessment) -> None:
+    """The owner's limit as a line across, and the largest level that stays under it as a line down."""
+    if result.mse_limit is None:
+        return
+    axes.axhline(result.mse_limit, color=LIMIT, ls=":", label=f"limit {result.mse_limit:g}")
+    margin = result.noise_margin().level
+    if margin:
+        axes.axvline(margin, color=LIMIT, lw=1, label=f"noise margin {margin:g}")
 
 
 def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") -> Figure:
@@ -68,15 +91,11 @@ def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = 
     levels = np.array(result.levels)
     mean, bound = (_finite([getattr(point, name) for point in result.curve]) for name in ("mean_mse", "bound"))
     name = f"{label}: " if label else ""
-    if result.band is not None and not label:
-        axes.fill_between(levels, 0, _finite(result.band), color=BAND, lw=0, label="band of the whole curve")
     axes.plot(
         levels, bound, color=color if label else BOUND, ls="--", marker="v", ms=5,
         label=f"{name}bound of a further trial ({100 * result.confidence:g} %)",
     )  # fmt: skip
     axes.plot(levels, mean, color=color, marker="o", ms=5, label=f"{name}mean of {result.trials} trials")
-    if result.mse_limit is not None and not label:
-        axes.axhline(result.mse_limit, color=LIMIT, ls=":", label="limit")
     axes.set_xlabel(level_label(result))
     axes.set_ylabel(error_label(result))
     axes.set_title(f"How far outputs move under {result.noise} noise", loc="left")
@@ -106,25 +125,45 @@ def error_label(result: Assessment) -> str:
 
 
 def sentence(result: Assessment) -> str:
-    """The result in one or two sentences, about the highest level whose bound is finite."""
+    """The result in a few sentences, about the highest level whose bound is finite."""
     point = next((point for point in reversed(result.curve) if math.isfinite(point.bound)), None)
     if point is None or point.level == 0:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
     is_absolute = result.level_unit == "input units"
     at = f"noise of {point.level:g} input units" if is_absolute else f"{100 * point.level:g} % noise"
-    sure = f"{100 * result.confidence:g} %"
-    what = "changes a share of classes" if result.output == "label" else "has a mean squared error"
-    text = f"At {at}, a further trial on these {result.rows} rows {what} of at most {point.bound:.3g} ({sure} sure)"
-    if result.output == "label":
-        text += "."
-    elif point.request_bound is not None and math.isfinite(point.request_bound):
-        verb = "move by" if result.reference == "prediction" else "are off by"
-        text += f"; {sure} of requests {verb} less than {math.sqrt(point.request_bound):.3g}."
-    else:
-        text += "."
+    parts = [_of_requests(result, point, at), _of_trials(result, point, at)]
+    slope, margin = result.slope, result.noise_margin()
+    if slope is not None and slope.is_straight:
+        parts.append(f"The error rises by {slope.value:.3g} per level².")
+    if result.index is not None:
+        parts.append(
+            f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output)."
+        )
+    if margin is not None:
+        parts.append(f"Noise margin {margin}.")
     if any(not math.isfinite(other.bound) for other in result.curve):
-        text += " Levels with outputs that are not finite have no point."
-    return text
+        parts.append("Levels with outputs that are not finite have no point.")
+    return " ".join(part for part in parts if part)
+
+
+def _of_requests(result: Assessment, point: CurvePoint, at: str) -> str:
+    """What one request may expect."""
+    if result.output == "label":
+        against = "keep their class" if result.reference == "prediction" else "get the true class"
+        return f"{100 * (1.0 - point.mean_mse):.3g} % of requests {against} at {at}."
+    if point.request_bound is None or not math.isfinite(point.request_bound):
+        return ""
+    verb = "move by" if result.reference == "prediction" else "are off by"
+    return f"{100 * result.confidence:g} % of requests {verb} less than {math.sqrt(point.request_bound):.3g} at {at}."
+
+
+def _of_trials(result: Assessment, point: CurvePoint, at: str) -> str:
+    """What a further trial may bring."""
+    what = "changes at most a share of" if result.output == "label" else "has a mean squared error of at most"
+    return (
+        f"A further trial on these {result.rows} rows at {at} {what} {point.bound:.3g}, "
+        f"with {100 * result.confidence:g} % probability."
+    )
 
 
 def _finite(values: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -308,14 +308,17 @@ class Assessment:
         }
         return {key: jsonable(value) for key, value in result.items()}
 
-    def plot(self) -> Figure:
-        """The curve as a matplotlib figure: mean, bound, band and limit against level, and a sentence in plain words.
+    def plot(self, baseline: Mapping[float, float] | None = None) -> Figure:
+        """The curve as a matplotlib figure: mean, bound, band, limit and margin, and what they say in plain words.
 
         Needs matplotlib (`pip install "robmon[plot]"`).
+
+        Args:
+            baseline: mean MSE by level of an earlier assessment, drawn beside it.
         """
         from robmon.robustness.plot import plot_assessment
 
-        return plot_assessment(self)
+        return plot_assessment(self, baseline)
 
     def __str__(self) -> str:
         head = (
