@@ -37,9 +37,8 @@ def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None =
         axes.fill_between(result.levels, 0, _finite(result.band), color=BAND, lw=0, label="band of the whole curve")
     draw_curve(axes, result)
     if baseline:
-        axes.plot(
-            list(baseline), _finite(list(baseline.values())), color=BASELINE, ls="-.", label="mean of the baseline"
-        )
+        mean = _finite(list(baseline.values()))
+        axes.plot(list(baseline), mean, color=BASELINE, ls="-.", label="mean of the baseline")
     _draw_margin(axes, result)
     _finish(figure, axes, sentence(result))
     return figure
@@ -47,12 +46,12 @@ def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None =
 
 def _draw_margin(axes: Axes, result: Assessment) -> None:
     """The owner's limit as a line across, and the largest level that stays under it as a line down."""
-    if result.mse_limit is None:
+    margin = result.noise_margin()
+    if margin is None:
         return
-    axes.axhline(result.mse_limit, color=LIMIT, ls=":", label=f"limit {result.mse_limit:g}")
-    margin = result.noise_margin().level
-    if margin:
-        axes.axvline(margin, color=LIMIT, lw=1, label=f"noise margin {margin:g}")
+    axes.axhline(margin.limit, color=LIMIT, ls=":", label=f"limit {margin.limit:g}")
+    if margin.level:
+        axes.axvline(margin.level, color=LIMIT, lw=1, label=f"noise margin {margin.level:g}")
 
 
 def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") -> Figure:
