@@ -135,9 +135,7 @@ def sentence(result: Assessment) -> str:
     if slope is not None and slope.is_straight:
         parts.append(f"The error rises by {slope.value:.3g} per level².")
     if result.index is not None:
-        parts.append(
-            f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output)."
-        )
+        parts.append(f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output).")
     if margin is not None:
         parts.append(f"Noise margin {margin}.")
     if any(not math.isfinite(other.bound) for other in result.curve):

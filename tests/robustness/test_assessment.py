@@ -413,16 +413,22 @@ def test_plot_names_what_it_shows(output, tmp_path):
         return linear.predict(x, rows) if output == "value" else (linear.predict(x, rows) > 0).astype(int)
 
     result = assess_rows(predict, linear.inputs(64), output=output, mse_limit=0.5)
-    figure = result.plot()
+    figure = result.plot(baseline={0.0: 0.0, 0.4: 0.25})
     figure.savefig(tmp_path / "curve.png")
     axes = figure.axes[0]
     assert "standard deviations" in axes.get_xlabel()
     assert ("output units²" if output == "value" else "share") in axes.get_ylabel()
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert {"mean of 39 trials", "bound of a further trial (95 %)", "limit"} <= set(legend)
+    margin = result.noise_margin()
+    assert {"mean of 39 trials", "bound of a further trial (95 %)", "limit 0.5", "mean of the baseline"} <= set(legend)
+    assert f"noise margin {margin.level:g}" in legend
     bound = next(line for line in axes.get_lines() if line.get_label().startswith("bound"))
     assert bound.get_ydata() == pytest.approx([point.bound for point in result.curve])
-    assert f"at most {result.curve[-1].bound:.3g}" in " ".join(figure.get_supxlabel().split())
+    told = " ".join(figure.get_supxlabel().replace("\N{NO-BREAK SPACE}", " ").split())
+    worst = result.curve[-1]
+    assert f"{worst.bound:.3g}, with 95 % probability" in told and f"Noise margin {margin}." in told
+    first = "95 % of requests move by less than" if output == "value" else f"{100 * worst.agreement:.3g} % of requests"
+    assert told.startswith(first)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
