@@ -1,4 +1,4 @@
-"""What `robmon baseline` does: record the baseline of a model version, or accept a version."""
+"""Baselines from the command line: record one, assess a version on the one it has, accept a version."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from robmon.api import prepared
 from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
-from robmon.models.baseline_artifact import log_baseline
+from robmon.models.baseline_artifact import log_baseline, read_baseline
 from robmon.models.registry import Registry
 from robmon.robustness.arrays import to_numpy
+from robmon.robustness.noise_models import noise_model
+from robmon.robustness.result import Assessment
 
 
 def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> str:
@@ -45,6 +47,44 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
     history = History(data_dir, resolved.name)
     history.write_baseline(resolved.version, baseline.to_dict())
     return str(history.baseline_file(resolved.version))
+
+
+def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[Assessment, dict[float, float]]:
+    """Assess a model as the daemon does: levels are multiples of the scales in its recorded baseline, if it has one.
+
+    Args:
+        uri: the model, as in `robmon.assess`.
+        inputs: as there.
+        targets: as there.
+        options: `device`, and those of `assess_rows`; with a scale the baseline is not used.
+
+    Returns:
+        the result, and the baseline's mean MSE by level: empty without one, or where it was recorded under another
+        noise, or is of another reference.
+
+    Raises:
+        RobmonError: as `robmon.assess`; or the baseline is of other inputs.
+    """
+    device = options.pop("device", "auto")
+    baseline = _recorded(uri) if options.get("scale") is None else None
+    with prepared(uri, inputs, device) as rows:
+        if baseline is not None:
+            features = baseline.features(to_numpy(rows.array))
+            if features.correlation is not None or not noise_model(options.get("noise", "gaussian")).needs_correlation:
+                options |= {"features": features, "output_variance": baseline.output_variance}
+        result = rows.assess(targets=targets, **options)
+    if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
+        return result, {}
+    return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))
+
+
+def _recorded(uri: str) -> Baseline | None:
+    """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
+    if not uri.startswith(("models:/", "runs:/")):
+        return None
+    registry = Registry()
+    content = read_baseline(registry, registry.resolve(uri))
+    return None if content is None else Baseline.from_dict(content)
 
 
 def accept(uri: str, data_dir: Path) -> str:

@@ -17,11 +17,10 @@ import click
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from robmon.robustness.comparison import Comparison
-    from robmon.robustness.ranking import Ranking
-    from robmon.robustness.result import Assessment
     from robmon.settings import Loaded
 
 NOISE_MODELS = (
@@ -181,17 +180,33 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 @click.option("--model", required=True, help="MLflow model: models:/name@alias, models:/name/3, runs:/id/path.")
 @click.option("--target", help="Column of the inputs that holds the labels: the reference is then the label.")
 @_assessment_options
+@click.option(
+    "--bound",
+    type=click.Choice(["order_statistic", "tolerance", "cantelli", "student_t"]),
+    default="order_statistic",
+    show_default=True,
+    help="Method of the bound.",
+)
+@click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
+              help="Largest acceptable bound, for the noise margin.")  # fmt: skip
 @_outputs("assessment")
 def assess(model: str, target: str | None, json_file: Path, png: Path, **options: Any) -> None:
-    """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve."""
-    import robmon
+    """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
+
+    Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
+    else of those of the inputs.
+    """
+    from robmon import baselines
+    from robmon.robustness.words import sentence, table
 
     _check_writable(json_file, png)
     inputs, targets = _read(options, target)
     with _progress("assessing") as progress:
-        result = robmon.assess(model, inputs, targets, progress=progress, **_arguments(options))
-    _print_curve(result)
-    _write(result, json_file, png, {"model": model, **result.to_dict()})
+        result, baseline = baselines.assess(model, inputs, targets, progress=progress, **_arguments(options))
+    click.echo(table(result, baseline))
+    click.echo(sentence(result))
+    content = {"model": model, "baseline_mse": baseline, **result.to_dict()}
+    _write(result.plot(baseline), json_file, png, content)
 
 
 @main.command()
@@ -211,7 +226,8 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     with _progress("comparing") as progress:
         result = robmon.compare(reference, new, inputs, progress=progress, **judge, **_arguments(options))
     _print_comparison(result, reference, new)
-    _write(result, json_file, png, {"reference": reference, "new": new, **result.to_dict()}, reference, new)
+    content = {"reference": reference, "new": new, **result.to_dict()}
+    _write(result.plot(reference, new), json_file, png, content)
     if result.worse:
         raise SystemExit(REGRESSION)
 
@@ -242,7 +258,8 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
     for entrant in entrants:
         if entrant.tags:
             click.echo(f"{entrant.name}: {', '.join(f'{key}={value}' for key, value in entrant.tags.items())}")
-    _write(result, json_file, png, {"entrants": [vars(entrant) for entrant in entrants], **result.to_dict()})
+    content = {"entrants": [vars(entrant) for entrant in entrants], **result.to_dict()}
+    _write(result.plot(), json_file, png, content)
 
 
 @main.command()
@@ -334,18 +351,6 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_curve(result: Assessment) -> None:
-    measure = "share changed" if result.output == "label" else "mean MSE"
-    table = _table("level", measure, f"bound ({result.confidence:g})", "request bound", "agreement")
-    for point in result.curve:
-        table.add_row(*map(_number, (point.level, point.mean_mse, point.bound, point.request_bound, point.agreement)))
-    _print(table)
-    _print(f"{result.rows} rows, {result.trials} trials, output {result.output}, reference {result.reference}")
-    _print(result.headline())
-    if text := str(result.masked):
-        _print(text)
-
-
 def _print_comparison(result: Comparison, reference: str, new: str) -> None:
     from robmon.robustness.plot import verdict
 
@@ -375,10 +380,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _write(
-    result: Assessment | Comparison | Ranking, json_file: Path, png: Path, content: dict[str, Any], *names: str
-) -> None:
+def _write(figure: Figure, json_file: Path, png: Path, content: dict[str, Any]) -> None:
     """Write the JSON file and, beside it, the picture."""
     json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    result.plot(*names).savefig(png, dpi=150)
+    figure.savefig(png, dpi=150)
     _print(f"written: {json_file}, {png}")

@@ -70,7 +70,8 @@ def test_assess_prints_a_table_and_writes_json_and_a_picture(registry: str, inpu
     words = ["assess", "--model", "models:/linear/1", "--inputs", inputs, "--levels", "0, 0.1, 0.5", "--target", "y"]
     done = robmon(*words, "--seed", "3", cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
     assert done.returncode == 0, done.stderr
-    assert "mean MSE" in done.stdout and "200 rows, 39 trials, output value, reference label" in done.stdout
+    assert "mean MSE" in done.stdout and "200 rows, 39 trials of gaussian noise, output value, " in done.stdout
+    assert "95 % of requests are off by less than" in done.stdout
     result = json.loads((tmp_path / "assessment.json").read_text())
     assert result["model"] == "models:/linear/1" and result["seed"] == 3
     assert result["slope"]["value"] == pytest.approx(5, rel=0.2)
@@ -89,6 +90,24 @@ def test_assess_says_what_its_levels_count_and_what_it_left_alone(registry: str,
     assert (result["noise"], result["level_unit"]) == ("missing", "share of the cells")
     assert result["masked"]["sentinel_cells"] == 10
     assert result["curve"][1]["realised_level"] == pytest.approx(0.5**0.5, rel=0.05)
+
+
+def test_assess_measures_in_units_of_the_recorded_baseline(registry: str, inputs: Path, tmp_path: Path) -> None:
+    words = ["--model", "models:/linear/2", "--tracking-uri", registry]
+    done = robmon("baseline", *words, "--inputs", inputs, "--log", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    wide = tmp_path / "wide.csv"
+    header, *lines = inputs.read_text().splitlines()
+    wide.write_text("\n".join([header, *(",".join(f"{10 * float(x)!r}" for x in line.split(",")) for line in lines)]))
+    done = robmon("assess", *words, "--inputs", wide, "--mse-limit", "0.7", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "assessment.json").read_text())
+    assert result["scale"] == pytest.approx(np.loadtxt(inputs, delimiter=",", skiprows=1).std(axis=0)[:2].tolist())
+    means = {f"{point['level']:g}": point["mean_mse"] for point in result["curve"]}
+    assert {f"{float(level):g}": mse for level, mse in result["baseline_mse"].items()} == pytest.approx(means)
+    assert " baseline" in done.stdout and "noise margin 0.2: the bound first exceeds 0.7 at level 0.4" in done.stdout
+    absolute = robmon("assess", *words, "--inputs", wide, "--absolute", cwd=tmp_path)
+    assert absolute.returncode == 0 and " baseline" not in absolute.stdout, absolute.stderr
 
 
 def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) -> None:

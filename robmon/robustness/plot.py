@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.words import sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from robmon.robustness.assessment import Assessment, CurvePoint
     from robmon.robustness.comparison import Comparison
+    from robmon.robustness.result import Assessment
 
 SIZE_INCHES = (7.5, 5.2)
 MEAN, BOUND, BAND, LIMIT, BASELINE = "#1f4e79", "#c55a11", "#fbeee5", "#7f7f7f", "#2e7d32"
@@ -121,46 +121,6 @@ def error_label(result: Assessment) -> str:
         return f"share of classes that differ from the {against}"
     unit = {"value": "output units²", "probability": "probability²", "logit": "logit²"}[result.output]
     return f"mean squared distance from the {against} ({unit})"
-
-
-def sentence(result: Assessment) -> str:
-    """The result in a few sentences, about the highest level whose bound is finite."""
-    point = next((point for point in reversed(result.curve) if math.isfinite(point.bound)), None)
-    if point is None or point.level == 0:
-        return "At every noise level the model returned outputs that are not finite: no bound exists."
-    is_absolute = result.level_unit == "input units"
-    at = f"noise of {point.level:g} input units" if is_absolute else f"{100 * point.level:g} % noise"
-    parts = [_of_requests(result, point, at), _of_trials(result, point, at)]
-    slope, margin = result.slope, result.noise_margin()
-    if slope is not None and slope.is_straight:
-        parts.append(f"The error rises by {slope.value:.3g} per level².")
-    if result.index is not None:
-        parts.append(f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output).")
-    if margin is not None:
-        parts.append(f"Noise margin {margin}.")
-    if any(not math.isfinite(other.bound) for other in result.curve):
-        parts.append("Levels with outputs that are not finite have no point.")
-    return " ".join(part for part in parts if part)
-
-
-def _of_requests(result: Assessment, point: CurvePoint, at: str) -> str:
-    """What one request may expect."""
-    if result.output == "label":
-        against = "keep their class" if result.reference == "prediction" else "get the true class"
-        return f"{100 * (1.0 - point.mean_mse):.3g} % of requests {against} at {at}."
-    if point.request_bound is None or not math.isfinite(point.request_bound):
-        return ""
-    verb = "move by" if result.reference == "prediction" else "are off by"
-    return f"{100 * result.confidence:g} % of requests {verb} less than {math.sqrt(point.request_bound):.3g} at {at}."
-
-
-def _of_trials(result: Assessment, point: CurvePoint, at: str) -> str:
-    """What a further trial may bring."""
-    what = "changes at most a share of" if result.output == "label" else "has a mean squared error of at most"
-    return (
-        f"A further trial on these {result.rows} rows at {at} {what} {point.bound:.3g}, "
-        f"with {100 * result.confidence:g} % probability."
-    )
 
 
 def _finite(values: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -19,6 +19,7 @@ from robmon.robustness.features import Features
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.masking import Masked
 from robmon.robustness.outputs import OutputKind
+from robmon.robustness.words import table
 from robmon.robustness.worst import WORST_SHARE, worst_rows
 
 if TYPE_CHECKING:
@@ -321,35 +322,8 @@ class Assessment:
         return plot_assessment(self, baseline)
 
     def __str__(self) -> str:
-        head = (
-            f"{self.rows} rows, {self.trials} trials of {self.noise} noise, output {self.output}, "
-            f"reference {self.reference}, confidence {self.confidence:g}"
-        )
-        columns = f"{'level':>8} {'mean MSE':>12} {'bound':>12} {'request':>12} {'agreement':>10} {'accuracy':>10}"
-        points = [
-            f"{point.level:>8g} {point.mean_mse:>12.5g} {point.bound:>12.5g} "
-            f"{_text(point.request_bound):>12} {_text(point.agreement):>10} {_text(point.accuracy):>10}"
-            for point in self.curve
-        ]
-        margin = self.noise_margin()
-        notes = [f"noise margin {margin}" if margin else "", str(self.masked)]
-        return "\n".join([head, columns, *points, self.headline(), *filter(None, notes)])
-
-    def headline(self) -> str:
-        """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""
-        scalars = f"area {_text(self.area)}, index {_text(self.index)}"
-        slope = self.slope
-        if slope is None:
-            return scalars
-        if not slope.is_straight:
-            lack = slope.lack_of_fit
-            return f"{scalars}; a slope would mislead: the curve is not straight in level² (lack of fit {lack:.2g})"
-        return f"slope {slope.value:.4g} ± {slope.stderr:.2g} per level², {scalars}"
+        return table(self)
 
 
 def _without(content: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != key}
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5g}"

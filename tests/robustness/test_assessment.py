@@ -427,11 +427,20 @@ def test_plot_names_what_it_shows(output, tmp_path):
     told = " ".join(figure.get_supxlabel().replace("\N{NO-BREAK SPACE}", " ").split())
     worst = result.curve[-1]
     assert f"{worst.bound:.3g}, with 95 % probability" in told and f"Noise margin {margin}." in told
-    first = "95 % of requests move by less than" if output == "value" else f"{100 * worst.agreement:.3g} % of requests"
+    first = (
+        "95 % of requests move by less than"
+        if output == "value"
+        else f"{100 * worst.agreement:.3g} % of these requests"
+    )
     assert told.startswith(first)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_str_is_a_table():
     text = str(assess_rows(linear.predict, linear.inputs(50)))
-    assert "mean MSE" in text and "index" in text and len(text.splitlines()) == 8
+    head, columns, *points, scalars, worst = text.splitlines()
+    assert head.startswith("50 rows, 39 trials of gaussian noise") and len(points) == 5
+    assert columns.split("  ")[-1] == "request bound" and "agreement" not in text, (
+        "columns without numbers are left out"
+    )
+    assert scalars.startswith("slope ") and worst.startswith("the worst 5 % of rows carry ")

@@ -12,6 +12,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.noise import Noise
+from robmon.robustness.words import headline
 from tests.robustness import linear
 
 LEVELS = (0.0, 0.1, 0.3, 0.8)
@@ -152,16 +153,16 @@ def test_slopes_of_a_random_model_are_absent_where_they_drown():
 def test_steps_have_no_constant_slope_and_the_text_says_so():
     straight = assess_rows(linear.predict, linear.inputs(200))
     assert straight.slope.is_straight
-    assert straight.headline().startswith(f"slope {straight.slope.value:.4g} ± ")
+    assert headline(straight).startswith(f"slope {straight.slope.value:.4g} ± ")
     steps = assess_rows(lambda x, _: np.floor(20 * x[:, 0]), linear.inputs(200), levels=[0.01, 0.02, 0.04], scale=1.0)
     assert not steps.slope.is_straight
-    assert steps.headline() == (
-        f"area {steps.area:.5g}, index {steps.index:.5g}; "
+    assert headline(steps) == (
+        f"area {steps.area:.4g}, index {steps.index:.4g}; "
         f"a slope would mislead: the curve is not straight in level² (lack of fit {steps.slope.lack_of_fit:.2g})"
     )
-    assert str(steps).endswith(steps.headline())
+    assert headline(steps) in str(steps).splitlines()
     broken = assess_rows(lambda x, _: np.full(len(x), np.nan), linear.inputs(50))
-    assert broken.headline() == "area -, index -"
+    assert headline(broken) == "area -, index -"
     assert curves.slope(np.zeros((4, 2)), (0.0, 1.0), "mse", "level").is_straight, "one level is always on a line"
 
 

@@ -1,0 +1,130 @@
+"""An assessment in words: the table that is printed, and the sentences under its picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from robmon.robustness.result import Assessment, CurvePoint
+
+WORST_ROWS_TOLD = 5
+
+
+def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> str:
+    """The curve as a table, and under it what it comes to. Columns without any number are left out.
+
+    Args:
+        result: what is told.
+        baseline: mean MSE of the baseline by level, where there is one.
+    """
+    head = (
+        f"{result.rows} rows, {result.trials} trials of {result.noise} noise, output {result.output}, "
+        f"reference {result.reference}, confidence {result.confidence:g}"
+    )
+    band: tuple[float | None, ...] = result.band or (None,) * len(result.curve)
+    columns = {
+        "level": [point.level for point in result.curve],
+        "share changed" if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
+        "bound": [point.bound for point in result.curve],
+        "band": band,
+        "request bound": [point.request_bound for point in result.curve],
+        "mean bound": [point.mean_bound for point in result.curve],
+        "baseline": [(baseline or {}).get(point.level) for point in result.curve],
+        "agreement": [point.agreement for point in result.curve],
+        "accuracy": [point.accuracy for point in result.curve],
+        "Brier": [point.brier for point in result.curve],
+    }
+    told = {name: list(map(number, values)) for name, values in columns.items() if any(v is not None for v in values)}
+    widths = [max(len(name), *map(len, cells)) for name, cells in told.items()]
+    lines = [list(told), *zip(*told.values(), strict=True)]
+    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    margin = result.noise_margin()
+    notes = [f"noise margin {margin}" if margin else "", _worst(result), _certified(result), str(result.masked)]
+    return "\n".join([head, *rows, headline(result), *filter(None, notes)])
+
+
+def headline(result: Assessment) -> str:
+    """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""
+    scalars = f"area {number(result.area)}, index {number(result.index)}"
+    slope = result.slope
+    if slope is None:
+        return scalars
+    if not slope.is_straight:
+        lack = slope.lack_of_fit
+        return f"{scalars}; a slope would mislead: the curve is not straight in level² (lack of fit {lack:.2g})"
+    return f"slope {slope.value:.4g} ± {slope.stderr:.2g} per level², {scalars}"
+
+
+def sentence(result: Assessment) -> str:
+    """The result in a few sentences, about the highest level whose bound is finite."""
+    point = next((point for point in reversed(result.curve) if math.isfinite(point.bound)), None)
+    if point is None or point.level == 0:
+        return "At every noise level the model returned outputs that are not finite: no bound exists."
+    is_absolute = result.level_unit == "input units"
+    at = f"noise of {point.level:g} input units" if is_absolute else f"{100 * point.level:g} % noise"
+    parts = [_of_requests(result, point, at), _of_trials(result, point, at)]
+    slope, margin = result.slope, result.noise_margin()
+    if slope is not None and slope.is_straight:
+        parts.append(f"The error rises by {slope.value:.3g} per level².")
+    if result.index is not None:
+        parts.append(f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output).")
+    if margin is not None:
+        parts.append(f"Noise margin {margin}.")
+    if any(not math.isfinite(other.bound) for other in result.curve):
+        parts.append("Levels with outputs that are not finite have no point.")
+    return " ".join(part for part in parts if part)
+
+
+def _of_requests(result: Assessment, point: CurvePoint, at: str) -> str:
+    """What one request may expect."""
+    if result.output == "label":
+        against = "keep their class" if result.reference == "prediction" else "get the true class"
+        return f"{100 * (1.0 - point.mean_mse):.3g} % of these requests {against} at {at}."
+    if point.request_bound is None or not math.isfinite(point.request_bound):
+        return ""
+    verb = "move by" if result.reference == "prediction" else "are off by"
+    return f"{100 * result.confidence:g} % of requests {verb} less than {math.sqrt(point.request_bound):.3g} at {at}."
+
+
+def _of_trials(result: Assessment, point: CurvePoint, at: str) -> str:
+    """What a further trial may bring."""
+    what = "changes at most a share of" if result.output == "label" else "has a mean squared error of at most"
+    return (
+        f"A further trial on these {result.rows} rows at {at} {what} {point.bound:.3g}, "
+        f"with {100 * result.confidence:g} % probability."
+    )
+
+
+def _worst(result: Assessment) -> str:
+    """Which rows carry the error at the highest level: by their numbers, never by what is in them."""
+    point, rows = result.curve[-1], result.worst_rows()
+    if point.worst_share is None:
+        return ""
+    named = ", ".join(str(row) for row in rows[:WORST_ROWS_TOLD])
+    more = f" and {len(rows) - WORST_ROWS_TOLD} more" if len(rows) > WORST_ROWS_TOLD else ""
+    share = f"the worst 5 % of rows carry {100 * point.worst_share:.3g} % of the error at level {point.level:g}"
+    return f"{share}: rows {named}{more} (counted from 0)"
+
+
+def _certified(result: Assessment) -> str:
+    """The certificates of the level that reaches farthest, if there are any."""
+    points = [point for point in result.curve[1:] if point.certified_radius is not None]
+    if not points:
+        return ""
+    point = max(points, key=lambda each: float(np.median(np.asarray(each.certified_radius))))
+    radius = float(np.median(np.asarray(point.certified_radius)))
+    if radius == 0:
+        return ""
+    return (
+        f"certified: under noise of level {point.level:g} the majority vote of half the rows keeps its class within an "
+        f"L2 radius of {radius:.3g} {result.level_unit.split(' of ')[0]}"
+    )
+
+
+def number(value: float | None) -> str:
+    """Four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
