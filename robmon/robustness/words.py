@@ -47,6 +47,19 @@ def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> 
     return "\n".join([head, *rows, headline(result), *filter(None, notes)])
 
 
+def noise_of(level: float, unit: str) -> str:
+    """A noise level in words.
+
+    >>> noise_of(0.1, "standard deviations of each feature"), noise_of(0.1, "share of the cells"), noise_of(3, "volts")
+    ('10 % noise', 'noise of 10 % of the cells', 'noise of 3 volts')
+    """
+    if unit.startswith("standard deviations"):
+        return f"{100 * level:g} % noise"
+    if unit.startswith("share of "):
+        return f"noise of {100 * level:g} % of {unit.removeprefix('share of ')}"
+    return f"noise of {level:g} {unit}"
+
+
 def headline(result: Assessment) -> str:
     """Slope, area and index in a line; where the curve is not straight, the area without the slope, and why."""
     scalars = f"area {number(result.area)}, index {number(result.index)}"
@@ -64,8 +77,7 @@ def sentence(result: Assessment) -> str:
     point = next((point for point in reversed(result.curve) if math.isfinite(point.bound)), None)
     if point is None or point.level == 0:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
-    is_absolute = result.level_unit == "input units"
-    at = f"noise of {point.level:g} input units" if is_absolute else f"{100 * point.level:g} % noise"
+    at = noise_of(point.level, result.level_unit)
     parts = [_of_requests(result, point, at), _of_trials(result, point, at)]
     slope, margin = result.slope, result.noise_margin()
     if slope is not None and slope.is_straight:
