@@ -55,7 +55,7 @@ def rank(
     if targets is None:
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
-    noise_model(options.get("noise", "gaussian")).check_levels(check_levels(options.get("levels", (1.0,))))
+    noise_model(options.get("noise", "gaussian")).check(check_levels(options.get("levels", (1.0,))))
     progress = options.pop("progress", None)
     results: dict[str, _Scored] = {}
     left_out = []

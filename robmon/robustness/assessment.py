@@ -116,7 +116,7 @@ def assess_rows(
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInputError(f"a batch needs at least 1 row, not {batch_rows}")
     chosen = noise_model(noise)
-    chosen.check_levels(levels)
+    chosen.check(levels)
     features = noise_features(chosen, inputs, scale, features, feature_names)
     masked, perturbed_cells = count_masked(inputs, features)
     batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))

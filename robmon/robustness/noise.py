@@ -75,8 +75,11 @@ class Noise:
         """What a level counts."""
         return self.unit or ("standard deviations of each feature" if relative else "input units")
 
-    def check_levels(self, levels: Sequence[float]) -> None:
-        """Refuse levels that have no meaning."""
+    def check(self, levels: Sequence[float]) -> None:
+        """Refuse levels that have no meaning, and a valid range that is empty."""
+        low, high = self.clip or (None, None)
+        if low is not None and high is not None and np.any(np.asarray(low) >= np.asarray(high)):
+            raise InvalidInputError(f"clip of {self.name} noise is empty: its low end must lie below its high end")
         if max(levels) > self.largest_level:
             raise InvalidInputError(
                 f"level {max(levels):g} of {self.name} noise has no meaning: "

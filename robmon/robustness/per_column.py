@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,15 +35,16 @@ class PerColumn(Noise):
     def __init__(self, columns: Mapping[str | int, str | Noise], default: str | Noise | None = "gaussian") -> None:
         self._columns = {column: noise_model(noise) for column, noise in columns.items()}
         self._default = None if default is None else noise_model(default)
-        noises = [*self._columns.values(), *([self._default] if self._default is not None else [])]
-        if not noises:
+        self._noises = [*self._columns.values(), *([self._default] if self._default is not None else [])]
+        if not self._noises:
             raise InvalidInputError("noise per column needs the noise of at least one column")
-        super().__init__(
-            "per_column",
-            unit=noises[0].unit if len({noise.unit for noise in noises}) == 1 else "what each column's noise counts",
-            largest_level=min(noise.largest_level for noise in noises),
-        )
-        self.needs_correlation = any(noise.needs_correlation for noise in noises)
+        units = {noise.unit for noise in self._noises}
+        super().__init__("per_column", unit=units.pop() if len(units) == 1 else "what each column's noise counts")
+        self.needs_correlation = any(noise.needs_correlation for noise in self._noises)
+
+    def check(self, levels: Sequence[float]) -> None:
+        for noise in self._noises:
+            noise.check(levels)
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
         if len(shape) != 2:

@@ -260,6 +260,12 @@ def test_perturbed_values_are_clipped_to_the_valid_range(kind):
     assert (noisy[0] <= 5).all() and (noisy[0] > 1).any()
 
 
+def test_a_range_that_is_empty_is_refused():
+    for noise in (models.Missing(clip=(1, 0)), models.PerColumn({0: models.Gaussian(clip=((0, 5), 5))})):
+        with pytest.raises(InvalidInputError, match=r"clip of (missing|gaussian) noise is empty"):
+            assess_rows(linear.predict, linear.inputs(30), noise=noise)
+
+
 def test_the_realised_level_of_clipped_noise_has_its_closed_form():
     """At 0, clipped to ±c: E min(|s z|, c)² = s² (2 Phi(a) - 1 - 2 a phi(a)) + 2 c² (1 - Phi(a)) with a = c / s."""
     from scipy.stats import norm
@@ -366,6 +372,11 @@ def test_correlated_columns_among_others():
     chosen = models.PerColumn({1: "missing"}, default="correlated")
     moves = perturbed(chosen, inputs, 0.5) - inputs
     assert np.corrcoef(moves[:, 0], moves[:, 2])[0, 1] == pytest.approx(np.corrcoef(inputs.T)[0, 2], abs=0.01)
+
+
+def test_levels_of_every_columns_noise_are_checked():
+    with pytest.raises(InvalidInputError, match="level 2 of missing noise has no meaning"):
+        assess_rows(linear.predict, linear.inputs(30), noise=models.PerColumn({0: "missing"}), levels=[2.0])
 
 
 def test_columns_that_are_not_there_are_refused():
