@@ -163,6 +163,7 @@ def compare(
     with prepared(predictor_a, inputs, device) as rows:
         a = rows.assess(batch_rows=batch_rows, **_core(options))
         shape = tuple(rows.array.shape)
+    del rows  # the first model is gone before the second is loaded: both may bring modules of the same names
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
     given = _core(options) | {"scale": None, "features": a.features, "output": a.output}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,8 +66,6 @@ def rank(
             raise
         except RobmonError as error:
             left_out.append((name, str(error)))
-        if isinstance(predictor, str | Path):
-            gc.collect()  # a model that holds itself in a cycle would still be there when the next one is loaded
     if len(results) < 2:
         raise InvalidInputError(f"a ranking needs 2 models that can be assessed: {_reasons(left_out)}")
     first = next(iter(results.values()))

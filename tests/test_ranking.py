@@ -147,10 +147,9 @@ set_model(Model())
 """
 
 
-def test_models_are_loaded_one_after_the_other_each_with_its_own_code(tmp_path: Path) -> None:
-    """Both bring a module `weighting`: the second must not run with the first one's."""
-    import pandas as pd
-
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    """Two models that bring a module `weighting` each: the second must not run with the first one's."""
     folders = []
     for weight in (1.0, 0.5):
         code, folder = tmp_path / f"code-{weight}", tmp_path / f"model-{weight}"
@@ -166,6 +165,12 @@ def test_models_are_loaded_one_after_the_other_each_with_its_own_code(tmp_path: 
                 pip_requirements=[],
             )
         folders.append(str(folder))
+    return folders
+
+
+def test_models_are_loaded_one_after_the_other_each_with_its_own_code(folders: list[str]) -> None:
+    import pandas as pd
+
     a, b = np.random.default_rng(0).normal(size=(2, 100))
     frame = pd.DataFrame({"length": a, "width": b, "serial": np.arange(100)})
     loaded = []
@@ -179,6 +184,8 @@ def test_models_are_loaded_one_after_the_other_each_with_its_own_code(tmp_path: 
     assert ranking.names == tuple(folders)
     assert ranking.scores[:, 0] == pytest.approx([0.0, 0.25 * np.mean((a + b) ** 2)])
     assert loaded == [1, 1]
+    with quiet_mlflow():
+        assert robmon.compare(*folders, frame).ratio == pytest.approx([0.25] * 4)
 
 
 @pytest.fixture(scope="module")

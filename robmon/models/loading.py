@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -114,6 +115,8 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
         ModelNotFoundError: there is no such model.
         ModelError: it is no URI of a model, or it cannot be loaded.
     """
+    # A model that nobody needs any more, and that may hold itself in a cycle, goes first, with the code it brought.
+    gc.collect()
     # Some models read their files when they are called, so the folder lives as long as the model.
     folder = None if Path(uri).is_dir() else tempfile.mkdtemp(prefix="robmon-model-")
     known = set(sys.path)
