@@ -280,6 +280,8 @@ class _Row:
 
     columns: dict[str, Any] | None
     tensor: Any
+    reading: str = "frame"
+    texts: None = None
 
 
 def _rows(inputs: Any) -> list[_Row]:

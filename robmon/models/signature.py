@@ -6,23 +6,19 @@ would serve are the rows that are assessed. A row that does not fit is dropped a
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
-from robmon.models import mlmodel
+from robmon.models import casting, mlmodel
 from robmon.models.inputs import ModelInputs, split
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Value = TypeVar("Value")
 Collected = tuple[ModelInputs | None, list[int], dict[str, int]]
@@ -30,7 +26,10 @@ Collected = tuple[ModelInputs | None, list[int], dict[str, int]]
 
 
 class Row(Protocol):
-    """One decoded row: named cells, or one unnamed row (a scalar, a nested list or an array without the row axis)."""
+    """One decoded row: named cells, or one unnamed row (a scalar, a nested list or an array without the row axis).
+
+    A row with both may be taken either way. An unnamed row of void type are the bytes of a tensor.
+    """
 
     @property
     def columns(self) -> Mapping[str, Any] | None:
@@ -39,6 +38,14 @@ class Row(Protocol):
     @property
     def tensor(self) -> Any | None:
         """The unnamed row."""
+
+    @property
+    def reading(self) -> str:
+        """How the server makes the signature's types of the cells: a key of `casting.CASTS`."""
+
+    @property
+    def texts(self) -> Mapping[str, str] | None:
+        """The cells as written, of CSV."""
 
 
 class Signature(Protocol):
@@ -113,7 +120,7 @@ class _Spec:
     def convert(self, value: Any, *, reshape: bool) -> NDArray[Any]:
         """One row's tensor; `reshape`: a flat list of the right length will do, as in the cell of a table."""
         wanted = self.shape[1:]
-        array = _as_dtype(value, self.dtype)
+        array = self._of_bytes(value) if _is_raw(value) else _as_dtype(value, self.dtype)
         if reshape and array.ndim <= 1 and -1 not in wanted and array.size == prod(wanted):
             array = array.reshape(wanted)
         if array.ndim != len(wanted) or any(
@@ -121,6 +128,15 @@ class _Spec:
         ):
             raise _RejectedRowError("wrong_shape")
         return array
+
+    def _of_bytes(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """A row sent as bytes without any description: this tensor, little endian; at most one size is open."""
+        wanted = self.shape[1:]
+        try:
+            array = np.frombuffer(raw.tobytes(), self.dtype.newbyteorder("<")).reshape(wanted)
+        except (ValueError, TypeError):
+            raise _RejectedRowError("wrong_shape") from None
+        return _as_dtype(array, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -137,9 +153,9 @@ class Tensor:
         """Gather rows; named cells are taken in their order."""
 
         def convert(row: Row) -> NDArray[Any]:
+            _refuse_text(row)
             named = row.columns is not None
-            value = _only_or_all(row.columns) if row.columns is not None else row.tensor
-            return self.spec.convert(value, reshape=named)
+            return self.spec.convert(_unnamed(row), reshape=named)
 
         arrays, kept, rejected = _each(rows, convert)
         same = _of_one_shape(arrays, rejected)
@@ -160,8 +176,10 @@ class NamedTensors:
         """Gather rows; names come in any order, an unnamed row in the signature's."""
 
         def convert(row: Row) -> dict[str, NDArray[Any]]:
+            _refuse_text(row)
             named = row.columns is not None
-            cells = row.columns if row.columns is not None else self._by_order(row.tensor)
+            by_name = _named(row, self.specs.keys())
+            cells = by_name if by_name is not None else self._by_order(row.tensor)
             if missing := self.specs.keys() - cells.keys():
                 raise _RejectedRowError(f"missing_column {min(missing)}")
             return {name: spec.convert(cells[name], reshape=named) for name, spec in self.specs.items()}
@@ -200,8 +218,9 @@ class Columns:
         cells, kept, rejected = _each(rows, self._convert)
         if not cells:
             return _finish(None, [], rejected)
+        casts = [casting.CASTS[rows[index].reading] for index in kept]
         columns = [
-            _cast_column(spec, name, [_plain(row.get(name)) for row in cells])
+            casting.column(spec, name, [row.get(name) for row in cells], casts)
             for spec, name in zip(self._schema.inputs, self._names, strict=True)
             if any(name in row for row in cells)
         ]
@@ -212,17 +231,19 @@ class Columns:
         return _finish(frame.reset_index(drop=True) if kept else None, kept, rejected)
 
     def _convert(self, row: Row) -> dict[Any, Any]:
-        if row.columns is None:
+        named = _named(row, self._required) if self._named or row.tensor is None else None
+        if named is None:
             values = [row.tensor] if self._one_cell else _cells(row.tensor, len(self._names))
             return dict(zip(self._names, values, strict=True))
+        named = row.texts if row.texts is not None else named
         if not self._named:
-            values = list(row.columns.values())
+            values = list(named.values())
             if len(values) < len(self._names):
                 raise _RejectedRowError("missing_column")
             return dict(zip(self._names, values, strict=False))
-        if missing := self._required - row.columns.keys():
+        if missing := self._required - named.keys():
             raise _RejectedRowError(f"missing_column {min(missing)}")
-        return {name: row.columns[name] for name in self._names if name in row.columns}
+        return {name: named[name] for name in self._names if name in named}
 
 
 @dataclass(frozen=True)
@@ -241,12 +262,11 @@ class Unsigned:
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows."""
-        if not self.as_matrix and rows and rows[0].columns is not None:
+        if not self.as_matrix and rows and rows[0].columns is not None and rows[0].tensor is None:
             return self._collect_columns(rows, rows[0].columns)
 
         def convert(row: Row) -> NDArray[Any]:
-            value = _only_or_all(row.columns) if row.columns is not None else row.tensor
-            array = _as_dtype(value, self.dtype)
+            array = _as_dtype(_unnamed(row), self.dtype)
             if self.shape is not None and array.size == prod(self.shape):
                 array = array.reshape(self.shape)
             if self.shape is not None and array.shape != self.shape:
@@ -271,45 +291,13 @@ class Unsigned:
                 raise _RejectedRowError("missing_column")
             if any(_is_number(cells[name]) != (name in numbers) for name in first if cells[name] is not None):
                 raise _RejectedRowError("wrong_type")
-            return {name: _plain(cells[name]) for name in first}
+            return {name: casting.plain(cells[name]) for name in first}
 
         cells, kept, rejected = _each(rows, convert)
         if not cells:
             return _finish(None, [], rejected)
         frame = pd.DataFrame(cells, columns=list(first))
         return _finish(frame.astype(dict.fromkeys(numbers, self.dtype)), kept, rejected)
-
-
-def _cast_column(spec: Any, name: Any, values: list[Any]) -> Any:
-    """A column in the signature's type without the cells that do not fit; its index: the positions of the others."""
-    import pandas as pd
-
-    try:
-        return _cast_cells(spec, name, values)
-    except Exception:  # MLflow raises many kinds
-        fitting = {}
-        for position, value in enumerate(values):
-            with contextlib.suppress(Exception):
-                fitting[position] = _cast_cells(spec, name, [value])
-        if not fitting:
-            return pd.Series([], index=pd.Index([], dtype=int), name=name, dtype=object)
-        return pd.concat(list(fitting.values())).set_axis(list(fitting))
-
-
-def _cast_cells(spec: Any, name: Any, values: list[Any]) -> pd.Series[Any]:
-    """As the server reads a column. Cells start as Python objects, so that none changes the type of another."""
-    import pandas as pd
-    from mlflow.models.utils import _enforce_schema
-    from mlflow.types import Schema
-    from mlflow.utils.proto_json_utils import cast_df_types_according_to_schema
-
-    schema = Schema([spec])
-    frame = pd.DataFrame({name: pd.Series(values, dtype=object)})
-    frame = cast_df_types_according_to_schema(frame, schema)  # type: ignore[no-untyped-call]
-    if frame[name].dtype == object and pd.api.types.infer_dtype(frame[name]) == "string":
-        frame[name] = frame[name].infer_objects()  # pandas has a type for text, which the server's parsing gives
-    column: pd.Series[Any] = _enforce_schema(frame, schema)[name]
-    return column
 
 
 def _each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Value], list[int], Counter[str]]:
@@ -344,7 +332,31 @@ def _finish(inputs: Any, kept: list[int], rejected: Counter[str]) -> Collected:
     return (None, [], counts) if inputs is None else (split(inputs), kept, counts)
 
 
+def _refuse_text(row: Row) -> None:
+    """The server reads CSV for models of columns only."""
+    if row.texts is not None:
+        raise _RejectedRowError("wrong_type")
+
+
+def _named(row: Row, names: Collection[str]) -> Mapping[str, Any] | None:
+    """The cells of a row that is to be taken by name: one that has no other form, or whose names are the model's."""
+    if row.columns is not None and (row.tensor is None or row.columns.keys() >= set(names)):
+        return row.columns
+    return None
+
+
+def _unnamed(row: Row) -> Any:
+    """A row without its names."""
+    return row.tensor if row.tensor is not None or row.columns is None else _only_or_all(row.columns)
+
+
+def _is_raw(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "V"
+
+
 def _as_dtype(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if _is_raw(value):
+        raise _RejectedRowError("wrong_type")
     try:
         array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
@@ -356,6 +368,8 @@ def _as_dtype(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _cells(value: Any, count: int) -> list[Any]:
     """An unnamed row as `count` cells."""
+    if _is_raw(value):
+        raise _RejectedRowError("wrong_type")
     cells = value.tolist() if isinstance(value, np.ndarray) else value
     cells = list(cells) if isinstance(cells, (list, tuple)) else [cells]
     if len(cells) != count:
@@ -367,10 +381,6 @@ def _only_or_all(columns: Mapping[str, Any]) -> Any:
     """Named cells as one unnamed row: the only cell as it is, several side by side."""
     values = list(columns.values())
     return values[0] if len(values) == 1 else values
-
-
-def _plain(cell: Any) -> Any:
-    return cell.tolist() if isinstance(cell, (np.ndarray, np.generic)) else cell
 
 
 def _is_number(value: Any) -> bool:

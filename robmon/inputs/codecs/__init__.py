@@ -1,7 +1,7 @@
 """Codecs: from the raw body of a request to rows. They run in the worker and need NumPy only.
 
-A codec is one module with one function `decode(headers, body) -> Sequence[Row]`, and one line in `_CODECS`.
-Whatever the bytes are, it returns rows or raises `CodecError` with a reason from a bounded set.
+A codec is one module with one function `decode`, and its place in `recognise`, which tells them by content. Whatever
+the bytes are, what comes out are rows or a `CodecError` with a reason from a bounded set.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs import mlflow
+from robmon.inputs.codecs import mlflow, recognise
+from robmon.inputs.codecs.compression import decompress
 from robmon.inputs.codecs.rows import Row
 
 __all__ = ["Row", "choose_rows", "decode"]
 
 _CODECS: dict[str, Callable[[Mapping[str, str], bytes], Sequence[Row]]] = {
     "mlflow": mlflow.decode,
+    "v1": recognise.decode,
+    "v2": recognise.decode,
+    "cloudevents": recognise.decode,
 }
 
 
@@ -38,7 +42,10 @@ def decode(request_format: str, headers: Mapping[str, str], body: bytes) -> Sequ
     codec = _CODECS.get(request_format)
     if codec is None:
         raise CodecError("unsupported_format", "requests of this format cannot be decoded")
-    return codec(headers, body)
+    rows = codec(headers, decompress(headers, body))
+    if not rows:
+        raise CodecError("empty", "the request has no row")
+    return rows
 
 
 def choose_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:

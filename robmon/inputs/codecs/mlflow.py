@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs import mlflow_csv, mlflow_json
+from robmon.inputs.codecs import cloudevents, json_body, mlflow_csv, mlflow_json, mlflow_parquet, recognise, v2
 from robmon.inputs.codecs.rows import Row
-
-_DECODERS: dict[str, Callable[[bytes], Sequence[Row]]] = {
-    "application/json": mlflow_json.decode,
-    "text/csv": mlflow_csv.decode,
-}
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
-    """The rows of a request to `/invocations`. A request without a content type is taken for JSON.
+    """The rows of a request to `/invocations`. A request without a content type is told by its body.
 
     Raises:
         CodecError: `unsupported_content`, where MLflow's server answers 415 too; else as the format's codec says.
     """
     media_type, *parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")]
-    decoder = _DECODERS.get(media_type or "application/json")
+    decoder = _DECODERS.get(media_type) if media_type else lambda body: recognise.decode(headers, body)
     if decoder is None or any(parameter.replace(" ", "") != "charset=utf-8" for parameter in parameters if parameter):
         raise CodecError("unsupported_content", "the content type is none that is decoded")
     return decoder(body)
+
+
+def _json(body: bytes) -> Sequence[Row]:
+    content = json_body.parse(body)
+    if v2.is_v2(content) or cloudevents.is_event(content):  # other servers have this path, too
+        return recognise.of_json(content)
+    return mlflow_json.decode(content)
+
+
+_DECODERS: dict[str, Callable[[bytes], Sequence[Row]]] = {
+    "application/json": _json,
+    "text/csv": mlflow_csv.decode,
+    "application/vnd.apache.parquet": mlflow_parquet.decode,
+}

@@ -1,7 +1,8 @@
 """MLflow's CSV bodies, which its server reads with `pandas.read_csv`: a header line, then rows.
 
-A column's type is decided by all its cells, as pandas does: integers, numbers, booleans, else text. Numbers are rounded
-correctly, where pandas' own parser may be off by the last bit.
+Without a signature a column's type is decided by all its cells, as pandas does: integers, numbers, booleans, else
+text. With one, the server reads every column as the signature's type, for which the cells' texts are kept. Numbers are
+rounded correctly, where pandas' own parser may be off by the last bit.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Convert = Callable[[str], Any]
 
 
 def decode(body: bytes) -> Sequence[Row]:
-    """The rows of a CSV body with a header line.
+    """The rows of a CSV body with a header line, as values and as texts.
 
     A first line of data with more cells than the header has an index in front, as in pandas; shorter lines are filled
     up with missing cells.
@@ -70,9 +71,15 @@ def decode(body: bytes) -> Sequence[Row]:
         return _conversion([cell(line, position) for line in lines])
 
     def build(index: int) -> Row:
-        line = lines[index]
-        cells = {name: (cell(line, at), conversion(at)) for at, name in enumerate(names, start=index_width)}
-        return Row(columns={name: as_cell(convert(text)) for name, (text, convert) in cells.items()})
+        texts = {name: cell(lines[index], at) for at, name in enumerate(names, start=index_width)}
+        converts = map(conversion, range(index_width, width))
+        return Row(
+            columns={
+                name: as_cell(convert(text)) for (name, text), convert in zip(texts.items(), converts, strict=True)
+            },
+            reading="text",
+            texts=texts,
+        )
 
     return LazyRows(len(lines), build)
 

@@ -5,28 +5,26 @@ The same bodies are accepted as by `mlflow.pyfunc.scoring_server`; what the sign
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs.rows import LazyRows, Row, as_cell, as_tensor, ragged
+from robmon.inputs.codecs.json_body import LLM_KEYS
+from robmon.inputs.codecs.rows import LazyRows, Reading, Row, as_cell, as_tensor, ragged
 
-_LLM_KEYS = {"messages", "prompt", "input"}
+DATAFRAME_KEYS = frozenset({"dataframe_split", "dataframe_records"})
 _SPLIT_KEYS = {"columns", "index", "data"}
 
 
-def decode(body: bytes) -> Sequence[Row]:
-    """The rows of a JSON body; keys besides the four formats are ignored, as MLflow's server does.
+def decode(content: Any) -> Sequence[Row]:
+    """The rows of a request; keys besides the four formats are ignored, as MLflow's server does.
 
     Raises:
-        CodecError: not_utf8, not_json, too_deep, too_large, not_an_object, unsupported_llm, no_inputs, ambiguous,
-            empty, ragged, bad_columns, unsupported_value.
+        CodecError: not_an_object, unsupported_llm, no_inputs, ambiguous, ragged, bad_columns, unsupported_value.
     """
-    content = _parse(body)
     if not isinstance(content, dict):
         raise CodecError("not_an_object", "the body is JSON, but no object")
-    if _LLM_KEYS & content.keys():
+    if LLM_KEYS & content.keys():
         raise CodecError("unsupported_llm", "requests to language models cannot be assessed")
     found = _FORMATS.keys() & content.keys()
     if not found:
@@ -34,23 +32,7 @@ def decode(body: bytes) -> Sequence[Row]:
     if len(found) > 1:
         raise CodecError("ambiguous", f"the body has more than one of the keys {', '.join(_FORMATS)}")
     name = found.pop()
-    rows = _FORMATS[name](content[name])
-    if not rows:
-        raise CodecError("empty", "the request has no row")
-    return rows
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except UnicodeDecodeError:
-        raise CodecError("not_utf8", "the body is not UTF-8") from None
-    except ValueError:  # also an integer of more digits than Python converts
-        raise CodecError("not_json", "the body is not JSON") from None
-    except RecursionError:
-        raise CodecError("too_deep", "the JSON is nested too deeply") from None
-    except MemoryError:
-        raise CodecError("too_large", "the body needs more memory than there is") from None
+    return _FORMATS[name](content[name])
 
 
 def _split(frame: Any) -> Sequence[Row]:
@@ -66,10 +48,12 @@ def _split(frame: Any) -> Sequence[Row]:
         raise ragged()
     if names is None:
         return LazyRows(len(data), lambda index: Row(tensor=as_tensor(data[index])))
-    return LazyRows(
-        len(data),
-        lambda index: Row(columns={name: as_cell(cell) for name, cell in zip(names, data[index], strict=True)}),
-    )
+
+    def build(index: int) -> Row:
+        cells = zip(names, data[index], strict=True)
+        return Row(columns={name: as_cell(cell) for name, cell in cells}, reading="frame")
+
+    return LazyRows(len(data), build)
 
 
 def _column_names(columns: Any) -> list[str] | None:
@@ -86,22 +70,28 @@ def _column_names(columns: Any) -> list[str] | None:
     return names
 
 
-def _records(records: Any) -> Sequence[Row]:
+def _records(records: Any, reading: Reading = "frame") -> Sequence[Row]:
     if not isinstance(records, list) or any(type(record) is not dict for record in records):
         raise CodecError("no_inputs", "the rows must be a list of objects")
-    return LazyRows(
-        len(records), lambda index: Row(columns={name: as_cell(cell) for name, cell in records[index].items()})
-    )
+
+    def build(index: int) -> Row:
+        return Row(columns={name: as_cell(cell) for name, cell in records[index].items()}, reading=reading)
+
+    return LazyRows(len(records), build)
 
 
-def _tensor(data: Any) -> Sequence[Row]:
-    """`instances` and `inputs`: a list of rows, a list of objects, or an object of columns."""
+def tensor_rows(data: Any) -> Sequence[Row]:
+    """The rows of `instances` or `inputs`: a list of rows, a list of objects, or an object of columns.
+
+    Raises:
+        CodecError: no_inputs, ragged, unsupported_value.
+    """
     if isinstance(data, dict):
         return _columns(data)
     if not isinstance(data, list):
         raise CodecError("no_inputs", "the inputs must be a list of rows or an object of columns")
     if data and type(data[0]) is dict:
-        return _records(data)
+        return _records(data, "tensor")
     lengths = {len(row) if type(row) is list else -1 for row in data}
     if len(lengths) > 1:
         raise ragged()
@@ -125,6 +115,6 @@ def _columns(columns: dict[str, Any]) -> Sequence[Row]:
 _FORMATS: dict[str, Callable[[Any], Sequence[Row]]] = {
     "dataframe_split": _split,
     "dataframe_records": _records,
-    "instances": _tensor,
-    "inputs": _tensor,
+    "instances": tensor_rows,
+    "inputs": tensor_rows,
 }

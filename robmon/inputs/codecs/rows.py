@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 
@@ -16,17 +16,29 @@ from robmon.errors import CodecError
 MAX_DIMENSIONS = 32
 _INT64 = np.iinfo(np.int64)
 
+Reading: TypeAlias = Literal["frame", "tensor", "text", "typed"]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a request: named cells, or one unnamed row without the row axis.
 
     A cell is a number, bool, text or None (missing), or an array where a column holds tensors.
-    A tensor has the type that JSON's numbers suggest (bool, int64, float64), and otherwise dtype object.
+    A tensor has the type that the format says or JSON's numbers suggest, and dtype object for text and mixed cells. The
+    raw bytes of a tensor whose type only the model knows are a scalar of void type.
+
+    Attributes:
+        columns: cells by name.
+        tensor: the unnamed row. A row with both may be taken either way: by name, if the model knows the name.
+        reading: how a server makes the model's types of the cells: `frame` and `tensor` as MLflow's server casts JSON
+            tables and JSON tensors, `text` as it reads CSV, `typed` as it only checks the types of a typed table.
+        texts: the cells as they were written, for `text`.
     """
 
     columns: dict[str, Any] | None = None
     tensor: np.ndarray[Any, np.dtype[Any]] | None = None
+    reading: Reading = "tensor"
+    texts: dict[str, str] | None = None
 
 
 class LazyRows(Sequence[Row]):
@@ -65,6 +77,19 @@ def as_tensor(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     Raises:
         CodecError: the lists have no common shape, are empty or nested too deeply, or hold objects.
     """
+    cells, shape = flatten(value)
+    types = set(map(type, cells))
+    if dict in types:
+        raise CodecError("unsupported_value", "a row without column names holds an object")
+    return _array(cells, types).reshape(shape)
+
+
+def flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """The cells of a scalar or of nested lists, row-major, and their shape.
+
+    Raises:
+        CodecError: ragged, empty, too_deep.
+    """
     shape: list[int] = []
     cells = [value]
     while type(cells[0]) is list:
@@ -77,12 +102,9 @@ def as_tensor(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
         if len(shape) > MAX_DIMENSIONS:
             raise CodecError("too_deep", f"a row has more than {MAX_DIMENSIONS} dimensions")
         cells = [cell for item in cells for cell in item]
-    types = set(map(type, cells))
-    if list in types:
+    if any(type(cell) is list for cell in cells):
         raise ragged()
-    if dict in types:
-        raise CodecError("unsupported_value", "a row without column names holds an object")
-    return _array(cells, types).reshape(shape)
+    return cells, tuple(shape)
 
 
 def ragged() -> CodecError:

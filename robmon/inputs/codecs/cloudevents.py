@@ -1,0 +1,39 @@
+"""CloudEvents 1.0 in structured mode: the whole event is JSON. In binary mode the body is the data itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from robmon.errors import CodecError
+
+
+def is_event(content: Any) -> bool:
+    """Whether a JSON value is a structured event."""
+    return isinstance(content, dict) and "specversion" in content and ("data" in content or "data_base64" in content)
+
+
+def decode(content: dict[str, Any]) -> tuple[dict[str, str], Any]:
+    """The headers that the data of an event had, and the data: bytes, or JSON that is parsed already.
+
+    Raises:
+        CodecError: response_event (the answer to a prediction, not an input of one), bad_event.
+    """
+    if str(content.get("type", "")).endswith("inference.response"):
+        raise CodecError("response_event", "the event tells the answer to a prediction")
+    media_type = content.get("datacontenttype")
+    headers = {"content-type": media_type} if isinstance(media_type, str) else {}
+    if "data_base64" in content:
+        return headers, _of_base64(content["data_base64"])
+    data = content["data"]
+    return headers, data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+
+
+def _of_base64(data: Any) -> bytes:
+    if not isinstance(data, str):
+        raise CodecError("bad_event", "the data of the event is not base64")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise CodecError("bad_event", "the data of the event is not base64") from None

@@ -1,0 +1,59 @@
+"""JSON out of a body: the whole of it, or its beginning where tensors follow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from robmon.errors import CodecError
+
+LLM_KEYS = frozenset({"messages", "prompt", "input"})
+_SPACE = b" \t\n\r"
+_DECODER = json.JSONDecoder()
+
+Result = TypeVar("Result")
+
+
+def parse(body: bytes) -> Any:
+    """A body that is JSON from beginning to end. Of equal keys in one object the last counts, as in the servers.
+
+    Raises:
+        CodecError: not_utf8, not_json, too_deep, too_large.
+    """
+    return _guarded(lambda: json.loads(body))
+
+
+def parse_beginning(body: bytes) -> tuple[Any, bytes]:
+    """The JSON object at the beginning of a body, and all that follows it.
+
+    Latin-1 has one character a byte, so the end that is found in it is the end among the bytes.
+
+    Raises:
+        CodecError: not_utf8, not_json, too_deep, too_large.
+
+    >>> parse_beginning(b'{"a": "\\xc3\\xbc"}\\xff\\x00')
+    ({'a': 'ü'}, b'\\xff\\x00')
+    """
+    try:
+        content, end = parse(body), len(body.rstrip(_SPACE))  # a tensor may look like white space
+    except CodecError as error:
+        if error.reason not in ("not_json", "not_utf8"):
+            raise
+        start = len(body) - len(body.lstrip(_SPACE))
+        end = _guarded(lambda: _DECODER.raw_decode(body.decode("latin-1"), start)[1])
+        content = parse(body[:end])
+    return content, body[end:]
+
+
+def _guarded(read: Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except UnicodeDecodeError:
+        raise CodecError("not_utf8", "the body is not UTF-8") from None
+    except ValueError:  # also an integer of more digits than Python converts
+        raise CodecError("not_json", "the body is not JSON") from None
+    except RecursionError:
+        raise CodecError("too_deep", "the JSON is nested too deeply") from None
+    except MemoryError:
+        raise CodecError("too_large", "the body needs more memory than there is") from None

@@ -1,0 +1,100 @@
+"""MLflow's Parquet bodies, which its server reads with `pandas.read_parquet`.
+
+pyarrow is imported when the first one comes: the worker may run in an environment without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from robmon.errors import CodecError
+from robmon.inputs.codecs.compression import limit_bytes
+from robmon.inputs.codecs.rows import LazyRows, Row
+
+_MAGIC = b"PAR1"
+_BYTES_PER_CELL = 8
+
+
+def is_parquet(body: bytes) -> bool:
+    """Whether a body begins and ends as Parquet does."""
+    return body.startswith(_MAGIC) and body.endswith(_MAGIC)
+
+
+def decode(body: bytes) -> Sequence[Row]:
+    """The rows of a Parquet body, without the columns that pandas stored its index in.
+
+    A table that claims to be much larger than its body is not read.
+
+    Raises:
+        CodecError: unsupported_content (pyarrow is missing), bad_parquet, too_large_decompressed, bad_columns,
+            unsupported_value.
+    """
+    try:
+        table = _read(body)
+    except ImportError:
+        raise CodecError("unsupported_content", "Parquet needs pyarrow, which the worker's environment lacks") from None
+    except CodecError:
+        raise
+    except Exception:  # pyarrow raises many kinds, some of them with values in their text
+        raise CodecError("bad_parquet", "the body is not Parquet") from None
+    index = {name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)}
+    names = [name for name in table.column_names if name not in index]
+    if len(set(names)) != len(names):
+        raise CodecError("bad_columns", "two columns have the same name")
+    cells = {name: _cells(table.column(name)) for name in names}
+
+    def build(at: int) -> Row:
+        try:
+            return Row(columns={name: cell(at) for name, cell in cells.items()}, reading="typed")
+        except Exception:
+            raise CodecError("unsupported_value", "a cell has a value that is not read") from None
+
+    return LazyRows(table.num_rows, build)
+
+
+def _read(body: bytes) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    metadata = parquet.read_metadata(pa.BufferReader(body))
+    chunks = [
+        group.column(number)
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+        for number in range(group.num_columns)
+    ]
+    cells = max(sum(chunk.num_values for chunk in chunks), metadata.num_rows * metadata.num_columns)
+    read_bytes = max(sum(chunk.total_uncompressed_size for chunk in chunks), cells * _BYTES_PER_CELL)
+    if read_bytes > limit_bytes(len(body)):
+        raise CodecError("too_large_decompressed", "the table is much larger than its body")
+    texts = {chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"}
+    # As dictionaries, or one long text that is repeated would be copied for every row.
+    file = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=sorted(texts))
+    table = file.read(use_threads=False)
+    table.validate(full=True)
+    return table
+
+
+def _cells(column: Any) -> Callable[[int], Any]:
+    """What gives the cell of a row as pandas would: an integer among missing ones is a float."""
+    import pyarrow.types as of
+
+    kind = column.type
+    if of.is_timestamp(kind) and kind.tz is None:
+        return lambda at: np.datetime64(column[at].value, kind.unit)
+    if not (of.is_integer(kind) or of.is_floating(kind) or of.is_boolean(kind)) or (
+        of.is_boolean(kind) and column.null_count
+    ):
+        return lambda at: column[at].as_py()
+    if not column.null_count:
+        dtype = np.dtype(kind.to_pandas_dtype())
+        return lambda at: dtype.type(column[at].as_py())
+    dtype = np.dtype(kind.to_pandas_dtype()) if of.is_floating(kind) else np.dtype(np.float64)
+
+    def or_nan(at: int) -> Any:
+        value = column[at].as_py()
+        return dtype.type("nan" if value is None else value)
+
+    return or_nan
