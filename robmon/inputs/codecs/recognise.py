@@ -17,7 +17,7 @@ from robmon.inputs.codecs.rows import Row
 _LENGTH_HEADER = "inference-header-content-length"
 
 
-def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
+def decode(headers: Mapping[str, str], body: bytes, *, within_event: bool = False) -> Sequence[Row]:
     """The rows of a body in any of the formats.
 
     Raises:
@@ -27,23 +27,24 @@ def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
     if length == 0:
         return v2.decode_raw(body)
     if length is not None:
-        return of_json(json_body.parse(body[:length]), body[length:])
+        return of_json(json_body.parse(body[:length]), body[length:], within_event=within_event)
     if mlflow_parquet.is_parquet(body):
         return mlflow_parquet.decode(body)
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/csv":
         return mlflow_csv.decode(body)
-    return of_json(*json_body.parse_beginning(body))
+    return of_json(*json_body.parse_beginning(body), within_event=within_event)
 
 
-def of_json(content: Any, tensors: bytes = b"") -> Sequence[Row]:
+def of_json(content: Any, tensors: bytes = b"", *, within_event: bool = False) -> Sequence[Row]:
     """The rows of a body that is, or begins with, JSON.
 
     Args:
         content: the JSON.
         tensors: what follows it.
+        within_event: the body is the data of an event, which must not be another.
 
     Raises:
-        CodecError: as the format's codec says; not_json, not_an_object.
+        CodecError: as the format's codec says; not_json, not_an_object, bad_event.
     """
     if v2.is_v2(content):
         return v2.decode(content, tensors)
@@ -52,19 +53,13 @@ def of_json(content: Any, tensors: bytes = b"") -> Sequence[Row]:
     if not isinstance(content, dict):
         raise CodecError("not_an_object", "the body is JSON, but no object")
     if cloudevents.is_event(content):
-        return _of_event(content)
+        if within_event:
+            raise CodecError("bad_event", "an event within an event")
+        headers, data = cloudevents.decode(content)
+        return decode(headers, data, within_event=True) if isinstance(data, bytes) else of_json(data, within_event=True)
     if content.keys() & mlflow_json.DATAFRAME_KEYS:
         return mlflow_json.decode(content)
     return v1.decode(content)
-
-
-def _of_event(content: dict[str, Any]) -> Sequence[Row]:
-    headers, data = cloudevents.decode(content)
-    if isinstance(data, bytes):
-        return decode(headers, data)
-    if cloudevents.is_event(data):
-        raise CodecError("bad_event", "an event within an event")
-    return of_json(data)
 
 
 def _json_length(headers: Mapping[str, str], body_bytes: int) -> int | None:

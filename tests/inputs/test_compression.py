@@ -1,0 +1,86 @@
+"""Compressed bodies: told by header or first bytes, never larger than their bound, broken ones refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robmon.errors import CodecError
+from robmon.inputs.codecs.compression import MIN_LIMIT_BYTES, decompress, limit_bytes
+
+BODY = json.dumps({"inputs": [[1.5, 2.5]] * 100}).encode()
+GZIP = gzip.compress(BODY)
+
+
+def reason_of(body: bytes, encoding: str = "") -> str:
+    with pytest.raises(CodecError) as caught:
+        decompress({"content-encoding": encoding}, body)
+    return caught.value.reason
+
+
+@given(st.binary(min_size=1), st.integers(0, 9))
+def test_what_was_compressed_comes_back(body: bytes, level: int) -> None:
+    for encoding, compressed in (("gzip", gzip.compress(body, level)), ("deflate", zlib.compress(body, level))):
+        for header in (encoding, "", f" {encoding.upper()} "):
+            assert decompress({"content-encoding": header}, compressed) in (body, *[compressed][: level == 0])
+
+
+@given(st.binary())
+def test_what_was_not_compressed_stays_or_is_refused(body: bytes) -> None:
+    assert decompress({"content-encoding": "identity"}, b"{" + body) == b"{" + body
+    try:
+        decompress({}, body)
+    except CodecError as error:
+        assert error.reason == "bad_compression"
+        assert body.startswith(b"\x1f\x8b")
+
+
+def test_text_that_begins_like_zlib() -> None:
+    body = b"x^2,y\n1,2\n"
+    assert int.from_bytes(body[:2], "big") % 31 == 0
+    assert decompress({}, body) == body
+    assert reason_of(body, "deflate") == "bad_compression"
+
+
+def test_a_raw_tensor_is_not_looked_at() -> None:
+    assert decompress({"inference-header-content-length": "0"}, GZIP) == GZIP
+    assert decompress({"inference-header-content-length": "0", "content-encoding": "gzip"}, GZIP) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "x" * 32])
+def test_other_encodings(encoding: str) -> None:
+    assert reason_of(BODY, encoding) == "unsupported_encoding"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [GZIP[:-1], GZIP[:20], b"\x1f\x8b", GZIP + b"x", GZIP + GZIP, GZIP[:30] + b"\xff\xff" + GZIP[32:], b"", BODY],
+)
+def test_broken(body: bytes) -> None:
+    assert reason_of(body, "gzip") == "bad_compression"
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_a_bomb_costs_its_bound(encoding: str) -> None:
+    compressor = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(512)) + compressor.flush()
+    assert len(bomb) < 2**19
+    tracemalloc.start()
+    try:
+        assert reason_of(bomb, encoding) == "too_large_decompressed"
+        assert tracemalloc.get_traced_memory()[1] < 3 * MIN_LIMIT_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_bound_is_exact() -> None:
+    at_most = MIN_LIMIT_BYTES
+    assert len(decompress({}, gzip.compress(bytes(at_most), 1))) == at_most
+    assert reason_of(gzip.compress(bytes(at_most + 1), 1)) == "too_large_decompressed"
+    assert limit_bytes(8 * 2**20) == 64 * 2**20
