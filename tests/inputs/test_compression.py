@@ -28,7 +28,7 @@ def reason_of(body: bytes, encoding: str = "") -> str:
 def test_what_was_compressed_comes_back(body: bytes, level: int) -> None:
     for encoding, compressed in (("gzip", gzip.compress(body, level)), ("deflate", zlib.compress(body, level))):
         for header in (encoding, "", f" {encoding.upper()} "):
-            assert decompress({"content-encoding": header}, compressed) in (body, *[compressed][: level == 0])
+            assert decompress({"content-encoding": header}, compressed) == body
 
 
 @given(st.binary())
@@ -58,10 +58,10 @@ def test_other_encodings(encoding: str) -> None:
     assert reason_of(BODY, encoding) == "unsupported_encoding"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [GZIP[:-1], GZIP[:20], b"\x1f\x8b", GZIP + b"x", GZIP + GZIP, GZIP[:30] + b"\xff\xff" + GZIP[32:], b"", BODY],
-)
+BROKEN = GZIP[:30] + b"\xff\xff" + GZIP[32:]
+
+
+@pytest.mark.parametrize("body", [GZIP[:-1], GZIP[:20], b"\x1f\x8b", GZIP + b"x", GZIP + GZIP, BROKEN, b"", BODY])
 def test_broken(body: bytes) -> None:
     assert reason_of(body, "gzip") == "bad_compression"
 
@@ -69,8 +69,8 @@ def test_broken(body: bytes) -> None:
 @pytest.mark.parametrize("encoding", ["", "gzip"])
 def test_a_bomb_costs_its_bound(encoding: str) -> None:
     compressor = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(512)) + compressor.flush()
-    assert len(bomb) < 2**19
+    bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(64)) + compressor.flush()
+    assert len(bomb) < 2**17
     tracemalloc.start()
     try:
         assert reason_of(bomb, encoding) == "too_large_decompressed"

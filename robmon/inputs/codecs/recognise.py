@@ -56,7 +56,9 @@ def of_json(content: Any, tensors: bytes = b"", *, within_event: bool = False) -
         if within_event:
             raise CodecError("bad_event", "an event within an event")
         headers, data = cloudevents.decode(content)
-        return decode(headers, data, within_event=True) if isinstance(data, bytes) else of_json(data, within_event=True)
+        if isinstance(data, bytes):
+            return decode(headers, data, within_event=True)
+        return of_json(data, within_event=True)
     if content.keys() & mlflow_json.DATAFRAME_KEYS:
         return mlflow_json.decode(content)
     return v1.decode(content)
