@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv tools test lint format demo docs benchmarks clean
+.PHONY: help venv tools test lint format demo docs benchmarks fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ docs: venv  ## Write the generated parts of the README
 
 benchmarks: venv  ## Measure speed and memory
 	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+fuzz: venv  ## Send 200,000 hostile requests to the codecs, guided by coverage; ARGS="-runs=1000000"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -W ignore -m tests.fuzz $(ARGS)
 
 clean:  ## Remove what was made
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, choose_rows, decode
+from tests.inputs.fuzzing import REASONS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of its own type hints while it is imported
@@ -358,11 +359,6 @@ def assert_rows_or_codec_error(body: bytes, content_type: str) -> None:
     except CodecError as error:
         assert error.reason in REASONS
 
-
-REASONS = {
-    "not_json", "not_utf8", "too_deep", "too_large", "not_an_object", "unsupported_llm", "no_inputs", "ambiguous",
-    "empty", "ragged", "bad_columns", "unsupported_value", "unsupported_content", "bad_csv",
-}  # fmt: skip
 
 VALID = [
     json.dumps({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2.5], [3, "x"]]}}).encode(),

@@ -34,17 +34,14 @@ def decode(body: bytes) -> Sequence[Row]:
     """
     try:
         table = _read(body)
+        names = _names(table)
+        cells = {name: _cells(table.column(name)) for name in names}
     except ImportError:
         raise CodecError("unsupported_content", "Parquet needs pyarrow, which the worker's environment lacks") from None
     except CodecError:
         raise
     except Exception:  # pyarrow raises many kinds, some of them with values in their text
         raise CodecError("bad_parquet", "the body is not Parquet") from None
-    index = {name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)}
-    names = [name for name in table.column_names if name not in index]
-    if len(set(names)) != len(names):
-        raise CodecError("bad_columns", "two columns have the same name")
-    cells = {name: _cells(table.column(name)) for name in names}
 
     def build(at: int) -> Row:
         try:
@@ -75,6 +72,14 @@ def _read(body: bytes) -> Any:
     table = file.read(use_threads=False)
     table.validate(full=True)
     return table
+
+
+def _names(table: Any) -> list[str]:
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    names = [name for name in table.column_names if name not in index]
+    if len(set(names)) != len(names):
+        raise CodecError("bad_columns", "two columns have the same name")
+    return names
 
 
 def _cells(column: Any) -> Callable[[int], Any]:

@@ -1,0 +1,217 @@
+"""Requests that no decent client sends, for all codecs, and what must hold for each of them."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mlflow.types import ColSpec, Schema
+
+import robmon.inputs.codecs
+from robmon.errors import CodecError
+from robmon.inputs.codecs import choose_rows, decode
+from robmon.models.signature import Columns, NamedTensors, Signature, Tensor, Unsigned, _Spec
+from tests.inputs import senders
+from tests.inputs.senders import CSV, JSON, PARQUET, Request, event
+
+Sent = tuple[str, dict[str, str], bytes]
+"""Format, headers and body, as the sample keeps them."""
+
+FORMATS = ("mlflow", "v1", "v2", "cloudevents")
+SECRET = "5ecret"
+"""A value of the inputs: in no error."""
+
+
+def reasons() -> set[str]:
+    """Every reason that a codec can give, from its source."""
+    return {
+        node.args[0].value
+        for file in Path(robmon.inputs.codecs.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "CodecError"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+REASONS = reasons()
+_SINGLE, _IMAGE = np.dtype(np.float32), (-1, 2, 2)
+SIGNATURES: tuple[Signature, ...] = (
+    Tensor(_Spec(_SINGLE, _IMAGE)),
+    NamedTensors({"a": _Spec(_SINGLE, (-1, 2)), "b": _Spec(np.dtype(np.int64), (-1,))}),
+    Unsigned(_SINGLE, None, as_matrix=True),
+    Unsigned(np.dtype(np.float64), (4,), as_matrix=True),
+)
+TABLE = Columns(Schema([ColSpec("double", "a"), ColSpec("long", "b"), ColSpec("string", "c")]))
+
+
+def check(sent: Sent, signatures: tuple[Signature, ...] = SIGNATURES) -> str:
+    """Decode a request and give its rows to models; returns `rows`, or the reason why there are none."""
+    try:
+        rows = choose_rows(decode(*sent), 3, seed=1)
+    except CodecError as error:
+        assert error.reason in REASONS
+        assert SECRET not in str(error)
+        return error.reason
+    assert rows
+    for signature in signatures:
+        _, kept, rejected = signature.collect(rows)
+        assert len(kept) + sum(rejected.values()) == len(rows)
+        assert SECRET not in str(rejected)
+    return "rows"
+
+
+# --- what real clients send, as a beginning --------------------------------------------------------------------------
+
+FRAME = pd.DataFrame({"a": [1.5, -2.0], "b": [3, 4], "c": [SECRET, "ü, x"]})
+IMAGES = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+RECORDS = FRAME.to_dict("records")
+
+
+def _plain() -> list[Request]:
+    texts = np.array([[SECRET], ["x"]], dtype=object)
+    return [
+        senders.mlflow(FRAME),
+        senders.mlflow(IMAGES),
+        Request("/invocations", json.dumps({"dataframe_records": RECORDS}).encode(), {"content-type": JSON}),
+        Request("/invocations", json.dumps({"inputs": {"a": [1, 2], "b": [3, 4]}}).encode(), {"content-type": JSON}),
+        Request("/invocations", FRAME.to_csv(index=False).encode(), {"content-type": CSV}),
+        Request("/invocations", FRAME.to_parquet(), {"content-type": PARQUET}),
+        senders.v1(RECORDS),
+        senders.v1([{"a": {"0": 1.5}}, {"a": {"0": 2}}], "inputs"),
+        senders.v1(IMAGES.tolist()),
+        senders.v2([senders.tensor("x", IMAGES)]),
+        senders.v2([senders.tensor("x", IMAGES.astype(ml_dtypes.bfloat16))]),
+        senders.v2([senders.tensor("x", IMAGES.astype(np.float16)), senders.tensor("c", texts)]),
+        senders.v2([senders.tensor("a", IMAGES[0], binary=False), senders.tensor("c", texts, binary=False)]),
+    ]
+
+
+def _seeds() -> list[Sent]:
+    formats = {"/invocations": "mlflow", "/v1/models/digits:predict": "v1", "/": "cloudevents"}
+    requests = [wrapped for plain in _plain() for wrapped in (plain, event(plain), event(plain, structured=True))]
+    requests.append(Request("/v2/models/m/infer", IMAGES[0].tobytes(), {"inference-header-content-length": "0"}))
+    return [(formats.get(request.path, "v2"), dict(request.headers), request.body) for request in requests]
+
+
+SEEDS = _seeds()
+
+# --- and what becomes of it ------------------------------------------------------------------------------------------
+
+PIECES = [
+    b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\0", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1",
+    b"[1000000000,1000000000]", b"9" * 400, b'{"a":', b"[" * 2000, b'"shape":', b'"data":', b'"binary_data_size":4',
+    b'"shared_memory_region":"r"', b'"specversion":"1.0",', b'"inputs":', b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"PAR1",
+    b"\x1f\x8b", b"BYTES", b"BF16", b"FP64", b"\xff\xff\xff\xff", b"\\ud800",
+]  # fmt: skip
+NUMBERS = st.integers() | st.floats() | st.sampled_from([2**63, -(2**63) - 1, 10**30, 0, -0.0]) | st.integers(-2, 5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=5) | st.sampled_from(["a", "b", SECRET]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc") | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+KEYS = [
+    "dataframe_split",
+    "dataframe_records",
+    "instances",
+    "inputs",
+    "data",
+    "data_base64",
+    "specversion",
+    "type",
+    "id",
+]
+SPLIT_KEYS = ["columns", "data", "index"]
+TENSORS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["a", "b", "x"]) | VALUES,
+        "shape": st.lists(st.integers(0, 4), max_size=4) | VALUES,
+        "datatype": st.sampled_from([*senders.DATATYPES, "BYTES", "BF16"]) | VALUES,
+    },
+    optional={
+        "data": st.lists(NUMBERS, max_size=8) | VALUES,
+        "parameters": st.dictionaries(st.sampled_from(["binary_data_size"]), st.integers(0, 64) | VALUES) | VALUES,
+    },
+)
+LENGTHS = st.sampled_from(["0", "5", "40", "9999999", "-1", "x", ""])
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-type": st.sampled_from(
+            [JSON, CSV, PARQUET, "", "application/octet-stream", "application/cloudevents+json"]
+        )
+        | st.text(max_size=20),
+        "content-encoding": st.sampled_from(["gzip", "deflate", "identity", "br"]),
+        "inference-header-content-length": LENGTHS,
+        "ce-metadata": LENGTHS.map(lambda length: json.dumps({"Inference-Header-Content-Length": [length]}))
+        | st.text(max_size=20),
+    },
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Sent:
+    """A real request, some pieces of which are others, are gone, or are there twice."""
+    request_format, headers, original = draw(st.sampled_from(SEEDS))
+    body = bytearray(original)
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(body)))
+        end = draw(st.integers(start, min(start + draw(st.sampled_from([0, 1, 8, 300])), len(body))))
+        body[start:end] = draw(st.sampled_from(PIECES) | st.binary(max_size=6) | st.just(bytes(body[start:end]) * 2))
+    if draw(st.integers(0, 3)) == 0:
+        headers = headers | draw(HEADERS)
+    squeeze = draw(st.sampled_from([bytes, bytes, bytes, bytes, gzip.compress, zlib.compress]))
+    return draw(st.sampled_from([request_format] * 3 + list(FORMATS))), headers, squeeze(bytes(body))
+
+
+@st.composite
+def any_json(draw: st.DrawFn) -> Sent:
+    """JSON that has the keys of a format, and anything below them."""
+    content = draw(
+        st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3)
+        | st.fixed_dictionaries({"inputs": st.lists(TENSORS, min_size=1, max_size=3)})
+        | st.fixed_dictionaries(
+            {"dataframe_split": st.dictionaries(st.sampled_from(["columns", "data", "index"]), VALUES)}
+        )
+        | VALUES
+    )
+    return draw(st.sampled_from(FORMATS)), draw(HEADERS), json.dumps(content).encode() + draw(st.binary(max_size=8))
+
+
+anything = st.tuples(st.sampled_from(FORMATS), HEADERS, st.binary(max_size=200))
+STRATEGIES: dict[str, st.SearchStrategy[Sent]] = {"mutated": mutated(), "json": any_json(), "bytes": anything}
+
+
+def fuzz(strategy: str, examples: int, signatures: tuple[Signature, ...] = SIGNATURES) -> Counter[str]:
+    """Check that many requests, always the same; how often what became of them."""
+    outcomes: Counter[str] = Counter()
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(STRATEGIES[strategy])
+    def run(sent: Sent) -> None:
+        outcomes[check(sent, signatures)] += 1
+
+    call: Callable[[], Any] = run
+    call()
+    return outcomes

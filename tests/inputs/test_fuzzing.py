@@ -1,0 +1,27 @@
+"""A small share of `make fuzz`: whatever arrives, rows or a counted reason, and no word of the input."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.inputs.fuzzing import REASONS, SEEDS, SIGNATURES, STRATEGIES, TABLE, check, fuzz
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_hostile_requests(strategy: str) -> None:
+    outcomes = fuzz(strategy, examples=700)
+    assert outcomes.total() >= 300  # of some strategies there are fewer different ones
+    assert len(outcomes) >= 4
+
+
+@pytest.mark.parametrize("strategy", ["mutated", "json"])
+def test_hostile_requests_to_a_model_of_columns(strategy: str) -> None:
+    assert fuzz(strategy, examples=60, signatures=(TABLE,)).total() >= 60
+
+
+def test_real_requests_are_among_the_beginnings() -> None:
+    assert {check(sent, (*SIGNATURES, TABLE)) for sent in SEEDS} == {"rows"}
+
+
+def test_reasons_are_found_in_the_source() -> None:
+    assert {"not_json", "bad_size", "shared_memory", "too_large_decompressed", "unsupported_llm"} < REASONS
