@@ -21,7 +21,15 @@ with atheris.instrument_imports(include=["robmon.inputs.codecs", "robmon.models.
     from tests.inputs.fuzzing import FORMATS, PIECES, SEEDS, Sent, check
 
 RUNS = 200_000
-OPTIONS = ["-seed=1", "-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]
+OPTIONS = [
+    "-seed=1",
+    "-artifact_prefix=.fuzz-",
+    "-max_len=4096",
+    "-timeout=10",
+    "-rss_limit_mb=2048",
+    "-print_final_stats=1",
+    "-verbosity=0",
+]
 
 HEADERS = [dict(pairs) for pairs in sorted({tuple(sorted(headers.items())) for _, headers, _ in SEEDS})]
 SQUEEZES: list[Callable[[bytes], bytes]] = [bytes, gzip.compress, zlib.compress]
