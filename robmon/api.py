@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import array_api_compat
 import numpy as np
@@ -19,9 +19,10 @@ from robmon.models.loading import ServedModel, load_uri
 from robmon.models.outputs import as_array
 from robmon.robustness.arrays import Array, Predict, namespace
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.comparison import Comparison, comparable, compare_rows
+from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.noise import Noise
 from robmon.robustness.result import Assessment
+from robmon.robustness.trials import part_of
 
 __all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift"]
 
@@ -139,48 +140,109 @@ def compare(
 ) -> Comparison:
     """Is predictor b worse under noise than predictor a? Same rows, same noise, one paired difference a row.
 
-    Errors of both are divided by the variance of a's clean outputs, output by output.
+    The verdict speaks of the law that the inputs were drawn from, at all levels above 0 together. Errors of both are
+    divided by twice the variance of a's clean outputs, output by output, so that outputs of any unit add up.
 
     Args:
-        predictor_a: the reference, as in `assess`.
+        predictor_a: the reference, as in `assess`. A model given by its URI is let go before the other is loaded.
         predictor_b: what is compared with it.
         inputs: as in `assess`.
-        alpha: chance of a false alarm.
+        alpha: chance of a false alarm, below 0.5.
         tolerance: relative worsening of the noise MSE that is tolerated.
-        options: those of `assess`.
+        options: those of `assess`; `progress` counts the trials of both.
+
+    Returns:
+        ratio and difference at each level with their intervals, the verdict, and what could have been found. See
+        `Comparison` for each number's shape, unit and meaning, `compare_rows` for the method and its sources.
 
     Raises:
-        InvalidInputError: as in `assess`; or the clean outputs of the two differ in number, or in variance by more than
-            a factor of 10, as in other units; or a's do not vary at all.
+        InvalidInputError: as in `assess`; or the two take different inputs; or their clean outputs differ in number, or
+            in variance by more than a factor of 10, as in other units; or a's do not vary at all.
 
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
     >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))
-    >>> compare(weak, strong, inputs).worse, compare(strong, weak, inputs).worse
-    (True, False)
+    >>> result = compare(weak, strong, inputs, tolerance=0.1)
+    >>> result.worse, result.ratio.round(2).tolist(), compare(strong, weak, inputs).worse
+    (True, [1.44, 1.44, 1.44, 1.44], False)
     """
-    device = options.pop("device", "auto")
-    batch_rows = options.pop("max_batch_rows", None)
-    with prepared(predictor_a, inputs, device) as rows:
-        a = rows.assess(batch_rows=batch_rows, **_core(options))
-        shape = tuple(rows.array.shape)
-    del rows  # the first model is gone before the second is loaded: both may bring modules of the same names
+    check_judgement(alpha, tolerance)
+    progress = options.pop("progress", None)
+    options["progress"] = part_of(progress, 0, 2)
+    a, taken = _assess_one("first", predictor_a, inputs, options)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
-    given = _core(options) | {"scale": None, "features": a.features, "output": a.output}
-    with prepared(predictor_b, inputs, device) as rows:
-        if tuple(rows.array.shape) != shape:
-            raise InvalidInputError(f"the models perturb inputs of shapes {shape} and {tuple(rows.array.shape)}")
-        b = rows.assess(batch_rows=batch_rows, comparison_variance=a.clean_variance, **given)
+    options["progress"] = part_of(progress, 1, 2)
+    b, _ = _assess_one("second", predictor_b, inputs, options, reference=a, taken=taken)
     if not comparable(a.clean_variance, b.clean_variance, a.output):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
-            "compare their robustness indices instead"
+            "convert one model's outputs, or assess each and compare their robustness indices, which have no unit"
         )
     errors_b = np.asarray(b.comparison_row_errors)
     compared = compare_rows(
         a.normalised_row_errors[:, 1:], errors_b[:, 1:], levels=a.levels[1:], alpha=alpha, tolerance=tolerance
     )
     return replace(compared, a=a, b=b)
+
+
+class _Taken(NamedTuple):
+    """What of the inputs a model perturbs."""
+
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+
+
+def _assess_one(
+    which: str,
+    predictor: Any,
+    inputs: Any,
+    options: AssessOptions,
+    reference: Assessment | None = None,
+    taken: _Taken | None = None,
+) -> tuple[Assessment, _Taken]:
+    """Assess one of two predictors: the second on the features, and by the clean variances, of the first.
+
+    A model is gone when this returns, before the next is loaded: both may bring modules of the same names.
+    """
+    given = _core(options)
+    device, batch_rows = given.pop("device", "auto"), given.pop("max_batch_rows", None)
+    with ExitStack() as stack:
+        try:
+            rows = stack.enter_context(prepared(predictor, inputs, device))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{which} model: {error}") from None
+        takes = _Taken(tuple(rows.array.shape), rows.column_names)
+        if reference is not None and taken is not None:
+            _check_same_inputs(taken, takes)
+            given |= {
+                "scale": None,
+                "features": reference.features,
+                "output": reference.output,
+                "comparison_variance": reference.clean_variance,
+            }
+        return rows.assess(batch_rows=batch_rows, **given), takes
+
+
+def _check_same_inputs(first: _Taken, second: _Taken) -> None:
+    """Refuse models that perturb different features: no noise is the same for both.
+
+    Raises:
+        InvalidInputError: they do.
+    """
+    if first == second or (first.shape == second.shape and None in (first.names, second.names)):
+        return
+    advice = "assess each on its own inputs and compare their robustness indices"
+    if first.names is None or second.names is None:
+        raise InvalidInputError(f"the models perturb inputs of shapes {first.shape} and {second.shape}: {advice}")
+    only = [
+        f"only the {which} perturbs {', '.join(sorted(set(own) - set(other))[:10])}"
+        for which, own, other in (("first", first.names, second.names), ("second", second.names, first.names))
+        if set(own) - set(other)
+    ]
+    raise InvalidInputError(
+        f"the models take different inputs: {'; '.join(only) or 'the same columns in another order'}. Make them take "
+        f"the same, or {advice}"
+    )
 
 
 def _core(options: AssessOptions) -> dict[str, Any]:

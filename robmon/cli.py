@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-    from robmon.robustness.comparison import Comparison
     from robmon.settings import Loaded
 
 NOISE_MODELS = (
@@ -225,7 +224,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
         result = robmon.compare(reference, new, inputs, progress=progress, **judge, **_arguments(options))
-    _print_comparison(result, reference, new)
+    click.echo(result.describe(reference, new))
     content = {"reference": reference, "new": new, **result.to_dict()}
     _write(result.plot(reference, new), json_file, png, content)
     if result.worse:
@@ -351,33 +350,10 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_comparison(result: Comparison, reference: str, new: str) -> None:
-    from robmon.robustness.plot import verdict
-
-    table = _table("level", "MSE ratio", "normalised difference")
-    for level, ratio, delta in zip(result.levels, result.ratio, result.delta, strict=True):
-        table.add_row(_number(level), _number(ratio), _number(delta))
-    _print(table)
-    _print(verdict(result, reference, new))
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
 def _print(what: Table | str) -> None:
     from rich.console import Console
 
     Console(soft_wrap=True, highlight=False).print(what)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 def _write(figure: Figure, json_file: Path, png: Path, content: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, L
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.clusters import cluster_means
-from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
+from robmon.robustness.comparison import comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.plan import plan_assessment

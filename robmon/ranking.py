@@ -18,7 +18,7 @@ from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
 from robmon.robustness.result import Assessment
-from robmon.robustness.trials import Progress
+from robmon.robustness.trials import part_of
 
 
 def rank(
@@ -59,7 +59,7 @@ def rank(
     results: dict[str, _Scored] = {}
     left_out = []
     for index, (name, predictor) in enumerate(named.items()):
-        options["progress"] = _part(progress, index, len(named))
+        options["progress"] = part_of(progress, index, len(named))
         try:
             results[name] = _scored(_assessed(predictor, inputs, targets, **options))
         except TooFewTrialsError:
@@ -167,13 +167,6 @@ def _own_name(predictor: Any) -> str:
     if isinstance(predictor, str | Path):
         return str(predictor)
     return str(getattr(predictor, "__name__", type(predictor).__name__))
-
-
-def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """The progress of one of several assessments, as that of all."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, count * total)
 
 
 def _reasons(left_out: Sequence[tuple[str, str]]) -> str:

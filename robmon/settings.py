@@ -214,7 +214,7 @@ class AssessSettings(Section):
 
 
 class CompareSettings(Section):
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="Chance of a false alarm when comparing")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.01, description="Chance of a false alarm when comparing")
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.10, description="Relative worsening of the MSE that is tolerated"
     )

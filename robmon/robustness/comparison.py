@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError
-from robmon.robustness import student
 from robmon.robustness.arrays import Float64
-from robmon.robustness.bounds import check_confidence
 from robmon.robustness.jsonable import jsonable
+from robmon.robustness.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,46 +25,97 @@ OTHER_UNITS = 10.0
 """Clean variances that differ by more than this factor are those of outputs in other units."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Version b against version a, on the same rows and noise.
+
+    Errors are normalised as the robustness area is: squared changes over twice the variance of *a's* clean outputs, so
+    that 1 is an output as unrelated to its clean one as another row's. All intervals have confidence `1 - 2 alpha`,
+    level by level: with one level alone, b is worse exactly where `ratio_low` exceeds `1 + tolerance`.
 
     Attributes:
         levels: shape `(levels,)`, all above 0.
         ratio: shape `(levels,)`, noise MSE of b over that of a; +Inf where b's is infinite, or only a's is 0.
+        ratio_low, ratio_high: its confidence limits, from 0 to +Inf.
         delta: shape `(levels,)`, normalised noise MSE of b less that of a.
+        delta_low, delta_high: its confidence limits.
         pvalue: of the hypothesis that b's noise MSE is at most `(1 + tolerance)` times a's, over all levels.
         worse: `pvalue < alpha`.
-        detectable_ratio: the smallest ratio that this sample would have shown with 90 % power; None where a has no
-            error.
+        detectable_ratio: the smallest ratio, at all levels, that a sample like this shows with 90 % power; +Inf where
+            it shows none, however large; None where a or b has no error.
         rows, alpha, tolerance: as used.
         a, b: both assessments, where the comparison was made from such.
     """
 
     levels: Float64
     ratio: Float64
+    ratio_low: Float64
+    ratio_high: Float64
     delta: Float64
+    delta_low: Float64
+    delta_high: Float64
     pvalue: float
     worse: bool
     detectable_ratio: float | None
     rows: int
     alpha: float
     tolerance: float
-    a: Assessment | None = None
-    b: Assessment | None = None
+    a: Assessment | None = field(default=None)
+    b: Assessment | None = field(default=None)
+
+    @property
+    def confidence(self) -> float:
+        """Of the intervals."""
+        return 1.0 - 2.0 * self.alpha
+
+    def verdict(self, name_a: str = "a", name_b: str = "b") -> str:
+        """The verdict in plain words; where nothing was found, also what could have been."""
+        probability = f"p = {self.pvalue:.2g}" if self.pvalue >= 1e-6 else "p < 0.000001"
+        chance = f"{probability}, {self.rows} rows"
+        beyond = f" by more than the tolerated {100 * self.tolerance:g} %" if self.tolerance else ""
+        if self.worse:
+            worst = float(np.max(self.ratio))
+            size = f"up to {worst:.4g} times as large" if math.isfinite(worst) else "infinite, or new where a has none"
+            return f"Under noise {name_b} is worse than {name_a}{beyond}: its error is {size} ({chance})."
+        text = f"Under noise {name_b} is not shown to be worse than {name_a}{beyond} ({chance})."
+        if self.detectable_ratio is None:
+            return text
+        if not math.isfinite(self.detectable_ratio):
+            return f"{text} That says little: so few rows show no worsening with 90 % power, however large."
+        return (
+            f"{text} That is not proof that they are equal: only errors at least {self.detectable_ratio:.3g} times as "
+            "large are found with 90 % power."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""
-
         own = {key: value for key, value in vars(self).items() if key not in ("a", "b")}
         assessments = {key: None if each is None else each.to_dict() for key, each in (("a", self.a), ("b", self.b))}
-        return jsonable(own | assessments)  # type: ignore[no-any-return]
+        return jsonable(own | {"confidence": self.confidence} | assessments)  # type: ignore[no-any-return]
 
     def plot(self, name_a: str = "a", name_b: str = "b") -> Figure:
         """Both curves in one matplotlib figure. Needs both assessments."""
         from robmon.robustness.plot import plot_comparison
 
         return plot_comparison(self, name_a, name_b)
+
+    def describe(self, name_a: str = "a", name_b: str = "b") -> str:
+        """A table of the levels, and the verdict."""
+        sure = f"{100 * self.confidence:g} % interval"
+        lines = [f"{'level':>8}  {'MSE ratio':>10}  {sure:>22}  {'difference':>12}  {sure:>26}"]
+        columns = self.levels, self.ratio, self.ratio_low, self.ratio_high, self.delta, self.delta_low, self.delta_high
+        for numbers in zip(*columns, strict=True):
+            level, ratio, ratio_low, ratio_high, delta, delta_low, delta_high = (f"{number:.4g}" for number in numbers)
+            ratios, deltas = f"{ratio_low} to {ratio_high}", f"{delta_low} to {delta_high}"
+            lines.append(f"{level:>8}  {ratio:>10}  {ratios:>22}  {delta:>12}  {deltas:>26}")
+        return "\n".join([*lines, self.verdict(name_a, name_b)])
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def __repr__(self) -> str:
+        ratios = ", ".join(f"{level:g}: {ratio:.4g}" for level, ratio in zip(self.levels, self.ratio, strict=True))
+        return f"<Comparison worse={self.worse} pvalue={self.pvalue:.3g} rows={self.rows} ratio by level {{{ratios}}}>"
 
 
 def compare_rows(
@@ -75,14 +124,16 @@ def compare_rows(
     """Compare two versions by their row errors on the same rows under the same noise.
 
     Each row gives one difference `b - (1 + tolerance) a`, summed over levels with weights `1 / (mean a + mean b)`, so
-    that every level counts alike; a one-sided t-test over rows (Student 1908) decides. The smallest detectable ratio is
-    `1 + tolerance + (t_alpha + t_0.9) * standard error / mean`, in a's errors.
+    that every level counts alike. A one-sided t-test over rows, corrected for skewness (Hall 1992, see
+    `robmon.robustness.mean_test`), decides. The limits of the ratio are those which the same test does not reject, as
+    in Fieller (1954). The detectable ratio r is the smallest with which b's errors, scaled so that their means are r
+    times a's, would be found with 90 % power: so it stays the same when b gets worse as a whole.
 
     Args:
         a, b: shape `(n, levels)`, row errors averaged over the same trials, each output divided by the *reference*
             version's clean variance; only levels above 0.
         levels: the levels of the columns; None: they are numbered from 1.
-        alpha: chance of a false alarm.
+        alpha: chance of a false alarm, below 0.5.
         tolerance: relative worsening that is tolerated.
 
     Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where both are infinite
@@ -92,6 +143,10 @@ def compare_rows(
         InvalidInputError: shapes differ, fewer than 2 rows, levels not above 0, NaN, alpha or tolerance out of range.
 
     >>> errors = np.random.default_rng(0).chisquare(4, size=(200, 1))
+    >>> noisy = errors * np.random.default_rng(1).gamma(9.0, 1.3 / 9.0, size=(200, 1))
+    >>> result = compare_rows(errors, noisy)
+    >>> result.worse, result.ratio.round(2).tolist(), result.ratio_low.round(2).tolist()
+    (True, [1.24], [1.17])
     >>> compare_rows(errors, 1.5 * errors).worse, compare_rows(errors, errors).worse
     (True, False)
     """
@@ -99,25 +154,22 @@ def compare_rows(
     columns = first.shape[1] if first.ndim == 2 else 0
     at = np.arange(1.0, columns + 1) if levels is None else np.asarray(levels, dtype=np.float64)
     _check(first, second, at, alpha, tolerance)
-    broken, healed = np.isinf(second) & ~np.isinf(first), np.isinf(first) & ~np.isinf(second)
-    usable = np.isfinite(first) & np.isfinite(second)
-    kept_a, kept_b = np.where(usable, first, 0.0), np.where(usable, second, 0.0)
-    rows = np.maximum(usable.sum(axis=0), 1)
-    mean_a, mean_b = kept_a.sum(axis=0) / rows, kept_b.sum(axis=0) / rows
-    gone_a, gone_b = healed.any(axis=0), broken.any(axis=0)
-    ratio = _ratio(np.where(gone_a & ~gone_b, np.inf, mean_a), np.where(gone_b, np.inf, mean_b))
-    delta = np.where(gone_b, np.inf, np.where(gone_a, -np.inf, mean_b - mean_a))
-    size = mean_a + mean_b
-    weight = np.where(size > 0, 1.0 / np.where(size > 0, size, 1.0), 0.0)
-    difference = (kept_b - (1.0 + tolerance) * kept_a) @ weight
-    pvalue = 0.0 if broken.any() else _pvalue(difference)
+    limits = np.array([_one_level(first[:, i], second[:, i], alpha) for i in range(columns)])
+    rows = _UsableRows.of(first, second)
+    is_broken = np.any(np.isinf(second) & ~np.isinf(first))
+    chance = 0.0 if is_broken else pvalue(moments(rows.difference(1.0 + tolerance)))
+    ratio, ratio_low, ratio_high, delta, delta_low, delta_high = limits.T
     return Comparison(
         levels=at,
         ratio=ratio,
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
         delta=delta,
-        pvalue=pvalue,
-        worse=pvalue < alpha,
-        detectable_ratio=_detectable(difference, float(mean_a @ weight), alpha, tolerance),
+        delta_low=delta_low,
+        delta_high=delta_high,
+        pvalue=chance,
+        worse=chance < alpha,
+        detectable_ratio=rows.detectable_ratio(1.0 + tolerance, alpha),
         rows=len(first),
         alpha=alpha,
         tolerance=tolerance,
@@ -129,81 +181,109 @@ def _check(a: Float64, b: Float64, levels: Float64, alpha: float, tolerance: flo
         raise InvalidInputError(
             f"row errors must both be of shape (rows, {levels.size}) for these levels, not {a.shape} and {b.shape}"
         )
-    if len(a) < 2:
-        raise InvalidInputError("at least 2 rows are needed to compare")
+    if len(a) < 2 or levels.size == 0:
+        raise InvalidInputError("at least 2 rows and 1 level above 0 are needed to compare")
     if np.isnan(a).any() or np.isnan(b).any() or not np.all(levels > 0):
         raise InvalidInputError("row errors must not be NaN, and levels must be above 0")
-    if not 0 < alpha < 1 or not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InvalidInputError("alpha must lie between 0 and 1, and tolerance be a finite number of at least 0")
+    check_judgement(alpha, tolerance)
 
 
-def _ratio(reference: Float64, new: Float64) -> Float64:
-    """New over reference; 1 where both are 0 and +Inf where only the reference is."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = new / reference
-    return np.asarray(np.where((reference == 0) & (new == 0), 1.0, ratio))
+def check_judgement(alpha: float, tolerance: float) -> None:
+    """Refuse what no verdict can be taken by.
 
-
-def _standard_error(difference: Float64) -> float:
-    return float(difference.std(ddof=1)) / math.sqrt(len(difference))
-
-
-def _pvalue(difference: Float64) -> float:
-    mean, error = float(difference.mean()), _standard_error(difference)
-    if error <= 1e-15 * abs(mean) or error == 0.0:
-        return 0.0 if mean > 0 else 1.0
-    return student.sf(mean / error, len(difference) - 1)
-
-
-def _detectable(difference: Float64, size: float, alpha: float, tolerance: float) -> float | None:
-    if size <= 0:
-        return None
-    df = len(difference) - 1
-    steps = student.quantile(1.0 - alpha, df) + student.quantile(POWER, df)
-    return 1.0 + tolerance + steps * _standard_error(difference) / size
-
-
-def mean_ratio(
-    row_errors: ArrayLike,
-    baseline_mean: ArrayLike,
-    baseline_variance: ArrayLike,
-    baseline_rows: int,
-    confidence: float = 0.95,
-) -> tuple[Float64, Float64]:
-    """Mean row error over a baseline's from other rows, and its lower confidence limit.
-
-    Rows are the unit on both sides. On the log scale the standard error is `sqrt(s²/(n m²) + v/(N M²))` (delta method),
-    the limit `ratio * exp(-z * standard error)`.
-
-    Args:
-        row_errors: shape `(n, levels)`, averaged over trials.
-        baseline_mean, baseline_variance: shape `(levels,)`, mean and variance of the baseline's row errors.
-        baseline_rows: rows they were taken over.
-        confidence: one-sided, of the limit.
-
-    Returns:
-        ratio and limit, each of shape `(levels,)`. An infinite mean gives +Inf twice. A baseline of 0 gives 1 or +Inf,
-        and
-        a limit of 0: it tells nothing.
-
-    >>> ratio, lower = mean_ratio(np.full((100, 1), 2.0), [1.0], [0.25], 100)
-    >>> ratio.tolist(), lower.round(3).tolist()
-    ([2.0], [1.842])
+    Raises:
+        InvalidInputError: alpha does not lie between 0 and 0.5, or tolerance is negative or not finite.
     """
-    check_confidence(confidence)
-    errors = np.asarray(row_errors, dtype=np.float64)
-    base, spread = np.asarray(baseline_mean, dtype=np.float64), np.asarray(baseline_variance, dtype=np.float64)
-    if errors.ndim != 2 or len(errors) < 2 or errors.shape[1:] != base.shape or base.shape != spread.shape:
-        raise InvalidInputError(f"row errors of shape {errors.shape} do not fit a baseline of {base.size} levels")
-    finite = np.all(np.isfinite(errors), axis=0)
-    kept = np.where(finite, errors, 0.0)
-    mean, variance = kept.mean(axis=0), kept.var(axis=0, ddof=1)
-    ratio = np.where(finite, _ratio(base, mean), np.inf)
-    known = (mean > 0) & (base > 0)
-    safe_mean, safe_base = np.where(known, mean, 1.0), np.where(known, base, 1.0)
-    error = np.sqrt(variance / (len(errors) * safe_mean**2) + spread / (baseline_rows * safe_base**2))
-    lower = np.where(known, np.where(known, ratio, 0.0) * np.exp(-NormalDist().inv_cdf(confidence) * error), 0.0)
-    return ratio, np.where(finite, lower, np.inf)
+    if not 0 < alpha < 0.5 or not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InvalidInputError("alpha must lie between 0 and 0.5, and tolerance be a finite number of at least 0")
+
+
+@dataclass(frozen=True)
+class _UsableRows:
+    """Errors at all levels, each level in units of its largest one, with 0 where a row cannot be compared."""
+
+    a: Float64
+    b: Float64
+    mean_a: Float64
+    mean_b: Float64
+
+    @classmethod
+    def of(cls, a: Float64, b: Float64) -> _UsableRows:
+        usable = np.isfinite(a) & np.isfinite(b)
+        a, b = np.where(usable, a, 0.0), np.where(usable, b, 0.0)
+        size, count = _safe(np.maximum(a.max(axis=0), b.max(axis=0))), np.maximum(usable.sum(axis=0), 1)
+        a, b = a / size, b / size
+        return cls(a, b, a.sum(axis=0) / count, b.sum(axis=0) / count)
+
+    def difference(self, tolerated: float) -> Float64:
+        """One number a row: `b - tolerated a` over all levels, which count alike."""
+        return np.asarray((self.b - tolerated * self.a) @ (1.0 / _safe(self.mean_a + self.mean_b)))
+
+    def detectable_ratio(self, tolerated: float, alpha: float) -> float | None:
+        known = (self.mean_a > 0) & (self.mean_b > 0)
+        if not known.any():
+            return None
+        a, b = self.a[:, known] @ (1.0 / self.mean_a[known]), self.b[:, known] @ (1.0 / self.mean_b[known])
+        # With b scaled to the ratio r, what is tested is b - tolerated / r a, but for a factor: q is 1 - tolerated / r.
+        joint = joint_moments(b - a, a)
+        q = _smallest(lambda q: power(joint.at(q), alpha) >= POWER)
+        return tolerated / (1.0 - q) if q < 1.0 else math.inf
+
+
+def _one_level(a: Float64, b: Float64, alpha: float) -> tuple[float, ...]:
+    """Ratio, difference, and their limits, in the order of `Comparison`, from one column of each version."""
+    lost_a, lost_b = np.isinf(a), np.isinf(b)
+    if np.any(lost_b & ~lost_a):
+        return (math.inf,) * 6
+    if np.any(lost_a & ~lost_b):
+        return (0.0,) * 3 + (-math.inf,) * 3
+    a, b = a[~lost_a], b[~lost_b]
+    if len(a) < 2:
+        return 1.0, 0.0, math.inf, 0.0, -math.inf, math.inf
+    size = float(_safe(np.maximum(a.max(), b.max())))
+    a, b = a / size, b / size
+    difference = moments(b - a)
+    return (
+        _ratio(float(b.mean()), float(a.mean())),
+        _lower_ratio(a, b, alpha),
+        _ratio(1.0, _lower_ratio(b, a, alpha)),
+        size * difference.mean,
+        size * lower_limit(difference, alpha),
+        -size * lower_limit(difference.mirrored, alpha),
+    )
+
+
+def _lower_ratio(a: Float64, b: Float64, alpha: float) -> float:
+    """Lower limit of mean b over mean a: the largest r for which the test finds `b - r a` above 0."""
+    mean_a, mean_b = float(a.mean()), float(b.mean())
+    if mean_a == 0 or mean_b == 0:
+        return math.inf if is_above_zero(moments(b), alpha) else 0.0
+    a = a / mean_a
+    joint = joint_moments(b / mean_b - a, a)
+    return mean_b / mean_a * (1.0 - _smallest(lambda q: is_above_zero(joint.at(q), alpha)))
+
+
+def _smallest(holds: Callable[[float], bool]) -> float:
+    """The smallest q in [0, 1] from which on something holds, by bisection; 1 where it does not at 1 either."""
+    if not holds(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _ratio(new: float, reference: float) -> float:
+    """New over reference; 1 where both are 0 and +Inf where only the reference is."""
+    if reference == 0:
+        return math.inf if new > 0 else 1.0
+    return new / reference
+
+
+def _safe(sizes: ArrayLike) -> Float64:
+    """Sizes to divide by: 1 instead of 0."""
+    return np.where(np.asarray(sizes) > 0, sizes, 1.0)
 
 
 def comparable(variance_a: ArrayLike, variance_b: ArrayLike, output: str = "value") -> bool:

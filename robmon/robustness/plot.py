@@ -68,21 +68,8 @@ def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") ->
     axes = figure.add_subplot()
     draw_curve(axes, result.a, label=name_a, color=MEAN)
     draw_curve(axes, result.b, label=name_b, color=BOUND)
-    _finish(figure, axes, verdict(result, name_a, name_b))
+    _finish(figure, axes, result.verdict(name_a, name_b))
     return figure
-
-
-def verdict(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
-    """The verdict in plain words."""
-    probability = f"p = {result.pvalue:.2g}" if result.pvalue >= 1e-4 else "p < 0.0001"
-    chance = f"{probability}, {result.rows} rows, tolerance {100 * result.tolerance:g} %"
-    if result.worse:
-        worst = float(np.max(result.ratio))
-        return f"Under noise {name_b} is worse than {name_a}: its error is up to {worst:.3g} times as large ({chance})."
-    text = f"Under noise {name_b} is not shown to be worse than {name_a} ({chance})."
-    if result.detectable_ratio is not None:
-        text += f" Errors {result.detectable_ratio:.3g} times as large would have been found with 90 % power."
-    return text
 
 
 def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = MEAN) -> None:

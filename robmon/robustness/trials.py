@@ -27,6 +27,13 @@ Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""
 
 
+def part_of(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """The progress of one of several assessments, as that of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, count * total)
+
+
 def check_trials(trials: int, seed: int) -> None:
     """Refuse numbers of trials and seeds that cannot be used."""
     if trials < 1:

@@ -8,7 +8,8 @@ import pytest
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.comparison import comparable, compare_rows, mean_ratio
+from robmon.robustness.baseline_ratio import mean_ratio
+from robmon.robustness.comparison import comparable, compare_rows
 from tests.robustness import linear
 
 LEVELS = [0.1, 0.2]
