@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv tools test lint format demo docs benchmarks fuzz clean
+.PHONY: help venv tools test lint format demo docs benchmarks coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,8 +42,14 @@ demo: venv  ## Watch a fragile release being caught; KEEP=1 keeps it running
 docs: venv  ## Write the generated parts of the README
 	$(BIN)/python tools/readme_tables.py
 
-benchmarks: venv  ## Measure speed and memory
-	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+benchmarks: venv  ## Measure speed, memory and what the statistics promise
+	@$(BIN)/python tools/install_confseq.py
+	@for program in tests/benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+coverage-table: venv  ## Measure how often every bound holds, and write it into the README (some minutes)
+	@$(BIN)/python tools/install_confseq.py
+	$(BIN)/python tests/benchmarks/coverage.py --write docs/coverage.json
+	$(BIN)/python tools/readme_tables.py
 
 fuzz: venv  ## Send 200,000 hostile requests to the codecs, guided by coverage; ARGS="-runs=1000000"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'

@@ -1,4 +1,4 @@
-"""Write the tables of README.md that are made from the code: settings and metrics.
+"""Write the tables of README.md that are made from the code, settings and metrics, or from a measured result, coverage.
 
 Each stands between `<!-- NAME: ... -->` and `<!-- /NAME -->`. `--check` writes nothing and exits 1 if one is old.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import re
 import sys
 import time
@@ -59,7 +60,39 @@ def metrics_table() -> Iterator[str]:
         yield f"| `{family.name}{SUFFIXES.get(family.type, '')}` | {of} | {shown} | {family.documentation} |"
 
 
-TABLES = {"settings": settings_table, "metrics": metrics_table}
+BOUNDS = {
+    "order_statistic": "trial bound by order statistic, the default",
+    "tolerance_assurance": "trial bound by tolerance: sets of trials that cover 95 %",
+    "request": "request bound, for fresh requests",
+    "mean": "mean bound on row means",
+    "band": "band, over whole further curves",
+    "student_t": "for comparison: trial bound by Student's t",
+    "cantelli": "for comparison: trial bound by Cantelli's inequality",
+    "fresh_rows": "no promise: trial bound on fresh rows",
+    "pointwise": "no promise: trial bounds over whole further curves",
+    "pooled_trials": "no promise: mean bound on trials pooled over rows",
+}
+
+
+def coverage_table() -> Iterator[str]:
+    """One row a bound: how often it held, lowest and highest over the laws, and its size."""
+    figures = json.loads((REPOSITORY / "docs" / "coverage.json").read_text(encoding="utf-8"))["figures"]
+    counts = sorted({figure["count"] for figure in figures})
+
+    def over_laws(bound: str, count: int, key: str, scale: float, form: str) -> str:
+        values = [scale * figure[key] for figure in figures if (figure["bound"], figure["count"]) == (bound, count)]
+        return " – ".join(dict.fromkeys(format(end, form) for end in (min(values), max(values)))) if values else "-"
+
+    yield f"| a stated 95 % held, in %, with | {' | '.join(map(str, counts))} | bound over truth |"
+    yield "|---" * (len(counts) + 2) + "|"
+    for bound, label in BOUNDS.items():
+        held = [over_laws(bound, count, "held", 100.0, ".1f") for count in counts]
+        shown = next(count for count, text in zip(counts[1:], held[1:], strict=True) if text != "-")
+        size = over_laws(bound, shown, "tightness", 1.0, ".2f") + ("" if shown == counts[1] else f" (with {shown})")
+        yield f"| {label} | {' | '.join(held)} | {size} |"
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table, "coverage": coverage_table}
 
 
 def updated(text: str) -> str:

@@ -207,8 +207,8 @@ def curve_band(trial_mse: ArrayLike, confidence: float = 0.95) -> Float64 | None
     prediction; Diquigiovanni, Fontana & Vantini, J. Multivariate Anal. 189, 2022, arXiv 2106.01792). A band by largest
     ranks over the levels, made exact likewise, is infinite for most curves of 39 trials and wider for most of 199.
 
-    The m trials are about two thirds, at least 19, and always one less than a multiple of 20, whatever the confidence:
-    so nothing is lost to rounding at the usual ones, and the band rises with confidence.
+    m is at least 19, else at most two thirds, and always one less than a multiple of 20, whatever the confidence: so
+    nothing is lost to rounding at the usual ones, and the band rises with confidence.
 
     Args:
         trial_mse: shape `(T, levels)`, squared output units, levels rising from 0. A first level without variation is
