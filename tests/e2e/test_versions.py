@@ -119,7 +119,8 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         wait_for_version(daemon, last)
         assert daemon.regression_stands, "nothing is worse than no number"
         assert daemon.value("robmon_version_mse_ratio", reference_version=first, level="0.3") == math.inf
-        errors = [line for line in daemon.log() if line["level"] == "error"]
+        # A slow machine tries a version again; then it is told again, in the same words.
+        errors = {(line["event"], line.get("version")) for line in daemon.log() if line["level"] == "error"}
         assert len(errors) == len(BAD_VERSIONS), "one clear line each"
 
 
