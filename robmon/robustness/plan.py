@@ -54,6 +54,7 @@ def plan_assessment(
     min_rows: int,
     max_seconds: float,
     max_batch_rows: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> AssessmentPlan:
     """Fit an assessment into a time budget by timing one batch (and a small one) after a warm-up.
 
@@ -69,6 +70,7 @@ def plan_assessment(
         min_rows: fewest rows.
         max_seconds: the budget.
         max_batch_rows: most rows given to `predict` at a time.
+        clock: seconds, by which a batch is timed.
 
     Raises:
         OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed.
@@ -95,7 +97,7 @@ def plan_assessment(
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features)
 
     def batch_seconds(count: int) -> float:
-        return _batch_seconds(predict, inputs, count, chosen, fitted)
+        return _batch_seconds(predict, inputs, count, chosen, fitted, clock)
 
     pass_seconds = _timed(batch_seconds, batch_rows, min(min_rows, batch_rows))
 
@@ -131,12 +133,14 @@ def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int
     return pass_seconds
 
 
-def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int, noise: Noise, features: Features) -> float:
+def _batch_seconds(
+    predict: Predict, inputs: Array, batch_rows: int, noise: Noise, features: Features, clock: Callable[[], float]
+) -> float:
     """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
     rows, here = slice(0, batch_rows), features.like(inputs)
 
     def once(attempt: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         stream = noise.stream(trial_generator(0, attempt), features)
         noisy = NoisyRows(noise, inputs[rows], stream, here)
         perturbed = noisy.at(0.1)
@@ -144,7 +148,7 @@ def _batch_seconds(predict: Predict, inputs: Array, batch_rows: int, noise: Nois
         outputs = predict(perturbed, rows)
         check_rows(outputs, batch_rows)
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
-        return time.perf_counter() - start
+        return clock() - start
 
     once(0)
     first = once(1)
