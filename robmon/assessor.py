@@ -23,6 +23,7 @@ from robmon.history.store import History, VersionState
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
 from robmon.inputs.sample import Item, Sample
 from robmon.messages import Assess, Assessed, Comparison, ModelVersion, Plan, SampledRequest, Verdict
+from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.assess")
@@ -111,11 +112,14 @@ class Assessor:
         """Run one assessment, count its outcome and publish its result."""
         started = time.monotonic()
         problem = ""
+        was_unknown = self._follower.target is not None and self._follower.target.version == UNKNOWN_VERSION
         try:
             await self._assess()
             outcome, reason = "ok", "none"
         except NotAssessedError as error:
             outcome, reason, problem = error.outcome, error.reason, str(error)
+            if error.served_version is not None:
+                self._follower.observe(error.served_version)
             seconds = round(time.monotonic() - started, 3)
             tell = log.info if outcome == "skipped" else log.warning
             tell("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
@@ -123,7 +127,9 @@ class Assessor:
             # Only the type is told: the text may hold an input.
             outcome, reason, problem = "failed", "error", type(error).__name__
             log.error("assessment", outcome=outcome, reason=reason, error=type(error).__name__)
-        if self._follower.target is not None and (reason != "too_few_inputs" or self._has_rows):
+        # The first answer of an endpoint may tell which version to assess, which is then done at once.
+        learnt_version = was_unknown and reason == "version_changed"
+        if self._follower.target is not None and not learnt_version and (reason != "too_few_inputs" or self._has_rows):
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
         self._published.count(outcome, reason, problem)

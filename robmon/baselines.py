@@ -9,19 +9,20 @@ from robmon.api import prepared
 from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
-from robmon.models.baseline_artifact import log_baseline, read_baseline
-from robmon.models.registry import Registry
+from robmon.messages import EndpointAccess
+from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, parse
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.result import Assessment
 
 
-def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> str:
+def record(uri: str, inputs: Any, *, name: str | None = None, data_dir: Path | None, **options: Any) -> str:
     """Assess a model version on inputs and keep the result as its baseline.
 
     Args:
-        uri: the version, as MLflow names it.
+        uri: the version, as MLflow names it, or the URL of its endpoint.
         inputs: as in `robmon.assess`.
+        name: of a model at an endpoint whose URL has none.
         data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
         options: `device`, and those of `assess_rows`.
 
@@ -31,6 +32,10 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
     Raises:
         RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
     """
+    parsed = parse(uri)
+    if isinstance(parsed, Endpoint) and data_dir is None:
+        raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
+    history = None if data_dir is None else History(data_dir, name or _name(parsed))
     device = options.pop("device", "auto")
     with prepared(uri, inputs, device) as rows:
         result = rows.assess(**options)
@@ -39,14 +44,15 @@ def record(uri: str, inputs: Any, *, data_dir: Path | None, **options: Any) -> s
     baseline = Baseline.empty(list(result.levels), perturbed, result.noise, correlation)
     baseline.learn_inputs(perturbed)
     baseline.learn_results(result.output, result.clean_outputs, result.row_errors)
-    if data_dir is None:
+    if history is None:
+        from robmon.models.baseline_artifact import log_baseline
+
         baseline.source = "artifact"
         return log_baseline(uri, None, baseline.to_dict())
     baseline.source = "local"
-    resolved = Registry().resolve(uri)
-    history = History(data_dir, resolved.name)
-    history.write_baseline(resolved.version, baseline.to_dict())
-    return str(history.baseline_file(resolved.version))
+    version = _version(parsed)
+    history.write_baseline(version, baseline.to_dict())
+    return str(history.baseline_file(version))
 
 
 def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[Assessment, dict[float, float]]:
@@ -82,21 +88,34 @@ def _recorded(uri: str) -> Baseline | None:
     """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
     if not uri.startswith(("models:/", "runs:/")):
         return None
+    from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.registry import Registry
+
     registry = Registry()
     content = read_baseline(registry, registry.resolve(uri))
     return None if content is None else Baseline.from_dict(content)
 
 
-def accept(uri: str, data_dir: Path) -> str:
+def accept(uri: str, data_dir: Path, name: str | None = None) -> str:
     """Make a version the accepted one: by the registry's tag, and in the data folder if this model has a history there.
+
+    Args:
+        uri: the version; of a model at an endpoint the URL that names it, and then only the data folder is written.
+        data_dir: the daemon's data folder.
+        name: of a model at an endpoint whose URL has none.
 
     Returns:
         the accepted version, as `name/version`.
 
     Raises:
-        ModelError: the model is not a registered one.
+        ModelError: the model is not a registered one; or has no history in the data folder, which an endpoint's needs.
         RegistryError: the registry did not answer, or refused.
     """
+    parsed = parse(uri)
+    if isinstance(parsed, Endpoint):
+        return _accept_served(parsed, data_dir, name or _name(parsed))
+    from robmon.models.registry import Registry
+
     registry = Registry()
     resolved = registry.resolve(uri)
     if resolved.tags is None:
@@ -106,3 +125,30 @@ def accept(uri: str, data_dir: Path) -> str:
     if history.state_file.exists():
         history.write_state(history.read_state().accept(resolved.version))
     return f"{resolved.name}/{resolved.version}"
+
+
+def _accept_served(endpoint: Endpoint, data_dir: Path, name: str) -> str:
+    history = History(data_dir, name)
+    if endpoint.version is None:
+        raise ModelError("the URL must name the version to accept, as /v2/models/name/versions/3/infer does")
+    if not history.state_file.exists():
+        raise ModelError(f"{data_dir} holds no history of the model {name}: give the daemon's data folder")
+    history.write_state(history.read_state().accept(endpoint.version))
+    return f"{name}/{endpoint.version}"
+
+
+def _name(uri: ModelUri | Endpoint) -> str:
+    if not uri.name:
+        raise ModelError("the URL names no model: give the name that the daemon has as model.name")
+    return uri.name
+
+
+def _version(uri: ModelUri | Endpoint) -> str:
+    if isinstance(uri, ModelUri):
+        from robmon.models.registry import Registry
+
+        return Registry().resolve(uri.text).version
+    from robmon.models.remote import served_versions
+
+    versions = served_versions(uri, EndpointAccess())
+    return uri.version or (versions[-1] if versions else UNKNOWN_VERSION)

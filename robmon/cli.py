@@ -176,7 +176,9 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 
 
 @main.command()
-@click.option("--model", required=True, help="MLflow model: models:/name@alias, models:/name/3, runs:/id/path.")
+@click.option("--model", required=True,
+              help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or an endpoint's URL "
+              "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).")  # fmt: skip
 @click.option("--target", help="Column of the inputs that holds the labels: the reference is then the label.")
 @_assessment_options
 @click.option(
@@ -197,6 +199,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     """
     from robmon import baselines
     from robmon.robustness.words import sentence, table
+    from robmon.settings import mask
 
     _check_writable(json_file, png)
     inputs, targets = _read(options, target)
@@ -204,7 +207,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
         result, baseline = baselines.assess(model, inputs, targets, progress=progress, **_arguments(options))
     click.echo(table(result, baseline))
     click.echo(sentence(result))
-    content = {"model": model, "baseline_mse": baseline, **result.to_dict()}
+    content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
     _write(result.plot(baseline), json_file, png, content)
 
 
@@ -218,12 +221,14 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
 def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any) -> None:
     """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate."""
     import robmon
+    from robmon.settings import mask
 
     _check_writable(json_file, png)
     inputs, _ = _read(options, None)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
         result = robmon.compare(reference, new, inputs, progress=progress, **judge, **_arguments(options))
+    reference, new = mask(reference), mask(new)
     click.echo(result.describe(reference, new))
     content = {"reference": reference, "new": new, **result.to_dict()}
     _write(result.plot(reference, new), json_file, png, content)
@@ -262,17 +267,20 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
 
 
 @main.command()
-@click.option("--model", required=True, help="Registered version: models:/name/3 or models:/name@alias.")
+
+@click.option("--model", required=True, help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.")
+@click.option("--name", help="Name of a model at an endpoint whose URL has none.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default="robmon-data", show_default=True,
               envvar="ROBMON_DATA_DIR", help="Data folder of the daemon.")  # fmt: skip
 @_assessment_options
-def baseline(model: str, accept: bool, log_artifact: bool, data_dir: Path, **options: Any) -> None:
+def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, data_dir: Path, **options: Any) -> None:
     """Record the baseline of a version from a file of inputs, or accept a version.
 
     Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression: the
-    accepted version is written to the registry as the tag robmon.accepted_version, and to the data folder.
+    accepted version is written to the registry as the tag robmon.accepted_version, and to the data folder; of a model
+    at an endpoint, whose URL must then name the version, to the data folder alone.
     """
     if not accept and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
@@ -282,13 +290,18 @@ def baseline(model: str, accept: bool, log_artifact: bool, data_dir: Path, **opt
         inputs, _ = _read(options, None)
         with _progress("recording") as progress:
             recorded = baselines.record(
-                model, inputs, data_dir=None if log_artifact else data_dir, progress=progress, **_arguments(options)
+                model,
+                inputs,
+                name=name,
+                data_dir=None if log_artifact else data_dir,
+                progress=progress,
+                **_arguments(options),
             )
         click.echo(f"written: {recorded}")
     else:
         _use_tracking_uri(options)
     if accept:
-        click.echo(f"accepted: {baselines.accept(model, data_dir)}")
+        click.echo(f"accepted: {baselines.accept(model, data_dir, name)}")
 
 
 @main.command()
@@ -320,7 +333,7 @@ def _check_writable(*files: Path) -> None:
 
 def _use_tracking_uri(options: dict[str, Any]) -> None:
     """MLflow's own variable is how the library functions, and MLflow itself, learn where the registry is."""
-    from robmon.models.registry import bound_waiting
+    from robmon.models.loading import bound_waiting
 
     bound_waiting()
     tracking_uri = options.pop("tracking_uri")

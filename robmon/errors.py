@@ -15,6 +15,7 @@ attributes, and builds its own one-sentence message:
     │   ├── ModelRefusedError  the settings do not allow it
     │   ├── ModelLoadError     it cannot be loaded
     │   └── PredictionError    it was called and raised, or returned what cannot be used
+    │       └── VersionChangedError  another version answered than the one that was asked
     └── ProtocolError          two robmon processes do not speak the same language
 
 No message holds a production input.
@@ -113,6 +114,20 @@ class PredictionError(ModelError):
     def __init__(self, message: str, reason: str = "model_raised") -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class VersionChangedError(PredictionError):
+    """The endpoint answered as another version than the one that is assessed.
+
+    Attributes:
+        served_version: the version that answered.
+    """
+
+    def __init__(self, served_version: str, assessed_version: str) -> None:
+        self.served_version = served_version
+        super().__init__(
+            f"the endpoint answered as version {served_version}, not {assessed_version}", "version_changed"
+        )
 
 
 class ProtocolError(RobmonError):

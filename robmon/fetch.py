@@ -1,7 +1,8 @@
 """The short process that gets a model version: `python -m robmon.fetch --fd N`.
 
-It alone has the registry's credentials. It reads one `Fetch` from the socket at descriptor N, answers with `Fetched` or
-`Failure`, and ends; it also ends, whatever it is doing, when the other side closes the socket.
+It alone has the registry's credentials. Of a model at an endpoint it asks the version, and nothing more. It reads one
+`Fetch` from the socket at descriptor N, answers with `Fetched` or `Failure`, and ends; it also ends, whatever it is
+doing, when the other side closes the socket.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import threading
 import traceback
 from pathlib import Path
 
-from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, PredictionError, RegistryError, RobmonError
 from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, ModelVersion
+from robmon.model_uri import UNKNOWN_VERSION, Endpoint, parse
 
 _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
     (RegistryError, "registry_unreachable"),
@@ -42,6 +44,8 @@ def answer(question: Fetch) -> Fetched | Failure:
     """Resolve, check and download what is asked for."""
     try:
         return _fetch(question)
+    except PredictionError as error:
+        return Failure(reason=error.reason, error=type(error).__name__, message=str(error))
     except RobmonError as error:
         reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "error")
         return Failure(reason=reason, error=type(error).__name__, message=str(error))
@@ -51,11 +55,32 @@ def answer(question: Fetch) -> Fetched | Failure:
 
 
 def _fetch(question: Fetch) -> Fetched:
+    uri = parse(question.uri)
+    return _look_up(uri, question) if isinstance(uri, Endpoint) else _download(question)
+
+
+def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
+    """Which version an endpoint serves: the one that its URL names, or else the highest that its server tells."""
+    from robmon.models import remote
+
+    versions = remote.served_versions(endpoint, question.access)
+    version = endpoint.version or (versions[-1] if versions else UNKNOWN_VERSION)
+    before = versions.index(version) - 1 if version in versions else -1
+    model = ModelVersion(name=endpoint.name, version=version, endpoint=endpoint.text)
+    return Fetched(
+        version=version,
+        model=None if version == question.known_version else model,
+        previous_version=versions[before] if before >= 0 else None,
+    )
+
+
+def _download(question: Fetch) -> Fetched:
     # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
     from robmon.models import registry
     from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.loading import bound_waiting
 
-    registry.bound_waiting()
+    bound_waiting()
     source = registry.Registry(question.tracking_uri)
     model = source.resolve(question.uri)
     fetched = Fetched(

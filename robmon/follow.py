@@ -1,7 +1,7 @@
-"""Which version is served now, and its files: the daemon's view of the model registry.
+"""Which version is served now, and its files: the daemon's view of the model registry, or of the model's endpoint.
 
-An http(s) registry is asked with one REST call, which the daemon makes itself; everything else (other stores, and every
-download) is done by a short fetch process, because MLflow is too heavy for the daemon.
+An http(s) registry is asked with one REST call, which the daemon makes itself; everything else (other stores, every
+download, and the model's endpoint) is left to a short fetch process, because MLflow is too heavy for the daemon.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Follower:
         self.failure: str | None = None
         """Why the last look-up failed; None after a good one."""
         self._settings = settings
-        self._uri = settings.model.uri
+        self._uri = model_uri.parse(settings.model.uri)
         self._tracking_uri = settings.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         self._registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or self._tracking_uri
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return model_uri.parse(self._uri).name
+        return self._settings.model.name or self._uri.name
 
     async def poll(self, keep: list[str]) -> bool:
         """Look which version is served now, and fetch it if it is another. True where the target changed.
@@ -79,13 +79,13 @@ class Follower:
         """
         if self._has_files and not self._may_move():
             return False
-        if self._may_move() and self._has_rest_api():
-            registered = await self._ask_registry()
+        if self._may_move() and self._has_rest_api() and isinstance(self._uri, model_uri.ModelUri):
+            registered = await self._ask_registry(self._uri.target)
             self.accepted_tag = registered.accepted_version
             if self._has_files and self.target is not None and registered.version == self.target.version:
                 return False
         before = self.target.version if self.target is not None else None
-        fetched = await self._fetch(self._uri, before if self._has_files else None, keep)
+        fetched = await self._fetch(self._uri.text, before if self._has_files else None, keep)
         self.accepted_tag = fetched.accepted_version
         self.previous_version = fetched.previous_version
         if fetched.model is None:
@@ -94,26 +94,31 @@ class Follower:
         log.info("served version", model=self.name, version=fetched.version, before=before)
         return True
 
+    def observe(self, served_version: str) -> None:
+        """Take over the version as which the endpoint answered."""
+        if self.target is not None and self.target.version != served_version:
+            log.info("served version", model=self.name, version=served_version, before=self.target.version)
+            self.target = self.target.model_copy(update={"version": served_version})
+
     async def fetch_version(self, version: str, keep: list[str]) -> ModelVersion:
-        """Fetch a given version of the same registered model, such as the one to compare with."""
-        fetched = await self._fetch(f"models:/{self.name}/{version}", None, keep)
+        """Fetch a given version of the same model, such as the one to compare with."""
+        fetched = await self._fetch(self._uri.with_version(version), None, keep)
         if fetched.model is None:
             raise ModelNotFoundError(f"version {version} of {self.name} has no model")
         return fetched.model
 
     @property
     def _has_files(self) -> bool:
-        """Whether the target's files are there; somebody may have cleaned the data folder."""
-        return self.target is not None and Path(self.target.path).is_dir()
+        """Whether the target's files are there, if it has any; somebody may have cleaned the data folder."""
+        return self.target is not None and (self.target.endpoint is not None or Path(self.target.path).is_dir())
 
     def _may_move(self) -> bool:
-        return self._settings.model.follow == "alias" and "@" in self._uri
+        return self._settings.model.follow == "alias" and self._uri.may_move
 
     def _has_rest_api(self) -> bool:
         return self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
 
-    async def _ask_registry(self) -> RegisteredModel:
-        alias = self._uri.rpartition("@")[2]
+    async def _ask_registry(self, alias: str) -> RegisteredModel:
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
             async with httpx.AsyncClient(
@@ -144,6 +149,7 @@ class Follower:
             allowed_flavors=list(self._settings.model.allowed_flavors),
             require_tags=list(self._settings.model.require_tags),
             keep_versions=keep,
+            access=self._settings.model.access,
         )
         command = Command(sys.executable, "robmon.fetch", fetch_environment())
         try:
@@ -158,6 +164,8 @@ class Follower:
             raise FetchFailedError(answer.reason, answer.message or f"{answer.error} at {answer.where}")
         if not isinstance(answer, Fetched):
             raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        if answer.model is not None:
+            answer.model.name = self.name
         return answer
 
 

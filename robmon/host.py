@@ -32,11 +32,20 @@ class NotAssessedError(RobmonError):
         outcome: `skipped` or `failed`.
         reason: one of the reasons of that outcome.
         unusable: indices of requests of the sample that turned out to be of no use.
+        served_version: version as which the endpoint answered, where that is another than the one assessed.
     """
 
-    def __init__(self, outcome: str, reason: str, message: str = "", unusable: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        outcome: str,
+        reason: str,
+        message: str = "",
+        unusable: Sequence[int] = (),
+        served_version: str | None = None,
+    ) -> None:
         self.outcome = outcome
         self.unusable = unusable
+        self.served_version = served_version
         self.reason = reason if reason in OUTCOMES[outcome] else "error"
         super().__init__(message or reason)
 
@@ -178,7 +187,8 @@ class ModelHost:
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
             outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
-            raise NotAssessedError(outcome, reason, message, unusable)
+            served_version = answer.served_version if isinstance(answer, Failure) else None
+            raise NotAssessedError(outcome, reason, message, unusable, served_version)
         self._worker_backoff.succeeded()
         return answer, answered[0]
 
@@ -202,6 +212,7 @@ class ModelHost:
         shape = self._settings.model.input_shape
         return Load(
             model=model.model_copy(update={"baseline": None}),
+            access=self._settings.model.access,
             device=self._settings.device.name,
             threads=self._settings.device.threads,
             input_dtype=self._settings.model.input_dtype,

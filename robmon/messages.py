@@ -28,14 +28,29 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
 
+class EndpointAccess(Message):
+    """How the endpoint of a served model may be asked."""
+
+    token_file: str | None = None
+    """File with a bearer token."""
+    rows_per_second: float = 1000
+    batch_rows: int = 32
+    """Most rows in one request."""
+    timeout_seconds: float = 10
+    """For one answer."""
+
+
 class ModelVersion(Message):
-    """One version of a registered model (or a run's model), fetched to a local folder."""
+    """One version of a registered model (or a run's model), fetched to a local folder, or served at an endpoint."""
 
     name: str
     version: str
     run_id: str | None = None
-    path: str
-    flavors: list[str]
+    path: str = ""
+    """Local folder; empty of a model at an endpoint."""
+    endpoint: str | None = None
+    """Prediction URL of a model that is not loaded here, but asked."""
+    flavors: list[str] = []
     baseline: dict[str, Any] | None = None
     """The baseline recorded beside the model as an artifact, if any."""
 
@@ -62,6 +77,8 @@ class Failure(Message):
     message: str = ""
     rejected: dict[str, dict[str, int]] = {}
     unusable: list[int] = []
+    served_version: str | None = None
+    """Version as which an endpoint answered, where that is another than the one that is assessed."""
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------------
@@ -78,6 +95,7 @@ class Fetch(Message):
     allowed_flavors: list[str] = []
     require_tags: list[str] = []
     keep_versions: list[str] = []
+    access: EndpointAccess = EndpointAccess()
 
 
 class Fetched(Message):
@@ -100,6 +118,7 @@ class Load(Message):
 
     type: Literal["load"] = "load"
     model: ModelVersion
+    access: EndpointAccess = EndpointAccess()
     device: str
     threads: int
     input_dtype: str | None = None

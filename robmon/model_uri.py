@@ -1,19 +1,25 @@
-"""The ways in which a model can be named."""
+"""The ways in which a model can be named: in a registry, or by the URL at which it is served."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
 
-from robmon.errors import ModelError
+from robmon.errors import ModelError, ModelNotFoundError
 
-FORMS = "models:/name@alias, models:/name/version, models:/m-id or runs:/run_id/path"
+REGISTRY_FORMS = "models:/name@alias, models:/name/version, models:/m-id or runs:/run_id/path"
+ENDPOINT_FORMS = "http(s)://host/invocations, /v1/models/name:predict or /v2/models/name/infer, without a query"
+UNKNOWN_VERSION = "unknown"
+"""Version of a model whose server does not tell it."""
+
+Protocol = Literal["mlflow", "v1", "v2"]
 
 
 @dataclass(frozen=True)
 class ModelUri:
-    """A parsed URI.
+    """A parsed URI of a model in a registry.
 
     Attributes:
         text: the URI as it was given.
@@ -29,6 +35,74 @@ class ModelUri:
     target: str
     path: str = ""
 
+    @property
+    def may_move(self) -> bool:
+        """Whether it may stand for another version tomorrow."""
+        return self.kind == "alias"
+
+    def with_version(self, version: str) -> str:
+        """The URI of a given version of the same registered model."""
+        return f"models:/{self.name}/{version}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A parsed prediction URL; its path tells the protocol.
+
+    Attributes:
+        text: the URL as it was given. It may hold a user and a password.
+        protocol: of MLflow's model server, KServe V1 (also TensorFlow Serving's), or Open Inference Protocol V2.
+        base: scheme, host and what stands before the protocol's own path, without user and password.
+        name: the model's name in the path; empty in MLflow's, which has none.
+        version: the version that the path names, None where it names none.
+    """
+
+    text: str
+    protocol: Protocol
+    base: str
+    name: str
+    version: str | None
+
+    @property
+    def place(self) -> str:
+        """Host and port, for messages."""
+        return urlsplit(self.base).netloc
+
+    @property
+    def url(self) -> str:
+        """The URL without user and password."""
+        if self.protocol == "mlflow":
+            return f"{self.base}/invocations"
+        return f"{self.model_url}{':predict' if self.protocol == 'v1' else '/infer'}"
+
+    @property
+    def model_url(self) -> str:
+        """Where the V1 or V2 server tells about the model."""
+        version = "" if self.version is None else f"/versions/{quote(self.version, safe='')}"
+        return f"{self.base}/{self.protocol}/models/{quote(self.name, safe='')}{version}"
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password in the URL."""
+        parts = urlsplit(self.text)
+        return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+
+    @property
+    def may_move(self) -> bool:
+        """Nothing is to be looked up again: the answers themselves tell the version."""
+        return False
+
+    def with_version(self, version: str) -> str:
+        """The URL of a given version on the same server.
+
+        Raises:
+            ModelNotFoundError: the protocol has no versions.
+        """
+        if self.protocol == "mlflow":
+            raise ModelNotFoundError("MLflow's model server serves one version only")
+        user, at, _ = urlsplit(self.text).netloc.rpartition("@")
+        return replace(self, version=version).url.replace("://", f"://{user}{at}", 1)
+
 
 def registered_name(uri: str) -> str | None:
     """The name in `models:/name`, which stands for all versions of that registered model; None for any other text.
@@ -40,17 +114,31 @@ def registered_name(uri: str) -> str | None:
     return match.group(1) if match else None
 
 
-def parse(uri: str) -> ModelUri:
+def parse(uri: str) -> ModelUri | Endpoint:
     """Parse a model's URI.
 
     >>> parse("models:/digits@champion").target, parse("models:/digits/3").kind, parse("runs:/1f/a/model").name
     ('champion', 'version', 'model')
+    >>> parse("http://127.0.0.1:8080/v2/models/digits/infer").protocol
+    'v2'
 
     Raises:
         ModelError: it has none of the known forms.
     """
-    if re.match(r"https?://", uri):
-        raise ModelError("a remote endpoint is not supported yet as model.uri: give " + FORMS)
+    return parse_endpoint(uri) if is_endpoint(uri) else parse_registry(uri)
+
+
+def is_endpoint(uri: str) -> bool:
+    """Whether this is an http(s) URL, good or not."""
+    return re.match(r"(?i)https?:", uri) is not None
+
+
+def parse_registry(uri: str) -> ModelUri:
+    """Parse the URI of a model in a registry.
+
+    Raises:
+        ModelError: it has none of the known forms.
+    """
     patterns: tuple[tuple[Literal["alias", "version", "logged", "run"], str], ...] = (
         ("alias", r"models:/(?P<name>[^/]+)@(?P<target>[^/@]+)"),
         ("version", r"models:/(?P<name>[^/]+)/(?P<target>\d+)"),
@@ -60,4 +148,43 @@ def parse(uri: str) -> ModelUri:
     for kind, pattern in patterns:
         if match := re.fullmatch(pattern, uri):
             return ModelUri(text=uri, kind=kind, **match.groupdict())
-    raise ModelError(f"{uri!r} is no model URI: give {FORMS}")
+    if is_endpoint(uri):
+        raise ModelError("an endpoint is in no registry: give " + REGISTRY_FORMS)
+    raise ModelError(f"{uri!r} is no model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
+
+
+_ENDPOINT = re.compile(
+    r"(?P<prefix>(?:/[^/]+)*?)"
+    r"(?:/(?P<mlflow>invocations)"
+    r"|/(?P<v1>v1)/models/(?P<name1>[^/]+?)(?:/versions/(?P<version1>[^/]+?))?:predict"
+    r"|/(?P<v2>v2)/models/(?P<name2>[^/]+)(?:/versions/(?P<version2>[^/]+))?/infer)"
+)
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """Parse a prediction URL.
+
+    >>> parse_endpoint("https://me:secret@host/gateway/v2/models/digits/versions/3/infer").url
+    'https://host/gateway/v2/models/digits/versions/3/infer'
+
+    Raises:
+        ModelError: it is none; the message does not hold it, since it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname is not None and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        is_url = False
+    match = _ENDPOINT.fullmatch(parts.path) if is_url else None
+    if match is None or parts.query or parts.fragment or not url.isprintable():
+        raise ModelError(f"this URL is no model's endpoint: give {ENDPOINT_FORMS}")
+    found = match.groupdict()
+    protocol: Protocol = "mlflow" if found["mlflow"] else "v1" if found["v1"] else "v2"
+    version = found["version1"] or found["version2"]
+    return Endpoint(
+        text=url,
+        protocol=protocol,
+        base=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{found['prefix']}",
+        name=unquote(found["name1"] or found["name2"] or ""),
+        version=unquote(version) if version else None,
+    )

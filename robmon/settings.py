@@ -26,12 +26,14 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from robmon import model_uri
 from robmon.errors import ModelError, SettingsError
+from robmon.messages import EndpointAccess
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveSeconds = PositiveFloat
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -85,7 +87,11 @@ def _model_uri(uri: str) -> str:
 
 class ModelSettings(Section):
     uri: Annotated[str, AfterValidator(_model_uri)] = Field(
-        description="Served model: models:/name@alias, models:/name/3, or a run's runs:/id/path"
+        description="Served model: models:/name@alias, models:/name/3, a run's runs:/id/path, or its endpoint's URL: "
+        "http://host/invocations, http://host/v1/models/name:predict, http://host/v2/models/name/infer"
+    )
+    name: str | None = Field(
+        None, description="Name of a model that is asked at its endpoint; else that in the URL (MLflow's has none)"
     )
     follow: Literal["alias", "pinned"] = Field(
         "alias", description="alias: look the alias up again and again; pinned: resolve it once, at the start"
@@ -106,6 +112,36 @@ class ModelSettings(Section):
     input_shape: Shape | None = Field(
         None, description="Shape of one input row of a model without a signature; else that of the first row seen"
     )
+    rows_per_second: PositiveFloat = Field(1000, description="Most rows a second sent to an endpoint")
+    batch_rows: PositiveInt = Field(32, description="Most rows in one request to an endpoint")
+    timeout_seconds: PositiveSeconds = Field(10, description="Seconds within which an endpoint answers")
+    token_file: Path | None = Field(None, description="File with a bearer token for the endpoint, read each time")
+
+    @property
+    def access(self) -> EndpointAccess:
+        """How an endpoint may be asked."""
+        return EndpointAccess(
+            token_file=str(self.token_file.absolute()) if self.token_file is not None else None,
+            rows_per_second=self.rows_per_second,
+            batch_rows=self.batch_rows,
+            timeout_seconds=self.timeout_seconds,
+        )
+
+    @model_validator(mode="after")
+    def _fits_the_uri(self) -> ModelSettings:
+        uri = model_uri.parse(self.uri)
+        if isinstance(uri, model_uri.ModelUri):
+            for name in ("name", "token_file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"model.{name} is for a model at an endpoint, not for one of a registry")
+            return self
+        if not (self.name or uri.name):
+            raise ValueError("model.name is required with an endpoint whose URL names no model")
+        if self.allowed_flavors or self.require_tags:
+            raise ValueError("model.allowed_flavors and model.require_tags are for models of a registry")
+        if self.token_file is not None and uri.credentials is not None:
+            raise ValueError("model.token_file and a user in model.uri exclude one another")
+        return self
 
 
 class MlflowSettings(Section):
@@ -276,6 +312,12 @@ class Settings(BaseSettings):
     def _ports_differ(self) -> Settings:
         if self.http.port == self.inputs.port != 0:
             raise ValueError(f"http.port and inputs.port must differ, both are {self.http.port}")
+        return self
+
+    @model_validator(mode="after")
+    def _endpoint_is_asked_from_here(self) -> Settings:
+        if model_uri.is_endpoint(self.model.uri) and self.worker.python != sys.executable:
+            raise ValueError("worker.python is for models that are loaded, and model.uri is an endpoint")
         return self
 
     @model_validator(mode="after")

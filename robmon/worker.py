@@ -1,7 +1,7 @@
 """The heavy process: loads one model version and assesses it whenever it is asked (`python -m robmon.worker --fd N`).
 
-It gets a local folder and no credentials. It knows that it is a guest: low priority, first to be killed when memory
-runs out, and gone as soon as the daemon is.
+It gets a local folder and no credentials; or, of a model at an endpoint, the URL and what opens it. It knows that it is
+a guest: low priority, first to be killed when memory runs out, and gone as soon as the daemon is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from robmon.errors import InvalidInputError, ModelLoadError, OverBudgetError, PredictionError, RobmonError
 from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
+from robmon.model_uri import parse_endpoint
 
 if TYPE_CHECKING:
     from robmon.models.loading import ServedModel
@@ -65,15 +66,26 @@ def _serve(channel: Channel) -> None:
 
 
 def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
-    from robmon.models.loading import load
+    if question.model.endpoint is not None:
+        from robmon.models import remote
 
-    model = load(
-        question.model.path,
-        device=question.device,
-        threads=question.threads,
-        input_dtype=question.input_dtype,
-        input_shape=question.input_shape,
-    )
+        model = remote.load(
+            parse_endpoint(question.model.endpoint),
+            question.access,
+            version=question.model.version,
+            input_dtype=question.input_dtype,
+            input_shape=question.input_shape,
+        )
+    else:
+        from robmon.models.loading import load
+
+        model = load(
+            question.model.path,
+            device=question.device,
+            threads=question.threads,
+            input_dtype=question.input_dtype,
+            input_shape=question.input_shape,
+        )
     return model, LoadedModel(flavor=model.flavor, device=model.device, mismatches=model.mismatches)
 
 
@@ -92,6 +104,7 @@ def failure(error: BaseException) -> Failure:
         message=str(error) if isinstance(error, RobmonError) else "",
         rejected=getattr(error, "rejected", {}),
         unusable=getattr(error, "unusable", []),
+        served_version=getattr(error, "served_version", None),
     )
 
 

@@ -36,8 +36,11 @@ from robmon.ports.protocol import CONNECTION_REASONS
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
     "ok": ("none",),
-    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff"),
-    "failed": ("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
+    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff", "version_changed"),
+    "failed": (
+        *("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
+        *("endpoint_unreachable", "endpoint_status"),
+    ),
 }
 RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
 PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from robmon.export.published import Measurement, Published
 from robmon.messages import Assessed, LevelResult
 
+from robmon.model_uri import parse_endpoint
+from robmon.settings import mask
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>robmon: {title}</title>
 <meta http-equiv="refresh" content="10">
@@ -42,18 +45,25 @@ def _verdict(published: Published) -> str:
         since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         verdict = published.state.verdict
         ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
-        accept = f"robmon baseline --model models:/{published.model_name}/{regression.version} --accept"
+        accept = f"robmon baseline --model {_uri(published, regression.version)} --accept"
         served = published.model.version if published.model is not None else regression.version
         pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
         return ("" if served == regression.version else pending) + (
             f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
             f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
-            f"<p>Move the alias back, or accept the version: <code>{html.escape(accept)}</code></p>"
+            f"<p>Roll back, or accept the version: <code>{html.escape(accept)}</code></p>"
         )
     accepted = published.state.accepted_version
     if accepted is None or not published.last_assessment_at:
         return '<p class="unknown">No version has been assessed since robmon was started.</p>'
     return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>'
+
+
+def _uri(published: Published, version: str) -> str:
+    """What names that version on the command line."""
+    if published.model is None or published.model.endpoint is None:
+        return f"models:/{published.model_name}/{version}"
+    return mask(parse_endpoint(published.model.endpoint).with_version(version))
 
 
 def _model(published: Published) -> str:

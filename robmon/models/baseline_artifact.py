@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from robmon.errors import ModelError
-from robmon.model_uri import parse
+from robmon.model_uri import parse_registry
 from robmon.models.registry import Registry, Resolved, path_safe
 
 
@@ -45,7 +45,7 @@ def set_accepted(uri_or_name: str, version: str, tracking_uri: str | None) -> No
     """
     name = uri_or_name
     if ":/" in uri_or_name:
-        name = parse(uri_or_name).name
+        name = parse_registry(uri_or_name).name
     Registry(tracking_uri).set_accepted(name, version)
 
 

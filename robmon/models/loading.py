@@ -18,6 +18,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
+from robmon.messages import EndpointAccess
+from robmon.model_uri import is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.outputs import as_array, check_rows
 
@@ -27,12 +29,12 @@ class ServedModel:
     """A loaded model.
 
     Attributes:
-        flavor: how it is called: as a torch module, or as MLflow's model server does.
-        device: the device it runs on, such as `cpu` or `cuda:0`.
+        flavor: how it is called: as a torch module, as MLflow's model server does, or at its own endpoint.
+        device: the device it runs on, such as `cpu` or `cuda:0`; of an endpoint its host and port.
         mismatches: recorded requirements that this environment does not meet, a sentence each.
     """
 
-    flavor: Literal["torch", "pyfunc"]
+    flavor: Literal["torch", "pyfunc", "remote"]
     device: str
     mismatches: list[str]
     _signature: signature.Signature = field(repr=False)
@@ -56,11 +58,14 @@ class ServedModel:
 
         Raises:
             PredictionError: the model raised (reason `model_raised` or `out_of_memory`; the cause is kept, and its text
-                may hold inputs), or returned what is no array with one entry a row (`invalid_output`).
+                may hold inputs), or returned what is no array with one entry a row (`invalid_output`), or did not
+                answer (`endpoint_unreachable`, `endpoint_status`, `version_changed`).
         """
         rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
         try:
             outputs = self._call(model_input)
+        except PredictionError:
+            raise
         except Exception as error:  # model code may raise anything
             kind = type(error).__name__
             reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
@@ -108,13 +113,17 @@ def load(
 
 
 def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None) -> ServedModel:
-    """Load the model that a URI (or a local folder) stands for, into this process.
+    """Load the model that a URI (or a local folder) stands for, into this process; an endpoint's is only asked.
 
     Raises:
         RegistryError: the registry did not answer, or refused the credentials.
         ModelNotFoundError: there is no such model.
         ModelError: it is no URI of a model, or it cannot be loaded.
     """
+    if is_endpoint(uri):
+        from robmon.models import remote
+
+        return remote.load(parse_endpoint(uri), EndpointAccess())
     # A model that nobody needs any more, and that may hold itself in a cycle, goes first, with the code it brought.
     gc.collect()
     # Some models read their files when they are called, so the folder lives as long as the model.
@@ -152,6 +161,12 @@ def _discard(folder: str | None, code_paths: list[str]) -> None:
         file = getattr(module, "__file__", None)
         if file and any(Path(file).is_relative_to(path) for path in code_paths):
             del sys.modules[name]
+
+
+def bound_waiting() -> None:
+    """Let this process be told of an unreachable registry within seconds: MLflow's own retries take minutes."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
 def _import_mlflow() -> None:

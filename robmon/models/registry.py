@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
-from robmon.model_uri import ModelUri, parse
+from robmon.model_uri import ModelUri, parse_registry
 from robmon.models import mlmodel
 from robmon.settings import mask
 
@@ -113,7 +113,7 @@ class Registry:
             ModelNotFoundError: there is no such model, version, alias or run.
             ModelError: it is no URI of a model.
         """
-        parsed = parse(uri)
+        parsed = parse_registry(uri)
         with self._asking(f"{uri} does not exist in the registry at {self.place}"):
             if parsed.kind == "run":
                 return self._resolve_run(parsed)
@@ -302,12 +302,6 @@ class Registry:
         if urlsplit(self.registry_uri).scheme == "sqlite":
             return RegistryError(f"the registry at {self.place} cannot be used: {error.message.splitlines()[0][:200]}")
         return RegistryError(f"the registry at {self.place} did not answer ({error.error_code})")
-
-
-def bound_waiting() -> None:
-    """Let this process be told of an unreachable registry within seconds: MLflow's own retries take minutes."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
 def path_safe(name: str) -> str:

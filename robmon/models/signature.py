@@ -7,7 +7,7 @@ would serve are the rows that are assessed. A row that does not fit is dropped a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -98,16 +98,34 @@ def read(
     return signature
 
 
+def of_tensors(inputs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]]) -> Signature:
+    """The signature of named tensors: dtype and shape (with the axis of the rows) of each.
+
+    Raises:
+        ModelLoadError: the number of rows is fixed, or nothing can be perturbed.
+    """
+    signature = NamedTensors({name: _Spec(dtype, tuple(shape)) for name, (dtype, shape) in inputs.items()})
+    _check_rows_are_free(signature.specs.values())
+    if not signature.is_floating():
+        types = ", ".join(str(dtype) for dtype, _ in list(inputs.values())[:10])
+        raise ModelLoadError(f"nothing can be perturbed: no input of the model is a floating-point number ({types})")
+    return signature
+
+
 def _of_schema(schema: Any) -> Columns | Tensor | NamedTensors:
     if not schema.is_tensor_spec():
         return Columns(schema)
     specs = [_Spec(np.dtype(spec.type), tuple(spec.shape)) for spec in schema.inputs]
-    fixed = [spec.shape[0] for spec in specs if spec.shape[:1] != (-1,)]
-    if fixed:
-        raise ModelLoadError(f"the signature fixes the number of rows to {fixed[0]}: log the model with -1 there")
+    _check_rows_are_free(specs)
     if schema.has_input_names():
         return NamedTensors(dict(zip(schema.input_names(), specs, strict=True)))
     return Tensor(specs[0])
+
+
+def _check_rows_are_free(specs: Iterable[_Spec]) -> None:
+    fixed = [spec.shape for spec in specs if spec.shape[:1] != (-1,)]
+    if fixed:
+        raise ModelLoadError(f"the signature fixes the number of rows: its shape {fixed[0]} does not begin with -1")
 
 
 @dataclass(frozen=True)

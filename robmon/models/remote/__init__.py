@@ -1,0 +1,121 @@
+"""The served model, asked at its own endpoint: no weights here, and none of its libraries.
+
+This is the truest black box: server, preprocessing and hardware are those that the clients get. Only NumPy and an HTTP
+client are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from robmon.errors import ModelNotFoundError, PredictionError
+from robmon.messages import EndpointAccess
+from robmon.model_uri import Endpoint
+from robmon.models import signature
+from robmon.models.loading import ServedModel
+from robmon.models.outputs import as_array, check_rows
+from robmon.models.remote import json_bodies, v2
+from robmon.models.remote.as_sent import AsSent
+from robmon.models.remote.client import Client
+
+Inputs = json_bodies.Inputs
+
+
+def load(
+    endpoint: Endpoint,
+    access: EndpointAccess,
+    *,
+    version: str | None = None,
+    input_dtype: str | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> ServedModel:
+    """The model behind an endpoint. Only a V2 server is asked something now: what the model takes.
+
+    Args:
+        endpoint: the prediction URL.
+        access: how it may be asked.
+        version: that V2 answers must name, if they name one; None: that of the first of them.
+        input_dtype: type of rows without names, of a server that tells no signature.
+        input_shape: shape of such a row.
+
+    Raises:
+        ModelLoadError: the token cannot be read, or nothing in the model's inputs can be perturbed.
+        ModelNotFoundError: the V2 server knows no such model.
+        PredictionError: the V2 server did not answer.
+    """
+    client = Client(endpoint, access)
+    takes: signature.Signature = AsSent(
+        dtype=np.dtype(input_dtype) if input_dtype is not None else None,
+        shape=tuple(input_shape) if input_shape is not None else None,
+    )
+    if endpoint.protocol == "v2":
+        metadata = v2.read_metadata(client, endpoint)
+        if metadata.inputs:
+            takes = signature.of_tensors(metadata.inputs)
+        ask = _v2(client, v2.Dialogue(v2.takes_binary(client, endpoint), version, as_columns=not metadata.inputs))
+    else:
+        ask = _json(client, json_bodies.mlflow_body if endpoint.protocol == "mlflow" else json_bodies.v1_body)
+    batch_rows = max(min(access.batch_rows, int(access.rows_per_second)), 1)
+    return ServedModel("remote", endpoint.place, [], takes, _in_batches(ask, batch_rows), lambda array: array)
+
+
+def served_versions(endpoint: Endpoint, access: EndpointAccess) -> Sequence[str]:
+    """The versions that a server tells, highest last; none where it tells none.
+
+    Raises:
+        ModelNotFoundError: it knows no such model, or not the version that the URL names.
+        ModelLoadError, PredictionError: as `load`.
+    """
+    if endpoint.protocol != "v2":
+        return []
+    versions = v2.read_metadata(Client(endpoint, access), endpoint).versions
+    if endpoint.version is not None and versions and endpoint.version not in versions:
+        raise ModelNotFoundError(f"{endpoint.place} does not serve version {endpoint.version} of {endpoint.name}")
+    return versions
+
+
+Ask = Callable[[Inputs, int], Any]
+
+
+def _json(client: Client, body: Callable[[Inputs], bytes]) -> Ask:
+    def ask(inputs: Inputs, rows: int) -> Any:
+        answer = client.post(body(inputs), {"Content-Type": "application/json"}, rows)
+        return json_bodies.predictions(answer.json())
+
+    return ask
+
+
+def _v2(client: Client, dialogue: v2.Dialogue) -> Ask:
+    def ask(inputs: Inputs, rows: int) -> Any:
+        return dialogue.outputs(client.post(*dialogue.request(inputs), rows))
+
+    return ask
+
+
+def _in_batches(ask: Ask, batch_rows: int) -> Callable[[Inputs], Any]:
+    """Ask for so many rows at a time, however many are given."""
+
+    def call(inputs: Inputs) -> Any:
+        rows = len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
+        parts = []
+        for start in range(0, rows, batch_rows):
+            batch = slice(start, min(start + batch_rows, rows))
+            outputs = as_array(ask(_taken(inputs, batch), batch.stop - start))
+            parts.append(check_rows(outputs, batch.stop - start))
+        return _joined(parts)
+
+    return call
+
+
+def _taken(inputs: Inputs, batch: slice) -> Inputs:
+    return {name: array[batch] for name, array in inputs.items()} if isinstance(inputs, dict) else inputs[batch]
+
+
+def _joined(parts: list[Any]) -> Any:
+    alike = {(part.shape[1:], part.dtype.kind in "OUT") for part in parts}
+    if len(alike) > 1:
+        raise PredictionError("the endpoint's answers differ in shape, or in type, from one another", "invalid_output")
+    return np.concatenate(parts)

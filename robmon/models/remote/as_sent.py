@@ -1,0 +1,100 @@
+"""Rows for a model that tells no signature: as its own clients sent them.
+
+What most of the sampled rows look like is what the model takes. Named cells become named arrays, an unnamed row one
+array. A name is perturbed where any of its values is a floating-point number; integers, truth values and text pass
+through as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.models.inputs import split
+from robmon.models.signature import Collected, Row, Unsigned
+
+
+@dataclass(frozen=True)
+class AsSent:
+    """The signature of a model that tells none.
+
+    Attributes:
+        dtype: of rows without names (`model.input_dtype`); None: float64, unless they came as other floating numbers.
+        shape: of one such row (`model.input_shape`); None: that of the first.
+    """
+
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] | None = None
+
+    def collect(self, rows: Sequence[Row]) -> Collected:
+        """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `not_finite`.
+
+        Raises:
+            InvalidInputError: nothing in the rows can be perturbed.
+        """
+        usual = _usual([None if row.columns is None else tuple(sorted(row.columns)) for row in rows])
+        if usual is not None:
+            return _collect_named(rows, usual)
+        came_as = _usual([row.tensor.dtype for row in rows if isinstance(row.tensor, np.ndarray)])
+        is_floating = came_as is not None and came_as.kind == "f"
+        dtype = self.dtype or (came_as if is_floating else np.dtype(np.float64))
+        return Unsigned(dtype, self.shape, as_matrix=True).collect(rows)
+
+
+def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
+    rejected: Counter[str] = Counter()
+    kept = [index for index, row in enumerate(rows) if row.columns is not None and row.columns.keys() >= {*wanted}]
+    rejected["missing_column"] = len(rows) - len(kept)
+    cells = {index: row.columns or {} for index, row in enumerate(rows)}
+    names = [name for name in cells[kept[0]] if name in wanted]  # in the order in which a client sent them
+    for name in names:
+        for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
+            seen = [told(cells[index][name]) for index in kept]
+            usual = _usual([each for each in seen if each != _MISSING])
+            fitting = [index for index, each in zip(kept, seen, strict=True) if each in (usual, _MISSING)]
+            rejected[f"{what} {name}"] = len(kept) - len(fitting)
+            kept = fitting
+    counts = {reason: count for reason, count in rejected.items() if count}
+    return split({name: _stacked([cells[index][name] for index in kept]) for name in names}), kept, counts
+
+
+_MISSING = "missing"
+
+
+def _usual(seen: Sequence[Any]) -> Any:
+    """What is seen most often, the first of those that are seen alike; None where there is nothing."""
+    return Counter(seen).most_common(1)[0][0] if seen else None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return _MISSING
+    if isinstance(value, np.ndarray):
+        return {"f": "number", "i": "number", "u": "number", "b": "truth"}.get(value.dtype.kind, "other")
+    if isinstance(value, (bool, np.bool_)):
+        return "truth"
+    return "number" if isinstance(value, (int, float, np.number)) else "other"
+
+
+def _shape(value: Any) -> Any:
+    if value is None:
+        return _MISSING
+    return value.shape if isinstance(value, np.ndarray) else ()
+
+
+def _stacked(values: Sequence[Any]) -> NDArray[Any]:
+    """One array of a name's values: floating where any of them is, missing ones as NaN; else as they are."""
+    kinds = set(map(_kind, values))
+    is_floating = any(isinstance(value, (float, np.floating)) for value in values)
+    if kinds in ({"number"}, {"truth"}) or (is_floating and kinds == {"number", _MISSING}):
+        return np.stack([np.asarray(np.nan if value is None else value) for value in values])
+    shape = next((_shape(value) for value in values if value is not None), ())
+    objects = np.empty((len(values), *shape), dtype=object)
+    for position, value in enumerate(values):
+        objects[position] = value
+    return objects
