@@ -275,7 +275,7 @@ class Assessor:
             why = "a person accepted it"
         elif reference == model.version:
             why = "it is the reference version itself"
-        elif reference is None:
+        elif reference in (None, UNKNOWN_VERSION):
             why = "there is none to compare it with"
         else:
             return

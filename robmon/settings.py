@@ -127,22 +127,6 @@ class ModelSettings(Section):
             timeout_seconds=self.timeout_seconds,
         )
 
-    @model_validator(mode="after")
-    def _fits_the_uri(self) -> ModelSettings:
-        uri = model_uri.parse(self.uri)
-        if isinstance(uri, model_uri.ModelUri):
-            for name in ("name", "token_file"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"model.{name} is for a model at an endpoint, not for one of a registry")
-            return self
-        if not (self.name or uri.name):
-            raise ValueError("model.name is required with an endpoint whose URL names no model")
-        if self.allowed_flavors or self.require_tags:
-            raise ValueError("model.allowed_flavors and model.require_tags are for models of a registry")
-        if self.token_file is not None and uri.credentials is not None:
-            raise ValueError("model.token_file and a user in model.uri exclude one another")
-        return self
-
 
 class MlflowSettings(Section):
     tracking_uri: str | None = Field(
@@ -315,9 +299,23 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _endpoint_is_asked_from_here(self) -> Settings:
-        if model_uri.is_endpoint(self.model.uri) and self.worker.python != sys.executable:
-            raise ValueError("worker.python is for models that are loaded, and model.uri is an endpoint")
+    def _model_is_loaded_or_asked(self) -> Settings:
+        uri = model_uri.parse(self.model.uri)
+        if isinstance(uri, model_uri.ModelUri):
+            if self.model.name is not None or self.model.token_file is not None:
+                raise ValueError(
+                    "model.name and model.token_file are for endpoints, and model.uri is none"
+                )
+            return self
+        if not (self.model.name or uri.name):
+            raise ValueError("model.name is required, because the URL of model.uri names no model")
+        if self.model.token_file is not None and uri.credentials is not None:
+            raise ValueError("model.token_file and a user in model.uri exclude one another")
+        if self.model.allowed_flavors or self.model.require_tags or self.worker.python != sys.executable:
+            raise ValueError(
+                "model.allowed_flavors, model.require_tags and worker.python are for models that are loaded, "
+                "and model.uri is an endpoint"
+            )
         return self
 
     @model_validator(mode="after")

@@ -36,7 +36,10 @@ MAX_LINE_BYTES = 4096
 DeathReason = Literal["crash", "timeout", "memory"]
 
 # What a worker may see of the daemon's environment: nothing in it is a credential.
-WORKER_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+WORKER_VARIABLES = (
+    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 WORKER_VARIABLE_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_")
 
 

@@ -12,6 +12,7 @@ from robmon.robustness.bounds import needed_trials
 from robmon.settings import as_text, leaves, load, mask
 
 MODEL = {"model.uri": "models:/digits@champion"}
+ENDPOINT = {"model.uri": "http://host/v2/models/digits/infer"}
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,14 @@ def test_lists_are_json_or_words(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         ({**MODEL, "inputs.sample_rows": "16"}, ["assess.min_rows", "64", "inputs.sample_rows", "16"]),
         ({**MODEL, "device.name": "tpu"}, ["device.name", "'tpu'"]),
         ({"model.uri": "digits"}, ["model.uri", "'digits'", "models:/name@alias"]),
-        ({"model.uri": "http://localhost:5000/invocations"}, ["model.uri", "remote endpoint", "not supported yet"]),
+        ({"model.uri": "http://me:secret@h/predict"}, ["model.uri", "http://***@h/predict", "/v2/models/name/infer"]),
+        ({"model.uri": "http://me:secret@h/invocations"}, ["model.name is required"]),
+        ({**MODEL, "model.name": "digits"}, ["model.name", "for endpoints"]),
+        ({**MODEL, "model.token_file": "token"}, ["model.token_file", "for endpoints"]),
+        ({**ENDPOINT, "model.require_tags": "a=b"}, ["model.require_tags", "for models that are loaded"]),
+        ({**ENDPOINT, "worker.python": "/usr/bin/python3"}, ["worker.python", "for models that are loaded"]),
+        ({**ENDPOINT, "model.token_file": "x", "model.uri": "http://me:secret@h/v1/models/m:predict"}, ["exclude"]),
+        ({**ENDPOINT, "model.rows_per_second": "0"}, ["model.rows_per_second", "greater than 0"]),
         ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
         ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
         ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
@@ -90,6 +98,7 @@ def test_a_bad_setting_is_told_in_one_sentence(flags: dict[str, str], words: lis
         load(flags)
     message = str(caught.value)
     assert "\n" not in message
+    assert "secret" not in message
     for word in words:
         assert word in message
 

@@ -45,7 +45,7 @@ def _verdict(published: Published) -> str:
         since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         verdict = published.state.verdict
         ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
-        accept = f"robmon baseline --model {_uri(published, regression.version)} --accept"
+        accept = f"robmon baseline --model {_named(published, regression.version)} --accept"
         served = published.model.version if published.model is not None else regression.version
         pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
         return ("" if served == regression.version else pending) + (
@@ -59,11 +59,13 @@ def _verdict(published: Published) -> str:
     return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>'
 
 
-def _uri(published: Published, version: str) -> str:
+def _named(published: Published, version: str) -> str:
     """What names that version on the command line."""
     if published.model is None or published.model.endpoint is None:
         return f"models:/{published.model_name}/{version}"
-    return mask(parse_endpoint(published.model.endpoint).with_version(version))
+    endpoint = parse_endpoint(published.model.endpoint)
+    url = endpoint.url if endpoint.protocol == "mlflow" else endpoint.with_version(version)
+    return mask(url) if endpoint.name == published.model_name else f"{mask(url)} --name {published.model_name}"
 
 
 def _model(published: Published) -> str:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
-from robmon.model_uri import parse
+from robmon.errors import ModelNotFoundError, ModelRefusedError, RegistryError
 from robmon.models import baseline_artifact, mlmodel
 from robmon.models.loading import load, load_uri
 from robmon.models.registry import Registry, Requirements, path_safe
@@ -85,19 +84,6 @@ def test_files_not_found(store: Store, tmp_path: Path) -> None:
     registry = Registry(store.tracking_uri)
     with pytest.raises(ModelNotFoundError, match="the files of"):
         registry.download(registry.resolve(f"runs:/{store.run_id}/elsewhere"), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "uri", ["", "model", "models:/name", "models:/name/latest", "models:/", "runs:/abc", "s3://x/y"]
-)
-def test_no_uri_of_a_model(uri: str) -> None:
-    with pytest.raises(ModelError, match="is no model URI: give models:/name@alias"):
-        parse(uri)
-
-
-def test_remote_endpoint_is_not_supported_yet() -> None:
-    with pytest.raises(ModelError, match="not supported yet"):
-        parse("https://model.example/invocations")
 
 
 def test_no_database_is_not_made(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import random
 import ssl
 import time
 import uuid
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -93,8 +94,11 @@ class Client:
             auth=httpx.BasicAuth(*user) if user else None,
             timeout=access.timeout_seconds,
             follow_redirects=False,
+            # Without TLS there is nothing to verify, and to read all the authorities takes long.
+            verify=endpoint.base.startswith("https:"),
             headers={PROBE_HEADER: "1", "User-Agent": "robmon", "Accept-Encoding": "identity"},
         )
+        weakref.finalize(self, self._http.close)
         try:
             self._authorization()
         except PredictionError as error:

@@ -1,0 +1,314 @@
+"""The same rows, sent in every protocol: what arrives, and what comes back, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robmon.errors import InvalidInputError, ModelLoadError, ModelNotFoundError, PredictionError, VersionChangedError
+from robmon.messages import EndpointAccess
+from robmon.model_uri import parse_endpoint
+from robmon.models.remote import served_versions
+from tests.endpoint import Arrays, Reply, Request, V2Model, reply_json, serving
+from tests.models.remote.conftest import Row, connect, outputs
+
+NUMBERS = np.random.default_rng(5).normal(size=(40, 3))
+MATRIX = [("x", "FP64", [-1, 3])]
+
+
+def summed(arrays: Arrays) -> Arrays:
+    (x,) = arrays.values()
+    return {"y": x.sum(axis=1)}
+
+
+def tensors(dtype: str = "float64") -> list[Row]:
+    return [Row(columns={"x": row}) for row in NUMBERS.astype(dtype)]
+
+
+# --- V2 --------------------------------------------------------------------------------------------------------------
+
+
+HALF, SINGLE, DOUBLE = ("FP16", "float16"), ("FP32", "float32"), ("FP64", "float64")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "type_"),
+    [
+        *(("kserve", type_) for type_ in (HALF, SINGLE, DOUBLE)),
+        *(("mlserver", type_) for type_ in (SINGLE, DOUBLE)),  # it has no form in which half precision travels
+        *(("triton", type_) for type_ in (HALF, SINGLE, DOUBLE)),
+    ],
+)
+def test_v2_to_the_last_bit(dialect: str, type_: tuple[str, str]) -> None:
+    datatype, dtype = type_
+    with serving(V2Model(lambda arrays: arrays, dialect, [("x", datatype, [-1, 3])], "1")) as server:
+        answered = outputs(connect(f"{server.url}/v2/models/digits/infer"), tensors(dtype))
+    assert answered.dtype == dtype
+    assert np.array_equal(answered, NUMBERS.astype(dtype))
+    is_binary = "inference-header-content-length" in server.posts[0].headers
+    assert is_binary == (dialect == "triton" or datatype == "FP16")
+
+
+@pytest.mark.parametrize("dialect", ["kserve", "mlserver", "triton"])
+def test_v2_passes_through_what_is_not_perturbed(dialect: str) -> None:
+    seen: list[Arrays] = []
+
+    def predict(arrays: Arrays) -> Arrays:
+        seen.append(arrays)
+        return {"class": np.array([f"{kind}-ä" for kind in arrays["kind"].reshape(-1)], dtype=object)}
+
+    inputs = [("size", "FP32", [-1]), ("count", "INT16", [-1]), ("kind", "BYTES", [-1]), ("new", "BOOL", [-1])]
+    rows = [
+        Row(columns={"size": np.float32(0.1 * i), "count": np.int16(i), "kind": f"k{i}", "new": np.bool_(i % 2)})
+        for i in range(5)
+    ]
+    with serving(V2Model(predict, dialect, inputs, "1")) as server:
+        answered = outputs(connect(f"{server.url}/v2/models/digits/infer"), rows)
+    assert answered.tolist() == [f"k{i}-ä" for i in range(5)]
+    (arrays,) = seen
+    assert {name: array.dtype.str for name, array in arrays.items()} == {
+        "size": "<f4", "count": "<i2", "kind": "|O", "new": "|b1"
+    }  # fmt: skip
+    assert arrays["kind"].tolist() == [f"k{i}" for i in range(5)]
+    assert arrays["count"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_v2_several_columns_are_told_to_be_a_table_where_the_server_tells_no_inputs() -> None:
+    rows = [Row(columns={"a": np.array([1.5]), "b": np.array([i])}) for i in range(3)]
+    with serving(V2Model(lambda arrays: {"y": arrays["a"]}, "kserve", [])) as server:
+        outputs(connect(f"{server.url}/v2/models/digits/infer"), rows)
+    content = json.loads(server.posts[0].body)
+    assert content["parameters"] == {"content_type": "pd"}
+    assert [(each["name"], each["shape"]) for each in content["inputs"]] == [("a", [3, 1]), ("b", [3, 1])]
+
+
+def test_v2_outputs_stand_side_by_side() -> None:
+    predict = lambda arrays: {"mean": arrays["x"].mean(axis=1), "all": arrays["x"]}  # noqa: E731
+    with serving(V2Model(predict, "triton", MATRIX, "1")) as server:
+        answered = outputs(connect(f"{server.url}/v2/models/digits/infer"), tensors())
+    assert np.array_equal(answered, np.column_stack([NUMBERS.mean(axis=1), NUMBERS]))
+
+
+@pytest.mark.parametrize(("dialect", "told"), [("kserve", []), ("mlserver", []), ("triton", ["3"])])
+def test_v2_versions(dialect: str, told: list[str]) -> None:
+    access = EndpointAccess()
+    with serving(V2Model(summed, dialect, MATRIX, "3")) as server:
+        assert served_versions(parse_endpoint(f"{server.url}/v2/models/digits/infer"), access) == told
+        with pytest.raises(ModelNotFoundError, match="serves no model letters"):
+            served_versions(parse_endpoint(f"{server.url}/v2/models/letters/infer"), access)
+        with pytest.raises((ModelNotFoundError, PredictionError), match=r"serves no version 2 of|answered 501"):
+            served_versions(parse_endpoint(f"{server.url}/v2/models/digits/versions/2/infer"), access)
+
+
+def test_v2_highest_version_comes_last() -> None:
+    metadata = {"name": "digits", "versions": ["10", "9", "beta", "2"], "inputs": []}
+    with serving(lambda request: reply_json(metadata)) as server:
+        versions = served_versions(parse_endpoint(f"{server.url}/v2/models/digits/infer"), EndpointAccess())
+    assert versions == ["beta", "2", "9", "10"]
+
+
+def test_v2_answers_of_another_version_are_refused() -> None:
+    model = V2Model(summed, "triton", MATRIX, "3")
+    with serving(model) as server:
+        url = f"{server.url}/v2/models/digits/infer"
+        asked = connect(url, version="3")
+        first_seen = connect(url)
+        assert outputs(asked, tensors()).shape == outputs(first_seen, tensors()).shape == (40,)
+        model.version = "4"
+        for served in (asked, first_seen):
+            with pytest.raises(VersionChangedError, match="answered as version 4, not 3") as caught:
+                outputs(served, tensors())
+            assert (caught.value.reason, caught.value.served_version) == ("version_changed", "4")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ([("x", "FP32", [4, 3])], "fixes the number of rows"),
+        ([("x", "FP32", [])], "fixes the number of rows"),
+        ([("x", "INT64", [-1, 3])], "nothing can be perturbed"),
+        ([("x", "BF16", [-1, 3])], "inputs of type BF16 are not supported"),
+    ],
+)
+def test_v2_models_that_cannot_be_assessed(inputs: Any, sentence: str) -> None:
+    with (
+        serving(V2Model(summed, "triton", inputs, "1")) as server,
+        pytest.raises(ModelLoadError, match=sentence),
+    ):
+        connect(f"{server.url}/v2/models/digits/infer")
+
+
+@pytest.mark.parametrize("metadata", [[], {"inputs": [{"name": "x"}]}, {"inputs": 3}, {"versions": 1}, "x"])
+def test_v2_metadata_that_is_none(metadata: Any) -> None:
+    with serving(lambda request: reply_json(metadata)) as server, pytest.raises(ModelLoadError, match="no V2 metadata"):
+        connect(f"{server.url}/v2/models/digits/infer")
+
+
+def float_output(**changes: Any) -> dict[str, Any]:
+    return {"outputs": [{"name": "y", "datatype": "FP32", "shape": [40], "data": [0.5] * 40} | changes]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"outputs": 1},
+        {"outputs": [[]]},
+        {"outputs": []},
+        float_output(datatype="FP8"),
+        float_output(shape=[39]),
+        float_output(shape=[-1, 1]),
+        float_output(shape=["40"] * 2),
+        float_output(shape=[10**9, 10**9]),
+        float_output(data=["text"] * 40),
+        float_output(data={}),
+        float_output(datatype="BYTES", data=None),
+        float_output(parameters={"binary_data_size": 160}),
+        float_output(parameters={"binary_data_size": "160"}),
+        float_output(parameters={"binary_data_size": -1}),
+        float_output(datatype="BYTES", parameters={"binary_data_size": 160}),
+        float_output(name=None, shape=None),
+    ],
+)
+def test_v2_answers_that_are_none(content: Any) -> None:
+    model = V2Model(summed, "triton", MATRIX, "1")
+    with serving(model) as server:
+        asked = connect(f"{server.url}/v2/models/digits/infer")
+        server.answer = lambda request: reply_json(content)
+        with pytest.raises(PredictionError) as caught:
+            outputs(asked, tensors())
+    assert caught.value.reason == "invalid_output"
+
+
+def test_v2_numbers_that_are_not_finite_are_outputs() -> None:
+    three = np.array([np.nan, np.inf, -np.inf])
+    with serving(V2Model(lambda arrays: {"y": three[: len(arrays["x"])]}, "mlserver", MATRIX, "1")) as server:
+        answered = outputs(connect(f"{server.url}/v2/models/digits/infer"), tensors()[:3])
+    assert np.array_equal(answered, three, equal_nan=True)
+
+
+# --- V1 and MLflow, whose answers are alike --------------------------------------------------------------------------
+
+
+def answering(predictions: Any) -> Any:
+    return lambda request: reply_json({"predictions": predictions})
+
+
+def test_v1_instances_are_rows_as_they_came() -> None:
+    with serving(answering([1, 2])) as server:
+        model = connect(f"{server.url}/v1/models/digits:predict")
+        named = [
+            Row(columns={"a": np.array([0.1]), "b": 7, "c": "x"}),
+            Row(columns={"c": "y", "b": 8, "a": np.array([2.0])}),
+        ]
+        assert outputs(model, named).tolist() == [1, 2]
+        assert outputs(model, [Row(tensor=np.array([0.1, 2])), Row(tensor=np.array([3, 4]))]).tolist() == [1, 2]
+    first, second = (json.loads(request.body) for request in server.posts)
+    assert first == {"instances": [{"a": [0.1], "b": 7, "c": "x"}, {"a": [2.0], "b": 8, "c": "y"}]}
+    assert second == {"instances": [[0.1, 2.0], [3.0, 4.0]]}
+
+
+def test_mlflow_tables_and_tensors() -> None:
+    with serving(answering([0.5, 0.25])) as server:
+        model = connect(f"{server.url}/invocations")
+        outputs(model, [Row(columns={"a": 0.1, "b": None, "n": None}), Row(columns={"a": 2, "b": 0.3, "n": 4})])
+        outputs(model, [Row(columns={"a": np.ones((2, 2))}), Row(columns={"a": np.zeros((2, 2))})])
+    table, tensor = (json.loads(request.body) for request in server.posts)
+    assert table == {"dataframe_split": {"columns": ["a", "b", "n"], "data": [[0.1, None, None], [2.0, 0.3, 4]]}}
+    assert tensor == {"inputs": {"a": [[[1, 1], [1, 1]], [[0, 0], [0, 0]]]}}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "told"),
+    [
+        ([0.5, 1.5], [0.5, 1.5]),
+        ([1, 0], [1, 0]),
+        (["cat", "dog"], ["cat", "dog"]),
+        ([[0.25, 0.75], [1.0, 0.0]], [[0.25, 0.75], [1.0, 0.0]]),
+        ([{"0": 1.0}, {"0": 2.0}], [1.0, 2.0]),
+        ([{"mean": 1.0, "spread": 2.0}, {"mean": 3.0, "spread": 4.0}], [[1.0, 2.0], [3.0, 4.0]]),
+        ({"mean": [1.0, 2.0], "all": [[3.0], [4.0]]}, [[1.0, 3.0], [2.0, 4.0]]),
+        ([True, False], [1, 0]),
+    ],
+)
+def test_predictions(predictions: Any, told: Any) -> None:
+    with serving(answering(predictions)) as server:
+        answered = outputs(connect(f"{server.url}/invocations"), [Row(tensor=np.array([0.5]))] * 2)
+    assert answered.tolist() == told
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [[1.0], [1.0, 2.0, 3.0], 1.0, None, [[1.0], [1.0, 2.0]], [{"a": 1.0}, {"b": 1.0}], [{"a": 1.0}, 2.0], []],
+)
+def test_predictions_that_are_none(predictions: Any) -> None:
+    with serving(answering(predictions)) as server, pytest.raises(PredictionError) as caught:
+        outputs(connect(f"{server.url}/invocations"), [Row(tensor=np.array([0.5]))] * 2)
+    assert caught.value.reason == "invalid_output"
+
+
+def test_bare_words_and_null_are_outputs_that_are_not_finite() -> None:
+    with serving(lambda request: Reply(body=b'{"predictions": [NaN, Infinity, null]}')) as server:
+        answered = outputs(connect(f"{server.url}/invocations"), [Row(tensor=np.array([0.5]))] * 3)
+    assert np.array_equal(answered, [np.nan, np.inf, np.nan], equal_nan=True)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_travel_in_small_requests() -> None:
+    def answer(request: Request) -> Reply:
+        return reply_json({"predictions": [sum(row) for row in json.loads(request.body)["inputs"]]})
+
+    with serving(answer) as server:
+        answered = outputs(connect(f"{server.url}/invocations", batch_rows=16), [Row(tensor=row) for row in NUMBERS])
+    assert np.array_equal(answered, [sum(row) for row in NUMBERS.tolist()])
+    assert [len(json.loads(request.body)["inputs"]) for request in server.posts] == [16, 16, 8]
+
+
+def test_answers_that_differ_from_one_another() -> None:
+    replies = iter([[[1.0]] * 2, [[1.0, 2.0]] * 2])
+    with (
+        serving(lambda request: reply_json({"predictions": next(replies)})) as server,
+        pytest.raises(PredictionError, match="differ in shape"),
+    ):
+        outputs(connect(f"{server.url}/invocations", batch_rows=2), [Row(tensor=np.array([0.5]))] * 4)
+
+
+# --- rows of a model that tells no signature -------------------------------------------------------------------------
+
+
+def test_what_most_rows_look_like_is_what_the_model_takes() -> None:
+    with serving(answering([])) as server:
+        model = connect(f"{server.url}/invocations")
+    rows = [Row(columns={"odd": 1.0})] + [Row(columns={"a": 0.5 + i, "k": "x", "v": np.ones(2)}) for i in range(4)]
+    rows += [
+        Row(columns={"a": 0.5, "k": "x"}),
+        Row(columns={"a": "text", "k": "x", "v": np.ones(2)}),
+        Row(columns={"a": 1, "k": "x", "v": np.ones(3)}),
+        Row(tensor=np.ones(3)),
+    ]
+    inputs, kept, rejected = model.collect(rows)
+    assert kept == [1, 2, 3, 4]
+    assert rejected == {"missing_column": 3, "wrong_type a": 1, "wrong_shape v": 1}
+    assert inputs is not None and inputs.array.shape == (4, 3)
+    assert inputs.feature_names == ("a", "v[0]", "v[1]")
+
+
+def test_whole_numbers_alone_cannot_be_perturbed() -> None:
+    with serving(answering([])) as server:
+        model = connect(f"{server.url}/invocations")
+    with pytest.raises(InvalidInputError, match="nothing can be perturbed"):
+        model.collect([Row(columns={"a": 1, "b": "x"})] * 3)
+
+
+@pytest.mark.parametrize(("came_as", "taken"), [("float32", "float32"), ("int64", "float64"), ("float64", "float64")])
+def test_rows_without_names_keep_their_floating_type(came_as: str, taken: str) -> None:
+    with serving(answering([])) as server:
+        model = connect(f"{server.url}/invocations")
+    inputs, _, _ = model.collect([Row(tensor=np.ones(3, dtype=came_as))] * 2)
+    assert inputs is not None and inputs.array.dtype == taken
