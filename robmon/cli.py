@@ -267,7 +267,6 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
 
 
 @main.command()
-
 @click.option("--model", required=True, help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.")
 @click.option("--name", help="Name of a model at an endpoint whose URL has none.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")

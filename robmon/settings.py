@@ -303,9 +303,7 @@ class Settings(BaseSettings):
         uri = model_uri.parse(self.model.uri)
         if isinstance(uri, model_uri.ModelUri):
             if self.model.name is not None or self.model.token_file is not None:
-                raise ValueError(
-                    "model.name and model.token_file are for endpoints, and model.uri is none"
-                )
+                raise ValueError("model.name and model.token_file are for endpoints, and model.uri is none")
             return self
         if not (self.model.name or uri.name):
             raise ValueError("model.name is required, because the URL of model.uri names no model")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from robmon.errors import RobmonError
-from robmon.follow import Follower
+from robmon.follow import Follower, failure_reason
 from robmon.settings import load
 from tests.e2e.registry import Registry
+from tests.endpoint import V2Model, serving
 from tests.servers import free_port, local_registry
 
 
@@ -44,3 +45,43 @@ async def test_an_unreachable_registry_costs_no_process_and_tells_no_credential(
     with pytest.raises(RobmonError, match=r"127\.0\.0\.1 did not answer \(ConnectError\)") as caught:
         await follow.poll([])
     assert "secret" not in str(caught.value)
+
+
+def endpoint_follower(url: str, folder: Path, **settings: str) -> Follower:
+    return Follower(load({"model.uri": url, "data_dir": folder / "data", **settings}).settings)
+
+
+async def test_an_endpoints_version_is_looked_up_once_and_then_told_by_its_answers(tmp_path: Path) -> None:
+    model = V2Model(lambda arrays: arrays, "triton", [("x", "FP64", [-1, 2])], "7")
+    with serving(model) as server:
+        follow = endpoint_follower(f"{server.url}/v2/models/digits/infer", tmp_path)
+        assert await follow.poll([]) is True
+        assert follow.target is not None and (follow.target.name, follow.target.version) == ("digits", "7")
+        model.version = "8"
+        asked = len(server.requests)
+        assert await follow.poll(["7"]) is False
+        assert len(server.requests) == asked
+        follow.observe("8")
+        assert (follow.target.version, follow.target.endpoint) == ("8", f"{server.url}/v2/models/digits/infer")
+        fetched = await follow.fetch_version("8", [])
+        assert fetched.endpoint == f"{server.url}/v2/models/digits/versions/8/infer"
+        with pytest.raises(RobmonError, match="serves no version 7 of model digits"):
+            await follow.fetch_version("7", [])
+
+
+async def test_a_server_that_tells_no_version_is_not_asked(tmp_path: Path) -> None:
+    url = f"http://me:secret@127.0.0.1:{free_port()}/invocations"
+    follow = endpoint_follower(url, tmp_path, **{"model.name": "sums"})
+    assert await follow.poll([]) is True
+    assert follow.target is not None and (follow.target.name, follow.target.version) == ("sums", "unknown")
+    assert await follow.poll([]) is False
+    with pytest.raises(RobmonError, match="one version only"):
+        await follow.fetch_version("3", [])
+
+
+async def test_an_endpoint_that_does_not_answer(tmp_path: Path) -> None:
+    url = f"http://me:secret@127.0.0.1:{free_port()}/v2/models/digits/infer"
+    with pytest.raises(RobmonError, match=r"127\.0\.0\.1:\d+ did not answer \(ConnectError\)") as caught:
+        await endpoint_follower(url, tmp_path).poll([])
+    assert "secret" not in str(caught.value)
+    assert failure_reason(caught.value) == "endpoint_unreachable"

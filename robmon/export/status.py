@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from robmon.export.published import Measurement, Published
 from robmon.messages import Assessed, LevelResult
-
 from robmon.model_uri import parse_endpoint
 from robmon.settings import mask
 

@@ -109,7 +109,7 @@ def test_refusals_have_reasons(sqlite_store: Store, tmp_path: Path, monkeypatch:
 
     assert reason(allowed_flavors=["pytorch"]) == "refused"
     assert reason(uri="models:/nobody@champion") == "not_found"
-    assert reason(uri="https://model.example/invocations") == "unsupported"
+    assert reason(uri="https://model.example/predict") == "unsupported"
     assert reason(tracking_uri=f"sqlite:///{tmp_path}/none.db") == "registry_unreachable"
     assert not (tmp_path / "data").exists()
 
