@@ -344,6 +344,7 @@ class _Row:
     tensor: Any
     reading: str = "frame"
     texts: None = None
+    listed: bool = False
 
 
 def _rows(inputs: Any) -> list[_Row]:

@@ -47,6 +47,10 @@ class Row(Protocol):
     def texts(self) -> Mapping[str, str] | None:
         """The cells as written, of CSV."""
 
+    @property
+    def listed(self) -> bool:
+        """Whether each cell stood in a list of its own."""
+
 
 class Signature(Protocol):
     """What a model takes."""

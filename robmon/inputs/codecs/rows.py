@@ -33,12 +33,14 @@ class Row:
         reading: how a server makes the model's types of the cells: `frame` and `tensor` as MLflow's server casts JSON
             tables and JSON tensors, `text` as it reads CSV, `typed` as it only checks the types of a typed table.
         texts: the cells as they were written, for `text`.
+        listed: whether each cell stood in a list of its own, as in a column of one row.
     """
 
     columns: dict[str, Any] | None = None
     tensor: np.ndarray[Any, np.dtype[Any]] | None = None
     reading: Reading = "tensor"
     texts: dict[str, str] | None = None
+    listed: bool = False
 
 
 class LazyRows(Sequence[Row]):

@@ -7,12 +7,13 @@ pandas: an object whose cells are all `[value]`, or all `{index: value}`, or a l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import mlflow_json
 from robmon.inputs.codecs.json_body import LLM_KEYS
-from robmon.inputs.codecs.rows import Row
+from robmon.inputs.codecs.rows import LazyRows, Row
 
 
 def decode(content: dict[str, Any]) -> Sequence[Row]:
@@ -28,10 +29,13 @@ def decode(content: dict[str, Any]) -> Sequence[Row]:
         raise CodecError("no_inputs", "the body has no key of a format that is known")
     if len(found) > 1:
         raise CodecError("ambiguous", "the body has both instances and inputs")
-    rows = content[found.pop()]
-    if isinstance(rows, list):
-        rows = [row for rows_of_one in map(_rows_of, rows) for row in rows_of_one]
-    return mlflow_json.tensor_rows(rows)
+    given = content[found.pop()]
+    if not isinstance(given, list):
+        return mlflow_json.tensor_rows(given)
+    expanded = [_rows_of(instance) for instance in given]
+    decoded = mlflow_json.tensor_rows([row for rows in expanded for row in rows])
+    are_tables = any(rows[0] is not instance for rows, instance in zip(expanded, given, strict=True))
+    return LazyRows(len(decoded), lambda index: replace(decoded[index], listed=True)) if are_tables else decoded
 
 
 def _rows_of(instance: Any) -> list[Any]:

@@ -201,7 +201,8 @@ def _objects(cells: Sequence[Any], allowed: set[type]) -> Array:
 def _row(arrays: dict[str, Array], index: int) -> Row:
     values = {name: _copy(array[index]) for name, array in arrays.items()}
     only = next(iter(values.values())) if len(values) == 1 else None
-    return Row(columns={name: _cell(value) for name, value in values.items()}, tensor=only)
+    listed = all(value.shape == (1,) for value in values.values())
+    return Row(columns={name: _cell(value) for name, value in values.items()}, tensor=only, listed=listed)
 
 
 def _copy(value: Any) -> Array:

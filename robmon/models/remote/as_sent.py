@@ -8,7 +8,7 @@ through as they are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
     rejected: Counter[str] = Counter()
     kept = [index for index, row in enumerate(rows) if row.columns is not None and row.columns.keys() >= {*wanted}]
     rejected["missing_column"] = len(rows) - len(kept)
-    cells = {index: row.columns or {} for index, row in enumerate(rows)}
+    cells = {index: _cells(rows[index]) for index in kept}
     names = [name for name in cells[kept[0]] if name in wanted]  # in the order in which a client sent them
     for name in names:
         for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
@@ -61,6 +61,20 @@ def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
             kept = fitting
     counts = {reason: count for reason, count in rejected.items() if count}
     return split({name: _stacked([cells[index][name] for index in kept]) for name in names}), kept, counts
+
+
+def _cells(row: Row) -> Mapping[str, Any]:
+    """The cells in the shape and type in which they were sent."""
+    columns = row.columns or {}
+    if row.tensor is not None and len(columns) == 1:
+        return dict.fromkeys(columns, row.tensor)
+    return {name: _listed(value) for name, value in columns.items()} if row.listed else columns
+
+
+def _listed(value: Any) -> Any:
+    if value is None:
+        return None
+    return np.array([value], dtype=None if _kind(value) in ("number", "truth") else object)
 
 
 _MISSING = "missing"
@@ -90,10 +104,10 @@ def _shape(value: Any) -> Any:
 def _stacked(values: Sequence[Any]) -> NDArray[Any]:
     """One array of a name's values: floating where any of them is, missing ones as NaN; else as they are."""
     kinds = set(map(_kind, values))
-    is_floating = any(isinstance(value, (float, np.floating)) for value in values)
-    if kinds in ({"number"}, {"truth"}) or (is_floating and kinds == {"number", _MISSING}):
-        return np.stack([np.asarray(np.nan if value is None else value) for value in values])
     shape = next((_shape(value) for value in values if value is not None), ())
+    is_floating = any(np.asarray(value).dtype.kind == "f" for value in values) if "number" in kinds else False
+    if kinds in ({"number"}, {"truth"}) or (is_floating and kinds == {"number", _MISSING}):
+        return np.stack([np.full(shape, np.nan) if value is None else np.asarray(value) for value in values])
     objects = np.empty((len(values), *shape), dtype=object)
     for position, value in enumerate(values):
         objects[position] = value

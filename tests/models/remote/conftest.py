@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from robmon.inputs.codecs import Row
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models import remote
@@ -15,14 +15,6 @@ from robmon.models.loading import ServedModel
 from robmon.models.remote import client
 
 FAST = {"rows_per_second": 1e9, "timeout_seconds": 5.0}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A decoded row, as codecs return it."""
-
-    columns: dict[str, Any] | None = None
-    tensor: Any = None
 
 
 def connect(url: str, *, version: str | None = None, **access: Any) -> ServedModel:

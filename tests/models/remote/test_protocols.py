@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from robmon.errors import InvalidInputError, ModelLoadError, ModelNotFoundError, PredictionError, VersionChangedError
+from robmon.inputs.codecs import Row, decode
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models.remote import served_versions
 from tests.endpoint import Arrays, Reply, Request, V2Model, reply_json, serving
-from tests.models.remote.conftest import Row, connect, outputs
+from tests.models.remote.conftest import connect, outputs
 
 NUMBERS = np.random.default_rng(5).normal(size=(40, 3))
 MATRIX = [("x", "FP64", [-1, 3])]
@@ -297,6 +298,47 @@ def test_what_most_rows_look_like_is_what_the_model_takes() -> None:
     assert rejected == {"missing_column": 3, "wrong_type a": 1, "wrong_shape v": 1}
     assert inputs is not None and inputs.array.shape == (4, 3)
     assert inputs.feature_names == ("a", "v[0]", "v[1]")
+
+
+@pytest.mark.parametrize(
+    ("source", "body"),
+    [
+        ("v1", {"instances": [{"a": 0.5, "k": "x", "n": 3}, {"a": 1.5, "k": "y", "n": 4}]}),
+        ("v1", {"instances": [{"a": [0.5], "k": ["x"], "n": [3]}, {"a": [1.5], "k": ["y"], "n": [4]}]}),
+        ("v1", {"instances": [[0.5, 3.0], [1.5, 4.0]]}),
+        ("v1", {"instances": [{"a": [[0.5, 1.5]], "b": [2]}, {"a": [[2.5, 3.5]], "b": [3]}]}),
+        ("mlflow", {"dataframe_split": {"columns": ["a", "k"], "data": [[0.5, "x"], [None, None]]}}),
+        ("mlflow", {"inputs": {"a": [[0.5, 1.5], [2.5, 3.5]], "b": [1, 2]}}),
+        ("mlflow", {"inputs": [[[0.5], [1.5]], [[2.5], [3.5]]]}),
+    ],
+)
+def test_what_a_client_sent_is_what_robmon_sends(source: str, body: Any) -> None:
+    """Through codec and signature, without noise, with nothing told by the server."""
+    url = {"v1": "/v1/models/digits:predict", "mlflow": "/invocations"}[source]
+    with serving(answering([1.0, 2.0])) as server:
+        rows = decode(source, {"content-type": "application/json"}, json.dumps(body).encode())
+        outputs(connect(server.url + url), list(rows))
+    assert json.loads(server.posts[0].body) == body
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [("x", "FP32", [2, 3], [0.5, 1.5, 2.5, 3.5, 4.5, 5.5])],
+        [("x", "FP32", [2, 1], [0.5, 1.5])],
+        [("x", "FP64", [2], [0.5, 1.5])],
+        [("a", "FP64", [2, 1], [0.5, 1.5]), ("k", "BYTES", [2, 1], ["x", "y"]), ("n", "INT64", [2, 1], [3, 4])],
+        [("a", "FP64", [2], [0.5, 1.5]), ("k", "BYTES", [2], ["x", "y"])],
+        [("a", "FP32", [2, 1, 2], [0.5, 1.5, 2.5, 3.5]), ("n", "INT8", [2, 2], [3, 4, 5, 6])],
+    ],
+)
+def test_what_a_v2_client_sent_is_what_robmon_sends(tensors: Any) -> None:
+    inputs = [{"name": name, "datatype": type_, "shape": shape, "data": data} for name, type_, shape, data in tensors]
+    with serving(V2Model(lambda arrays: {"y": np.ones(2)}, "kserve", [])) as server:
+        rows = decode("v2", {}, json.dumps({"inputs": inputs}).encode())
+        outputs(connect(f"{server.url}/v2/models/digits/infer"), list(rows))
+    sent = json.loads(server.posts[0].body)["inputs"]
+    assert [{key: tensor[key] for key in inputs[0]} for tensor in sent] == inputs
 
 
 def test_whole_numbers_alone_cannot_be_perturbed() -> None:
