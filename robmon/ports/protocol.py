@@ -33,6 +33,7 @@ CONNECTION_REASONS: Final = (
     "head_too_large",
     "head_timeout",
     "answer_timeout",
+    "disconnected",
     "too_many_pipelined",
     "too_many_connections",
     "tls_handshake",
@@ -56,7 +57,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._admitted = admitted
         self._in_head = False
         self._head_bytes = 0  # of the head that is arriving: those of its url and headers so far
-        self._unparsed_bytes = 0  # of the head that is arriving: those of the pieces that did not end it
+        self._unparsed_bytes = 0  # of the head that is arriving: those of the pieces that are all its own
+        self._ended_message = False  # whether the piece that is parsed ended a request, so that a head is not all of it
         self._head_deadline = inf
         self._answer_deadline = inf
         self._reason = "not_http"
@@ -81,6 +83,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Count the reason and end the connection without an answer."""
         if not self.transport.is_closing():
             self._server.refuse(reason)
+        self._in_head = False
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -91,12 +94,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.refuse("too_many_connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._in_head:
+            self._server.refuse("disconnected")
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._ended_message = False
         super().data_received(data)
-        if self._in_head:
+        if self._in_head and not self._ended_message:
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEAD_BYTES:
                 self.refuse("head_too_large")
@@ -109,6 +115,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self.cycle is None or not self.cycle.more_body:  # else it is a broken body, which the application counts
             self._server.refuse(self._reason)
+        self._in_head = False
         super().send_400_response(msg)
 
     # --- what the parser calls ---------------------------------------------------------------------------------------
@@ -142,6 +149,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # the parser takes what follows for another protocol
+
+    def on_message_complete(self) -> None:
+        self._ended_message = True
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         is_last = not self.pipeline

@@ -217,6 +217,27 @@ def test_the_largest_head_allowed(port: Port) -> None:
         assert status(client) == 200
 
 
+def test_a_head_that_begins_in_the_piece_of_a_large_body_is_no_large_head(port: Port) -> None:
+    for _ in range(20):
+        with port.connection() as client:
+            client.sendall(post(bytes(100_000)) + GET[:10])
+            assert status(client) == 200
+            client.sendall(GET[10:])
+            assert status(client) == 200
+    assert port.refused == {}
+
+
+def test_a_head_that_is_cut_off_is_counted(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(GET[:10])
+    wait_until(lambda: port.refused == {"disconnected": 1})
+    with port.connection() as client:
+        client.sendall(GET)
+        assert status(client) == 200
+    wait_until(lambda: port.connections == 0)
+    assert port.refused == {"disconnected": 1}
+
+
 def test_requests_that_do_not_wait_for_answers_are_bounded(port: Port) -> None:
     """14,000 requests fit into the 256 KiB that are read at once, and each would be held as some KiB of objects."""
     with port.connection() as client:
