@@ -1,0 +1,31 @@
+"""Thousands of garbage requests: the daemon lives, and counts every one of them for what it is."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.e2e.daemon import running_daemon
+from tests.e2e.garbage import MAX_BODY_BYTES, Tally, send, settled
+from tests.e2e.registry import Registry
+
+CLIENTS, REQUESTS = 4, 1000
+
+
+def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_path: Path) -> None:
+    """The sample is mostly garbage, and what is left of it is assessed all the while."""
+    model = local.model()
+    version = model.add()
+    uri = f"models:/{model.name}/{version}"
+    with running_daemon(
+        tmp_path, uri, local.tracking_uri, inputs__max_body_bytes=MAX_BODY_BYTES, assess__min_rows=2
+    ) as daemon:
+        worker = daemon.worker()
+        address = ("127.0.0.1", daemon.port("inputs_port"))
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            tallies = clients.map(lambda seed: send(address, seed, REQUESTS), range(CLIENTS))
+            sent = sum(tallies, Tally())
+        assert sent.sent == CLIENTS * REQUESTS
+        assert sent.differences(settled(daemon, sent)) == []
+        daemon.wait_for_assessments(2)
+        assert daemon.worker() == worker, "garbage needs no new worker"
