@@ -154,6 +154,12 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
         (["run"], "model.uri is required"),
         (["run", "--model.uri", "models:/a@b", "--http.port", "x"], "http.port = 'x' is not allowed"),
         (["check-config", "--model.uri", "models:/a@b", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (
+            ["check-config", "--model.uri", "models:/a@b", "--http.token_file", "/nix"],
+            "http.token_file = '/nix' cannot",
+        ),
+        (["run", "--model.uri", "models:/a@b", "--inputs.token_file", "/nix"], "inputs.token_file = '/nix' cannot be"),
+        (["run", "--model.uri", "models:/a@b", "--http.tls_cert_file", "x"], "tls_key_file must be given together"),
         (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
         (["run", "--model.uri", "digits"], "model.uri = 'digits' is not allowed"),
         (["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--json", "/nix/x.json"], "/nix/x.json"),

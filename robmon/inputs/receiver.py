@@ -104,11 +104,11 @@ class Receiver:
                 size, body = await self._read(receive, keep=key is not None)
         except _RefusedError as refusal:
             self._reject(route, refusal.reason)
-            await _answer(send, refusal.status, close=True)
+            await _answer(send, refusal.status)
             return
         except TimeoutError:
             self._reject(route, "timeout")
-            await _answer(send, 408, close=True)
+            await _answer(send, 408)
             return
         if route.kind is Kind.LLM:
             self._reject(route, "unsupported_llm")
@@ -170,11 +170,9 @@ def _kept(headers: RawHeaders) -> dict[str, str]:
 
 
 _NO_ROUTE = Route(Kind.OTHER)
-_EMPTY = (b"content-length", b"0")
-_CLOSE = (b"connection", b"close")
+_EMPTY = [(b"content-length", b"0")]
 
 
-async def _answer(send: Send, status: int, *, close: bool = False) -> None:
-    headers = [_EMPTY, _CLOSE] if close else [_EMPTY]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _answer(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _EMPTY})
     await send({"type": "http.response.body"})

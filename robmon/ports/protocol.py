@@ -27,6 +27,9 @@ HEAD_SECONDS: Final = 10.0
 """Longest time from the first byte of a head to its end."""
 REQUEST_SECONDS: Final = 20.0
 """Longest time from the end of a head to the end of the answer, which the client has to read."""
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a body is thrown away after an answer that did not wait for it. To close at once would reset the
+connection, and the client might never see the answer."""
 
 CONNECTION_REASONS: Final = (
     "not_http",
@@ -147,8 +150,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
         super().on_headers_complete()
-        if self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # the parser takes what follows for another protocol
+        if self.parser.should_upgrade() or self.expect_100_continue:
+            self.cycle.keep_alive = False  # what follows may be another protocol, or no body although one is announced
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._wait_for_request()
 
     def on_message_complete(self) -> None:
         self._ended_message = True
@@ -160,7 +168,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not is_last:
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
         elif self.cycle.more_body:
-            self.transport.close()  # nobody reads the rest of this body, nor waits for it
+            self._answer_deadline = self.loop.time() + LINGER_SECONDS
         elif not self.transport.is_closing():
             self._wait_for_request()
 

@@ -17,7 +17,7 @@ Application = Callable[[Scope, Any, Send], Awaitable[None]]
 Tokens = tuple[bytes, ...]
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
-_CHALLENGE: Final = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0"), (b"connection", b"close")]
+_CHALLENGE: Final = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")]
 
 
 def tokens_of(files: Mapping[str, Path], contents: list[bytes]) -> Tokens:

@@ -34,6 +34,7 @@ END_SECONDS = 10.0
 WAIT_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
+CANARY = "canary-5b1e"  # a word of strangers, to be sent wherever a stranger can write one
 
 Row = tuple[float, float, int]
 
@@ -72,6 +73,7 @@ class Daemon:
     process: subprocess.Popen[bytes]
     folder: Path
     log_file: Path
+    scheme: str = "http"
 
     @property
     def data_dir(self) -> Path:
@@ -102,11 +104,11 @@ class Daemon:
 
     def get(self, path: str) -> httpx.Response:
         """GET of its own HTTP face."""
-        return self.client.get(f"http://127.0.0.1:{self.port('http_port')}{path}")
+        return self.client.get(f"{self.scheme}://127.0.0.1:{self.port('http_port')}{path}")
 
     def post(self, body: bytes | Iterator[bytes], content_type: str = "application/json") -> int:
         """POST a body to the input port as a mirror does; the status of the answer."""
-        url = f"http://127.0.0.1:{self.port('inputs_port')}/invocations"
+        url = f"{self.scheme}://127.0.0.1:{self.port('inputs_port')}/invocations"
         return self.client.post(url, content=body, headers={"Content-Type": content_type}).status_code
 
     def metrics(self) -> list[Sample]:
@@ -238,7 +240,9 @@ class Daemon:
     def hold_public_face_to_promises(self) -> None:
         """No input is told to whoever asks."""
         for path in ("/metrics", "/"):
-            assert not _TOLD_NUMBERS & set(_NUMBERS.findall(self.get(path).text))
+            text = self.get(path).text
+            assert not _TOLD_NUMBERS & set(_NUMBERS.findall(text))
+            assert CANARY not in text.lower()
 
     def hold_to_promises(self) -> None:
         """What holds for every daemon at its end, however it ended."""
@@ -247,6 +251,7 @@ class Daemon:
             told = _TOLD_NUMBERS & set(_NUMBERS.findall(content))
             assert not told, f"{len(told)} inputs are in {file.relative_to(self.folder)}"
             assert PASSWORD not in content, f"a credential is in {file.relative_to(self.folder)}"
+            assert CANARY not in content.lower(), f"a stranger's word is in {file.relative_to(self.folder)}"
         assert self.log(), "it logged nothing"
 
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.sample import Sample
+from robmon.ports import protocol
 from robmon.ports.server import PortServer
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
@@ -51,6 +52,7 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.1)
     with Served() as server:
         yield server

@@ -171,12 +171,34 @@ def test_a_last_answer_that_is_not_read(port: Port, then: str, monkeypatch: pyte
     assert port.answers()
 
 
-def test_a_body_that_nobody_reads_is_not_waited_for(port: Port) -> None:
+def test_a_body_that_nobody_reads_is_not_waited_for(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
     with port.connection() as client:
-        client.sendall(head("Content-Length: 1000000000000000", method="GET") + b"x" * 1000)
+        client.sendall(head("Content-Length: 1000000000000000", method="GET"))
         assert status(client) == 200
+        drip(client, b"x" * 1000)
         assert closed(client)
     assert port.refused == {}
+
+
+def test_a_body_that_nobody_reads_and_that_ends_soon(port: Port) -> None:
+    """The answer comes before the body; then the connection is as good as before."""
+    with port.connection() as client:
+        for _ in range(3):
+            client.sendall(head("Content-Length: 200000", method="GET"))
+            assert status(client) == 200
+            client.sendall(b"x" * 200_000)
+    assert len(port.requests) == 3
+
+
+def test_who_waits_to_send_a_body_that_nobody_reads_sends_none(port: Port) -> None:
+    """Whether the client sends it now, or another request instead, cannot be told: the connection ends."""
+    with port.connection() as client:
+        client.sendall(head("Content-Length: 5", "Expect: 100-continue", method="GET"))
+        assert status(client) == 200
+        client.sendall(FOLLOWING)
+        assert closed(client)
+    assert [request["path"] for request in port.requests] == ["/"]
 
 
 # --- floods ----------------------------------------------------------------------------------------------------------

@@ -64,6 +64,17 @@ def live_config(folder: Path, target: str, alertmanager_url: str, interval: str 
     return config
 
 
+def secured_config(target: str, token_file: Path, ca_file: Path, interval: str = "250ms") -> dict[str, Any]:
+    """The shipped configuration for a port with a token and TLS, with that target and these files."""
+    config: dict[str, Any] = yaml.safe_load((PROMETHEUS_FILES / "scrape-secured.yaml").read_text())
+    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval}
+    [job] = config["scrape_configs"]
+    job["authorization"]["credentials_file"] = str(token_file)
+    job["tls_config"]["ca_file"] = str(ca_file)
+    job["static_configs"][0]["targets"] = [target]
+    return config
+
+
 def query(url: str, expression: str) -> list[dict[str, Any]]:
     """The samples of an instant query: `metric` (labels) and `value` (time, text)."""
     data = get_json(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")["data"]
