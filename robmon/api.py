@@ -73,7 +73,8 @@ def assess(
 
     Args:
         predictor: a callable `(rows, *input_shape) -> (rows, *output_shape)`; a `torch.nn.Module`, which runs without
-            gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded).
+            gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded); or the
+            prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently.
         inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
             DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
         targets: true outputs of the outputs' size (of class scores one column a class, 0 or 1); errors are then

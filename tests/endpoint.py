@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import ssl
 import struct
 import threading
 import time
@@ -74,7 +75,7 @@ def reply_json(content: Any, status: int = 200, **headers: str) -> Reply:
 
 
 @contextlib.contextmanager
-def serving(answer: Answer) -> Iterator[Server]:
+def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Serve on a free loopback port, each connection in a thread of its own, kept alive as HTTP/1.1 has it."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -104,7 +105,9 @@ def serving(answer: Answer) -> Iterator[Server]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
-        server = Server(f"http://127.0.0.1:{http.server_port}", answer)
+        if tls is not None:
+            http.socket = tls.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+        server = Server(f"http{'s' if tls else ''}://127.0.0.1:{http.server_port}", answer)
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 
+import robmon
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import CODE, COLUMNS, SIGNATURE
 from tests.e2e.test_mirror_to_alert import mirroring_proxy
@@ -57,6 +59,13 @@ def test_a_model_server_behind_a_mirror(tmp_path: Path) -> None:
         assert daemon.count("robmon_inputs_received_total", source="mlflow") == 60
         assert daemon.count("robmon_inputs_skipped_total", source="mlflow") >= 20, "robmon's own"
         assert_light(daemon)
+
+        frame = pd.DataFrame(ROWS[60:90], columns=list(COLUMNS))
+        asked = robmon.assess(f"{url}/invocations", frame, levels=(0.1,), trials=19)
+        with quiet_mlflow():
+            loaded = robmon.assess(tmp_path / "model", frame, levels=(0.1,), trials=19)
+        assert np.array_equal(asked.row_errors, loaded.row_errors), "to the last bit"
+
         serving_model.close()
         daemon.wait_for_assessments(outcome="failed", reason="endpoint_status")  # of the proxy: 502
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from robmon.errors import ModelLoadError, PredictionError
 from robmon.inputs.codecs import Row
 from robmon.models.remote import client
 from robmon.robustness.plan import plan_assessment
+from tests.certificates import Authority
 from tests.endpoint import Reply, Request, Server, V2Model, reply_json, serving
 from tests.models.remote.conftest import connect, outputs
 from tests.servers import free_port
@@ -198,11 +200,20 @@ def test_answers_that_are_unusual(reply: Reply) -> None:
 
 
 @pytest.mark.usefixtures("quick_retries")
-def test_certificates_are_verified() -> None:
-    """A plain server is no TLS server; whatever it is, it is not believed."""
-    with serving(good) as server:
-        error = failure(Server(server.url.replace("http:", "https:"), good))
-    assert error.reason == "endpoint_unreachable"
+def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    certificate = authority.sign("server")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.cert, certificate.key)
+    with serving(good, tls) as server:
+        error = failure(server)
+        assert error.reason == "endpoint_unreachable"
+        assert "its certificate is not accepted: unable to get local issuer certificate" in str(error)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+        assert outputs(connect(f"{server.url}/invocations"), ROWS).tolist() == [1, 2, 3, 4]
+        error = failure(Server(server.url.replace("127.0.0.1", "localhost"), good))
+        assert "its certificate is not accepted: Hostname mismatch" in str(error)
+    assert len(server.posts) == 1
 
 
 # --- marks and credentials -------------------------------------------------------------------------------------------
