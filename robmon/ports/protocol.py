@@ -37,6 +37,7 @@ CONNECTION_REASONS: Final = (
     "head_timeout",
     "answer_timeout",
     "disconnected",
+    "disconnected",
     "too_many_pipelined",
     "too_many_connections",
     "tls_handshake",
@@ -154,13 +155,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # what follows may be another protocol, or no body although one is announced
 
     def on_message_complete(self) -> None:
+        self._ended_message = True
         super().on_message_complete()
         if self.cycle.response_complete:
             self._wait_for_request()
-
-    def on_message_complete(self) -> None:
-        self._ended_message = True
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         is_last = not self.pipeline
