@@ -178,7 +178,7 @@ class ModelHost:
         except ChildDiedError as error:
             self._lost_worker(error)
             why = "out_of_memory" if error.reason == "memory" else error.reason
-            raise NotAssessedError("failed", why, str(error)) from None
+            raise NotAssessedError("failed", why, str(error), _suspects(question)) from None
         unusable: Sequence[int] = ()
         if isinstance(answer, Assessed | Failure):
             unusable = answer.unusable
@@ -234,6 +234,15 @@ class ModelHost:
             error=str(error),
             still_assessed=before.version if before is not None else None,
         )
+
+
+def _suspects(question: Assess) -> list[int]:
+    """Requests that may have ended the worker, so that they do not do it again: foreign code reads Parquet."""
+    return [
+        index
+        for index, request in enumerate(question.requests)
+        if "parquet" in request.headers.get("content-type", "").lower()
+    ]
 
 
 def _told(answer: Message) -> tuple[str, str]:

@@ -101,7 +101,9 @@ def _plain() -> list[Request]:
 
 def _seeds() -> list[Sent]:
     formats = {"/invocations": "mlflow", "/v1/models/digits:predict": "v1", "/": "cloudevents"}
-    requests = [wrapped for plain in _plain() for wrapped in (plain, event(plain), event(plain, structured=True))]
+    plain = _plain()
+    structured = [event(request, structured=True) for request in plain if request.content_type != PARQUET]
+    requests = [*plain, *map(event, plain), *structured]
     requests.append(Request("/v2/models/m/infer", IMAGES[0].tobytes(), {"inference-header-content-length": "0"}))
     return [(formats.get(request.path, "v2"), dict(request.headers), request.body) for request in requests]
 

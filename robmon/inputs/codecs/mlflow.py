@@ -32,5 +32,5 @@ def _json(body: bytes) -> Sequence[Row]:
 _DECODERS: dict[str, Callable[[bytes], Sequence[Row]]] = {
     "application/json": _json,
     "text/csv": mlflow_csv.decode,
-    "application/vnd.apache.parquet": mlflow_parquet.decode,
+    mlflow_parquet.MEDIA_TYPE: mlflow_parquet.decode,
 }

@@ -1,6 +1,7 @@
 """Which format a body has, told by the body: neither path nor content type can be trusted for it.
 
-KServe's inference logger sends all formats to one path, and tritonclient sends no content type.
+KServe's inference logger sends all formats to one path, and tritonclient sends no content type. Only CSV and Parquet
+are read where the content type says so, and not otherwise.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ def decode(headers: Mapping[str, str], body: bytes, *, within_event: bool = Fals
         return v2.decode_raw(body)
     if length is not None:
         return of_json(json_body.parse(body[:length]), body[length:], within_event=within_event)
-    if mlflow_parquet.is_parquet(body):
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == mlflow_parquet.MEDIA_TYPE and not within_event:
         return mlflow_parquet.decode(body)
-    if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/csv":
+    if media_type == "text/csv":
         return mlflow_csv.decode(body)
     return of_json(*json_body.parse_beginning(body), within_event=within_event)
 
