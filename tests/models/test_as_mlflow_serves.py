@@ -86,6 +86,39 @@ def test_csv(folder: Path, invoke: Callable[[str, bytes], Any]) -> None:
     assert assessed(load(folder), "text/csv", body) == invoke("text/csv", body)
 
 
+def test_csv_is_read_as_the_types_of_the_signature(folder: Path, invoke: Callable[[str, bytes], Any]) -> None:
+    """A text of digits stays one; the answer depends on its length."""
+    body = b"name,x,age,y,member\n02139,1,7,2,true\n00501,2.5,8,1e2,False\n"
+    answers = assessed(load(folder), "text/csv", body)
+    assert answers == invoke("text/csv", body)
+    assert answers != assessed(load(folder), "text/csv", body.replace(b"02139", b"2139"))
+
+
+def test_parquet(folder: Path, invoke: Callable[[str, bytes], Any]) -> None:
+    parquet = "application/vnd.apache.parquet"
+    frame = pd.DataFrame(ROWS).astype({"y": "float32"})
+    assert assessed(load(folder), parquet, frame.to_parquet()) == invoke(parquet, frame.to_parquet())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b"name,x,age,y,member\nab,1,7.5,2,true\n"),
+        ("text/csv", b"name,x,age,y,member\nab,1,,2,true\n"),
+        ("application/vnd.apache.parquet", pd.DataFrame([ROWS[0] | {"age": 1.0}]).to_parquet()),
+        ("application/vnd.apache.parquet", pd.DataFrame(ROWS).to_parquet()),  # y is double
+    ],
+)
+def test_what_is_refused_of_other_formats(
+    content_type: str, body: bytes, folder: Path, invoke: Callable[[str, bytes], Any]
+) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        invoke(content_type, body)
+    inputs, _, rejected = load(folder).collect(decode("mlflow", {"content-type": content_type}, body))
+    assert inputs is None
+    assert {reason.split()[0] for reason in rejected} == {"wrong_type"}
+
+
 def test_values_are_widened_alike(folder: Path, invoke: Callable[[str, bytes], Any]) -> None:
     rows = [
         {**ROWS[0], "age": 1.9, "extra": [1]},
