@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -18,11 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow.types import ColSpec, Schema
 
-import robmon.inputs.codecs
 from robmon.errors import CodecError
 from robmon.inputs.codecs import choose_rows, decode
 from robmon.models.signature import Columns, NamedTensors, Signature, Tensor, Unsigned, _Spec
 from tests.inputs import senders
+from tests.inputs.reasons import REASONS
 from tests.inputs.senders import CSV, JSON, PARQUET, Request, event
 
 Sent = tuple[str, dict[str, str], bytes]
@@ -33,20 +31,6 @@ SECRET = "5ecret"
 """A value of the inputs: in no error."""
 
 
-def reasons() -> set[str]:
-    """Every reason that a codec can give, from its source."""
-    return {
-        node.args[0].value
-        for file in Path(robmon.inputs.codecs.__file__).parent.glob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "CodecError"
-        and isinstance(node.args[0], ast.Constant)
-    }
-
-
-REASONS = reasons()
 _SINGLE, _IMAGE = np.dtype(np.float32), (-1, 2, 2)
 SIGNATURES: tuple[Signature, ...] = (
     Tensor(_Spec(_SINGLE, _IMAGE)),

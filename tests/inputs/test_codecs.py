@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, choose_rows, decode
-from tests.inputs.fuzzing import REASONS
+from tests.inputs.reasons import REASONS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of its own type hints while it is imported

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.inputs.fuzzing import REASONS, SEEDS, SIGNATURES, STRATEGIES, TABLE, check, fuzz
+from tests.inputs.fuzzing import SEEDS, SIGNATURES, STRATEGIES, TABLE, check, fuzz
+from tests.inputs.reasons import REASONS
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
