@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from robmon.errors import ProtocolError
 
 PROTOCOL_VERSION = 1
-MAX_HEADER_BYTES = 32 * 2**20
+MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
 

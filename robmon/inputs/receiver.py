@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.routing import (
-    CONTENT_LENGTH,
     NO_FILTERS,
     NO_SOURCE,
     Filters,
@@ -94,10 +93,10 @@ class Receiver:
         if scope["type"] != "http":
             return
         headers: RawHeaders = scope["headers"]
-        picked = self._router.pick(headers)
+        length, picked = self._router.pick(headers)
         route = self._router.route(scope["method"], scope["path"], picked)
         try:
-            if int(picked.get(CONTENT_LENGTH, 0)) > self._max_body_bytes:
+            if length > self._max_body_bytes:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

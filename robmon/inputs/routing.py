@@ -24,7 +24,7 @@ MAX_PATH_CHARACTERS: Final = 512
 MAX_MODEL_BYTES: Final = 256
 REMEMBERED_PATHS: Final = 1024
 
-CONTENT_LENGTH: Final = b"content-length"
+_CONTENT_LENGTH: Final = b"content-length"
 _EVENT_TYPE: Final = b"ce-type"
 _EVENT_ID: Final = b"ce-id"
 _EVENT_METADATA: Final = b"ce-metadata"
@@ -99,19 +99,22 @@ class Router:
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._marks = frozenset(name.lower().encode() for name in (PROBE_HEADER, *filters.exclude_headers))
-        self._looked_at = self._marks | {CONTENT_LENGTH, _EVENT_TYPE, _EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA}
+        self._looked_at = self._marks | {_EVENT_TYPE, _EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA, _CONTENT_LENGTH}
         self._by_path = lru_cache(REMEMBERED_PATHS)(self._of_path)
 
-    def pick(self, headers: RawHeaders) -> dict[bytes, bytes]:
-        """The few headers that decide about a request."""
+    def pick(self, headers: RawHeaders) -> tuple[int, dict[bytes, bytes]]:
+        """Content-Length (0 where there is none), and the headers that decide about a request: mostly none."""
         looked_at = self._looked_at
-        return {name: value for name, value in headers if name in looked_at}
+        picked = {name: value for name, value in headers if name in looked_at}
+        return int(picked.pop(_CONTENT_LENGTH, 0)), picked
 
     def route(self, method: str, path: str, picked: Mapping[bytes, bytes]) -> Route:
         """What a request with these headers is."""
         if method != "POST":
             return _OTHER
         route = self._by_path(path[: MAX_PATH_CHARACTERS + 1])
+        if not picked:
+            return route
         if _EVENT_TYPE in picked:
             route = self._of_event(route, path, picked)
         if self._is_marked(picked):

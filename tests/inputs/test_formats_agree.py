@@ -15,7 +15,9 @@ import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
+import tritonclient.http as triton
 from mlflow.types import ColSpec, Schema
+from tritonclient.utils import InferenceServerException
 
 from robmon.inputs.codecs import decode
 from robmon.inputs.sample import Item
@@ -154,6 +156,21 @@ def test_half_precision_is_widened_without_loss(halves: Array, roomy: Served) ->
     item = received(roomy, senders.v2([senders.tensor("image", halves)]))
     array = collected(Tensor(_Spec(np.dtype(np.float32), (-1, 3, 4))), item)
     assert array.tobytes() == halves.astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
+def test_tritonclient_itself(compression: str | None, roomy: Served) -> None:
+    with closing(triton.InferenceServerClient("{}:{}".format(*roomy.address))) as client:
+        with pytest.raises(InferenceServerException, match="202"):  # an answer without predictions
+            client.infer(
+                "digits", [senders.tensor("x", IMAGES)], model_version="3", request_compression_algorithm=compression
+            )
+    (item,) = roomy.sample.snapshot(1000)
+    roomy.sample.discard([item])
+    assert (item.format, item.model, item.headers.get("content-encoding")) == ("v2", "digits", compression)
+    assert "content-type" not in item.headers
+    array = collected(Tensor(_Spec(np.dtype(np.float32), (-1, 3, 4))), item)
+    assert array.tobytes() == IMAGES.tobytes()
 
 
 def test_a_table_as_one_tensor_is_taken_in_the_order_of_the_signature(roomy: Served) -> None:

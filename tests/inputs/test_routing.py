@@ -25,7 +25,7 @@ def routed(
 ) -> Route:
     router = Router(filters)
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-    return router.route(method, path, router.pick(raw))
+    return router.route(method, path, router.pick(raw)[1])
 
 
 @pytest.mark.parametrize(
