@@ -160,11 +160,12 @@ def test_half_precision_is_widened_without_loss(halves: Array, roomy: Served) ->
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
 def test_tritonclient_itself(compression: str | None, roomy: Served) -> None:
-    with closing(triton.InferenceServerClient("{}:{}".format(*roomy.address))) as client:
-        with pytest.raises(InferenceServerException, match="202"):  # an answer without predictions
-            client.infer(
-                "digits", [senders.tensor("x", IMAGES)], model_version="3", request_compression_algorithm=compression
-            )
+    tensors = [senders.tensor("x", IMAGES)]
+    with (
+        closing(triton.InferenceServerClient("{}:{}".format(*roomy.address))) as client,
+        pytest.raises(InferenceServerException, match="202"),  # an answer without predictions
+    ):
+        client.infer("digits", tensors, model_version="3", request_compression_algorithm=compression)
     (item,) = roomy.sample.snapshot(1000)
     roomy.sample.discard([item])
     assert (item.format, item.model, item.headers.get("content-encoding")) == ("v2", "digits", compression)
