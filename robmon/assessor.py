@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import structlog
 
@@ -21,12 +22,16 @@ from robmon.export.published import BaselineInfo, Measurement, Published
 from robmon.follow import Follower, failure_reason
 from robmon.history.store import History, VersionState
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
+from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
 from robmon.messages import Assess, Assessed, Comparison, ModelVersion, Plan, SampledRequest, Verdict
 from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.assess")
+
+SHOWN_IDS: Final = 10
+SHOWN_ID_CHARACTERS: Final = 128
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Assessor:
         follower: Follower,
         host: ModelHost,
         sample: Sample,
+        labels: Labels,
         history: History,
         published: Published,
         metrics: Metrics,
@@ -69,6 +75,7 @@ class Assessor:
         self._follower = follower
         self._host = host
         self._sample = sample
+        self._labels = labels
         self._history = history
         self._published = published
         self._metrics = metrics
@@ -147,11 +154,13 @@ class Assessor:
         model = await self._use(model)
         if kept is None:
             result, mine = await self._assess_sample(model)
+            items = mine.items
             if mine.is_usable and self._published.state.accepted_version in (None, model.version):
                 self._kept = mine
         else:
             result = await self._assess_against(kept, model)
-        self._publish(model, result)
+            items = kept.items
+        self._publish(model, result, items)
 
     async def _use(self, target: ModelVersion) -> ModelVersion:
         model = await self._host.use(target)
@@ -174,13 +183,14 @@ class Assessor:
         seed = assessment_seed(model.name, model.version, self._number)
         try:
             result, row_errors = await self._host.assess(
-                self._question(model, items, seed), [item.body for item in items]
+                *self._question(model, items, seed, self._labels.labelled(items, self._sample.full_capacity, now))
             )
         except NotAssessedError as error:
             self._sample.discard(items[index] for index in error.unusable)
             raise
         self._sample.discard(items[index] for index in result.unusable)
         self._sample.turn_over(now)
+        self._labels.keep(items, now)
         return result, Kept(
             version=model.version,
             items=items,
@@ -208,11 +218,10 @@ class Assessor:
             clean_variance=kept.clean_variance,
             origins=kept.plan.origins,
         )
-        question = self._question(model, kept.items, kept.seed).model_copy(
-            update={"plan": kept.plan, "comparison": comparison}
-        )
+        question, blobs = self._question(model, kept.items, kept.seed)
+        question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
         try:
-            result, _ = await self._host.assess(question, [*(item.body for item in kept.items), kept.row_errors])
+            result, _ = await self._host.assess(question, [*blobs, kept.row_errors])
         except NotAssessedError:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
             raise
@@ -225,20 +234,22 @@ class Assessor:
             _log_verdict(model.version, result.verdict)
         return result
 
-    def _question(self, model: ModelVersion, items: Sequence[Item], seed: int) -> Assess:
+    def _question(
+        self, model: ModelVersion, items: Sequence[Item], seed: int, labelled: Sequence[Item] = ()
+    ) -> tuple[Assess, list[bytes]]:
+        """The question, and its blobs."""
         assess = self._settings.assess
-        return Assess(
+        blobs = [item.body for item in (*items, *labelled)]
+        requests = [_request(item) for item in items]
+        for request, item in zip(requests, items, strict=True):
+            if item.feedback.answer is not None:
+                request.answer = len(blobs)
+                blobs.append(item.feedback.answer)
+        question = Assess(
             number=self._number,
             seed=seed,
-            requests=[
-                SampledRequest(
-                    format=item.format,
-                    headers=dict(item.headers),
-                    seed=item.seed,
-                    topped_up=item.topped_up,
-                )
-                for item in items
-            ],
+            requests=requests,
+            labelled=[_request(item) for item in labelled],
             rows_per_request=self._settings.inputs.rows_per_request,
             noise=assess.noise,
             levels=list(assess.levels),
@@ -253,6 +264,7 @@ class Assessor:
             baseline=self._baseline(model),
             baseline_min_rows=self._settings.baseline.min_rows,
         )
+        return question, blobs
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -313,14 +325,16 @@ class Assessor:
                 self._baselines[model.version] = recorded
         return self._baselines.get(model.version)
 
-    def _publish(self, model: ModelVersion, result: Assessed) -> None:
+    def _publish(self, model: ModelVersion, result: Assessed, items: Sequence[Item]) -> None:
         now = time.time()
         published = self._published
         if self._baselines.get(model.version) != result.baseline:
             self._baselines[model.version] = result.baseline
             self._write(lambda: self._history.write_baseline(model.version, result.baseline))
         published.baseline = _info(result.baseline)
-        published.measurement = Measurement(model.version, result, now, sum(result.phase_seconds.values()))
+        fragile = _ids([items[index] for index in result.worst_requests])
+        duration = sum(result.phase_seconds.values())
+        published.measurement = Measurement(model.version, result, now, duration, fragile)
         published.last_assessment_at = now
         for phase, seconds in result.phase_seconds.items():
             self._metrics.duration.labels(phase).observe(seconds)
@@ -328,6 +342,7 @@ class Assessor:
             self._metrics.nonfinite_outputs.labels(f"{point.level:g}").inc(point.nonfinite_outputs)
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
+        log.debug("most fragile requests", ids=fragile)
         self._write(lambda: self._history.append({"at": now, **summary}))
 
     def _write_state(self, state: VersionState) -> None:
@@ -349,6 +364,24 @@ def assessment_seed(name: str, version: str, number: int) -> int:
     One fixed seed would make the bound right or wrong together all month.
     """
     return int.from_bytes(hashlib.blake2b(f"{name}/{version}/{number}".encode(), digest_size=8).digest()) >> 1
+
+
+def _request(item: Item) -> SampledRequest:
+    target = item.feedback.target
+    return SampledRequest(
+        format=item.format,
+        headers=dict(item.headers),
+        seed=item.seed,
+        topped_up=item.topped_up,
+        target=target.decode() if target is not None else None,
+    )
+
+
+def _ids(items: Iterable[Item]) -> tuple[str, ...]:
+    """The first id of the first requests that have one, fit to be shown: printable ASCII."""
+    ids = (item.feedback.ids[0] for item in items if item.feedback.ids)
+    shown = ("".join(c if " " <= c <= "~" else "?" for c in each[:SHOWN_ID_CHARACTERS]) for each in ids)
+    return tuple(islice(shown, SHOWN_IDS))
 
 
 def _info(baseline: dict[str, Any] | None) -> BaselineInfo:

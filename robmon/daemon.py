@@ -27,6 +27,7 @@ from robmon.export.published import Published
 from robmon.follow import Follower, failure_reason
 from robmon.history.store import History
 from robmon.host import ModelHost
+from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
@@ -38,6 +39,7 @@ from robmon.settings import Settings
 log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
+EXPIRE_SECONDS = 5.0
 MAX_HTTP_CONNECTIONS = 64
 MAX_INPUT_CONNECTIONS = 512
 
@@ -65,11 +67,13 @@ class Daemon:
             rows_per_request=inputs.rows_per_request,
             share=inputs.share,
         )
+        self._labels = Labels(max_bytes=inputs.label_bytes, window_seconds=inputs.label_window_seconds)
         self._receiver = Receiver(
             self._sample,
             max_body_bytes=inputs.max_body_bytes,
             max_inflight_bytes=inputs.max_inflight_bytes,
             filters=Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths),
+            labels=self._labels,
         )
         self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
         self._metrics = Metrics(self._published, self._receiver.counts, self._sample_now)
@@ -77,7 +81,14 @@ class Daemon:
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
         history = History(settings.data_dir, self._follower.name)
         self._assessor = Assessor(
-            settings, self._follower, self._host, self._sample, history, self._published, self._metrics
+            settings,
+            self._follower,
+            self._host,
+            self._sample,
+            self._labels,
+            history,
+            self._published,
+            self._metrics,
         )
         self._http_rejections = RejectionLog("http")
         self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
@@ -122,6 +133,7 @@ class Daemon:
         self._scheduler.add_job(self._assess, id="assess", seconds=settings.assess.interval_seconds, **common)
         self._scheduler.add_job(self._hurry, seconds=HURRY_SECONDS, **common)
         self._scheduler.add_job(self._renew_access, seconds=RENEW_SECONDS, **common)
+        self._scheduler.add_job(self._expire_labels, seconds=EXPIRE_SECONDS, **common)
         self._scheduler.start()
         try:
             yield
@@ -160,6 +172,10 @@ class Daemon:
         """Job: take over tokens and certificates that have been replaced."""
         for access in self._access.values():
             access.renew()
+
+    async def _expire_labels(self) -> None:
+        """Job: count labels and answers whose request does not come, also when no other comes."""
+        self._labels.expire(time.time())
 
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()

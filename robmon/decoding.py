@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from robmon.errors import CodecError, PredictionError, RobmonError
 from robmon.inputs.codecs import Row, choose_rows, decode
-from robmon.messages import Assess
+from robmon.messages import Assess, SampledRequest
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 
@@ -22,11 +22,13 @@ class TooFewRowsError(RobmonError):
     """Too few rows of the sample can be used.
 
     Attributes:
+        rows: how many can.
         rejected: what cannot.
         unusable: indices of the requests of which nothing can.
     """
 
     def __init__(self, rows: int, needed: int, rejected: Rejected, unusable: list[int], why: str) -> None:
+        self.rows = rows
         self.rejected = rejected
         self.unusable = unusable
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
@@ -39,18 +41,37 @@ class DecodedSample:
     Attributes:
         inputs: n rows.
         origins: for each row the index of the request it came from.
+        places: for each row its index within its request, and the number of rows there.
         rejected: what could not be used.
         unusable: indices of the requests of which nothing could be used.
     """
 
     inputs: ModelInputs
     origins: list[int]
+    places: list[tuple[int, int]]
     rejected: Rejected
     unusable: list[int]
 
+    def take(self, rows: Sequence[int]) -> DecodedSample:
+        """These rows only, in this order."""
+        return replace(
+            self,
+            inputs=self.inputs.take(rows),
+            origins=[self.origins[row] for row in rows],
+            places=[self.places[row] for row in rows],
+        )
 
-def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> DecodedSample:
-    """Decode the requests, draw the rows, and give them the form that the model takes.
+
+def decode_sample(
+    model: ServedModel, requests: Sequence[SampledRequest], blobs: Sequence[bytes], question: Assess
+) -> DecodedSample:
+    """Decode requests, draw the rows, and give them the form that the model takes.
+
+    Args:
+        model: what is to take them.
+        requests: those of the sample, or those with a label.
+        blobs: their bodies, first of all.
+        question: how many rows are drawn and needed.
 
     Raises:
         TooFewRowsError: too few rows are left.
@@ -58,19 +79,22 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     rejected: Rejected = {}
     rows: list[Row] = []
     origins: list[int] = []
+    places: list[tuple[int, int]] = []
 
     def reject(index: int, reason: str) -> None:
-        counts = rejected.setdefault(question.requests[index].format, {})
+        counts = rejected.setdefault(requests[index].format, {})
         counts[reason] = counts.get(reason, 0) + 1
 
-    for index, (request, body) in enumerate(zip(question.requests, blobs, strict=False)):
+    for index, (request, body) in enumerate(zip(requests, blobs, strict=False)):
         try:
             decoded = decode(request.format, request.headers, body)
-            drawn = choose_rows(decoded, question.rows_per_request, request.seed)
+            drawn = choose_rows(range(len(decoded)), question.rows_per_request, request.seed)
+            found = [decoded[place] for place in drawn]
         except CodecError as error:
             reject(index, error.reason)
             continue
-        rows += drawn
+        rows += found
+        places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
     inputs, kept, misfits = model.collect(rows) if rows else (None, [], {})
     undecodable = Counter[str]()
@@ -79,12 +103,14 @@ def decode_sample(model: ServedModel, question: Assess, blobs: Sequence[bytes]) 
     for row in sorted(set(range(len(rows))) - set(kept)):
         reject(origins[row], "does_not_fit_model")
     used = [origins[index] for index in kept]
-    unusable = sorted(set(range(len(question.requests))) - set(used))
+    unusable = sorted(set(range(len(requests))) - set(used))
     if inputs is None or inputs.rows < question.min_rows:
         worst = (undecodable + Counter(misfits)).most_common(3)
         why = ", ".join(f"{reason} ({count})" for reason, count in worst)
         raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, why)
-    return _without_refused(model, question, DecodedSample(inputs, used, rejected, unusable))
+    return _without_refused(
+        model, question, DecodedSample(inputs, used, [places[index] for index in kept], rejected, unusable)
+    )
 
 
 def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
@@ -99,9 +125,8 @@ def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample
     try:
         model.predict(sample.inputs.assemble(model.put(array), slice(0, len(array))))
     except PredictionError:
-        kept = np.flatnonzero(finite)
+        kept = np.flatnonzero(finite).tolist()
         if len(kept) < question.min_rows:
             raise
-        origins = [sample.origins[row] for row in kept]
-        return DecodedSample(sample.inputs.take(kept), origins, sample.rejected, sample.unusable)
+        return sample.take(kept)
     return sample

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.decoding import DecodedSample, decode_sample
+from robmon.errors import OverBudgetError
 from robmon.history.baseline import Baseline
+from robmon.labelled import AgainstLabels, assess_labelled
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, SlopeResult, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
@@ -22,9 +24,10 @@ from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
-from robmon.robustness.plan import plan_assessment
+from robmon.robustness.plan import AssessmentPlan, plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.worst import worst_rows
+from robmon.served import compare_served
 
 Float64 = NDArray[np.float64]
 ROW_ERRORS_DTYPE = "<f8"
@@ -49,10 +52,13 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
     """
     phases = Phases()
     with phases("decode"):
-        sample = decode_sample(model, question, blobs)
+        sample = decode_sample(model, question.requests, blobs, question)
     baseline = _baseline(question, sample)
     plan, result = _assess(model, question, sample, baseline, phases)
+    with phases("labels"):
+        against_labels = _against_labels(model, question, blobs, result, baseline, phases)
     with phases("compare"):
+        served = compare_served(question.requests, blobs, sample, result) if question.comparison is None else None
         verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
@@ -62,7 +68,6 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         number=question.number,
         seed=question.seed,
         plan=plan,
-        reference=result.reference,
         noise=result.noise,
         level_unit=result.level_unit,
         masked=str(result.masked),
@@ -74,7 +79,10 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         index=result.index,
         noise_margin=margin.level if margin is not None else None,
         worst_requests=_worst_requests(result),
-        clean_mse=result.clean_mse,
+        labels=against_labels.result,
+        label_problem=against_labels.problem,
+        labelled_rows=against_labels.rows,
+        served=served,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
         prediction_drift=prediction_drift,
@@ -99,8 +107,9 @@ def _assess(
         return model.predict(sample.inputs.assemble(x, rows))
 
     features = _features(followed, baseline, sample.inputs)
-    with phases("plan"):
-        planned = plan_assessment(
+
+    def plan(max_seconds: float) -> AssessmentPlan:
+        return plan_assessment(
             predict,
             array if followed is None else array[: followed.rows],
             noise=question.noise,
@@ -109,8 +118,14 @@ def _assess(
             trials=question.trials if followed is None else followed.trials,
             confidence=question.confidence,
             min_rows=question.min_rows,
-            max_seconds=question.max_seconds,
+            max_seconds=max_seconds,
         )
+
+    with phases("plan"):
+        try:
+            planned = plan(_own_seconds(question))
+        except OverBudgetError:
+            planned = plan(question.max_seconds)  # at the cost of the labels
     origins = sample.origins[: planned.rows]
     reference = question.comparison
     with phases("assess"):
@@ -133,6 +148,28 @@ def _assess(
         )
     result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
     return Plan(**vars(planned), features=features.to_dict(), origins=origins), result
+
+
+def _own_seconds(question: Assess) -> float:
+    """The share of the budget that is not for the labelled rows."""
+    labelled = len(question.labelled) if len(question.labelled) >= question.min_rows else 0
+    return question.max_seconds * len(question.requests) / (len(question.requests) + labelled)
+
+
+def _against_labels(
+    model: ServedModel,
+    question: Assess,
+    blobs: Sequence[bytes],
+    result: Assessment,
+    baseline: Baseline,
+    phases: Phases,
+) -> AgainstLabels:
+    """What is left of the budget goes to the labelled rows; nothing where there are none."""
+    if not question.labelled:
+        return AgainstLabels()
+    variance = baseline.output_variance if baseline.counts else None
+    left = question.max_seconds - phases["plan"] - phases["assess"]
+    return assess_labelled(model, question, blobs, result, variance, max(left, 0.0))
 
 
 def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:

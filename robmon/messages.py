@@ -136,13 +136,17 @@ class LoadedModel(Message):
 
 
 class SampledRequest(Message):
-    """One request of the sample; its body is the blob of the same index."""
+    """One request of the sample, or one with a label."""
 
     format: str
     headers: dict[str, str] = {}
     seed: int
     """Decides which of the request's rows are drawn."""
     topped_up: bool = False
+    target: str | None = None
+    """Its label, as JSON."""
+    answer: int | None = None
+    """Index of the blob that holds the answer that was served."""
 
 
 class Comparison(Message):
@@ -175,12 +179,17 @@ class Plan(Message):
 
 
 class Assess(Message):
-    """Assess the loaded model on the requests in the blobs."""
+    """Assess the loaded model on the requests in the blobs.
+
+    The blobs are the bodies of `requests`, those of `labelled`, the answers, and the row errors of a comparison.
+    """
 
     type: Literal["assess"] = "assess"
     number: int
     seed: int
     requests: list[SampledRequest]
+    labelled: list[SampledRequest] = []
+    """Requests that have a label, of the sample or older, to be assessed against their labels too."""
     rows_per_request: int
     noise: str
     levels: list[float]
@@ -229,6 +238,26 @@ class FeatureDrift(Message):
     value: float
 
 
+class LabelResult(Message):
+    """The model assessed on labelled rows: its errors against their targets."""
+
+    rows: int
+    trials: int
+    levels: list[LevelResult]
+    area: float | None
+    index: float | None
+    clean_mse: float | None
+    accuracy_slope: SlopeResult | None
+
+
+class ServedResult(Message):
+    """How many requests have a served answer that can be compared with the model's own, that differs, that cannot."""
+
+    compared: int
+    mismatched: int
+    not_comparable: int
+
+
 class Verdict(Message):
     """The new version against its reference."""
 
@@ -247,7 +276,6 @@ class Assessed(Message):
     number: int
     seed: int
     plan: Plan
-    reference: Literal["prediction", "label"]
     noise: str
     level_unit: str
     """What a noise level counts."""
@@ -263,7 +291,14 @@ class Assessed(Message):
     noise_margin: float | None = None
     worst_requests: list[int] = []
     """Indices of the requests with the largest errors at the highest level, largest first."""
-    clean_mse: float | None = None
+    labels: LabelResult | None = None
+    """The same against labels, where enough rows have one."""
+    label_problem: str = ""
+    """Why there is no such result although there are labels; without any input."""
+    labelled_rows: int = 0
+    """Rows that have a label which fits the model."""
+    served: ServedResult | None = None
+    """The served answers against this version's, where any is known."""
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
     input_drift: list[FeatureDrift] = []

@@ -163,6 +163,12 @@ class InputsSettings(Section):
     )
     exclude_headers: Words = Field((), description="Requests with one of these headers are left out (synthetic tests)")
     exclude_paths: Words = Field((), description="Requests whose path begins with one of these are left out")
+    label_window_seconds: PositiveSeconds = Field(
+        86_400, description="Seconds for which an assessed request waits for its label"
+    )
+    label_bytes: Annotated[int, Field(ge=2**16)] = Field(
+        16 * 2**20, description="Bytes of labels, served answers, and of requests that wait for a label"
+    )
     token_file: TokenFile = None
     tls_cert_file: CertFile = None
     tls_key_file: KeyFile = None

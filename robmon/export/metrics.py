@@ -31,7 +31,7 @@ from prometheus_client.utils import floatToGoString
 
 from robmon.export.published import Measurement, Published
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
-from robmon.messages import Assessed, FeatureDrift
+from robmon.messages import Assessed, FeatureDrift, ServedResult
 from robmon.ports.protocol import CONNECTION_REASONS
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
@@ -143,12 +143,22 @@ class InputsCollector(Collector):
         for (source, reason), count in self._counts.rejected.items():
             rejected.add_metric([source, reason], count)
         yield rejected
+        labels = self._counts.labels
+        yield _by_outcome("robmon_labels", "Labels told, by what became of them", labels.target)
+        yield _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)
         yield _body_bytes(self._counts.body_bytes)
         rows, oldest = self._sample()
         yield _gauge("robmon_sample_rows", "Rows that the next assessment will use", self._model_name, rows)
         if oldest is not None:
             help_text = "Unix time at which the oldest request of the sample arrived"
             yield _gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
+
+
+def _by_outcome(name: str, help_text: str, outcomes: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_text, labels=["outcome"])
+    for outcome, count in outcomes.items():
+        family.add_metric([outcome], count)
+    return family
 
 
 def _body_bytes(sizes: Mapping[str, SizeHistogram]) -> HistogramMetricFamily:
@@ -232,6 +242,7 @@ def _measurement(name: str, measurement: Measurement) -> Families:
     of = [name, measurement.model_version]
     yield from _curve(of, result)
     yield from _scalars(of, result)
+    yield from _served(of, result.served)
     yield from _drift(of, "robmon_input_drift", "Drift of the inputs from the baseline's", result.input_drift)
     yield from _drift(
         of, "robmon_prediction_drift", "Drift of the clean outputs from the baseline's", result.prediction_drift
@@ -260,13 +271,17 @@ def _curve(of: list[str], result: Assessed) -> Families:
     )
     for point in result.levels:
         at = [*of, result.noise, f"{point.level:g}"]
-        _add(mse, [*at, result.reference], point.mean_mse)
-        _add(bound, [*at, result.reference, confidence], point.bound)
-        if result.reference == "prediction" and point.request_bound is not None:
+        _add(mse, [*at, "prediction"], point.mean_mse)
+        _add(bound, [*at, "prediction", confidence], point.bound)
+        if point.request_bound is not None:
             _add(request, [*at, confidence], math.sqrt(point.request_bound))
         _add(agreement, at, point.agreement)
         _add(ratio, at, point.baseline_ratio)
         _add(lower, at, point.baseline_ratio_lower)
+    for point in result.labels.levels if result.labels is not None else []:
+        at = [*of, result.noise, f"{point.level:g}"]
+        _add(mse, [*at, "label"], point.mean_mse)
+        _add(bound, [*at, "label", confidence], point.bound)
     yield from _nonempty(mse, bound, request, agreement, ratio, lower)
 
 
@@ -279,24 +294,50 @@ def _scalars(of: list[str], result: Assessed) -> Families:
         "Lack of fit of the slope: 0 is a straight line; above 0.1 the area describes the curve better",
         *("noise", "score"),
     )
-    for score, each in result.slopes.items():
+    labels = result.labels
+    slopes = dict(result.slopes)
+    if labels is not None and labels.accuracy_slope is not None:
+        slopes["accuracy"] = labels.accuracy_slope
+    for score, each in slopes.items():
         _add(slope, [*of, result.noise, score], each.value)
         _add(lack_of_fit, [*of, result.noise, score], each.lack_of_fit)
     area = _family(
         "robmon_robustness_area", "Robustness area: 0 is untouched, 1 is an unrelated output", "noise", "reference"
     )
-    _add(area, [*of, result.noise, result.reference], result.area)
+    _add(area, [*of, result.noise, "prediction"], result.area)
     index = _family("robmon_robustness_index", "Robustness index, 1 - area: 1 is perfect", "noise", "reference")
-    _add(index, [*of, result.noise, result.reference], result.index)
+    _add(index, [*of, result.noise, "prediction"], result.index)
     margin = _family("robmon_noise_margin_level", "Largest level whose bound stays under the limit", "noise")
     _add(margin, [*of, result.noise], result.noise_margin)
     clean = _family("robmon_clean_mse", "MSE against labels without noise")
-    _add(clean, of, result.clean_mse)
+    if labels is not None:
+        _add(area, [*of, result.noise, "label"], labels.area)
+        _add(index, [*of, result.noise, "label"], labels.index)
+        _add(clean, of, labels.clean_mse)
     rows = _family("robmon_assessment_rows", "Rows that fitted into the time budget and were assessed")
     _add(rows, of, result.plan.rows)
     trials = _family("robmon_assessment_trials", "Noise trials at each level that fitted into the time budget")
     _add(trials, of, result.plan.trials)
-    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials)
+    labelled = _family("robmon_labelled_rows", "Rows that have a label which fits the model")
+    _add(labelled, of, result.labelled_rows)
+    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, labelled)
+
+
+def _served(of: list[str], served: ServedResult | None) -> Families:
+    if served is None:
+        return
+    ratio = _family(
+        "robmon_served_prediction_mismatch_ratio",
+        "Share of the served answers that differ from this version's own predictions, beyond rounding",
+    )
+    _add(ratio, of, served.mismatched / served.compared if served.compared else None)
+    compared = _family("robmon_served_predictions_compared", "Requests whose served answer was compared")
+    _add(compared, of, served.compared)
+    apart = _family(
+        "robmon_served_predictions_not_comparable", "Requests whose served answer has another form than the model's"
+    )
+    _add(apart, of, served.not_comparable)
+    yield from _nonempty(ratio, compared, apart)
 
 
 def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[FeatureDrift]) -> Families:

@@ -21,6 +21,8 @@ class Measurement:
     at: float
     """Unix time at which it was done."""
     duration_seconds: float
+    fragile_requests: tuple[str, ...] = ()
+    """Ids of the requests with the largest errors at the highest level, largest first."""
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,34 @@ def _curve(measurement: Measurement, now: float) -> str:
         f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
         f"robustness index {index}. {_noise(result)}</p>\n"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
-        f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>"
+        f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
+        f"{_labels(result)}{_served(result)}{_fragile(measurement)}"
     )
+
+
+def _labels(result: Assessed) -> str:
+    if result.labels is None:
+        return f"<p>Labels: {html.escape(result.label_problem)}.</p>\n" if result.label_problem else ""
+    worst = result.labels.levels[-1]
+    clean = "" if result.labels.clean_mse is None else f"{result.labels.clean_mse:.4g} without noise, "
+    return (
+        f"<p>Against labels: {result.labels.rows} rows, mean MSE {clean}{worst.mean_mse:.4g} at level "
+        f"{worst.level:.4g}, bound {worst.bound:.4g}.</p>\n"
+    )
+
+
+def _served(result: Assessed) -> str:
+    served = result.served
+    if served is None or not served.compared:
+        return ""
+    css = ' class="bad"' if served.mismatched else ""
+    return f"<p{css}>Served answers: {served.mismatched} of {served.compared} are not this version's.</p>\n"
+
+
+def _fragile(measurement: Measurement) -> str:
+    if not measurement.fragile_requests:
+        return ""
+    return f"<p>Most fragile requests: {html.escape(', '.join(measurement.fragile_requests))}</p>"
 
 
 def _noise(result: Assessed) -> str:

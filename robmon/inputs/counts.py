@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from robmon.inputs.labels import LabelCounts
 from robmon.inputs.routing import NO_SOURCE, SOURCES
 
 BODY_BUCKETS_BYTES: Final = tuple(2**exponent for exponent in (10, 12, 14, 16, 18, 19, 20, 21, 22, 23))
@@ -37,8 +38,8 @@ class InputCounts:
     """Requests since the start, by source. Each is counted once it has been answered or has failed.
 
     `received` are prediction requests, whatever became of them; `sampled` and `rejected` are among them. `skipped` are
-    the others (GET, health checks, unknown paths, events that tell an answer), what the filters leave out, and
-    prediction requests without a body.
+    the others (GET, health checks, unknown paths), what the filters leave out, and prediction requests without a
+    body. Labels and events that tell an answer are counted by `labels`.
     """
 
     received: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
@@ -46,8 +47,9 @@ class InputCounts:
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*SOURCES, NO_SOURCE), 0)))
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; those of connections,
-    with source `none`; whatever the codecs refuse later."""
+    with source `none`; of labels, with source `feedback`, also bad_feedback; whatever the codecs refuse later."""
     body_bytes: dict[str, SizeHistogram] = field(
         default_factory=lambda: {source: SizeHistogram() for source in SOURCES}
     )
     """Sizes of the bodies that arrived whole, as they arrived: not decompressed."""
+    labels: LabelCounts = field(default_factory=LabelCounts)

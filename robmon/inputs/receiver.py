@@ -1,19 +1,25 @@
 """The receiver of mirrored requests: one ASGI function, no framework.
 
 It answers on the model servers' own paths (see `routing`). A request costs one random number; only the body and a few
-headers of one that the sample keeps are stored, and nothing is parsed here. Full means refuse and count, never wait: a
-sink that waits stalls the proxy in front of the model.
+headers of one that the sample keeps are stored, and nothing is parsed here but labels. Full means refuse and count,
+never wait: a sink that waits stalls the proxy in front of the model.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
+from robmon.inputs.join_keys import as_key
+from robmon.inputs.labels import Labels
 from robmon.inputs.routing import (
+    EVENT_ID,
+    FEEDBACK_SOURCE,
     NO_FILTERS,
     NO_SOURCE,
     Filters,
@@ -66,6 +72,7 @@ class Receiver:
         max_body_bytes: largest body; beyond it 413, as soon as it is known.
         max_inflight_bytes: most bytes held of bodies that are still arriving; beyond it 503.
         filters: which requests are left out.
+        labels: where labels and served answers are joined to the sampled requests.
         clock: Unix seconds.
     """
 
@@ -76,9 +83,11 @@ class Receiver:
         max_body_bytes: int,
         max_inflight_bytes: int,
         filters: Filters = NO_FILTERS,
+        labels: Labels | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.counts = InputCounts()
+        self.labels = labels if labels is not None else Labels()
+        self.counts = InputCounts(labels=self.labels.counts)
         self.inflight_bytes = 0
         """Bytes held of bodies that are still arriving."""
         self._sample = sample
@@ -89,18 +98,22 @@ class Receiver:
         self._rejections = RejectionLog("inputs")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request: 202 for a prediction, 200 for anything else, an error for what exceeds a bound."""
+        """Answer one request: 202 for what is taken, 200 for anything else, an error for what exceeds a bound."""
         if scope["type"] != "http":
             return
         headers: RawHeaders = scope["headers"]
         length, picked = self._router.pick(headers)
         route = self._router.route(scope["method"], scope["path"], picked)
+        limit = self._max_body_bytes
+        if route.kind is Kind.FEEDBACK:
+            limit = min(limit, feedback.MAX_FEEDBACK_BYTES)
         try:
-            if length > self._max_body_bytes:
+            if length > limit:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
+            keep = key is not None or route.kind in _TOLD_LATER
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                size, body = await self._read(receive, keep=key is not None)
+                size, body = await self._read(receive, limit, keep=keep)
         except _RefusedError as refusal:
             self._reject(route, refusal.reason)
             await _answer(send, refusal.status)
@@ -109,32 +122,55 @@ class Receiver:
             self._reject(route, "timeout")
             await _answer(send, 408)
             return
-        if route.kind is Kind.LLM:
+        if route.kind is Kind.FEEDBACK:
+            await _answer(send, *self._take_feedback(body))
+        elif route.kind is Kind.LLM:
             self._reject(route, "unsupported_llm")
-        elif route.kind is not Kind.PREDICTION or size == 0:
+            await _answer(send, 202)
+        elif route.kind is Kind.OTHER or size == 0:
             self.counts.skipped[route.source] += 1
             await _answer(send, 200)
-            return
         else:
-            self.counts.received[route.source] += 1
-            self.counts.body_bytes[route.source].observe(size)
-            if key is not None and self._sample.add(
-                key, body, route.source, _kept(headers), self._clock(), model=route.model
-            ):
-                self.counts.sampled[route.source] += 1
-        await _answer(send, 202)
+            if route.kind is Kind.RESPONSE:
+                self.labels.tell("answer", as_key(picked.get(EVENT_ID, b"").decode("latin-1")), body, self._clock())
+            else:
+                self._take_request(route, headers, size, key, body)
+            await _answer(send, 202)
+
+    def _take_request(self, route: Route, headers: RawHeaders, size: int, key: float | None, body: bytes) -> None:
+        self.counts.received[route.source] += 1
+        self.counts.body_bytes[route.source].observe(size)
+        if key is None:
+            return
+        now = self._clock()
+        item = self._sample.add(key, body, route.source, _kept(headers), now, model=route.model)
+        if item is not None:
+            self.counts.sampled[route.source] += 1
+            self.labels.follow(item, now)
+
+    def _take_feedback(self, body: bytes) -> tuple[int, bytes]:
+        """Status and content of the answer to labels."""
+        try:
+            labels = feedback.parse(body)
+        except feedback.FeedbackError as error:
+            self._reject(_FEEDBACK, "bad_feedback")
+            return 400, json.dumps({"error": str(error)}).encode()
+        now = self._clock()
+        for label in labels:
+            self.labels.tell("target", label.id, label.target, now)
+        return 202, json.dumps({"accepted": len(labels)}).encode()
 
     def refuse(self, reason: str) -> None:
         """Count what was refused before it became a request."""
         self._reject(_NO_ROUTE, reason)
 
     def _reject(self, route: Route, reason: str) -> None:
-        if route.kind is not Kind.OTHER and route.source != NO_SOURCE:
+        if route.kind in (Kind.PREDICTION, Kind.LLM) and route.source != NO_SOURCE:
             self.counts.received[route.source] += 1
         self.counts.rejected[route.source, reason] += 1
         self._rejections.add(reason)
 
-    async def _read(self, receive: Receive, keep: bool) -> tuple[int, bytes]:
+    async def _read(self, receive: Receive, limit: int, keep: bool) -> tuple[int, bytes]:
         """The size of the body, and the body itself if it is to be kept."""
         size = 0
         held = 0
@@ -146,7 +182,7 @@ class Receiver:
                     raise _RefusedError(400, "disconnected")
                 piece: bytes = message["body"]
                 size += len(piece)
-                if size > self._max_body_bytes:
+                if size > limit:
                     raise _RefusedError(413, "too_large")
                 if not message["more_body"]:
                     return size, b"".join((body, piece)) if body else piece
@@ -169,9 +205,14 @@ def _kept(headers: RawHeaders) -> dict[str, str]:
 
 
 _NO_ROUTE = Route(Kind.OTHER)
+_FEEDBACK = Route(Kind.FEEDBACK, FEEDBACK_SOURCE)
+_TOLD_LATER = (Kind.RESPONSE, Kind.FEEDBACK)
 _EMPTY = [(b"content-length", b"0")]
 
 
-async def _answer(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _EMPTY})
-    await send({"type": "http.response.body"})
+async def _answer(send: Send, status: int, content: bytes = b"") -> None:
+    headers = _EMPTY
+    if content:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -18,6 +18,8 @@ from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
 SOURCES: Final = ("mlflow", "v1", "v2", "cloudevents", "file", "kafka")
 NO_SOURCE: Final = "none"
 """Source of what is no prediction request, or cannot be told."""
+FEEDBACK_SOURCE: Final = "feedback"
+"""Source of rejected labels."""
 
 MAX_PATH_CHARACTERS: Final = 512
 """A longer path is not looked at."""
@@ -26,7 +28,7 @@ REMEMBERED_PATHS: Final = 1024
 
 _CONTENT_LENGTH: Final = b"content-length"
 _EVENT_TYPE: Final = b"ce-type"
-_EVENT_ID: Final = b"ce-id"
+EVENT_ID: Final = b"ce-id"
 _EVENT_METADATA: Final = b"ce-metadata"
 _EVENT_SERVICE: Final = b"ce-inferenceservicename"
 _RESPONSE_EVENT: Final = b"inference.response"
@@ -43,6 +45,8 @@ class Kind(Enum):
     """A prediction request: a candidate for the sample."""
     RESPONSE = "response"
     """The answer to one, as KServe's logger tells it."""
+    FEEDBACK = "feedback"
+    """Labels of earlier requests."""
     LLM = "llm"
     """A request to a language model, which cannot be assessed."""
     OTHER = "other"
@@ -80,6 +84,7 @@ _PATHS: Final = (
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer$"), Kind.PREDICTION, "v2"),
     (re.compile(r"/v1/models/([^/:]+)(?:/(?:versions|labels)/[^/:]+)?:predict$"), Kind.PREDICTION, "v1"),
     (re.compile(r"^/$"), Kind.PREDICTION, "cloudevents"),
+    (re.compile(r"/feedback$"), Kind.FEEDBACK, FEEDBACK_SOURCE),
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/generate(?:_stream)?$"), Kind.LLM, "v2"),
     (re.compile(r"/openai/|/v1/(?:chat/)?completions$|/v1/(?:embeddings|responses|rerank)$"), Kind.LLM, NO_SOURCE),
 )
@@ -99,7 +104,7 @@ class Router:
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._marks = frozenset(name.lower().encode() for name in (PROBE_HEADER, *filters.exclude_headers))
-        self._looked_at = self._marks | {_EVENT_TYPE, _EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA, _CONTENT_LENGTH}
+        self._looked_at = self._marks | {_EVENT_TYPE, EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA, _CONTENT_LENGTH}
         self._by_path = lru_cache(REMEMBERED_PATHS)(self._of_path)
 
     def pick(self, headers: RawHeaders) -> tuple[int, dict[bytes, bytes]]:
@@ -130,6 +135,8 @@ class Router:
         return self._filtered(Route(kind, "cloudevents", by_path.model or service or None), path)
 
     def _filtered(self, route: Route, path: str) -> Route:
+        if route.kind is Kind.FEEDBACK:
+            return route
         wanted = self._filters.model
         if path.startswith(self._filters.exclude_paths) or (wanted is not None and route.model != wanted):
             return replace(route, kind=Kind.OTHER)
@@ -137,7 +144,7 @@ class Router:
 
     def _is_marked(self, picked: Mapping[bytes, bytes]) -> bool:
         """Whether a mark is among the headers, or among those of the original request that an event tells."""
-        if not self._marks.isdisjoint(picked) or picked.get(_EVENT_ID, b"").startswith(_PROBE_ID):
+        if not self._marks.isdisjoint(picked) or picked.get(EVENT_ID, b"").startswith(_PROBE_ID):
             return True
         metadata = picked.get(_EVENT_METADATA)
         return metadata is not None and any(b'"%b"' % mark in metadata.lower() for mark in self._marks)

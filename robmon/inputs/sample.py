@@ -10,9 +10,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Feedback:
+    """What becomes known of a request later. All copies of its item share it."""
+
+    ids: tuple[str, ...] = ()
+    """Those by which it is found, the most telling first."""
+    target: bytes | None = None
+    """The label, as JSON."""
+    answer: bytes | None = None
+    """The body of the answer that was served, as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,7 @@ class Item:
     """The model that the request named, in its path or as the service of its event."""
     topped_up: bool = False
     """Whether an earlier assessment has already used it."""
+    feedback: Feedback = field(default_factory=Feedback, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -110,13 +123,13 @@ class Sample:
         headers: Mapping[str, str],
         now: float,
         model: str | None = None,
-    ) -> bool:
-        """Keep a request whose key was drawn; whether it was still wanted when its body was there."""
+    ) -> Item | None:
+        """Keep a request whose key was drawn; None if it was no longer wanted when its body was there."""
         if key >= self._threshold:
-            return False
+            return None
         item = Item(request_format, headers, now, self._random.getrandbits(32), body, model)
         if item.size > self._sample_bytes:
-            return False
+            return None
         self._serial += 1
         heapq.heappush(self._window, (-key, self._serial, item))
         self.held_bytes += item.size
@@ -124,12 +137,12 @@ class Sample:
         while self.held_bytes > self._sample_bytes and self.capacity > 1:
             self.capacity = ceil(self.capacity / 2)
             self._trim()
-        return key <= self._threshold
+        return item if key <= self._threshold else None
 
-    def offer(self, body: bytes, request_format: str, headers: Mapping[str, str], now: float) -> bool:
+    def offer(self, body: bytes, request_format: str, headers: Mapping[str, str], now: float) -> Item | None:
         """Draw and, if kept, add: for sources that have the whole body at hand."""
         key = self.draw()
-        return key is not None and self.add(key, body, request_format, headers, now)
+        return self.add(key, body, request_format, headers, now) if key is not None else None
 
     def snapshot(self, now: float) -> list[Item]:
         """What an assessment that starts now uses, at most `capacity` requests; a new window begins.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import TypeVar
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import mlflow, recognise
@@ -15,6 +16,8 @@ from robmon.inputs.codecs.compression import decompress
 from robmon.inputs.codecs.rows import Row
 
 __all__ = ["Row", "choose_rows", "decode"]
+
+Drawn = TypeVar("Drawn")
 
 _CODECS: dict[str, Callable[[Mapping[str, str], bytes], Sequence[Row]]] = {
     "mlflow": mlflow.decode,
@@ -48,8 +51,8 @@ def decode(request_format: str, headers: Mapping[str, str], body: bytes) -> Sequ
     return rows
 
 
-def choose_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """`count` of the rows, drawn uniformly without replacement; all of them, in their order, if there are no more.
+def choose_rows(rows: Sequence[Drawn], count: int, seed: int) -> list[Drawn]:
+    """`count` of the rows (or of their indices), drawn uniformly without replacement; all, in order, if there are no more.
 
     Raises:
         CodecError: a row that was drawn is not what the format promises.

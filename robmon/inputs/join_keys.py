@@ -1,0 +1,78 @@
+"""The ids by which a label, or the answer that was served, finds its request."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+MAX_ID_CHARACTERS: Final = 256
+"""Longer ids are cut."""
+HEAD_BYTES: Final = 4096
+"""The `id` of a V2 body, or of an event in structured mode, is looked for this far: clients write it first."""
+
+_GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+_VALUE: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
+
+
+def join_keys(headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
+    """The ids of a request, the most telling first; empty where it has none.
+
+    They are the `id` of a V2 body, `X-Request-Id`, `Ce-Id`, SageMaker's inference id and the id of the trace.
+
+    Args:
+        headers: by name in lower case.
+        body: as it came.
+
+    >>> join_keys({"x-request-id": "a", "ce-id": "b"}, b'{"id": "c", "inputs": []}')
+    ('c', 'a', 'b')
+    """
+    return tuple(dict.fromkeys(key for key in map(as_key, _found(headers, body)) if key))
+
+
+def as_key(text: str | None) -> str:
+    """An id as it is compared."""
+    return (text or "").strip()[:MAX_ID_CHARACTERS]
+
+
+def _found(headers: Mapping[str, str], body: bytes) -> Iterator[str | None]:
+    yield _id_in_json(_head(body))
+    for name in ("x-request-id", "ce-id", "x-amzn-sagemaker-inference-id"):
+        yield headers.get(name)
+    trace = _TRACE.match(headers.get("traceparent", ""))
+    yield trace[1] if trace is not None else None
+
+
+def _head(body: bytes) -> bytes:
+    if body[:1] not in (b"\x1f", b"\x78"):
+        return body[:HEAD_BYTES]
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body[:HEAD_BYTES], HEAD_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _id_in_json(head: bytes) -> str | None:
+    """The text under `id` in the object that begins here; nothing is parsed but that.
+
+    >>> _id_in_json(b'{"inputs": [{"id": "no", "name": "id"}], "id": "yes"')
+    'yes'
+    """
+    if not head.lstrip().startswith(b"{"):
+        return None
+    depth = 0
+    for token in _TOKEN.finditer(head):
+        if token[0] in (b"{", b"["):
+            depth += 1
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
+        elif depth == 1 and token[0] == b'"id"' and (value := _VALUE.match(head, token.end())):
+            try:
+                return str(json.loads(value[1]))
+            except ValueError:
+                return None
+    return None

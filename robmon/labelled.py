@@ -1,0 +1,213 @@
+"""The model against its labels: targets in the form of its outputs, and an assessment of the rows that have one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.decoding import DecodedSample, TooFewRowsError, decode_sample
+from robmon.errors import RobmonError
+from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
+from robmon.models.loading import ServedModel
+from robmon.robustness.arrays import Float64, default_batch_rows, to_numpy
+from robmon.robustness.assessment import assess_rows
+from robmon.robustness.outputs import OutputKind, flatten
+from robmon.robustness.plan import plan_assessment
+from robmon.robustness.result import Assessment
+from robmon.robustness.trials import clean_pass
+
+
+@dataclass(frozen=True)
+class AgainstLabels:
+    """What came of the labels: a result, or why there is none, and the rows whose label fits the model."""
+
+    rows: int = 0
+    result: LabelResult | None = None
+    problem: str = ""
+
+
+class _UnfitTargetError(Exception):
+    """A target that is none of this model's."""
+
+
+def assess_labelled(
+    model: ServedModel,
+    question: Assess,
+    blobs: Sequence[bytes],
+    unlabelled: Assessment,
+    output_variance: Float64 | None,
+    max_seconds: float,
+) -> AgainstLabels:
+    """Assess the rows that have a label against it, in the time that is left, as the others were assessed.
+
+    Whatever is wrong with labels costs this result only.
+
+    Args:
+        model: the loaded version.
+        question: with the labelled requests.
+        blobs: all of the question's.
+        unlabelled: the assessment against the model's own outputs.
+        output_variance: what normalises area and index, as there.
+        max_seconds: the budget.
+    """
+    rows = 0
+    try:
+        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], question)
+        clean = _clean(model, sample, unlabelled.output)
+        kept, targets = fitting_targets(question.labelled, sample, clean, unlabelled.output)
+        rows = len(kept)
+        if rows < question.min_rows:
+            return AgainstLabels(rows, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
+        return AgainstLabels(
+            rows, _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds)
+        )
+    except TooFewRowsError as error:
+        return AgainstLabels(error.rows, problem=str(error))
+    except RobmonError as error:
+        return AgainstLabels(rows, problem=str(error))
+
+
+def _clean(model: ServedModel, sample: DecodedSample, output: OutputKind) -> NDArray[Any]:
+    array = model.put(sample.inputs.array)
+    outputs = clean_pass(
+        lambda x, rows: model.predict(sample.inputs.assemble(x, rows)), array, default_batch_rows(tuple(array.shape))
+    )
+    return to_numpy(flatten(outputs, output, sample.inputs.rows))
+
+
+def _assessed(
+    model: ServedModel,
+    question: Assess,
+    sample: DecodedSample,
+    targets: NDArray[Any],
+    unlabelled: Assessment,
+    output_variance: Float64 | None,
+    max_seconds: float,
+) -> LabelResult:
+    array = model.put(sample.inputs.array)
+
+    def predict(x: Any, rows: slice) -> Any:
+        return model.predict(sample.inputs.assemble(x, rows))
+
+    plan = plan_assessment(
+        predict,
+        array,
+        noise=question.noise,
+        features=unlabelled.features,
+        levels=question.levels,
+        trials=question.trials,
+        confidence=question.confidence,
+        min_rows=question.min_rows,
+        max_seconds=max_seconds,
+    )
+    result = assess_rows(
+        predict,
+        array[: plan.rows],
+        targets=targets[: plan.rows],
+        noise=question.noise,
+        levels=question.levels,
+        features=unlabelled.features,
+        trials=plan.trials,
+        confidence=question.confidence,
+        task=question.task,
+        output=unlabelled.output,
+        seed=question.seed,
+        batch_rows=plan.batch_rows,
+        output_variance=output_variance,
+        clusters=sample.origins[: plan.rows],
+    )
+    slope = result.accuracy_slope
+    return LabelResult(
+        rows=plan.rows,
+        trials=plan.trials,
+        levels=[
+            LevelResult(
+                level=point.level,
+                mean_mse=point.mean_mse,
+                bound=point.bound,
+                request_bound=point.request_bound,
+                agreement=point.agreement,
+            )
+            for point in result.curve
+        ],
+        area=result.area,
+        index=result.index,
+        clean_mse=result.clean_mse,
+        accuracy_slope=SlopeResult(value=slope.value, lack_of_fit=slope.lack_of_fit) if slope is not None else None,
+    )
+
+
+def fitting_targets(
+    requests: Sequence[SampledRequest], sample: DecodedSample, clean: NDArray[Any], output: OutputKind
+) -> tuple[list[int], NDArray[Any]]:
+    """The rows whose target fits the model's outputs, and these targets.
+
+    The target of a request with several rows is a list with one target a row. Where the model says a score for each of
+    several classes, a target is as many numbers, or the class as 0, 1, ...
+
+    Args:
+        requests: with their targets, as JSON.
+        sample: their rows.
+        clean: the model's outputs of these rows: shape `(n, outputs)`, or `(n,)` labels.
+        output: what they are.
+
+    Returns:
+        indices of rows, and the targets: shape `(rows, outputs)`, or `(rows,)`.
+    """
+    kept: list[int] = []
+    targets: list[Any] = []
+    for index, (origin, (row, count)) in enumerate(zip(sample.origins, sample.places, strict=True)):
+        told = requests[origin].target
+        if told is None:
+            continue
+        try:
+            cells = _flat(_of_row(json.loads(told), row, count))
+            targets.append(_label(cells, clean) if output == "label" else _scores(cells, clean.shape[1], output))
+        except _UnfitTargetError:
+            continue
+        kept.append(index)
+    return kept, np.array(targets)
+
+
+def _of_row(target: Any, row: int, count: int) -> Any:
+    if count == 1:
+        return target
+    if isinstance(target, list) and len(target) == count:
+        return target[row]
+    raise _UnfitTargetError
+
+
+def _flat(target: Any) -> list[Any]:
+    if isinstance(target, list):
+        return [cell for each in target for cell in _flat(each)]
+    return [target]
+
+
+def _label(cells: list[Any], own: NDArray[Any]) -> Any:
+    is_text = own.dtype.kind in "UST" or any(isinstance(label, str) for label in own[:1].tolist())
+    if len(cells) != 1 or isinstance(cells[0], str) != is_text:
+        raise _UnfitTargetError
+    return cells[0]
+
+
+def _scores(cells: list[Any], columns: int, output: OutputKind) -> list[float]:
+    if any(isinstance(cell, str) for cell in cells):
+        raise _UnfitTargetError
+    if len(cells) == 1 < columns and output != "value" and cells[0] in range(columns):
+        return [float(column == cells[0]) for column in range(columns)]
+    try:
+        numbers = [float(cell) for cell in cells]
+    except OverflowError:
+        raise _UnfitTargetError from None
+    possible = (
+        all(0 <= number <= 1 for number in numbers) if output == "probability" else all(map(math.isfinite, numbers))
+    )
+    if len(numbers) != columns or not possible:
+        raise _UnfitTargetError
+    return numbers

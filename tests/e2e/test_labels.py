@@ -1,0 +1,120 @@
+"""Requests, answers and labels that come apart from one another, and what becomes of them in a real daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
+from tests.e2e.registry import COLUMNS, Registry
+from tests.inputs.senders import JSON, RESPONSE_EVENT, Request, event
+
+NOISE = "0.3"
+
+
+class Server:
+    """A model server behind KServe's logger, whose clients learn the truth a little later."""
+
+    def __init__(self, daemon: Daemon, weight: float) -> None:
+        self.weight = weight
+        self._daemon = daemon
+        self._url = f"http://127.0.0.1:{daemon.port('inputs_port')}"
+        self._numbers = itertools.count()
+
+    def serve(self, row: Row) -> None:
+        """One request and its answer as events, the answer first every other time; then its label."""
+        number = next(self._numbers)
+        asked = Request(
+            "/",
+            json.dumps({"dataframe_split": {"columns": list(COLUMNS), "data": [row]}}).encode(),
+            {"content-type": JSON},
+        )
+        answer = {"predictions": [self.weight * (row[0] + row[1])]}
+        answered = Request("/", json.dumps(answer).encode(), {"content-type": JSON})
+        events = [event(asked, id=f"event {number}"), event(answered, kind=RESPONSE_EVENT, id=f"event {number}")]
+        for sent in events if number % 2 else reversed(events):
+            assert self._post(sent.path, sent.body, dict(sent.headers))[0] == 202
+        label = {"id": f"event {number}", "target": 1.1 * (row[0] + row[1])}
+        assert self._post("/feedback", json.dumps([label]).encode(), {}) == (202, {"accepted": 1})
+
+    @contextlib.contextmanager
+    def traffic(self) -> Iterator[None]:
+        """Serve in the background."""
+        over = threading.Event()
+
+        def serve() -> None:
+            for row in itertools.cycle(ROWS):
+                if over.wait(0.002):
+                    return
+                self.serve(row)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, object]:
+        answer = self._daemon.client.post(self._url + path, content=body, headers=headers)
+        return answer.status_code, json.loads(answer.content) if answer.content else None
+
+
+def test_answers_of_another_version_and_errors_against_labels(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    uri = f"models:/{model.name}/{model.add(weight=1.0)}"
+    with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
+        server = Server(daemon, weight=1.0)
+        with server.traffic():
+            daemon.wait_for(lambda: daemon.value("robmon_noise_mse", reference="label"), "errors against labels")
+            daemon.wait_for(
+                lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 0, "answers of the same version"
+            )
+            server.weight = 1.5
+            daemon.wait_for(
+                lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 1, "answers of another version"
+            )
+            server.weight = 1.0
+            daemon.wait_for(
+                lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 0, "answers of the same version"
+            )
+        sums = [a + b for a, b, _ in ROWS]
+        off_by_a_tenth = sum((0.1 * each) ** 2 for each in sums) / len(sums)
+        clean, at_0, at_noise = (
+            daemon.value("robmon_clean_mse"),
+            daemon.value("robmon_noise_mse", reference="label", level="0"),
+            daemon.value("robmon_noise_mse", reference="label", level=NOISE),
+        )
+        assert clean is not None
+        assert at_0 == clean == pytest.approx(off_by_a_tenth, rel=0.5)
+        assert at_noise is not None
+        assert at_noise > clean
+        assert (daemon.value("robmon_noise_mse_bound", reference="label", level=NOISE) or 0) > at_noise
+        assert (daemon.value("robmon_robustness_area", reference="label") or 0) > (
+            daemon.value("robmon_robustness_area", reference="prediction") or 0
+        )
+        assert daemon.value("robmon_noise_mse", reference="prediction", level="0") == 0
+        assert daemon.count("robmon_labels_total", outcome="joined") > 20
+        assert daemon.count("robmon_served_answers_total", outcome="joined") > 20
+        page = daemon.get("/").text
+        assert "Against labels: " in page
+        assert "Most fragile requests: event " in page
+
+
+def test_labels_that_are_none_are_refused_in_one_sentence(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    uri = f"models:/{model.name}/{model.add()}"
+    with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
+        url = f"http://127.0.0.1:{daemon.port('inputs_port')}/feedback"
+        refused = daemon.client.post(url, content=json.dumps({"id": 4, "target": ROWS[0][0]}))
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith("label 1 needs an id")
+        assert daemon.count("robmon_inputs_rejected_total", source="feedback", reason="bad_feedback") == 1
+        assert daemon.client.post(url, content=b'{"id": "never seen", "target": 1}').json() == {"accepted": 1}
