@@ -15,12 +15,11 @@ from robmon.decoding import DecodedSample, TooFewRowsError, decode_sample
 from robmon.errors import RobmonError
 from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
 from robmon.models.loading import ServedModel
-from robmon.robustness.arrays import Float64, default_batch_rows, to_numpy
+from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.outputs import OutputKind, flatten
+from robmon.robustness.outputs import OutputKind
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
-from robmon.robustness.trials import clean_pass
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def assess_labelled(
     rows = 0
     try:
         sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], question)
-        clean = _clean(model, sample, unlabelled.output)
-        kept, targets = fitting_targets(question.labelled, sample, clean, unlabelled.output)
+        kept, targets = fitting_targets(question.labelled, sample, unlabelled.clean_outputs, unlabelled.output)
         rows = len(kept)
         if rows < question.min_rows:
             return AgainstLabels(rows, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
@@ -71,14 +69,6 @@ def assess_labelled(
         return AgainstLabels(error.rows, problem=str(error))
     except RobmonError as error:
         return AgainstLabels(rows, problem=str(error))
-
-
-def _clean(model: ServedModel, sample: DecodedSample, output: OutputKind) -> NDArray[Any]:
-    array = model.put(sample.inputs.array)
-    outputs = clean_pass(
-        lambda x, rows: model.predict(sample.inputs.assemble(x, rows)), array, default_batch_rows(tuple(array.shape))
-    )
-    return to_numpy(flatten(outputs, output, sample.inputs.rows))
 
 
 def _assessed(
@@ -144,7 +134,7 @@ def _assessed(
 
 
 def fitting_targets(
-    requests: Sequence[SampledRequest], sample: DecodedSample, clean: NDArray[Any], output: OutputKind
+    requests: Sequence[SampledRequest], sample: DecodedSample, outputs: NDArray[Any], output: OutputKind
 ) -> tuple[list[int], NDArray[Any]]:
     """The rows whose target fits the model's outputs, and these targets.
 
@@ -154,7 +144,7 @@ def fitting_targets(
     Args:
         requests: with their targets, as JSON.
         sample: their rows.
-        clean: the model's outputs of these rows: shape `(n, outputs)`, or `(n,)` labels.
+        outputs: some of the model's outputs: shape `(n, outputs)`, or `(n,)` labels.
         output: what they are.
 
     Returns:
@@ -168,7 +158,7 @@ def fitting_targets(
             continue
         try:
             cells = _flat(_of_row(json.loads(told), row, count))
-            targets.append(_label(cells, clean) if output == "label" else _scores(cells, clean.shape[1], output))
+            targets.append(_label(cells, outputs) if output == "label" else _scores(cells, outputs.shape[1], output))
         except _UnfitTargetError:
             continue
         kept.append(index)

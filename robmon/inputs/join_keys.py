@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final
+from urllib.parse import unquote
 
 MAX_ID_CHARACTERS: Final = 256
 """Longer ids are cut."""
@@ -39,10 +40,16 @@ def as_key(text: str | None) -> str:
     return (text or "").strip()[:MAX_ID_CHARACTERS]
 
 
+def event_id(header: str) -> str:
+    """The id of an event, from `Ce-Id`; some senders encode it as the standard says, others do not."""
+    return as_key(unquote(header))
+
+
 def _found(headers: Mapping[str, str], body: bytes) -> Iterator[str | None]:
     yield _id_in_json(_head(body))
-    for name in ("x-request-id", "ce-id", "x-amzn-sagemaker-inference-id"):
-        yield headers.get(name)
+    yield headers.get("x-request-id")
+    yield event_id(headers.get("ce-id", ""))
+    yield headers.get("x-amzn-sagemaker-inference-id")
     trace = _TRACE.match(headers.get("traceparent", ""))
     yield trace[1] if trace is not None else None
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
-from robmon.inputs.join_keys import as_key
+from robmon.inputs.join_keys import event_id
 from robmon.inputs.labels import Labels
 from robmon.inputs.routing import (
     EVENT_ID,
@@ -132,7 +132,7 @@ class Receiver:
             await _answer(send, 200)
         else:
             if route.kind is Kind.RESPONSE:
-                self.labels.tell("answer", as_key(picked.get(EVENT_ID, b"").decode("latin-1")), body, self._clock())
+                self.labels.tell("answer", event_id(picked.get(EVENT_ID, b"").decode("latin-1")), body, self._clock())
             else:
                 self._take_request(route, headers, size, key, body)
             await _answer(send, 202)

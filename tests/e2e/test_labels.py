@@ -50,7 +50,7 @@ class Server:
 
         def serve() -> None:
             for row in itertools.cycle(ROWS):
-                if over.wait(0.002):
+                if over.wait(0.01):
                     return
                 self.serve(row)
 

@@ -6,7 +6,18 @@ import math
 
 from robmon.export.published import BaselineInfo, Measurement, Published
 from robmon.history.store import VersionState
-from robmon.messages import Assessed, FeatureDrift, LevelResult, LoadedModel, ModelVersion, Plan, SlopeResult, Verdict
+from robmon.messages import (
+    Assessed,
+    FeatureDrift,
+    LabelResult,
+    LevelResult,
+    LoadedModel,
+    ModelVersion,
+    Plan,
+    ServedResult,
+    SlopeResult,
+    Verdict,
+)
 
 NOW = 1_000_000.0
 
@@ -17,7 +28,6 @@ def assessed() -> Assessed:
         number=3,
         seed=5,
         plan=Plan(rows=256, trials=39, batch_rows=256, seconds=0.1, features={}, origins=list(range(256))),
-        reference="prediction",
         noise="gaussian",
         level_unit="standard deviations of each feature",
         masked="not perturbed: 2 indicator features",
@@ -38,12 +48,24 @@ def assessed() -> Assessed:
         slopes={
             "mse": SlopeResult(value=2.0, lack_of_fit=0.01),
             "agreement": SlopeResult(value=-0.5, lack_of_fit=0.02),
-            "accuracy": SlopeResult(value=-0.25, lack_of_fit=0.03),
         },
         area=0.1,
         index=0.9,
         noise_margin=0.05,
-        clean_mse=0.5,
+        labels=LabelResult(
+            rows=100,
+            trials=39,
+            levels=[
+                LevelResult(level=0, mean_mse=0.5, bound=0.5, request_bound=0.75, agreement=1),
+                LevelResult(level=0.05, mean_mse=0.625, bound=0.875, request_bound=4.0, agreement=0.75),
+            ],
+            area=0.3,
+            index=0.7,
+            clean_mse=0.5,
+            accuracy_slope=SlopeResult(value=-0.25, lack_of_fit=0.03),
+        ),
+        labelled_rows=120,
+        served=ServedResult(compared=8, mismatched=2, not_comparable=1),
         clean_variance=[1.0],
         input_drift=[
             FeatureDrift(feature="age", statistic="psi", value=0.3),
@@ -65,7 +87,7 @@ def everything() -> Published:
         model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
         loaded=LoadedModel(flavor="torch", device="cpu"),
         baseline=BaselineInfo("learnt", 1024, NOW),
-        measurement=Measurement("2", assessed(), NOW, 2.0),
+        measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9")),
         last_assessment_at=NOW,
         state=VersionState().accept("1").judge("2", verdict, NOW - 100),
         worker_memory_bytes=lambda: 350 * 2**20,

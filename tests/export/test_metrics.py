@@ -49,6 +49,14 @@ def test_values_and_labels_of_measurements() -> None:
     assert value("robmon_robustness_index", {**VERSION, "noise": "gaussian", "reference": "prediction"}) == 0.9
     assert value("robmon_noise_margin_level", {**VERSION, "noise": "gaussian"}) == 0.05
     assert value("robmon_clean_mse", VERSION) == 0.5
+    assert value("robmon_noise_mse", {**at, "reference": "label"}) == 0.625
+    assert value("robmon_noise_mse_bound", {**at, "reference": "label", "confidence": "0.95"}) == 0.875
+    assert value("robmon_robustness_area", {**VERSION, "noise": "gaussian", "reference": "label"}) == 0.3
+    assert value("robmon_robustness_index", {**VERSION, "noise": "gaussian", "reference": "label"}) == 0.7
+    assert value("robmon_labelled_rows", VERSION) == 120
+    assert value("robmon_served_prediction_mismatch_ratio", VERSION) == 0.25
+    assert value("robmon_served_predictions_compared", VERSION) == 8
+    assert value("robmon_served_predictions_not_comparable", VERSION) == 1
     assert value("robmon_input_drift", {**VERSION, "feature": "age", "statistic": "psi"}) == 0.3
     assert value("robmon_noise_mse", {**at, "level": "0", "reference": "prediction"}) == 0
 

@@ -169,11 +169,12 @@ def test_kept_headers_are_cut(served: Served) -> None:
     }
 
 
-def test_response_events_are_skipped(served: Served) -> None:
+def test_response_events_are_no_requests(served: Served) -> None:
     assert post(served, "/", REQUEST_EVENT) == 202
-    assert post(served, "/", RESPONSE_EVENT) == 200
+    assert post(served, "/", RESPONSE_EVENT) == 202
     assert [item.headers["ce-type"] for item in sampled(served)] == [REQUEST_EVENT["ce-type"]]
-    assert served.counts.skipped["cloudevents"] == 1
+    assert served.counts.skipped["cloudevents"] == 0
+    assert served.counts.labels.answer["joined"] == 1
     assert served.counts.received == {**dict.fromkeys(served.counts.received, 0), "cloudevents": 1}
 
 

@@ -94,11 +94,12 @@ def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
     assert headings == [name, "Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
-def test_the_four_alerts_and_no_runbook_without_one() -> None:
+def test_the_five_alerts_and_no_runbook_without_one() -> None:
     assert set(ALERTS) == {
         "RobmonRobustnessRegression",
         "RobmonAssessmentsStale",
         "RobmonTooFewInputs",
+        "RobmonServedPredictionMismatch",
         "RobmonInputDrift",
     }
     assert {file.stem for file in (PROMETHEUS_FILES / "runbooks").glob("*.md")} == set(ALERTS)

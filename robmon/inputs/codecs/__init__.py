@@ -52,7 +52,7 @@ def decode(request_format: str, headers: Mapping[str, str], body: bytes) -> Sequ
 
 
 def choose_rows(rows: Sequence[Drawn], count: int, seed: int) -> list[Drawn]:
-    """`count` of the rows (or of their indices), drawn uniformly without replacement; all, in order, if there are no more.
+    """`count` of the rows (or their indices), drawn uniformly without replacement; all, in order, if there are no more.
 
     Raises:
         CodecError: a row that was drawn is not what the format promises.

@@ -1,0 +1,155 @@
+"""Labels and answers over HTTP: what is taken, what is refused in which words, and that the bounds hold."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABELS, FeedbackError, Label, parse
+from robmon.inputs.routing import Filters, Kind, Router
+from tests.inputs import senders
+from tests.inputs.conftest import Served
+
+SEND = 'send {"id": "...", "target": ...}, a list of these, or one a line'
+
+
+def post(served: Served, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+    with contextlib.closing(http.client.HTTPConnection(*served.address)) as client:
+        client.request("POST", path, body, dict(headers or {}))
+        answer = client.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if content else None
+
+
+# --- the body --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [1, -2.5, "cat", True, [1, 2.5], [[0.1, 0.9], [0.5, 0.5]], ["a", "b"]])
+def test_one_many_and_lines(target: Any) -> None:
+    told = {"id": " a ", "target": target, "other": None}
+    compact = json.dumps(target, separators=(",", ":")).encode()
+    assert parse(json.dumps(told).encode()) == [Label("a", compact)]
+    assert parse(json.dumps([told, told | {"id": "b"}]).encode()) == [Label("a", compact), Label("b", compact)]
+    line = json.dumps(told).encode()
+    assert parse(line + b"\r\n\n" + line + b"\n") == [Label("a", compact)] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "the body is not JSON"),
+        (b"id=a&target=1", "the body is not JSON"),
+        (b"\xff", "the body is not JSON"),
+        (b'{"id": "a", "target": NaN}', "the body is not JSON"),
+        (b'{"id": "a", "target": ' + b"9" * 5000 + b"}", "the body is not JSON"),
+        (b"[" * 100_000, "the JSON is nested too deeply"),
+        (b"[]", "there is no label in the body"),
+        (b"7", "label 1 is no object with an id and a target"),
+        (b'[{"id": "a", "target": 1}, {"id": "b"}]', "label 2 is no object with an id and a target"),
+        (b'{"target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
+        (b'{"id": 1, "target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
+        (b'{"id": " ", "target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
+        (b'{"id": "' + b"a" * 257 + b'", "target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
+        *[
+            (
+                b'{"id": "a", "target": %b}' % target,
+                "the target of label 1 must be a finite number, a text, or a list of them",
+            )
+            for target in (b"null", b"{}", b"[]", b"1e999", b"[1, null]", b"[" * 9 + b"1" + b"]" * 9)
+        ],
+    ],
+)
+def test_garbage_is_refused_in_one_sentence_that_says_what_to_send(body: bytes, sentence: str) -> None:
+    with pytest.raises(FeedbackError) as caught:
+        parse(body)
+    assert str(caught.value) == f"{sentence}: {SEND}"
+
+
+def test_too_many_labels() -> None:
+    line = b'{"id": "a", "target": 1}'
+    assert len(parse(b"[" + b",".join([line] * MAX_LABELS) + b"]")) == MAX_LABELS
+    for body in (b"[" + b",".join([line] * (MAX_LABELS + 1)) + b"]", b"\n".join([line] * (MAX_LABELS + 1))):
+        with pytest.raises(FeedbackError, match="more than 10000 labels"):
+            parse(body)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda each: st.lists(each) | st.dictionaries(st.sampled_from(["id", "target"]), each),
+)
+
+
+@given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_labels_or_one_sentence(body: bytes) -> None:
+    try:
+        labels = parse(body)
+    except FeedbackError as error:
+        assert str(error).endswith(SEND)
+    else:
+        assert all(label.id and json.loads(label.target) is not None for label in labels)
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_labels_join_the_requests_of_every_protocol(served: Served) -> None:
+    tensor = senders.tensor("x", senders.np.ones((1, 2), "f4"))
+    sent = senders.triton.InferenceServerClient.generate_request_body([tensor], request_id="from v2")
+    length = {"inference-header-content-length": str(sent[1])}
+    assert post(served, "/v2/models/digits/infer", sent[0], length)[0] == 202
+    assert post(served, "/invocations", b'{"inputs": [1]}', {"X-Request-Id": "from mlflow"})[0] == 202
+    structured = senders.event(senders.v1([[1]]), structured=True, id="from event")
+    assert post(served, structured.path, structured.body, structured.headers)[0] == 202
+    labels = [{"id": f"from {name}", "target": name} for name in ("v2", "mlflow", "event")]
+    assert post(served, "/feedback", json.dumps([*labels, {"id": "unknown", "target": 1}]).encode()) == (
+        202,
+        {"accepted": 4},
+    )
+    found = {item.feedback.ids[0]: item.feedback.target for item in served.sample.snapshot(1000)}
+    assert found == {"from v2": b'"v2"', "from mlflow": b'"mlflow"', "from event": b'"event"'}
+    assert served.counts.labels.target == {"joined": 3, "late": 0, "unknown": 0, "dropped": 0}
+    assert set(served.counts.received) == set(served.counts.sampled) == {
+        "mlflow", "v1", "v2", "cloudevents", "file", "kafka",
+    }  # fmt: skip
+
+
+def test_answers_join_by_the_id_of_their_event_in_any_order(served: Served) -> None:
+    asked = senders.event(senders.v1([[1]]), id="ä 1")
+    answer = senders.Request("/", b'{"predictions": [1]}', {"content-type": senders.JSON})
+    answered = senders.event(answer, kind=senders.RESPONSE_EVENT, id="ä 1")
+    other = senders.event(answer, kind=senders.RESPONSE_EVENT, id="2")
+    for sent in (answered, asked, other):
+        assert post(served, sent.path, sent.body, sent.headers) == (202, None)
+    (item,) = served.sample.snapshot(1000)
+    assert (item.feedback.ids, item.feedback.answer) == (("ä 1",), answer.body)
+    assert served.counts.labels.answer["joined"] == 1
+    served.receiver.labels.expire(2000)
+    assert served.counts.labels.answer["unknown"] == 1
+
+
+def test_refused_labels_are_counted_and_told_why(served: Served) -> None:
+    status, content = post(served, "/feedback", b"garbage")
+    assert (status, content) == (400, {"error": f"the body is not JSON: {SEND}"})
+    assert post(served, "/feedback", b"")[0] == 400
+    assert served.counts.rejected == {("feedback", "bad_feedback"): 2}
+    assert sum(served.counts.received.values()) == 0
+
+
+def test_a_body_of_labels_has_a_limit_of_its_own(served: Served) -> None:
+    assert MAX_FEEDBACK_BYTES > 100_000, "the receiver of the tests has the smaller limit"
+    assert post(served, "/feedback", bytes(100_001))[0] == 413
+    assert served.counts.rejected == {("feedback", "too_large"): 1}
+    assert sum(served.counts.received.values()) == 0
+
+
+def test_filters_leave_labels_alone() -> None:
+    router = Router(Filters(model="digits", exclude_paths=("/",)))
+    assert router.route("POST", "/prefix/feedback", {}).kind is Kind.FEEDBACK
+    assert router.route("GET", "/feedback", {}).kind is Kind.OTHER

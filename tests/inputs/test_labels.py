@@ -1,0 +1,282 @@
+"""What becomes of labels and served answers: joined, late, unknown or dropped, within every bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from robmon.inputs.join_keys import MAX_ID_CHARACTERS, join_keys
+from robmon.inputs.labels import EARLY_SECONDS, EARLY_SHARE, JOINED_SHARE, KINDS, REMEMBERED_IDS, Labels
+from robmon.inputs.sample import Item, Sample
+
+MAX_BYTES = 40_000
+
+
+def request(key: str, at: float = 0.0, body: bytes = b"{}") -> Item:
+    return Item("mlflow", {"x-request-id": key}, at, 0, body)
+
+
+def labels(max_bytes: int = MAX_BYTES, window_seconds: float = 1000) -> Labels:
+    return Labels(max_bytes=max_bytes, window_seconds=window_seconds, random=Random(0))
+
+
+def outcomes(told: Labels, what: str = "target") -> dict[str, int]:
+    return {outcome: count for outcome, count in getattr(told.counts, what).items() if count}
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def test_ids_in_the_order_of_what_they_tell() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {
+        "traceparent": f"00-{trace}-b7ad6b7169203331-01",
+        "x-amzn-sagemaker-inference-id": "d",
+        "ce-id": "c%20c",
+        "x-request-id": " b ",
+    }
+    assert join_keys(headers, b' {"id": "a", "inputs": []}') == ("a", "b", "c c", "d", trace)
+    assert join_keys({}, b"1,2\n3,4") == ()
+    assert join_keys({"traceparent": "nonsense"}, b"") == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"inputs": [{"name": "id", "id": "inner", "data": [1]}], "id": "a\\u00fc\\""}', 'aü"'),
+        (b'{"parameters": {"id": "inner"}, "id" : "outer"}', "outer"),
+        (b'{"id": 7}', None),
+        (b'{"id": "a', None),
+        (b'{"id": "\\ud8"}', None),
+        (b'[{"id": "a"}]', None),
+        (b'{"x": "' + b"y" * 5000 + b'", "id": "too far"}', None),
+    ],
+)
+def test_the_id_of_a_body(body: bytes, found: str | None) -> None:
+    assert join_keys({}, body) == (() if found is None else (found,))
+
+
+def test_the_id_of_a_compressed_body_and_a_long_one() -> None:
+    import gzip
+    import zlib
+
+    body = b'{"id": "a", "inputs": [' + b"1," * 50_000 + b"1]}"
+    assert join_keys({}, gzip.compress(body)) == join_keys({}, zlib.compress(body)) == ("a",)
+    assert join_keys({}, b"\x1f\x8b broken") == ()
+    assert len(join_keys({"x-request-id": "y" * 1000}, b"")[0]) == MAX_ID_CHARACTERS
+
+
+# --- joining ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_finds_its_request_by_any_id_and_every_copy_of_it() -> None:
+    told, item = labels(), Item("v2", {"x-request-id": "b"}, 0, 0, b'{"id": "a"}')
+    told.follow(item, 0)
+    copy = replace(item, topped_up=True)
+    told.tell("target", "b", b"1", 1)
+    assert copy.feedback.target == b"1"
+    told.tell("target", "a", b"2", 2)  # a correction
+    told.tell("answer", "a", b"answer", 3)
+    assert (item.feedback.target, item.feedback.answer) == (b"2", b"answer")
+    assert outcomes(told) == {"joined": 2} and outcomes(told, "answer") == {"joined": 1}
+    assert told.joined_bytes == len(b"2answer")
+    del item
+    told.tell("target", "a", b"3", 4)
+    assert copy.feedback.target == b"3"
+
+
+def test_what_comes_before_its_request_waits_a_little() -> None:
+    told, item, late = labels(), request("a"), request("b")
+    told.tell("target", "a", b"1", 0)
+    told.tell("answer", "a", b"answer", 0)
+    told.tell("target", "b", b"1", 0)
+    told.follow(item, EARLY_SECONDS)
+    told.follow(late, EARLY_SECONDS + 1)
+    assert (item.feedback.target, item.feedback.answer, late.feedback.target) == (b"1", b"answer", None)
+    assert outcomes(told) == {"joined": 1, "unknown": 1}
+    assert told.early_bytes == 0
+
+
+def test_of_two_requests_with_one_id_the_later_counts() -> None:
+    told, first, second = labels(), request("a"), request("a")
+    told.follow(first, 0)
+    told.follow(second, 0)
+    told.tell("target", "a", b"1", 1)
+    assert (first.feedback.target, second.feedback.target) == (None, b"1")
+    del first
+    told.tell("target", "a", b"2", 1)
+    assert second.feedback.target == b"2"
+
+
+def test_a_label_is_late_once_nobody_holds_its_request() -> None:
+    told = labels()
+    sample = Sample(sample_rows=1, max_age_seconds=60, sample_bytes=1000, random=Random(0))
+    for number in range(2):
+        item = sample.add(0.5 - number / 10, b"{}", "mlflow", {"x-request-id": str(number)}, 0)
+        assert item is not None
+        told.follow(item, 0)
+        told.tell("answer", str(number), b"answer", 0)
+        del item
+    told.tell("target", "0", b"1", 0)
+    told.tell("target", "1", b"1", 0)
+    assert outcomes(told) == {"late": 1, "joined": 1}
+    assert told.joined_bytes == len(b"answer") + len(b"1")
+    sample.rows(now=100)
+    assert told.joined_bytes == 0
+    told.tell("target", "1", b"1", 100)
+    assert outcomes(told)["late"] == 2
+
+
+def test_only_so_many_lost_ids_are_remembered() -> None:
+    told = labels()
+    for number in range(REMEMBERED_IDS + 1):
+        told.follow(request(str(number)), 0)
+    told.tell("target", "0", b"1", 0)
+    told.tell("target", "1", b"1", 0)
+    told.expire(EARLY_SECONDS + 1)
+    assert outcomes(told) == {"unknown": 1, "late": 1}
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_too_long_or_is_too_much_is_unknown() -> None:
+    told = labels()
+    for number in range(1000):
+        told.tell("answer", str(number), bytes(100), now=number / 100)
+        assert told.early_bytes <= MAX_BYTES * EARLY_SHARE
+    waiting = 1000 - outcomes(told, "answer")["unknown"]
+    assert 10 < waiting < 30
+    newest = request("999")
+    told.follow(newest, 10)
+    assert newest.feedback.answer is not None
+    told.expire(10 + EARLY_SECONDS)
+    assert outcomes(told, "answer") == {"unknown": 999, "joined": 1}
+
+
+def test_what_has_no_room_is_dropped() -> None:
+    told, items = labels(), [request(str(number)) for number in range(3)]
+    for item in items:
+        told.follow(item, 0)
+    room = int(MAX_BYTES * JOINED_SHARE)
+    told.tell("answer", "0", bytes(room - 10), 0)
+    told.tell("answer", "1", bytes(11), 0)
+    told.tell("answer", "0", bytes(10), 0)
+    told.tell("answer", "2", bytes(11), 0)
+    told.tell("answer", "unheard of", bytes(room + 1), 0)
+    assert outcomes(told, "answer") == {"joined": 3, "dropped": 2}
+    assert [len(item.feedback.answer or b"") for item in items] == [10, 0, 11]
+
+
+# --- requests that wait ----------------------------------------------------------------------------------------------
+
+
+def test_assessed_requests_wait_for_labels_once_there_are_any() -> None:
+    told = labels()
+    told.follow(item := request("a", at=0), 0)
+    told.keep([item], 0)
+    assert told.waiting_bytes == 0, "nobody has ever told a label"
+    told.tell("target", "x", b"1", 1)
+    told.keep([item], 1)
+    told.keep([replace(item, topped_up=True)], 2)
+    assert told.waiting_bytes == item.size, "once"
+    del item
+    told.tell("target", "a", b"2", 900)
+    (labelled,) = told.labelled([], limit=9, now=900)
+    assert labelled.feedback.target == b"2"
+    assert told.labelled([], limit=9, now=1001) == []
+    told.keep([], 1001)
+    assert told.waiting_bytes == 0
+    told.tell("target", "a", b"2", 1002)
+    del labelled
+    told.tell("target", "a", b"2", 1002)
+    assert outcomes(told)["late"] == 1
+
+
+def test_requests_that_wait_spread_over_the_window_and_labelled_ones_stay() -> None:
+    told = labels(max_bytes=80_000, window_seconds=100_000)
+    told.tell("target", "x", b"1", 0)
+    first = request("0", at=0, body=bytes(98))
+    told.follow(first, 0)
+    told.tell("target", "0", b"1", 0)
+    for number in range(1, 2000):
+        items = [request(str(number), at=number, body=bytes(98))]
+        told.follow(items[0], number)
+        told.keep([*items, first], number)
+        assert told.waiting_bytes <= 40_000
+    for number in range(2000):
+        told.tell("target", str(number), b"1", 2000)
+    held = [item.received_at for item in told.labelled([], limit=1000, now=2000)]
+    assert 380 < len(held) <= 400 and held == sorted(held, reverse=True) and held[-1] == 0
+    older = sum(at < 1000 for at in held)
+    assert 150 < older < 250, "half of the requests are older than 1000 seconds"
+    assert len(told.labelled([], limit=7, now=2000)) == 7
+
+
+# --- anything in any order -------------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from("abcdef")
+CONTENTS = st.integers(0, 3000).map(bytes)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Each thing told ends in one outcome or still waits; bytes are exact and bounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels = labels(window_seconds=50)
+        self.now = 0.0
+        self.told = dict.fromkeys(KINDS, 0)
+        self.items: list[Item] = []
+
+    @rule(what=st.sampled_from(KINDS), key=KEYS, content=CONTENTS)
+    def tell(self, what, key, content) -> None:  # type: ignore[no-untyped-def]
+        self.told[what] += 1
+        self.labels.tell(what, key, content, self.now)
+
+    @rule(keys=st.lists(KEYS, min_size=1, max_size=2))
+    def sample(self, keys: list[str]) -> None:
+        headers = dict(zip(("x-request-id", "ce-id"), keys, strict=False))
+        item = Item("v2", headers, self.now, 0, b"{}")
+        self.labels.follow(item, self.now)
+        self.items.append(item)
+
+    @rule(place=st.integers(0, 9))
+    def lose(self, place: int) -> None:
+        if place < len(self.items):
+            del self.items[place]
+
+    @rule()
+    def keep(self) -> None:
+        self.labels.keep(self.items, self.now)
+        self.items = [replace(item, topped_up=True) for item in self.items]
+
+    @rule(seconds=st.floats(0, 40))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.labels.expire(self.now)
+
+    @invariant()
+    def adds_up(self) -> None:
+        held = {id(item.feedback): item.feedback for item in self.items}
+        waiting = [each.item for each in self.labels._waiting]
+        held |= {id(item.feedback): item.feedback for item in waiting}
+        contents = [getattr(feedback, what) or b"" for feedback in held.values() for what in KINDS]
+        assert self.labels.joined_bytes == sum(map(len, contents)) <= MAX_BYTES * JOINED_SHARE
+        assert self.labels.waiting_bytes == sum(item.size for item in waiting) <= MAX_BYTES
+        early = self.labels._early
+        assert self.labels.early_bytes == sum(each.size for each in early.values()) <= MAX_BYTES * EARLY_SHARE
+        for what in KINDS:
+            waits = sum(kind == what for kind, _ in early)
+            assert sum(self.labels.counts.of(what).values()) + waits == self.told[what]
+        known = {key for feedback in held.values() for key in feedback.ids}
+        assert set(self.labels._entries) <= known
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
