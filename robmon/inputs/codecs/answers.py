@@ -30,4 +30,4 @@ def decode(body: bytes) -> Sequence[Row]:
         return mlflow_json.tensor_rows(content)
     if isinstance(content, dict) and "predictions" in content:
         return mlflow_json.tensor_rows(content["predictions"])
-    raise CodecError("no_predictions", "the answer has no key of a format that is known")
+    raise CodecError("unsupported_format", "the answer has no key of a format that is known")
