@@ -32,6 +32,7 @@ OF_MODEL = f"and on (job, instance) robmon_last_assessment_timestamp_seconds{{{S
 OF_LAST_POD = f"and on (job, instance) topk(1, robmon_last_assessment_timestamp_seconds{{{STATE}}})"
 
 PSI_THRESHOLD = 0.25
+MISMATCH_THRESHOLD = 0.05
 
 THIRD = 8
 HALF = 12
@@ -386,6 +387,28 @@ def health_panels() -> list[Any]:
             units.Short,
             THIRD,
             Query(increase("robmon_nonfinite_outputs_total", "level"), "level {{level}}"),
+        ),
+        with_limit(
+            over_time(
+                "Served answers that differ",
+                "Share of the served answers that are not what the version assessed predicts, averaged over pods: "
+                "another version serves. The alert's threshold is dashed.",
+                units.PercentUnit,
+                THIRD,
+                Query(
+                    f"avg by (model_version) (robmon_served_prediction_mismatch_ratio{{{MEASUREMENT}}})",
+                    "version {{model_version}}",
+                ),
+            ),
+            MISMATCH_THRESHOLD,
+        ),
+        over_time(
+            "Labels",
+            "Labels told, by what became of them, in each interval of the graph. Most requests are not sampled, so "
+            "most labels are unknown.",
+            units.Short,
+            THIRD,
+            Query(increase("robmon_labels_total", "outcome"), "{{outcome}}"),
         ),
     ]
 

@@ -332,7 +332,7 @@ class Assessor:
             self._baselines[model.version] = result.baseline
             self._write(lambda: self._history.write_baseline(model.version, result.baseline))
         published.baseline = _info(result.baseline)
-        fragile = _ids([items[index] for index in result.worst_requests])
+        fragile = shown_ids([items[index] for index in result.worst_requests])
         duration = sum(result.phase_seconds.values())
         published.measurement = Measurement(model.version, result, now, duration, fragile)
         published.last_assessment_at = now
@@ -377,7 +377,7 @@ def _request(item: Item) -> SampledRequest:
     )
 
 
-def _ids(items: Iterable[Item]) -> tuple[str, ...]:
+def shown_ids(items: Iterable[Item]) -> tuple[str, ...]:
     """The first id of the first requests that have one, fit to be shown: printable ASCII."""
     ids = (item.feedback.ids[0] for item in items if item.feedback.ids)
     shown = ("".join(c if " " <= c <= "~" else "?" for c in each[:SHOWN_ID_CHARACTERS]) for each in ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
@@ -68,6 +70,21 @@ def test_the_page_tells_the_regression_and_the_curve() -> None:
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
     assert "Levels of gaussian noise count standard deviations of each feature. Not perturbed: 2 indicator" in page
     assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
+
+
+def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
+    page = status_page(everything(), NOW + 5)
+    assert "Against labels: 100 rows, mean MSE 0.5 without noise, 0.625 at level 0.05, bound 0.875." in page
+    assert "Served answers: 2 of 8 are not this version" in page
+    assert "Most fragile requests: order 7 &lt;b&gt;, order 9" in page
+    published = everything()
+    assert published.measurement is not None
+    told = {"labels": None, "label_problem": "3 are <needed>", "served": None}
+    result = published.measurement.result.model_copy(update=told)
+    published.measurement = replace(published.measurement, result=result, fragile_requests=())
+    page = status_page(published, NOW + 5)
+    assert "Labels: 3 are &lt;needed&gt;." in page
+    assert "Served answers" not in page and "fragile" not in page
 
 
 def test_names_from_the_registry_are_escaped() -> None:
