@@ -60,8 +60,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._server = server
         self._admitted = admitted
         self._in_head = False
-        self._head_bytes = 0  # of the head that is arriving: those of its url and headers so far
-        self._unparsed_bytes = 0  # of the head that is arriving: those of the pieces that are all its own
+        self._piece_bytes = 0  # of the piece that is parsed
+        self._head_bytes = 0  # of the head that is arriving: those of the pieces that are all its own
         self._ended_message = False  # whether the piece that is parsed ended a request, so that a head is not all of it
         self._head_deadline = inf
         self._answer_deadline = inf
@@ -105,10 +105,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._ended_message = False
+        self._piece_bytes = len(data)
         super().data_received(data)
-        if self._in_head and not self._ended_message:
-            self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > MAX_HEAD_BYTES:
+        if not self._in_head:
+            return
+        if self._head_deadline == inf:
+            self._head_deadline = self.loop.time() + HEAD_SECONDS
+        if not self._ended_message:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
                 self.refuse("head_too_large")
 
     def shutdown(self) -> None:
@@ -127,27 +132,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_bytes = 0
-        self._unparsed_bytes = 0
-        self._head_deadline = self.loop.time() + HEAD_SECONDS
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing("too_many_pipelined")
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        self._add_to_head(url)
-        super().on_url(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             self._stop_parsing("not_http")  # trailers: nothing bounds them
-        self._add_to_head(name + value)
-        if len(self.headers) >= MAX_HEADERS:
-            self._stop_parsing("head_too_large")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_deadline = inf
+        if self._is_too_large():
+            self._stop_parsing("head_too_large")
         if self.cycle is None or self.cycle.response_complete:
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
         super().on_headers_complete()
@@ -173,10 +171,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _wait_for_request(self) -> None:
         self._answer_deadline = self.loop.time() + IDLE_SECONDS
 
-    def _add_to_head(self, piece: bytes) -> None:
-        self._head_bytes += len(piece)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._stop_parsing("head_too_large")
+    def _is_too_large(self) -> bool:
+        """Whether the head that is complete now, with all or a part of this piece, is larger than it may be."""
+        if len(self.headers) > MAX_HEADERS:
+            return True
+        if self._head_bytes + self._piece_bytes <= MAX_HEAD_BYTES:
+            return False
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
 
     def _stop_parsing(self, reason: str) -> None:
         self._reason = reason
