@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv tools test lint format demo docs benchmarks coverage-table fuzz clean
+.PHONY: help venv tools test lint format demo docs benchmarks load coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,10 @@ docs: venv  ## Write the generated parts of the README
 benchmarks: venv  ## Measure speed, memory and what the statistics promise
 	@$(BIN)/python tools/install_confseq.py
 	@for program in tests/benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+load: venv  ## Load a daemon for 10 minutes, then send it 1,000,000 garbage requests; needs wrk and two idle cores
+	$(BIN)/python tests/benchmarks/receiver.py --seconds 300
+	$(BIN)/python tests/benchmarks/garbage.py --requests 1000000
 
 coverage-table: venv  ## Measure how often every bound holds, and write it into the README (some minutes)
 	@$(BIN)/python tools/install_confseq.py

@@ -41,7 +41,15 @@ LLM_PATHS = {"/v2/models/odd/generate": "v2", "/openai/v1/chat/completions": "no
 OTHER_PATHS = ("/nowhere", "/metrics", "/v2/health/live", "/%00%ff/..", "/" + "a" * 2000)
 
 WORKER_REASONS = REASONS | {"does_not_fit_model"}
-DOOR_REASONS = {*CONNECTION_REASONS, "too_large", "inflight_full", "timeout", "disconnected", "unsupported_llm"}
+DOOR_REASONS = {
+    *CONNECTION_REASONS,
+    "too_large",
+    "inflight_full",
+    "timeout",
+    "disconnected",
+    "unsupported_llm",
+    "bad_feedback",
+}
 ALL_REASONS = WORKER_REASONS | DOOR_REASONS
 
 MAX_BODY_BYTES = 2**20
@@ -68,8 +76,12 @@ class Garbage:
 
 
 def handled(counts: Counter[Key]) -> int:
-    """Requests that were counted: what is rejected of a source is also among what was received of it."""
-    return sum(count for key, count in counts.items() if key[0] != "rejected" or key[1] == "none")
+    """Requests that were counted: what is rejected of a source is also among what was received of it.
+
+    Labels that are well-formed, and events that tell an answer, are no requests in this sense: they are counted once it
+    is clear whether their request was sampled.
+    """
+    return sum(count for key, count in counts.items() if key[0] != "rejected" or key[1] in ("none", "feedback"))
 
 
 @dataclass
@@ -97,7 +109,7 @@ class Tally:
         found = []
         for key in sorted({*counted, *self.certain, *self.possible}):
             low, high = self.certain[key], self.certain[key] + self.possible[key]
-            if key[0] == "rejected" and key[1] != "none" and key[2] in WORKER_REASONS:
+            if key[0] == "rejected" and key[1] in PATHS.values() and key[2] in WORKER_REASONS:
                 high = max(high, counted[key])
             if not low <= counted[key] <= high:
                 found.append(f"{' '.join(key)}: {counted[key]} instead of {low}{f' to {high}' if high > low else ''}")
@@ -282,6 +294,13 @@ def _odd_headers(random: Random) -> Headers:
 _PRINTABLE = bytes(byte if byte >= 0x80 else 33 + byte % 94 for byte in range(256))
 
 
+def _label(random: Random) -> tuple[bytes, Headers]:
+    """Labels of requests that nobody has sent."""
+    target = random.choice((1, 2.5, "cat", [1, 2], [[1], [2]], 10**400))
+    labels = [{"id": str(random.random()), "target": target} for _ in range(random.choice((1, 1, 50)))]
+    return json.dumps(labels).encode(), {"Content-Type": "application/json"}
+
+
 def open_garbage(random: Random) -> Garbage:
     """A request that is HTTP, whatever its body is."""
     body, headers = random.choice(BODIES)(random)
@@ -289,6 +308,13 @@ def open_garbage(random: Random) -> Garbage:
         headers = headers | _odd_headers(random)
     chunk = random.choice((1, 100, 10_000)) if random.random() < 0.1 and len(body) < 20_000 else 0
     chance = random.random()
+    if chance < 0.03:
+        return Garbage(_request("/feedback", body, headers), (("rejected", "feedback", "bad_feedback"),))
+    if chance < 0.06:
+        return Garbage(_request("/feedback", *_label(random)), ())
+    if chance < 0.09:
+        event = {"Ce-Type": "org.kubeflow.serving.inference.response", "Ce-Id": str(random.random())}
+        return Garbage(_request("/", body, headers | event), ())
     if chance < 0.8:
         path, source = random.choice(list(PATHS.items()))
         return Garbage(_request(path, body, headers, chunk=chunk), (("received", source),))
@@ -402,7 +428,7 @@ def silence(address: tuple[str, int], connections: int) -> Tally:
 
 
 def _ask(connection: socket.socket, group: list[Garbage]) -> None:
-    """Send some requests at once and read as many answers, whose bodies are empty."""
+    """Send some requests at once and read as many answers, in whose bodies there is no blank line."""
     connection.sendall(b"".join(garbage.data for garbage in group))
     answers = b""
     while (count := answers.count(b"\r\n\r\n")) < len(group):
