@@ -15,12 +15,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CHART = REPOSITORY / "helm" / "robmon"
 SCHEMA = CHART / "values.schema.json"
 
-# The image and the chart's volumes decide these.
-FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir"}
+# The image and the chart's volumes decide these: `access` says which Secrets are mounted.
+FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir", "inputs.tls_client_ca_file"}
 FIXED_SETTINGS |= {
-    f"{port}.{name}" for port in ("http", "inputs") for name in ("token_file", "tls_cert_file", "tls_key_file")
+    f"{port}.{file}" for port in ("http", "inputs") for file in ("token_file", "tls_cert_file", "tls_key_file")
 }
-FIXED_SETTINGS |= {"inputs.tls_client_ca_file"}
 
 
 def copies() -> dict[Path, str]:

@@ -101,11 +101,13 @@ def test_the_container_is_a_harmless_guest(values: Path, tmp_path: Path) -> None
     assert container["resources"]["limits"]["memory"]
     assert container["resources"]["requests"]["memory"]
     assert spec["automountServiceAccountToken"] is False
-    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert mounted == {"robmon-data": "/data", "robmon-tmp": "/tmp"}
-    assert {volume["name"]: set(volume) for volume in spec["volumes"]} == {
-        name: {"name", "emptyDir"} for name in mounted
-    }
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    volumes = {volume.pop("name"): volume for volume in spec["volumes"]}
+    assert set(mounts) == set(volumes)
+    written = {name: volume for name, volume in volumes.items() if "secret" not in volume}
+    assert {name: mounts[name]["mountPath"] for name in written} == {"robmon-data": "/data", "robmon-tmp": "/tmp"}
+    assert {kind for volume in written.values() for kind in volume} == {"emptyDir"}
+    assert all(mounts[name]["readOnly"] and "subPath" not in mounts[name] for name in volumes.keys() - written.keys())
     assert not re.search(r"hostPath|privileged|hostNetwork|NVIDIA_VISIBLE_DEVICES", json.dumps(spec))
 
 
@@ -131,6 +133,70 @@ def test_a_device_shared_by_claim(example: Path, tmp_path: Path) -> None:
     assert spec["resourceClaims"] == [{"name": "shared-gpu", "resourceClaimTemplateName": "single-gpu"}]
     for container in (*spec["containers"], *spec["initContainers"]):
         assert container["resources"]["claims"] == [{"name": "shared-gpu"}]
+
+
+def test_secrets_are_where_the_settings_look_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every file's place, the Secret and key that the values name; none of them in the environment."""
+    values = CHART / "ci" / "secured-values.yaml"
+    spec = pod_spec(render(CHART, "--values", values, home=tmp_path))
+    container = robmon_container(spec)
+    for name, value in environment(container).items():
+        monkeypatch.setenv(name, value)
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+    folders = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
+
+    def found(file: Path | None) -> tuple[str | None, str]:
+        assert file is not None
+        return folders[str(file.parent)], file.name
+
+    loaded = settings.load().settings
+    assert found(loaded.http.token_file) == ("robmon-http-token", "token")
+    assert found(loaded.inputs.token_file) == ("robmon-inputs-token", "tokens")
+    for section in (loaded.http, loaded.inputs):
+        assert found(section.tls_cert_file) == ("robmon-tls", "tls.crt")
+        assert found(section.tls_key_file) == ("robmon-tls", "tls.key")
+    assert found(loaded.inputs.tls_client_ca_file) == ("mirror-ca", "ca.crt")
+    assert all("valueFrom" not in variable for variable in container["env"])
+
+
+def test_probe_and_scrape_speak_tls_where_robmon_does(tmp_path: Path) -> None:
+    values = ("--values", CHART / "ci" / "secured-values.yaml")
+    secured = render(CHART, *values, home=tmp_path)
+    open_to_all = render(CHART, *values, "--set", "access.http.tlsSecret=,access.http.tokenSecret=", home=tmp_path)
+    probes = [robmon_container(pod_spec(one))["livenessProbe"]["httpGet"] for one in (secured, open_to_all)]
+    assert [probe.get("scheme") for probe in probes] == ["HTTPS", None]
+    endpoints = [of_kind(one, "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0] for one in (secured, open_to_all)]
+    assert endpoints == [
+        {
+            "port": "robmon-http",
+            "path": "/metrics",
+            "scheme": "https",
+            "authorization": {"credentials": {"name": "robmon-http-token", "key": "token"}},
+            "tlsConfig": {
+                "ca": {"secret": {"name": "robmon-tls", "key": "ca.crt"}},
+                "serverName": "robmon.models.svc",
+            },
+        },
+        {"port": "robmon-http", "path": "/metrics"},
+    ]
+    [own_key] = of_kind(render(CHART, *values, "--set", "podMonitor.tokenKey=prometheus", home=tmp_path), "PodMonitor")
+    assert own_key["spec"]["podMetricsEndpoints"][0]["authorization"]["credentials"]["key"] == "prometheus"
+
+
+def test_the_network_policy_admits_nobody_who_is_not_named(tmp_path: Path) -> None:
+    values = ("--values", CHART / "ci" / "secured-values.yaml")
+    for emptied, ports in (
+        ([], [9878, 9877]),
+        (["inputsFrom"], [9877]),
+        (["httpFrom"], [9878]),
+        (["inputsFrom", "httpFrom"], []),
+    ):
+        arguments = [part for name in emptied for part in ("--set-json", f"networkPolicy.{name}=[]")]
+        [policy] = of_kind(render(CHART, *values, *arguments, home=tmp_path), "NetworkPolicy")
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        rules = policy["spec"].get("ingress", [])
+        assert [port["port"] for rule in rules for port in rule["ports"]] == ports
+        assert all(rule["from"] for rule in rules)
 
 
 def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +226,12 @@ def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
         ((*MODEL, "--set", "device.mode=shared"), "device"),
         ((*MODEL, "--set", "podMonitor.enabled=true"), "podMonitor.matchLabels is required"),
         ((*MODEL, "--set", "standalone.enabled=true", "--set", "device.mode=claim"), "templateName is required"),
+        ((*MODEL, "--set", "settings.http.token_file=/token"), "token_file"),
+        ((*MODEL, "--set", "access.http.clientCaSecret=ca"), "clientCaSecret"),
+        (
+            (*MODEL, "--set", "podMonitor.enabled=true,podMonitor.matchLabels.a=b,access.http.tlsSecret=tls"),
+            "podMonitor.tlsConfig is required",
+        ),
         ((*MODEL, "--kube-version", "1.28"), "kubeVersion"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
@@ -231,22 +303,46 @@ def test_the_schema_describes_and_closes_everything() -> None:
 def test_every_value_has_a_comment_above_it() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
     groups = {"image:", "device:", "volumes:", "standalone:", "podMonitor:", "prometheusRule:", "dashboards:"}
-    groups |= {"data:", "tmp:", "capabilities:", "seccompProfile:"}
+    groups |= {"data:", "tmp:", "capabilities:", "seccompProfile:", "networkPolicy:"}
     for above, line in itertools.pairwise(lines):
         if re.match(r"\s*\w+:", line) and line.strip() not in groups:
             assert above.strip().startswith("#"), line
 
 
-def test_the_kustomize_component_is_the_same_sidecar(example: Path, tmp_path: Path) -> None:
-    manifests = kustomize(REPOSITORY / "deploy" / "kustomize" / "example")
+KUSTOMIZE_SECRETS = {
+    f"robmon.access.{port}.{name}": secret
+    for port in ("http", "inputs")
+    for name, secret in {"tokenSecret": f"robmon-{port}-token", "tlsSecret": "robmon-tls"}.items()
+}
+
+
+@pytest.mark.parametrize(("name", "values"), [("example", {}), ("example-secured", KUSTOMIZE_SECRETS)])
+def test_the_kustomize_components_make_the_same_sidecar(
+    name: str, values: dict[str, str], example: Path, tmp_path: Path
+) -> None:
+    manifests = kustomize(REPOSITORY / "deploy" / "kustomize" / name)
     validate(manifests, "1.29")
     validate(manifests, NEWEST)
-    ours, charts = pod_spec(manifests), pod_spec(render(example, home=tmp_path))
-    assert ours["volumes"] == charts["volumes"]
+    arguments = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    if values:
+        arguments += ["--set", "robmon.podMonitor.tlsConfig.insecureSkipVerify=true"]
+    ours, charts = pod_spec(manifests), pod_spec(render(example, *arguments, home=tmp_path))
+
+    def by_name(items: list[Manifest]) -> list[Manifest]:
+        return sorted(items, key=lambda item: str(item["name"]))
+
+    assert by_name(ours["volumes"]) == by_name(charts["volumes"])
+
+    def files(container: Manifest) -> dict[str, str]:
+        return {name: value for name, value in environment(container).items() if name.endswith("_FILE")}
 
     def without_settings(container: Manifest) -> dict[str, Any]:
-        return {key: value for key, value in container.items() if key not in {"env", "envFrom"}}
+        rest = {key: value for key, value in container.items() if key not in {"env", "envFrom"}}
+        return rest | {"volumeMounts": by_name(container["volumeMounts"])}
 
-    assert without_settings(robmon_container(ours)) == without_settings(robmon_container(charts))
+    our_container, charts_container = robmon_container(ours), robmon_container(charts)
+    assert without_settings(our_container) == without_settings(charts_container)
+    assert files(our_container) == files(charts_container)
+    assert bool(files(our_container)) == bool(values)
     [config] = of_kind(manifests, "ConfigMap")
     assert {variable.variable for variable in settings.leaves()} >= set(config["data"])

@@ -26,6 +26,9 @@
     httpGet:
       path: /healthz
       port: {{ include "robmon.httpPort" . }}
+      {{- if .Values.access.http.tlsSecret }}
+      scheme: HTTPS
+      {{- end }}
     {{- toYaml .Values.livenessProbe | nindent 4 }}
   resources:
     {{- include "robmon.resources" . | nindent 4 }}
@@ -36,6 +39,11 @@
       mountPath: /data
     - name: robmon-tmp
       mountPath: /tmp
+    {{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
+    - name: {{ $mount.volume }}
+      mountPath: {{ $mount.path }}
+      readOnly: true
+    {{- end }}
 {{- end }}
 
 {{/* Items for the pod's `volumes`. */}}
@@ -46,6 +54,42 @@
 - name: robmon-tmp
   emptyDir:
     sizeLimit: {{ .Values.volumes.tmp.sizeLimit }}
+{{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
+- name: {{ $mount.volume }}
+  secret:
+    secretName: {{ $mount.secret }}
+{{- end }}
+{{- end }}
+
+{{/*
+The Secrets that are mounted, and the setting that names each of their files. Whole folders are mounted, because a
+single file would never be replaced.
+*/}}
+{{- define "robmon.secretMounts" -}}
+{{- range $port, $access := .Values.access }}
+{{- with $access.tokenSecret }}
+- volume: robmon-{{ $port }}-token
+  secret: {{ . }}
+  path: /etc/robmon/{{ $port }}-token
+  files:
+    {{ $port }}__token_file: {{ $access.tokenKey }}
+{{- end }}
+{{- with $access.tlsSecret }}
+- volume: robmon-{{ $port }}-tls
+  secret: {{ . }}
+  path: /etc/robmon/{{ $port }}-tls
+  files:
+    {{ $port }}__tls_cert_file: tls.crt
+    {{ $port }}__tls_key_file: tls.key
+{{- end }}
+{{- with $access.clientCaSecret }}
+- volume: robmon-{{ $port }}-client-ca
+  secret: {{ . }}
+  path: /etc/robmon/{{ $port }}-client-ca
+  files:
+    {{ $port }}__tls_client_ca_file: ca.crt
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Items for the pod's `resourceClaims`; nothing unless device.mode is claim. */}}
@@ -64,6 +108,12 @@
   value: "0.0.0.0"
 - name: ROBMON_DATA_DIR
   value: /data
+{{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
+{{- range $setting, $file := $mount.files }}
+- name: ROBMON_{{ upper $setting }}
+  value: {{ printf "%s/%s" $mount.path $file }}
+{{- end }}
+{{- end }}
 {{- range $section, $keys := .Values.settings }}
 {{- range $key, $value := $keys }}
 {{- if not (kindIs "invalid" $value) }}
