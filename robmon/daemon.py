@@ -13,12 +13,12 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from robmon import logs
 from robmon.assessor import Assessor
 from robmon.errors import RobmonError, SettingsError
 from robmon.export.http import http_application
@@ -108,7 +108,7 @@ class Daemon:
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
         _check_writable(self._settings)
-        asyncio.get_running_loop().set_exception_handler(_log_unexpected)
+        asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
             servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
@@ -196,11 +196,6 @@ async def _signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, came.set)
     await came.wait()
-
-
-def _log_unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody caught; asyncio's own words show the exception's text, which may hold a production input."""
-    log.error("unexpected", what=context["message"], exc_info=context.get("exception"))
 
 
 def _check_writable(settings: Settings) -> None:

@@ -136,6 +136,7 @@ def replaced(file: Path, text: str) -> Iterator[None]:
 
 COLUMN_NAMES = list(COLUMNS)
 WORD = CANARY.encode()
+REQUEST_ID = "id-20ab7"  # the status page names ids
 
 
 def bodies() -> Iterator[tuple[str, dict[str, str], bytes]]:
@@ -179,6 +180,9 @@ def bodies() -> Iterator[tuple[str, dict[str, str], bytes]]:
     yield "/", structured, as_json({"specversion": "1.0", "id": CANARY, "type": CANARY, "data": CANARY})
     yield f"/{CANARY}", kind, WORD
     yield "/feedback", kind, as_json({"id": CANARY, "target": CANARY})
+    yield "/feedback", kind, as_json({"id": CANARY, "target": {CANARY: CANARY}})
+    yield "/feedback", kind, as_json({CANARY: CANARY})
+    yield "/feedback", kind, WORD
 
 
 BROKEN = [
@@ -217,8 +221,10 @@ def write_everywhere(daemon: Daemon) -> None:
     """All that a stranger can send, and time for the worker to try to read it."""
     for path, headers, body in bodies():
         url = f"{daemon.scheme}://127.0.0.1:{daemon.port('inputs_port')}{path}?{CANARY}={CANARY}"
-        marked = {"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": CANARY, CANARY: CANARY}
-        assert daemon.client.post(url, content=body, headers=headers | marked).status_code in (200, 202)
+        marked = {"Cookie": CANARY, "User-Agent": CANARY, "X-Request-Id": REQUEST_ID, CANARY: CANARY}
+        answer = daemon.client.post(url, content=body, headers=headers | marked)
+        assert answer.status_code in (200, 202, 400)
+        assert CANARY not in answer.text
     for port in ("http_port", "inputs_port"):
         break_everywhere(daemon, port)
     assert daemon.count("robmon_http_rejected_total", reason="not_http") > 0
@@ -229,6 +235,8 @@ def write_everywhere(daemon: Daemon) -> None:
         return sum(sample.value for sample in counts if sample.labels["source"] != "none")
 
     daemon.wait_for(lambda: told() >= 10, "the requests that the worker could not read")
+    assert REQUEST_ID not in daemon.get("/metrics").text
+    assert REQUEST_ID not in daemon.log_file.read_text()
 
 
 def break_everywhere(daemon: Daemon, port: str) -> None:
