@@ -9,6 +9,7 @@ import pytest
 
 from tests.servers import QUIET_MLFLOW, template_database
 
+collect_ignore = ["fuzz.py"]  # a program, which needs the extra `fuzz`: `make fuzz` runs it
 os.environ.update(QUIET_MLFLOW)
 
 
