@@ -282,6 +282,20 @@ def test_malformed_csv(body: bytes, reason: str) -> None:
     assert reason_of(body, CSV) == reason
 
 
+def test_a_header_of_one_name_many_times_takes_no_time() -> None:
+    """Each of them would be tried against all before it."""
+    columns = 300_000
+    (row,) = rows_of(b",".join([b"a"] * columns) + b"\n" + b",".join([b"1"] * columns) + b"\n", CSV)
+    assert row.columns is not None
+    assert list(row.columns)[-1] == f"a.{columns - 1}"
+
+
+def test_short_lines_are_not_filled_up_without_bound() -> None:
+    header = b",".join(b"%d" % number for number in range(2000))
+    assert len(rows_of(header + b"\n" + b"1\n" * 500, CSV)) == 500
+    assert reason_of(header + b"\n" + b"1\n" * 5000, CSV) == "ragged"
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5, unique=True)

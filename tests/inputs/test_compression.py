@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs.compression import MIN_LIMIT_BYTES, decompress, limit_bytes
+from robmon.inputs.codecs.compression import decompress, limit_bytes
 
 BODY = json.dumps({"inputs": [[1.5, 2.5]] * 100}).encode()
 GZIP = gzip.compress(BODY, mtime=0)  # its bytes name tests, which must not change with the clock
@@ -74,13 +74,16 @@ def test_a_bomb_costs_its_bound(encoding: str) -> None:
     tracemalloc.start()
     try:
         assert reason_of(bomb, encoding) == "too_large_decompressed"
-        assert tracemalloc.get_traced_memory()[1] < 3 * MIN_LIMIT_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 3 * limit_bytes(len(bomb))
     finally:
         tracemalloc.stop()
 
 
 def test_the_bound_is_exact() -> None:
-    at_most = MIN_LIMIT_BYTES
-    assert len(decompress({}, gzip.compress(bytes(at_most), 1))) == at_most
-    assert reason_of(gzip.compress(bytes(at_most + 1), 1)) == "too_large_decompressed"
-    assert limit_bytes(8 * 2**20) == 64 * 2**20
+    assert len(decompress({}, gzip.compress(bytes(2**20)))) == 2**20
+    assert reason_of(gzip.compress(bytes(2**20 + 1))) == "too_large_decompressed"
+
+
+def test_the_bound_grows_with_the_body() -> None:
+    bounds = {2**10: 2**20, 2**16: 2**21, 2**20: 2**25, 2**22: 2**26, 2**24: 2**27}
+    assert {size: limit_bytes(size) for size in bounds} == bounds

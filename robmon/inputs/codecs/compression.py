@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from robmon.errors import CodecError
 
-MIN_LIMIT_BYTES = 16 * 2**20
-MAX_RATIO = 8
-"""A body may grow to 16 MiB, and a larger one to eight times its size."""
+ALWAYS_BYTES = 2**20
+USUAL_RATIO = 32
+LARGE_BYTES = 64 * 2**20
+LARGE_RATIO = 8
 _GZIP_OR_ZLIB = 47  # zlib's windowBits: the largest window, and the format by its first bytes
 
 
@@ -42,8 +43,11 @@ def decompress(headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def limit_bytes(body_bytes: int) -> int:
-    """The most bytes that a compressed body of this size may become."""
-    return max(MIN_LIMIT_BYTES, MAX_RATIO * body_bytes)
+    """The most bytes that a compressed body of this size may become: 1 MiB, or 32-fold; beyond 64 MiB eightfold.
+
+    The sample bounds the bytes of all bodies together, so that a ratio bounds the work of decoding them.
+    """
+    return min(max(ALWAYS_BYTES, USUAL_RATIO * body_bytes), max(LARGE_BYTES, LARGE_RATIO * body_bytes))
 
 
 def _looks_compressed(body: bytes) -> bool:

@@ -40,6 +40,8 @@ MISSING = frozenset(
     ]
 )
 """Cells that pandas takes for missing."""
+MAX_FILLED_CELLS = 2**20
+"""Most cells of a table whose lines are shorter than its header; any other has fewer cells than bytes."""
 _BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 
 Convert = Callable[[str], Any]
@@ -60,7 +62,7 @@ def decode(body: bytes) -> Sequence[Row]:
     index_width = max(len(lines[0]) - len(header), 0)
     names = _unique_names(header)
     width = index_width + len(names)
-    if any(len(line) > width for line in lines):
+    if any(len(line) > width for line in lines) or len(lines) * width > max(MAX_FILLED_CELLS, len(body)):
         raise ragged()
 
     def cell(line: list[str], position: int) -> str:
@@ -102,12 +104,14 @@ def _parse(body: bytes) -> list[list[str]]:
 def _unique_names(header: list[str]) -> list[str]:
     """Column names as pandas makes them: `Unnamed: 0` for none, `a.1` for a second `a`."""
     names: dict[str, None] = {}
+    repeats: dict[str, int] = {}
     for position, given in enumerate(header):
         name = given or f"Unnamed: {position}"
-        repeat = 0
+        repeat = repeats.get(given, 0)
         while name in names:
             repeat += 1
             name = f"{given}.{repeat}"
+        repeats[given] = repeat
         names[name] = None
     return list(names)
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs.compression import limit_bytes
 from robmon.inputs.codecs.rows import LazyRows, Row
 
 MEDIA_TYPE = "application/vnd.apache.parquet"
-_BYTES_PER_CELL = 8
+MAX_CELLS = 2**21
+"""Most cells of a table; one whose body has more bytes may have as many cells."""
 
 
 def decode(body: bytes) -> Sequence[Row]:
@@ -58,7 +58,7 @@ def _read(body: bytes) -> Any:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(body))
-    if file.metadata.num_rows * file.metadata.num_columns * _BYTES_PER_CELL > limit_bytes(len(body)):
+    if file.metadata.num_rows * file.metadata.num_columns > max(MAX_CELLS, len(body)):
         raise CodecError("too_large_decompressed", "the table is much larger than its body")
     columns = [file.schema.column(number) for number in range(len(file.schema))]
     if any(column.max_repetition_level > 0 for column in columns):
