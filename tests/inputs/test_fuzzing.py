@@ -10,8 +10,8 @@ from tests.inputs.reasons import REASONS
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_hostile_requests(strategy: str) -> None:
-    outcomes = fuzz(strategy, examples=700)
-    assert outcomes.total() >= 300  # of some strategies there are fewer different ones
+    outcomes = fuzz(strategy, examples=400)
+    assert outcomes.total() >= 200  # of some strategies there are fewer different ones
     assert len(outcomes) >= 4
 
 
