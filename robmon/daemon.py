@@ -24,6 +24,7 @@ from robmon.errors import RobmonError, SettingsError
 from robmon.export.http import http_application
 from robmon.export.metrics import Metrics
 from robmon.export.published import Published
+from robmon.file_source import FileSource
 from robmon.follow import Follower, failure_reason
 from robmon.history.store import History
 from robmon.host import ModelHost
@@ -102,6 +103,9 @@ class Daemon:
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=MAX_INPUT_CONNECTIONS, access=self._access["inputs"]
         )
+        self._files: FileSource | None = None
+        if inputs.files is not None:
+            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts)
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
@@ -134,12 +138,18 @@ class Daemon:
         self._scheduler.add_job(self._hurry, seconds=HURRY_SECONDS, **common)
         self._scheduler.add_job(self._renew_access, seconds=RENEW_SECONDS, **common)
         self._scheduler.add_job(self._expire_labels, seconds=EXPIRE_SECONDS, **common)
+        if self._files is not None:
+            self._scheduler.add_job(
+                self._files.poll, seconds=settings.inputs.files_poll_seconds, next_run_time=now, **common
+            )
         self._scheduler.start()
         try:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
             await self._host.close()
+            if self._files is not None:
+                await self._files.close()
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""

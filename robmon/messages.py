@@ -1,8 +1,8 @@
-"""The typed messages between the daemon and its two short or heavy processes.
+"""The typed messages between the daemon and its short or heavy processes.
 
 They travel on a socket of their own, so that whatever model code prints or closes on the standard descriptors cannot be
 taken for an answer. A frame is a JSON header, validated on arrival, followed by raw blobs (request bodies, arrays);
-nothing is ever unpickled. The first message of either process is `Hello`, which carries the protocol version.
+nothing is ever unpickled. The first message of every process is `Hello`, which carries the protocol version.
 """
 
 from __future__ import annotations
@@ -108,6 +108,76 @@ class Fetched(Message):
     """The registry's tag `robmon.accepted_version`, which names the version to compare with."""
     previous_version: str | None = None
     """The highest registered version below this one."""
+
+
+# --- tail ------------------------------------------------------------------------------------------------------------
+
+
+RECORD_TYPE = "application/vnd.robmon.record+json"
+"""Content type of a row as a flat JSON object, whatever its columns are called."""
+
+
+class FilePosition(Message):
+    """How far one file of production inputs has been read."""
+
+    offset: int = 0
+    """The next byte; of Parquet the next row."""
+    within_record: bool = False
+    """Whether that is the middle of a record that is passed over because it is too long."""
+    beginning: str = ""
+    """Digest of the first bytes, by which a file that was emptied or replaced is told."""
+    beginning_bytes: int = 0
+    state: str = ""
+    """Size and time of the file when its end was reached; empty before."""
+    done: bool = False
+    """Whether nothing is left of the file in that state."""
+
+
+class Tail(Message):
+    """Read what is new in the files; the first message a tail process gets."""
+
+    type: Literal["tail"] = "tail"
+    url: str
+    max_age_seconds: float
+    max_body_bytes: int
+    positions: dict[str, FilePosition]
+
+
+class ReadMore(Message):
+    """Go on."""
+
+    type: Literal["read_more"] = "read_more"
+
+
+class FileOpened(Message):
+    """This file is read next. Should that take the process down, it is not to be tried again in this state."""
+
+    type: Literal["file_opened"] = "file_opened"
+    file: str
+    state: str
+    """What `FilePosition.state` is if its end is reached."""
+
+
+class FileRows(Message):
+    """Some rows of a file; the only blob holds them one behind another."""
+
+    type: Literal["file_rows"] = "file_rows"
+    file: str
+    position: FilePosition
+    """Behind the rows."""
+    content_type: str
+    modified_at: float
+    """Unix time at which the file was last written to."""
+    sizes: list[int]
+    rejected: dict[str, int]
+    """Rows that were left out, by reason."""
+
+
+class NoMoreRows(Message):
+    """There is nothing new in any file at this moment. The files named are no longer there."""
+
+    type: Literal["no_more_rows"] = "no_more_rows"
+    gone: list[str]
 
 
 # --- worker ----------------------------------------------------------------------------------------------------------
@@ -320,7 +390,21 @@ class Stop(Message):
 
 
 AnyMessage = Annotated[
-    Hello | Failure | Fetch | Fetched | Load | LoadedModel | Assess | Assessed | Stop, Field(discriminator="type")
+    Hello
+    | Failure
+    | Fetch
+    | Fetched
+    | Tail
+    | ReadMore
+    | FileOpened
+    | FileRows
+    | NoMoreRows
+    | Load
+    | LoadedModel
+    | Assess
+    | Assessed
+    | Stop,
+    Field(discriminator="type"),
 ]
 _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 _PREFIX = struct.Struct("!II")

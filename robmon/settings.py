@@ -163,6 +163,10 @@ class InputsSettings(Section):
     )
     exclude_headers: Words = Field((), description="Requests with one of these headers are left out (synthetic tests)")
     exclude_paths: Words = Field((), description="Requests whose path begins with one of these are left out")
+    files: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Inputs in files as well: a folder, a glob or a file (JSON lines, CSV, Parquet), or their URL"
+    )
+    files_poll_seconds: PositiveSeconds = Field(30, description="Seconds between two looks at the files")
     label_window_seconds: PositiveSeconds = Field(
         86_400, description="Seconds for which an assessed request waits for its label"
     )

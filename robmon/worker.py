@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
-import signal
 import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from robmon.errors import InvalidInputError, ModelLoadError, OverBudgetError, PredictionError, RobmonError
+from robmon.guest import behave_as_guest
 from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
 from robmon.model_uri import parse_endpoint
 
 if TYPE_CHECKING:
     from robmon.models.loading import ServedModel
-
-NICENESS = 10
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -36,14 +32,6 @@ def main() -> None:
     with contextlib.suppress(EOFError, OSError):
         channel.send(Hello(pid=os.getpid()))
         _serve(channel)
-
-
-def behave_as_guest() -> None:
-    """Die with the daemon, yield the processor to the model server, and be killed before it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _serve(channel: Channel) -> None:

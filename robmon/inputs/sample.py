@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
+from typing import Protocol
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -49,6 +50,16 @@ class Item:
     def size(self) -> int:
         """Bytes of the body and of the headers."""
         return len(self.body) + sum(map(len, self.headers.values()))
+
+
+class Checkpoint(Protocol):
+    """A source of requests that can hand them over again."""
+
+    def mark(self) -> None:
+        """All that was handed over so far is in the sample that is assessed now, or was not drawn."""
+
+    def commit(self) -> None:
+        """That assessment was good: nothing of it has to be handed over again."""
 
 
 class Sample:
@@ -94,6 +105,8 @@ class Sample:
         """Requests that the sample holds now."""
         self.held_bytes = 0
         """Bytes of the bodies and headers held now."""
+        self.checkpoint: Checkpoint | None = None
+        """The source that is told of snapshots and of good assessments."""
         self._sample_rows = sample_rows
         self._rows_per_request = rows_per_request
         self._max_age_seconds = max_age_seconds
@@ -156,6 +169,8 @@ class Sample:
         self._previous = window + self._previous
         self._window = []
         self._threshold = self._share
+        if self.checkpoint is not None:
+            self.checkpoint.mark()
         return list(self._previous)
 
     def discard(self, items: Iterable[Item]) -> None:
@@ -168,6 +183,8 @@ class Sample:
         """The assessment of the last snapshot is good: what is left of its items is marked as topped up from now on."""
         self._drop_expired(now)
         self._previous = [item if item.topped_up else replace(item, topped_up=True) for item in self._previous]
+        if self.checkpoint is not None:
+            self.checkpoint.commit()
 
     def rows(self, now: float) -> int:
         """Rows that an assessment would use now, if every request has at least `rows_per_request` of them."""

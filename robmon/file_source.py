@@ -1,0 +1,166 @@
+"""Production inputs from files: the daemon's handle on the process that reads them.
+
+Rows are drawn into the same sample as mirrored requests. How far each file has been read is written down once the rows
+have been in a good assessment, and not before: after a kill, rows that only the lost sample held are read again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from robmon.inputs.counts import InputCounts
+from robmon.inputs.sample import Sample
+from robmon.messages import Failure, FileOpened, FilePosition, FileRows, Message, NoMoreRows, ReadMore, Tail
+from robmon.ports.rejections import RejectionLog
+from robmon.settings import Settings, mask
+from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
+
+log = structlog.get_logger("robmon.files")
+
+ANSWER_SECONDS = 600.0
+READER_MEMORY_BYTES = 768 * 2**20
+SOURCE = "file"
+_POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
+
+
+class FileSource:
+    """Keeps the sample supplied from `inputs.files`."""
+
+    def __init__(self, settings: Settings, url: str, sample: Sample, counts: InputCounts) -> None:
+        self._settings = settings
+        self._url = url
+        self._sample = sample
+        self._counts = counts
+        self._rejections = RejectionLog("files")
+        self._file = settings.data_dir / "file-positions.json"
+        self._read = _read_positions(self._file, url)
+        self._marked = dict(self._read)
+        self._reader: Child | None = None
+        self._opened: FileOpened | None = None
+        self._unavailable = ""
+        sample.checkpoint = self
+
+    async def poll(self) -> None:
+        """Take in all that is new. Never raises, whatever the files and their store do."""
+        try:
+            while await self._next():
+                pass
+        except ChildDiedError as error:
+            self._reader = None
+            log.warning("the process that reads files died", reason=error.reason, error=str(error))
+            if self._opened is not None and error.reason != "timeout":
+                position = self._read.get(self._opened.file, FilePosition())
+                spoilt = position.model_copy(update={"state": self._opened.state, "done": True})
+                self._read[self._opened.file] = spoilt
+                self._reject("bad_file", 1)
+            self._opened = None
+
+    async def close(self) -> None:
+        """End the reading process."""
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.stop()
+
+    def mark(self) -> None:
+        """What has been read so far is in the sample that is assessed now."""
+        self._marked = dict(self._read)
+
+    def commit(self) -> None:
+        """The assessment was good: what was marked need not be read again."""
+        content = {"files": self._url, "positions": _POSITIONS.dump_python(self._marked, mode="json")}
+        temporary = self._file.with_suffix(".tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                json.dump(content, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self._file)
+        except OSError as error:
+            log.error("data folder not written", error=error.strerror)
+
+    async def _next(self) -> bool:
+        """Take in one answer of the reading process; whether there may be more of them."""
+        answer, blobs = await self._ask()
+        match answer:
+            case FileOpened():
+                self._opened = answer
+            case FileRows() if sum(answer.sizes) == sum(map(len, blobs)):
+                self._sample_rows(answer, b"".join(blobs))
+                self._read[answer.file] = answer.position
+            case NoMoreRows():
+                for file in answer.gone:
+                    self._read.pop(file, None)
+                self._opened = None
+                self._is_available()
+                return False
+            case Failure():
+                return self._failed(answer)
+            case _:
+                await self.close()
+                log.error("the process that reads files gave no answer that fits")
+                return False
+        return True
+
+    async def _ask(self) -> tuple[Message, list[bytes]]:
+        if self._reader is not None:
+            return await self._reader.ask(ReadMore(), timeout_seconds=ANSWER_SECONDS)
+        command = Command(sys.executable, "robmon.tail", fetch_environment(), READER_MEMORY_BYTES)
+        self._reader = await Child.start(command)
+        question = Tail(
+            url=self._url,
+            max_age_seconds=self._settings.inputs.max_age_seconds,
+            max_body_bytes=self._settings.inputs.max_body_bytes,
+            positions=self._read,
+        )
+        return await self._reader.ask(question, timeout_seconds=ANSWER_SECONDS)
+
+    def _sample_rows(self, answer: FileRows, rows: bytes) -> None:
+        headers = {"content-type": answer.content_type}
+        ends = itertools.accumulate(answer.sizes)
+        for size, end in zip(answer.sizes, ends, strict=True):
+            self._counts.received[SOURCE] += 1
+            self._counts.body_bytes[SOURCE].observe(size)
+            key = self._sample.draw()
+            if key is None:
+                continue
+            if self._sample.add(key, rows[end - size : end], SOURCE, headers, answer.modified_at) is not None:
+                self._counts.sampled[SOURCE] += 1
+        for reason, count in answer.rejected.items():
+            self._counts.received[SOURCE] += count if reason == "too_large" else 0
+            self._reject(reason, count)
+
+    def _reject(self, reason: str, count: int) -> None:
+        self._counts.rejected[SOURCE, reason] += count
+        self._rejections.add(reason)
+
+    def _failed(self, failure: Failure) -> bool:
+        """Count it; whether the round goes on."""
+        self._reject(failure.reason, 1)
+        if failure.reason != "unavailable":
+            return True
+        why = failure.message or f"they cannot be listed: {failure.error}"
+        if why != self._unavailable:
+            log.error("files of inputs unavailable", files=mask(self._url), error=why)
+        self._unavailable = why
+        return False
+
+    def _is_available(self) -> None:
+        if self._unavailable:
+            log.info("files of inputs available again", files=mask(self._url))
+        self._unavailable = ""
+
+
+def _read_positions(file: Path, url: str) -> dict[str, FilePosition]:
+    """The positions as last written, for the same files; none where they cannot be understood."""
+    try:
+        content = json.loads(file.read_bytes())
+        return _POSITIONS.validate_python(content["positions"]) if content["files"] == url else {}
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return {}

@@ -1,0 +1,20 @@
+"""How a process of robmon's behaves beside a model server."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+NICENESS = 10
+PR_SET_PDEATHSIG = 1
+
+
+def behave_as_guest() -> None:
+    """Die with the daemon, yield the processor to the model server, and be killed before it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

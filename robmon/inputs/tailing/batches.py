@@ -1,0 +1,32 @@
+"""What is read of a file at a time: bodies in formats that the codecs know, and where to go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+BATCH_BYTES: Final = 2**20
+BATCH_ROWS: Final = 4096
+
+
+class BadFileError(Exception):
+    """A file that is none of its kind, so that nothing in it can be read."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a file.
+
+    Attributes:
+        bodies: each a request or a row, of the same content type.
+        offset: what comes next: a byte of lines and CSV, a row of Parquet.
+        within_record: whether that is the middle of a record that is passed over.
+        rejected: rows that are left out, by reason.
+    """
+
+    content_type: str
+    bodies: list[bytes]
+    offset: int
+    within_record: bool = False
+    rejected: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,162 @@
+"""JSON lines and CSV: records that end with a newline, in a file that may still grow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from robmon.inputs.tailing.batches import BATCH_BYTES, BATCH_ROWS, BadFileError, Batch
+
+_LOOKED_AT = 20
+MAX_HEADER_BYTES = BATCH_BYTES
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where and how to read.
+
+    Attributes:
+        offset: the first byte.
+        within_record: it is in the middle of a record that is passed over.
+        max_body_bytes: longer records are rejected (`too_large`), without being held.
+        is_whole: nobody writes to the file any more: its last record is one even without a newline.
+    """
+
+    offset: int
+    within_record: bool
+    max_body_bytes: int
+    is_whole: bool
+
+
+def read_json_lines(file: BinaryIO, start: Start) -> Iterator[Batch]:
+    """The lines of a file, as bodies.
+
+    Raises:
+        BadFileError: none of the first lines is a JSON object.
+    """
+    is_first = start.offset == 0
+    for batch in _records(file, start, "application/json", quoted=False):
+        if is_first and batch.bodies and not any(map(_is_object, batch.bodies[:_LOOKED_AT])):
+            raise BadFileError
+        is_first = is_first and not batch.bodies
+        yield batch
+
+
+def read_csv(file: BinaryIO, start: Start) -> Iterator[Batch]:
+    """The rows of a file, each as a CSV body of its own: the file's header line, and the row.
+
+    Raises:
+        BadFileError: the header line is no text, or too long.
+    """
+    file.seek(0)
+    head = file.read(MAX_HEADER_BYTES)
+    records, ends = _split(head, quoted=True)
+    if not records:
+        if len(head) == MAX_HEADER_BYTES:
+            raise BadFileError
+        return  # the header is not written yet
+    header, behind = records[0], ends[0]
+    _check_header(header)
+    prefix = header.rstrip(b"\r") + b"\n"
+    rows = replace(start, offset=max(start.offset, behind), max_body_bytes=max(start.max_body_bytes - len(prefix), 0))
+    for batch in _records(file, rows, "text/csv", quoted=True):
+        yield replace(batch, bodies=[prefix + record for record in batch.bodies])
+
+
+def _is_object(record: bytes) -> bool:
+    try:
+        return isinstance(json.loads(record), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_header(header: bytes) -> None:
+    try:
+        text = header.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFileError from None
+    if "\0" in text or not text.strip():
+        raise BadFileError
+
+
+def _records(file: BinaryIO, start: Start, content_type: str, *, quoted: bool) -> Iterator[Batch]:
+    """The complete records, a batch at a time. What is behind the last batch is half a record."""
+    offset, passing, held = start.offset, start.within_record, b""
+    file.seek(offset)
+    while chunk := file.read(BATCH_BYTES):
+        held += chunk
+        if passing:
+            before, newline, rest = held.partition(b"\n")
+            passing, offset, held = not newline, offset + len(before) + len(newline), rest
+            if passing:
+                yield Batch(content_type, [], offset, within_record=True)
+                continue
+        records, ends = _split(held, quoted=quoted)
+        for at in range(0, len(records), BATCH_ROWS):
+            end = ends[at : at + BATCH_ROWS][-1]
+            yield _batch(content_type, records[at : at + BATCH_ROWS], offset + end, start.max_body_bytes)
+        done = ends[-1] if ends else 0
+        offset, held = offset + done, held[done:]
+        if len(held) > start.max_body_bytes:
+            passing, offset, held = True, offset + len(held), b""
+            yield Batch(content_type, [], offset, within_record=True, rejected=Counter(too_large=1))
+    if held and start.is_whole:
+        yield _batch(content_type, [held], offset + len(held), start.max_body_bytes)
+
+
+def _batch(content_type: str, records: Sequence[bytes], offset: int, max_body_bytes: int) -> Batch:
+    present = [record for record in records if record.strip()]
+    bodies = [record for record in present if len(record) <= max_body_bytes]
+    too_large = len(present) - len(bodies)
+    return Batch(content_type, bodies, offset, rejected=Counter(too_large=too_large) if too_large else Counter())
+
+
+def _split(held: bytes, *, quoted: bool) -> tuple[list[bytes], list[int]]:
+    """The complete records in some bytes, without their newlines, and for each the place behind its newline."""
+    lines = held.split(b"\n")[:-1]
+    records: list[bytes] = []
+    ends: list[int] = []
+    end = 0
+    parts: list[bytes] = []
+    is_open = False
+    for line in lines:
+        end += len(line) + 1
+        parts.append(line)
+        is_open = quoted and _is_open_after(line, is_open)
+        if not is_open:
+            records.append(b"\n".join(parts))
+            ends.append(end)
+            parts = []
+    return records, ends
+
+
+_QUOTED = re.compile(rb'(?:[^"]|"")*+"')
+_UNQUOTED = re.compile(rb"[^,]*,?")
+
+
+def _is_open_after(line: bytes, is_open: bool) -> bool:
+    """Whether a quoted CSV field is open at the end of a line, at whose beginning one was open or not.
+
+    Quotes open a field at its beginning only, as in Python's reader and in pandas.
+
+    >>> _is_open_after(b'a,"b', False), _is_open_after(b'c"" d",e', True), _is_open_after(b'5" pipe,6', False)
+    (True, False, False)
+    """
+    if b'"' not in line:
+        return is_open
+    at = 0
+    while at < len(line):
+        if not is_open and line.startswith(b'"', at):
+            is_open, at = True, at + 1
+        elif is_open:
+            match = _QUOTED.match(line, at)
+            if match is None:
+                return True
+            is_open, at = False, _UNQUOTED.match(line, match.end()).end()  # type: ignore[union-attr] # matches always
+        else:
+            at = _UNQUOTED.match(line, at).end()  # type: ignore[union-attr]
+    return is_open

@@ -1,0 +1,109 @@
+"""Which files there are: a folder, a glob or one file, on any file system that fsspec knows."""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, Literal, cast
+
+import fsspec
+
+Kind = Literal["lines", "csv", "parquet"]
+
+MAX_FILES: Final = 50_000
+"""Of more files, only the newest are looked at."""
+_KINDS: Final[dict[str, Kind]] = {
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".parq": "parquet",
+}
+_TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file as it is now.
+
+    Attributes:
+        path: within its file system.
+        key: what stays the same when the file is renamed: the inode on a local disk; elsewhere the path.
+        kind: told by the end of its name; of any other name JSON lines.
+        modified_at: Unix seconds, None where the file system does not tell.
+    """
+
+    path: str
+    key: str
+    kind: Kind
+    size: int
+    modified_at: float | None
+    _system: Any
+
+    @property
+    def state(self) -> str:
+        """Another text after every change."""
+        return f"{self.size} {self.modified_at}"
+
+    def open(self) -> BinaryIO:
+        """Open it for reading. Raises whatever the file system raises."""
+        return cast(BinaryIO, self._system.open(self.path, "rb"))
+
+
+def find_files(url: str) -> list[FoundFile]:
+    """The files, oldest first.
+
+    Args:
+        url: a folder (also its subfolders; of them only files with a known end of name), a glob, or one file.
+
+    Raises:
+        Exception: whatever the file system raises.
+    """
+    system, path = fsspec.url_to_fs(url)
+    system.invalidate_cache()
+    if fsspec.core.has_magic(path):
+        found = system.glob(path, detail=True)
+    elif system.isdir(path):
+        found = {path: info for path, info in system.find(path, detail=True).items() if _kind(path) is not None}
+    else:
+        found = {path: system.info(path)} if system.exists(path) else {}
+    files = [_found(system, path, info) for path, info in found.items() if info.get("type", "file") == "file"]
+    return sorted(heapq.nlargest(MAX_FILES, files, key=_age), key=_age)
+
+
+def _age(file: FoundFile) -> tuple[float, str]:
+    return file.modified_at or 0.0, file.path
+
+
+def _found(system: Any, path: str, info: Mapping[str, Any]) -> FoundFile:
+    inode = info.get("ino")
+    return FoundFile(
+        path=path,
+        key=f"inode {inode}" if inode else path,
+        kind=_kind(path) or "lines",
+        size=int(info.get("size") or 0),
+        modified_at=_modified_at(info),
+        _system=system,
+    )
+
+
+def _kind(path: str) -> Kind | None:
+    name = path.rsplit("/", 1)[-1].lower()
+    return next((kind for end, kind in _KINDS.items() if name.endswith(end)), None)
+
+
+def _modified_at(info: Mapping[str, Any]) -> float | None:
+    """File systems agree neither on the name nor on the form of the time."""
+    for value in (info.get(name) for name in _TIMES):
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, datetime.datetime):
+            return value.timestamp()
+        if isinstance(value, str):
+            try:
+                return datetime.datetime.fromisoformat(value).timestamp()
+            except ValueError:
+                continue
+    return None

@@ -1,0 +1,144 @@
+"""One file after the other, from where each was left: what the reading process does."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final
+
+from robmon.inputs.tailing.batches import BadFileError, Batch
+from robmon.inputs.tailing.lines import Start, read_csv, read_json_lines
+from robmon.inputs.tailing.listing import FoundFile, find_files
+from robmon.inputs.tailing.parquet import read_parquet
+from robmon.messages import Failure, FileOpened, FilePosition, FileRows, NoMoreRows, Tail
+
+BEGINNING_BYTES: Final = 1024
+WHOLE_SECONDS: Final = 60.0
+"""A file that nobody has written to for so long is taken for finished."""
+
+Answer = FileRows | FileOpened | NoMoreRows | Failure
+
+
+class Tailer:
+    """Reads what is new, a batch at a time.
+
+    Args:
+        question: what to read, and how far each file has been read before.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, question: Tail, clock: Callable[[], float] = time.time) -> None:
+        self._question = question
+        self._positions = dict(question.positions)
+        self._clock = clock
+        self._answers: Iterator[tuple[Answer, bytes]] = iter(())
+
+    def next(self) -> tuple[Answer, bytes]:
+        """The next answer, with the bodies of its rows one behind another; `NoMoreRows` ends a round."""
+        try:
+            return next(self._answers)
+        except StopIteration:
+            self._answers = self._round()
+            return next(self._answers)
+
+    def _round(self) -> Iterator[tuple[Answer, bytes]]:
+        try:
+            files = find_files(self._question.url)
+        except ImportError:
+            raise
+        except Exception as error:  # file systems raise what their drivers raise
+            yield Failure(reason="unavailable", error=type(error).__name__), b""
+            return
+        now = self._clock()
+        for file in files:
+            if self._has_news(file, now):
+                yield from self._read(file, now)
+        present = {file.key for file in files}
+        # An empty listing is more often a file system that is not there than files that are all gone.
+        gone = [key for key in self._positions if key not in present] if files else []
+        for key in gone:
+            del self._positions[key]
+        yield NoMoreRows(gone=gone), b""
+
+    def _has_news(self, file: FoundFile, now: float) -> bool:
+        position = self._positions.get(file.key)
+        if position is None:
+            return file.modified_at is None or now - file.modified_at <= self._question.max_age_seconds
+        if position.state != file.state:
+            return True
+        return not position.done and self._is_whole(file, now)
+
+    def _is_whole(self, file: FoundFile, now: float) -> bool:
+        """Whether it seems to be finished; where there are no times, whether it was the same in the round before."""
+        if file.modified_at is not None:
+            return now - file.modified_at >= WHOLE_SECONDS
+        position = self._positions.get(file.key)
+        return position is not None and position.state == file.state
+
+    def _read(self, file: FoundFile, now: float) -> Iterator[tuple[Answer, bytes]]:
+        """What is new in one file. The daemon is told before, because a damaged one may take this process down."""
+        is_whole = self._is_whole(file, now)
+        yield FileOpened(file=file.key, state=file.state), b""
+        position = self._positions.get(file.key, FilePosition())
+        is_table = file.kind == "parquet"
+        rejected: Counter[str] = Counter()
+        try:
+            with file.open() as opened:
+                head = opened.read(BEGINNING_BYTES)
+                is_shorter = position.offset > file.size and not is_table
+                if is_shorter or _digest(head[: position.beginning_bytes]) != position.beginning:
+                    position = FilePosition()  # it was emptied, or is another file of that name
+                for batch in _batches(file, opened, position, self._question.max_body_bytes, is_whole):
+                    position = _behind(batch, file, head)
+                    yield self._told(file, batch, position, now)
+                at_end = is_table or position.offset >= file.size
+        except BadFileError:
+            at_end = False
+            if is_whole:
+                rejected["bad_file"] += 1
+        except ImportError:
+            raise
+        except Exception as error:  # a file system that fails now may answer in the next round
+            yield Failure(reason="unreadable", error=type(error).__name__), b""
+            return
+        last = position.model_copy(update={"state": file.state, "done": at_end or is_whole})
+        yield self._told(file, Batch("", [], 0, rejected=rejected), last, now)
+
+    def _told(self, file: FoundFile, batch: Batch, position: FilePosition, now: float) -> tuple[Answer, bytes]:
+        self._positions[file.key] = position
+        answer = FileRows(
+            file=file.key,
+            position=position,
+            content_type=batch.content_type,
+            modified_at=min(file.modified_at or now, now),
+            sizes=list(map(len, batch.bodies)),
+            rejected=dict(batch.rejected),
+        )
+        return answer, b"".join(batch.bodies)
+
+
+def _batches(
+    file: FoundFile, opened: BinaryIO, position: FilePosition, max_body_bytes: int, is_whole: bool
+) -> Iterator[Batch]:
+    if file.kind == "parquet":
+        return read_parquet(opened, position.offset, max_body_bytes)
+    start = Start(position.offset, position.within_record, max_body_bytes, is_whole)
+    return read_csv(opened, start) if file.kind == "csv" else read_json_lines(opened, start)
+
+
+def _behind(batch: Batch, file: FoundFile, head: bytes) -> FilePosition:
+    """The position behind a batch, with the beginning of the file as far as it will not change any more."""
+    known = head if file.kind == "parquet" else head[: batch.offset]
+    return FilePosition(
+        offset=batch.offset,
+        within_record=batch.within_record,
+        beginning=_digest(known),
+        beginning_bytes=len(known),
+    )
+
+
+def _digest(beginning: bytes) -> str:
+    """By which a file is known again; nobody can read the bytes from it."""
+    return hashlib.blake2b(beginning, digest_size=8).hexdigest() if beginning else ""

@@ -1,0 +1,199 @@
+"""The daemon's side of files: real reading processes, which may die, and a sample that may be lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from robmon.file_source import FileSource
+from robmon.inputs.counts import InputCounts
+from robmon.inputs.sample import Sample
+from robmon.settings import load
+
+
+class Daemon:
+    """What a daemon has of files: sample, counts and source."""
+
+    def __init__(self, folder: Path, files: str) -> None:
+        settings = load(
+            {
+                "model.uri": "models:/m/1",
+                "inputs.files": files,
+                "data_dir": folder / "data",
+                "inputs.max_body_bytes": 9999,
+            }
+        ).settings
+        settings.data_dir.mkdir(exist_ok=True)
+        self.sample = Sample(sample_rows=10_000, max_age_seconds=3600, sample_bytes=2**20)
+        self.counts = InputCounts()
+        self.source = FileSource(settings, files, self.sample, self.counts)
+
+    def sampled(self) -> list[int]:
+        """What the sample holds, which an assessment takes now."""
+        return sorted(json.loads(item.body)["a"] for item in self.sample.snapshot(now=NOW))
+
+    def assess(self) -> list[int]:
+        """A good assessment; what was new in it."""
+        fresh = [json.loads(item.body)["a"] for item in self.sample.snapshot(now=NOW) if not item.topped_up]
+        self.sample.turn_over(now=NOW)
+        return sorted(fresh)
+
+
+NOW = 0.0  # nothing is too old
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, files: str | None = None) -> AsyncIterator[Daemon]:
+    """A daemon that is killed at the end: nothing is written then."""
+    daemon = Daemon(folder, files or str(folder / "inputs"))
+    try:
+        yield daemon
+    finally:
+        await daemon.source.close()
+
+
+def write(file: Path, numbers: Iterable[int], mode: str = "w") -> None:
+    file.parent.mkdir(exist_ok=True)
+    with file.open(mode) as stream:
+        stream.writelines(f'{{"a": {number}}}\n' for number in numbers)
+
+
+async def test_rows_are_drawn_and_counted(tmp_path: Path) -> None:
+    write(tmp_path / "inputs" / "a.jsonl", range(50))
+    with (tmp_path / "inputs" / "a.jsonl").open("a") as stream:
+        stream.write(f'{{"a": 50, "b": "{"x" * 10_000}"}}\n')
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(50))
+        assert (daemon.counts.received["file"], daemon.counts.sampled["file"]) == (51, 50)
+        assert daemon.counts.rejected == {("file", "too_large"): 1}
+        assert sum(daemon.counts.body_bytes["file"].counts) == 50
+
+
+async def test_what_was_in_a_good_assessment_is_not_read_again_and_all_else_is(tmp_path: Path) -> None:
+    file = tmp_path / "inputs" / "a.jsonl"
+    write(file, range(10))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.assess() == list(range(10))
+        write(file, range(10, 20), "a")
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(20)), "an assessment that fails"
+        write(file, range(20, 30), "a")
+        await daemon.source.poll()
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.assess() == list(range(10, 30))
+        write(file, range(30, 40), "a")
+        await daemon.source.poll()
+        assert daemon.assess() == list(range(30, 40))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == []
+
+
+async def test_rows_that_come_while_an_assessment_runs_belong_to_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "inputs" / "a.jsonl"
+    write(file, range(10))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        daemon.sample.snapshot(now=NOW)
+        write(file, range(10, 20), "a")
+        await daemon.source.poll()
+        daemon.sample.turn_over(now=NOW)
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(10, 20))
+
+
+async def test_other_files_are_begun_anew(tmp_path: Path) -> None:
+    write(tmp_path / "inputs" / "a.jsonl", range(10))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        daemon.assess()
+    async with running(tmp_path, f"{tmp_path}/inputs/*.jsonl") as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"files": 1}', '{"files": "x", "positions": {"a": {"offset": "b"}}}']
+)
+async def test_positions_that_cannot_be_understood(tmp_path: Path, content: str) -> None:
+    write(tmp_path / "inputs" / "a.jsonl", range(10))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file-positions.json").write_text(content.replace("x", str(tmp_path / "inputs")))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(10))
+
+
+def reader_of(source: FileSource) -> psutil.Process:
+    assert source._reader is not None
+    return psutil.Process(source._reader.pid)
+
+
+async def test_a_reader_that_is_killed_between_files_loses_nothing(tmp_path: Path) -> None:
+    for name, first in (("a", 0), ("b", 10), ("c", 20)):
+        write(tmp_path / "inputs" / f"{name}.jsonl", range(first, first + 10))
+    async with running(tmp_path) as daemon:
+        while daemon.counts.received["file"] < 20:
+            await daemon.source._next()
+        reader_of(daemon.source).kill()
+        await daemon.source.poll()
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(30))
+        assert daemon.counts.received["file"] == 30
+
+
+async def test_a_file_that_takes_the_reader_down_is_not_tried_again(tmp_path: Path) -> None:
+    for name, first in (("a", 0), ("b", 10), ("c", 20)):
+        write(tmp_path / "inputs" / f"{name}.jsonl", range(first, first + 10))
+    async with running(tmp_path) as daemon:
+        await daemon.source._next()
+        first = daemon.source._opened
+        while daemon.source._opened == first:
+            await daemon.source._next()
+        reader_of(daemon.source).kill()
+        for _ in range(3):
+            await daemon.source.poll()
+        assert daemon.sampled() == [*range(10), *range(20, 30)]
+        assert daemon.counts.rejected == {("file", "bad_file"): 1}
+        write(tmp_path / "inputs" / "b.jsonl", range(30, 40))  # mended
+        await daemon.source.poll()
+        assert daemon.counts.received["file"] == 30
+
+
+async def test_a_file_within_which_the_reader_died_goes_on_when_it_grows(tmp_path: Path) -> None:
+    file = tmp_path / "inputs" / "a.jsonl"
+    write(file, range(10))
+    async with running(tmp_path) as daemon:
+        while daemon.counts.received["file"] < 10:
+            await daemon.source._next()
+        reader_of(daemon.source).kill()
+        await daemon.source.poll()
+        write(file, range(10, 20), "a")
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(20))
+
+
+async def test_files_that_cannot_be_had_cost_a_count(tmp_path: Path) -> None:
+    async with running(tmp_path, "nosuch://bucket/*.jsonl") as daemon:
+        await daemon.source.poll()
+        await daemon.source.poll()
+        assert daemon.counts.rejected == {("file", "unavailable"): 2}
+        assert reader_of(daemon.source).is_running()
+
+
+async def test_the_reader_is_light(tmp_path: Path) -> None:
+    write(tmp_path / "inputs" / "a.jsonl", range(10))
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        mapped = {Path(each.path).name for each in reader_of(daemon.source).memory_maps()}
+        assert not [name for name in mapped if "torch" in name or "pandas" in name or "arrow" in name]
+        assert reader_of(daemon.source).nice() > 0
