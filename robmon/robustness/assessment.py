@@ -169,7 +169,7 @@ def assess_rows(
         clean_mse=clean_mse,
         own_mse=float(means[-1][:, 0, 0].mean()),
         label_ceiling=ceiling,
-        band=_band(tally.trial_mse[0], confidence),
+        band=_band(tally.trial_mse[0], [point.bound for point in points], confidence),
         reference="prediction" if truth is None else "label",
         noise=chosen.name,
         levels=levels,
@@ -359,6 +359,7 @@ def _brier_factor(clean: Array, kind: OutputKind) -> float | None:
     return None if kind != "probability" else max(2.0, float(clean.shape[1]))
 
 
-def _band(trial_mse: Float64, confidence: float) -> tuple[float, ...] | None:
+def _band(trial_mse: Float64, bounds: Sequence[float], confidence: float) -> tuple[float, ...] | None:
+    """The band, which says more than the bounds of the single levels, so it is nowhere below them."""
     band = curve_band(trial_mse, confidence)
-    return None if band is None else tuple(band.tolist())
+    return None if band is None else tuple(np.maximum(band, bounds).tolist())

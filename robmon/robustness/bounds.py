@@ -175,7 +175,7 @@ def request_bound(row_errors: ArrayLike, confidence: float = 0.95) -> float | No
 
     The k-th smallest of n row errors, `k = ceil((n + 1) * confidence)`: split conformal prediction without a model
     (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005). The rows, new one included, must be
-    exchangeable.
+    exchangeable, and the noise of one row independent of another's.
 
     Args:
         row_errors: shape `(n,)`, the row errors of one trial (never averages over trials), in squared output units.

@@ -14,6 +14,8 @@ from robmon.robustness.arrays import Float64
 
 Score = Literal["mse", "agreement", "accuracy"]
 Axis = Literal["level_squared", "level", "severity"]
+ROUNDING = 1e-10
+"""A rise below this share of the score is rounding, and lies on any line."""
 STRAIGHT = 0.1
 """Up to this lack of fit a slope describes its curve: to a tenth of it, which is what a comparison tolerates too."""
 
@@ -127,7 +129,8 @@ def slope(row_values: Float64, levels: Sequence[float], score: Score, axis: Axis
     lack = None
     if along.size > 1:
         size = float(np.linalg.norm(curve))
-        lack = float(np.linalg.norm(curve - value * along)) / size if size > 0 else 0.0
+        moves = size > ROUNDING * float(np.linalg.norm(row_values.mean(axis=0)))
+        lack = float(np.linalg.norm(curve - value * along)) / size if moves else 0.0
     return Slope(value, stderr, lack, score, axis)
 
 

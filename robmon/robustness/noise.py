@@ -34,7 +34,8 @@ class Noise:
     Args:
         name: what results and metrics call it.
         draw: `draw(generator, shape) -> z` in float64; for additive noise mean 0 and variance 1. It must take from the
-            generator row after row, as NumPy's own distributions do, so that two short draws equal one long one.
+            generator row after row, as NumPy's own distributions do, so that two short draws equal one long one; rows
+            must be independent of one another, or the request bound and all standard errors are wrong.
         apply: `apply(inputs, z, level, features)`, the perturbed inputs; None: additive. Inputs are float64, a NumPy
             array or torch tensor `(rows, *input_shape)`; z is of the same kind, as are `features.scale` and
             `features.mean`, which broadcast to one row. Level 0 must give the inputs back.

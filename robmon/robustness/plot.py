@@ -34,7 +34,14 @@ def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None =
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     if result.band is not None:
-        axes.fill_between(result.levels, 0, _finite(result.band), color=BAND, lw=0, label="band of the whole curve")
+        axes.fill_between(
+            result.levels,
+            0,
+            _finite(result.band),
+            color=BAND,
+            lw=0,
+            label=f"band of a whole further curve ({100 * result.confidence:g} %)",
+        )
     draw_curve(axes, result)
     if baseline:
         mean = _finite(list(baseline.values()))
@@ -84,7 +91,8 @@ def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = 
     axes.plot(levels, mean, color=color, marker="o", ms=5, label=f"{name}mean of {result.trials} trials")
     axes.set_xlabel(level_label(result))
     axes.set_ylabel(error_label(result))
-    axes.set_title(f"How far outputs move under {result.noise} noise", loc="left")
+    how = "move" if result.reference == "prediction" else "are off"
+    axes.set_title(f"How far outputs {how} under {result.noise} noise", loc="left")
 
 
 def _finish(figure: Figure, axes: Axes, text: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from robmon.robustness.certificate import certified_radii
 
 if TYPE_CHECKING:
     from robmon.robustness.result import Assessment, CurvePoint
@@ -26,9 +29,10 @@ def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> 
         f"reference {result.reference}, confidence {result.confidence:g}"
     )
     band: tuple[float | None, ...] = result.band or (None,) * len(result.curve)
+    share = "share changed" if result.reference == "prediction" else "share wrong"
     columns = {
         "level": [point.level for point in result.curve],
-        "share changed" if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
+        share if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
         "bound": [point.bound for point in result.curve],
         "band": band,
         "request bound": [point.request_bound for point in result.curve],
@@ -83,7 +87,8 @@ def sentence(result: Assessment) -> str:
     if slope is not None and slope.is_straight:
         parts.append(f"The error rises by {slope.value:.3g} per level².")
     if result.index is not None:
-        parts.append(f"Robustness index {result.index:.3g} (1: unmoved, 0: as far as another row's output).")
+        best = "unmoved" if result.reference == "prediction" else "right"
+        parts.append(f"Robustness index {result.index:.3g} (1: {best}, 0: as far off as another row's output).")
     if margin is not None:
         parts.append(f"Noise margin {margin}.")
     if any(not math.isfinite(other.bound) for other in result.curve):
@@ -99,14 +104,17 @@ def _of_requests(result: Assessment, point: CurvePoint, at: str) -> str:
     if point.request_bound is None or not math.isfinite(point.request_bound):
         return ""
     verb = "move by" if result.reference == "prediction" else "are off by"
-    return f"{100 * result.confidence:g} % of requests {verb} less than {math.sqrt(point.request_bound):.3g} at {at}."
+    bound = rounded_up(math.sqrt(point.request_bound))
+    return f"{100 * result.confidence:g} % of requests {verb} less than {bound} at {at}."
 
 
 def _of_trials(result: Assessment, point: CurvePoint, at: str) -> str:
     """What a further trial may bring."""
-    what = "changes at most a share of" if result.output == "label" else "has a mean squared error of at most"
+    what = "has a mean squared error of at most"
+    if result.output == "label":
+        what = f"{'changes' if result.reference == 'prediction' else 'gets wrong'} at most a share of"
     return (
-        f"A further trial on these {result.rows} rows at {at} {what} {point.bound:.3g}, "
+        f"A further trial on these {result.rows} rows at {at} {what} {rounded_up(point.bound)}, "
         f"with {100 * result.confidence:g} % probability."
     )
 
@@ -131,10 +139,23 @@ def _certified(result: Assessment) -> str:
     radius = float(np.median(np.asarray(point.certified_radius)))
     if radius == 0:
         return ""
+    most = float(certified_radii([result.trials], result.trials, point.level, result.confidence)[0])
     return (
         f"certified: under noise of level {point.level:g} the majority vote of half the rows keeps its class within an "
-        f"L2 radius of {radius:.3g} {result.level_unit.split(' of ')[0]}"
+        f"L2 radius of {radius:.3g} {result.level_unit.split(' of ')[0]} ({100 * result.confidence:g} % for each row; "
+        f"{result.trials} trials can show {most:.3g} at most)"
     )
+
+
+def rounded_up(value: float) -> str:
+    """Three digits, rounded up, as a bound must be.
+
+    >>> rounded_up(120.38), rounded_up(0.03951), rounded_up(3680.58), rounded_up(0.0)
+    ('121', '0.0396', '3690', '0')
+    """
+    exact = Decimal(value)
+    step = Decimal(1).scaleb(exact.adjusted() - 2)
+    return f"{float((exact / step).to_integral_value(ROUND_CEILING) * step):g}"
 
 
 def number(value: float | None) -> str:

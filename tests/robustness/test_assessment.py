@@ -12,6 +12,7 @@ from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.features import measure
 from robmon.robustness.noise import Noise, trial_generator
+from robmon.robustness.words import rounded_up
 from tests.robustness import linear
 
 
@@ -426,7 +427,7 @@ def test_plot_names_what_it_shows(output, tmp_path):
     assert bound.get_ydata() == pytest.approx([point.bound for point in result.curve])
     told = " ".join(figure.get_supxlabel().replace("\N{NO-BREAK SPACE}", " ").split())
     worst = result.curve[-1]
-    assert f"{worst.bound:.3g}, with 95 % probability" in told and f"Noise margin {margin}." in told
+    assert f"{rounded_up(worst.bound)}, with 95 % probability" in told and f"Noise margin {margin}." in told
     first = (
         "95 % of requests move by less than"
         if output == "value"
