@@ -194,3 +194,87 @@ def test_an_mlflow_model_by_its_uri(tmp_path):
     assert result.row_errors == pytest.approx(direct.row_errors, rel=1e-6)
     with pytest.raises(InvalidInputError, match="do not fit the model"):
         robmon.assess(str(tmp_path / "model"), inputs()[:, :2], device="cpu")
+
+
+class Shifting(torch.nn.Module):
+    """Writes into its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sub_(5).div_(2).sum(1)
+
+
+def _shifting(x):
+    x -= 5
+    x /= 2
+    return x.sum(axis=1)
+
+
+def _as_given(kind: str, rows: np.ndarray):
+    if kind == "frame":
+        return pd.DataFrame(rows, columns=["a", "b", "c"])
+    if kind == "dict":
+        return {"x": rows, "k": np.arange(len(rows))[:, None]}
+    return torch.tensor(rows) if kind.startswith("tensor") else rows.astype("float32" if "32" in kind else "float64")
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "tensor", "tensor32", "module", "frame", "dict"])
+@pytest.mark.parametrize("max_batch_rows", [None, 7])
+def test_a_predictor_that_writes_into_its_input_neither_changes_it_nor_the_result(kind, max_batch_rows):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    rows = rows.astype("float32").astype("float64")
+    writes = Shifting() if kind == "module" else _shifting
+    if kind == "frame":
+
+        def writes(frame):
+            frame[:] = (frame - 5) / 2
+            return frame.sum(axis=1)
+
+    if kind == "dict":
+
+        def writes(tensors):
+            tensors["k"] -= 5
+            return _shifting(tensors["x"])
+
+    given, before = (_as_given("tensor" if kind == "module" else kind, rows.copy()) for _ in range(2))
+    if kind in ("tensor32", "module"):
+        given, before = given.float(), before.float()
+    result = robmon.assess(writes, given, levels=(0.1, 0.4), scale=1.0, max_batch_rows=max_batch_rows)
+    expected = robmon.assess(
+        lambda x: ((x["x"] if kind == "dict" else x) - 5).sum(axis=1) / 2, before, levels=(0.1, 0.4), scale=1.0
+    )
+    for point, same in zip(result.curve, expected.curve, strict=True):
+        assert point.mean_mse == pytest.approx(same.mean_mse, rel=1e-5)
+        assert point.realised_level == pytest.approx(same.realised_level)
+    if kind == "dict":
+        assert all(np.array_equal(given[name], before[name]) for name in given)
+    else:
+        assert np.array_equal(np.asarray(given), np.asarray(before))
+
+
+def test_a_predictor_may_return_the_same_buffer_at_every_call():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    buffer = np.empty(60)
+
+    def predict(x):
+        np.sum(x, axis=1, out=buffer[: len(x)])
+        return buffer[: len(x)]
+
+    for max_batch_rows in (None, 7):
+        result = robmon.assess(predict, rows, levels=(0.4,), scale=1.0, max_batch_rows=max_batch_rows)
+        assert result.curve[0].mean_mse == 0
+        assert result.curve[1].mean_mse == pytest.approx(3 * 0.4**2, rel=0.2)
+
+
+def test_noise_of_ones_own_may_write_into_what_it_is_given():
+    def apply(inputs, draw, level, features):
+        draw *= level
+        inputs += draw
+        return inputs
+
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    before = rows.copy()
+    options = {"levels": (0.1, 0.4), "scale": 1.0}
+    result = robmon.assess(lambda x: x.sum(axis=1), rows, noise=robmon.Noise("own", apply=apply), **options)
+    expected = robmon.assess(lambda x: x.sum(axis=1), before, **options)
+    assert np.array_equal(rows, before)
+    assert [p.mean_mse for p in result.curve] == pytest.approx([p.mean_mse for p in expected.curve])

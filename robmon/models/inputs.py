@@ -235,7 +235,7 @@ class _Tensors:
         return {
             name: _cast(array[:, tensor.columns].reshape(len(array), *tensor.shape), tensor.dtype)
             if isinstance(tensor, _Tensor)
-            else tensor[rows]
+            else tensor[rows].copy()
             for name, tensor in self.tensors.items()
         }
 

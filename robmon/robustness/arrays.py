@@ -48,6 +48,11 @@ def detached(array: Array) -> Array:
     return array.detach() if array_api_compat.is_torch_array(array) else array
 
 
+def copied(array: Array) -> Array:
+    """The same numbers in memory of their own."""
+    return array.copy() if isinstance(array, np.ndarray) else namespace(array).asarray(array, copy=True)
+
+
 def like(values: NDArray[Any], array: Array) -> Array:
     """NumPy values as an array of the same kind and on the same device as `array`."""
     if isinstance(array, np.ndarray):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, like, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, to_numpy
 from robmon.robustness.features import Features, fitting
 from robmon.robustness.masking import untouched
 
@@ -106,7 +106,7 @@ class Noise:
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         """The inputs at one level, before they are clipped."""
         if self._apply is not None:
-            return self._apply(inputs, draw, level, features)
+            return self._apply(copied(inputs), copied(draw), level, features)  # a user's function may write into them
         return inputs + (level * features.scale) * draw
 
     def perturbed(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
@@ -159,9 +159,12 @@ class NoisyRows:
         return cells if bool(namespace(cells).any(cells)) else None
 
     def at(self, level: float) -> Array:
-        """The rows at one level, computed in float64 and cast once to their dtype; at level 0 the very same."""
+        """The rows at one level, computed in float64 and cast once to their dtype; at level 0 a copy of them.
+
+        What is returned is the caller's: a model may write into it.
+        """
         if level == 0:
-            return self._rows
+            return copied(self._rows)
         xp = namespace(self._exact)
         with np.errstate(over="ignore", invalid="ignore"):
             perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
@@ -169,12 +172,12 @@ class NoisyRows:
                 perturbed = xp.where(self._untouched, self._exact, perturbed)
             return xp.astype(perturbed, self._rows.dtype, copy=False)
 
-    def squared_moves(self, perturbed: Array) -> Float64:
-        """How far `at` moved each row: the squares of its cells' moves, in units of the scale, summed. Shape `(n,)`.
+    def squared_moves(self, perturbed: Array, level: float) -> Float64:
+        """How far `at(level)` moved each row: the squares of its cells' moves, in units of the scale, summed. Shape `(n,)`.
 
         A cell that is not finite, before or after, is not counted.
         """
-        if perturbed is self._rows:
+        if level == 0:
             return np.zeros(int(perturbed.shape[0]))
         xp, scale = namespace(self._exact), self._features.scale
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

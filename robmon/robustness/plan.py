@@ -144,7 +144,7 @@ def _batch_seconds(
         stream = noise.stream(trial_generator(0, attempt), features)
         noisy = NoisyRows(noise, inputs[rows], stream, here)
         perturbed = noisy.at(0.1)
-        noisy.squared_moves(perturbed)
+        noisy.squared_moves(perturbed, 0.1)
         outputs = predict(perturbed, rows)
         check_rows(outputs, batch_rows)
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, Predict, batches, detached, namespace
+from robmon.robustness.arrays import Array, Float64, Predict, batches, copied, detached, namespace
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.outputs import (
@@ -44,9 +44,11 @@ def check_trials(trials: int, seed: int) -> None:
 
 def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
     """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
-    parts = [detached(predict(inputs[rows], rows)) for rows in batches(inputs.shape[0], batch_rows)]
-    for part, rows in zip(parts, batches(inputs.shape[0], batch_rows), strict=True):
-        check_rows(part, rows.stop - rows.start)
+    parts = []
+    for rows in batches(inputs.shape[0], batch_rows):
+        outputs = detached(predict(copied(inputs[rows]), rows))
+        check_rows(outputs, rows.stop - rows.start)
+        parts.append(copied(outputs))  # the model may return the same buffer at every call
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
@@ -117,7 +119,7 @@ def run_trials(
             noisy = NoisyRows(noise, inputs[rows], stream, here)
             for index, level in enumerate(levels):
                 perturbed = noisy.at(level)
-                tally.moves[index, rows] += noisy.squared_moves(perturbed)
+                tally.moves[index, rows] += noisy.squared_moves(perturbed, level)
                 outputs = predict(perturbed, rows)
                 flat = flatten(outputs, measures.kind, rows.stop - rows.start)
                 tally.nonfinite[index] += nonfinite_rows(flat)
