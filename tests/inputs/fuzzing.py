@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import zlib
@@ -26,7 +27,7 @@ from tests.inputs.senders import CSV, JSON, PARQUET, Request, event
 Sent = tuple[str, dict[str, str], bytes]
 """Format, headers and body, as the sample keeps them."""
 
-FORMATS = ("mlflow", "v1", "v2", "cloudevents")
+FORMATS = ("mlflow", "v1", "v2", "cloudevents", "file")
 SECRET = "5ecret"
 """A value of the inputs: in no error."""
 
@@ -89,7 +90,20 @@ def _seeds() -> list[Sent]:
     structured = [event(request, structured=True) for request in plain if request.content_type != PARQUET]
     requests = [*plain, *map(event, plain), *structured]
     requests.append(Request("/v2/models/m/infer", IMAGES[0].tobytes(), {"inference-header-content-length": "0"}))
-    return [(formats.get(request.path, "v2"), dict(request.headers), request.body) for request in requests]
+    sent = [(formats.get(request.path, "v2"), dict(request.headers), request.body) for request in requests]
+    return sent + [("file", {"content-type": kind}, body) for kind, body in _lines()]
+
+
+def _lines() -> list[tuple[str, bytes]]:
+    """What stands in files: a row, a request, records of SageMaker's data capture."""
+    row = base64.b64encode(b'{"inputs": [[1.5]]}').decode()
+    captured = [
+        {"observedContentType": CSV, "encoding": "CSV", "data": "1.5,-2,3\n4,5,6\n"},
+        {"observedContentType": JSON, "encoding": "BASE64", "data": row},
+    ]
+    records = [{"captureData": {"endpointInput": request}} for request in captured]
+    contents = [RECORDS[0], {"instances": RECORDS}, *records]
+    return [*((JSON, json.dumps(content).encode()) for content in contents), (CSV, b"a,b,c\n1.5,3,x")]
 
 
 SEEDS = _seeds()
@@ -117,6 +131,8 @@ KEYS = [
     "inputs",
     "data",
     "data_base64",
+    "captureData",
+    "endpointInput",
     "specversion",
     "type",
     "id",

@@ -94,8 +94,9 @@ class Client:
             auth=httpx.BasicAuth(*user) if user else None,
             timeout=access.timeout_seconds,
             follow_redirects=False,
+            trust_env=False,  # no proxy: the model server is a neighbour
             # Without TLS there is nothing to verify, and to read all the authorities takes long.
-            verify=endpoint.base.startswith("https:"),
+            verify=httpx.create_ssl_context() if endpoint.base.startswith("https:") else False,
             headers={PROBE_HEADER: "1", "User-Agent": "robmon", "Accept-Encoding": "identity"},
         )
         weakref.finalize(self, self._http.close)
