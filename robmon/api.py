@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -215,6 +216,7 @@ def _assess_one(
         takes = _Taken(tuple(rows.array.shape), rows.column_names)
         if reference is not None and taken is not None:
             _check_same_inputs(taken, takes)
+            _check_outputs(reference, rows)
             given |= {
                 "scale": None,
                 "features": reference.features,
@@ -244,6 +246,20 @@ def _check_same_inputs(first: _Taken, second: _Taken) -> None:
         f"the models take different inputs: {'; '.join(only) or 'the same columns in another order'}. Make them take "
         f"the same, or {advice}"
     )
+
+
+def _check_outputs(reference: Assessment, rows: PreparedRows) -> None:
+    """Refuse a model with another number of outputs than the reference's.
+
+    Raises:
+        InvalidInputError: it has.
+    """
+    count = math.prod(rows.predict(rows.array[:1], slice(0, 1)).shape[1:])
+    if reference.output != "label" and count != reference.clean_variance.size:
+        raise InvalidInputError(
+            f"the first model returns {reference.clean_variance.size} outputs a row, the second {count}: their "
+            "errors cannot be compared"
+        )
 
 
 def _core(options: AssessOptions) -> dict[str, Any]:

@@ -396,9 +396,9 @@ def _log_verdict(version: str, verdict: Verdict) -> None:
         "robustness regressed" if verdict.worse else "robustness held",
         version=version,
         reference_version=verdict.reference_version,
-        largest_ratio=round(max(verdict.ratio), 3),
+        largest_ratio=_finite(round(max(verdict.ratio), 3)),
         pvalue=float(f"{verdict.pvalue:.3g}"),
-        smallest_worsening_found=verdict.detectable_ratio,
+        smallest_ratio_found=None if verdict.detectable_ratio is None else _finite(round(verdict.detectable_ratio, 3)),
     )
 
 

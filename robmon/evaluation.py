@@ -175,12 +175,13 @@ def _against_labels(
 
 
 def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:
-    """The baseline's features; those of the plan that is followed, where the inputs have as many."""
-    features = baseline.features(inputs.array)
+    """The baseline's features; those of the plan that is followed, where the inputs have the same ones."""
+    features = replace(baseline.features(inputs.array), names=inputs.column_names)
     if followed is None:
         return features
     theirs = Features.from_dict(followed.features)
-    return theirs if theirs.scale.shape == features.scale.shape else features
+    is_same = theirs.scale.shape == features.scale.shape and theirs.names == features.names
+    return theirs if is_same else features
 
 
 def _baseline(question: Assess, sample: DecodedSample) -> Baseline:

@@ -329,7 +329,7 @@ class ServedResult(Message):
 
 
 class Verdict(Message):
-    """The new version against its reference."""
+    """The new version against its reference, as `robustness.comparison.Comparison` describes it."""
 
     reference_version: str
     worse: bool
@@ -337,6 +337,7 @@ class Verdict(Message):
     levels: list[float]
     ratio: list[float]
     detectable_ratio: float | None
+    """The smallest ratio that this sample finds with 90 % power: infinite where it finds none."""
 
 
 class Assessed(Message):

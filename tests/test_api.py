@@ -170,10 +170,56 @@ def test_compare_normalises_by_the_first_models_outputs(tmp_path):
 def test_compare_refuses_other_units_and_other_outputs():
     with pytest.raises(InvalidInputError, match="factor of 10"):
         robmon.compare(total, lambda x: 100 * total(x), inputs())
-    with pytest.raises(InvalidInputError, match=r"output variances were given"):
+    with pytest.raises(InvalidInputError, match="first model returns 1 outputs a row, the second 2"):
         robmon.compare(total, lambda x: x[:, :2], inputs())
     with pytest.raises(InvalidInputError, match="do not vary"):
         robmon.compare(lambda x: np.ones(len(x)), total, inputs())
+
+
+def test_compare_refuses_models_that_take_different_inputs(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, of its own type hints
+        import mlflow.sklearn
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, Schema
+    import pandas as pd
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame(inputs(), columns=["age", "height", "weight"])
+
+    def saved(frame, *columns):
+        path, taken = tmp_path / "-".join(columns), frame[list(columns)]
+        mlflow.sklearn.save_model(
+            LinearRegression().fit(taken, frame["age"]),
+            path,
+            signature=ModelSignature(
+                Schema([ColSpec("long" if name == "kids" else "double", name) for name in columns]),
+                Schema([ColSpec("double")]),
+            ),
+            pip_requirements=[],
+            serialization_format="cloudpickle",
+        )
+        return str(path)
+
+    first = saved(frame, "age", "height")
+    with pytest.raises(InvalidInputError, match="only the first perturbs height; only the second perturbs weight"):
+        robmon.compare(first, saved(frame, "age", "weight"), frame)
+    with pytest.raises(InvalidInputError, match="the same columns in another order"):
+        robmon.compare(first, saved(frame, "height", "age"), frame)
+    with pytest.raises(InvalidInputError, match=r"second model: 100 rows .* missing_column weight"):
+        robmon.compare(first, saved(frame, "age", "weight", "height"), frame[["age", "height"]])
+    assert not robmon.compare(first, first, frame).worse
+    whole = frame.assign(height=np.arange(100)).rename(columns={"height": "kids"})
+    with pytest.raises(InvalidInputError, match=r"shapes \(100, 3\) and \(100, 2\).* robustness indices"):
+        robmon.compare(lambda x: x[:, 0], saved(whole, "age", "kids", "weight"), whole.to_numpy())
+
+
+def test_compare_counts_the_trials_of_both_and_refuses_bad_options_before_it_calls_a_model():
+    seen = []
+    robmon.compare(total, total, inputs(), progress=lambda done, trials: seen.append((done, trials)))
+    assert (seen[0], seen[38], seen[-1]) == ((1, 78), (39, 78), (78, 78))
+    with pytest.raises(InvalidInputError, match=r"alpha must lie between 0 and 0\.5"):
+        robmon.compare(None, None, inputs(), alpha=1.0)
 
 
 def test_an_mlflow_model_by_its_uri(tmp_path):

@@ -114,12 +114,16 @@ def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) 
     words = ["--inputs", inputs, "--tracking-uri", registry]
     worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
     assert worse.returncode == 1, worse.stderr
-    assert "models:/linear/2 is worse than models:/linear/1" in worse.stdout
+    header, *levels = worse.stdout.splitlines()[:5]
+    assert header.split()[:3] == ["level", "MSE", "ratio"] and "98 % interval" in header
+    assert [line.split()[:2] for line in levels] == [[f"{level:g}", "2.25"] for level in (0.05, 0.1, 0.2, 0.4)]
+    assert "models:/linear/2 is worse than models:/linear/1 by more than the tolerated 10 %" in worse.stdout
     result = json.loads((tmp_path / "comparison.json").read_text())
     assert result["worse"] is True and result["ratio"] == pytest.approx([2.25] * 4)
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
     better = robmon("compare", "models:/linear/2", "models:/linear/1", *words, cwd=tmp_path)
     assert better.returncode == 0, better.stderr
+    assert "only errors at least" in better.stdout
 
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:

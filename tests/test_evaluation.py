@@ -182,7 +182,7 @@ def test_the_daemon_measures_what_the_library_does_from_the_same_baseline(
         assert [point.mean_mse for point in answer.levels] == [point.mean_mse for point in result.curve]
         assert [point.bound for point in answer.levels] == [point.bound for point in result.curve]
         assert [point.realised_level for point in answer.levels] == [point.realised_level for point in result.curve]
-        assert answer.plan.features == result.features.to_dict() | {"names": None}
+        assert answer.plan.features == result.features.to_dict()
         assert answer.level_unit == result.level_unit
     assert answer.levels[1].baseline_ratio == pytest.approx(1, rel=0.1)
 
@@ -222,6 +222,16 @@ def test_a_version_is_compared_with_sentinels_and_indicators_left_alone(linear: 
     assert answer.levels[1].realised_level == pytest.approx(0.1, rel=0.05)
     other, _ = assessed(linear[0], question(100, plan=answer.plan), sample[1:101])
     assert other.plan.features == answer.plan.features, "a plan that is followed brings its features"
+
+
+def test_the_reference_s_scale_is_for_a_version_with_the_same_features(linear: list[ServedModel]) -> None:
+    reference, _ = assessed(linear[0], question(64), bodies(64))
+    theirs = reference.plan.features | {"scale": [2.0, 2.0, 2.0]}
+    assert theirs["names"] == NAMES
+    for names, expected in ((NAMES, theirs["scale"]), (["a", "b", "x"], reference.plan.features["scale"])):
+        plan = reference.plan.model_copy(update={"features": theirs | {"names": names}})
+        answer, _ = assessed(linear[1], question(64, plan=plan), bodies(64))
+        assert answer.plan.features["scale"] == pytest.approx(expected)
 
 
 def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[ServedModel]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
 import time
 from datetime import UTC, datetime
 
 from robmon.export.published import Measurement, Published
+from robmon.history.store import VersionState
 from robmon.messages import Assessed, LevelResult
 from robmon.model_uri import parse_endpoint
 from robmon.settings import mask
@@ -55,7 +57,24 @@ def _verdict(published: Published) -> str:
     accepted = published.state.accepted_version
     if accepted is None or not published.last_assessment_at:
         return '<p class="unknown">No version has been assessed since robmon was started.</p>'
-    return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>'
+    return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>\n{_judged(published.state)}'
+
+
+def _judged(state: VersionState) -> str:
+    """Of a version that passed: how sure that is."""
+    verdict = state.verdict
+    if verdict is None:
+        return ""
+    text = (
+        f"It was compared with version {html.escape(verdict.reference_version)}: up to {max(verdict.ratio):.3g} times "
+        f"its noise MSE (p = {verdict.pvalue:.2g})."
+    )
+    smallest = verdict.detectable_ratio
+    if smallest is not None and math.isfinite(smallest):
+        text += f" Only {smallest:.3g} times as much, or more, would have been found with 90 % power."
+    elif smallest is not None:
+        text += " So few rows show no worsening with 90 % power, however large."
+    return f"<p>{text}</p>"
 
 
 def _named(published: Published, version: str) -> str:

@@ -22,7 +22,9 @@ def mean_ratio(
     """Mean row error over a baseline's from other rows, and its lower confidence limit.
 
     Rows are the unit on both sides. On the log scale the standard error is `sqrt(s²/(n m²) + v/(N M²))` (delta method),
-    the limit `ratio * exp(-z * standard error)`.
+    the limit `ratio * exp(-z * standard error)`. Simulated with 256 rows and a baseline of 1024 that are equal in law:
+    the limit at 95 % lies above 1 in 4.5 to 5.2 % of samples from chi-square laws and of classes that flip seldom, in
+    2.8 to 4.2 % from log-normal and Pareto ones, and in 5.7 % where 5 % of the rows carry all the error.
 
     Args:
         row_errors: shape `(n, levels)`, averaged over trials.
@@ -32,8 +34,7 @@ def mean_ratio(
 
     Returns:
         ratio and limit, each of shape `(levels,)`. An infinite mean gives +Inf twice. A baseline of 0 gives 1 or +Inf,
-        and
-        a limit of 0: it tells nothing.
+        and a limit of 0: it tells nothing.
 
     >>> ratio, lower = mean_ratio(np.full((100, 1), 2.0), [1.0], [0.25], 100)
     >>> ratio.tolist(), lower.round(3).tolist()

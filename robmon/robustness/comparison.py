@@ -74,9 +74,7 @@ class Comparison:
         chance = f"{probability}, {self.rows} rows"
         beyond = f" by more than the tolerated {100 * self.tolerance:g} %" if self.tolerance else ""
         if self.worse:
-            worst = float(np.max(self.ratio))
-            size = f"up to {worst:.4g} times as large" if math.isfinite(worst) else "infinite, or new where a has none"
-            return f"Under noise {name_b} is worse than {name_a}{beyond}: its error is {size} ({chance})."
+            return f"Under noise {name_b} is worse than {name_a}{beyond}: {self._size(name_a)} ({chance})."
         text = f"Under noise {name_b} is not shown to be worse than {name_a}{beyond} ({chance})."
         if self.detectable_ratio is None:
             return text
@@ -86,6 +84,13 @@ class Comparison:
             f"{text} That is not proof that they are equal: only errors at least {self.detectable_ratio:.3g} times as "
             "large are found with 90 % power."
         )
+
+    def _size(self, name_a: str) -> str:
+        if np.any(self.delta == math.inf):
+            return "its outputs are not all finite"
+        if np.any(self.ratio == math.inf):
+            return f"it has errors where {name_a} has none"
+        return f"its error is up to {float(np.max(self.ratio)):.4g} times as large"
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import httpx
@@ -85,6 +86,22 @@ def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
     page = status_page(published, NOW + 5)
     assert "Labels: 3 are &lt;needed&gt;." in page
     assert "Served answers" not in page and "fragile" not in page
+
+
+def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() -> None:
+    published = everything()
+    verdict = published.state.verdict
+    assert verdict is not None
+    held = verdict.model_copy(update={"worse": False, "pvalue": 0.4, "ratio": [1.02]})
+    published.state = VersionState().accept("1").judge("2", held, NOW)
+    page = status_page(published, NOW)
+    assert "compared with version 1: up to 1.02 times its noise MSE (p = 0.4)" in page
+    assert "Only 1.1 times as much, or more, would have been found with 90 % power" in page
+    few = held.model_copy(update={"detectable_ratio": math.inf})
+    published.state = VersionState().accept("1").judge("2", few, NOW)
+    assert "no worsening with 90 % power, however large" in status_page(published, NOW)
+    published.state = VersionState().accept("2")
+    assert "90 % power" not in status_page(published, NOW)
 
 
 def test_names_from_the_registry_are_escaped() -> None:
