@@ -69,8 +69,6 @@ class Garbage:
 
     data: bytes
     counted: tuple[Key, ...]
-    ends: bool = False
-    """Whether the connection ends with it."""
     resets: bool = False
     """Whether the client throws the connection away at once. Whether the daemon has seen the request, nobody knows."""
 
@@ -370,14 +368,14 @@ def ending_garbage(random: Random) -> Garbage:
         (_request(path, bytes(MAX_BODY_BYTES + 1), {}, chunk=100_000), too_large),
     )  # fmt: skip
     data, counted = random.choice(kinds)
-    return Garbage(data, counted, ends=True)
+    return Garbage(data, counted)
 
 
 def reset_garbage(random: Random) -> Garbage:
     """A request whose client is gone before the answer."""
     whole = _request("/v2/models/odd/infer", random.randbytes(5000), {})
     cut = whole[: random.choice((100, 1000, len(whole)))]
-    return Garbage(cut, (("received", "v2"), ("rejected", "v2", "disconnected")), ends=True, resets=True)
+    return Garbage(cut, (("received", "v2"), ("rejected", "v2", "disconnected")), resets=True)
 
 
 # --- the client ------------------------------------------------------------------------------------------------------
