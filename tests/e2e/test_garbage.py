@@ -9,7 +9,7 @@ from tests.e2e.daemon import running_daemon
 from tests.e2e.garbage import MAX_BODY_BYTES, Tally, send, settled
 from tests.e2e.registry import Registry
 
-CLIENTS, REQUESTS = 4, 1000
+CLIENTS, REQUESTS = 4, 600
 
 
 def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_path: Path) -> None:
