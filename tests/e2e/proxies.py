@@ -1,0 +1,79 @@
+"""The proxies that mirror, run on the files in deploy/mirror with nothing but their addresses changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.servers import free_port, server
+from tests.watching.prometheus import REPOSITORY
+
+MIRROR = REPOSITORY / "deploy" / "mirror"
+NGINX_FILES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with every key replaced by its value; each must be there."""
+    for key, value in values.items():
+        assert key in text, f"{key} is not in the shipped file"
+        text = text.replace(key, value)
+    return text
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, model_url: str, robmon_port: int, changes: Mapping[str, str] | None = None) -> Iterator[str]:
+    """nginx with deploy/mirror/nginx.conf, after changes of its text; yields its base URL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, relay = free_port(), free_port()
+    values = {
+        "listen 8080": f"listen 127.0.0.1:{port}",
+        "127.0.0.1:5000": model_url.removeprefix("http://"),
+        "127.0.0.1:9878": f"127.0.0.1:{robmon_port}",
+        "127.0.0.1:9879": f"127.0.0.1:{relay}",
+        "/etc/nginx/": f"{folder}/",
+    }
+    (folder / "mirror.conf").write_text(filled((MIRROR / "nginx.conf").read_text(), {**(changes or {}), **values}))
+    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in NGINX_FILES)
+    config = folder / "nginx.conf"
+    user = "user root; " if os.geteuid() == 0 else ""  # else its worker may not write to our folders
+    config.write_text(
+        f"{user}daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log info;\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off;\n{paths}include {folder}/mirror.conf; }}\n"
+    )
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
+    url = f"http://127.0.0.1:{port}"
+    command = ["nginx", "-c", str(config), "-e", str(folder / "error.log")]
+    with server(command, f"{url}/ping", folder / "nginx.log", {"PATH": path}):
+        yield url
+
+
+def envoy_config(model_port: int, robmon_port: int, port: int) -> dict[str, Any]:
+    """deploy/mirror/envoy.yaml with these ports."""
+    values = {
+        "0.0.0.0, port_value: 8080": f"127.0.0.1, port_value: {port}",
+        "port_value: 5000": f"port_value: {model_port}",
+        "port_value: 9878": f"port_value: {robmon_port}",
+    }
+    config: dict[str, Any] = yaml.safe_load(filled((MIRROR / "envoy.yaml").read_text(), values))
+    return config
+
+
+@contextlib.contextmanager
+def envoy(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    """Envoy with that configuration; yields its base URL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "envoy.yaml"
+    file.write_text(yaml.safe_dump(dict(config)))
+    port = config["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
+    command = [str(Path(sys.executable).with_name("envoy")), "-c", str(file), "--concurrency", "1"]
+    command += ["--log-level", "warning", "--disable-hot-restart"]
+    url = f"http://127.0.0.1:{port}"
+    with server(command, f"{url}/ping", folder / "envoy.log"):
+        yield url
