@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import numpy as np
-
-from robmon.errors import CodecError, PredictionError, RobmonError
+from robmon.errors import CodecError, PredictionError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import Assess, SampledRequest
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 
+Result = TypeVar("Result")
+REFUSALS = frozenset({"model_raised", "endpoint_status"})
+"""Reasons of a failed prediction that may lie in a row, not in the model."""
 Rejected = dict[str, dict[str, int]]
 """How many requests, or rows of them, could not be used: by format, then by reason."""
-
-
-class TooFewRowsError(RobmonError):
-    """Too few rows of the sample can be used.
-
-    Attributes:
-        rows: how many can.
-        rejected: what cannot.
-        unusable: indices of the requests of which nothing can.
-    """
-
-    def __init__(self, rows: int, needed: int, rejected: Rejected, unusable: list[int], why: str) -> None:
-        self.rows = rows
-        self.rejected = rejected
-        self.unusable = unusable
-        super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
 @dataclass(frozen=True)
@@ -108,25 +95,63 @@ def decode_sample(
         worst = (undecodable + Counter(misfits)).most_common(3)
         why = ", ".join(f"{reason} ({count})" for reason, count in worst)
         raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, why)
-    return _without_refused(
-        model, question, DecodedSample(inputs, used, [places[index] for index in kept], rejected, unusable)
-    )
+    return DecodedSample(inputs, used, [places[index] for index in kept], rejected, unusable)
 
 
-def _without_refused(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
-    """Without the rows that hold NaN or infinity, where the model refuses those.
+def use_accepted(
+    model: ServedModel,
+    question: Assess,
+    requests: Sequence[SampledRequest],
+    sample: DecodedSample,
+    use: Callable[[DecodedSample], Result],
+) -> Result:
+    """Use the sample; where the model raises, without the rows that it refuses even without noise.
 
-    Many models do; their server answers such requests with an error, and one such row must not cost the assessment.
+    An unknown category or a NaN is everyday traffic: the model's server answers it with an error, and one such request
+    must not cost the assessments of an hour. The rows are looked for only then, by halving, within the time budget.
+
+    Raises:
+        TooFewRowsError: too few rows are left.
+        PredictionError: the model raises on whatever it is given, or on noisy rows only.
     """
-    array = sample.inputs.array
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if finite.all():
-        return sample
     try:
-        model.predict(sample.inputs.assemble(model.put(array), slice(0, len(array))))
-    except PredictionError:
-        kept = np.flatnonzero(finite).tolist()
-        if len(kept) < question.min_rows:
+        return use(sample)
+    except PredictionError as error:
+        if error.reason not in REFUSALS:
             raise
-        return sample.take(kept)
-    return sample
+        kept = _accepted(model, sample, question)
+        if kept is None or len(kept) == sample.inputs.rows:
+            raise
+    refused = sorted(set(range(sample.inputs.rows)) - set(kept))
+    rejected = {name: dict(reasons) for name, reasons in sample.rejected.items()}
+    for row in refused:
+        counts = rejected.setdefault(requests[sample.origins[row]].format, {})
+        counts["refused_by_model"] = counts.get("refused_by_model", 0) + 1
+    rest = sample.take(kept)
+    unusable = sorted(set(sample.unusable) | (set(sample.origins) - set(rest.origins)))
+    if len(kept) < question.min_rows:
+        raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, f"refused_by_model ({len(refused)})")
+    return use(replace(rest, rejected=rejected, unusable=unusable))
+
+
+def _accepted(model: ServedModel, sample: DecodedSample, question: Assess) -> list[int] | None:
+    """The rows that the model takes as they are; None where it takes none, or the time is up."""
+    array = model.put(sample.inputs.array)
+    deadline = time.monotonic() + question.max_seconds
+
+    def accepted(start: int, stop: int) -> list[int]:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        try:
+            model.predict(sample.inputs.assemble(array[start:stop], slice(start, stop)))
+        except PredictionError as error:
+            if error.reason not in REFUSALS:
+                raise
+            middle = (start + stop) // 2
+            return [] if stop - start == 1 else accepted(start, middle) + accepted(middle, stop)
+        return list(range(start, stop))
+
+    try:
+        return accepted(0, sample.inputs.rows) or None
+    except TimeoutError:
+        return None

@@ -7,6 +7,7 @@ attributes, and builds its own one-sentence message:
     ├── SettingsError          a setting is unknown, missing or out of range
     ├── InvalidInputError      inputs, targets or an option of a library call cannot be used (also a ValueError)
     │   └── TooFewTrialsError  the confidence asked for needs more trials
+    ├── TooFewRowsError        too few rows of a sample can be used
     ├── OverBudgetError        not even the fewest rows fit into the time budget
     ├── CodecError             a request's body is not what its format promises
     ├── RegistryError          the model registry did not answer, or refused
@@ -23,9 +24,19 @@ No message holds a production input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RobmonError(Exception):
-    """Base class of everything robmon raises on purpose."""
+    """Base class of everything robmon raises on purpose.
+
+    Attributes:
+        rejected: how many requests of a sample, or rows of them, turned out to be of no use: by format, then reason.
+        unusable: indices of the requests of which nothing could be used.
+    """
+
+    rejected: dict[str, dict[str, int]] | None = None
+    unusable: Sequence[int] | None = None
 
 
 class SettingsError(RobmonError):
@@ -53,6 +64,22 @@ class TooFewTrialsError(InvalidInputError):
             f"{trials} trials are too few for a {confidence:.4g} bound by {method}: "
             f"at least {needed} are needed (or ask for less confidence)"
         )
+
+
+class TooFewRowsError(RobmonError):
+    """Too few rows of a sample can be used.
+
+    Attributes:
+        rows: how many can.
+    """
+
+    def __init__(
+        self, rows: int, needed: int, rejected: dict[str, dict[str, int]], unusable: list[int], why: str
+    ) -> None:
+        self.rows = rows
+        self.rejected = rejected
+        self.unusable = unusable
+        super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
 class OverBudgetError(RobmonError):

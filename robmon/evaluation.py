@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.decoding import DecodedSample, decode_sample
-from robmon.errors import OverBudgetError
+from robmon.decoding import DecodedSample, decode_sample, use_accepted
+from robmon.errors import OverBudgetError, RobmonError
 from robmon.history.baseline import Baseline
 from robmon.labelled import AgainstLabels, assess_labelled
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, SlopeResult, Verdict
@@ -53,6 +53,19 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
     phases = Phases()
     with phases("decode"):
         sample = decode_sample(model, question.requests, blobs, question)
+    try:
+        return use_accepted(
+            model, question, question.requests, sample, lambda rest: _evaluate(model, question, blobs, rest, phases)
+        )
+    except RobmonError as error:
+        if error.unusable is None:  # what was found to be garbage is so whatever happens to the rest
+            error.rejected, error.unusable = sample.rejected, sample.unusable
+        raise
+
+
+def _evaluate(
+    model: ServedModel, question: Assess, blobs: Sequence[bytes], sample: DecodedSample, phases: Phases
+) -> Frame:
     baseline = _baseline(question, sample)
     plan, result = _assess(model, question, sample, baseline, phases)
     with phases("labels"):

@@ -35,6 +35,8 @@ class NotAssessedError(RobmonError):
         served_version: version as which the endpoint answered, where that is another than the one assessed.
     """
 
+    unusable: Sequence[int]
+
     def __init__(
         self,
         outcome: str,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.decoding import DecodedSample, TooFewRowsError, decode_sample
-from robmon.errors import RobmonError
+from robmon.decoding import DecodedSample, decode_sample, use_accepted
+from robmon.errors import RobmonError, TooFewRowsError
 from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
 from robmon.models.loading import ServedModel
 from robmon.robustness.arrays import Float64
@@ -56,8 +56,9 @@ def assess_labelled(
         max_seconds: the budget.
     """
     rows = 0
-    try:
-        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], question)
+
+    def assessed(sample: DecodedSample) -> AgainstLabels:
+        nonlocal rows
         kept, targets = fitting_targets(question.labelled, sample, unlabelled.clean_outputs, unlabelled.output)
         rows = len(kept)
         if rows < question.min_rows:
@@ -65,6 +66,10 @@ def assess_labelled(
         return AgainstLabels(
             rows, _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds)
         )
+
+    try:
+        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], question)
+        return use_accepted(model, question, question.labelled, sample, assessed)
     except TooFewRowsError as error:
         return AgainstLabels(error.rows, problem=str(error))
     except RobmonError as error:

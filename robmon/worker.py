@@ -14,7 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from robmon.errors import InvalidInputError, ModelLoadError, OverBudgetError, PredictionError, RobmonError
+from robmon.errors import (
+    InvalidInputError,
+    ModelLoadError,
+    OverBudgetError,
+    PredictionError,
+    RobmonError,
+    TooFewRowsError,
+)
 from robmon.guest import behave_as_guest
 from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
 from robmon.model_uri import parse_endpoint
@@ -90,16 +97,16 @@ def failure(error: BaseException) -> Failure:
         error=type(cause).__name__,
         where="" if is_ours else _where(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
-        rejected=getattr(error, "rejected", {}),
-        unusable=getattr(error, "unusable", []),
+        rejected=getattr(error, "rejected", None) or {},
+        unusable=list(getattr(error, "unusable", None) or []),
         served_version=getattr(error, "served_version", None),
     )
 
 
 def _reason(error: BaseException) -> str:
-    if hasattr(error, "unusable"):
-        return "invalid_input" if error.unusable else "too_few_inputs"
     match error:
+        case TooFewRowsError():
+            return "invalid_input" if error.unusable else "too_few_inputs"
         case PredictionError():
             return error.reason
         case OverBudgetError():

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 import robmon
-from robmon.decoding import TooFewRowsError
-from robmon.errors import InvalidInputError, OverBudgetError, PredictionError
+from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
 from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
@@ -271,5 +270,13 @@ def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) 
     answer, _ = assessed(model, asked, [bad, *bodies(64)])
     assert answer.output == "label" and answer.plan.rows == 64
     assert answer.plan.origins == list(range(1, 65))
-    with pytest.raises(PredictionError):
+    assert (answer.rejected, answer.unusable) == ({"mlflow": {"refused_by_model": 1}}, [0])
+    with pytest.raises(TooFewRowsError, match=r"24 of the rows .* refused_by_model \(40\)") as caught:
         evaluate(model, question(64, task="classification"), [bad] * 40 + bodies(24))
+    assert caught.value.unusable == list(range(40))
+    each_bad = [
+        b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, %d, 2.0]]}}' % number for number in range(64)
+    ]
+    with pytest.raises(PredictionError) as every:
+        evaluate(model, question(65, task="classification"), [b"{", *each_bad])
+    assert (every.value.rejected, every.value.unusable) == ({"mlflow": {"not_json": 1}}, [0]), "it takes nothing at all"

@@ -173,7 +173,7 @@ class NoisyRows:
             return xp.astype(perturbed, self._rows.dtype, copy=False)
 
     def squared_moves(self, perturbed: Array, level: float) -> Float64:
-        """How far `at(level)` moved each row: the squares of its cells' moves, in units of the scale, summed. Shape `(n,)`.
+        """How far `at(level)` moved each row: its cells' moves in units of the scale, squared and summed. Shape `(n,)`.
 
         A cell that is not finite, before or after, is not counted.
         """
