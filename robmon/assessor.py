@@ -342,7 +342,6 @@ class Assessor:
             self._metrics.nonfinite_outputs.labels(f"{point.level:g}").inc(point.nonfinite_outputs)
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
-        log.debug("most fragile requests", ids=fragile)
         self._write(lambda: self._history.append({"at": now, **summary}))
 
     def _write_state(self, state: VersionState) -> None:

@@ -63,7 +63,22 @@ def _distinct_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted({0.0, *levels}))
 
 
+def _header_names(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", word, re.ASCII):
+            raise ValueError("headers are named without their values, such as X-Synthetic-Test")
+    return words
+
+
+def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not word.startswith("/") for word in words):
+        raise ValueError("paths begin with /")
+    return words
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+HeaderNames = Annotated[Words, AfterValidator(_header_names)]
+Paths = Annotated[Words, AfterValidator(_paths)]
 NoiseModel = Literal[
     "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
     "common_mode", "correlated",
@@ -161,8 +176,10 @@ class InputsSettings(Section):
     model: str | None = Field(
         None, description="Only requests that name this model, in their path or their event; unset: all"
     )
-    exclude_headers: Words = Field((), description="Requests with one of these headers are left out (synthetic tests)")
-    exclude_paths: Words = Field((), description="Requests whose path begins with one of these are left out")
+    exclude_headers: HeaderNames = Field(
+        (), description="Requests with one of these headers are left out (synthetic tests)"
+    )
+    exclude_paths: Paths = Field((), description="Requests whose path begins with one of these are left out")
     files: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Inputs in files as well: a folder, a glob or a file (JSON lines, CSV, Parquet), or their URL"
     )
@@ -510,7 +527,7 @@ def _sentence(error: ValidationError) -> str:
         missing = name if "." in name else f"{name}.uri" if name == "model" else name
         variable = Leaf(missing, FieldInfo()).variable
         return f"{missing} is required: give --{missing}, {variable}, or set it in the settings file"
-    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = first["msg"].removeprefix("Value error, ").replace("Input should be ", "it must be ", 1)
     if first["type"] == "value_error" and (not name or "." not in name):
         return f"{name}: {allowed}" if name else allowed
     return f"{name} = {mask(str(first['input']))!r} is not allowed: {allowed}"

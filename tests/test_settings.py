@@ -91,6 +91,9 @@ def test_lists_are_json_or_words(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
         ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
         ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
+        ({**MODEL, "inputs.exclude_paths": "/smoke health"}, ["inputs.exclude_paths", "begin with /"]),
+        ({**MODEL, "inputs.exclude_headers": "X-Synthetic:yes"}, ["inputs.exclude_headers", "without their values"]),
+        ({**MODEL, "inputs.share": "0"}, ["inputs.share", "it must be greater than 0"]),
     ],
 )
 def test_a_bad_setting_is_told_in_one_sentence(flags: dict[str, str], words: list[str]) -> None:

@@ -35,12 +35,12 @@ def status_page(published: Published, now: float | None = None) -> str:
     """The page as HTML."""
     now = time.time() if now is None else now
     measurement = published.current_measurement(now)
-    parts = [_verdict(published), _model(published), _problem(published)]
+    parts = [_verdict(published, measurement is not None), _model(published), _problem(published)]
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
 
 
-def _verdict(published: Published) -> str:
+def _verdict(published: Published, is_current: bool) -> str:
     regression = published.state.regression
     if regression is not None:
         since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -57,7 +57,9 @@ def _verdict(published: Published) -> str:
     accepted = published.state.accepted_version
     if accepted is None or not published.last_assessment_at:
         return '<p class="unknown">No version has been assessed since robmon was started.</p>'
-    return f'<p class="good">No regression. Accepted version: {html.escape(accepted)}.</p>\n{_judged(published.state)}'
+    color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
+    verdict = f"No regression{until}. Accepted version: {html.escape(accepted)}."
+    return f'<p class="{color}">{verdict}</p>\n{_judged(published.state)}'
 
 
 def _judged(state: VersionState) -> str:
