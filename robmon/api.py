@@ -78,8 +78,8 @@ def assess(
             prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently.
         inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
             DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
-        targets: true outputs of the outputs' size (of class scores one column a class, 0 or 1); errors are then
-            against them (reference `label`).
+        targets: true outputs of the outputs' size (of class scores classes 0, 1, ..., shape `(n,)`, or one column a
+            class, 0 or 1); errors are then against them (reference `label`).
         noise: a name, a model of `robmon.noise` with its parameters, or a `robmon.Noise` of your own.
         levels: noise strengths; 0 is always among them.
         scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its floating
@@ -383,7 +383,7 @@ def _evaluating(module: Any, device: str) -> Iterator[Any]:
     moved = device != "auto" and home is not None
     try:
         if moved:
-            module.to(device)
+            _move(module, device)
         try:
             module.eval()
         except NotImplementedError:  # an exported program keeps the mode in which it was exported
@@ -396,18 +396,32 @@ def _evaluating(module: Any, device: str) -> Iterator[Any]:
             module.to(home)
 
 
+def _move(module: Any, device: str) -> None:
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either
+        import torch
+
+        if str(device).startswith("cuda") and torch.cuda.is_available():
+            raise
+        raise InvalidInputError(
+            f"device {device!r} cannot be used here: give cpu, or cuda on a machine that has it"
+        ) from error
+
+
 def _as_tensor(inputs: Any, module: Any, device: Any) -> Any:
-    """The inputs as a tensor on the device; NumPy's take the dtype of the module's parameters."""
+    """The inputs as a tensor on the device, in the dtype of the module's parameters."""
     import torch
 
     if hasattr(inputs, "columns"):
         raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
     array = _plain_array(inputs)
+    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
     if isinstance(array, torch.Tensor):
-        return array.detach().to(device)
+        array = array.detach().to(device)
+        return array if dtype is None or not array.dtype.is_floating_point else array.to(dtype)
     if array.dtype.kind != "f":
         raise InvalidInputError(f"inputs of dtype {array.dtype} cannot be perturbed: floating-point numbers are needed")
-    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
     return torch.tensor(array, dtype=dtype, device=device)
 
 

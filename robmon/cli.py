@@ -154,7 +154,8 @@ def _assessment_options(command: Function) -> Function:
         click.option("--output", type=click.Choice(["value", "probability", "logit", "label"]),
                      help="What the model's numbers are.  [default: by their type and the task]"),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto."),
+        click.option("--device", default="auto", show_default=True,
+                     help="cpu, cuda or auto, of torch models; others choose their own."),
         click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking server or SQLite file."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -202,6 +203,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     from robmon.settings import mask
 
     _check_writable(json_file, png)
+    _check_picture(png)
     inputs, targets = _read(options, target)
     with _progress("assessing") as progress:
         result, baseline = baselines.assess(model, inputs, targets, progress=progress, **_arguments(options))
@@ -224,6 +226,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     from robmon.settings import mask
 
     _check_writable(json_file, png)
+    _check_picture(png)
     inputs, _ = _read(options, None)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
@@ -252,6 +255,7 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
     from robmon import ranking
 
     _check_writable(json_file, png)
+    _check_picture(png)
     inputs, targets = _read(options, target)
     arguments = _arguments(options)
     entrants = ranking.entrants(models)
@@ -311,6 +315,8 @@ def demo(keep: bool, png: Path) -> None:
     """Watch a fragile release being caught: registry, model server, traffic, daemon, all on this machine."""
     from robmon.demo import run as run_demo
 
+    _check_writable(png)
+    _check_picture(png)
     run_demo(keep=keep, png=png)
 
 
@@ -328,6 +334,15 @@ def _check_writable(*files: Path) -> None:
     for file in files:
         if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
             raise click.UsageError(f"{file} cannot be written")
+
+
+def _check_picture(png: Path) -> None:
+    """A picture of a kind that can be drawn."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if png.suffix and png.suffix[1:].lower() not in kinds:
+        raise click.UsageError(f"{png} is of no known kind of picture: end its name with one of .{', .'.join(kinds)}")
 
 
 def _use_tracking_uri(options: dict[str, Any]) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
-
 from robmon.api import RankOptions, prepared
-from robmon.errors import InvalidInputError, RobmonError, TooFewTrialsError
+from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
 from robmon.model_uri import registered_name
-from robmon.robustness.arrays import to_numpy
+from robmon.robustness.arrays import Array, Predict
 from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
@@ -115,20 +112,22 @@ def _assessed(predictor: Any, inputs: Any, targets: Any, **options: Unpack[RankO
     """Nothing here outlives the call: the model is gone before the next one is loaded."""
     batch_rows = options.pop("max_batch_rows", None)
     with prepared(predictor, inputs, options.pop("device", "auto")) as rows:
-        if options.get("task") == "classification":
-            outputs = rows.predict(rows.array[:1], slice(0, 1))
-            targets = _scores_of(targets, math.prod(outputs.shape[1:]))
-        return rows.assess(targets=targets, batch_rows=batch_rows, **options)
+        told = replace(rows, predict=_telling(rows.predict))
+        return told.assess(targets=targets, batch_rows=batch_rows, **options)
 
 
-def _scores_of(targets: Any, columns: int) -> Any:
-    """Classes 0, 1, ... as one column a class, for a model that returns such columns; other targets as they are."""
-    classes = to_numpy(targets)
-    if columns < 2 or classes.ndim != 1 or classes.dtype.kind not in "iub":
-        return targets
-    if classes.min() < 0 or classes.max() >= columns:
-        raise InvalidInputError(f"the model has {columns} classes, and the targets are not among 0 to {columns - 1}")
-    return np.eye(columns)[classes.astype(np.int64)]
+def _telling(predict: Predict) -> Predict:
+    """The same, with whatever a callable or module raises told by its type: the text may hold inputs."""
+
+    def telling(x: Array, rows: slice) -> Array:
+        try:
+            return predict(x, rows)
+        except RobmonError:
+            raise
+        except Exception as error:
+            raise PredictionError(f"the model raised {type(error).__name__}") from error
+
+    return telling
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert set(robmon.__all__) <= set(dir(robmon))
 import robmon.drift.psi  # binds the package to the function's name
 assert callable(robmon.drift)
+import pydoc
+shown = pydoc.render_doc(robmon.drift, renderer=pydoc.plaintext)
+assert "drift(baseline_inputs" in shown and "of rank 3 and more one" in shown, shown
 for name in robmon.__all__:
     getattr(robmon, name)
 from robmon import *
@@ -324,3 +327,92 @@ def test_noise_of_ones_own_may_write_into_what_it_is_given():
     expected = robmon.assess(lambda x: x.sum(axis=1), before, **options)
     assert np.array_equal(rows, before)
     assert [p.mean_mse for p in result.curve] == pytest.approx([p.mean_mse for p in expected.curve])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_classes_are_targets_of_a_model_that_returns_one_score_a_class(dtype):
+    def predict(x):
+        scores = np.exp(x)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    rows = inputs()
+    classes = rows.argmax(axis=1)
+    options = {"task": "classification", "levels": (0.5,)}
+    result = robmon.assess(predict, rows, classes.astype(dtype), **options)
+    one_hot = robmon.assess(predict, rows, np.eye(3)[classes], **options)
+    assert result.curve[0].accuracy == 1.0 > result.curve[1].accuracy == one_hot.curve[1].accuracy
+    assert result.curve[1].brier == one_hot.curve[1].brier
+    for bad, words in (
+        (classes + 1, "not among 0 to 2"),
+        (classes + 0.5, "whole numbers"),
+        (np.eye(2)[[0] * 100], "or"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            robmon.assess(predict, rows, bad, **options)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (np.array(["zz"] * 100, dtype=object), "cannot be compared"),
+        (pd.Series(["a", 1] * 50, dtype=object), "cannot be compared"),
+        (np.arange(100) % 2 + 7, "no class in common"),
+    ],
+)
+def test_targets_that_no_output_can_equal_are_refused(targets, words):
+    with pytest.raises(InvalidInputError, match=words):
+        robmon.assess(lambda x: (x[:, 0] > 0).astype(int), inputs(), targets, task="classification")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"levels": ("a",)}, "levels"),
+        ({"levels": 0.1}, "levels"),
+        ({"levels": "0.1 0.2"}, "levels"),
+        ({"trials": "39"}, "trials"),
+        ({"trials": 39.5}, "trials"),
+        ({"seed": None}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"scale": "a"}, "scale"),
+        ({"mse_limit": -1}, "at least 0"),
+        ({"noise": robmon.noise.Gaussian(clip=(0,))}, "clip"),
+        ({"noise": robmon.noise.Gaussian(clip=("a", 1))}, "clip"),
+        ({"noise": robmon.Noise("words", lambda generator, shape: np.full(shape, "a"))}, "words noise"),
+        ({"noise": robmon.Noise("holes", lambda generator, shape: np.full(shape, np.nan))}, "holes noise drew NaN"),
+    ],
+)
+def test_options_of_another_kind_are_refused_in_a_sentence(options, words):
+    with pytest.raises(InvalidInputError, match=words):
+        robmon.assess(total, inputs(), **options)
+
+
+def test_other_arguments_of_another_kind_are_refused_too():
+    result = robmon.assess(lambda x: (x[:, 0] > 0).astype(int), inputs(), task="classification")
+    for call in (
+        lambda: robmon.upper_bound(["a"]),
+        lambda: result.certified_share(["a"]),
+        lambda: result.noise_margin(-1),
+        lambda: robmon.assess(torch.nn.Linear(3, 1), inputs(), device="gpu"),
+    ):
+        with pytest.raises(InvalidInputError):
+            call()
+    with pytest.raises(InvalidInputError, match="one row has no standard deviation"):
+        robmon.assess(total, inputs(rows=1))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told():
+    with pytest.raises(InvalidInputError, match="device 'cuda' cannot be used here"):
+        robmon.assess(torch.nn.Linear(3, 1), inputs(), device="cuda")
+
+
+def test_a_module_gets_tensors_in_its_own_dtype():
+    module, rows = torch.nn.Linear(3, 1), inputs()
+    first = robmon.assess(module, torch.from_numpy(rows), scale=1.0)
+    assert first.row_errors == pytest.approx(robmon.assess(module, rows, scale=1.0).row_errors)
+
+
+def test_noise_tells_its_name():
+    own = robmon.noise.PerColumn({"a": robmon.Noise("coin")}, default=None)
+    assert repr(own) == "PerColumn({'a': Noise('coin')}, default=None)"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from robmon.cli import main
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import free_port, local_registry
 
@@ -219,3 +221,9 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     done = robmon(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "Usage: robmon" in done.stdout
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_the_work(tmp_path):
+    done = CliRunner().invoke(main, ["assess", "--model", "models:/m/1", "--png", str(tmp_path / "x.foo")])
+    assert done.exit_code == 2
+    assert "x.foo is of no known kind of picture" in done.output

@@ -105,6 +105,24 @@ def test_who_cannot_be_assessed_is_left_out_and_named():
         robmon.rank({**predictors, "b": predictors["short"]}, inputs(), inputs() @ WEIGHTS)
 
 
+class Raises(torch.nn.Module):
+    def forward(self, x):
+        raise KeyError("a secret")
+
+
+def test_models_that_raise_are_left_out_by_the_type_alone():
+    def divides(x):
+        raise ZeroDivisionError("a secret")
+
+    predictors = {"a": linear(1.0), "callable": divides, "module": Raises(), "b": linear(0.9)}
+    ranking = robmon.rank(predictors, inputs(), inputs() @ WEIGHTS)
+    assert ranking.names == ("a", "b")
+    assert ranking.left_out == (
+        ("callable", "the model raised ZeroDivisionError"),
+        ("module", "the model raised KeyError"),
+    )
+
+
 def untouched(x):
     raise AssertionError("it was called")
 

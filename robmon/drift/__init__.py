@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from robmon.drift.two_sample import DriftResult
+from robmon.drift.two_sample import DriftResult, drift
 
 
 class _Drift(ModuleType):
@@ -15,9 +15,9 @@ class _Drift(ModuleType):
 
     def __call__(self, baseline_inputs: Any, current_inputs: Any) -> DriftResult:
         """See `robmon.drift.two_sample.drift`."""
-        from robmon.drift.two_sample import drift
-
         return drift(baseline_inputs, current_inputs)
 
 
 sys.modules[__name__].__class__ = _Drift
+# What `help(robmon.drift)` shows; the example is run where the function is.
+__doc__ = f"{__doc__}\n\n{drift.__name__}{inspect.signature(drift)}\n\n" + inspect.getdoc(drift).split(">>>")[0]  # type: ignore[union-attr]  # it has one

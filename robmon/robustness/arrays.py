@@ -9,6 +9,8 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
+from robmon.errors import InvalidInputError
+
 Array = Any
 """A NumPy array or a torch tensor on any device; shapes are told in the docstrings."""
 Float64 = NDArray[np.float64]
@@ -41,6 +43,18 @@ def to_numpy(array: Array) -> NDArray[Any]:
     if array_api_compat.is_torch_array(array):
         return np.asarray(detached(array).cpu())
     return np.asarray(array)
+
+
+def numbers(values: Any, what: str) -> Float64:
+    """Numbers of a caller, in float64 and main memory.
+
+    Raises:
+        InvalidInputError: they are none.
+    """
+    try:
+        return np.asarray(to_numpy(values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"{what} must be numbers") from None
 
 
 def detached(array: Array) -> Array:

@@ -76,7 +76,8 @@ def assess_rows(
     Args:
         predict: `predict(x, rows)`, the outputs for `x`, a perturbed copy of `inputs[rows]`, row by row.
         inputs: shape `(n, *input_shape)`, floating, NumPy array or torch tensor on any device. NaN stays NaN.
-        targets: true outputs, of the outputs' size; the reference is then `label`.
+        targets: true outputs, of the outputs' size, or classes 0, 1, ... of a model that returns one score a class,
+            shape `(n,)`; the reference is then `label`.
         noise: name or `Noise`.
         levels: noise strengths of at least 0, in units of `scale`; 0 is always added.
         scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
@@ -115,6 +116,8 @@ def assess_rows(
         raise TooFewTrialsError(trials, needed, confidence, bound)
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInputError(f"a batch needs at least 1 row, not {batch_rows}")
+    if mse_limit is not None:
+        curves.check_limit(mse_limit)
     chosen = noise_model(noise)
     chosen.check(levels)
     features = noise_features(chosen, inputs, scale, features, feature_names)
@@ -124,7 +127,7 @@ def assess_rows(
     outputs = clean_pass(predict, inputs, batch_rows)
     kind = resolve_output(outputs, task, output)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
-    truth = None if targets is None else _targets_like(targets, outputs, clean, kind)
+    truth = None if targets is None else _targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
     weights = [_mean_weights(clean), normalising_weights(variance, kind)]
@@ -227,7 +230,12 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     >>> check_levels([0.2, 0.1])
     (0.0, 0.1, 0.2)
     """
-    numbers = [float(level) for level in levels]
+    if isinstance(levels, str):
+        raise InvalidInputError("levels are a list of numbers, not text")
+    try:
+        numbers = [float(level) for level in levels]
+    except (TypeError, ValueError):
+        raise InvalidInputError("levels are a list of numbers, as in levels=(0.1, 0.2)") from None
     if any(not math.isfinite(level) or level < 0 for level in numbers):
         raise InvalidInputError("levels must be finite numbers of at least 0")
     if len(set(numbers)) != len(numbers):
@@ -254,27 +262,59 @@ def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Floa
     return variance
 
 
-def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind) -> Array:
+def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind, task: str) -> Array:
     """Targets in the form of the flattened clean outputs."""
     truth = to_numpy(targets)
+    if task == "classification" and kind != "label":
+        truth = _scores_of(truth, int(clean.shape[1]))
     if truth.shape[:1] != tuple(outputs.shape[:1]) or truth.size != int(np.prod(outputs.shape)):
-        raise InvalidInputError(f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}")
+        advice = "" if task != "classification" else ": give one class 0, 1, ... a row, or one column a class"
+        raise InvalidInputError(
+            f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}{advice}"
+        )
     if kind == "label":
         truth = truth.reshape(-1)
         if missing_labels(truth).any():
             raise InvalidInputError("targets must not hold missing labels")
-        if (truth.dtype.kind in "UST") != (
-            clean.dtype.kind in "UST"
-        ) and "O" not in truth.dtype.kind + clean.dtype.kind:
-            raise InvalidInputError(
-                f"targets of type {truth.dtype} cannot be compared with labels of type {clean.dtype}"
-            )
+        _check_same_classes(truth, clean[~missing_labels(clean)])
         return truth
     if truth.dtype.kind not in "fiub" or not np.all(np.isfinite(truth)):
         raise InvalidInputError("targets must be finite numbers")
     if kind == "probability" and not np.all((truth >= 0) & (truth <= 1)):
         raise InvalidInputError("targets of probabilities must lie between 0 and 1: give 0 and 1, one column a class")
     return like(truth.reshape(tuple(clean.shape)).astype(np.float64), clean)
+
+
+def _scores_of(classes: NDArray[Any], columns: int) -> NDArray[Any]:
+    """Classes 0, 1, ..., shape `(n,)`, as one column a class, for a model with such columns; other targets as are."""
+    if columns < 2 or classes.ndim != 1 or classes.dtype.kind not in "fiub":
+        return classes
+    if not np.all(np.isfinite(classes)) or np.any(classes != np.floor(classes)):
+        raise InvalidInputError(
+            f"the model has {columns} classes: targets must be whole numbers from 0 to {columns - 1}, "
+            "or one column a class"
+        )
+    if classes.min() < 0 or classes.max() >= columns:
+        raise InvalidInputError(f"the model has {columns} classes, and the targets are not among 0 to {columns - 1}")
+    return np.asarray(np.eye(columns)[classes.astype(np.int64)])
+
+
+def _check_same_classes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Refuse targets of another kind than the model's labels, and those that have no class in common with them.
+
+    Of two classes a model may say always one where always the other is true.
+    """
+    of_text = [{isinstance(each, str | bytes) for each in values.tolist()} for values in (truth, labels)]
+    if len(of_text[0] | of_text[1]) > 1:
+        raise InvalidInputError(
+            f"targets of type {truth.dtype} cannot be compared with labels of type {labels.dtype}: "
+            "give the classes as the model returns them"
+        )
+    true, said = set(truth.tolist()), set(labels.tolist())
+    if said and len(true | said) > 2 and not true & said:
+        raise InvalidInputError(
+            "the targets and the model's labels have no class in common: give the classes as the model returns them"
+        )
 
 
 def _is_rounding(second: Tally) -> bool:

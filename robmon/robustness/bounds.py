@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import beta, student
-from robmon.robustness.arrays import Float64
+from robmon.robustness.arrays import Float64, numbers
 
 BoundMethod = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 ASSURANCE = 0.95
@@ -115,7 +115,7 @@ def upper_bound(trial_mse: ArrayLike, confidence: float = 0.95, method: str = "o
         ...
     robmon.errors.TooFewTrialsError: 3 trials are too few for a 0.95 bound by order_statistic: at least 19 ...
     """
-    trials = np.asarray(trial_mse, dtype=np.float64)
+    trials = numbers(trial_mse, "trial MSEs")
     if trials.ndim != 1:
         raise InvalidInputError(f"trial MSEs must be one row of numbers, not of shape {trials.shape}")
     needed = needed_trials(confidence, method)

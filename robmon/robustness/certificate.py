@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Float64
+from robmon.robustness.arrays import Float64, numbers
 from robmon.robustness.beta import lower_limit, upper_limit
 from robmon.robustness.bounds import check_confidence
 
@@ -110,7 +110,7 @@ def certified_share(
     ([0.5, 0.25], [0.068, 0.006], [0.932, 0.806])
     """
     check_confidence(confidence)
-    asked = np.asarray(radii, dtype=np.float64)
+    asked = numbers(radii, "radii")
     if asked.ndim != 1 or not bool(np.all(np.isfinite(asked) & (asked >= 0))) or len(certified) == 0:
         raise InvalidInputError("radii must be one row of finite numbers of at least 0, and there must be rows")
     counts = [int(count) for count in (certified[:, None] > asked).sum(axis=0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -157,6 +158,12 @@ def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
     return float(np.trapezoid(normalised_mse, u) / u[-1])
 
 
+def check_limit(limit: float) -> None:
+    """Refuse what is no limit of an MSE."""
+    if not isinstance(limit, Real) or not limit >= 0:
+        raise InvalidInputError(f"the limit of the MSE must be at least 0, not {limit!r}")
+
+
 def noise_margin(bounds: Sequence[float], levels: Sequence[float], limit: float) -> NoiseMargin:
     """The noise margin: how far the level may rise before a bound exceeds the limit. A bound at the limit keeps it.
 
@@ -168,6 +175,7 @@ def noise_margin(bounds: Sequence[float], levels: Sequence[float], limit: float)
     >>> print(noise_margin([0.0, 0.1, 0.9], [0.0, 0.1, 0.2], limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """
+    check_limit(limit)
     kept = 0
     while kept < len(bounds) and bounds[kept] <= limit:
         kept += 1

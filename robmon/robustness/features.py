@@ -18,6 +18,7 @@ from robmon.robustness.arrays import (
     default_batch_rows,
     is_floating,
     like,
+    numbers,
     to_numpy,
 )
 from robmon.robustness.columns import ColumnStatistics, nan_as_none, sentinel
@@ -105,7 +106,7 @@ class Features:
         if isinstance(feature, int) and 0 <= feature < count:
             return feature
         known = ", ".join((self.names or ())[:10]) or f"positions 0 to {count - 1}"
-        raise InvalidInputError(f"{feature!r} is none of the features that are perturbed: those are {known}")
+        raise InvalidInputError(f"{feature!r} is none of the floating features: those are {known}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -164,7 +165,7 @@ def measure(inputs: Array, scale: Array | float | None = None, *, correlation: b
         raise InvalidInputError(
             f"inputs of shape {shape} hold nothing to perturb: rows and floating features are needed"
         )
-    given = None if scale is None else fitting(np.asarray(to_numpy(scale), dtype=np.float64), shape, "scale")
+    given = None if scale is None else fitting(numbers(scale, "scale"), shape, "scale")
     statistics = ColumnStatistics.of_columns(
         feature_count(shape), set_apart=given is None and len(shape) <= 2, correlation=correlation
     )
@@ -175,6 +176,8 @@ def measure(inputs: Array, scale: Array | float | None = None, *, correlation: b
         )
     for rows in batches(shape[0], default_batch_rows(shape)):
         statistics.update(as_columns(inputs[rows]))
+    if given is None and shape[0] == 1 and len(shape) <= 2:
+        raise InvalidInputError("one row has no standard deviation: give more rows, or a scale")
     features = Features.of(statistics, shape)
     if given is not None:
         absolute = given.ndim == 0 and float(given) == 1.0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, numbers, to_numpy
 from robmon.robustness.features import Features, fitting
 from robmon.robustness.masking import untouched
 
@@ -72,14 +72,19 @@ class Noise:
         self.name, self.unit, self.largest_level, self.clip = name, unit, largest_level, clip
         self._draw, self._apply = draw, apply
 
+    def __repr__(self) -> str:
+        return f"Noise({self.name!r})"
+
     def level_unit(self, relative: bool) -> str:
         """What a level counts."""
         return self.unit or ("standard deviations of each feature" if relative else "input units")
 
     def check(self, levels: Sequence[float]) -> None:
         """Refuse levels that have no meaning, and a valid range that is empty."""
-        low, high = self.clip or (None, None)
-        if low is not None and high is not None and np.any(np.asarray(low) >= np.asarray(high)):
+        if self.clip is not None and (not isinstance(self.clip, tuple | list) or len(self.clip) != 2):
+            raise InvalidInputError(f"clip of {self.name} noise is a pair: its low end and its high end, or None")
+        low, high = (None if end is None else numbers(end, "clip") for end in self.clip or (None, None))
+        if low is not None and high is not None and np.any(low >= high):
             raise InvalidInputError(f"clip of {self.name} noise is empty: its low end must lie below its high end")
         if max(levels) > self.largest_level:
             raise InvalidInputError(
@@ -141,11 +146,13 @@ class NoisyRows:
     @cached_property
     def _draw(self) -> Array:
         shape = tuple(self._rows.shape)
-        draw = np.asarray(self._stream(shape), dtype=np.float64)
+        draw = numbers(self._stream(shape), f"what {self._noise.name} noise draws")
         if draw.ndim != len(shape) or any(a not in (1, b) for a, b in zip(draw.shape, shape, strict=True)):
             raise InvalidInputError(
                 f"{self._noise.name} noise drew numbers of shape {draw.shape} for inputs of {shape}"
             )
+        if not np.all(np.isfinite(draw)):
+            raise InvalidInputError(f"{self._noise.name} noise drew NaN or infinite numbers: every draw must be finite")
         return like(draw, self._rows)
 
     @cached_property
@@ -191,7 +198,7 @@ class NoisyRows:
 
 def of_features(values: Any, inputs: Array, what: str) -> Array:
     """Numbers that a noise is given, one or one a feature, as an array that broadcasts to the inputs."""
-    return like(fitting(np.asarray(values, dtype=np.float64), tuple(inputs.shape), what), inputs)
+    return like(fitting(numbers(values, what), tuple(inputs.shape), what), inputs)
 
 
 def trial_generator(seed: int, trial: int) -> np.random.Generator:

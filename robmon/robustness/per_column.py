@@ -42,6 +42,9 @@ class PerColumn(Noise):
         super().__init__("per_column", unit=units.pop() if len(units) == 1 else "what each column's noise counts")
         self.needs_correlation = any(noise.needs_correlation for noise in self._noises)
 
+    def __repr__(self) -> str:
+        return f"PerColumn({self._columns!r}, default={self._default!r})"
+
     def check(self, levels: Sequence[float]) -> None:
         for noise in self._noises:
             noise.check(levels)

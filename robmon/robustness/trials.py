@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ def part_of(progress: Progress | None, index: int, count: int) -> Progress | Non
 
 def check_trials(trials: int, seed: int) -> None:
     """Refuse numbers of trials and seeds that cannot be used."""
+    for name, number in (("trials", trials), ("seed", seed)):
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise InvalidInputError(f"{name} must be a whole number, not {type(number).__name__}")
     if trials < 1:
         raise InvalidInputError(f"at least 1 trial is needed, not {trials}")
     if seed < 0:
