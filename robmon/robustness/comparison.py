@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,8 +60,8 @@ class Comparison:
     rows: int
     alpha: float
     tolerance: float
-    a: Assessment | None = field(default=None)
-    b: Assessment | None = field(default=None)
+    a: Assessment | None = None
+    b: Assessment | None = None
 
     @property
     def confidence(self) -> float:
@@ -131,8 +131,9 @@ def compare_rows(
     Each row gives one difference `b - (1 + tolerance) a`, summed over levels with weights `1 / (mean a + mean b)`, so
     that every level counts alike. A one-sided t-test over rows, corrected for skewness (Hall 1992, see
     `robmon.robustness.mean_test`), decides. The limits of the ratio are those which the same test does not reject, as
-    in Fieller (1954). The detectable ratio r is the smallest with which b's errors, scaled so that their means are r
-    times a's, would be found with 90 % power: so it stays the same when b gets worse as a whole.
+    in Fieller (1954, J. R. Statist. Soc. B 16, 175-185). The detectable ratio r is the smallest with which b's errors,
+    scaled so that their means are r times a's, would be found with 90 % power: so it stays the same when b gets worse
+    as a whole.
 
     Args:
         a, b: shape `(n, levels)`, row errors averaged over the same trials, each output divided by the *reference*
