@@ -58,8 +58,8 @@ def _verdict(published: Published, is_current: bool) -> str:
     if accepted is None or not published.last_assessment_at:
         return '<p class="unknown">No version has been assessed since robmon was started.</p>'
     color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
-    verdict = f"No regression{until}. Accepted version: {html.escape(accepted)}."
-    return f'<p class="{color}">{verdict}</p>\n{_judged(published.state)}'
+    told = f"No regression{until}. Accepted version: {html.escape(accepted)}."
+    return f'<p class="{color}">{told}</p>\n{_judged(published.state)}'
 
 
 def _judged(state: VersionState) -> str:
