@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.registry import Registry
-from tests.servers import local_registry, mlflow_server
+from tests.servers import local_registry, mlflow_server, model_server
 
 # It is for the worker, and no module of the tests: MLflow warns where it is imported.
 collect_ignore = ["odd_model.py"]
@@ -27,3 +27,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> I
     folder = tmp_path_factory.mktemp("served-registry")
     with mlflow_server(folder, mlflow_template) as url:
         yield Registry(url, folder)
+
+
+@pytest.fixture(scope="session")
+def model_url(tmp_path_factory: pytest.TempPathFactory, local: Registry) -> Iterator[str]:
+    """MLflow's model server with an odd model that behaves: the base URL."""
+    model = local.model()
+    with model_server(model.files(model.add()), tmp_path_factory.mktemp("model-server")) as url:
+        yield url

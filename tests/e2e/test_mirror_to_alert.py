@@ -6,22 +6,24 @@ import contextlib
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.daemon import ROWS, running_daemon
 from tests.e2e.proxies import nginx
 from tests.e2e.registry import COLUMNS, Registry
-from tests.servers import model_server, wait_until
+from tests.servers import wait_until
 from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
 
+pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
 
-def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry) -> None:
+
+def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry, model_url: str) -> None:
     model = local.model()
     good, fragile = model.add(1.0), model.add(2.0)
     model.serve(good)
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(running_daemon(tmp_path, model.uri, local.tracking_uri))
-        serving = stack.enter_context(model_server(model.files(good), tmp_path))
-        proxy = stack.enter_context(nginx(tmp_path / "nginx", serving, daemon.port("inputs_port")))
+        proxy = stack.enter_context(nginx(tmp_path / "nginx", model_url, daemon.port("inputs_port")))
         client = stack.enter_context(httpx.Client(base_url=proxy, trust_env=False))
         for row in ROWS[:60]:
             body = {"dataframe_split": {"columns": list(COLUMNS), "data": [row]}}

@@ -28,8 +28,10 @@ from robmon.ports.server import PortServer
 from robmon.settings import HttpSettings, InputsSettings
 from tests.certificates import Authority
 from tests.e2e.proxies import MIRROR, envoy, envoy_config, nginx
-from tests.e2e.registry import COLUMNS, Registry
-from tests.servers import free_port, model_server, wait_until
+from tests.e2e.registry import COLUMNS
+from tests.servers import free_port, wait_until
+
+pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
 
 TOKEN = "bWlycm9yLXRva2Vu"
 REQUESTS = 25
@@ -94,14 +96,6 @@ def hanging(port: int) -> Iterator[list[socket.socket]]:
                 connection.close()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, local: Registry) -> Iterator[str]:
-    """The base URL of MLflow's model server."""
-    registered = local.model()
-    with model_server(registered.files(registered.add()), tmp_path_factory.mktemp("model")) as url:
-        yield url
-
-
 def body(number: int, rows: int = 1) -> bytes:
     data = [[float(number), row / 7, row] for row in range(rows)]
     return json.dumps({"dataframe_split": {"columns": list(COLUMNS), "data": data}}).encode()
@@ -138,22 +132,22 @@ def compare(proxy: str, model: str, count: int = REQUESTS) -> float:
 Proxy = Callable[[Path, str, int], AbstractContextManager[str]]
 
 
-def shipped_envoy(folder: Path, model: str, robmon_port: int) -> AbstractContextManager[str]:
-    return envoy(folder, envoy_config(int(model.rpartition(":")[2]), robmon_port, free_port()))
+def shipped_envoy(folder: Path, model_url: str, robmon_port: int) -> AbstractContextManager[str]:
+    return envoy(folder, envoy_config(int(model_url.rpartition(":")[2]), robmon_port, free_port()))
 
 
 @pytest.mark.parametrize("proxy", [nginx, shipped_envoy], ids=["nginx", "envoy"])
-def test_the_client_notices_nothing(proxy: Proxy, model: str, tmp_path: Path) -> None:
+def test_the_client_notices_nothing(proxy: Proxy, model_url: str, tmp_path: Path) -> None:
     port = free_port()
     sent = sorted(body(number) for number in range(REQUESTS))
-    with proxy(tmp_path, model, port) as url:
+    with proxy(tmp_path, model_url, port) as url:
         with Robmon(port) as robmon:
-            assert compare(url, model) < STALL_SECONDS
+            assert compare(url, model_url) < STALL_SECONDS
             assert robmon.bodies(REQUESTS) == sent
         with hanging(port) as held:
-            assert compare(url, model) < STALL_SECONDS
+            assert compare(url, model_url) < STALL_SECONDS
             assert held
-        assert compare(url, model) < STALL_SECONDS, "while nothing listens there"
+        assert compare(url, model_url) < STALL_SECONDS, "while nothing listens there"
         with Robmon(port) as robmon:
             wait_until(lambda: probe(url) and robmon.heads, 20, "a copy, now that robmon is back")
 
@@ -163,13 +157,13 @@ def probe(url: str) -> bool:
 
 
 @pytest.mark.parametrize("proxy", [nginx, shipped_envoy], ids=["nginx", "envoy"])
-def test_what_a_copy_has(proxy: Proxy, model: str, tmp_path: Path) -> None:
+def test_what_a_copy_has(proxy: Proxy, model_url: str, tmp_path: Path) -> None:
     port = free_port()
     large = body(0, rows=100_000)
     assert 2**21 < len(large) < 2**23
     with (
         Robmon(port) as robmon,
-        proxy(tmp_path, model, port) as url,
+        proxy(tmp_path, model_url, port) as url,
         httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
     ):
         assert client.get("/ping").status_code == 200
@@ -202,23 +196,23 @@ def secured(tmp_path: Path) -> Iterator[tuple[Robmon, Authority, int]]:
         yield robmon, authority, port
 
 
-def test_nginx_sends_the_token_over_tls(secured: tuple[Robmon, Authority, int], model: str, tmp_path: Path) -> None:
+def test_nginx_sends_the_token_over_tls(secured: tuple[Robmon, Authority, int], model_url: str, tmp_path: Path) -> None:
     robmon, authority, port = secured
     folder = tmp_path / "nginx"
     folder.mkdir()
     access = (MIRROR / "robmon-access.conf").read_text().replace("Bearer TOKEN", f"Bearer {TOKEN}")
     (folder / "robmon-access.conf").write_text(access.replace("/etc/nginx/robmon-ca.crt", str(authority.ca)))
     https = {"http://127.0.0.1:9878$request_uri": "https://127.0.0.1:9878$request_uri"}
-    with nginx(folder, model, port, https) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with nginx(folder, model_url, port, https) as url, httpx.Client(base_url=url, trust_env=False) as client:
         assert ask(client, body(1))[1][0] == 200
         assert robmon.bodies(1) == [body(1)]
     assert robmon.receiver.counts.rejected.total() == 0
 
 
-def test_envoy_sends_the_token_over_tls(secured: tuple[Robmon, Authority, int], model: str, tmp_path: Path) -> None:
+def test_envoy_sends_the_token_over_tls(secured: tuple[Robmon, Authority, int], model_url: str, tmp_path: Path) -> None:
     """By what the comments of the file say."""
     robmon, authority, port = secured
-    config = envoy_config(int(model.rpartition(":")[2]), port, free_port())
+    config = envoy_config(int(model_url.rpartition(":")[2]), port, free_port())
     [hcm] = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     route = hcm["typed_config"]["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
     [mirror] = route["request_mirror_policies"]
@@ -240,21 +234,21 @@ def commented(after: str, key: str, value: str) -> Any:
     return yaml.safe_load("\n".join(line.replace(key, value) for line in lines))
 
 
-def test_without_the_relay_the_next_request_waits(model: str, tmp_path: Path) -> None:
+def test_without_the_relay_the_next_request_waits(model_url: str, tmp_path: Path) -> None:
     """Why nginx.conf has it, and that the test above would notice."""
     port = free_port()
     (tmp_path / "nginx").mkdir()
     past_the_relay = {"127.0.0.1:9879$request_uri;": "127.0.0.1:9878$request_uri; proxy_read_timeout 500ms;"}
-    with hanging(port), nginx(tmp_path / "nginx", model, port, past_the_relay) as url:
-        assert compare(url, model, count=5) > 4 * STALL_SECONDS
+    with hanging(port), nginx(tmp_path / "nginx", model_url, port, past_the_relay) as url:
+        assert compare(url, model_url, count=5) > 4 * STALL_SECONDS
 
 
-def test_copies_that_robmon_does_not_answer_are_bounded(model: str, tmp_path: Path) -> None:
+def test_copies_that_robmon_does_not_answer_are_bounded(model_url: str, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "nginx").mkdir()
     small = {"limit_conn robmon_copies 128": "limit_conn robmon_copies 2", "read_timeout 100ms": "read_timeout 60s"}
-    with hanging(port) as held, nginx(tmp_path / "nginx", model, port, small) as url:
-        assert compare(url, model, count=8) < STALL_SECONDS
+    with hanging(port) as held, nginx(tmp_path / "nginx", model_url, port, small) as url:
+        assert compare(url, model_url, count=8) < STALL_SECONDS
         assert len(held) == 2
 
 

@@ -59,13 +59,13 @@ def connection(daemon: Daemon, port: str, server_name: str = "robmon", tls: bool
 
 
 def exchange(daemon: Daemon, port: str, sent: bytes, **options: object) -> bytes:
-    """Send bytes, say that there are no more, and read to the end."""
+    """Send bytes, say that there are no more where that can be said, and read what comes."""
     received = b""
     with contextlib.suppress(OSError), connection(daemon, port, **options) as client:  # type: ignore[arg-type]
         client.sendall(sent)
         if not isinstance(client, ssl.SSLSocket):
             client.shutdown(socket.SHUT_WR)
-        client.settimeout(1)
+        client.settimeout(0.2)  # whether there is an answer does not matter
         while piece := client.recv(65536):
             received += piece
     return received
