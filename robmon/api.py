@@ -21,7 +21,9 @@ from robmon.models.outputs import as_array
 from robmon.robustness.arrays import Array, Predict, namespace
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
+from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
+from robmon.robustness.outputs import is_numeric
 from robmon.robustness.result import Assessment
 from robmon.robustness.trials import part_of
 
@@ -149,7 +151,7 @@ def compare(
         predictor_a: the reference, as in `assess`. A model given by its URI is let go before the other is loaded.
         predictor_b: what is compared with it.
         inputs: as in `assess`.
-        alpha: chance of a false alarm, below 0.5.
+        alpha: chance of a false alarm, below 0.5; approximate, and exceeded where few rows carry the reference's error.
         tolerance: relative worsening of the noise MSE that is tolerated.
         options: those of `assess`; `progress` counts the trials of both.
 
@@ -158,8 +160,8 @@ def compare(
         `Comparison` for each number's shape, unit and meaning, `compare_rows` for the method and its sources.
 
     Raises:
-        InvalidInputError: as in `assess`; or the two take different inputs; or their clean outputs differ in number, or
-            in variance by more than a factor of 10, as in other units; or a's do not vary at all.
+        InvalidInputError: as in `assess`; or the two take different inputs; or their clean outputs differ in kind, in
+            number, or in variance by more than a factor of 10, as in other units; or those of one do not vary at all.
 
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
     >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))
@@ -167,14 +169,31 @@ def compare(
     >>> result.worse, result.ratio.round(2).tolist(), compare(strong, weak, inputs).worse
     (True, [1.44, 1.44, 1.44, 1.44], False)
     """
+    return compare_on(lambda array: None, predictor_a, predictor_b, inputs, alpha, tolerance, **options)
+
+
+def compare_on(
+    features_of: Callable[[Array], Features | None],
+    predictor_a: Any,
+    predictor_b: Any,
+    inputs: Any,
+    alpha: float,
+    tolerance: float,
+    **options: Unpack[AssessOptions],
+) -> Comparison:
+    """`compare` on given features, where `features_of` the array that is perturbed has any, not those of the inputs."""
     check_judgement(alpha, tolerance)
     progress = options.pop("progress", None)
     options["progress"] = part_of(progress, 0, 2)
-    a, taken = _assess_one("first", predictor_a, inputs, options)
+    a, taken = _assess_one("first", predictor_a, inputs, options, features_of)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
     options["progress"] = part_of(progress, 1, 2)
     b, _ = _assess_one("second", predictor_b, inputs, options, reference=a, taken=taken)
+    if not np.any(b.clean_variance > 0):
+        raise InvalidInputError(
+            "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
+        )
     if not comparable(a.clean_variance, b.clean_variance, a.output):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
@@ -199,6 +218,7 @@ def _assess_one(
     predictor: Any,
     inputs: Any,
     options: AssessOptions,
+    features_of: Callable[[Array], Features | None] = lambda array: None,
     reference: Assessment | None = None,
     taken: _Taken | None = None,
 ) -> tuple[Assessment, _Taken]:
@@ -214,16 +234,20 @@ def _assess_one(
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
         takes = _Taken(tuple(rows.array.shape), rows.column_names)
-        if reference is not None and taken is not None:
-            _check_same_inputs(taken, takes)
-            _check_outputs(reference, rows)
-            given |= {
-                "scale": None,
-                "features": reference.features,
-                "output": reference.output,
-                "comparison_variance": reference.clean_variance,
-            }
-        return rows.assess(batch_rows=batch_rows, **given), takes
+        if reference is None or taken is None:
+            return rows.assess(batch_rows=batch_rows, features=features_of(rows.array), **given), takes
+        _check_same_inputs(taken, takes)
+        _check_outputs(reference, rows)
+        given |= {
+            "scale": None,
+            "features": reference.features,
+            "output": reference.output,
+            "comparison_variance": reference.clean_variance,
+        }
+        try:
+            return rows.assess(batch_rows=batch_rows, **given), takes
+        except InvalidInputError as error:
+            raise InvalidInputError(f"the first model returns {_said(reference)}; {which} model: {error}") from None
 
 
 def _check_same_inputs(first: _Taken, second: _Taken) -> None:
@@ -249,17 +273,31 @@ def _check_same_inputs(first: _Taken, second: _Taken) -> None:
 
 
 def _check_outputs(reference: Assessment, rows: PreparedRows) -> None:
-    """Refuse a model with another number of outputs than the reference's.
+    """Refuse a model with another number of outputs than the reference's, or with text instead of numbers.
 
     Raises:
         InvalidInputError: it has.
     """
-    count = math.prod(rows.predict(rows.array[:1], slice(0, 1)).shape[1:])
-    if reference.output != "label" and count != reference.clean_variance.size:
-        raise InvalidInputError(
-            f"the first model returns {reference.clean_variance.size} outputs a row, the second {count}: their "
-            "errors cannot be compared"
-        )
+    outputs = rows.predict(rows.array[:1], slice(0, 1))
+    shape = tuple(outputs.shape[1:])
+    labels = reference.output == "label"
+    if math.prod(shape) != (1 if labels else reference.clean_variance.size):
+        second = f"{math.prod(shape)} outputs a row (shape {('rows', *shape)})".replace("'", "")
+    elif not labels and not is_numeric(outputs):
+        second = "labels"
+    else:
+        return
+    raise InvalidInputError(
+        f"the first model returns {_said(reference)}, the second {second}: their errors cannot be compared"
+    )
+
+
+def _said(reference: Assessment) -> str:
+    """What a model returns, in words."""
+    if reference.output == "label":
+        return "one label a row"
+    shape = f"(shape (rows, {', '.join(str(size) for size in reference.clean_outputs.shape[1:])}))"
+    return f"{reference.clean_variance.size} {reference.output} outputs a row {shape}"
 
 
 def _core(options: AssessOptions) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robmon.api import prepared
+from robmon.api import compare_on, prepared
 from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.messages import EndpointAccess
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, parse
-from robmon.robustness.arrays import to_numpy
+from robmon.robustness.arrays import Array, to_numpy
+from robmon.robustness.comparison import Comparison
+from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.result import Assessment
 
@@ -74,14 +76,46 @@ def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[
     device = options.pop("device", "auto")
     baseline = _recorded(uri) if options.get("scale") is None else None
     with prepared(uri, inputs, device) as rows:
-        if baseline is not None:
-            features = baseline.features(to_numpy(rows.array))
-            if features.correlation is not None or not noise_model(options.get("noise", "gaussian")).needs_correlation:
-                options |= {"features": features, "output_variance": baseline.output_variance}
+        features = None if baseline is None else _features(baseline, rows.array, options.get("noise", "gaussian"))
+        if baseline is not None and features is not None:
+            options |= {"features": features, "output_variance": baseline.output_variance}
         result = rows.assess(targets=targets, **options)
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
         return result, {}
     return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))
+
+
+def compare(reference: str, new: str, inputs: Any, **options: Any) -> tuple[Comparison, bool]:
+    """Compare two models as the daemon does: levels are multiples of the scales in the reference's recorded baseline.
+
+    Args:
+        reference: the model, as in `robmon.compare`.
+        new: as there.
+        inputs: as there.
+        options: those of `robmon.compare`; with a scale the baseline is not used.
+
+    Returns:
+        the result, and whether a baseline was used: not without one, or where it lacks what the noise needs.
+
+    Raises:
+        RobmonError: as `robmon.compare`; or the baseline is of other inputs.
+    """
+    baseline = _recorded(reference) if options.get("scale") is None else None
+    used = []
+
+    def features_of(array: Array) -> Features | None:
+        features = None if baseline is None else _features(baseline, array, options.get("noise", "gaussian"))
+        used.append(features is not None)
+        return features
+
+    result = compare_on(features_of, reference, new, inputs, **options)
+    return result, any(used)
+
+
+def _features(baseline: Baseline, array: Array, noise: str) -> Features | None:
+    """What the baseline knows of these inputs; None where it lacks the correlation that the noise needs."""
+    features = baseline.features(to_numpy(array))
+    return None if features.correlation is None and noise_model(noise).needs_correlation else features
 
 
 def _recorded(uri: str) -> Baseline | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
+    from robmon.robustness.comparison import Comparison
     from robmon.settings import Loaded
 
 NOISE_MODELS = (
@@ -221,8 +222,12 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
 @click.option("--tolerance", type=float, default=0.10, show_default=True, help="Relative worsening that is tolerated.")
 @_outputs("comparison")
 def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any) -> None:
-    """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate."""
-    import robmon
+    """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate.
+
+    Where a baseline is recorded beside REFERENCE, levels are multiples of its standard deviations, as in the daemon;
+    else of those of the inputs.
+    """
+    from robmon import baselines
     from robmon.settings import mask
 
     _check_writable(json_file, png)
@@ -230,13 +235,25 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     inputs, _ = _read(options, None)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
-        result = robmon.compare(reference, new, inputs, progress=progress, **judge, **_arguments(options))
+        result, on_baseline = baselines.compare(
+            reference, new, inputs, progress=progress, **judge, **_arguments(options)
+        )
     reference, new = mask(reference), mask(new)
     click.echo(result.describe(reference, new))
-    content = {"reference": reference, "new": new, **result.to_dict()}
+    click.echo(_scale_used(result, reference, on_baseline))
+    content = {"reference": reference, "new": new, "recorded_baseline": on_baseline, **result.to_dict()}
     _write(result.plot(reference, new), json_file, png, content)
     if result.worse:
         raise SystemExit(REGRESSION)
+
+
+def _scale_used(result: Comparison, reference: str, on_baseline: bool) -> str:
+    """What the levels count, and of which rows."""
+    unit = "standard deviations" if result.a is None else result.a.level_unit
+    if unit == "input units":
+        return "Levels are in input units."
+    source = f"the baseline recorded with {reference}" if on_baseline else "these inputs: no recorded baseline was used"
+    return f"Levels count {unit}, as in {source}."
 
 
 @main.command()

@@ -173,10 +173,39 @@ def test_compare_normalises_by_the_first_models_outputs(tmp_path):
 def test_compare_refuses_other_units_and_other_outputs():
     with pytest.raises(InvalidInputError, match="factor of 10"):
         robmon.compare(total, lambda x: 100 * total(x), inputs())
-    with pytest.raises(InvalidInputError, match="first model returns 1 outputs a row, the second 2"):
+    with pytest.raises(InvalidInputError, match=r"returns 1 value outputs a row .*, the second 2 outputs"):
         robmon.compare(total, lambda x: x[:, :2], inputs())
     with pytest.raises(InvalidInputError, match="do not vary"):
         robmon.compare(lambda x: np.ones(len(x)), total, inputs())
+    with pytest.raises(InvalidInputError, match="second model's clean outputs do not vary any more"):
+        robmon.compare(total, lambda x: np.zeros(len(x)), inputs())
+
+
+def test_compare_refuses_outputs_of_another_kind():
+    def labels(x):
+        return np.where(x[:, 0] > 0, "yes", "no")
+
+    def chances(x, columns=2):
+        scores = np.exp(x[:, :columns])
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def score(x):
+        return 1 / (1 + np.exp(-x[:, 0]))
+
+    def refused(a, b):
+        with pytest.raises(InvalidInputError) as caught:
+            robmon.compare(a, b, inputs(), task="classification")
+        return str(caught.value)
+
+    assert "returns one label a row, the second 2 outputs a row (shape (rows, 2))" in refused(labels, chances)
+    assert "returns 2 probability outputs a row (shape (rows, 2)), the second 3 outputs" in refused(
+        chances, lambda x: chances(x, 3)
+    )
+    assert "returns 1 probability outputs a row (shape (rows, 1)), the second labels" in refused(score, labels)
+    assert "first model returns one label a row; second model: outputs that are not whole" in refused(
+        lambda x: (x[:, 0] > 0).astype(int), score
+    )
+    assert "returns 1 probability outputs a row (shape (rows, 1)); second model: outputs below" in refused(score, total)
 
 
 def test_compare_refuses_models_that_take_different_inputs(tmp_path):

@@ -125,7 +125,30 @@ def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) 
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
     better = robmon("compare", "models:/linear/2", "models:/linear/1", *words, cwd=tmp_path)
     assert better.returncode == 0, better.stderr
-    assert "only errors at least" in better.stdout
+    assert "in nearly the same proportion on every row" in better.stdout
+    assert "Levels count standard deviations of each feature, as in these inputs" in better.stdout
+    assert "in units of twice the variance of the clean outputs of models:/linear/2" in better.stdout
+
+
+def test_compare_measures_in_units_of_the_references_recorded_baseline(
+    registry: str, inputs: Path, tmp_path: Path
+) -> None:
+    words = ["--tracking-uri", registry]
+    done = robmon("baseline", "--model", "models:/linear/2", *words, "--inputs", inputs, "--log", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = np.loadtxt(inputs, delimiter=",", skiprows=1)
+    np.save(tmp_path / "wide.npy", 10 * rows[:, :2])
+    pair = ["compare", "models:/linear/2", "models:/linear/1", "--inputs", "wide.npy", *words]
+    done = robmon(*pair, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "as in the baseline recorded with models:/linear/2." in done.stdout
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert result["recorded_baseline"] is True
+    for each in ("a", "b"):
+        assert result[each]["scale"] == pytest.approx(rows.std(axis=0)[:2].tolist())
+    absolute = robmon(*pair, "--absolute", cwd=tmp_path)
+    assert absolute.returncode == 0 and "Levels are in input units." in absolute.stdout, absolute.stderr
+    assert json.loads((tmp_path / "comparison.json").read_text())["a"]["scale"] == [1.0, 1.0]
 
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:

@@ -80,6 +80,11 @@ class Comparison:
             return text
         if not math.isfinite(self.detectable_ratio):
             return f"{text} That says little: so few rows show no worsening with 90 % power, however large."
+        if self.detectable_ratio < 1.001 * (1.0 + self.tolerance):
+            return (
+                f"{text} Their errors are in nearly the same proportion on every row, so that almost any "
+                f"worsening{beyond} is found with 90 % power."
+            )
         return (
             f"{text} That is not proof that they are equal: only errors at least {self.detectable_ratio:.3g} times as "
             "large are found with 90 % power."
@@ -113,6 +118,8 @@ class Comparison:
             level, ratio, ratio_low, ratio_high, delta, delta_low, delta_high = (f"{number:.4g}" for number in numbers)
             ratios, deltas = f"{ratio_low} to {ratio_high}", f"{delta_low} to {delta_high}"
             lines.append(f"{level:>8}  {ratio:>10}  {ratios:>22}  {delta:>12}  {deltas:>26}")
+        if self.a is not None:
+            lines.append(f"The difference is in units of twice the variance of the clean outputs of {name_a}.")
         return "\n".join([*lines, self.verdict(name_a, name_b)])
 
     def __str__(self) -> str:
@@ -139,7 +146,8 @@ def compare_rows(
         a, b: shape `(n, levels)`, row errors averaged over the same trials, each output divided by the *reference*
             version's clean variance; only levels above 0.
         levels: the levels of the columns; None: they are numbered from 1.
-        alpha: chance of a false alarm, below 0.5.
+        alpha: chance of a false alarm, below 0.5. It is approximate: true where many rows carry a's error, and exceeded
+            where few do (`robmon.robustness.mean_test.pvalue` has figures).
         tolerance: relative worsening that is tolerated.
 
     Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where both are infinite
@@ -229,7 +237,8 @@ class _UsableRows:
         known = (self.mean_a > 0) & (self.mean_b > 0)
         if not known.any():
             return None
-        a, b = self.a[:, known] @ (1.0 / self.mean_a[known]), self.b[:, known] @ (1.0 / self.mean_b[known])
+        a, b = (each[:, known] / mean[known] for each, mean in ((self.a, self.mean_a), (self.b, self.mean_b)))
+        a, b = a.sum(axis=1), b.sum(axis=1)
         # With b scaled to the ratio r, what is tested is b - tolerated / r a, but for a factor: q is 1 - tolerated / r.
         joint = joint_moments(b - a, a)
         q = _smallest(lambda q: power(joint.at(q), alpha) >= POWER)
@@ -262,7 +271,7 @@ def _one_level(a: Float64, b: Float64, alpha: float) -> tuple[float, ...]:
 def _lower_ratio(a: Float64, b: Float64, alpha: float) -> float:
     """Lower limit of mean b over mean a: the largest r for which the test finds `b - r a` above 0."""
     mean_a, mean_b = float(a.mean()), float(b.mean())
-    if mean_a == 0 or mean_b == 0:
+    if mean_a == 0 or mean_b == 0 or not math.isfinite(mean_b / mean_a):
         return math.inf if is_above_zero(moments(b), alpha) else 0.0
     a = a / mean_a
     joint = joint_moments(b / mean_b - a, a)

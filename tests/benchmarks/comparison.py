@@ -149,6 +149,11 @@ def equal_in_law(runs: int) -> bool:
 # --- skewed differences -----------------------------------------------------------------------------------------------
 
 
+def steady(generator: np.random.Generator, size: tuple[int, int]) -> Float64:
+    """Errors of a version b to which all rows matter, with mean 1."""
+    return generator.gamma(4.0, 0.25, size=size)
+
+
 DIFFERENCES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Float64]] = {
     "normal": lambda g, size: g.normal(size=size),
     "Student's t, 5 degrees": lambda g, size: g.standard_t(5, size=size),
@@ -160,6 +165,10 @@ DIFFERENCES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Float64]
     "log-normal, to the right": lambda g, size: g.lognormal(size=size) - math.exp(0.5),
     "log-normal, to the left": lambda g, size: math.exp(0.5) - g.lognormal(size=size),
     "Pareto(3), to the left": lambda g, size: 0.5 - g.pareto(3.0, size=size),
+    "a log-normal(1)": lambda g, size: steady(g, size) - g.lognormal(-0.5, size=size),
+    "a log-normal(1.5)": lambda g, size: steady(g, size) - g.lognormal(-1.125, 1.5, size=size),
+    "5 % of rows carry all of a": lambda g, size: steady(g, size) - (g.random(size) < 0.05) / 0.05,
+    "2 % of rows carry all of a": lambda g, size: steady(g, size) - (g.random(size) < 0.02) / 0.02,
 }
 
 ROW_ERRORS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Float64]] = {

@@ -294,3 +294,40 @@ def test_retrainings_with_other_seeds():
     samples = [generator.integers(0, len(a), size=256) for _ in range(40)]
     assert sum(compare_rows(a[at], b[at]).worse for at in samples) <= 3
     assert all(compare_rows(a[at], 1.2 * b[at]).worse for at in samples)
+
+
+finite_errors = st.one_of(
+    st.just(0.0), st.sampled_from([1.0, 1.0 + 2**-52, math.exp(0.5)]), st.floats(0.0, 10.0), st.floats(0.0, 1e308)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_finite_errors_always_get_a_verdict(data):
+    rows, levels = data.draw(st.sampled_from([2, 3, 4, 5, 30])), data.draw(st.integers(1, 2))
+
+    def column():
+        values = data.draw(st.lists(finite_errors, min_size=1, max_size=3))
+        return data.draw(st.lists(st.sampled_from(values), min_size=rows, max_size=rows))
+
+    a, b = (np.array([column() for _ in range(levels)]).T for _ in range(2))
+    result = compare_rows(a, b, tolerance=data.draw(st.sampled_from([0.0, 0.1])))
+    assert 0.0 <= result.pvalue <= 1.0
+    assert np.all(result.ratio_low >= 0) and np.all(result.ratio_low <= result.ratio_high)
+    assert result.detectable_ratio is None or result.detectable_ratio > 0.99
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert result.describe()
+
+
+def test_constant_errors_of_one_version():
+    a = np.random.default_rng(2).lognormal(0, 1, 10)[:, None]
+    assert not compare_rows(a, np.full((10, 1), math.exp(0.5))).worse
+    assert compare_rows(a, np.full((10, 1), 100.0)).worse
+
+
+def test_identical_versions_read_well():
+    a = errors(np.random.default_rng(14))
+    text = compare_rows(a, a).verdict()
+    assert "1 times" not in text and "almost any worsening is found" in text
+    tolerant = compare_rows(a, a, tolerance=0.1).verdict()
+    assert "almost any worsening by more than the tolerated 10 % is found" in tolerant
