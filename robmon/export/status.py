@@ -72,7 +72,9 @@ def _judged(state: VersionState) -> str:
         f"its noise MSE (p = {verdict.pvalue:.2g})."
     )
     smallest = verdict.detectable_ratio
-    if smallest is not None and math.isfinite(smallest):
+    if smallest is not None and smallest < 1.005:
+        text += " Almost any worsening would have been found with 90 % power."
+    elif smallest is not None and math.isfinite(smallest):
         text += f" Only {smallest:.3g} times as much, or more, would have been found with 90 % power."
     elif smallest is not None:
         text += " So few rows show no worsening with 90 % power, however large."
