@@ -152,4 +152,4 @@ def test_a_picture_that_cannot_be_written_is_told_at_once(temporary: Path, tmp_p
     with demo(temporary, tmp_path / "nowhere" / "picture.png") as child:
         output, _ = child.communicate(timeout=60)
     assert child.returncode == 2
-    assert "nowhere' cannot be written to" in output
+    assert "nowhere/picture.png cannot be written" in output

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 import robmon
+from tests.e2e import proxies
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import CODE, COLUMNS, SIGNATURE
-from tests.e2e.test_mirror_to_alert import mirroring_proxy
 from tests.endpoint import Arrays, Reply, V2Model, serving
 from tests.mlflow_client import quiet_mlflow
 from tests.servers import free_port, model_server
@@ -41,7 +41,7 @@ def test_a_model_server_behind_a_mirror(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         serving_model = stack.enter_context(contextlib.ExitStack())
         url = serving_model.enter_context(model_server(tmp_path / "model", tmp_path))
-        proxy = stack.enter_context(mirroring_proxy(tmp_path / "nginx", url, inputs_port))
+        proxy = stack.enter_context(proxies.nginx(tmp_path / "nginx", url, inputs_port))
         endpoint = f"{proxy.replace('//', f'//robmon:{PASSWORD}@')}/invocations"
         settings = QUICK | {"inputs__port": inputs_port, "model__name": "sums"}
         daemon = stack.enter_context(running_daemon(tmp_path, endpoint, NO_REGISTRY, **settings))

@@ -26,6 +26,9 @@ from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 class Row:
     columns: dict[str, Any] | None = None
     tensor: Any | None = None
+    reading: str = "frame"
+    texts: None = None
+    listed: bool = False
 
 
 def module() -> torch.nn.Module:
@@ -284,7 +287,7 @@ def test_nothing_to_perturb_and_no_signature(tmp_path: Path) -> None:
 
 def test_fixed_number_of_rows(tmp_path: Path) -> None:
     save_pyfunc(tmp_path / "model", len, tensor("float32", (8, 3)))
-    with pytest.raises(ModelLoadError, match="fixes the number of rows to 8"):
+    with pytest.raises(ModelLoadError, match="fixes the number of rows"):
         load(tmp_path / "model")
 
 
