@@ -349,7 +349,7 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
 def _check_writable(*files: Path) -> None:
     """Before the work is done, not after."""
     for file in files:
-        if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
             raise click.UsageError(f"{file} cannot be written")
 
 
