@@ -69,7 +69,7 @@ def _id_in_json(head: bytes) -> str | None:
     >>> _id_in_json(b'{"inputs": [{"id": "no", "name": "id"}], "id": "yes"')
     'yes'
     """
-    if not head.lstrip().startswith(b"{"):
+    if b'"id"' not in head or not head.lstrip().startswith(b"{"):
         return None
     depth = 0
     for token in _TOKEN.finditer(head):

@@ -7,7 +7,6 @@ never wait: a sink that waits stalls the proxy in front of the model.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -29,6 +28,7 @@ from robmon.inputs.routing import (
     Router,
 )
 from robmon.inputs.sample import Sample
+from robmon.inputs.timeouts import Timeouts
 from robmon.ports.rejections import RejectionLog
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
@@ -96,6 +96,7 @@ class Receiver:
         self._max_inflight_bytes = max_inflight_bytes
         self._clock = clock
         self._rejections = RejectionLog("inputs")
+        self._timeouts = Timeouts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 202 for what is taken, 200 for anything else, an error for what exceeds a bound."""
@@ -112,8 +113,7 @@ class Receiver:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
             keep = key is not None or route.kind in _TOLD_LATER
-            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                size, body = await self._read(receive, limit, keep=keep)
+            size, body = await self._timeouts.within(BODY_TIMEOUT_SECONDS, self._read(receive, limit, keep=keep))
         except _RefusedError as refusal:
             self._reject(route, refusal.reason)
             await _answer(send, refusal.status)

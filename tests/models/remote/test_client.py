@@ -315,4 +315,4 @@ def test_the_plan_sees_what_the_pace_costs() -> None:
         )
     paced_seconds = plan.rows * (2 + 2 * plan.trials) / 250
     assert plan.rows < 40
-    assert paced_seconds <= plan.seconds <= 6.4
+    assert 0.9 * paced_seconds <= plan.seconds <= 6.4  # the pace as measured, not as set
