@@ -148,7 +148,12 @@ class InputsCollector(Collector):
         yield _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)
         yield _body_bytes(self._counts.body_bytes)
         rows, oldest = self._sample()
-        yield _gauge("robmon_sample_rows", "Rows that the next assessment will use", self._model_name, rows)
+        yield _gauge(
+            "robmon_sample_rows",
+            "Rows sampled for the next assessment, which uses those that fit into its time budget",
+            self._model_name,
+            rows,
+        )
         if oldest is not None:
             help_text = "Unix time at which the oldest request of the sample arrived"
             yield _gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
@@ -314,9 +319,12 @@ def _scalars(of: list[str], result: Assessed) -> Families:
         _add(area, [*of, result.noise, "label"], labels.area)
         _add(index, [*of, result.noise, "label"], labels.index)
         _add(clean, of, labels.clean_mse)
-    rows = _family("robmon_assessment_rows", "Rows that fitted into the time budget and were assessed")
+    rows = _family("robmon_assessment_rows", "Rows of the last assessment: those that fitted into its time budget")
     _add(rows, of, result.plan.rows)
-    trials = _family("robmon_assessment_trials", "Noise trials at each level that fitted into the time budget")
+    trials = _family(
+        "robmon_assessment_trials",
+        "Noise trials a level of the last assessment: those that fitted into its time budget",
+    )
     _add(trials, of, result.plan.trials)
     labelled = _family("robmon_labelled_rows", "Rows that have a label which fits the model")
     _add(labelled, of, result.labelled_rows)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,25 +33,27 @@ def server_context(files: Mapping[str, Path], _contents: list[bytes]) -> ssl.SSL
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    cert, key, *client_ca = files.values()
-    used = list(files)[:2]
-    try:
-        context.load_cert_chain(cert, key, password="")  # without any, OpenSSL would ask the terminal
-        for ca in client_ca:
-            used = list(files)[2:]
-            context.load_verify_locations(ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:
-        named = " with ".join(f"{name} = {str(files[name])!r}" for name in used)
-        raise SettingsError(f"{named} cannot be used: {_why(error)}") from None
+    cert, key, *client_ca = files
+    with _refused_as(files, [cert, key], "they must be PEM, and the key without a passphrase"):
+        context.load_cert_chain(files[cert], files[key], password="")  # without any, OpenSSL would ask the terminal
+    for ca in client_ca:
+        with _refused_as(files, [ca], "it must be PEM"):
+            context.load_verify_locations(files[ca])
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        is_mismatch = error.reason == "KEY_VALUES_MISMATCH"
-        return "the key is not the certificate's" if is_mismatch else "it must be PEM, and a key without a passphrase"
-    return error.strerror or type(error).__name__
+@contextlib.contextmanager
+def _refused_as(files: Mapping[str, Path], names: list[str], expected: str) -> Iterator[None]:
+    """Tell what OpenSSL raises in the words of the settings that name the files."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        if isinstance(error, ssl.SSLError):
+            why = "the key is not the certificate's" if error.reason == "KEY_VALUES_MISMATCH" else expected
+        named = " with ".join(f"{name} = {str(files[name])!r}" for name in names)
+        raise SettingsError(f"{named} cannot be used: {why}") from None
 
 
 async def accept(server: PortServer, listener: socket.socket, files: SecretFiles[ssl.SSLContext]) -> None:

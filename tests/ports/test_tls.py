@@ -208,6 +208,7 @@ def test_bad_files_are_told_in_one_sentence(authority: Authority, certificate: C
         assert "\n" not in message
         for word in words:
             assert word in message
+        assert ("passphrase" in message) == (key in (text, locked.key) or cert == text)
         assert "sesame" not in message and "hello" not in message
 
 
