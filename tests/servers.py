@@ -23,7 +23,7 @@ from typing import TypeVar
 
 START_SECONDS = 90
 STOP_SECONDS = 10
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 
 # No test may call out, and MLflow's server needs neither its job runner nor its colours.
 QUIET_MLFLOW = {
@@ -45,7 +45,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], Result], timeout_seconds: float, what: str) -> Result:
+def wait_until(condition: Callable[[], Result], timeout_seconds: float = 10, what: str = "the condition") -> Result:
     """Call `condition` until it returns something true, and return that; fail after `timeout_seconds`."""
     deadline = time.monotonic() + timeout_seconds
     while True:

@@ -9,22 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from robmon.inputs import receiver
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
+from tests.servers import wait_until
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.005)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from random import Random
 
 from tests.inputs.conftest import MAX_INFLIGHT_BYTES, Served
-from tests.inputs.test_receiver import post, status, wait_until
+from tests.inputs.test_receiver import post, status
 from tests.inputs.test_sample import within_binomial_band
+from tests.servers import wait_until
 
 CONNECTIONS, AT_ONCE = 4, 25
 

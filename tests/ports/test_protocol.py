@@ -9,7 +9,8 @@ import time
 import pytest
 
 from robmon.ports import protocol
-from tests.ports.conftest import Port, closed, status, wait_until
+from tests.ports.conftest import Port, closed, status
+from tests.servers import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

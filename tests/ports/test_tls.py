@@ -18,7 +18,8 @@ from robmon.ports import tls
 from robmon.ports.access import Access
 from robmon.settings import InputsSettings
 from tests.certificates import Authority, Certificate
-from tests.ports.conftest import Port, closed, status, wait_until
+from tests.ports.conftest import Port, closed, status
+from tests.servers import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
