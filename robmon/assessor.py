@@ -18,7 +18,7 @@ import structlog
 
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
-from robmon.export.published import BaselineInfo, Measurement, Published
+from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
 from robmon.history.store import History, VersionState
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
@@ -83,6 +83,8 @@ class Assessor:
         self._baselines: dict[str, dict[str, Any]] = {}
         self._kept: Kept | None = None
         self._tried_version: str | None = None
+        self._watched_since = -math.inf
+        """Unix time at which another version was loaded than the one before: older answers are that one's."""
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
         published.state = history.read_state()
 
@@ -167,6 +169,9 @@ class Assessor:
         published = self._published
         if published.model is None or published.model.version != model.version:
             published.baseline = _info(self._baseline(model))
+            if published.model is not None:
+                self._watched_since = time.time()
+                published.served.clear()
         published.model, published.loaded = model, self._host.loaded
         return model
 
@@ -181,16 +186,17 @@ class Assessor:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
         self._number += 1
         seed = assessment_seed(model.name, model.version, self._number)
+        labelled = self._labels.labelled(items, self._sample.full_capacity, now)
+        question, blobs = self._question(model, items, seed, labelled)
         try:
-            result, row_errors = await self._host.assess(
-                *self._question(model, items, seed, self._labels.labelled(items, self._sample.full_capacity, now))
-            )
+            result, row_errors = await self._host.assess(question, blobs)
         except NotAssessedError as error:
             self._sample.discard(items[index] for index in error.unusable)
             raise
         self._sample.discard(items[index] for index in result.unusable)
         self._sample.turn_over(now)
         self._labels.keep(items, now)
+        self._take_served(question, items, result)
         return result, Kept(
             version=model.version,
             items=items,
@@ -225,6 +231,7 @@ class Assessor:
         except NotAssessedError:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
             raise
+        self._take_served(question, kept.items, result)
         if result.verdict is None:
             self._comparison_backoff.failed()
             self._metrics.model_failures.labels("comparison", "not_comparable").inc()
@@ -242,7 +249,7 @@ class Assessor:
         blobs = [item.body for item in (*items, *labelled)]
         requests = [_request(item) for item in items]
         for request, item in zip(requests, items, strict=True):
-            if item.feedback.answer is not None:
+            if item.feedback.answer is not None and self._is_to_compare(model, item):
                 request.answer = len(blobs)
                 blobs.append(item.feedback.answer)
         question = Assess(
@@ -265,6 +272,12 @@ class Assessor:
             baseline_min_rows=self._settings.baseline.min_rows,
         )
         return question, blobs
+
+    def _is_to_compare(self, model: ModelVersion, item: Item) -> bool:
+        """Whether that version is the one watched, was so when the request came, and has not been compared yet."""
+        watched = self._published.model
+        is_watched = watched is not None and watched.version == model.version
+        return is_watched and item.received_at >= self._watched_since and not item.feedback.answer_compared
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -343,6 +356,15 @@ class Assessor:
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
         self._write(lambda: self._history.append({"at": now, **summary}))
+
+    def _take_served(self, question: Assess, items: Sequence[Item], result: Assessed) -> None:
+        """What the answers said, each of them once: a quiet model's sample holds the same ones for an hour."""
+        answered = [item for request, item in zip(question.requests, items, strict=True) if request.answer is not None]
+        for item in answered:
+            item.feedback.answer_compared = True
+        if result.served is not None:
+            newest = max(item.received_at for item in answered)
+            self._published.take_served(ServedComparison(result.served, newest))
 
     def _write_state(self, state: VersionState) -> None:
         self._published.state = state

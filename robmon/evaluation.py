@@ -71,7 +71,7 @@ def _evaluate(
     with phases("labels"):
         against_labels = _against_labels(model, question, blobs, result, baseline, phases)
     with phases("compare"):
-        served = compare_served(question.requests, blobs, sample, result) if question.comparison is None else None
+        served = compare_served(question.requests, blobs, sample, result)
         verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)

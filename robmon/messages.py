@@ -216,7 +216,7 @@ class SampledRequest(Message):
     target: str | None = None
     """Its label, as JSON."""
     answer: int | None = None
-    """Index of the blob that holds the answer that was served."""
+    """Index of the blob that holds the answer that was served, where it is to be compared."""
 
 
 class Comparison(Message):
@@ -326,6 +326,11 @@ class ServedResult(Message):
     compared: int
     mismatched: int
     not_comparable: int
+
+    @property
+    def answers(self) -> int:
+        """How many answers there were."""
+        return self.compared + self.not_comparable
 
 
 class Verdict(Message):

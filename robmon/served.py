@@ -26,9 +26,6 @@ def compare_served(
 ) -> ServedResult | None:
     """Compare the served answers with the clean outputs of the rows that were drawn.
 
-    Only requests that no earlier assessment has used are compared: the answers to older ones may be those of the
-    version before.
-
     Returns:
         None where no answer is known.
     """
@@ -38,7 +35,7 @@ def compare_served(
     for index in range(result.rows):
         origin = sample.origins[index]
         request = requests[origin]
-        if request.answer is None or request.topped_up:
+        if request.answer is None:
             continue
         try:
             rows = decoded[origin] = decoded.get(origin) or answers.decode(blobs[request.answer])

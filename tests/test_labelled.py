@@ -162,15 +162,6 @@ def test_answers_of_this_version_of_another_and_of_another_form(linear: ServedMo
     assert nothing.served is None
 
 
-def test_only_new_requests_are_compared(linear: ServedModel) -> None:
-    sample = bodies(64)
-    asked, blobs = answered(question(64), sample, [[9.0]] * 6)
-    for index in range(4):
-        asked.requests[index].topped_up = True
-    answer, _ = assessed(linear, asked, blobs)
-    assert answer.served is not None and (answer.served.compared, answer.served.mismatched) == (2, 2)
-
-
 def test_classes_served_are_compared_as_classes(classifier: ServedModel) -> None:
     sample = bodies(100)
     own = [["up" if truth(rows_of(body))[0] > 0 else "down"] for body in sample]

@@ -43,6 +43,7 @@ def metrics_table() -> Iterator[str]:
         levels = [point.model_copy(update={"baseline_ratio_lower": point.baseline_ratio}) for point in result.levels]
         result = result.model_copy(update={"levels": levels})
         published.measurement = dataclasses.replace(published.measurement, result=result, at=time.time())
+    published.served = [dataclasses.replace(each, requests_at=time.time()) for each in published.served]
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
     metrics = Metrics(published, counts, lambda: (1, 1.0))

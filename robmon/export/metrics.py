@@ -31,7 +31,7 @@ from prometheus_client.utils import floatToGoString
 
 from robmon.export.published import Measurement, Published
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
-from robmon.messages import Assessed, FeatureDrift, ServedResult
+from robmon.messages import Assessed, FeatureDrift
 from robmon.ports.protocol import CONNECTION_REASONS
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
@@ -116,8 +116,10 @@ class PublishedCollector(Collector):
 
     def collect(self) -> Families:
         """All gauge families; those of measurements only while the measurement is current."""
+        now = self._clock()
         yield from _state(self._published)
-        measurement = self._published.current_measurement(self._clock())
+        yield from _served(self._published, now)
+        measurement = self._published.current_measurement(now)
         if measurement is not None:
             yield from _measurement(self._published.model_name, measurement)
 
@@ -247,7 +249,6 @@ def _measurement(name: str, measurement: Measurement) -> Families:
     of = [name, measurement.model_version]
     yield from _curve(of, result)
     yield from _scalars(of, result)
-    yield from _served(of, result.served)
     yield from _drift(of, "robmon_input_drift", "Drift of the inputs from the baseline's", result.input_drift)
     yield from _drift(
         of, "robmon_prediction_drift", "Drift of the clean outputs from the baseline's", result.prediction_drift
@@ -331,9 +332,11 @@ def _scalars(of: list[str], result: Assessed) -> Families:
     yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, labelled)
 
 
-def _served(of: list[str], served: ServedResult | None) -> Families:
-    if served is None:
+def _served(published: Published, now: float) -> Families:
+    served = published.current_served(now)
+    if served is None or published.model is None:
         return
+    of = [published.model_name, published.model.version]
     ratio = _family(
         "robmon_served_prediction_mismatch_ratio",
         "Share of the served answers that differ from this version's own predictions, beyond rounding",

@@ -1,15 +1,21 @@
 """What robmon tells the world at this moment: one object, from which metrics and status page are made.
 
-A measurement that lies at its last value is worse than none, so measurements have an age and go; states stay.
+A measurement that lies at its last value is worse than none, so measurements have an age and go; states stay. What
+served answers said of the version stands between the two: see `Published.take_served`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Final
 
 from robmon.history.store import VersionState
-from robmon.messages import Assessed, LoadedModel, ModelVersion
+from robmon.messages import Assessed, LoadedModel, ModelVersion, ServedResult
+
+ENOUGH_ANSWERS: Final = 20
+"""So many newer answers outweigh all older ones: one of them is 5 %, above which the alert fires."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,15 @@ class Measurement:
     duration_seconds: float
     fragile_requests: tuple[str, ...] = ()
     """Ids of the requests with the largest errors at the highest level, largest first."""
+
+
+@dataclass(frozen=True)
+class ServedComparison:
+    """What one assessment found when it compared served answers with its version's own."""
+
+    result: ServedResult
+    requests_at: float
+    """Unix time at which the newest of the requests arrived."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class Published:
     loaded: LoadedModel | None = None
     baseline: BaselineInfo = field(default_factory=BaselineInfo)
     measurement: Measurement | None = None
+    served: list[ServedComparison] = field(default_factory=list)
+    """The last comparisons of served answers with the version that is loaded, newest first."""
     last_assessment_at: float = 0.0
     only_too_few_inputs_since: bool = True
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
@@ -71,6 +88,29 @@ class Published:
         else:
             lifetime = self._lifetime_seconds(measurement)
         return measurement if now - measurement.at <= lifetime else None
+
+    def take_served(self, comparison: ServedComparison) -> None:
+        """Take a comparison with answers that none before it has seen.
+
+        Most assessments of a quiet model see few new answers or none, and that takes nothing back of what older ones
+        said. They stand until ENOUGH_ANSWERS newer ones are compared, another version is loaded, or their requests are
+        older than an input may be.
+        """
+        served = [comparison, *self.served]
+        newer = accumulate((each.result.answers for each in served), initial=0)
+        self.served = [each for each, answers in zip(served, newer, strict=False) if answers < ENOUGH_ANSWERS]
+
+    def current_served(self, now: float) -> ServedResult | None:
+        """What the newest answers say of the version that is loaded; None where none is known."""
+        earliest = now - self.max_age_seconds
+        results = [each.result for each in self.served if each.requests_at >= earliest]
+        if not results:
+            return None
+        return ServedResult(
+            compared=sum(each.compared for each in results),
+            mismatched=sum(each.mismatched for each in results),
+            not_comparable=sum(each.not_comparable for each in results),
+        )
 
     def _lifetime_seconds(self, measurement: Measurement) -> float:
         return max(3 * self.interval_seconds, 3 * measurement.duration_seconds)

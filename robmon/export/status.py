@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from robmon.export.published import Measurement, Published
 from robmon.history.store import VersionState
-from robmon.messages import Assessed, LevelResult
+from robmon.messages import Assessed, LevelResult, ServedResult
 from robmon.model_uri import parse_endpoint
 from robmon.settings import mask
 
@@ -37,6 +37,7 @@ def status_page(published: Published, now: float | None = None) -> str:
     measurement = published.current_measurement(now)
     parts = [_verdict(published, measurement is not None), _model(published), _problem(published)]
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
+    parts.append(_served(published.current_served(now)))
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
 
 
@@ -113,7 +114,7 @@ def _curve(measurement: Measurement, now: float) -> str:
         f"robustness index {index}. {_noise(result)}</p>\n"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
-        f"{_labels(result)}{_served(result)}{_fragile(measurement)}"
+        f"{_labels(result)}{_fragile(measurement)}"
     )
 
 
@@ -128,12 +129,13 @@ def _labels(result: Assessed) -> str:
     )
 
 
-def _served(result: Assessed) -> str:
-    served = result.served
-    if served is None or not served.compared:
+def _served(served: ServedResult | None) -> str:
+    if served is None:
         return ""
     css = ' class="bad"' if served.mismatched else ""
-    return f"<p{css}>Served answers: {served.mismatched} of {served.compared} are not this version's.</p>\n"
+    told = f"{served.mismatched} of {served.compared} are not this version's" if served.compared else ""
+    apart = f"{served.not_comparable} have another form than its outputs" if served.not_comparable else ""
+    return f"<p{css}>Served answers: {'; '.join(filter(None, (told, apart)))}.</p>"
 
 
 def _fragile(measurement: Measurement) -> str:

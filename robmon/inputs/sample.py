@@ -26,6 +26,8 @@ class Feedback:
     """The label, as JSON."""
     answer: bytes | None = None
     """The body of the answer that was served, as it came."""
+    answer_compared: bool = False
+    """Whether an assessment has compared it with the version watched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import threading
@@ -106,6 +107,31 @@ def test_answers_of_another_version_and_errors_against_labels(local: Registry, t
         page = daemon.get("/").text
         assert "Against labels: " in page
         assert "Most fragile requests: event " in page
+
+
+def test_that_another_version_answers_stands_while_no_newer_answer_comes(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    model.serve(model.add(weight=1.0))
+    with running_daemon(tmp_path, model.uri, local.tracking_uri) as daemon:
+        daemon.wait_for(lambda: daemon.assessed_version == "1", "a model")
+        server = Server(daemon, weight=1.5)
+        for row in ROWS[:25]:
+            server.serve(row)
+        mismatch = functools.partial(daemon.value, "robmon_served_prediction_mismatch_ratio", model_version="1")
+        daemon.wait_for(lambda: mismatch() == 1, "answers of another version")
+        daemon.send(ROWS[25:80])  # mirrored, without answers
+        daemon.wait_for_assessments(3)
+        assert mismatch() == 1
+        assert "are not this version's" in daemon.get("/").text
+        model.serve(model.add(weight=1.5))
+        daemon.wait_for(lambda: daemon.assessed_version == "2", "the next version")
+        daemon.wait_for_assessments(2)
+        assert daemon.value("robmon_served_prediction_mismatch_ratio") is None, "these were answered before"
+        for row in ROWS[:25]:
+            server.serve(row)
+        daemon.wait_for(
+            lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 0, "answers of the same version"
+        )
 
 
 def test_labels_that_are_none_are_refused_in_one_sentence(local: Registry, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from robmon.export.published import BaselineInfo, Measurement, Published
+from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.history.store import VersionState
 from robmon.messages import (
     Assessed,
@@ -65,7 +65,6 @@ def assessed() -> Assessed:
             accuracy_slope=SlopeResult(value=-0.25, lack_of_fit=0.03),
         ),
         labelled_rows=120,
-        served=ServedResult(compared=8, mismatched=2, not_comparable=1),
         clean_variance=[1.0],
         input_drift=[
             FeatureDrift(feature="age", statistic="psi", value=0.3),
@@ -88,6 +87,7 @@ def everything() -> Published:
         loaded=LoadedModel(flavor="torch", device="cpu"),
         baseline=BaselineInfo("learnt", 1024, NOW),
         measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9")),
+        served=[ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW)],
         last_assessment_at=NOW,
         state=VersionState().accept("1").judge("2", verdict, NOW - 100),
         worker_memory_bytes=lambda: 350 * 2**20,

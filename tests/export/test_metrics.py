@@ -11,9 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from robmon.export.metrics import Metrics, PublishedCollector
-from robmon.export.published import Published
+from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
+from robmon.export.status import status_page
 from robmon.history.store import VersionState
 from robmon.inputs.counts import InputCounts
+from robmon.messages import ServedResult
 from tests.export.published import NOW, everything
 from tests.watching.contract import LABELS
 
@@ -120,6 +122,54 @@ def test_measurements_go_with_their_version() -> None:
     assert not found & set(MEASUREMENTS) and set(STATES) <= found
 
 
+def served_answers(published: Published, now: float = NOW) -> tuple[float | None, ...]:
+    """Share that differs, how many were compared and could not be."""
+    value = scrape(published, now).get_sample_value
+    names = ("prediction_mismatch_ratio", "predictions_compared", "predictions_not_comparable")
+    return tuple(value(f"robmon_served_{name}", VERSION) for name in names)
+
+
+def found(mismatched: int, compared: int, not_comparable: int = 0, at: float = NOW) -> ServedComparison:
+    return ServedComparison(
+        ServedResult(compared=compared, mismatched=mismatched, not_comparable=not_comparable), requests_at=at
+    )
+
+
+def test_what_served_answers_said_stands_until_enough_newer_ones_say_otherwise() -> None:
+    published = everything()
+    published.served = []
+    assert served_answers(published) == (None, None, None)
+    published.take_served(found(18, 18))
+    published.take_served(found(0, 6))
+    assert served_answers(published) == (0.75, 24, 0)
+    published.take_served(found(0, 6, 7))
+    assert served_answers(published) == (0.6, 30, 7), "19 newer answers are not enough"
+    published.take_served(found(0, 1))
+    assert served_answers(published) == (0, 13, 7)
+    published.take_served(found(0, 0, 20))
+    assert served_answers(published) == (None, 0, 20)
+
+
+def test_what_served_answers_said_goes_with_the_age_of_their_requests() -> None:
+    published = everything()
+    published.served = []
+    published.take_served(found(4, 4, at=NOW))
+    published.take_served(found(0, 4, at=NOW + 100))
+    published.count("failed", "crash")
+    assert served_answers(published, NOW + 3600) == (0.5, 8, 0), "whatever becomes of the assessments"
+    assert "4 of 8 are not this version" in status_page(published, NOW + 3600)
+    assert served_answers(published, NOW + 3601) == (0, 4, 0)
+    assert served_answers(published, NOW + 3701) == (None, None, None)
+
+
+def test_many_small_comparisons_are_not_heaped_up() -> None:
+    published = everything()
+    for number in range(1000):
+        published.take_served(found(number % 2, 1))
+    assert served_answers(published) == (0.5, ENOUGH_ANSWERS, 0)
+    assert len(published.served) == ENOUGH_ANSWERS
+
+
 def test_without_a_regression() -> None:
     published = everything()
     published.state = VersionState().accept("2")
@@ -143,6 +193,7 @@ def test_names_and_labels_are_those_of_the_contract() -> None:
     published = everything()
     assert published.measurement is not None
     published.measurement = dataclasses.replace(published.measurement, at=time.time())
+    published.served = [dataclasses.replace(each, requests_at=time.time()) for each in published.served]
     samples = [
         sample
         for family in all_metrics(published).registry.collect()
