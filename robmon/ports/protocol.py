@@ -152,6 +152,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() or self.expect_100_continue:
             self.cycle.keep_alive = False  # what follows may be another protocol, or no body although one is announced
 
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if not cycle.body and not cycle.response_complete:
+            # As it is: uvicorn copies it into a bytearray and out of it again, half of what 64 KiB cost.
+            cycle.body, body = body, b""  # type: ignore[assignment]
+        elif isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         self._ended_message = True
         super().on_message_complete()

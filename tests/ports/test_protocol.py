@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from random import Random
 
 import pytest
 
@@ -238,6 +239,27 @@ def test_the_largest_head_allowed(port: Port) -> None:
     with port.connection() as client:
         client.sendall(head(*lines, method="GET"))
         assert status(client) == 200
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_body_is_the_same_however_it_is_cut(port: Port, seed: int) -> None:
+    """By the sender into chunks, and by the network into pieces."""
+    random = Random(seed)
+    body = random.randbytes(300_000)
+    cuts = sorted(random.choices(range(1, len(body)), k=random.choice([1, 40, 2000])))
+    parts = [part for part in map(body.__getitem__, map(slice, [0, *cuts], [*cuts, None])) if part]
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
+    with port.connection() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, pieces, end in (
+            (head(f"Content-Length: {len(body)}"), parts, b""),
+            (head("Transfer-Encoding: chunked"), chunks, b"0\r\n\r\n"),
+            (head("Transfer-Encoding: chunked"), [b"".join(chunks)], b"0\r\n\r\n"),
+        ):
+            for piece in (start, *pieces, end):
+                client.sendall(piece)
+            assert status(client) == 200
+    assert [request["body"] == body for request in port.requests] == [True] * 3
 
 
 def test_a_head_that_begins_in_the_piece_of_a_large_body_is_no_large_head(port: Port) -> None:
