@@ -45,6 +45,7 @@ class FileSource:
         self._reader: Child | None = None
         self._opened: FileOpened | None = None
         self._unavailable = ""
+        self._lacks_files = False
         sample.checkpoint = self
 
     async def poll(self) -> None:
@@ -98,7 +99,7 @@ class FileSource:
                 for file in answer.gone:
                     self._read.pop(file, None)
                 self._opened = None
-                self._is_available()
+                self._is_available(answer.files)
                 return False
             case Failure():
                 return self._failed(answer)
@@ -151,10 +152,13 @@ class FileSource:
         self._unavailable = why
         return False
 
-    def _is_available(self) -> None:
+    def _is_available(self, files: int) -> None:
         if self._unavailable:
             log.info("files of inputs available again", files=mask(self._url))
         self._unavailable = ""
+        if files == 0 and not self._lacks_files:
+            log.warning("no file of inputs found so far", files=mask(self._url))
+        self._lacks_files = files == 0
 
 
 def _read_positions(file: Path, url: str) -> dict[str, FilePosition]:

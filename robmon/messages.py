@@ -178,6 +178,8 @@ class NoMoreRows(Message):
 
     type: Literal["no_more_rows"] = "no_more_rows"
     gone: list[str]
+    files: int
+    """How many there are."""
 
 
 # --- worker ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from robmon.inputs.tailing.tailer import Tailer
 
 
+_EXTRAS = {"fsspec": "files", "pyarrow": "files", "s3fs": "s3"}
+
+
 def main(fd: int) -> None:
     """Serve the daemon at the other end of the socket until it goes away."""
     channel = Channel.from_fd(fd)
@@ -40,11 +43,22 @@ def _serve(channel: Channel) -> None:
                 return
             answer, rows = tailer.next()
         except ImportError as error:
-            why = f"inputs.files needs the package {error.name}: pip install 'robmon[files]'"
-            answer = Failure(reason="unavailable", error="ImportError", message=why)
+            answer = Failure(reason="unavailable", error="ImportError", message=_what_to_install(error))
         except Exception as error:  # one file or one moment must not cost the others
             answer = Failure(reason="error", error=type(error).__name__)
         channel.send(answer, [rows])
+
+
+def _what_to_install(error: ImportError) -> str:
+    """fsspec raises errors of its own where a store's driver is missing, without the driver's name.
+
+    >>> _what_to_install(ImportError(name="s3fs"))
+    "inputs.files needs the package s3fs: pip install 'robmon[s3]'"
+    """
+    cause = error if error.name or not isinstance(error.__cause__, ImportError) else error.__cause__
+    name = (cause.name or "").partition(".")[0]
+    install = f"'robmon[{_EXTRAS[name]}]'" if name in _EXTRAS else name
+    return f"inputs.files needs the package {name}: pip install {install}"
 
 
 def _tailer(question: Tail) -> Tailer:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from robmon.file_source import FileSource
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
 from robmon.settings import load
+from tests.object_store import object_store
 
 
 class Daemon:
@@ -188,6 +190,48 @@ async def test_files_that_cannot_be_had_cost_a_count(tmp_path: Path) -> None:
         await daemon.source.poll()
         assert daemon.counts.rejected == {("file", "unavailable"): 2}
         assert reader_of(daemon.source).is_running()
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ("nosuch://bucket/*.jsonl", "they cannot be listed: ValueError"),
+        ("gs://bucket/*.jsonl", "inputs.files needs the package gcsfs: pip install gcsfs"),
+    ],
+)
+async def test_the_log_says_once_why_there_are_no_files(tmp_path: Path, files: str, told: str) -> None:
+    async with running(tmp_path, files) as daemon:
+        with capture_logs() as lines:
+            await daemon.source.poll()
+            await daemon.source.poll()
+    (line,) = [line for line in lines if line["event"] == "files of inputs unavailable"]
+    assert line["error"] == told
+
+
+async def test_the_log_says_once_that_no_file_was_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        with capture_logs() as lines:
+            await daemon.source.poll()
+            await daemon.source.poll()
+            write(tmp_path / "inputs" / "a.jsonl", range(3))
+            await daemon.source.poll()
+    assert [line["event"] for line in lines] == ["no file of inputs found so far"]
+    assert daemon.counts.received["file"] == 3
+
+
+@pytest.mark.parametrize("variables", ["AWS", "FSSPEC"])
+async def test_the_environment_tells_an_object_store_and_its_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: str
+) -> None:
+    with object_store() as store:
+        own = {"ENDPOINT_URL": store.url, "KEY": store.key_id, "SECRET": store.secret}
+        of_fsspec = {f"FSSPEC_S3_{name}": value for name, value in own.items()}
+        for name, value in (store.environment if variables == "AWS" else of_fsspec).items():
+            monkeypatch.setenv(name, value)
+        store.put("digits/a.jsonl", '{"a": 1}\n')
+        async with running(tmp_path, "s3://captures/digits/") as daemon:
+            await daemon.source.poll()
+            assert daemon.sampled() == [1]
 
 
 async def test_the_reader_is_light(tmp_path: Path) -> None:

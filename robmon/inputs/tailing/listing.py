@@ -21,7 +21,14 @@ _KINDS: Final[dict[str, Kind]] = {
     ".parquet": "parquet",
     ".parq": "parquet",
 }
+BLOCK_BYTES: Final = 4 * 2**20
+"""What is fetched of a remote file at a time; drivers' own 50 MiB are too much for the first bytes of each."""
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+_BUCKET_STORES: Final = frozenset({"s3", "gs", "abfs"})
+
+
+class NoBucketError(Exception):
+    """The bucket of an object store does not exist; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class FoundFile:
         key: what stays the same when the file is renamed: the inode on a local disk; elsewhere the path.
         kind: told by the end of its name; of any other name JSON lines.
         modified_at: Unix seconds, None where the file system does not tell.
+        tag: what an object store has instead of finer times: another one whenever the object is written.
     """
 
     path: str
@@ -40,16 +48,17 @@ class FoundFile:
     kind: Kind
     size: int
     modified_at: float | None
+    tag: str
     _system: Any
 
     @property
     def state(self) -> str:
         """Another text after every change."""
-        return f"{self.size} {self.modified_at}"
+        return f"{self.size} {self.modified_at} {self.tag}".rstrip()
 
     def open(self) -> BinaryIO:
         """Open it for reading. Raises whatever the file system raises."""
-        return cast(BinaryIO, self._system.open(self.path, "rb"))
+        return cast(BinaryIO, self._system.open(self.path, "rb", block_size=BLOCK_BYTES))
 
 
 def find_files(url: str) -> list[FoundFile]:
@@ -59,6 +68,7 @@ def find_files(url: str) -> list[FoundFile]:
         url: a folder (also its subfolders; of them only files with a known end of name), a glob, or one file.
 
     Raises:
+        NoBucketError: there is no such bucket, while a folder that is not there may still come.
         Exception: whatever the file system raises.
     """
     system, path = fsspec.url_to_fs(url)
@@ -69,8 +79,24 @@ def find_files(url: str) -> list[FoundFile]:
         found = {path: info for path, info in system.find(path, detail=True).items() if _kind(path) is not None}
     else:
         found = {path: system.info(path)} if system.exists(path) else {}
+    if not found:
+        _check_bucket(system, path)
     files = [_found(system, path, info) for path, info in found.items() if info.get("type", "file") == "file"]
     return sorted(heapq.nlargest(MAX_FILES, files, key=_age), key=_age)
+
+
+def _check_bucket(system: Any, path: str) -> None:
+    """Drivers answer for a bucket that is not there as for one without objects."""
+    protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    bucket = path.partition("/")[0]
+    if not protocols & _BUCKET_STORES or fsspec.core.has_magic(bucket):
+        return
+    try:
+        system.info(bucket)
+    except FileNotFoundError:
+        raise NoBucketError(f"there is no bucket {bucket}") from None
+    except PermissionError:
+        pass  # one may list some of it and not ask for it as a whole
 
 
 def _age(file: FoundFile) -> tuple[float, str]:
@@ -85,6 +111,7 @@ def _found(system: Any, path: str, info: Mapping[str, Any]) -> FoundFile:
         kind=_kind(path) or "lines",
         size=int(info.get("size") or 0),
         modified_at=_modified_at(info),
+        tag=str(info.get("ETag") or info.get("etag") or ""),
         _system=system,
     )
 

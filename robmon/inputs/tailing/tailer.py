@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from robmon.inputs.tailing.batches import BadFileError, Batch
 from robmon.inputs.tailing.lines import Start, read_csv, read_json_lines
-from robmon.inputs.tailing.listing import FoundFile, find_files
+from robmon.inputs.tailing.listing import FoundFile, NoBucketError, find_files
 from robmon.inputs.tailing.parquet import read_parquet
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, NoMoreRows, Tail
 
@@ -49,7 +49,7 @@ class Tailer:
         except ImportError:
             raise
         except Exception as error:  # file systems raise what their drivers raise
-            yield Failure(reason="unavailable", error=type(error).__name__), b""
+            yield Failure(reason="unavailable", error=type(error).__name__, message=_why(error)), b""
             return
         now = self._clock()
         for file in files:
@@ -60,7 +60,7 @@ class Tailer:
         gone = [key for key in self._positions if key not in present] if files else []
         for key in gone:
             del self._positions[key]
-        yield NoMoreRows(gone=gone), b""
+        yield NoMoreRows(gone=gone, files=len(files)), b""
 
     def _has_news(self, file: FoundFile, now: float) -> bool:
         position = self._positions.get(file.key)
@@ -117,6 +117,13 @@ class Tailer:
             rejected=dict(batch.rejected),
         )
         return answer, b"".join(batch.bodies)
+
+
+def _why(error: Exception) -> str:
+    """What to change, where that is known. The text of a driver's error may tell a credential."""
+    if isinstance(error, PermissionError):
+        return "access is refused: check the credentials, and that they allow to list and read"
+    return str(error) if isinstance(error, NoBucketError) else ""
 
 
 def _batches(
