@@ -37,8 +37,9 @@ class SizeHistogram:
 class InputCounts:
     """Requests since the start, by source. Each is counted once it has been answered or has failed.
 
-    `received` are prediction requests, whatever became of them; `sampled` and `rejected` are among them. `skipped` are
-    the others (GET, health checks, unknown paths), what the filters leave out, and prediction requests without a
+    `received` are prediction requests, whatever became of them; `sampled` are among them, and `rejected` too, but for
+    refused labels, refused events that tell an answer, and what never became a request. `skipped` are the others (GET,
+    health checks, unknown paths), what the filters leave out, whatever its size, and prediction requests without a
     body. Labels and events that tell an answer are counted by `labels`.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zlib
@@ -12,7 +13,8 @@ from urllib.parse import unquote
 MAX_ID_CHARACTERS: Final = 256
 """Longer ids are cut."""
 HEAD_BYTES: Final = 4096
-"""The `id` of a V2 body, or of an event in structured mode, is looked for this far: clients write it first."""
+"""The `id` of a V2 body, and the attributes of an event in structured mode, are looked for this far: clients write them
+first."""
 
 _GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
@@ -45,6 +47,15 @@ def event_id(header: str) -> str:
     return as_key(unquote(header))
 
 
+def texts_in_head(body: bytes) -> dict[str, str]:
+    """The texts by name in the object that a body begins with, as far as its head goes: the attributes of an event.
+
+    >>> texts_in_head(b'{"id": "a", "data": {"id": "b"}, "type": "c", "n": 1}')
+    {'id': 'a', 'type': 'c'}
+    """
+    return dict(_texts(_head(body)))
+
+
 def _found(headers: Mapping[str, str], body: bytes) -> Iterator[str | None]:
     yield _id_in_json(_head(body))
     yield headers.get("x-request-id")
@@ -64,22 +75,26 @@ def _head(body: bytes) -> bytes:
 
 
 def _id_in_json(head: bytes) -> str | None:
-    """The text under `id` in the object that begins here; nothing is parsed but that.
+    """The text under `id` in the object that begins here.
 
     >>> _id_in_json(b'{"inputs": [{"id": "no", "name": "id"}], "id": "yes"')
     'yes'
     """
-    if b'"id"' not in head or not head.lstrip().startswith(b"{"):
+    if b'"id"' not in head:
         return None
+    return next((text for name, text in _texts(head) if name == "id"), None)
+
+
+def _texts(head: bytes) -> Iterator[tuple[str, str]]:
+    """The texts in the object that begins here, with their names; nothing is parsed but these."""
+    if not head.lstrip().startswith(b"{"):
+        return
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[0] in (b"{", b"["):
             depth += 1
         elif token[0] in (b"}", b"]"):
             depth -= 1
-        elif depth == 1 and token[0] == b'"id"' and (value := _VALUE.match(head, token.end())):
-            try:
-                return str(json.loads(value[1]))
-            except ValueError:
-                return None
-    return None
+        elif depth == 1 and (value := _VALUE.match(head, token.end())):
+            with contextlib.suppress(ValueError):
+                yield str(json.loads(token[0])), str(json.loads(value[1]))

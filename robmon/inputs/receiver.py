@@ -1,8 +1,8 @@
 """The receiver of mirrored requests: one ASGI function, no framework.
 
 It answers on the model servers' own paths (see `routing`). A request costs one random number; only the body and a few
-headers of one that the sample keeps are stored, and nothing is parsed here but labels. Full means refuse and count,
-never wait: a sink that waits stalls the proxy in front of the model.
+headers of one that the sample keeps are stored, and nothing is parsed here but labels and, of an event in structured
+mode, the head. Full means refuse and count, never wait: a sink that waits stalls the proxy in front of the model.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from robmon.inputs.routing import (
     RawHeaders,
     Route,
     Router,
+    event_headers,
 )
 from robmon.inputs.sample import Sample
 from robmon.inputs.timeouts import Timeouts
@@ -112,16 +113,16 @@ class Receiver:
             if length > limit:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
-            keep = key is not None or route.kind in _TOLD_LATER
+            keep = key is not None or route.kind in _READ_WHOLE
             size, body = await self._timeouts.within(BODY_TIMEOUT_SECONDS, self._read(receive, limit, keep=keep))
-        except _RefusedError as refusal:
+        except (_RefusedError, TimeoutError) as error:
+            refusal = error if isinstance(error, _RefusedError) else _RefusedError(408, "timeout")
             self._reject(route, refusal.reason)
             await _answer(send, refusal.status)
             return
-        except TimeoutError:
-            self._reject(route, "timeout")
-            await _answer(send, 408)
-            return
+        if route.kind is Kind.EVENT:
+            picked = event_headers(body)
+            route, key = self._router.route_event(route, scope["path"], picked), self._sample.draw()
         if route.kind is Kind.FEEDBACK:
             await _answer(send, *self._take_feedback(body))
         elif route.kind is Kind.LLM:
@@ -162,12 +163,19 @@ class Receiver:
 
     def refuse(self, reason: str) -> None:
         """Count what was refused before it became a request."""
-        self._reject(_NO_ROUTE, reason)
+        self._count_rejected(NO_SOURCE, reason)
 
     def _reject(self, route: Route, reason: str) -> None:
-        if route.kind in (Kind.PREDICTION, Kind.LLM) and route.source != NO_SOURCE:
+        """Count a request that is refused; one that is left out anyway is skipped, whatever its size."""
+        if route.kind is Kind.OTHER:
+            self.counts.skipped[route.source] += 1
+            return
+        if route.kind in _REQUESTS and route.source != NO_SOURCE:
             self.counts.received[route.source] += 1
-        self.counts.rejected[route.source, reason] += 1
+        self._count_rejected(route.source, reason)
+
+    def _count_rejected(self, source: str, reason: str) -> None:
+        self.counts.rejected[source, reason] += 1
         self._rejections.add(reason)
 
     async def _read(self, receive: Receive, limit: int, keep: bool) -> tuple[int, bytes]:
@@ -204,9 +212,9 @@ def _kept(headers: RawHeaders) -> dict[str, str]:
     }
 
 
-_NO_ROUTE = Route(Kind.OTHER)
 _FEEDBACK = Route(Kind.FEEDBACK, FEEDBACK_SOURCE)
-_TOLD_LATER = (Kind.RESPONSE, Kind.FEEDBACK)
+_READ_WHOLE = (Kind.RESPONSE, Kind.FEEDBACK, Kind.EVENT)
+_REQUESTS = (Kind.PREDICTION, Kind.LLM, Kind.EVENT)
 _EMPTY = [(b"content-length", b"0")]
 
 

@@ -1,4 +1,4 @@
-"""What a request is, told without its body: by `Ce-Type`, then by its path.
+"""What a request is, told without its body: by `Ce-Type`, then by its path. Of an event in structured mode by its head.
 
 Neither is trusted further than that: how a body is read is decided by its shape, later. KServe's logger, for one, sends
 no path, and other senders no content type.
@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote, unquote, unquote_to_bytes
 
+from robmon.inputs.join_keys import texts_in_head
 from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
 
 SOURCES: Final = ("mlflow", "v1", "v2", "cloudevents", "file", "kafka")
@@ -27,10 +29,16 @@ MAX_MODEL_BYTES: Final = 256
 REMEMBERED_PATHS: Final = 1024
 
 _CONTENT_LENGTH: Final = b"content-length"
+_CONTENT_TYPE: Final = b"content-type"
+_STRUCTURED: Final = b"application/cloudevents+json"
 _EVENT_TYPE: Final = b"ce-type"
 EVENT_ID: Final = b"ce-id"
 _EVENT_METADATA: Final = b"ce-metadata"
 _EVENT_SERVICE: Final = b"ce-inferenceservicename"
+_ATTRIBUTES: Final = {
+    header: header.removeprefix(b"ce-").decode() for header in (_EVENT_TYPE, EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA)
+}
+"""The names of these headers in structured mode."""
 _RESPONSE_EVENT: Final = b"inference.response"
 _PROBE_ID: Final = PROBE_ID_PREFIX.encode()
 
@@ -45,6 +53,8 @@ class Kind(Enum):
     """A prediction request: a candidate for the sample."""
     RESPONSE = "response"
     """The answer to one, as KServe's logger tells it."""
+    EVENT = "event"
+    """An event in structured mode: either of them, which its body tells."""
     FEEDBACK = "feedback"
     """Labels of earlier requests."""
     LLM = "llm"
@@ -83,7 +93,7 @@ _PATHS: Final = (
     (re.compile(r"/invocations$"), Kind.PREDICTION, "mlflow"),
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer$"), Kind.PREDICTION, "v2"),
     (re.compile(r"/v1/models/([^/:]+)(?:/(?:versions|labels)/[^/:]+)?:predict$"), Kind.PREDICTION, "v1"),
-    (re.compile(r"^/$"), Kind.PREDICTION, "cloudevents"),
+    (re.compile(r"^/$"), Kind.EVENT, "cloudevents"),
     (re.compile(r"/feedback$"), Kind.FEEDBACK, FEEDBACK_SOURCE),
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/generate(?:_stream)?$"), Kind.LLM, "v2"),
     (re.compile(r"/openai/|/v1/(?:chat/)?completions$|/v1/(?:embeddings|responses|rerank)$"), Kind.LLM, NO_SOURCE),
@@ -104,14 +114,19 @@ class Router:
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._marks = frozenset(name.lower().encode() for name in (PROBE_HEADER, *filters.exclude_headers))
-        self._looked_at = self._marks | {_EVENT_TYPE, EVENT_ID, _EVENT_SERVICE, _EVENT_METADATA, _CONTENT_LENGTH}
+        self._looked_at = self._marks | {_CONTENT_LENGTH, _CONTENT_TYPE, *_ATTRIBUTES}
         self._by_path = lru_cache(REMEMBERED_PATHS)(self._of_path)
 
     def pick(self, headers: RawHeaders) -> tuple[int, dict[bytes, bytes]]:
         """Content-Length (0 where there is none), and the headers that decide about a request: mostly none."""
-        looked_at = self._looked_at
-        picked = {name: value for name, value in headers if name in looked_at}
-        return int(picked.pop(_CONTENT_LENGTH, 0)), picked
+        looked_at, length, picked = self._looked_at, 0, {}
+        for name, value in headers:
+            if name in looked_at:
+                if name == _CONTENT_LENGTH:
+                    length = int(value)
+                elif name != _CONTENT_TYPE or value.startswith(_STRUCTURED):
+                    picked[name] = value
+        return length, picked
 
     def route(self, method: str, path: str, picked: Mapping[bytes, bytes]) -> Route:
         """What a request with these headers is."""
@@ -122,32 +137,53 @@ class Router:
             return route
         if _EVENT_TYPE in picked:
             route = self._of_event(route, path, picked)
-        if self._is_marked(picked):
-            return replace(route, kind=Kind.OTHER)
-        return route
+        elif _CONTENT_TYPE in picked:
+            route = self._filtered(Route(Kind.EVENT, "cloudevents", route.model), path)
+        return self._unmarked(route, picked)
+
+    def route_event(self, route: Route, path: str, picked: Mapping[bytes, bytes]) -> Route:
+        """What an event in structured mode is, whose attributes are these, as it would be in binary mode."""
+        return self._unmarked(self._of_event(route, path, picked), picked)
 
     def _of_path(self, path: str) -> Route:
         return self._filtered(_recognised(path), path)
 
     def _of_event(self, by_path: Route, path: str, picked: Mapping[bytes, bytes]) -> Route:
-        kind = Kind.RESPONSE if picked[_EVENT_TYPE].endswith(_RESPONSE_EVENT) else Kind.PREDICTION
-        service = picked.get(_EVENT_SERVICE, b"")[:MAX_MODEL_BYTES].decode("latin-1")
+        kind = Kind.RESPONSE if picked.get(_EVENT_TYPE, b"").endswith(_RESPONSE_EVENT) else Kind.PREDICTION
+        service = unquote(picked.get(_EVENT_SERVICE, b"")[:MAX_MODEL_BYTES].decode("latin-1"))
         return self._filtered(Route(kind, "cloudevents", by_path.model or service or None), path)
 
     def _filtered(self, route: Route, path: str) -> Route:
         if route.kind is Kind.FEEDBACK:
             return route
-        wanted = self._filters.model
+        wanted = None if route.kind is Kind.EVENT else self._filters.model  # its body may name one
         if path.startswith(self._filters.exclude_paths) or (wanted is not None and route.model != wanted):
             return replace(route, kind=Kind.OTHER)
         return route
+
+    def _unmarked(self, route: Route, picked: Mapping[bytes, bytes]) -> Route:
+        return replace(route, kind=Kind.OTHER) if self._is_marked(picked) else route
 
     def _is_marked(self, picked: Mapping[bytes, bytes]) -> bool:
         """Whether a mark is among the headers, or among those of the original request that an event tells."""
         if not self._marks.isdisjoint(picked) or picked.get(EVENT_ID, b"").startswith(_PROBE_ID):
             return True
-        metadata = picked.get(_EVENT_METADATA)
-        return metadata is not None and any(b'"%b"' % mark in metadata.lower() for mark in self._marks)
+        metadata = unquote_to_bytes(picked.get(_EVENT_METADATA, b"")).lower()  # the SDKs differ in what they encode
+        return any(b'"%b"' % mark in metadata for mark in self._marks)
+
+
+def event_headers(body: bytes) -> dict[bytes, bytes]:
+    """The attributes of an event in structured mode that decide about it, as the headers of binary mode.
+
+    >>> event_headers(b'{"specversion": "1.0", "id": "a b", "type": "x.inference.response", "data": [1]}')
+    {b'ce-type': b'x.inference.response', b'ce-id': b'a%20b'}
+    """
+    texts = texts_in_head(body)
+    return {
+        header: quote(texts[name], errors="surrogatepass").encode()
+        for header, name in _ATTRIBUTES.items()
+        if name in texts
+    }
 
 
 def _recognised(path: str) -> Route:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
-from tests.inputs.senders import JSON, RESPONSE_EVENT, Request, event
+from tests.inputs.senders import JSON, REQUEST_EVENT, RESPONSE_EVENT, Request, event
 
 NOISE = "0.3"
 
@@ -29,7 +29,7 @@ class Server:
         self._numbers = itertools.count()
 
     def serve(self, row: Row) -> None:
-        """One request and its answer as events, the answer first every other time; then its label."""
+        """One request and its answer as events, the answer first every other time, in both modes; then its label."""
         number = next(self._numbers)
         asked = Request(
             "/",
@@ -38,7 +38,8 @@ class Server:
         )
         answer = {"predictions": [self.weight * (row[0] + row[1])]}
         answered = Request("/", json.dumps(answer).encode(), {"content-type": JSON})
-        events = [event(asked, id=f"event {number}"), event(answered, kind=RESPONSE_EVENT, id=f"event {number}")]
+        kinds, structured = ((asked, REQUEST_EVENT), (answered, RESPONSE_EVENT)), number % 4 > 1
+        events = [event(sent, structured=structured, kind=kind, id=f"event {number}") for sent, kind in kinds]
         for sent in events if number % 2 else reversed(events):
             assert self._post(sent.path, sent.body, dict(sent.headers))[0] == 202
         label = {"id": f"event {number}", "target": 1.1 * (row[0] + row[1])}
@@ -104,6 +105,7 @@ def test_answers_of_another_version_and_errors_against_labels(local: Registry, t
         assert daemon.value("robmon_noise_mse", reference="prediction", level="0") == 0
         assert daemon.count("robmon_labels_total", outcome="joined") > 20
         assert daemon.count("robmon_served_answers_total", outcome="joined") > 20
+        assert daemon.value("robmon_inputs_rejected_total") is None
         page = daemon.get("/").text
         assert "Against labels: " in page
         assert "Most fragile requests: event " in page

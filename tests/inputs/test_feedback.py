@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robmon.errors import CodecError
+from robmon.inputs.codecs import answers
 from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABELS, FeedbackError, Label, parse
 from robmon.inputs.routing import Filters, Kind, Router
+from robmon.marks import PROBE_ID_PREFIX
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 
@@ -120,18 +125,46 @@ def test_labels_join_the_requests_of_every_protocol(served: Served) -> None:
     }  # fmt: skip
 
 
-def test_answers_join_by_the_id_of_their_event_in_any_order(served: Served) -> None:
-    asked = senders.event(senders.v1([[1]]), id="ä 1")
-    answer = senders.Request("/", b'{"predictions": [1]}', {"content-type": senders.JSON})
-    answered = senders.event(answer, kind=senders.RESPONSE_EVENT, id="ä 1")
-    other = senders.event(answer, kind=senders.RESPONSE_EVENT, id="2")
+@pytest.mark.parametrize("path", ["/", "/invocations"])
+@pytest.mark.parametrize("modes", list(itertools.product((False, True), repeat=2)))
+def test_answers_join_by_the_id_of_their_event_in_any_order(
+    served: Served, path: str, modes: tuple[bool, bool]
+) -> None:
+    asked = senders.event(senders.v1([[1]]), structured=modes[0], id="ä 1")
+    answer = senders.Request("/", b'{"predictions": [1.5]}', {"content-type": senders.JSON})
+    answered = senders.event(answer, structured=modes[1], kind=senders.RESPONSE_EVENT, id="ä 1")
+    other = senders.event(answer, structured=modes[1], kind=senders.RESPONSE_EVENT, id="2")
     for sent in (answered, asked, other):
-        assert post(served, sent.path, sent.body, sent.headers) == (202, None)
+        assert post(served, path, sent.body, sent.headers) == (202, None)
     (item,) = served.sample.snapshot(1000)
-    assert (item.feedback.ids, item.feedback.answer) == (("ä 1",), answer.body)
+    assert (item.feedback.ids, item.feedback.answer) == (("ä 1",), answered.body)
+    assert item.feedback.answer is not None
+    assert [row.tensor for row in answers.decode(item.feedback.answer)] == [1.5]
+    assert served.counts.received["cloudevents"] == served.counts.sampled["cloudevents"] == 1
+    assert served.counts.rejected == {}
     assert served.counts.labels.answer["joined"] == 1
     served.receiver.labels.expire(2000)
     assert served.counts.labels.answer["unknown"] == 1
+
+
+def test_an_event_in_structured_mode_that_is_left_out_is_skipped(served: Served) -> None:
+    ours = senders.event(senders.v1([[1]]), structured=True, id=PROBE_ID_PREFIX + "1")
+    assert post(served, "/", ours.body, ours.headers) == (200, None)
+    assert post(served, "/", b"", ours.headers) == (200, None)
+    assert served.counts.skipped["cloudevents"] == 2
+    assert sum(served.counts.received.values()) == served.sample.rows(1000) == 0
+
+
+def test_answers_in_structured_mode_around_binary_tensors(served: Served) -> None:
+    tensor = senders.np.array([[1.5, 2.5]])
+    body, _ = senders.triton.InferenceServerClient.generate_request_body([senders.tensor("y", tensor)])
+    answer = body.replace(b'"inputs"', b'"outputs"')
+    for content in (answer, gzip.compress(answer)):
+        sent = senders.event(senders.Request("/", content), structured=True, kind=senders.RESPONSE_EVENT)
+        assert [senders.np.ravel(row.tensor).tolist() for row in answers.decode(sent.body)] == [[1.5, 2.5]]
+    with pytest.raises(CodecError) as caught:
+        answers.decode(sent.body + b"\x00")
+    assert caught.value.reason == "not_json"
 
 
 def test_refused_labels_are_counted_and_told_why(served: Served) -> None:

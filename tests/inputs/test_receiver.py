@@ -15,10 +15,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from robmon.inputs import receiver
+from robmon.marks import PROBE_HEADER
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 from tests.servers import wait_until
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
+MARK = f"{PROBE_HEADER}: 1"
 
 
 @contextlib.contextmanager
@@ -186,17 +188,20 @@ def test_the_largest_body_allowed(served: Served) -> None:
         assert status(client) == 202
 
 
-@pytest.mark.parametrize("path", ["/invocations", "/elsewhere"])
-def test_a_chunked_oversize_is_refused_while_it_arrives(served: Served, path: str) -> None:
+@pytest.mark.parametrize(("path", "mark"), [("/invocations", "X: 1"), ("/invocations", MARK), ("/elsewhere", "X: 1")])
+def test_a_chunked_oversize_is_refused_while_it_arrives(served: Served, path: str, mark: str) -> None:
     chunk = b"2710\r\n" + bytes(10_000) + b"\r\n"
     with connection(served) as client:
-        client.sendall(head("Transfer-Encoding: chunked", path=path))
+        client.sendall(head("Transfer-Encoding: chunked", mark, path=path))
         for _ in range(MAX_BODY_BYTES // 10_000):
             client.sendall(chunk)
         client.sendall(b"2710\r\n" + bytes(100))  # the body never ends
         assert status(client) == 413
         assert closed(client)
-    assert served.counts.rejected == {("mlflow" if path == "/invocations" else "none", "too_large"): 1}
+    is_left_out = mark == MARK or path == "/elsewhere"
+    assert served.counts.rejected == ({} if is_left_out else {("mlflow", "too_large"): 1})
+    assert served.counts.received["mlflow"] == (not is_left_out)
+    assert served.counts.skipped.total() == is_left_out
     assert served.receiver.inflight_bytes == 0
 
 
@@ -244,6 +249,22 @@ def test_a_body_that_never_ends_is_given_up(served: Served, start: bytes, monkey
     assert served.counts.rejected == {("mlflow", "timeout"): 1}
     assert served.receiver.inflight_bytes == 0
     assert alive(served)
+
+
+def test_what_is_left_out_is_skipped_whatever_becomes_of_its_body(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "BODY_TIMEOUT_SECONDS", 0.1)
+    with connection(served) as client:
+        client.sendall(head(f"Content-Length: {MAX_BODY_BYTES + 1}", MARK))
+        assert status(client) == 413
+    with connection(served) as client:
+        client.sendall(head("Content-Length: 10", MARK))
+        assert status(client) == 408
+    with connection(served) as client:
+        client.sendall(head("Content-Length: 10", MARK))
+    wait_until(lambda: served.counts.skipped["mlflow"] == 3)
+    assert served.counts.rejected.total() == served.counts.received.total() == 0
 
 
 def test_a_body_that_drips_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,40 @@ from contextlib import closing
 import pytest
 
 from robmon.inputs.receiver import KEPT_HEADERS
-from robmon.inputs.routing import MAX_PATH_CHARACTERS, NO_FILTERS, REMEMBERED_PATHS, Filters, Kind, Route, Router
+from robmon.inputs.routing import (
+    MAX_PATH_CHARACTERS,
+    NO_FILTERS,
+    REMEMBERED_PATHS,
+    Filters,
+    Kind,
+    Route,
+    Router,
+    event_headers,
+)
 from robmon.inputs.sample import Item
 from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
+from tests.inputs import senders
 from tests.inputs.conftest import Served
+from tests.inputs.senders import REQUEST_EVENT as REQUEST
+from tests.inputs.senders import RESPONSE_EVENT as RESPONSE
+from tests.inputs.senders import event
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
-REQUEST_EVENT = {"ce-type": "org.kubeflow.serving.inference.request", "ce-id": "1", "ce-specversion": "1.0"}
-RESPONSE_EVENT = REQUEST_EVENT | {"ce-type": "org.kubeflow.serving.inference.response"}
+REQUEST_EVENT = {"ce-type": REQUEST, "ce-id": "1", "ce-specversion": "1.0"}
+RESPONSE_EVENT = REQUEST_EVENT | {"ce-type": RESPONSE}
+STRUCTURED = "application/cloudevents+json"
+
+
+def route_sent(router: Router, path: str, headers: Mapping[str, str], body: bytes) -> Route:
+    """As the receiver goes about it."""
+    route = router.route("POST", path, router.pick([(n.lower().encode(), v.encode()) for n, v in headers.items()])[1])
+    return router.route_event(route, path, event_headers(body)) if route.kind is Kind.EVENT else route
+
+
+def routed_event(path: str, filters: Filters = NO_FILTERS, kind: str = REQUEST, **attributes: str) -> Route:
+    """An event in structured mode."""
+    sent = event(senders.v1([[1]]), structured=True, kind=kind, **attributes)
+    return route_sent(Router(filters), path, sent.headers, sent.body)
 
 
 def routed(
@@ -39,7 +65,7 @@ def routed(
         ("/v2/models/digits/versions/3/infer", Route(Kind.PREDICTION, "v2", "digits")),
         ("/team/a/v2/models/digits/infer", Route(Kind.PREDICTION, "v2", "digits")),
         ("/v2/models/v2/models/infer", Route(Kind.OTHER)),
-        ("/", Route(Kind.PREDICTION, "cloudevents")),
+        ("/", Route(Kind.EVENT, "cloudevents")),
         ("/v2/models/llama/generate", Route(Kind.LLM, "v2", "llama")),
         ("/v2/models/llama/versions/1/generate_stream", Route(Kind.LLM, "v2", "llama")),
         ("/openai/v1/chat/completions", Route(Kind.LLM)),
@@ -78,6 +104,37 @@ def test_an_event_names_its_service() -> None:
     assert routed("/", REQUEST_EVENT | {"Ce-Inferenceservicename": "digits"}).model == "digits"
 
 
+@pytest.mark.parametrize("content_type", [STRUCTURED, STRUCTURED + "; charset=utf-8"])
+@pytest.mark.parametrize(("path", "model"), [("/", None), ("/anything", None), ("/v1/models/digits:predict", "digits")])
+def test_an_event_in_structured_mode_is_told_by_its_body(path: str, model: str | None, content_type: str) -> None:
+    assert routed(path, {"Content-Type": content_type}) == Route(Kind.EVENT, "cloudevents", model)
+    for kind, expected in ((REQUEST, Kind.PREDICTION), (RESPONSE, Kind.RESPONSE)):
+        assert routed_event(path, kind=kind) == Route(expected, "cloudevents", model)
+    service = routed_event(path, inferenceservicename="grüße")
+    assert service.model == (model or "grüße")
+
+
+def test_other_content_types_say_nothing() -> None:
+    for content_type in ("application/json", "application/cloudevents-batch+json", "text/csv", ""):
+        assert routed("/invocations", {"Content-Type": content_type}) == Route(Kind.PREDICTION, "mlflow")
+
+
+def test_the_same_event_is_routed_alike_in_both_modes() -> None:
+    router = Router(Filters(model="digits", exclude_headers=("X-Synthetic-Test",), exclude_paths=("/canary",)))
+    told: list[dict[str, str]] = [{}, {"inferenceservicename": "digits"}, {"inferenceservicename": "other"}]
+    told += [told[1] | {"id": PROBE_ID_PREFIX + "7"}, told[1] | {"metadata": json.dumps({PROBE_HEADER: ["1"]})}]
+    told += [told[1] | {"metadata": json.dumps({header: ["1"]})} for header in ("x-synthetic-test", "X-Other")]
+    kinds = []
+    for kind in (REQUEST, RESPONSE):
+        for path in ("/", "/canary/", "/v2/models/digits/infer", "/v2/models/other/infer"):
+            for attributes in told:
+                both = [event(senders.v1([[1]]), structured=mode, kind=kind, **attributes) for mode in (False, True)]
+                binary, structured = (route_sent(router, path, sent.headers, sent.body) for sent in both)
+                assert (binary.kind, binary.source) == (structured.kind, structured.source), (kind, path, attributes)
+                kinds.append(binary.kind)
+    assert {kind: kinds.count(kind) for kind in kinds} == {Kind.OTHER: 44, Kind.PREDICTION: 6, Kind.RESPONSE: 6}
+
+
 def test_unknown_paths_are_remembered_within_bounds() -> None:
     router = Router(NO_FILTERS)
     for number in range(2 * REMEMBERED_PATHS):
@@ -102,6 +159,7 @@ def test_another_model_is_left_out() -> None:
 @pytest.mark.parametrize(
     "headers",
     [
+        {"Content-Type": STRUCTURED, "X-Synthetic-Test": ""},
         {"X-Synthetic-Test": ""},
         {PROBE_HEADER: "1"},
         {"Ce-Id": PROBE_ID_PREFIX + "7"},

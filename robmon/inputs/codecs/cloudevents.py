@@ -15,13 +15,22 @@ def is_event(content: Any) -> bool:
 
 
 def decode(content: dict[str, Any]) -> tuple[dict[str, str], Any]:
-    """The headers that the data of an event had, and the data: bytes, or JSON that is parsed already.
+    """The headers that the data of a request's event had, and the data: bytes, or JSON that is parsed already.
 
     Raises:
         CodecError: response_event (the answer to a prediction, not an input of one), bad_event.
     """
     if str(content.get("type", "")).endswith("inference.response"):
         raise CodecError("response_event", "the event tells the answer to a prediction")
+    return decode_any(content)
+
+
+def decode_any(content: dict[str, Any]) -> tuple[dict[str, str], Any]:
+    """The same of any event.
+
+    Raises:
+        CodecError: bad_event.
+    """
     media_type = content.get("datacontenttype")
     headers = {"content-type": media_type} if isinstance(media_type, str) else {}
     if "data_base64" in content:
