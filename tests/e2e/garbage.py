@@ -305,6 +305,13 @@ def open_garbage(random: Random) -> Garbage:
     if random.random() < 0.2:
         headers = headers | _odd_headers(random)
     chunk = random.choice((1, 100, 10_000)) if random.random() < 0.1 and len(body) < 20_000 else 0
+    if headers.get("Content-Type") == EVENT:
+        path = random.choice((*PATHS, *LLM_PATHS, *OTHER_PATHS, "/feedback"))
+        return Garbage(_request(path, body, headers, chunk=chunk), (("received", "cloudevents"),))
+    return _on_a_path(random, body, headers, chunk)
+
+
+def _on_a_path(random: Random, body: bytes, headers: Headers, chunk: int) -> Garbage:
     chance = random.random()
     if chance < 0.03:
         return Garbage(_request("/feedback", body, headers), (("rejected", "feedback", "bad_feedback"),))
