@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robmon import noise
-    from robmon.api import assess, compare, drift
+    from robmon.api import assess, compare, drift, endpoint
     from robmon.errors import (
         InvalidInputError,
         ModelError,
         ModelLoadError,
         ModelNotFoundError,
+        OverBudgetError,
         PredictionError,
         RegistryError,
         RobmonError,
@@ -31,6 +32,7 @@ __all__ = [
     "ModelLoadError",
     "ModelNotFoundError",
     "Noise",
+    "OverBudgetError",
     "PredictionError",
     "RegistryError",
     "RobmonError",
@@ -39,6 +41,7 @@ __all__ = [
     "assess",
     "compare",
     "drift",
+    "endpoint",
     "mean_upper_bound",
     "noise",
     "rank",
@@ -48,6 +51,7 @@ __all__ = [
 _HOMES = {
     "assess": "robmon.api",
     "compare": "robmon.api",
+    "endpoint": "robmon.api",
     "rank": "robmon.ranking",
     "upper_bound": "robmon.robustness.bounds",
     "mean_upper_bound": "robmon.robustness.mean_bound",

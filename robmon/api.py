@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import array_api_compat
 import numpy as np
 
+from robmon.bearer import bearer_token
 from robmon.drift.two_sample import drift
-from robmon.errors import InvalidInputError
+from robmon.errors import InvalidInputError, OverBudgetError, SettingsError
+from robmon.messages import EndpointAccess
+from robmon.model_uri import parse_endpoint
 from robmon.models.inputs import ModelInputs, split
-from robmon.models.loading import ServedModel, load_uri
+from robmon.models.loading import RemoteModel, ServedModel, load_uri
 from robmon.models.outputs import as_array
 from robmon.robustness.arrays import Array, Predict, namespace
 from robmon.robustness.assessment import assess_rows
@@ -24,10 +27,14 @@ from robmon.robustness.comparison import Comparison, check_judgement, comparable
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
 from robmon.robustness.outputs import is_numeric
+from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.trials import part_of
 
-__all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift"]
+__all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift", "endpoint"]
+
+BUDGET_MIN_ROWS = 64
+"""Fewest rows to which a time budget cuts the inputs, as `assess.min_rows` has it."""
 
 
 class RankOptions(TypedDict, total=False):
@@ -70,6 +77,7 @@ def assess(
     device: str = "auto",
     max_batch_rows: int | None = None,
     mse_limit: float | None = None,
+    max_seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assessment:
     """Measure how far a predictor's outputs move under input noise, with bounds that hold with a stated probability.
@@ -77,7 +85,8 @@ def assess(
     Args:
         predictor: a callable `(rows, *input_shape) -> (rows, *output_shape)`; a `torch.nn.Module`, which runs without
             gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded); or the
-            prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently.
+            prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently, or
+            `robmon.endpoint(...)`, which says how.
         inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
             DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
         targets: true outputs of the outputs' size (of class scores classes 0, 1, ..., shape `(n,)`, or one column a
@@ -97,6 +106,8 @@ def assess(
             model onto cuda where there is one. Callables decide for themselves.
         max_batch_rows: most rows given to the predictor at a time.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
+        max_seconds: time budget: the predictor is timed, and only the first rows (at least 64), and then fewer trials
+            (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
         progress: called with the number of trials done and of all.
 
     Returns:
@@ -106,6 +117,7 @@ def assess(
     Raises:
         InvalidInputError: inputs, targets or an option cannot be used.
         TooFewTrialsError: the confidence needs more trials; names the number.
+        OverBudgetError: not even the fewest rows and trials fit into `max_seconds`.
         PredictionError: the model returned what is not one output a row.
         RegistryError, ModelError: the MLflow model cannot be had or loaded.
 
@@ -130,8 +142,60 @@ def assess(
             seed=seed,
             batch_rows=max_batch_rows,
             mse_limit=mse_limit,
+            max_seconds=max_seconds,
             progress=progress,
         )
+
+
+def endpoint(
+    url: str,
+    *,
+    token: str | None = None,
+    token_file: str | Path | None = None,
+    rows_per_second: float = 1000,
+    batch_rows: int = 32,
+    timeout_seconds: float = 10,
+) -> RemoteModel:
+    """A model at its prediction URL as a predictor for `assess`, `compare` and `rank`; nothing is asked yet.
+
+    Args:
+        url: `http(s)://host/invocations`, `/v1/models/name:predict` or `/v2/models/name/infer`. A user and a password
+            in it are sent as Basic authentication, and shown nowhere.
+        token: bearer token.
+        token_file: file with a bearer token, read for each request.
+        rows_per_second: most rows a second sent.
+        batch_rows: most rows in one request.
+        timeout_seconds: within which a request is answered.
+
+    Raises:
+        ModelError: this is no such URL.
+        InvalidInputError: a number is not above 0, the token cannot be used, or there is more than one way to get in.
+
+    >>> print(endpoint("http://me:secret@127.0.0.1:8080/invocations", rows_per_second=200))
+    http://127.0.0.1:8080/invocations
+    """
+    for name, number in (
+        ("rows_per_second", rows_per_second),
+        ("batch_rows", batch_rows),
+        ("timeout_seconds", timeout_seconds),
+    ):
+        if not 0 < number < math.inf:
+            raise InvalidInputError(f"{name} must be a number above 0, not {number!r}")
+    parsed = parse_endpoint(url)
+    if sum(each is not None for each in (token, token_file, parsed.credentials)) > 1:
+        raise InvalidInputError("a token, a token_file and a user in the URL exclude one another")
+    access = EndpointAccess(
+        token=token,
+        token_file=None if token_file is None else str(Path(token_file).absolute()),
+        rows_per_second=rows_per_second,
+        batch_rows=batch_rows,
+        timeout_seconds=timeout_seconds,
+    )
+    try:
+        bearer_token(access)
+    except SettingsError as error:
+        raise InvalidInputError(str(error)) from None
+    return RemoteModel(parsed, access)
 
 
 def compare(
@@ -313,24 +377,54 @@ class PreparedRows:
         array: what is perturbed.
         column_names: of the array's columns, where they have any.
         not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
+        access: how an endpoint is asked.
     """
 
     predict: Predict
     array: Array
     column_names: tuple[str, ...] | None = None
     not_floating: int = 0
+    access: EndpointAccess | None = None
 
-    def assess(self, **options: Any) -> Assessment:
-        """`assess_rows` of them."""
-        result = assess_rows(self.predict, self.array, feature_names=self.column_names, **options)
-        return replace(result, masked=replace(result.masked, not_floating=self.not_floating))
+    def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
+        """`assess_rows` of them, within a time budget if one is given."""
+        cut = ""
+        array = self.array
+        if max_seconds is not None:
+            array, cut, options = self._within(max_seconds, options)
+        result = assess_rows(self.predict, array, feature_names=self.column_names, **options)
+        return replace(result, masked=replace(result.masked, not_floating=self.not_floating), cut=cut)
+
+    def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:
+        """The rows and options that fit into the time budget, and what was cut."""
+        if not 0 < max_seconds < math.inf:
+            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+        higher = "max_seconds" + (", or rows_per_second if the endpoint can take it" if self.access else "")
+        known = ("noise", "features", "levels", "trials", "confidence", "bound")
+        try:
+            plan = plan_assessment(
+                self.predict,
+                self.array,
+                **{name: options[name] for name in known if name in options},
+                feature_names=self.column_names,
+                min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
+                max_seconds=max_seconds,
+                max_batch_rows=options.get("batch_rows") or (self.access.batch_rows if self.access else None),
+            )
+        except OverBudgetError as error:
+            raise OverBudgetError(error.needed_seconds, max_seconds, higher, "trials or levels") from None
+        fitting = options | {"trials": plan.trials, "batch_rows": plan.batch_rows}
+        targets = options.get("targets")
+        if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
+            fitting["targets"] = targets[: plan.rows]
+        return self.array[: plan.rows], plan.told(f"max_seconds = {max_seconds:g}", higher), fitting
 
 
 @contextmanager
 def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed."""
     torch = sys.modules.get("torch")
-    if isinstance(predictor, (str, Path, ServedModel)):
+    if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
         yield _mlflow_model(predictor, inputs, device)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
@@ -369,15 +463,17 @@ def _plain_array(inputs: Any) -> Array:
     return array
 
 
-def _mlflow_model(model: str | Path | ServedModel, inputs: Any, device: str) -> PreparedRows:
-    if not isinstance(model, ServedModel):
+def _mlflow_model(model: str | Path | ServedModel | RemoteModel, inputs: Any, device: str) -> PreparedRows:
+    if isinstance(model, RemoteModel):
+        model = model.connect()
+    elif not isinstance(model, ServedModel):
         model = load_uri(str(model), device=device)
     parts = _fitting(model, inputs)
 
     def predict(x: Array, rows: slice) -> Array:
         return model.predict(parts.assemble(x, rows))
 
-    return PreparedRows(predict, model.put(parts.array), parts.column_names, parts.not_floating)
+    return PreparedRows(predict, model.put(parts.array), parts.column_names, parts.not_floating, model.access)
 
 
 def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:

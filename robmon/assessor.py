@@ -32,6 +32,9 @@ log = structlog.get_logger("robmon.assess")
 
 SHOWN_IDS: Final = 10
 SHOWN_ID_CHARACTERS: Final = 128
+BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
+"""Reasons for which an assessment is skipped before its inputs are looked at."""
+TOO_FEW_INPUTS_ADVICE: Final = "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Assessor:
         self._tried_version: str | None = None
         self._watched_since = -math.inf
         """Unix time at which another version was loaded than the one before: older answers are that one's."""
+        self._lacks_inputs = False
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
         published.state = history.read_state()
 
@@ -129,19 +133,31 @@ class Assessor:
             outcome, reason, problem = error.outcome, error.reason, str(error)
             if error.served_version is not None:
                 self._follower.observe(error.served_version)
-            seconds = round(time.monotonic() - started, 3)
-            tell = log.info if outcome == "skipped" else log.warning
-            tell("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
+            if reason != "too_few_inputs":
+                seconds = round(time.monotonic() - started, 3)
+                tell = log.info if reason == "version_changed" else log.warning  # the next one is of that version
+                tell("assessment", outcome=outcome, reason=reason, error=str(error), seconds=seconds)
         except Exception as error:
             # Only the type is told: the text may hold an input.
             outcome, reason, problem = "failed", "error", type(error).__name__
             log.error("assessment", outcome=outcome, reason=reason, error=type(error).__name__)
+        self._tell_of_inputs(reason, problem)
         # The first answer of an endpoint may tell which version to assess, which is then done at once.
         learnt_version = was_unknown and reason == "version_changed"
         if self._follower.target is not None and not learnt_version and (reason != "too_few_inputs" or self._has_rows):
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
         self._published.count(outcome, reason, problem)
+
+    def _tell_of_inputs(self, reason: str, problem: str) -> None:
+        """Too few inputs are told when that begins and when it ends: without traffic, every assessment lacks them."""
+        if reason == "too_few_inputs":
+            if not self._lacks_inputs:
+                log.info("too few inputs", error=problem, advice=TOO_FEW_INPUTS_ADVICE)
+            self._lacks_inputs = True
+        elif self._lacks_inputs and reason not in BEFORE_INPUTS:
+            log.info("enough inputs again", rows=self._sample.rows(time.time()))
+            self._lacks_inputs = False
 
     async def _assess(self) -> None:
         target = self._follower.target
@@ -432,6 +448,7 @@ def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:
         "seed": result.seed,
         "rows": result.plan.rows,
         "trials": result.plan.trials,
+        "cut": result.plan.cut or None,
         "noise_level": worst.level,
         "mse": _finite(worst.mean_mse),
         "bound": _finite(worst.bound),

@@ -11,6 +11,7 @@ from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.messages import EndpointAccess
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, parse
+from robmon.models.loading import RemoteModel
 from robmon.robustness.arrays import Array, to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features import Features
@@ -18,11 +19,13 @@ from robmon.robustness.noise_models import noise_model
 from robmon.robustness.result import Assessment
 
 
-def record(uri: str, inputs: Any, *, name: str | None = None, data_dir: Path | None, **options: Any) -> str:
+def record(
+    model: str | RemoteModel, inputs: Any, *, name: str | None = None, data_dir: Path | None, **options: Any
+) -> str:
     """Assess a model version on inputs and keep the result as its baseline.
 
     Args:
-        uri: the version, as MLflow names it, or the URL of its endpoint.
+        model: the version, as MLflow names it, or at its endpoint.
         inputs: as in `robmon.assess`.
         name: of a model at an endpoint whose URL has none.
         data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
@@ -34,12 +37,12 @@ def record(uri: str, inputs: Any, *, name: str | None = None, data_dir: Path | N
     Raises:
         RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
     """
-    parsed = parse(uri)
+    parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     history = None if data_dir is None else History(data_dir, name or _name(parsed))
     device = options.pop("device", "auto")
-    with prepared(uri, inputs, device) as rows:
+    with prepared(model, inputs, device) as rows:
         result = rows.assess(**options)
         perturbed = to_numpy(rows.array)
     correlation = result.features.correlation is not None
@@ -50,21 +53,23 @@ def record(uri: str, inputs: Any, *, name: str | None = None, data_dir: Path | N
         from robmon.models.baseline_artifact import log_baseline
 
         baseline.source = "artifact"
-        return log_baseline(uri, None, baseline.to_dict())
+        return log_baseline(parsed.text, None, baseline.to_dict())
     baseline.source = "local"
-    version = _version(parsed)
+    version = _version(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
     history.write_baseline(version, baseline.to_dict())
     return str(history.baseline_file(version))
 
 
-def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[Assessment, dict[float, float]]:
+def assess(
+    model: str | RemoteModel, inputs: Any, targets: Any = None, **options: Any
+) -> tuple[Assessment, dict[float, float]]:
     """Assess a model as the daemon does: levels are multiples of the scales in its recorded baseline, if it has one.
 
     Args:
-        uri: the model, as in `robmon.assess`.
+        model: as in `robmon.assess`.
         inputs: as there.
         targets: as there.
-        options: `device`, and those of `assess_rows`; with a scale the baseline is not used.
+        options: `device`, `max_seconds`, and those of `assess_rows`; with a scale the baseline is not used.
 
     Returns:
         the result, and the baseline's mean MSE by level: empty without one, or where it was recorded under another
@@ -74,8 +79,8 @@ def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[
         RobmonError: as `robmon.assess`; or the baseline is of other inputs.
     """
     device = options.pop("device", "auto")
-    baseline = _recorded(uri) if options.get("scale") is None else None
-    with prepared(uri, inputs, device) as rows:
+    baseline = _recorded(model) if options.get("scale") is None else None
+    with prepared(model, inputs, device) as rows:
         features = None if baseline is None else _features(baseline, rows.array, options.get("noise", "gaussian"))
         if baseline is not None and features is not None:
             options |= {"features": features, "output_variance": baseline.output_variance}
@@ -85,7 +90,9 @@ def assess(uri: str, inputs: Any, targets: Any = None, **options: Any) -> tuple[
     return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))
 
 
-def compare(reference: str, new: str, inputs: Any, **options: Any) -> tuple[Comparison, bool]:
+def compare(
+    reference: str | RemoteModel, new: str | RemoteModel, inputs: Any, **options: Any
+) -> tuple[Comparison, bool]:
     """Compare two models as the daemon does: levels are multiples of the scales in the reference's recorded baseline.
 
     Args:
@@ -118,15 +125,15 @@ def _features(baseline: Baseline, array: Array, noise: str) -> Features | None:
     return None if features.correlation is None and noise_model(noise).needs_correlation else features
 
 
-def _recorded(uri: str) -> Baseline | None:
+def _recorded(model: str | RemoteModel) -> Baseline | None:
     """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
-    if not uri.startswith(("models:/", "runs:/")):
+    if not isinstance(model, str) or not model.startswith(("models:/", "runs:/")):
         return None
     from robmon.models.baseline_artifact import read_baseline
     from robmon.models.registry import Registry
 
     registry = Registry()
-    content = read_baseline(registry, registry.resolve(uri))
+    content = read_baseline(registry, registry.resolve(model))
     return None if content is None else Baseline.from_dict(content)
 
 
@@ -177,12 +184,12 @@ def _name(uri: ModelUri | Endpoint) -> str:
     return uri.name
 
 
-def _version(uri: ModelUri | Endpoint) -> str:
+def _version(uri: ModelUri | Endpoint, access: EndpointAccess) -> str:
     if isinstance(uri, ModelUri):
         from robmon.models.registry import Registry
 
         return Registry().resolve(uri.text).version
     from robmon.models.remote import served_versions
 
-    versions = served_versions(uri, EndpointAccess())
+    versions = served_versions(uri, access)
     return uri.version or (versions[-1] if versions else UNKNOWN_VERSION)

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
+    from robmon.models.loading import RemoteModel
     from robmon.robustness.comparison import Comparison
     from robmon.settings import Loaded
 
@@ -27,6 +30,8 @@ NOISE_MODELS = (
     "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
     "common_mode", "correlated",
 )  # fmt: skip
+ENDPOINT_MAX_SECONDS = 10
+PROGRESS_SECONDS = 3.0
 REGRESSION = 1
 BAD_INPUT = 2
 BUG = 70
@@ -122,12 +127,15 @@ def check_config(config: Path | None, **flags: str | None) -> None:
     """
     from rich.table import Table
 
+    from robmon.bearer import bearer_token
+    from robmon.model_uri import mask
     from robmon.ports.access import Access
-    from robmon.settings import as_text, leaves, mask
+    from robmon.settings import as_text, leaves
 
     loaded = _load_settings(config, flags)
     for section in ("http", "inputs"):
         Access(section, getattr(loaded.settings, section))
+    bearer_token(loaded.settings.model.access, "model.token_file")
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for leaf in leaves():
         source = loaded.sources[leaf.name]
@@ -158,6 +166,14 @@ def _assessment_options(command: Function) -> Function:
         click.option("--device", default="auto", show_default=True,
                      help="cpu, cuda or auto, of torch models; others choose their own."),
         click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking server or SQLite file."),
+        click.option("--rows-per-second", type=click.FloatRange(0, min_open=True), default=1000, show_default=True,
+                     help="Most rows a second sent to an endpoint."),
+        click.option("--batch-rows", type=click.IntRange(1), default=32, show_default=True,
+                     help="Most rows in one request to an endpoint."),
+        click.option("--timeout-seconds", type=click.FloatRange(0, min_open=True), default=10, show_default=True,
+                     help="Seconds within which an endpoint answers."),
+        click.option("--token-file", type=click.Path(path_type=Path),
+                     help="File with a bearer token for an endpoint, read each time."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -192,6 +208,9 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 )
 @click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
               help="Largest acceptable bound, for the noise margin.")  # fmt: skip
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
+              help="Time budget in seconds: where all takes longer, the first rows (at least 64) are assessed, and "
+              f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @_outputs("assessment")
 def assess(model: str, target: str | None, json_file: Path, png: Path, **options: Any) -> None:
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
@@ -200,14 +219,17 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     else of those of the inputs.
     """
     from robmon import baselines
+    from robmon.model_uri import mask
     from robmon.robustness.words import sentence, table
-    from robmon.settings import mask
 
     _check_writable(json_file, png)
     _check_picture(png)
     inputs, targets = _read(options, target)
+    asked = _asked(options, model)[model]
+    if options["max_seconds"] is None and asked != model:
+        options["max_seconds"] = ENDPOINT_MAX_SECONDS
     with _progress("assessing") as progress:
-        result, baseline = baselines.assess(model, inputs, targets, progress=progress, **_arguments(options))
+        result, baseline = baselines.assess(asked, inputs, targets, progress=progress, **_arguments(options))
     click.echo(table(result, baseline))
     click.echo(sentence(result))
     content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
@@ -228,15 +250,16 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     else of those of the inputs.
     """
     from robmon import baselines
-    from robmon.settings import mask
+    from robmon.model_uri import mask
 
     _check_writable(json_file, png)
     _check_picture(png)
     inputs, _ = _read(options, None)
+    asked = _asked(options, reference, new)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
         result, on_baseline = baselines.compare(
-            reference, new, inputs, progress=progress, **judge, **_arguments(options)
+            asked[reference], asked[new], inputs, progress=progress, **judge, **_arguments(options)
         )
     reference, new = mask(reference), mask(new)
     click.echo(result.describe(reference, new))
@@ -270,20 +293,23 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
     one that cannot be loaded or called is named and left out.
     """
     from robmon import ranking
+    from robmon.model_uri import mask
 
     _check_writable(json_file, png)
     _check_picture(png)
     inputs, targets = _read(options, target)
+    asked = _asked(options, *models)
     arguments = _arguments(options)
     entrants = ranking.entrants(models)
     with _progress(f"ranking {len(entrants)} models") as progress:
-        uris = {entrant.name: entrant.uri for entrant in entrants}
-        result = ranking.rank(uris, inputs, targets, progress=progress, **arguments)
+        named = {entrant.name: asked.get(entrant.uri, entrant.uri) for entrant in entrants}
+        result = ranking.rank(named, inputs, targets, progress=progress, **arguments)
     click.echo(result)
     for entrant in entrants:
         if entrant.tags:
             click.echo(f"{entrant.name}: {', '.join(f'{key}={value}' for key, value in entrant.tags.items())}")
-    content = {"entrants": [vars(entrant) for entrant in entrants], **result.to_dict()}
+    told = [vars(entrant) | {"uri": mask(entrant.uri)} for entrant in entrants]
+    content = {"entrants": told, **result.to_dict()}
     _write(result.plot(), json_file, png, content)
 
 
@@ -306,11 +332,12 @@ def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, dat
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
     from robmon import baselines
 
+    asked = _asked(options, model)[model]
     if options["inputs"] is not None:
         inputs, _ = _read(options, None)
         with _progress("recording") as progress:
             recorded = baselines.record(
-                model,
+                asked,
                 inputs,
                 name=name,
                 data_dir=None if log_artifact else data_dir,
@@ -362,6 +389,17 @@ def _check_picture(png: Path) -> None:
         raise click.UsageError(f"{png} is of no known kind of picture: end its name with one of .{', .'.join(kinds)}")
 
 
+def _asked(options: dict[str, Any], *models: str) -> dict[str, str | RemoteModel]:
+    """The models by what was given: a URI as it is, an endpoint with how it may be asked."""
+    from robmon.api import endpoint
+    from robmon.model_uri import is_endpoint
+
+    access = {name: options.pop(name) for name in ("rows_per_second", "batch_rows", "timeout_seconds", "token_file")}
+    if access["token_file"] is not None and not any(map(is_endpoint, models)):
+        raise click.UsageError("--token-file is for endpoints, and no model is one")
+    return {model: endpoint(model, **access) if is_endpoint(model) else model for model in models}
+
+
 def _use_tracking_uri(options: dict[str, Any]) -> None:
     """MLflow's own variable is how the library functions, and MLflow itself, learn where the registry is."""
     from robmon.models.loading import bound_waiting
@@ -385,13 +423,42 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal's standard error."""
+    """How far it is, on standard error: a bar on a terminal, else a line every few seconds."""
+    if not sys.stderr.isatty():
+        with _progress_lines(what) as progress:
+            yield progress
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _progress_lines(what: str) -> Iterator[Callable[[int, int], None]]:
+    """From a thread, because a trial may take long, and so may loading the model before the first."""
+    began, over = time.monotonic(), threading.Event()
+    progress = (0, 0)
+
+    def tell() -> None:
+        while not over.wait(PROGRESS_SECONDS):
+            done, total = progress
+            trials = f"{done} of {total} trials" if total else "getting ready"
+            click.echo(f"{what}: {trials}, {time.monotonic() - began:.0f} s", err=True)
+
+    def update(done: int, total: int) -> None:
+        nonlocal progress
+        progress = (done, total)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield update
+    finally:
+        over.set()
+        thread.join()
 
 
 def _print(what: Table | str) -> None:

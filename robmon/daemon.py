@@ -20,6 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import logs
 from robmon.assessor import Assessor
+from robmon.bearer import bearer_token
 from robmon.errors import RobmonError, SettingsError
 from robmon.export.http import http_application
 from robmon.export.metrics import Metrics
@@ -91,6 +92,7 @@ class Daemon:
             self._published,
             self._metrics,
         )
+        bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
         self._http_rejections = RejectionLog("http")
         self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
         self._http_server = PortServer(

@@ -90,12 +90,18 @@ class OverBudgetError(RobmonError):
         budget_seconds: what is allowed.
     """
 
-    def __init__(self, needed_seconds: float, budget_seconds: float) -> None:
+    def __init__(
+        self,
+        needed_seconds: float,
+        budget_seconds: float,
+        higher: str = "assess.max_seconds",
+        lower: str = "assess.trials, assess.levels or assess.min_rows",
+    ) -> None:
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
         super().__init__(
             f"the smallest assessment needs {needed_seconds:.3g} s, the budget is {budget_seconds:.3g} s: "
-            "raise assess.max_seconds, or lower assess.trials, assess.levels or assess.min_rows"
+            f"raise {higher}, or lower {lower}"
         )
 
 

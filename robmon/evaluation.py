@@ -137,9 +137,9 @@ def _assess(
     with phases("plan"):
         try:
             planned = plan(_own_seconds(question))
-        except OverBudgetError:
+        except OverBudgetError as error:
             if not question.labelled:
-                raise
+                raise OverBudgetError(error.needed_seconds, error.budget_seconds, _higher(model)) from None
             planned = plan(question.max_seconds)  # at the cost of the labels
     origins = sample.origins[: planned.rows]
     reference = question.comparison
@@ -162,7 +162,25 @@ def _assess(
             clusters=origins,
         )
     result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
-    return Plan(**vars(planned), features=features.to_dict(), origins=origins), result
+    asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=question.trials)
+    return (
+        Plan(
+            rows=planned.rows,
+            trials=planned.trials,
+            batch_rows=planned.batch_rows,
+            seconds=planned.seconds,
+            features=features.to_dict(),
+            origins=origins,
+            cut=asked_for.told(f"assess.max_seconds = {question.max_seconds:g}", _higher(model)),
+        ),
+        result,
+    )
+
+
+def _higher(model: ServedModel) -> str:
+    """The settings that make room for more."""
+    at_endpoint = ", or model.rows_per_second if the endpoint can take it"
+    return "assess.max_seconds" + (at_endpoint if model.access is not None else "")
 
 
 def _own_seconds(question: Assess) -> float:

@@ -18,8 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, Message, NoMoreRows, ReadMore, Tail
+from robmon.model_uri import mask
 from robmon.ports.rejections import RejectionLog
-from robmon.settings import Settings, mask
+from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
 
 log = structlog.get_logger("robmon.files")

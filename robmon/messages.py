@@ -31,8 +31,10 @@ class Message(BaseModel):
 class EndpointAccess(Message):
     """How the endpoint of a served model may be asked."""
 
+    token: str | None = Field(None, repr=False)
+    """A bearer token."""
     token_file: str | None = None
-    """File with a bearer token."""
+    """File with one, read for each request."""
     rows_per_second: float = 1000
     batch_rows: int = 32
     """Most rows in one request."""
@@ -248,6 +250,8 @@ class Plan(Message):
     """Scale, mean, sentinels and, where the noise needs it, correlation of the features, as they were used."""
     origins: list[int]
     """For each row the index of the request that it came from."""
+    cut: str = ""
+    """What the time budget left of rows and trials, and what to raise, in words; empty where nothing was cut."""
 
 
 class Assess(Message):

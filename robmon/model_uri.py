@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
@@ -57,7 +57,7 @@ class Endpoint:
         version: the version that the path names, None where it names none.
     """
 
-    text: str
+    text: str = field(repr=False)
     protocol: Protocol
     base: str
     name: str
@@ -114,6 +114,17 @@ def registered_name(uri: str) -> str | None:
     return match.group(1) if match else None
 
 
+def mask(text: str) -> str:
+    """`text` with what stands before the host of a URL, user and password, replaced by asterisks.
+
+    A password in which a slash was not quoted makes no URL, and is masked all the same.
+
+    >>> mask("http://me:secret@host/invocations"), mask("models:/digits@champion")
+    ('http://***@host/invocations', 'models:/digits@champion')
+    """
+    return re.sub(r"://(?:[^/?#]*|[^/?#:]+:(?!\d+(?:[/?#]|$))[^@]*)@", "://***@", text)
+
+
 def parse(uri: str) -> ModelUri | Endpoint:
     """Parse a model's URI.
 
@@ -150,7 +161,7 @@ def parse_registry(uri: str) -> ModelUri:
             return ModelUri(text=uri, kind=kind, **match.groupdict())
     if is_endpoint(uri):
         raise ModelError("an endpoint is in no registry: give " + REGISTRY_FORMS)
-    raise ModelError(f"{uri!r} is no model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
+    raise ModelError(f"{mask(uri)!r} is no model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
 
 
 _ENDPOINT = re.compile(

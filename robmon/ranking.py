@@ -9,7 +9,8 @@ from typing import Any, Unpack
 
 from robmon.api import RankOptions, prepared
 from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
-from robmon.model_uri import registered_name
+from robmon.model_uri import mask, registered_name
+from robmon.models.loading import RemoteModel
 from robmon.robustness.arrays import Array, Predict
 from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
@@ -99,7 +100,7 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
     for model in models:
         name = registered_name(model)
         if name is None:
-            found[model] = Entrant(model.removeprefix("models:/"), model, {})
+            found[model] = Entrant(mask(model.removeprefix("models:/")), model, {})
             continue
         for version in Registry().versions(name):
             short = f"version {version.number}" if len(models) == 1 else f"{name}/{version.number}"
@@ -163,8 +164,8 @@ def _named(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
 
 
 def _own_name(predictor: Any) -> str:
-    if isinstance(predictor, str | Path):
-        return str(predictor)
+    if isinstance(predictor, str | Path | RemoteModel):
+        return mask(str(predictor))
     return str(getattr(predictor, "__name__", type(predictor).__name__))
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from robmon import model_uri
 from robmon.errors import ModelError, SettingsError
 from robmon.messages import EndpointAccess
+from robmon.model_uri import mask
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
@@ -411,16 +411,6 @@ def as_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
-
-
-def mask(text: str) -> str:
-    """`text` with the user and password of a URL replaced by asterisks."""
-    if "@" not in text or "://" not in text:
-        return text
-    parts = urlsplit(text)
-    if parts.username is None and parts.password is None:
-        return text
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import free_port, local_registry
 
 NAMES = ["a", "b"]
+ENDPOINT = ["--model.uri", "http://127.0.0.1:1/invocations", "--model.name", "m"]
 
 
 def robmon(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -188,6 +189,15 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             "http.token_file = '/nix' cannot",
         ),
         (["run", "--model.uri", "models:/a@b", "--inputs.token_file", "/nix"], "inputs.token_file = '/nix' cannot be"),
+        (
+            ["check-config", *ENDPOINT, "--model.token_file", "/nix"],
+            "model.token_file = '/nix' cannot be read: No such file",
+        ),
+        (["run", *ENDPOINT, "--model.token_file", "/dev/null"], "model.token_file = '/dev/null' must hold one token"),
+        (
+            ["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--token-file", "x"],
+            "--token-file is for endpoints",
+        ),
         (["run", "--model.uri", "models:/a@b", "--http.tls_cert_file", "x"], "tls_key_file must be given together"),
         (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
         (["run", "--model.uri", "digits"], "model.uri = 'digits' is not allowed"),

@@ -13,10 +13,11 @@ import pytest
 import robmon
 
 PACKAGE = Path(robmon.__file__).parent
-SHARED = {"errors", "model_uri", "marks", "settings", "messages", "logs"}
+SHARED = {"bearer", "errors", "model_uri", "marks", "settings", "messages", "logs"}
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
+    "bearer": set(),
     "errors": set(),
     "model_uri": set(),
     "marks": set(),

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from robmon.export.published import Measurement, Published
 from robmon.history.store import VersionState
 from robmon.messages import Assessed, LevelResult, ServedResult
-from robmon.model_uri import parse_endpoint
-from robmon.settings import mask
+from robmon.model_uri import mask, parse_endpoint
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>robmon: {title}</title>
@@ -111,11 +110,16 @@ def _curve(measurement: Measurement, now: float) -> str:
     index = "none" if result.index is None else f"{result.index:.4g}"
     return (
         f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
-        f"robustness index {index}. {_noise(result)}</p>\n"
+        f"robustness index {index}. {_noise(result)}</p>\n{_cut(result)}"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
         f"{_labels(result)}{_fragile(measurement)}"
     )
+
+
+def _cut(result: Assessed) -> str:
+    cut = html.escape(result.plan.cut)
+    return f"<p>{cut[:1].upper()}{cut[1:]}.</p>\n" if cut else ""
 
 
 def _labels(result: Assessed) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.messages import EndpointAccess
-from robmon.model_uri import is_endpoint, parse_endpoint
+from robmon.model_uri import Endpoint, is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.outputs import as_array, check_rows
 
@@ -32,6 +32,7 @@ class ServedModel:
         flavor: how it is called: as a torch module, as MLflow's model server does, or at its own endpoint.
         device: the device it runs on, such as `cpu` or `cuda:0`; of an endpoint its host and port.
         mismatches: recorded requirements that this environment does not meet, a sentence each.
+        access: how an endpoint is asked; None of a model that is loaded here.
     """
 
     flavor: Literal["torch", "pyfunc", "remote"]
@@ -40,6 +41,7 @@ class ServedModel:
     _signature: signature.Signature = field(repr=False)
     _call: Callable[[Any], Any] = field(repr=False)
     _put: Callable[[NDArray[Any]], Any] = field(repr=False)
+    access: EndpointAccess | None = field(default=None, repr=False)
 
     def collect(self, rows: Sequence[signature.Row]) -> signature.Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
@@ -71,6 +73,28 @@ class ServedModel:
             reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
             raise PredictionError(f"the model raised {kind}", reason) from error
         return check_rows(as_array(outputs), rows)
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model at its prediction URL, and how it may be asked. Nothing is asked before it is connected."""
+
+    endpoint: Endpoint
+    access: EndpointAccess
+
+    def connect(self) -> ServedModel:
+        """The model as one that is loaded.
+
+        Raises:
+            ModelError: as `remote.load`.
+        """
+        from robmon.models import remote
+
+        return remote.load(self.endpoint, self.access)
+
+    def __str__(self) -> str:
+        """The URL, without user and password."""
+        return self.endpoint.url
 
 
 def load(
@@ -121,9 +145,7 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
         ModelError: it is no URI of a model, or it cannot be loaded.
     """
     if is_endpoint(uri):
-        from robmon.models import remote
-
-        return remote.load(parse_endpoint(uri), EndpointAccess())
+        return RemoteModel(parse_endpoint(uri), EndpointAccess()).connect()
     # A model that nobody needs any more, and that may hold itself in a cycle, goes first, with the code it brought.
     gc.collect()
     # Some models read their files when they are called, so the folder lives as long as the model.

@@ -26,9 +26,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
-from robmon.model_uri import ModelUri, parse_registry
+from robmon.model_uri import ModelUri, mask, parse_registry
 from robmon.models import mlmodel
-from robmon.settings import mask
 
 ACCEPTED_TAG = "robmon.accepted_version"
 

@@ -33,12 +33,27 @@ class AssessmentPlan:
         trials: how many trials.
         batch_rows: rows given to the predictor at a time.
         seconds: what it is expected to take.
+        of_rows: how many rows were given.
+        of_trials: how many trials were asked for.
     """
 
     rows: int
     trials: int
     batch_rows: int
     seconds: float
+    of_rows: int
+    of_trials: int
+
+    def told(self, budget: str, higher: str) -> str:
+        """What the budget left of rows and trials, and what to raise; empty where nothing was cut.
+
+        >>> AssessmentPlan(8, 19, 8, 7.5, of_rows=256, of_trials=39).told("max_seconds = 10", "max_seconds")
+        'cut to fit max_seconds = 10: the first 8 of 256 rows, 19 of 39 trials; raise max_seconds'
+        """
+        rows = f"the first {self.rows} of {self.of_rows} rows" if self.rows < self.of_rows else ""
+        trials = f"{self.trials} of {self.of_trials} trials" if self.trials < self.of_trials else ""
+        left = ", ".join(filter(None, (rows, trials)))
+        return left and f"cut to fit {budget}: {left}; raise {higher}"
 
 
 def plan_assessment(
@@ -47,6 +62,7 @@ def plan_assessment(
     *,
     noise: str | Noise = "gaussian",
     features: Features | None = None,
+    feature_names: Sequence[str] | None = None,
     levels: Sequence[float],
     trials: int,
     confidence: float,
@@ -66,7 +82,7 @@ def plan_assessment(
 
     Args:
         predict, inputs, levels, trials, confidence, bound: as in `assess_rows`.
-        noise, features: likewise; the noise is part of what is timed.
+        noise, features, feature_names: likewise; the noise is part of what is timed.
         min_rows: fewest rows.
         max_seconds: the budget.
         max_batch_rows: most rows given to `predict` at a time.
@@ -94,7 +110,7 @@ def plan_assessment(
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(noise)
-    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features)
+    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names)
 
     def batch_seconds(count: int) -> float:
         return _batch_seconds(predict, inputs, count, chosen, fitted, clock)
@@ -107,11 +123,12 @@ def plan_assessment(
     allowed = USED * max_seconds
     if seconds(min_rows, fewest) > allowed:
         raise OverBudgetError(seconds(min_rows, fewest) / USED, max_seconds)
+    of_trials = trials
     candidates = range(min_rows + 1, shape[0] + 1)
     rows = min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
-    return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials))
+    return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials), shape[0], of_trials)
 
 
 def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int) -> Callable[[int], float]:

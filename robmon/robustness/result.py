@@ -105,6 +105,7 @@ class Assessment:
         features: scale and mean of the features, and what of them is set apart.
         masked: how much of the inputs was not perturbed, and why.
         mse_limit: the owner's limit of the bound, if any.
+        cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -138,6 +139,7 @@ class Assessment:
     row_agreement: Float64 | None = field(repr=False)
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
+    cut: str = ""
 
     @property
     def scale(self) -> Float64:
@@ -286,6 +288,7 @@ class Assessment:
             "masked": vars(self.masked),
             "rows": self.rows,
             "trials": self.trials,
+            "cut": self.cut,
             "confidence": self.confidence,
             "bound_method": self.bound_method,
             "task": self.task,

@@ -48,7 +48,7 @@ def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> 
     rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     margin = result.noise_margin()
     notes = [f"noise margin {margin}" if margin else "", _worst(result), _certified(result), str(result.masked)]
-    return "\n".join([head, *rows, headline(result), *filter(None, notes)])
+    return "\n".join([head, *filter(None, [result.cut]), *rows, headline(result), *filter(None, notes)])
 
 
 def noise_of(level: float, unit: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,15 @@ import httpx
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+import pytest
+from click.testing import CliRunner
 
 import robmon
+from robmon.cli import main
 from tests.e2e import proxies
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import CODE, COLUMNS, SIGNATURE
-from tests.endpoint import Arrays, Reply, V2Model, serving
+from tests.endpoint import Arrays, Reply, Request, V2Model, reply_json, serving
 from tests.mlflow_client import quiet_mlflow
 from tests.servers import free_port, model_server
 
@@ -124,3 +130,129 @@ def test_a_version_changes_behind_the_endpoint(tmp_path: Path) -> None:
             command = [sys.executable, "-m", *accept.split(), "--data-dir", str(daemon.data_dir)]
             subprocess.run(command, check=True, timeout=60)
             daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
+
+
+def command(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command of robmon, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "robmon", *map(str, words)],
+        cwd=cwd, env=os.environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_the_daemon_says_what_it_lacks_and_what_to_raise(tmp_path: Path) -> None:
+    """No model, then no inputs, then no time for all rows; each once, and as loud as it matters."""
+    token = tmp_path / "token"
+    token.write_text("right\n")
+    settings = QUICK | {"model__rows_per_second": 100, "assess__levels": "0.1", "assess__max_seconds": 2}
+    settings |= {"assess__min_rows": 4, "model__token_file": token}
+    with serving(summed) as server:
+        server.answer = lambda request: Reply(500)
+        url = f"{server.url}/v2/models/digits/infer"
+        with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
+            daemon.wait_for_assessments(outcome="skipped", reason="model_not_ready")
+            (told, *_) = daemon.log("assessment")
+            assert (told["level"], told["reason"]) == ("warning", "model_not_ready")
+
+            server.answer = V2Model(weighted(1.0), "triton", [("x", "FP64", [-1, 2])], "1")
+            daemon.wait_for_assessments(4, outcome="skipped", reason="too_few_inputs")
+            (few,) = daemon.log("too few inputs")
+            assert few["error"] == "0 rows of 4 are there" and "inputs.port" in few["advice"]
+            send(daemon)
+            daemon.wait_for_assessments()
+            (again,) = daemon.log("enough inputs again")
+            assert again["rows"] >= 4 and len(daemon.log("too few inputs")) == 1
+
+            last = [line for line in daemon.log("assessment") if line["outcome"] == "ok"][-1]
+            assert last["cut"].startswith("cut to fit assess.max_seconds = 2: the first ")
+            assert last["cut"].endswith(
+                " of 25 rows; raise assess.max_seconds, or model.rows_per_second if the endpoint can take it"
+            )
+            assert "<p>Cut to fit assess.max_seconds = 2: the first " in daemon.get("/").text
+
+
+@pytest.fixture
+def recent(tmp_path: Path) -> Path:
+    """More rows than ten seconds are enough for."""
+    file = tmp_path / "recent.parquet"
+    pd.DataFrame([*ROWS, *ROWS], columns=list(COLUMNS)).to_parquet(file)
+    return file
+
+
+def test_the_command_line_keeps_to_its_budget_and_tells_how_far_it_is(
+    model_url: str, recent: Path, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    done = command("assess", "--model", f"{model_url}/invocations", "--inputs", recent, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 30, "10 of them for the assessment, on a machine that does other things as well"
+    cut = json.loads((tmp_path / "assessment.json").read_text())["cut"]
+    assert cut.startswith("cut to fit max_seconds = 10: the first ") and cut in done.stdout
+    assert cut.endswith("; raise max_seconds, or rows_per_second if the endpoint can take it")
+    assert re.search(r"^assessing: [0-9]+ of [0-9]+ trials, [0-9]+ s$", done.stderr, re.MULTILINE)
+
+    words = ["--rows-per-second", "50000", "--batch-rows", "400", "--levels", "0.1", "--trials", "19"]
+    done = command("assess", "--model", f"{model_url}/invocations", "--inputs", recent, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "400 rows, 19 trials" in done.stdout and "cut to fit" not in done.stdout
+
+
+def test_the_smallest_assessment_does_not_fit(model_url: str, recent: Path, tmp_path: Path) -> None:
+    words = ["--inputs", recent, "--max-seconds", "1", "--rows-per-second", "500"]
+    done = command("assess", "--model", f"{model_url}/invocations", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "raise max_seconds, or rows_per_second if the endpoint can take it" in done.stderr
+
+
+def summed(request: Request) -> Reply:
+    table = json.loads(request.body)["dataframe_split"]
+    return reply_json({"predictions": [row[0] + row[1] for row in table["data"]]})
+
+
+@pytest.mark.parametrize("words", [["assess", "--model"], ["compare"], ["rank", "--target", "y"]])
+def test_who_asks_is_told_to_the_server_and_to_nobody_else(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(3).normal(size=(30, 2))
+    pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "y": rows.sum(axis=1)}).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "token").write_text(f"{PASSWORD}\n")
+    monkeypatch.chdir(tmp_path)
+    options = ["--inputs", "rows.csv", "--levels", "0.1", "--trials", "19", "--rows-per-second", "9000"]
+    with serving(summed) as server:
+        user = server.url.replace("//", f"//robmon:{PASSWORD}@")
+        for base, more, scheme in ((server.url, ["--token-file", "token"], "Bearer"), (user, [], "Basic")):
+            urls = [f"{base}/invocations"] if words[0] == "assess" else [f"{base}/{n}/invocations" for n in "ab"]
+            server.answer = summed
+            done = CliRunner().invoke(main, [*words, *urls, *options, *more])
+            assert done.exit_code == 0, done.output
+            assert server.posts[-1].headers["authorization"].startswith(scheme)
+            server.answer = lambda request: Reply(401)
+            refused = CliRunner().invoke(main, [*words, *urls, *options, *more])
+            assert refused.exit_code == 2 and "answered 401" in refused.output
+            written = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.json")]
+            assert PASSWORD not in "".join([done.output, refused.output, *written])
+
+
+def test_a_library_user_says_how_an_endpoint_is_asked(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(30, 2)), columns=["a", "b"])
+    with serving(summed) as server:
+        url = f"{server.url}/invocations"
+        quick = {"rows_per_second": 9000, "batch_rows": 30}
+        one = robmon.endpoint(url, token=PASSWORD, **quick)
+        two = robmon.endpoint(url.replace("//", "//robmon:secret@"), **quick)
+        options = {"levels": (0.1,), "trials": 19}
+        result = robmon.assess(one, frame, **options)
+        assert server.posts[-1].headers["authorization"] == f"Bearer {PASSWORD}"
+        assert len(server.posts) == 2 + 19, "all rows in one request"
+        assert not robmon.compare(one, two, frame, **options).worse
+        ranking = robmon.rank([one, f"{server.url}/two/invocations"], frame, frame.sum(axis=1), **options)
+    assert result.cut == "" and PASSWORD not in repr(one) and "secret" not in repr(two)
+    assert ranking.names == (url, f"{server.url}/two/invocations")
+    for wrong in (
+        {"token": "a b"},
+        {"token_file": tmp_path / "none"},
+        {"token": "a", "token_file": "b"},
+        {"batch_rows": 0},
+    ):
+        with pytest.raises(robmon.InvalidInputError):
+            robmon.endpoint(url, **wrong)

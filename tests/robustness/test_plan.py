@@ -32,7 +32,7 @@ class Slow:
 
 def test_everything_where_it_fits():
     planned = Slow().plan(100.0, max_batch_rows=50)
-    assert planned == AssessmentPlan(128, 39, 50, pytest.approx(128 * 80 * ROW_SECONDS))
+    assert planned == AssessmentPlan(128, 39, 50, pytest.approx(128 * 80 * ROW_SECONDS), 128, 39)
 
 
 def test_rows_go_first_then_trials():

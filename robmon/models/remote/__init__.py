@@ -59,7 +59,8 @@ def load(
     else:
         ask = _json(client, json_bodies.mlflow_body if endpoint.protocol == "mlflow" else json_bodies.v1_body)
     batch_rows = max(min(access.batch_rows, int(access.rows_per_second)), 1)
-    return ServedModel("remote", endpoint.place, [], takes, _in_batches(ask, batch_rows), lambda array: array)
+    call = _in_batches(ask, batch_rows)
+    return ServedModel("remote", endpoint.place, [], takes, call, lambda array: array, access)
 
 
 def served_versions(endpoint: Endpoint, access: EndpointAccess) -> Sequence[str]:

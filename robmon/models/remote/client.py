@@ -16,12 +16,12 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from robmon.errors import ModelLoadError, PredictionError
+from robmon.bearer import bearer_token
+from robmon.errors import ModelLoadError, PredictionError, SettingsError
 from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
 from robmon.messages import EndpointAccess
 from robmon.model_uri import Endpoint
@@ -190,16 +190,11 @@ class Client:
 
     def _authorization(self) -> dict[str, str]:
         """Read for each request, because such files are renewed."""
-        if self._access.token_file is None:
-            return {}
         try:
-            token = Path(self._access.token_file).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not ASCII"
-            raise PredictionError(f"model.token_file cannot be read: {why}", "endpoint_status") from None
-        if not token or not token.isprintable():
-            raise PredictionError("model.token_file does not hold one token", "endpoint_status")
-        return {"Authorization": f"Bearer {token}"}
+            token = bearer_token(self._access)
+        except SettingsError as error:
+            raise PredictionError(str(error), "endpoint_status") from None
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def parse_json(text: bytes) -> Any:
