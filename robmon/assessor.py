@@ -213,6 +213,9 @@ class Assessor:
         self._sample.turn_over(now)
         self._labels.keep(items, now)
         self._take_served(question, items, result)
+        if self._is_watched(model):
+            told = ((labelled[index], question.labelled[index].target or "") for index in result.unfit_labels)
+            self._labels.drop_unfit((item, target.encode()) for item, target in told)
         return result, Kept(
             version=model.version,
             items=items,
@@ -289,11 +292,13 @@ class Assessor:
         )
         return question, blobs
 
+    def _is_watched(self, model: ModelVersion) -> bool:
+        """Whether that is the version served now, not the one that it is to be compared with."""
+        return self._published.model is not None and self._published.model.version == model.version
+
     def _is_to_compare(self, model: ModelVersion, item: Item) -> bool:
         """Whether that version is the one watched, was so when the request came, and has not been compared yet."""
-        watched = self._published.model
-        is_watched = watched is not None and watched.version == model.version
-        return is_watched and item.received_at >= self._watched_since and not item.feedback.answer_compared
+        return self._is_watched(model) and item.received_at >= self._watched_since and not item.feedback.answer_compared
 
     # --- versions ----------------------------------------------------------------------------------------------------
 

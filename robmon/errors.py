@@ -71,6 +71,7 @@ class TooFewRowsError(RobmonError):
 
     Attributes:
         rows: how many can.
+        why: the most frequent reasons; empty where none was refused.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TooFewRowsError(RobmonError):
         self.rows = rows
         self.rejected = rejected
         self.unusable = unusable
+        self.why = why
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 

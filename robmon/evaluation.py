@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from robmon.decoding import DecodedSample, decode_sample, use_accepted
 from robmon.errors import OverBudgetError, RobmonError
 from robmon.history.baseline import Baseline
-from robmon.labelled import AgainstLabels, assess_labelled
-from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, SlopeResult, Verdict
+from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
+from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
@@ -87,7 +87,7 @@ def _evaluate(
         confidence=result.confidence,
         output=result.output,
         levels=levels,
-        slopes=_slopes(result),
+        slopes=slope_results(result),
         area=result.area,
         index=result.index,
         noise_margin=margin.level if margin is not None else None,
@@ -95,6 +95,7 @@ def _evaluate(
         labels=against_labels.result,
         label_problem=against_labels.problem,
         labelled_rows=against_labels.rows,
+        unfit_labels=list(against_labels.unfit),
         served=served,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
@@ -314,27 +315,11 @@ def _drift(
 
 
 def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> list[LevelResult]:
+    levels = level_results(result)
     ratios = _baseline_ratios(baseline, result, origins)
-    return [
-        LevelResult(
-            level=point.level,
-            mean_mse=point.mean_mse,
-            bound=point.bound,
-            request_bound=point.request_bound,
-            agreement=point.agreement,
-            realised_level=point.realised_level,
-            nonfinite_outputs=point.nonfinite_outputs,
-            baseline_ratio=ratios.get(point.level, (None, None))[0],
-            baseline_ratio_lower=ratios.get(point.level, (None, None))[1],
-        )
-        for point in result.curve
-    ]
-
-
-def _slopes(result: Assessment) -> dict[str, SlopeResult]:
-    """The slopes there are, by score."""
-    slopes = (result.slope, result.agreement_slope, result.accuracy_slope)
-    return {each.score: SlopeResult(value=each.value, lack_of_fit=each.lack_of_fit) for each in slopes if each}
+    for point in levels:
+        point.baseline_ratio, point.baseline_ratio_lower = ratios.get(point.level, (None, None))
+    return levels
 
 
 def _worst_requests(result: Assessment) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class AgainstLabels:
     rows: int = 0
     result: LabelResult | None = None
     problem: str = ""
+    unfit: tuple[int, ...] = ()
+    """Indices of the labelled requests whose label fits none of their rows."""
 
 
 class _UnfitTargetError(Exception):
@@ -55,25 +57,27 @@ def assess_labelled(
         output_variance: what normalises area and index, as there.
         max_seconds: the budget.
     """
-    rows = 0
+    found = AgainstLabels()
 
     def assessed(sample: DecodedSample) -> AgainstLabels:
-        nonlocal rows
+        nonlocal found
         kept, targets = fitting_targets(question.labelled, sample, unlabelled.clean_outputs, unlabelled.output)
         rows = len(kept)
+        unfit = set(sample.origins) - {sample.origins[row] for row in kept}
+        found = AgainstLabels(rows, unfit=tuple(sorted(unfit)))
         if rows < question.min_rows:
-            return AgainstLabels(rows, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
-        return AgainstLabels(
-            rows, _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds)
-        )
+            return replace(found, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
+        result = _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds)
+        return replace(found, result=result)
 
+    any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
     try:
-        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], question)
-        return use_accepted(model, question, question.labelled, sample, assessed)
+        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows)
+        return use_accepted(model, any_rows, question.labelled, sample, assessed)
     except TooFewRowsError as error:
-        return AgainstLabels(error.rows, problem=str(error))
+        return replace(found, rows=0, problem=f"no row with a label can be used{error.why and f': {error.why}'}")
     except RobmonError as error:
-        return AgainstLabels(rows, problem=str(error))
+        return replace(found, problem=str(error))
 
 
 def _assessed(
@@ -117,25 +121,37 @@ def _assessed(
         output_variance=output_variance,
         clusters=sample.origins[: plan.rows],
     )
-    slope = result.accuracy_slope
     return LabelResult(
         rows=plan.rows,
         trials=plan.trials,
-        levels=[
-            LevelResult(
-                level=point.level,
-                mean_mse=point.mean_mse,
-                bound=point.bound,
-                request_bound=point.request_bound,
-                agreement=point.agreement,
-            )
-            for point in result.curve
-        ],
+        levels=level_results(result),
         area=result.area,
         index=result.index,
         clean_mse=result.clean_mse,
-        accuracy_slope=SlopeResult(value=slope.value, lack_of_fit=slope.lack_of_fit) if slope is not None else None,
+        accuracy_slope=slope_results(result).get("accuracy"),
     )
+
+
+def level_results(result: Assessment) -> list[LevelResult]:
+    """The points of a curve as they are sent."""
+    return [
+        LevelResult(
+            level=point.level,
+            mean_mse=point.mean_mse,
+            bound=point.bound,
+            request_bound=point.request_bound,
+            agreement=point.agreement,
+            realised_level=point.realised_level,
+            nonfinite_outputs=point.nonfinite_outputs,
+        )
+        for point in result.curve
+    ]
+
+
+def slope_results(result: Assessment) -> dict[str, SlopeResult]:
+    """The slopes there are, by score."""
+    slopes = (result.slope, result.agreement_slope, result.accuracy_slope)
+    return {each.score: SlopeResult(value=each.value, lack_of_fit=each.lack_of_fit) for each in slopes if each}
 
 
 def fitting_targets(

@@ -379,6 +379,8 @@ class Assessed(Message):
     """Why there is no such result although there are labels; without any input."""
     labelled_rows: int = 0
     """Rows that have a label which fits the model."""
+    unfit_labels: list[int] = []
+    """Indices of the labelled requests whose label does not fit the model's outputs."""
     served: ServedResult | None = None
     """The served answers against this version's, where any is known."""
     clean_variance: list[float]

@@ -88,9 +88,13 @@ def test_fewer_labels_than_are_needed_are_told(linear: ServedModel) -> None:
     targets[5:20] = ["text", [1, 2]] * 7 + [[[]]]
     answer, _ = assessed(linear, *labelled(sample, targets))
     assert answer.labels is None and answer.labelled_rows == 25
+    assert answer.unfit_labels == list(range(5, 20))
     assert answer.label_problem == "25 labels fit the model, 32 are needed"
-    answer, _ = assessed(linear, *labelled(sample, targets[:3]))
-    assert answer.label_problem.startswith("3 of the rows drawn can be used, 32 are needed")
+    answer, _ = assessed(linear, *labelled(sample, [*targets[:3], "text"]))
+    assert answer.label_problem == "3 labels fit the model, 32 are needed" and answer.unfit_labels == [3]
+    asked, blobs = labelled(sample, targets[:3])
+    answer, _ = assessed(linear, asked, [*blobs[:128], *[b"garbage"] * 3])
+    assert answer.label_problem == "no row with a label can be used: not_json (3)" and answer.unfit_labels == []
     assert answer.levels[-1].mean_mse > 0
 
 
@@ -98,6 +102,10 @@ def test_a_request_of_several_rows_has_a_list_of_targets(linear: ServedModel) ->
     sample = bodies(64, rows_each=3)
     answer, _ = assessed(linear, *labelled(sample, [truth(rows_of(body)).tolist() for body in sample]))
     assert answer.labels is not None and answer.labels.clean_mse == pytest.approx(0, abs=1e-20)
+    assert answer.unfit_labels == []
+    too_long = [truth(rows_of(body)).tolist() + [0.5] * (place < 10) for place, body in enumerate(sample)]
+    answer, _ = assessed(linear, *labelled(sample, too_long))
+    assert answer.labelled_rows == 54 and answer.unfit_labels == list(range(10))
 
 
 def test_classes_as_text_have_a_slope_of_accuracy(classifier: ServedModel) -> None:
@@ -116,7 +124,7 @@ def test_labels_for_which_no_time_is_left_cost_nothing_else(linear: ServedModel)
     inputs = np.array([rows_of(body)[0] for body in sample])
     own = assess_rows(lambda x, rows: truth(x), inputs)
     against = assess_labelled(linear, asked, blobs, own, None, max_seconds=1e-6)
-    assert against.result is None and against.rows == 64
+    assert against.result is None and against.rows == 64 and against.unfit == ()
     assert "the budget is 1e-06 s" in against.problem
 
 

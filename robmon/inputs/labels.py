@@ -19,6 +19,7 @@ from robmon.inputs.sample import Feedback, Item
 What = Literal["target", "answer"]
 KINDS: Final[tuple[What, ...]] = ("target", "answer")
 OUTCOMES: Final = ("joined", "late", "unknown", "dropped")
+DOES_NOT_FIT: Final = "does_not_fit"
 
 EARLY_SECONDS: Final = 30.0
 """How long a label or an answer waits for its request."""
@@ -55,8 +56,8 @@ class _Waiting:
     key: float
 
 
-def _counter() -> Counter[str]:
-    return Counter(dict.fromkeys(OUTCOMES, 0))
+def _counter(*more_outcomes: str) -> Counter[str]:
+    return Counter(dict.fromkeys((*OUTCOMES, *more_outcomes), 0))
 
 
 @dataclass
@@ -64,10 +65,11 @@ class LabelCounts:
     """What became of the labels and the served answers that were told.
 
     `joined`: to a sampled request. `late`: its request was sampled and is held no longer. `unknown`: no request with
-    that id came, or it was not sampled. `dropped`: there was no room.
+    that id came, or it was not sampled. `dropped`: there was no room. `does_not_fit`: a label that was joined, and then
+    found to be no target of the model's outputs.
     """
 
-    target: Counter[str] = field(default_factory=_counter)
+    target: Counter[str] = field(default_factory=lambda: _counter(DOES_NOT_FIT))
     answer: Counter[str] = field(default_factory=_counter)
 
     def of(self, what: What) -> Counter[str]:
@@ -182,6 +184,22 @@ class Labels:
         held = [*items, *(waiting.item for waiting in self._waiting if waiting.item.received_at >= earliest)]
         found = {id(item.feedback): item for item in held if item.feedback.target is not None}
         return sorted(found.values(), key=lambda item: -item.received_at)[:limit]
+
+    def drop_unfit(self, unfit: Iterable[tuple[Item, bytes]]) -> None:
+        """Forget labels that are no targets of the model's outputs, so that a right one may still come.
+
+        Args:
+            unfit: requests and what their labels were then; one that has been corrected since stays.
+        """
+        drop = [item.feedback for item, target in unfit if item.feedback.target == target]
+        entries = {id(entry()): entry for entry in self._alive.values()} if drop else {}
+        for feedback in drop:
+            size = len(feedback.target or b"")
+            feedback.target = None
+            self.counts.target[DOES_NOT_FIT] += 1
+            if (entry := entries.get(id(feedback))) is not None:
+                entry.size -= size
+                self.joined_bytes -= size
 
     def _wait(self, what: What, key: str, content: bytes, now: float) -> None:
         size = len(content) + len(key) + ENTRY_BYTES

@@ -66,6 +66,24 @@ QUICK = {
 }
 
 
+@contextlib.contextmanager
+def again_and_again(step: Callable[[], None], pause_seconds: float) -> Iterator[None]:
+    """Do it in the background, until the end of the block."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(pause_seconds):
+            step()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @dataclass
 class Daemon:
     """A running daemon; its files lie below `folder`."""
@@ -152,19 +170,8 @@ class Daemon:
     @contextlib.contextmanager
     def traffic(self) -> Iterator[None]:
         """Requests in the background."""
-        over = threading.Event()
-
-        def send() -> None:
-            while not over.wait(0.2):
-                self.send(ROWS[:25])
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
+        with again_and_again(lambda: self.send(ROWS[:25]), pause_seconds=0.2):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def model(self, behaviour: str) -> None:
         """Let the odd model behave like that from its next call on."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
+from tests.e2e.daemon import ROWS, Daemon, Row, again_and_again, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
 from tests.inputs.senders import JSON, REQUEST_EVENT, RESPONSE_EVENT, Request, event
 
@@ -28,7 +26,7 @@ class Server:
         self._url = f"http://127.0.0.1:{daemon.port('inputs_port')}"
         self._numbers = itertools.count()
 
-    def serve(self, row: Row) -> None:
+    def serve(self, row: Row, target: object = None) -> None:
         """One request and its answer as events, the answer first every other time, in both modes; then its label."""
         number = next(self._numbers)
         asked = Request(
@@ -42,27 +40,16 @@ class Server:
         events = [event(sent, structured=structured, kind=kind, id=f"event {number}") for sent, kind in kinds]
         for sent in events if number % 2 else reversed(events):
             assert self._post(sent.path, sent.body, dict(sent.headers))[0] == 202
-        label = {"id": f"event {number}", "target": 1.1 * (row[0] + row[1])}
-        assert self._post("/feedback", json.dumps([label]).encode(), {}) == (202, {"accepted": 1})
+        self.label([{"id": f"event {number}", "target": 1.1 * (row[0] + row[1]) if target is None else target}])
 
-    @contextlib.contextmanager
-    def traffic(self) -> Iterator[None]:
+    def label(self, labels: list[dict[str, object]]) -> None:
+        """What the clients have learnt."""
+        assert self._post("/feedback", json.dumps(labels).encode(), {}) == (202, {"accepted": len(labels)})
+
+    def traffic(self) -> AbstractContextManager[None]:
         """Serve in the background."""
-        over = threading.Event()
-
-        def serve() -> None:
-            for row in itertools.cycle(ROWS):
-                if over.wait(0.01):
-                    return
-                self.serve(row)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        rows = itertools.cycle(ROWS)
+        return again_and_again(lambda: self.serve(next(rows)), pause_seconds=0.01)
 
     def _post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, object]:
         answer = self._daemon.client.post(self._url + path, content=body, headers=headers)
@@ -134,6 +121,23 @@ def test_that_another_version_answers_stands_while_no_newer_answer_comes(local: 
         daemon.wait_for(
             lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 0, "answers of the same version"
         )
+
+
+def test_labels_that_do_not_fit_are_counted_once_and_can_be_corrected(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    uri = f"models:/{model.name}/{model.add()}"
+    with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
+        server = Server(daemon, weight=1.0)
+        for target in ("cat", [1, 2], "1.5"):
+            for row in ROWS[:10]:
+                server.serve(row, target)
+        unfit = functools.partial(daemon.count, "robmon_labels_total", outcome="does_not_fit")
+        daemon.wait_for(lambda: unfit() == 30, "labels that do not fit")
+        daemon.wait_for_assessments(3)
+        assert (unfit(), daemon.count("robmon_labels_total", outcome="joined")) == (30, 30)
+        server.label([{"id": f"event {number}", "target": 1.5} for number in range(30)])
+        daemon.wait_for(lambda: daemon.value("robmon_labelled_rows") == 30, "the same requests with labels that fit")
+        assert unfit() == 30
 
 
 def test_labels_that_are_none_are_refused_in_one_sentence(local: Registry, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_labels_join_the_requests_of_every_protocol(served: Served) -> None:
     )
     found = {item.feedback.ids[0]: item.feedback.target for item in served.sample.snapshot(1000)}
     assert found == {"from v2": b'"v2"', "from mlflow": b'"mlflow"', "from event": b'"event"'}
-    assert served.counts.labels.target == {"joined": 3, "late": 0, "unknown": 0, "dropped": 0}
+    assert served.counts.labels.target == {"joined": 3, "late": 0, "unknown": 0, "dropped": 0, "does_not_fit": 0}
     assert set(served.counts.received) == set(served.counts.sampled) == {
         "mlflow", "v1", "v2", "cloudevents", "file", "kafka",
     }  # fmt: skip

@@ -90,6 +90,26 @@ def test_a_label_finds_its_request_by_any_id_and_every_copy_of_it() -> None:
     assert copy.feedback.target == b"3"
 
 
+def test_labels_that_do_not_fit_are_counted_once_and_may_be_corrected() -> None:
+    told, items = labels(), [request(key) for key in "abc"]
+    for item, content in zip(items, (b"1", b'"cat"', b'"dog"'), strict=True):
+        told.follow(item, 0)
+        told.tell("target", item.feedback.ids[0], content, 0)
+        told.tell("answer", item.feedback.ids[0], b"answer", 0)
+    told.tell("target", "c", b"3", 0)
+    for _ in range(2):
+        told.drop_unfit([(replace(items[1], topped_up=True), b'"cat"'), (items[2], b'"dog"')])
+    assert [item.feedback.target for item in items] == [b"1", None, b"3"]
+    assert outcomes(told) == {"joined": 4, "does_not_fit": 1}
+    assert told.joined_bytes == 3 * len(b"answer") + 2
+    told.tell("target", "b", b"2", 0)
+    assert items[1].feedback.target == b"2" and told.joined_bytes == 3 * len(b"answer") + 3
+    del item
+    items.clear()
+    assert told.joined_bytes == 0
+    assert "does_not_fit" not in told.counts.answer, "of answers, the assessment says how many cannot be compared"
+
+
 def test_what_comes_before_its_request_waits_a_little() -> None:
     told, item, late = labels(), request("a"), request("b")
     told.tell("target", "a", b"1", 0)
