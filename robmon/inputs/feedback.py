@@ -12,6 +12,7 @@ from robmon.inputs.join_keys import MAX_ID_CHARACTERS, as_key
 MAX_FEEDBACK_BYTES: Final = 2**20
 MAX_LABELS: Final = 10_000
 MAX_TARGET_DEPTH: Final = 8
+_GZIP: Final = b"\x1f\x8b"
 _SEND: Final = 'send {"id": "...", "target": ...}, a list of these, or one a line'
 
 
@@ -47,15 +48,15 @@ def parse(body: bytes) -> list[Label]:
         return [_label(each, place) for place, each in enumerate(told)]
     except RecursionError:
         raise FeedbackError(f"the JSON is nested too deeply: {_SEND}") from None
-    except ValueError:  # also UnicodeDecodeError, NaN, and integers of too many digits
-        raise FeedbackError(f"the body is not JSON: {_SEND}") from None
+    except ValueError:  # also UnicodeDecodeError, and integers of too many digits
+        raise FeedbackError(f"{_what_is_wrong(body)}: {_SEND}") from None
 
 
 def _told(body: bytes) -> Iterator[Any]:
     try:
         content = _json(body)
     except ValueError:
-        lines = [line for line in body.splitlines() if line.strip()]
+        lines = _lines(body)
         if len(lines) < 2:
             raise
         content = [_json(line) for line in lines[: MAX_LABELS + 1]]
@@ -72,13 +73,33 @@ def _json(text: bytes) -> Any:
 
 
 def _refuse(_: str) -> None:
-    raise ValueError("no JSON")
+    raise FeedbackError(f"NaN and Infinity are neither JSON nor labels, leave out what has no value: {_SEND}")
+
+
+def _lines(body: bytes) -> list[bytes]:
+    return [line for line in body.splitlines() if line.strip()]
+
+
+def _what_is_wrong(body: bytes) -> str:
+    """Of a body that is not JSON."""
+    if not body.strip():
+        return "the body is empty"
+    if body.startswith(_GZIP):
+        return "the body is compressed, which is not read here"
+    for place, line in enumerate(_lines(body)):
+        try:
+            _json(line)
+        except ValueError:
+            return f"line {place + 1} is not JSON" if place else "the body is not JSON"
+    return "the body is not JSON"
 
 
 def _label(told: Any, place: int) -> Label:
     where = f"label {place + 1}"
-    if not isinstance(told, dict) or "target" not in told:
+    if not isinstance(told, dict):
         raise FeedbackError(f"{where} is no object with an id and a target: {_SEND}")
+    if "target" not in told:
+        raise FeedbackError(f"{where} has no target: {_SEND}")
     key = told.get("id")
     if not isinstance(key, str) or not 0 < len(key.strip()) <= MAX_ID_CHARACTERS:
         raise FeedbackError(f"{where} needs an id, a text of 1 to {MAX_ID_CHARACTERS} characters: {_SEND}")

@@ -118,7 +118,9 @@ class Receiver:
         except (_RefusedError, TimeoutError) as error:
             refusal = error if isinstance(error, _RefusedError) else _RefusedError(408, "timeout")
             self._reject(route, refusal.reason)
-            await _answer(send, refusal.status)
+            too_long = f"the body is larger than {limit} bytes: send the labels in several requests"
+            is_long_feedback = route.kind is Kind.FEEDBACK and refusal.status == 413
+            await _answer(send, refusal.status, _told(too_long) if is_long_feedback else b"")
             return
         if route.kind is Kind.EVENT:
             picked = event_headers(body)
@@ -155,7 +157,7 @@ class Receiver:
             labels = feedback.parse(body)
         except feedback.FeedbackError as error:
             self._reject(_FEEDBACK, "bad_feedback")
-            return 400, json.dumps({"error": str(error)}).encode()
+            return 400, _told(str(error))
         now = self._clock()
         for label in labels:
             self.labels.tell("target", label.id, label.target, now)
@@ -202,6 +204,10 @@ class Receiver:
                         raise _RefusedError(503, "inflight_full")
         finally:
             self.inflight_bytes -= held
+
+
+def _told(error: str) -> bytes:
+    return json.dumps({"error": error}).encode()
 
 
 def _kept(headers: RawHeaders) -> dict[str, str]:

@@ -49,15 +49,28 @@ def test_one_many_and_lines(target: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b"", "the body is not JSON"),
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (gzip.compress(b'{"id": "a", "target": 1}'), "the body is compressed, which is not read here"),
+        (b'{"id": "a", "target": 1}\n{"id": "b", "targ', "line 2 is not JSON"),
+        (b'{\n"id": "a", "target": 1', "the body is not JSON"),
         (b"id=a&target=1", "the body is not JSON"),
         (b"\xff", "the body is not JSON"),
-        (b'{"id": "a", "target": NaN}', "the body is not JSON"),
+        *[
+            (body % number, "NaN and Infinity are neither JSON nor labels, leave out what has no value")
+            for number in (b"NaN", b"Infinity", b"-Infinity")
+            for body in (
+                b'{"id": "a", "target": %b}',
+                b'[{"id": "a", "target": 1}, {"id": "b", "target": [[1, %b]]}]',
+                b'{"id": "a", "target": 1}\n{"id": "b", "target": %b}',
+            )
+        ],
         (b'{"id": "a", "target": ' + b"9" * 5000 + b"}", "the body is not JSON"),
         (b"[" * 100_000, "the JSON is nested too deeply"),
         (b"[]", "there is no label in the body"),
         (b"7", "label 1 is no object with an id and a target"),
-        (b'[{"id": "a", "target": 1}, {"id": "b"}]', "label 2 is no object with an id and a target"),
+        (b'[{"id": "a", "target": 1}, {"id": "b"}]', "label 2 has no target"),
+        (b"[[]]", "label 1 is no object with an id and a target"),
         (b'{"target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
         (b'{"id": 1, "target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
         (b'{"id": " ", "target": 1}', "label 1 needs an id, a text of 1 to 256 characters"),
@@ -177,9 +190,11 @@ def test_refused_labels_are_counted_and_told_why(served: Served) -> None:
 
 def test_a_body_of_labels_has_a_limit_of_its_own(served: Served) -> None:
     assert MAX_FEEDBACK_BYTES > 100_000, "the receiver of the tests has the smaller limit"
-    assert post(served, "/feedback", bytes(100_001))[0] == 413
-    assert served.counts.rejected == {("feedback", "too_large"): 1}
-    assert sum(served.counts.received.values()) == 0
+    too_long = "the body is larger than 100000 bytes: send the labels in several requests"
+    assert post(served, "/feedback", bytes(100_001)) == (413, {"error": too_long})
+    assert post(served, "/invocations", bytes(100_001)) == (413, None)
+    assert served.counts.rejected == {("feedback", "too_large"): 1, ("mlflow", "too_large"): 1}
+    assert sum(served.counts.received.values()) == 1
 
 
 def test_filters_leave_labels_alone() -> None:
