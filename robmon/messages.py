@@ -131,6 +131,8 @@ class FilePosition(Message):
     beginning_bytes: int = 0
     state: str = ""
     """Size and time of the file when its end was reached; empty before."""
+    modified_at: float | None = None
+    """The time in that state."""
     done: bool = False
     """Whether nothing is left of the file in that state."""
 

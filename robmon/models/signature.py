@@ -226,6 +226,7 @@ class Columns:
         self._named = schema.has_input_names()
         self._names: list[Any] = schema.input_names() if self._named else list(range(len(schema.inputs)))
         self._required = set(schema.required_input_names()) if self._named else set(self._names)
+        self._textual = {spec.name for spec in schema.inputs if getattr(spec.type, "name", "") == "string"}
         # A column of lists takes a whole unnamed row as its one cell.
         self._one_cell = len(self._names) == 1 and not hasattr(schema.inputs[0].type, "to_numpy")
 
@@ -257,7 +258,8 @@ class Columns:
         if named is None:
             values = [row.tensor] if self._one_cell else _cells(row.tensor, len(self._names))
             return dict(zip(self._names, values, strict=True))
-        named = row.texts if row.texts is not None else named
+        if row.texts is not None:
+            named = row.texts if row.reading == "text" else {**named, **self._as_written(named, row.texts)}
         if not self._named:
             values = list(named.values())
             if len(values) < len(self._names):
@@ -266,6 +268,11 @@ class Columns:
         if missing := self._required - named.keys():
             raise _RejectedRowError(f"missing_column {min(missing)}")
         return {name: named[name] for name in self._names if name in named}
+
+    def _as_written(self, named: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, str]:
+        """What the model takes for text: a `02139`, though it looks like a number."""
+        written = self._textual & texts.keys()
+        return {name: texts[name] for name in written if named[name] == named[name]}  # NaN is a missing cell
 
 
 @dataclass(frozen=True)
@@ -356,7 +363,7 @@ def _finish(inputs: Any, kept: list[int], rejected: Counter[str]) -> Collected:
 
 def _refuse_text(row: Row) -> None:
     """The server reads CSV for models of columns only."""
-    if row.texts is not None:
+    if row.reading == "text":
         raise _RejectedRowError("wrong_type")
 
 

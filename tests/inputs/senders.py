@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,3 +77,43 @@ def event(request: Request, *, structured: bool = False, kind: str = REQUEST_EVE
     cloud_event = CloudEvent(given, json.loads(request.body) if as_json else request.body)
     message: HTTPMessage = (to_structured if structured else to_binary)(cloud_event, JSONFormat())
     return Request("/", message.body, message.headers)
+
+
+def sagemaker(request: Request, encoding: str) -> dict[str, Any]:
+    """A line of SageMaker's data capture: `CSV`, `JSON` or `BASE64`."""
+    data = base64.b64encode(request.body) if encoding == "BASE64" else request.body
+    sent = {"observedContentType": request.content_type, "mode": "INPUT", "data": data.decode(), "encoding": encoding}
+    answer = {"observedContentType": "text/csv", "mode": "OUTPUT", "data": "0.5", "encoding": "CSV"}
+    return {
+        "captureData": {"endpointInput": sent, "endpointOutput": answer},
+        "eventMetadata": {"eventId": "0e1", "inferenceTime": "2026-01-01T00:00:00Z"},
+        "eventVersion": "0",
+    }
+
+
+def kserve_record(request: Request, *, kind: str = REQUEST_EVENT, metadata: Any = None) -> dict[str, Any]:
+    """What KServe's logger writes into a bucket in JSON: Go's names of the fields, its URLs as objects."""
+    return {
+        "Url": {"Scheme": "s3", "Host": "captures", "Path": "/digits", "RawQuery": "", "ForceQuery": False},
+        "Bytes": base64.b64encode(request.body).decode(),
+        "ContentType": request.content_type,
+        "ReqType": kind,
+        "Id": "0e1",
+        "SourceUri": {"Scheme": "http", "Host": "localhost:9081", "Path": "/"},
+        "InferenceService": "digits",
+        "Namespace": "default",
+        "Component": "predictor",
+        "Endpoint": "",
+        "Metadata": metadata,
+        "Annotations": None,
+        "CertName": "",
+        "TlsSkipVerify": False,
+    }
+
+
+def kserve_table_row(request: Request, **fields: Any) -> dict[str, Any]:
+    """The same as a row of CSV and Parquet: names in lower camel case, everything but a boolean as text."""
+    record = kserve_record(request, **fields)
+    flat = {"Url": "s3://captures/digits", "SourceUri": "http://localhost:9081/", "Annotations": ""}
+    flat["Metadata"] = json.dumps(record["Metadata"]) if record["Metadata"] else ""
+    return {name[0].lower() + name[1:]: flat.get(name, value) for name, value in record.items()}

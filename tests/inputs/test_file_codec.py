@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -14,11 +15,17 @@ from hypothesis import strategies as st
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import RECORD_TYPE
+from tests.inputs.senders import RESPONSE_EVENT, Request, kserve_record
 
 
 def rows(content: Any, content_type: str = "application/json") -> list[Row]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return list(decode("file", {"content-type": content_type}, body))
+
+
+def logged(body: bytes = b'{"instances": [[1.5]]}', **fields: Any) -> dict[str, Any]:
+    """A record of KServe's logger."""
+    return kserve_record(Request("", body, {"content-type": "application/json"})) | fields
 
 
 def captured(data: str, encoding: str, content_type: str) -> dict[str, Any]:
@@ -105,6 +112,13 @@ def test_text_in_a_captured_table() -> None:
         (captured('"1', "CSV", "text/csv"), "bad_csv"),
         (captured("", "CSV", "text/csv"), "empty"),
         (captured("hello", "JSON", "application/json"), "not_json"),
+        (logged(ReqType=RESPONSE_EVENT), "response_event"),
+        (logged(Bytes=None), "no_inputs"),
+        (logged(Bytes=[1]), "no_inputs"),
+        (logged(Bytes="%%%"), "unsupported_content"),
+        (logged(b"hello"), "not_json"),
+        (logged(Metadata={"Inference-Header-Content-Length": ["9999"]}), "bad_header_length"),
+        (logged(gzip.compress(bytes(2**25))), "too_large_decompressed"),
     ],
 )
 def test_lines_that_are_refused(content: Any, reason: str) -> None:
@@ -115,7 +129,7 @@ def test_lines_that_are_refused(content: Any, reason: str) -> None:
 
 def test_a_csv_row_of_numbers_is_one_for_tensors_too() -> None:
     (numeric,) = rows(b"a,b\n1.5,2", "text/csv")
-    assert numeric.columns == {"a": 1.5, "b": 2} and numeric.texts is None
+    assert numeric.columns == {"a": 1.5, "b": 2} and numeric.reading == "frame"
     (mixed,) = rows(b"a,b\n1.5,x", "text/csv")
     assert mixed.texts == {"a": "1.5", "b": "x"}
 
@@ -128,6 +142,9 @@ anything = st.recursive(
             st.sampled_from(["captureData", "endpointInput", "data", "encoding", "observedContentType", "inputs", "a"]),
             inner,
             max_size=4,
+        )
+        | st.fixed_dictionaries(
+            dict.fromkeys(["Bytes", "ContentType", "ReqType", "SourceUri", "InferenceService"], inner)
         )
     ),
     max_leaves=12,

@@ -32,7 +32,7 @@ class Row:
         tensor: the unnamed row. A row with both may be taken either way: by name, if the model knows the name.
         reading: how a server makes the model's types of the cells: `frame` and `tensor` as MLflow's server casts JSON
             tables and JSON tensors, `text` as it reads CSV, `typed` as it only checks the types of a typed table.
-        texts: the cells as they were written, for `text`.
+        texts: the cells as they were written, for `text`, and for columns of text that look like numbers.
         listed: whether each cell stood in a list of its own, as in a column of one row.
     """
 

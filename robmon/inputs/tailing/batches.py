@@ -11,7 +11,15 @@ BATCH_ROWS: Final = 4096
 
 
 class BadFileError(Exception):
-    """A file that is none of its kind, so that nothing in it can be read."""
+    """A file that is none of its kind, so that nothing in it can be read.
+
+    Attributes:
+        reason: a short word for counters.
+    """
+
+    def __init__(self, reason: str = "bad_file") -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 @dataclass(frozen=True)

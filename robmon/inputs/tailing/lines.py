@@ -39,7 +39,8 @@ def read_json_lines(file: BinaryIO, start: Start) -> Iterator[Batch]:
         BadFileError: none of the first lines is a JSON object.
     """
     is_first = start.offset == 0
-    for batch in _records(file, start, "application/json", quoted=False):
+    for records in _records(file, start, "application/json", quoted=False):
+        batch = _unlisted(records)
         if is_first and batch.bodies and not any(map(_is_object, batch.bodies[:_LOOKED_AT])):
             raise BadFileError
         is_first = is_first and not batch.bodies
@@ -65,6 +66,29 @@ def read_csv(file: BinaryIO, start: Start) -> Iterator[Batch]:
     rows = replace(start, offset=max(start.offset, behind), max_body_bytes=max(start.max_body_bytes - len(prefix), 0))
     for batch in _records(file, rows, "text/csv", quoted=True):
         yield replace(batch, bodies=[prefix + record for record in batch.bodies])
+
+
+def _unlisted(batch: Batch) -> Batch:
+    """A line may be a list of records, as KServe's logger writes those of one batch: each is one for itself."""
+    bodies: list[bytes] = []
+    too_large = 0
+    for body in batch.bodies:
+        listed = _listed(body) if body.lstrip().startswith(b"[") else [body]
+        too_large += len(listed) > BATCH_ROWS
+        bodies += listed if len(listed) <= BATCH_ROWS else []
+    if too_large == 0 and bodies == batch.bodies:
+        return batch
+    return replace(batch, bodies=bodies, rejected=batch.rejected + Counter(too_large=too_large))
+
+
+def _listed(body: bytes) -> list[bytes]:
+    try:
+        content = json.loads(body)
+        if content and all(isinstance(record, dict) for record in content):
+            return [json.dumps(record).encode() for record in content]
+    except (ValueError, RecursionError):
+        pass
+    return [body]
 
 
 def _is_object(record: bytes) -> bool:

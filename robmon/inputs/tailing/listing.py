@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, Final, Literal, cast
 
 import fsspec
 
+from robmon.inputs.tailing.compressed import Unpacked
+
 Kind = Literal["lines", "csv", "parquet"]
 
 MAX_FILES: Final = 50_000
@@ -17,6 +19,7 @@ MAX_FILES: Final = 50_000
 _KINDS: Final[dict[str, Kind]] = {
     ".jsonl": "lines",
     ".ndjson": "lines",
+    ".json": "lines",
     ".csv": "csv",
     ".parquet": "parquet",
     ".parq": "parquet",
@@ -24,6 +27,7 @@ _KINDS: Final[dict[str, Kind]] = {
 BLOCK_BYTES: Final = 4 * 2**20
 """What is fetched of a remote file at a time; drivers' own 50 MiB are too much for the first bytes of each."""
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+_GZIP: Final = ".gz"
 _BUCKET_STORES: Final = frozenset({"s3", "gs", "abfs"})
 
 
@@ -39,6 +43,7 @@ class FoundFile:
         path: within its file system.
         key: what stays the same when the file is renamed: the inode on a local disk; elsewhere the path.
         kind: told by the end of its name; of any other name JSON lines.
+        is_compressed: with gzip, told by its name too. Size and state are those of the compressed file.
         modified_at: Unix seconds, None where the file system does not tell.
         tag: what an object store has instead of finer times: another one whenever the object is written.
     """
@@ -46,10 +51,16 @@ class FoundFile:
     path: str
     key: str
     kind: Kind
+    is_compressed: bool
     size: int
     modified_at: float | None
     tag: str
     _system: Any
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on a local disk."""
+        return self.key != self.path
 
     @property
     def state(self) -> str:
@@ -57,8 +68,9 @@ class FoundFile:
         return f"{self.size} {self.modified_at} {self.tag}".rstrip()
 
     def open(self) -> BinaryIO:
-        """Open it for reading. Raises whatever the file system raises."""
-        return cast(BinaryIO, self._system.open(self.path, "rb", block_size=BLOCK_BYTES))
+        """Open it for reading what it holds, unpacked. Raises whatever the file system raises."""
+        opened = cast(BinaryIO, self._system.open(self.path, "rb", block_size=BLOCK_BYTES))
+        return cast(BinaryIO, Unpacked(opened, self.size)) if self.is_compressed else opened
 
 
 def find_files(url: str) -> list[FoundFile]:
@@ -109,6 +121,7 @@ def _found(system: Any, path: str, info: Mapping[str, Any]) -> FoundFile:
         path=path,
         key=f"inode {inode}" if inode else path,
         kind=_kind(path) or "lines",
+        is_compressed=path.lower().endswith(_GZIP),
         size=int(info.get("size") or 0),
         modified_at=_modified_at(info),
         tag=str(info.get("ETag") or info.get("etag") or ""),
@@ -118,7 +131,8 @@ def _found(system: Any, path: str, info: Mapping[str, Any]) -> FoundFile:
 
 def _kind(path: str) -> Kind | None:
     name = path.rsplit("/", 1)[-1].lower()
-    return next((kind for end, kind in _KINDS.items() if name.endswith(end)), None)
+    kind = next((kind for end, kind in _KINDS.items() if name.removesuffix(_GZIP).endswith(end)), None)
+    return None if kind == "parquet" and name.endswith(_GZIP) else kind
 
 
 def _modified_at(info: Mapping[str, Any]) -> float | None:

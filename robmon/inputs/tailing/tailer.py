@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 from robmon.inputs.tailing.batches import BadFileError, Batch
+from robmon.inputs.tailing.compressed import BROKEN
 from robmon.inputs.tailing.lines import Start, read_csv, read_json_lines
 from robmon.inputs.tailing.listing import FoundFile, NoBucketError, find_files
 from robmon.inputs.tailing.parquet import read_parquet
@@ -17,6 +18,8 @@ from robmon.messages import Failure, FileOpened, FilePosition, FileRows, NoMoreR
 BEGINNING_BYTES: Final = 1024
 WHOLE_SECONDS: Final = 60.0
 """A file that nobody has written to for so long is taken for finished."""
+REMEMBERED_SECONDS: Final = 600.0
+"""So long after its last change a file that is gone is remembered: it may come back compressed."""
 
 Answer = FileRows | FileOpened | NoMoreRows | Failure
 
@@ -33,6 +36,8 @@ class Tailer:
         self._question = question
         self._positions = dict(question.positions)
         self._clock = clock
+        self._left: list[FilePosition] = []
+        self._plain: set[str] = set()
         self._answers: Iterator[tuple[Answer, bytes]] = iter(())
 
     def next(self) -> tuple[Answer, bytes]:
@@ -52,17 +57,20 @@ class Tailer:
             yield Failure(reason="unavailable", error=type(error).__name__, message=_why(error)), b""
             return
         now = self._clock()
-        for file in files:
-            if self._has_news(file, now):
-                yield from self._read(file, now)
         present = {file.key for file in files}
         # An empty listing is more often a file system that is not there than files that are all gone.
         gone = [key for key in self._positions if key not in present] if files else []
-        for key in gone:
-            del self._positions[key]
+        self._left += [self._positions.pop(key) for key in gone]
+        self._left = [left for left in self._left if now - (left.modified_at or 0) < REMEMBERED_SECONDS]
+        self._plain = {file.key for file in files if not file.is_compressed}
+        for file in files:
+            if self._has_news(file, now):
+                yield from self._read(file, now)
         yield NoMoreRows(gone=gone, files=len(files)), b""
 
     def _has_news(self, file: FoundFile, now: float) -> bool:
+        if file.is_compressed and not self._is_whole(file, now):
+            return False
         position = self._positions.get(file.key)
         if position is None:
             return file.modified_at is None or now - file.modified_at <= self._question.max_age_seconds
@@ -74,6 +82,8 @@ class Tailer:
         """Whether it seems to be finished; where there are no times, whether it was the same in the round before."""
         if file.modified_at is not None:
             return now - file.modified_at >= WHOLE_SECONDS
+        if file.is_compressed:
+            return True
         position = self._positions.get(file.key)
         return position is not None and position.state == file.state
 
@@ -81,30 +91,46 @@ class Tailer:
         """What is new in one file. The daemon is told before, because a damaged one may take this process down."""
         is_whole = self._is_whole(file, now)
         yield FileOpened(file=file.key, state=file.state), b""
-        position = self._positions.get(file.key, FilePosition())
+        position = self._positions.get(file.key)
         is_table = file.kind == "parquet"
         rejected: Counter[str] = Counter()
         try:
             with file.open() as opened:
                 head = opened.read(BEGINNING_BYTES)
-                is_shorter = position.offset > file.size and not is_table
+                position = position or self._before_compression(file, head)
+                is_shorter = position.offset > file.size and not is_table and not file.is_compressed
                 if is_shorter or _digest(head[: position.beginning_bytes]) != position.beginning:
+                    self._left.append(position)
                     position = FilePosition()  # it was emptied, or is another file of that name
                 for batch in _batches(file, opened, position, self._question.max_body_bytes, is_whole):
                     position = _behind(batch, file, head)
                     yield self._told(file, batch, position, now)
                 at_end = is_table or position.offset >= file.size
-        except BadFileError:
+        except (BadFileError, *BROKEN) as error:
             at_end = False
             if is_whole:
-                rejected["bad_file"] += 1
+                rejected[error.reason if isinstance(error, BadFileError) else "bad_file"] += 1
         except ImportError:
             raise
         except Exception as error:  # a file system that fails now may answer in the next round
             yield Failure(reason="unreadable", error=type(error).__name__), b""
             return
-        last = position.model_copy(update={"state": file.state, "done": at_end or is_whole})
+        at_state = {"state": file.state, "modified_at": file.modified_at, "done": at_end or is_whole}
+        last = (position or FilePosition()).model_copy(update=at_state)
         yield self._told(file, Batch("", [], 0, rejected=rejected), last, now)
+
+    def _before_compression(self, file: FoundFile, head: bytes) -> FilePosition:
+        """How far a new file was read when it was not compressed yet.
+
+        It begins as one that is gone now, or that has the same time, which gzip leaves as it was.
+        """
+        if not (file.is_compressed and file.is_local):
+            return FilePosition()
+        plain = [known for key, known in self._positions.items() if key in self._plain]
+        for known in self._left + [known for known in plain if known.modified_at == file.modified_at]:
+            if known.beginning and _digest(head[: known.beginning_bytes]) == known.beginning:
+                return known
+        return FilePosition()
 
     def _told(self, file: FoundFile, batch: Batch, position: FilePosition, now: float) -> tuple[Answer, bytes]:
         self._positions[file.key] = position

@@ -36,6 +36,17 @@ def test_lines_are_bodies_and_half_a_line_is_left() -> None:
     assert bodies(read(content + b"}\n", batches[-1].offset)) == [b'{"a": 3}']
 
 
+def test_records_that_are_listed_in_one_line_are_bodies_each() -> None:
+    (batch,) = read(b'[{"a": 1}, {"a": 0.1}]\n[{"a": "\xc3\xbc"}]\n{"a": [1]}\n[1, 2]\n[{"a":\n')
+    assert batch.bodies == [b'{"a": 1}', b'{"a": 0.1}', b'{"a": "\\u00fc"}', b'{"a": [1]}', b"[1, 2]", b'[{"a":']
+    assert not batch.rejected
+
+
+def test_too_many_records_in_one_line() -> None:
+    (batch,) = read(b'{"a": 1}\n[' + b",".join([b"{}"] * (lines.BATCH_ROWS + 1)) + b"]\n", limit=2**20)
+    assert batch.bodies == [b'{"a": 1}'] and batch.rejected == {"too_large": 1}
+
+
 def test_the_last_line_of_a_finished_file_needs_no_newline() -> None:
     (batch,) = read(b'{"a": 1}', is_whole=True)
     assert (batch.bodies, batch.offset) == ([b'{"a": 1}'], 8)

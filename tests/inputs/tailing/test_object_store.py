@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import time
 from collections.abc import Iterator
@@ -100,6 +101,15 @@ def test_tables(store: ObjectStore) -> None:
     store.client.delete_object(Bucket="captures", Key="digits/a.parquet")
     store.put("digits/b.csv", frame.to_csv(index=False))
     assert reader().look() == [b"a\n1", b"a\n2", b"a\n3"]
+
+
+def test_compressed_objects(store: ObjectStore) -> None:
+    store.put("digits/a.jsonl.gz", gzip.compress("".join(map(line, range(20_000))).encode()))
+    looks = reader()
+    assert looks.look() == []
+    looks.now += WHOLE_SECONDS + 1
+    assert numbers(looks.look()) == list(range(20_000))
+    assert looks.look() == [] and looks.failures == []
 
 
 def test_the_last_line_of_an_object(store: ObjectStore) -> None:

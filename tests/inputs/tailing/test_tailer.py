@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import itertools
 import json
 import os
+import subprocess
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ import fsspec
 import pandas as pd
 import pytest
 
+from robmon.inputs.tailing.compressed import MAX_RATIO
 from robmon.inputs.tailing.listing import FoundFile
 from robmon.inputs.tailing.tailer import WHOLE_SECONDS, Tailer
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, NoMoreRows, Tail
@@ -273,6 +277,101 @@ def test_lines_that_are_too_long(log: Path) -> None:
     reader = Reader(str(log))
     assert numbers(reader.look()) == [1, 2, 4]
     assert reader.rejected == {"too_large": 1}
+
+
+# --- compressed files ------------------------------------------------------------------------------------------------
+
+
+def compressed(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def test_compressed_files_are_read_once_they_are_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl.gz", compressed(line(1) + line(2).rstrip()), age=80)
+    write(tmp_path / "b.ndjson.GZ", compressed(line(3)), age=70)
+    write(tmp_path / "c.csv.gz", compressed("a,b\n1,x\n2,y\n"), age=65)
+    write(tmp_path / "d.jsonl.gz", compressed(line(4)))
+    reader = Reader(str(tmp_path))
+    found = reader.look()
+    assert numbers(found[:3]) == [1, 2, 3] and found[3:] == [b"a,b\n1,x", b"a,b\n2,y"]
+    assert reader.look() == [] and reader.opened == 3, "it may still be written"
+    reader.now += WHOLE_SECONDS
+    assert numbers(reader.look()) == [4]
+    reader.restart()
+    assert reader.look() == [] and not reader.rejected
+
+
+def test_what_follows_in_another_member_is_read_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    write(file, compressed(line(1) + line(2)), age=100)
+    reader = Reader(str(tmp_path))
+    assert numbers(reader.look()) == [1, 2]
+    append(file, compressed(line(3)), age=70)
+    assert numbers(reader.look()) == [3]
+
+
+@pytest.mark.parametrize("kept_bytes", [5, 30, -1, -9])
+def test_a_compressed_file_in_the_making(tmp_path: Path, kept_bytes: int) -> None:
+    whole = compressed("".join(map(line, range(100))))
+    file = tmp_path / "a.jsonl.gz"
+    write(file, whole[:kept_bytes])
+    reader = Reader(str(tmp_path))
+    assert reader.look() == [] and not reader.rejected
+    reader.now += WHOLE_SECONDS
+    assert reader.look() == [] and reader.rejected == {"bad_file": 1}, "cut short for good, as it seems"
+    write(file, whole)
+    assert numbers(reader.look()) == list(range(100))
+    assert reader.look() == [] and reader.rejected == {"bad_file": 1}
+
+
+@pytest.mark.parametrize("content", [b"no gzip", compressed(line(1) * 50)[:-12] + b"damaged12345", b""])
+def test_damaged_compressed_files_cost_one_rejection(log: Path, tmp_path: Path, content: bytes) -> None:
+    write(tmp_path / "a.jsonl.gz", content, age=100)
+    reader = Reader(str(tmp_path))
+    assert numbers(reader.look()) == [1, 2]
+    assert reader.look() == []
+    assert reader.rejected == ({"bad_file": 1} if content else {})
+
+
+def test_what_a_compressed_file_unpacks_to_is_bounded(tmp_path: Path) -> None:
+    bomb = tmp_path / "a.jsonl.gz"
+    write(bomb, compressed(line(1) + " " * 2**26), age=100)
+    assert bomb.stat().st_size * MAX_RATIO < 2**26
+    reader = Reader(str(tmp_path))
+    tracemalloc.start()
+    try:
+        reader.look()
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+    assert reader.rejected["too_large_decompressed"] == 1
+    assert reader.look() == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("appended", ["", line(3)])
+def test_what_was_read_before_gzip_compressed_it_is_not_read_again(
+    log: Path, tmp_path: Path, appended: str, restarts: bool
+) -> None:
+    reader = Reader(f"{tmp_path}/*.jsonl*")
+    assert numbers(reader.look()) == [1, 2]
+    append(log, appended)
+    log.rename(tmp_path / "inputs.jsonl.1")
+    subprocess.run(["gzip", tmp_path / "inputs.jsonl.1"], check=True)
+    write(log, line(4))
+    if restarts:
+        reader.restart()
+    assert numbers(reader.look()) == [4]
+    reader.now += WHOLE_SECONDS
+    assert numbers(reader.look()) == ([3] if appended else [])
+    assert reader.look() == []
+
+
+def test_compressed_files_that_begin_alike_are_different_ones(tmp_path: Path) -> None:
+    header = ",".join(f"column{number}" for number in range(200))
+    for day in (1, 2):
+        write(tmp_path / f"{day}.csv.gz", compressed(f"{header}\n{day}\n"), age=100)
+    assert [body[-1:] for body in Reader(str(tmp_path), 10_000).look()] == [b"1", b"2"]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
