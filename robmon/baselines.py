@@ -10,7 +10,7 @@ from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.messages import EndpointAccess
-from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, parse
+from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
 from robmon.models.loading import RemoteModel
 from robmon.robustness.arrays import Array, to_numpy
 from robmon.robustness.comparison import Comparison
@@ -40,7 +40,7 @@ def record(
     parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
-    history = None if data_dir is None else History(data_dir, name or _name(parsed))
+    history = None if data_dir is None else _history(data_dir, parsed, name)
     device = options.pop("device", "auto")
     with prepared(model, inputs, device) as rows:
         result = rows.assess(**options)
@@ -154,7 +154,7 @@ def accept(uri: str, data_dir: Path, name: str | None = None) -> str:
     """
     parsed = parse(uri)
     if isinstance(parsed, Endpoint):
-        return _accept_served(parsed, data_dir, name or _name(parsed))
+        return _accept_served(parsed, data_dir, name)
     from robmon.models.registry import Registry
 
     registry = Registry()
@@ -162,20 +162,27 @@ def accept(uri: str, data_dir: Path, name: str | None = None) -> str:
     if resolved.tags is None:
         raise ModelError(f"{uri} is no registered version: only those can be accepted")
     registry.set_accepted(resolved.name, resolved.version)
-    history = History(data_dir, resolved.name)
+    history = _history(data_dir, parsed, resolved.name)
     if history.state_file.exists():
         history.write_state(history.read_state().accept(resolved.version))
     return f"{resolved.name}/{resolved.version}"
 
 
-def _accept_served(endpoint: Endpoint, data_dir: Path, name: str) -> str:
-    history = History(data_dir, name)
+def _accept_served(endpoint: Endpoint, data_dir: Path, name: str | None) -> str:
+    history = _history(data_dir, endpoint, name)
     if endpoint.version is None:
         raise ModelError("the URL must name the version to accept, as /v2/models/name/versions/3/infer does")
     if not history.state_file.exists():
-        raise ModelError(f"{data_dir} holds no history of the model {name}: give the daemon's data folder")
+        raise ModelError(
+            f"{data_dir} holds no history of the model {name or endpoint.name} at {endpoint.place}: give the daemon's "
+            "data folder, and the URL as it stands in model.uri"
+        )
     history.write_state(history.read_state().accept(endpoint.version))
-    return f"{name}/{endpoint.version}"
+    return f"{name or endpoint.name}/{endpoint.version}"
+
+
+def _history(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:
+    return History(data_dir, history_key(uri, name or _name(uri)))
 
 
 def _name(uri: ModelUri | Endpoint) -> str:

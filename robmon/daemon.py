@@ -33,6 +33,7 @@ from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
+from robmon.model_uri import history_key, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
@@ -81,7 +82,8 @@ class Daemon:
         self._metrics = Metrics(self._published, self._receiver.counts, self._sample_now)
         self._host = ModelHost(settings, self._metrics)
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
-        history = History(settings.data_dir, self._follower.name)
+        key = history_key(parse(settings.model.uri), self._follower.name)
+        history = History(settings.data_dir, key)
         self._assessor = Assessor(
             settings,
             self._follower,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -102,6 +103,27 @@ class Endpoint:
             raise ModelNotFoundError("MLflow's model server serves one version only")
         user, at, _ = urlsplit(self.text).netloc.rpartition("@")
         return replace(self, version=version).url.replace("://", f"://{user}{at}", 1)
+
+
+def history_key(uri: ModelUri | Endpoint, name: str) -> str:
+    """The key under which a model is remembered: two models that share a name are not taken for one another.
+
+    A registered model's is its name, to which its versions belong, whatever alias is followed. To the name of a model
+    at an endpoint, or of a run, a digest of what its URI says besides user, password and version is added.
+
+    >>> history_key(parse("models:/digits@champion"), "digits")
+    'digits'
+    >>> here, there = parse("http://here/v2/models/digits/infer"), parse("http://there/v2/models/digits/infer")
+    >>> history_key(here, "digits") == history_key(there, "digits")
+    False
+    >>> again = parse("http://me:secret@here/v2/models/digits/versions/3/infer")
+    >>> history_key(again, "digits") == history_key(here, "digits")
+    True
+    """
+    if isinstance(uri, ModelUri) and uri.kind != "run":
+        return name
+    told = uri.text.rstrip("/") if isinstance(uri, ModelUri) else replace(uri, version=None).url
+    return f"{name}-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}"
 
 
 def registered_name(uri: str) -> str | None:

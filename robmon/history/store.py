@@ -69,21 +69,22 @@ class History:
     """The files of one model below `data_dir`."""
 
     data_dir: Path
-    model_name: str
+    key: str
+    """Of the model, see `history_key`."""
 
     @property
     def state_file(self) -> Path:
         """Accepted version and standing regression."""
-        return self.data_dir / "history" / f"{quote(self.model_name, safe='')}.json"
+        return self.data_dir / "history" / f"{quote(self.key, safe='')}.json"
 
     @property
     def log_file(self) -> Path:
         """One line for each good assessment."""
-        return self.data_dir / "history" / f"{quote(self.model_name, safe='')}.jsonl"
+        return self.data_dir / "history" / f"{quote(self.key, safe='')}.jsonl"
 
     def baseline_file(self, version: str) -> Path:
         """The baseline of one version."""
-        return self.data_dir / "baselines" / quote(self.model_name, safe="") / f"{quote(version, safe='')}.json"
+        return self.data_dir / "baselines" / quote(self.key, safe="") / f"{quote(version, safe='')}.json"
 
     def read_state(self) -> VersionState:
         """The state as last written; a file that cannot be understood counts as none."""

@@ -21,11 +21,13 @@ from click.testing import CliRunner
 
 import robmon
 from robmon.cli import main
+from robmon.inputs.codecs import decode
 from tests.e2e import proxies
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import CODE, COLUMNS, SIGNATURE
 from tests.endpoint import Arrays, Reply, Request, V2Model, reply_json, serving
 from tests.mlflow_client import quiet_mlflow
+from tests.models.remote.conftest import connect, outputs
 from tests.servers import free_port, model_server
 
 NO_REGISTRY = "http://127.0.0.1:1"
@@ -130,6 +132,41 @@ def test_a_version_changes_behind_the_endpoint(tmp_path: Path) -> None:
             command = [sys.executable, "-m", *accept.split(), "--data-dir", str(daemon.data_dir)]
             subprocess.run(command, check=True, timeout=60)
             daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
+
+
+def test_what_was_accepted_of_one_endpoint_is_not_taken_for_another_of_that_name(tmp_path: Path) -> None:
+    inputs = [("x", "FP64", [-1, 2])]
+    with (
+        serving(V2Model(weighted(1.0), "triton", inputs, "7")) as one,
+        serving(V2Model(weighted(3.0), "triton", inputs, "2")) as two,
+    ):
+        for server, version in ((one, "7"), (two, "2"), (one, "7")):
+            url = f"{server.url}/v2/models/digits/infer"
+            with running_daemon(tmp_path, url, NO_REGISTRY, **QUICK) as daemon:
+                send(daemon)
+                daemon.wait_for_assessments()
+                assert f"Accepted version: {version}." in daemon.get("/").text
+                assert daemon.log("reference version not assessed") == []
+            because = [line["because"] for line in daemon.log("version accepted")]
+            is_first = server is two or len(list(tmp_path.glob("daemon-*.log"))) == 1
+            assert because == (["there is none to compare it with"] if is_first else []), "it is remembered by its own"
+
+
+def test_rows_without_names_are_asked_about_under_the_names_of_the_others(model_url: str) -> None:
+    """The model server takes its columns by name; clients of another protocol send the same ones in their order."""
+    table = {"dataframe_split": {"columns": list(COLUMNS), "data": ROWS[:20]}}
+    json_type = {"content-type": "application/json"}
+    rows = [
+        *decode("mlflow", json_type, json.dumps(table).encode()),
+        *decode("v1", json_type, json.dumps({"instances": ROWS[20:30]}).encode()),
+    ]
+    answered = outputs(connect(f"{model_url}/invocations"), rows)
+    with quiet_mlflow():
+        frame = pd.DataFrame(ROWS[:30], columns=list(COLUMNS))
+        expected = httpx.post(
+            f"{model_url}/invocations", json={"dataframe_split": frame.to_dict("split", index=False)}, trust_env=False
+        )
+    assert answered.tolist() == expected.json()["predictions"]
 
 
 def command(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

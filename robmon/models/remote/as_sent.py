@@ -2,7 +2,8 @@
 
 What most of the sampled rows look like is what the model takes. Named cells become named arrays, an unnamed row one
 array. A name is perturbed where any of its values is a floating-point number; integers, truth values and text pass
-through as they are.
+through as they are. Unnamed rows among named ones get the names, in the order in which clients send them, if all send
+them in one order; else nobody knows which cell is which.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class AsSent:
     shape: tuple[int, ...] | None = None
 
     def collect(self, rows: Sequence[Row]) -> Collected:
-        """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `not_finite`.
+        """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`, `not_finite`.
 
         Raises:
             InvalidInputError: nothing in the rows can be perturbed.
@@ -46,11 +47,41 @@ class AsSent:
         return Unsigned(dtype, self.shape, as_matrix=True).collect(rows)
 
 
+def _given_names(rows: Sequence[Row], wanted: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """The cells of unnamed rows by the names of the others, where these have one order and are as many."""
+    alike = [row for row in rows if row.columns is not None and row.columns.keys() == {*wanted}]
+    named = [row.columns or {} for row in alike]
+    order = [*named[0]]
+    single = not any(row.listed for row in alike) and not any(
+        isinstance(cell, np.ndarray) for columns in named for cell in columns.values()
+    )
+    if not single or any([*columns] != order for columns in named):
+        return {}
+    whole = {name for name in order if all(_is_whole(columns[name]) for columns in named)}
+    given = {}
+    for index, row in enumerate(rows):
+        if row.columns is None and row.tensor is not None and row.tensor.shape == (len(order),):
+            cells = zip(order, row.tensor.tolist(), strict=True)
+            given[index] = {name: _as_whole(cell) if name in whole else cell for name, cell in cells}
+    return given
+
+
+def _as_whole(cell: Any) -> Any:
+    """The cells of one tensor share a type: a whole number beside a fraction came as 3.0, and passes through as 3."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+
+
+def _is_whole(value: Any) -> bool:
+    return value is None or (_kind(value) == "number" and np.asarray(value).dtype.kind in "iu")
+
+
 def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
     rejected: Counter[str] = Counter()
-    kept = [index for index, row in enumerate(rows) if row.columns is not None and row.columns.keys() >= {*wanted}]
-    rejected["missing_column"] = len(rows) - len(kept)
-    cells = {index: _cells(rows[index]) for index in kept}
+    given = _given_names(rows, wanted)
+    kept = [index for index, row in enumerate(rows) if index in given or _has_all(row, wanted)]
+    rejected["unnamed_row"] = sum(row.columns is None for row in rows) - len(given)
+    rejected["missing_column"] = len(rows) - len(kept) - rejected["unnamed_row"]
+    cells = {index: given[index] if index in given else _cells(rows[index]) for index in kept}
     names = [name for name in cells[kept[0]] if name in wanted]  # in the order in which a client sent them
     for name in names:
         for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
@@ -61,6 +92,10 @@ def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
             kept = fitting
     counts = {reason: count for reason, count in rejected.items() if count}
     return split({name: _stacked([cells[index][name] for index in kept]) for name in names}), kept, counts
+
+
+def _has_all(row: Row, wanted: Sequence[str]) -> bool:
+    return row.columns is not None and row.columns.keys() >= {*wanted}
 
 
 def _cells(row: Row) -> Mapping[str, Any]:

@@ -295,9 +295,42 @@ def test_what_most_rows_look_like_is_what_the_model_takes() -> None:
     ]
     inputs, kept, rejected = model.collect(rows)
     assert kept == [1, 2, 3, 4]
-    assert rejected == {"missing_column": 3, "wrong_type a": 1, "wrong_shape v": 1}
+    assert rejected == {"missing_column": 2, "unnamed_row": 1, "wrong_type a": 1, "wrong_shape v": 1}
     assert inputs is not None and inputs.array.shape == (4, 3)
     assert inputs.feature_names == ("a", "v[0]", "v[1]")
+
+
+def v1(*instances: Any) -> list[Row]:
+    return [*decode("v1", {"content-type": "application/json"}, json.dumps({"instances": instances}).encode())]
+
+
+NAMED = [{"b": 0.5, "n": 3, "a": 1.5}, {"b": 1.0, "n": 4, "a": 2}, {"b": 2.5, "n": None, "a": 3.5}]
+
+
+def test_unnamed_rows_get_the_names_of_the_others() -> None:
+    with serving(answering([1.0] * 5)) as server:
+        outputs(connect(f"{server.url}/v1/models/digits:predict"), [*v1(*NAMED), *v1([7.5, 8, 9]), *v1([1, 2, 3])])
+    sent = json.loads(server.posts[0].body)["instances"]
+    assert sent == [*NAMED, {"b": 7.5, "n": 8, "a": 9.0}, {"b": 1.0, "n": 2, "a": 3.0}]
+    assert type(sent[3]["n"]) is int, "a whole number beside a fraction is one still, and not perturbed"
+
+
+@pytest.mark.parametrize(
+    ("named", "unnamed"),
+    [
+        ([*NAMED, {"a": 1.0, "b": 2.0, "n": 3}], [7.5, 8, 9]),  # in another order: which cell is which?
+        (NAMED, [7.5, 8]),
+        (NAMED, [7.5, 8, 9, 10]),
+        (NAMED, [[7.5], [8], [9]]),
+        ([{"a": [0.5], "b": [1.0]}] * 3, [7.5, 8]),
+        ([{"a": [0.5, 1.5], "b": 1.0}] * 3, [7.5, 8]),
+    ],
+)
+def test_unnamed_rows_whose_names_cannot_be_known_are_left_out(named: list[Any], unnamed: list[Any]) -> None:
+    with serving(answering([])) as server:
+        model = connect(f"{server.url}/v1/models/digits:predict")
+    _, kept, rejected = model.collect([*v1(*named), *v1(unnamed)])
+    assert kept == list(range(len(named))) and rejected == {"unnamed_row": 1}
 
 
 @pytest.mark.parametrize(
