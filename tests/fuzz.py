@@ -1,7 +1,7 @@
-"""Hostile requests to all codecs, guided by coverage: no exception but the codecs' own error (`make fuzz`).
+"""Hostile bytes for all that reads strangers' bytes, guided by coverage: no exception but its own (`make fuzz`).
 
-The first byte of an input chooses the format, the second the headers; the rest is the body. libFuzzer's own options may
-follow, such as `-runs=1000000` or `-seed=7`. An input that fails is written to the working directory.
+The first byte of an input chooses the format or the reader, the second the headers; the rest is the body. libFuzzer's
+own options may follow, such as `-runs=1000000` or `-seed=7`. An input that fails is written to the working directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["robmon.inputs.codecs", "robmon.models.signature"]):
+READ = ["robmon.inputs.codecs", "robmon.inputs.feedback", "robmon.inputs.join_keys", "robmon.inputs.tailing"]
+
+with atheris.instrument_imports(include=[*READ, "robmon.models.signature"]):
     from tests.inputs.fuzzing import FORMATS, PIECES, SEEDS, Sent, check
 
 RUNS = 200_000

@@ -1,4 +1,4 @@
-"""Requests that no decent client sends, for all codecs, and what must hold for each of them."""
+"""Bytes that no decent client sends, for all codecs and other readers, and what must hold for each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -21,15 +21,14 @@ from robmon.errors import CodecError
 from robmon.inputs.codecs import choose_rows, decode
 from robmon.models.signature import Columns, NamedTensors, Signature, Tensor, Unsigned, _Spec
 from tests.inputs import senders
+from tests.inputs.fuzzed_readers import READERS, SECRET
 from tests.inputs.reasons import REASONS
 from tests.inputs.senders import CSV, JSON, PARQUET, Request, event
 
 Sent = tuple[str, dict[str, str], bytes]
 """Format, headers and body, as the sample keeps them."""
 
-FORMATS = ("mlflow", "v1", "v2", "cloudevents", "file")
-SECRET = "5ecret"
-"""A value of the inputs: in no error."""
+FORMATS = ("mlflow", "v1", "v2", "cloudevents", "file", *READERS)
 
 
 _SINGLE, _IMAGE = np.dtype(np.float32), (-1, 2, 2)
@@ -44,6 +43,8 @@ TABLE = Columns(Schema([ColSpec("double", "a"), ColSpec("long", "b"), ColSpec("s
 
 def check(sent: Sent, signatures: tuple[Signature, ...] = SIGNATURES) -> str:
     """Decode a request and give its rows to models; returns `rows`, or the reason why there are none."""
+    if sent[0] in READERS:
+        return READERS[sent[0]](*sent[1:])
     try:
         rows = choose_rows(decode(*sent), 3, seed=1)
     except CodecError as error:
@@ -91,7 +92,28 @@ def _seeds() -> list[Sent]:
     requests = [*plain, *map(event, plain), *structured]
     requests.append(Request("/v2/models/m/infer", IMAGES[0].tobytes(), {"inference-header-content-length": "0"}))
     sent = [(formats.get(request.path, "v2"), dict(request.headers), request.body) for request in requests]
-    return sent + [("file", {"content-type": kind}, body) for kind, body in _lines()]
+    return sent + [("file", {"content-type": kind}, body) for kind, body in _lines()] + list(_read())
+
+
+def _read() -> Iterator[Sent]:
+    """What the other readers are for."""
+    yield "answer", {}, b'{"predictions": [[0.5, 1.5], [2, 3]]}'
+    yield "answer", {}, b"[1.5, 2]"
+    outputs = {"name": "y", "datatype": "FP32", "shape": [2]}
+    yield "answer", {}, json.dumps({"outputs": [outputs | {"data": [1.5, 2]}]}).encode()
+    binary = outputs | {"parameters": {"binary_data_size": 8}}
+    yield "answer", {}, json.dumps({"outputs": [binary]}).encode() + IMAGES[0, 0].tobytes()
+    label = {"id": "order-1", "target": [[1.5, "cat"], True]}
+    yield "feedback", {}, json.dumps(label).encode()
+    yield "feedback", {}, json.dumps([label, label]).encode()
+    yield "feedback", {}, b"\n".join([json.dumps(label).encode()] * 2)
+    ids = {"x-request-id": "a", "ce-id": "b%20c", "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    yield "join_keys", ids, b'{"inputs": [{"id": "no"}], "id": "y\\u00e9s"}'
+    lines = b"".join(body + b"\n" for kind, body in _lines() if kind == JSON)
+    yield "lines of a file", {}, lines + b"[" + json.dumps(RECORDS[0]).encode() + b"]\n"
+    yield "CSV file", {}, FRAME.to_csv(index=False).encode()
+    yield "gzip file", {}, gzip.compress(lines)
+    yield "Parquet file", {}, FRAME.to_parquet()
 
 
 def _lines() -> list[tuple[str, bytes]]:
@@ -102,7 +124,7 @@ def _lines() -> list[tuple[str, bytes]]:
         {"observedContentType": JSON, "encoding": "BASE64", "data": row},
     ]
     records = [{"captureData": {"endpointInput": request}} for request in captured]
-    contents = [RECORDS[0], {"instances": RECORDS}, *records]
+    contents = [RECORDS[0], {"instances": RECORDS}, *records, senders.kserve_record(senders.v1(RECORDS))]
     return [*((JSON, json.dumps(content).encode()) for content in contents), (CSV, b"a,b,c\n1.5,3,x")]
 
 
@@ -133,6 +155,14 @@ KEYS = [
     "data_base64",
     "captureData",
     "endpointInput",
+    "Bytes",
+    "ContentType",
+    "ReqType",
+    "SourceUri",
+    "InferenceService",
+    "predictions",
+    "outputs",
+    "target",
     "specversion",
     "type",
     "id",

@@ -13,7 +13,7 @@ from robmon.messages import RECORD_TYPE
 
 
 def read_parquet(file: BinaryIO, first_row: int, max_body_bytes: int) -> Iterator[Batch]:
-    """The rows from one on; longer ones are rejected (`too_large`).
+    """The rows from one on; longer ones are rejected (`too_large`), and times that Python lacks (`unsupported_value`).
 
     Raises:
         BadFileError: it is no Parquet file, or not yet.
@@ -35,10 +35,12 @@ def read_parquet(file: BinaryIO, first_row: int, max_body_bytes: int) -> Iterato
                 row += table.num_rows
                 if unread.num_rows:
                     yield from _batches(unread, row, max_body_bytes)
-    except pyarrow.ArrowException as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the file system
+    except pyarrow.ArrowException:
         raise BadFileError from None
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:
+            raise BadFileError from None  # so pyarrow tells a page that it cannot read
+        raise  # of the file system
 
 
 def _batches(table: Any, behind: int, max_body_bytes: int) -> Iterator[Batch]:
@@ -47,12 +49,16 @@ def _batches(table: Any, behind: int, max_body_bytes: int) -> Iterator[Batch]:
     rejected: Counter[str] = Counter()
     size = 0
     for at in range(table.num_rows):
-        body = _body(table.slice(at, 1).to_pylist()[0])
-        if len(body) > max_body_bytes:
-            rejected["too_large"] += 1
+        try:
+            body = _body(table.slice(at, 1).to_pylist()[0])
+        except (ValueError, OverflowError):
+            rejected["unsupported_value"] += 1
         else:
-            bodies.append(body)
-            size += len(body)
+            if len(body) > max_body_bytes:
+                rejected["too_large"] += 1
+            else:
+                bodies.append(body)
+                size += len(body)
         if size >= BATCH_BYTES or at == table.num_rows - 1:
             yield Batch(RECORD_TYPE, bodies, behind - table.num_rows + at + 1, rejected=rejected)
             bodies, rejected, size = [], Counter(), 0

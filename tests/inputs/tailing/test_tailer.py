@@ -19,7 +19,9 @@ from typing import Any
 
 import fsspec
 import pandas as pd
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from robmon.inputs.tailing.compressed import MAX_RATIO
 from robmon.inputs.tailing.listing import FoundFile
@@ -442,6 +444,25 @@ def test_a_parquet_file_in_the_making(tmp_path: Path) -> None:
     assert reader.look() == [] and not reader.rejected
     write(file, content)
     assert len(reader.look()) == 5 and not reader.rejected
+
+
+def test_a_parquet_file_with_a_damaged_page_costs_one_rejection(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "whole", index=False)
+    content = bytearray((tmp_path / "whole").read_bytes())
+    content[4:20] = bytes(range(200, 216))
+    write(tmp_path / "inputs.parquet", bytes(content), age=100)
+    reader = Reader(str(tmp_path))
+    for _ in range(2):
+        assert reader.look() == [] and reader.rejected == {"bad_file": 1} and not reader.failures
+
+
+def test_times_of_parquet_that_python_does_not_know(tmp_path: Path) -> None:
+    table = pyarrow.table({"a": pyarrow.array([0, 2**60, 1], type=pyarrow.timestamp("us"))})
+    parquet.write_table(table, tmp_path / "inputs.parquet")
+    os.utime(tmp_path / "inputs.parquet", (NOW, NOW))
+    reader = Reader(str(tmp_path))
+    assert numbers_of(reader.look()) == ["1970-01-01T00:00:00", "1970-01-01T00:00:00.000001"]
+    assert reader.rejected == {"unsupported_value": 1} and not reader.failures
 
 
 def test_long_rows_of_parquet(tmp_path: Path) -> None:
