@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=[*READ, "robmon.models.signature"]):
     from tests.inputs.fuzzing import FORMATS, PIECES, SEEDS, Sent, check
 
 RUNS = 200_000
+TOLD_RUNS = 50_000
 OPTIONS = [
     "-seed=1",
     "-artifact_prefix=.fuzz-",
@@ -54,18 +55,21 @@ def corpus(folder: Path) -> None:
 
 
 def main() -> None:
+    formats: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     started = time.perf_counter()
-    last_told = started
 
     def run(data: bytes) -> None:
-        nonlocal last_told
         if len(data) >= 2:
-            outcomes[check(request(data))] += 1
-        if time.perf_counter() > last_told + 20:
-            last_told = time.perf_counter()
-            told = ", ".join(f"{reason} {count}" for reason, count in outcomes.most_common())
-            print(f"{outcomes.total()} requests in {last_told - started:.0f} s: {told}", flush=True)
+            sent = request(data)
+            formats[sent[0]] += 1
+            outcomes[check(sent)] += 1
+        else:
+            outcomes["none"] += 1
+        if outcomes.total() % TOLD_RUNS == 0:
+            print(f"{outcomes.total()} inputs in {time.perf_counter() - started:.0f} s", flush=True)
+            for counts in (formats, outcomes):
+                print("  " + ", ".join(f"{name} {count}" for name, count in counts.most_common()), flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         corpus(Path(folder))
