@@ -31,6 +31,8 @@ from robmon.served import compare_served
 
 Float64 = NDArray[np.float64]
 ROW_ERRORS_DTYPE = "<f8"
+MAX_NAME_CHARACTERS = 64
+"""Of a feature, in metrics."""
 
 
 class Phases(dict[str, float]):
@@ -304,7 +306,7 @@ def _drift(
     if not baseline.counts:
         return [], []
     psi = baseline.input_psi(inputs.array)
-    names = inputs.feature_names if len(inputs.feature_names) == len(psi) else [str(i) for i in range(len(psi))]
+    names = shown_names(inputs.feature_names, len(psi))
     worst = np.argsort(-psi, kind="stable")[:max_features]
     input_drift = [FeatureDrift(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
     input_drift.append(FeatureDrift(feature="all", statistic="mean_psi", value=float(psi.mean())))
@@ -312,6 +314,18 @@ def _drift(
     return input_drift, [] if prediction_drift is None else [
         FeatureDrift(feature="all", statistic="mean_psi", value=prediction_drift)
     ]
+
+
+def shown_names(names: Sequence[str], count: int) -> list[str]:
+    """Names of features that are fit for a label: without a signature they are whatever strangers call a column.
+
+    >>> shown_names(["width", "a" * 1000], 2)[1] == "a" * 64
+    True
+    >>> shown_names(["x\\n", "x\\r"], 2)
+    ['0', '1']
+    """
+    shown = ["".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS]) for name in names]
+    return shown if len(set(shown)) == len(shown) == count else [str(index) for index in range(count)]
 
 
 def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> list[LevelResult]:

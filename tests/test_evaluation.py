@@ -15,6 +15,7 @@ from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, T
 from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
+from tests.mlflow_client import quiet_mlflow
 
 LEVELS = [0.0, 0.1, 0.4]
 NAMES = ["a", "b", "c"]
@@ -280,3 +281,34 @@ def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) 
     with pytest.raises(PredictionError) as every:
         evaluate(model, question(65, task="classification"), [b"{", *each_bad])
     assert (every.value.rejected, every.value.unusable) == ({"mlflow": {"not_json": 1}}, [0]), "it takes nothing at all"
+
+
+def test_names_of_strangers_are_cut_and_halves_of_characters_refused(tmp_path: Path) -> None:
+    """Without a signature, columns are called whatever the requests say."""
+    import mlflow.pyfunc
+
+    with quiet_mlflow():
+
+        class Sum(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                return np.asarray(model_input, dtype=float).sum(axis=1)
+
+        mlflow.pyfunc.save_model(tmp_path / "sum", python_model=Sum(), pip_requirements=[])
+    model = load(tmp_path / "sum")
+
+    def named(names: list[str], count: int, value: object = 1.5) -> list[bytes]:
+        rows = np.random.default_rng(count).normal(size=(count, 2)).tolist()
+        return [json.dumps({"dataframe_split": {"columns": names, "data": [[*row, value]]}}).encode() for row in rows]
+
+    names = ["<script>", 'quote"\n', "x" * 1_000_000]
+    learnt, _ = assessed(model, question(64, baseline_min_rows=32), named(names, 64))
+    answer, _ = assessed(model, question(64, baseline=learnt.baseline, max_features=3), named(names, 64))
+    found = {drift.feature for drift in answer.input_drift}
+    assert found == {"<script>", 'quote"?', "x" * 64, "all"}
+
+    halves = [*named(["\ud800", "b", "c"], 1), *named(["a", "b", "c"], 1, "\udfff")]
+    raw = named(["a", "b", "HALF"], 1)[0].replace(b"HALF", b"\xed\xa0\x80")
+    sixteen = json.dumps({"inputs": "\ud800"}, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    whole = named(["a", "b", "\U0001f600"], 64)
+    answer, _ = assessed(model, question(68), [*halves, raw, sixteen, *whole])
+    assert answer.plan.rows == 64 and answer.rejected == {"mlflow": {"not_utf8": 4}}

@@ -96,7 +96,7 @@ def _model(published: Published) -> str:
     baseline = published.baseline
     return (
         f"<p>Version {html.escape(published.model.version)}, {html.escape(published.loaded.flavor)} on "
-        f"{html.escape(published.loaded.device)}. Baseline: {baseline.source}, {baseline.rows} rows.</p>"
+        f"{html.escape(published.loaded.device)}. Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>"
     )
 
 

@@ -280,5 +280,5 @@ def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _short(words: Iterable[str], limit: int = 10) -> str:
-    listed = list(words)
+    listed = [word if len(word) <= 100 else f"{word[:100]}..." for word in words]
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")

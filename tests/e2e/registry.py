@@ -36,9 +36,9 @@ class Registry:
         with quiet_mlflow():
             yield MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def model(self) -> RegisteredModel:
-        """A new registered model without versions."""
-        name = f"odd-{next(_numbers)}"
+    def model(self, name: str = "odd") -> RegisteredModel:
+        """A new registered model without versions, whose name begins so."""
+        name = f"{name}-{next(_numbers)}"
         with self.client() as client:
             client.create_registered_model(name)
         return RegisteredModel(self, name)
@@ -56,9 +56,9 @@ class RegisteredModel:
         """What the daemon follows."""
         return f"models:/{self.name}@champion"
 
-    def add(self, weight: float = 1.0, *, on_load: str = "behaves") -> str:
+    def add(self, weight: float = 1.0, *, on_load: str = "behaves", has_signature: bool = True) -> str:
         """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square."""
-        return self._log(str(CODE), {"weight": weight, "on_load": on_load})
+        return self._log(str(CODE), {"weight": weight, "on_load": on_load}, SIGNATURE if has_signature else None)
 
     def add_pickled(self) -> str:
         """Register the next version: a model that is a pickle."""
@@ -70,13 +70,15 @@ class RegisteredModel:
 
         return self._log(Pickled(), None)
 
-    def _log(self, python_model: object, config: dict[str, object] | None) -> str:
+    def _log(
+        self, python_model: object, config: dict[str, object] | None, signature: ModelSignature | None = SIGNATURE
+    ) -> str:
         with quiet_mlflow(), tracking(self.registry.tracking_uri), mlflow.start_run():
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=python_model,
                 model_config=config,
-                signature=SIGNATURE,
+                signature=signature,
                 pip_requirements=[],
                 registered_model_name=self.name,
             )

@@ -11,12 +11,14 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from tests.browser import dom
 from tests.certificates import Authority
-from tests.e2e.daemon import CANARY, ROWS, Daemon, running_daemon
+from tests.e2e.daemon import CANARY, ROWS, Daemon, again_and_again, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
 from tests.servers import wait_until
 from tests.watching.prometheus import get_json, prometheus_server, query, secured_config
@@ -250,3 +252,34 @@ def break_everywhere(daemon: Daemon, port: str) -> None:
             answer = daemon.client.request(method, f"{url}{path}", headers=headers, content=WORD)
             assert CANARY not in answer.text
     assert CANARY not in daemon.client.get(url, headers={"Authorization": f"Bearer {CANARY}"}).text
+
+
+def test_markup_of_strangers_stays_text_on_the_page_and_in_metrics(local: Registry, tmp_path: Path) -> None:
+    """A model without a signature, so that columns are called what the requests say."""
+    markup = "<script>document.title = 'owned'</script>"
+    model = local.model("<script>'&")
+    columns = [markup, 'quote"\\\n', "x" * 10_000]
+    uri = f"models:/{model.name}/{model.add(has_signature=False)}"
+    with running_daemon(tmp_path, uri, local.tracking_uri, baseline__min_rows=40) as daemon:
+        inputs = f"http://127.0.0.1:{daemon.port('inputs_port')}"
+
+        def send() -> None:
+            for row in ROWS[:50]:
+                body = json.dumps({"dataframe_split": {"columns": columns, "data": [[*row[:2], 0.5]]}})
+                headers = {"X-Request-Id": f"{markup} {row[2] % 7}", "Content-Type": "application/json"}
+                for path in ("/invocations", f"/v2/models/{quote(markup, safe='')}/infer", f"/{quote(markup)}"):
+                    daemon.client.post(inputs + path, content=body, headers=headers)
+            labels = [{"id": f"{markup} {number}", "target": markup} for number in range(7)]
+            daemon.client.post(f"{inputs}/feedback", json=labels)
+
+        with again_and_again(send, pause_seconds=0.1):
+            daemon.wait_for(lambda: daemon.value("robmon_input_drift", feature=markup[:64]) is not None, "drift")
+            daemon.wait_for(lambda: "Most fragile requests: &lt;script" in daemon.get("/").text, "ids on the page")
+            text = daemon.get("/metrics").content
+            found = dom(tmp_path / "profile", f"http://127.0.0.1:{daemon.port('http_port')}/")
+        assert "Most fragile requests: &lt;script" in found
+        assert "<script" not in found and "<title>robmon: &lt;script&gt;" in found
+        names = {sample.labels["feature"] for sample in daemon.metrics() if sample.name == "robmon_input_drift"}
+        assert names == {markup[:64], 'quote"\\?', "x" * 64, "all"}
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from robmon.export.metrics import Metrics, PublishedCollector
 from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
@@ -224,6 +225,30 @@ def test_body_sizes_are_a_cumulative_histogram() -> None:
 def test_promtool_finds_nothing_to_complain_about() -> None:
     text = generate_latest(all_metrics(everything()).registry)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "name", ['"', "\\", "\n", 'a"b\\"\nc\\n{}=,', "<script>", "ü\u2028", "\x00\x1b[31m", "x" * 1_000_000]
+)
+def test_label_values_are_whatever_they_are(name: str) -> None:
+    published = dataclasses.replace(everything(), model_name=name)
+    assert published.model is not None and published.measurement is not None
+    published.model = published.model.model_copy(update={"version": name, "run_id": name})
+    drift = [
+        each.model_copy(update={"feature": name + each.feature}) for each in published.measurement.result.input_drift
+    ]
+    result = published.measurement.result.model_copy(update={"input_drift": drift})
+    published.measurement = dataclasses.replace(published.measurement, model_version=name, result=result)
+    text = generate_latest(scrape(published)).decode()
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    (info,) = [sample for sample in found if sample.name == "robmon_model_info"]
+    assert [info.labels[label] for label in ("model_name", "model_version", "run_id")] == [name] * 3
+    assert {each.labels["feature"] for each in found if each.name == "robmon_input_drift"} == {
+        name + "age",
+        name + "all",
+    }
+    done = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 

@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
-import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
+from pydantic import BaseModel
+
+from robmon.export.published import Published
 from robmon.export.status import status_page
+from tests.browser import chromium, dom
 from tests.export.published import NOW, everything
 
-CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-
-def chromium(profile: Path, *words: str) -> str:
-    command = [*CHROMIUM, f"--user-data-dir={profile}", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+MARKUP = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">'\"&amp;"
 
 
 def test_a_browser_shows_the_verdict_and_the_table(tmp_path: Path) -> None:
     page, picture = tmp_path / "page.html", tmp_path / "page.png"
     page.write_text(status_page(everything(), NOW + 5), encoding="utf-8")
-    dom = chromium(tmp_path / "profile", "--dump-dom", f"file://{page}")
-    assert "Robustness regressed: version 2 against 1" in dom
-    assert dom.count("<tr>") == 3, "a header and two levels, as the browser understood them"
+    found = dom(tmp_path / "profile", f"file://{page}")
+    assert "Robustness regressed: version 2 against 1" in found
+    assert found.count("<tr>") == 3, "a header and two levels, as the browser understood them"
     chromium(tmp_path / "profile", "--window-size=900,600", f"--screenshot={picture}", f"file://{page}")
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (900, 600)
+
+
+def with_markup(value: Any) -> Any:
+    """The same, with markup in the place of every text."""
+    if isinstance(value, str):
+        return MARKUP
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: with_markup(getattr(value, name)) for name in type(value).model_fields})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        told = {field.name: with_markup(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **told)
+    if isinstance(value, list | tuple):
+        return type(value)(map(with_markup, value))
+    return value
+
+
+@pytest.mark.parametrize("state", ["regressed", "held", "pending", "asked", "nothing"])
+def test_no_text_becomes_markup(state: str, tmp_path: Path) -> None:
+    """Names from the registry, from artifacts, requests and signatures, reasons: no text is trusted."""
+    published = with_markup(everything())
+    published.problem, published.last_assessment_at = MARKUP, NOW
+    if state == "held":
+        published.state = published.state.model_copy(update={"regression": None})
+    elif state == "pending":
+        published.model.version = MARKUP + "2"
+    elif state == "asked":
+        published.model.endpoint = "http://127.0.0.1/v2/models/<img>/infer"
+    elif state == "nothing":
+        published = Published(MARKUP, 60, 3600, problem=MARKUP)
+    else:
+        result = published.measurement.result.model_copy(update={"labels": None})
+        published.measurement = dataclasses.replace(published.measurement, result=result)
+    text = status_page(published, NOW + 5)
+    assert "<script" not in text and "<img" not in text
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    found = dom(tmp_path / "profile", f"file://{tmp_path}/page.html")
+    assert "<script" not in found and "<img" not in found
+    assert "owned" in found and "<title>owned" not in found
+    if state != "nothing":
+        assert found.count("onerror=") > 4

@@ -21,7 +21,14 @@ def parse(body: bytes) -> Any:
     Raises:
         CodecError: not_utf8, not_json, too_deep, too_large.
     """
-    return _guarded(lambda: json.loads(body))
+    return _guarded(lambda: _writable(json.loads(body), body))
+
+
+def _writable(content: Any, body: bytes) -> Any:
+    """The content, unless halves of characters are in it: JSON has escapes for them, and no text can hold them."""
+    if b"\\u" in body or b"\xed" in body or b"\x00" in body:  # an escape, a half as if it were UTF-8, or UTF-16
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
 
 
 def parse_beginning(body: bytes) -> tuple[Any, bytes]:
@@ -49,7 +56,7 @@ def parse_beginning(body: bytes) -> tuple[Any, bytes]:
 def _guarded(read: Callable[[], Result]) -> Result:
     try:
         return read()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise CodecError("not_utf8", "the body is not UTF-8") from None
     except ValueError:  # also an integer of more digits than Python converts
         raise CodecError("not_json", "the body is not JSON") from None

@@ -1,0 +1,20 @@
+"""A headless Chromium, for tests of the status page."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def chromium(profile: Path, *words: str) -> str:
+    """What it prints."""
+    command = [*CHROMIUM, f"--user-data-dir={profile}", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def dom(profile: Path, url: str) -> str:
+    """The document as the browser understood it, after its scripts have run."""
+    return chromium(profile, "--dump-dom", url)
