@@ -35,7 +35,7 @@ def read_parquet(file: BinaryIO, first_row: int, max_body_bytes: int) -> Iterato
                 row += table.num_rows
                 if unread.num_rows:
                     yield from _batches(unread, row, max_body_bytes)
-    except pyarrow.ArrowException:
+    except (pyarrow.ArrowException, ValueError):  # names of columns that are not UTF-8, for one
         raise BadFileError from None
     except OSError as error:
         if type(error) is OSError and error.errno is None:

@@ -446,11 +446,12 @@ def test_a_parquet_file_in_the_making(tmp_path: Path) -> None:
     assert len(reader.look()) == 5 and not reader.rejected
 
 
-def test_a_parquet_file_with_a_damaged_page_costs_one_rejection(tmp_path: Path) -> None:
-    FRAME.to_parquet(tmp_path / "whole", index=False)
-    content = bytearray((tmp_path / "whole").read_bytes())
-    content[4:20] = bytes(range(200, 216))
-    write(tmp_path / "inputs.parquet", bytes(content), age=100)
+@pytest.mark.parametrize("damaged", [b"PAR1\x15\x04\x15", b"name-of-a-column"])
+def test_a_parquet_file_with_a_damaged_page_or_name_costs_one_rejection(tmp_path: Path, damaged: bytes) -> None:
+    pd.DataFrame({"name-of-a-column": ["text"]}).to_parquet(tmp_path / "whole", index=False)
+    content = (tmp_path / "whole").read_bytes()
+    assert damaged in content
+    write(tmp_path / "inputs.parquet", content.replace(damaged, damaged[:4] + b"\xe3" * (len(damaged) - 4)), age=100)
     reader = Reader(str(tmp_path))
     for _ in range(2):
         assert reader.look() == [] and reader.rejected == {"bad_file": 1} and not reader.failures
