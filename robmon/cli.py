@@ -142,6 +142,8 @@ def check_config(config: Path | None, **flags: str | None) -> None:
         style = "dim" if source == "default" else None
         table.add_row(leaf.name, mask(as_text(loaded.value(leaf.name))), source, style=style)
     _print(table)
+    if (model := loaded.settings.inputs.model) is not None:
+        _print(f"inputs.model = {model!r}: requests that name no model, as all those to /invocations, are left out")
 
 
 Function = TypeVar("Function", bound=Callable[..., object])

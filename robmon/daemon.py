@@ -79,6 +79,7 @@ class Daemon:
             labels=self._labels,
         )
         self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
+        self._published.inputs_problem = lambda: self._receiver.problem
         self._metrics = Metrics(self._published, self._receiver.counts, self._sample_now)
         self._host = ModelHost(settings, self._metrics)
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes

@@ -174,7 +174,8 @@ class InputsSettings(Section):
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
     share: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Share of the requests that is considered")
     model: str | None = Field(
-        None, description="Only requests that name this model, in their path or their event; unset: all"
+        None,
+        description="Only requests that name this model, in path (/invocations names none) or event; unset: all",
     )
     exclude_headers: HeaderNames = Field(
         (), description="Requests with one of these headers are left out (synthetic tests)"

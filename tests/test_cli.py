@@ -249,6 +249,12 @@ def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
     assert rows["assess.levels"] == ["0", "0.05", "0.1", "0.2", "0.4", "default"]
 
 
+def test_check_config_says_what_the_filter_of_the_model_leaves_out(tmp_path: Path) -> None:
+    done = robmon("check-config", "--model.uri", "models:/a@b", "--inputs.model", "digits", cwd=tmp_path)
+    told = "inputs.model = 'digits': requests that name no model, as all those to /invocations, are left out"
+    assert done.returncode == 0 and told in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize("command", ["run", "assess", "compare", "rank", "baseline", "demo", "check-config"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     done = robmon(command, "--help", cwd=tmp_path)

@@ -67,6 +67,8 @@ class Published:
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
     problem: str = ""
     """Why there is no newer assessment, in one sentence without any input; empty after a good one."""
+    inputs_problem: Callable[[], str] = lambda: ""
+    """What may be wrong with the inputs, in one sentence; mostly empty."""
     state: VersionState = field(default_factory=VersionState)
     worker_memory_bytes: Callable[[], int] = lambda: 0
 

@@ -101,7 +101,8 @@ def _model(published: Published) -> str:
 
 
 def _problem(published: Published) -> str:
-    return f"<p><strong>{html.escape(published.problem)}</strong></p>" if published.problem else ""
+    problems = filter(None, (published.problem, published.inputs_problem()))
+    return "\n".join(f"<p><strong>{html.escape(problem)}</strong></p>" for problem in problems)
 
 
 def _curve(measurement: Measurement, now: float) -> str:

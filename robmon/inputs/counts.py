@@ -46,6 +46,10 @@ class InputCounts:
     received: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
     sampled: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*SOURCES, NO_SOURCE), 0)))
+    unnamed: int = 0
+    """Of those skipped: prediction requests that name no model, while `inputs.model` wants one."""
+    of_other_models: int = 0
+    """Of those skipped: prediction requests that name another."""
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; those of connections,
     with source `none`; of labels, with source `feedback`, also bad_feedback; whatever the codecs refuse later."""

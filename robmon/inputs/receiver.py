@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import structlog
+
 from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id
@@ -31,6 +33,8 @@ from robmon.inputs.routing import (
 from robmon.inputs.sample import Sample
 from robmon.inputs.timeouts import Timeouts
 from robmon.ports.rejections import RejectionLog
+
+log = structlog.get_logger(__name__)
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 
@@ -93,6 +97,7 @@ class Receiver:
         """Bytes held of bodies that are still arriving."""
         self._sample = sample
         self._router = Router(filters)
+        self._model = filters.model
         self._max_body_bytes = max_body_bytes
         self._max_inflight_bytes = max_inflight_bytes
         self._clock = clock
@@ -131,7 +136,7 @@ class Receiver:
             self._reject(route, "unsupported_llm")
             await _answer(send, 202)
         elif route.kind is Kind.OTHER or size == 0:
-            self.counts.skipped[route.source] += 1
+            self._skip(route)
             await _answer(send, 200)
         else:
             if route.kind is Kind.RESPONSE:
@@ -163,6 +168,28 @@ class Receiver:
             self.labels.tell("target", label.id, label.target, now)
         return 202, json.dumps({"accepted": len(labels)}).encode()
 
+    def _skip(self, route: Route) -> None:
+        self.counts.skipped[route.source] += 1
+        if route.is_of_another_model:
+            if route.model is not None:
+                self.counts.of_other_models += 1
+                return
+            if not self.counts.unnamed:
+                log.warning("requests that name no model are left out", model=self._model, source=route.source)
+            self.counts.unnamed += 1
+
+    @property
+    def problem(self) -> str:
+        """What the filter of the model leaves out that it may not be meant to, in one sentence; mostly empty."""
+        counts, why = self.counts, f"inputs.model = {self._model!r} is set"
+        if counts.unnamed:
+            return (
+                f"Left out because {why}: {counts.unnamed} requests that name no model, as all those to /invocations."
+            )
+        if counts.of_other_models and not counts.received.total():
+            return f"Left out because {why}: all requests so far ({counts.of_other_models}), which name other models."
+        return ""
+
     def refuse(self, reason: str) -> None:
         """Count what was refused before it became a request."""
         self._count_rejected(NO_SOURCE, reason)
@@ -170,7 +197,7 @@ class Receiver:
     def _reject(self, route: Route, reason: str) -> None:
         """Count a request that is refused; one that is left out anyway is skipped, whatever its size."""
         if route.kind is Kind.OTHER:
-            self.counts.skipped[route.source] += 1
+            self._skip(route)
             return
         if route.kind in _REQUESTS and route.source != NO_SOURCE:
             self.counts.received[route.source] += 1

@@ -70,6 +70,8 @@ class Route:
     kind: Kind
     source: str = NO_SOURCE
     model: str | None = None
+    is_of_another_model: bool = False
+    """Whether it is left out for that: it names another model than the one wanted, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ class Router:
 
     >>> router = Router(Filters(exclude_headers=("X-Synthetic-Test",)))
     >>> router.route("POST", "/prefix/v2/models/digits/infer", {})
-    Route(kind=<Kind.PREDICTION: 'prediction'>, source='v2', model='digits')
+    Route(kind=<Kind.PREDICTION: 'prediction'>, source='v2', model='digits', is_of_another_model=False)
     >>> router.route("POST", "/invocations", {b"x-synthetic-test": b"1"})
-    Route(kind=<Kind.OTHER: 'other'>, source='mlflow', model=None)
+    Route(kind=<Kind.OTHER: 'other'>, source='mlflow', model=None, is_of_another_model=False)
     """
 
     def __init__(self, filters: Filters) -> None:
@@ -157,12 +159,14 @@ class Router:
         if route.kind is Kind.FEEDBACK:
             return route
         wanted = None if route.kind is Kind.EVENT else self._filters.model  # its body may name one
-        if path.startswith(self._filters.exclude_paths) or (wanted is not None and route.model != wanted):
+        if path.startswith(self._filters.exclude_paths):
             return replace(route, kind=Kind.OTHER)
+        if wanted is not None and route.model != wanted:
+            return replace(route, kind=Kind.OTHER, is_of_another_model=route.kind is Kind.PREDICTION)
         return route
 
     def _unmarked(self, route: Route, picked: Mapping[bytes, bytes]) -> Route:
-        return replace(route, kind=Kind.OTHER) if self._is_marked(picked) else route
+        return replace(route, kind=Kind.OTHER, is_of_another_model=False) if self._is_marked(picked) else route
 
     def _is_marked(self, picked: Mapping[bytes, bytes]) -> bool:
         """Whether a mark is among the headers, or among those of the original request that an event tells."""

@@ -98,3 +98,16 @@ def start_that_fails(*flags: str) -> list[str]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     return ended.stderr.splitlines()
+
+
+def test_a_filter_that_fits_no_request_is_told_on_the_page_and_in_the_log(local: Registry, tmp_path: Path) -> None:
+    model = local.model()
+    with running_daemon(
+        tmp_path, f"models:/{model.name}/{model.add()}", local.tracking_uri, inputs__model="x"
+    ) as daemon:
+        inputs = f"http://127.0.0.1:{daemon.port('inputs_port')}/invocations"
+        for _ in range(3):
+            assert daemon.client.post(inputs, content=b'{"inputs": [1.5]}').status_code == 200
+        assert "inputs.model = &#x27;x&#x27; is set: 3 requests that name no model" in daemon.get("/").text
+        assert len(daemon.log("requests that name no model are left out")) == 1
+        assert daemon.count("robmon_inputs_skipped_total", source="mlflow") == 3

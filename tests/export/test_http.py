@@ -41,6 +41,12 @@ async def test_what_is_wrong_is_said_on_the_page_and_by_readyz() -> None:
     assert "did not answer" not in status_page(published, NOW)
 
 
+def test_what_may_be_wrong_with_the_inputs_is_said_on_the_page() -> None:
+    published = everything()
+    published.inputs_problem = lambda: "2 requests name <b>"
+    assert "<strong>2 requests name &lt;b&gt;</strong>" in status_page(published, NOW)
+
+
 def test_a_version_that_is_served_and_not_judged_is_told() -> None:
     published = everything()
     assert published.model is not None

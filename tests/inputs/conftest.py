@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from robmon.inputs.receiver import Receiver
+from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
 from robmon.ports import protocol
 from robmon.ports.server import PortServer
@@ -25,13 +26,19 @@ MAX_INFLIGHT_BYTES = 150_000
 class Served:
     """A receiver behind uvicorn, on a port of its own, in a thread of its own, at a time of its own."""
 
-    def __init__(self, sample_rows: int = 8, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, sample_rows: int = 8, max_body_bytes: int = MAX_BODY_BYTES, filters: Filters = NO_FILTERS
+    ) -> None:
         self.now = 1000.0
         self.sample = Sample(
             sample_rows=sample_rows, max_age_seconds=3600, sample_bytes=10 * max_body_bytes, random=Random(0)
         )
         self.receiver = Receiver(
-            self.sample, max_body_bytes=max_body_bytes, max_inflight_bytes=MAX_INFLIGHT_BYTES, clock=lambda: self.now
+            self.sample,
+            max_body_bytes=max_body_bytes,
+            max_inflight_bytes=MAX_INFLIGHT_BYTES,
+            filters=filters,
+            clock=lambda: self.now,
         )
         self.counts = self.receiver.counts
         self._listener = socket.create_server(("127.0.0.1", 0))

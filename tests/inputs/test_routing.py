@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from robmon.inputs.receiver import KEPT_HEADERS
 from robmon.inputs.routing import (
@@ -148,8 +149,13 @@ def test_unknown_paths_are_remembered_within_bounds() -> None:
 def test_another_model_is_left_out() -> None:
     filters = Filters(model="digits")
     assert routed("/v2/models/digits/infer", filters=filters).kind is Kind.PREDICTION
-    assert routed("/v2/models/other/infer", filters=filters) == Route(Kind.OTHER, "v2", "other")
-    assert routed("/invocations", filters=filters) == Route(Kind.OTHER, "mlflow")
+    assert routed("/v2/models/other/infer", filters=filters) == Route(Kind.OTHER, "v2", "other", True)
+    assert routed("/invocations", filters=filters) == Route(Kind.OTHER, "mlflow", None, True)
+    for ours in ({PROBE_HEADER: "1"}, REQUEST_EVENT | {"Ce-Id": PROBE_ID_PREFIX}):
+        assert not routed("/invocations", ours, filters=filters).is_of_another_model
+    assert not routed("/", RESPONSE_EVENT, filters=filters).is_of_another_model
+    assert routed("/", REQUEST_EVENT, filters=filters) == Route(Kind.OTHER, "cloudevents", None, True)
+    assert routed("/ping", filters=filters) == Route(Kind.OTHER)
     of_service = REQUEST_EVENT | {"Ce-Inferenceservicename": "digits"}
     assert routed("/", of_service, filters=filters).kind is Kind.PREDICTION
     assert routed("/", of_service, filters=Filters(model="other")).kind is Kind.OTHER
@@ -257,3 +263,21 @@ def test_sizes_of_bodies_are_counted(served: Served) -> None:
     histogram = served.counts.body_bytes["mlflow"]
     assert (histogram.counts[:5], histogram.total) == ([2, 1, 0, 0, 1], 1 + 1024 + 1025 + 70_000)
     assert sum(sum(sizes.counts) for sizes in served.counts.body_bytes.values()) == 4
+
+
+def test_a_filter_that_leaves_out_what_names_no_model_says_so_once() -> None:
+    with Served(filters=Filters(model="digits")) as served, capture_logs() as lines:
+        assert served.receiver.problem == ""
+        assert post(served, "/v2/models/other/infer", {}) == 200
+        assert served.receiver.problem == (
+            "Left out because inputs.model = 'digits' is set: all requests so far (1), which name other models."
+        )
+        assert post(served, "/v2/models/digits/infer", {}) == 202
+        assert post(served, "/invocations", {PROBE_HEADER: "1"}) == post(served, "/ping", {}) == 200
+        assert (served.receiver.problem, lines) == ("", [])
+        assert post(served, "/invocations", {}) == post(served, "/invocations", {}) == 200
+        assert "is set: 2 requests that name no model" in served.receiver.problem
+        assert [(line["event"], line["model"], line["source"]) for line in lines] == [
+            ("requests that name no model are left out", "digits", "mlflow")
+        ]
+        assert (served.counts.skipped["mlflow"], served.counts.skipped["v2"]) == (3, 1)
