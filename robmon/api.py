@@ -33,8 +33,8 @@ from robmon.robustness.trials import part_of
 
 __all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift", "endpoint"]
 
-BUDGET_MIN_ROWS = 64
-"""Fewest rows to which a time budget cuts the inputs, as `assess.min_rows` has it."""
+BUDGET_MIN_ROWS = 32
+"""Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""
 
 
 class RankOptions(TypedDict, total=False):
@@ -106,7 +106,7 @@ def assess(
             model onto cuda where there is one. Callables decide for themselves.
         max_batch_rows: most rows given to the predictor at a time.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
-        max_seconds: time budget: the predictor is timed, and only the first rows (at least 64), and then fewer trials
+        max_seconds: time budget: the predictor is timed, and only the first rows (at least 32), and then fewer trials
             (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
         progress: called with the number of trials done and of all.
 
@@ -399,7 +399,9 @@ class PreparedRows:
         """The rows and options that fit into the time budget, and what was cut."""
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
-        higher = "max_seconds" + (", or rows_per_second if the endpoint can take it" if self.access else "")
+        higher = "max_seconds" + (
+            ", or rows_per_second and batch_rows if the endpoint can take it" if self.access else ""
+        )
         known = ("noise", "features", "levels", "trials", "confidence", "bound")
         try:
             plan = plan_assessment(

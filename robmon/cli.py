@@ -30,7 +30,7 @@ NOISE_MODELS = (
     "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
     "common_mode", "correlated",
 )  # fmt: skip
-ENDPOINT_MAX_SECONDS = 10
+ENDPOINT_MAX_SECONDS = 15
 PROGRESS_SECONDS = 3.0
 REGRESSION = 1
 BAD_INPUT = 2
@@ -211,7 +211,7 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 @click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
               help="Largest acceptable bound, for the noise margin.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
-              help="Time budget in seconds: where all takes longer, the first rows (at least 64) are assessed, and "
+              help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @_outputs("assessment")
 def assess(model: str, target: str | None, json_file: Path, png: Path, **options: Any) -> None:

@@ -182,7 +182,7 @@ def _assess(
 
 def _higher(model: ServedModel) -> str:
     """The settings that make room for more."""
-    at_endpoint = ", or model.rows_per_second if the endpoint can take it"
+    at_endpoint = ", or model.rows_per_second and model.batch_rows if the endpoint can take it"
     return "assess.max_seconds" + (at_endpoint if model.access is not None else "")
 
 

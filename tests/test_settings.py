@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from robmon.errors import SettingsError
+from robmon.model_uri import mask
 from robmon.robustness.bounds import needed_trials
-from robmon.settings import as_text, leaves, load, mask
+from robmon.settings import as_text, leaves, load
 
 MODEL = {"model.uri": "models:/digits@champion"}
 ENDPOINT = {"model.uri": "http://host/v2/models/digits/infer"}
@@ -138,6 +139,8 @@ def test_bad_files(content: str, words: str, tmp_path: Path) -> None:
 def test_users_and_passwords_are_masked() -> None:
     assert mask("http://me:secret@mlflow:5000/x") == "http://***@mlflow:5000/x"
     assert mask("postgresql://me:s@cret@db/x") == "postgresql://***@db/x"
+    assert mask("http://me:sec/ret@mlflow:5000/x") == "http://***@mlflow:5000/x"
+    assert mask("http://mlflow:5000/a@b") == "http://mlflow:5000/a@b"
     assert mask("models:/digits@champion") == "models:/digits@champion"
 
 

@@ -202,9 +202,8 @@ def test_the_daemon_says_what_it_lacks_and_what_to_raise(tmp_path: Path) -> None
 
             last = [line for line in daemon.log("assessment") if line["outcome"] == "ok"][-1]
             assert last["cut"].startswith("cut to fit assess.max_seconds = 2: the first ")
-            assert last["cut"].endswith(
-                " of 25 rows; raise assess.max_seconds, or model.rows_per_second if the endpoint can take it"
-            )
+            higher = "assess.max_seconds, or model.rows_per_second and model.batch_rows if the endpoint can take it"
+            assert last["cut"].endswith(f" of 25 rows; raise {higher}")
             assert "<p>Cut to fit assess.max_seconds = 2: the first " in daemon.get("/").text
 
 
@@ -222,10 +221,10 @@ def test_the_command_line_keeps_to_its_budget_and_tells_how_far_it_is(
     began = time.monotonic()
     done = command("assess", "--model", f"{model_url}/invocations", "--inputs", recent, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 30, "10 of them for the assessment, on a machine that does other things as well"
+    assert time.monotonic() - began < 30, "15 of them for the assessment, on a machine that does other things as well"
     cut = json.loads((tmp_path / "assessment.json").read_text())["cut"]
-    assert cut.startswith("cut to fit max_seconds = 10: the first ") and cut in done.stdout
-    assert cut.endswith("; raise max_seconds, or rows_per_second if the endpoint can take it")
+    assert cut.startswith("cut to fit max_seconds = 15: the first ") and cut in done.stdout
+    assert cut.endswith("; raise max_seconds, or rows_per_second and batch_rows if the endpoint can take it")
     assert re.search(r"^assessing: [0-9]+ of [0-9]+ trials, [0-9]+ s$", done.stderr, re.MULTILINE)
 
     words = ["--rows-per-second", "50000", "--batch-rows", "400", "--levels", "0.1", "--trials", "19"]
@@ -238,7 +237,7 @@ def test_the_smallest_assessment_does_not_fit(model_url: str, recent: Path, tmp_
     words = ["--inputs", recent, "--max-seconds", "1", "--rows-per-second", "500"]
     done = command("assess", "--model", f"{model_url}/invocations", *words, cwd=tmp_path)
     assert done.returncode == 2
-    assert "raise max_seconds, or rows_per_second if the endpoint can take it" in done.stderr
+    assert "raise max_seconds, or rows_per_second and batch_rows if the endpoint can take it" in done.stderr
 
 
 def summed(request: Request) -> Reply:

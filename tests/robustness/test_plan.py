@@ -77,3 +77,26 @@ def test_what_cannot_be_planned_is_told():
         Slow().plan(1.0, min_rows=200)
     with pytest.raises(TooFewTrialsError, match="99"):
         Slow().plan(1.0, confidence=0.99)
+
+
+class Paced(Slow):
+    """A predictor that rests as long after a call as the call took, and whose first call is slow."""
+
+    rest = 0.0
+
+    def __call__(self, x, rows):
+        self.now += self.rest
+        self.rest = 0.03 if self.rest else 0.5
+        self.now += self.rest
+        return linear.predict(x, rows)
+
+
+def test_a_slow_first_call_is_not_taken_for_the_pace():
+    planned = Paced().plan(100.0, max_batch_rows=128)
+    assert planned.seconds == pytest.approx(80 * 0.06)
+
+
+def test_what_a_call_costs_is_known_also_where_the_fewest_rows_fill_a_batch():
+    """A few rows more than fill the batches are a call more."""
+    planned = Slow(call_seconds=0.01, row_seconds=0.0).plan(1.9, max_batch_rows=16)
+    assert planned.rows == 16 and planned.seconds == pytest.approx(80 * 0.01)
