@@ -113,7 +113,9 @@ class FileSource:
     async def _ask(self) -> tuple[Message, list[bytes]]:
         if self._reader is not None:
             return await self._reader.ask(ReadMore(), timeout_seconds=ANSWER_SECONDS)
-        command = Command(sys.executable, "robmon.tail", fetch_environment(), READER_MEMORY_BYTES)
+        # s3fs tries again itself: five times five would be minutes for a store that does not answer.
+        environment = {"AWS_MAX_ATTEMPTS": "1", **fetch_environment()}
+        command = Command(sys.executable, "robmon.tail", environment, READER_MEMORY_BYTES)
         self._reader = await Child.start(command)
         question = Tail(
             url=self._url,
