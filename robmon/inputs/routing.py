@@ -96,7 +96,7 @@ _PATHS: Final = (
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer$"), Kind.PREDICTION, "v2"),
     (re.compile(r"/v1/models/([^/:]+)(?:/(?:versions|labels)/[^/:]+)?:predict$"), Kind.PREDICTION, "v1"),
     (re.compile(r"^/$"), Kind.EVENT, "cloudevents"),
-    (re.compile(r"/feedback$"), Kind.FEEDBACK, FEEDBACK_SOURCE),
+    (re.compile(r"/feedback/?$"), Kind.FEEDBACK, FEEDBACK_SOURCE),
     (re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/generate(?:_stream)?$"), Kind.LLM, "v2"),
     (re.compile(r"/openai/|/v1/(?:chat/)?completions$|/v1/(?:embeddings|responses|rerank)$"), Kind.LLM, NO_SOURCE),
 )
