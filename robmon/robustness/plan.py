@@ -136,11 +136,13 @@ def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int
 
     Without the former, a model whose calls are expensive whatever their size would be planned fewer rows in vain.
     """
+    # The few come first: a predictor that paces itself, as at an endpoint, rests after a first call that is slow.
+    few = batch_seconds(few_rows)
     full = batch_seconds(batch_rows)
     each, call = full / batch_rows, 0.0
     if few_rows < batch_rows:
-        few = batch_seconds(few_rows)
-        each = max((full - few) / (batch_rows - few_rows), 0.0)
+        few = min(few, full)
+        each = (full - few) / (batch_rows - few_rows)
         call = max(few - each * few_rows, 0.0)
 
     def pass_seconds(rows: int) -> float:
@@ -167,9 +169,9 @@ def _batch_seconds(
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
         return clock() - start
 
-    warm_up, first = once(0), once(1)
+    once(0)
+    first = once(1)
     if first > QUICK_SECONDS:
-        # A predictor that paces itself, as at an endpoint, pays in the second call for a first that was slow.
-        return once(2) if first >= warm_up else first
+        return first
     seconds = [once(attempt) for attempt in range(5)]
     return statistics.median(seconds)
