@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
-import array_api_compat
 import numpy as np
 
 from robmon.bearer import bearer_token
 from robmon.drift.two_sample import drift
-from robmon.errors import InvalidInputError, OverBudgetError, SettingsError
+from robmon.errors import InvalidInputError, SettingsError
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
-from robmon.models.inputs import ModelInputs, split
-from robmon.models.loading import RemoteModel, ServedModel, load_uri
-from robmon.models.outputs import as_array
-from robmon.robustness.arrays import Array, Predict, namespace
-from robmon.robustness.assessment import assess_rows
+from robmon.models.loading import RemoteModel
+from robmon.prepared import PreparedRows, prepared
+from robmon.robustness.arrays import Array
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
 from robmon.robustness.outputs import is_numeric
-from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.trials import part_of
 
 __all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift", "endpoint"]
-
-BUDGET_MIN_ROWS = 32
-"""Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""
 
 
 class RankOptions(TypedDict, total=False):
@@ -366,206 +358,3 @@ def _said(reference: Assessment) -> str:
 
 def _core(options: AssessOptions) -> dict[str, Any]:
     return dict(options)
-
-
-@dataclass(frozen=True)
-class PreparedRows:
-    """A predictor and inputs as the numerics take them.
-
-    Attributes:
-        predict: `predict(x, rows)`.
-        array: what is perturbed.
-        column_names: of the array's columns, where they have any.
-        not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
-        access: how an endpoint is asked.
-    """
-
-    predict: Predict
-    array: Array
-    column_names: tuple[str, ...] | None = None
-    not_floating: int = 0
-    access: EndpointAccess | None = None
-
-    def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
-        """`assess_rows` of them, within a time budget if one is given."""
-        cut = ""
-        array = self.array
-        if max_seconds is not None:
-            array, cut, options = self._within(max_seconds, options)
-        result = assess_rows(self.predict, array, feature_names=self.column_names, **options)
-        return replace(result, masked=replace(result.masked, not_floating=self.not_floating), cut=cut)
-
-    def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:
-        """The rows and options that fit into the time budget, and what was cut."""
-        if not 0 < max_seconds < math.inf:
-            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
-        higher = "max_seconds" + (
-            ", or rows_per_second and batch_rows if the endpoint can take it" if self.access else ""
-        )
-        known = ("noise", "features", "levels", "trials", "confidence", "bound")
-        try:
-            plan = plan_assessment(
-                self.predict,
-                self.array,
-                **{name: options[name] for name in known if name in options},
-                feature_names=self.column_names,
-                min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
-                max_seconds=max_seconds,
-                max_batch_rows=options.get("batch_rows") or (self.access.batch_rows if self.access else None),
-            )
-        except OverBudgetError as error:
-            raise OverBudgetError(error.needed_seconds, max_seconds, higher, "trials or levels") from None
-        fitting = options | {"trials": plan.trials, "batch_rows": plan.batch_rows}
-        targets = options.get("targets")
-        if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
-            fitting["targets"] = targets[: plan.rows]
-        return self.array[: plan.rows], plan.told(f"max_seconds = {max_seconds:g}", higher), fitting
-
-
-@contextmanager
-def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[PreparedRows]:
-    """The predictor as `predict(x, rows)`, and the array that is perturbed."""
-    torch = sys.modules.get("torch")
-    if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
-        yield _mlflow_model(predictor, inputs, device)
-    elif torch is not None and isinstance(predictor, torch.nn.Module):
-        with _evaluating(predictor, device) as where:
-            array = _as_tensor(inputs, predictor, where)
-            yield PreparedRows(_without_gradients(predictor), array)
-    elif callable(predictor):
-        yield _callable(predictor, inputs)
-    else:
-        raise InvalidInputError(
-            f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
-        )
-
-
-def _callable(function: Callable[[Any], Any], inputs: Any) -> PreparedRows:
-    if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
-        return PreparedRows(lambda x, rows: as_array(function(x)), _plain_array(inputs))
-    parts = split(inputs)
-
-    def predict(x: Array, rows: slice) -> Array:
-        return as_array(function(parts.assemble(x, rows)))
-
-    return PreparedRows(predict, parts.array, parts.column_names, parts.not_floating)
-
-
-def _plain_array(inputs: Any) -> Array:
-    """An array of finite numbers; whether they can be perturbed is seen later."""
-    try:
-        array = inputs if array_api_compat.is_array_api_obj(inputs) else np.asarray(inputs, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidInputError("inputs are not an array of numbers") from None
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
-        raise InvalidInputError(f"inputs are of type {array.dtype}, not numbers")
-    xp = namespace(array)
-    if not bool(xp.all(xp.isfinite(array))):
-        raise InvalidInputError("inputs hold NaN or infinite numbers: drop those rows, or give a DataFrame")
-    return array
-
-
-def _mlflow_model(model: str | Path | ServedModel | RemoteModel, inputs: Any, device: str) -> PreparedRows:
-    if isinstance(model, RemoteModel):
-        model = model.connect()
-    elif not isinstance(model, ServedModel):
-        model = load_uri(str(model), device=device)
-    parts = _fitting(model, inputs)
-
-    def predict(x: Array, rows: slice) -> Array:
-        return model.predict(parts.assemble(x, rows))
-
-    return PreparedRows(predict, model.put(parts.array), parts.column_names, parts.not_floating, model.access)
-
-
-def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:
-    """The inputs in the form and type that the model's signature asks for."""
-    parts, _, rejected = model.collect(_rows(inputs))
-    if rejected or parts is None:
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(rejected.items()))
-        raise InvalidInputError(
-            f"{sum(rejected.values())} rows of the inputs do not fit the model: {reasons or 'none'}"
-        )
-    return parts
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One row as a model's signature takes it."""
-
-    columns: dict[str, Any] | None
-    tensor: Any
-    reading: str = "frame"
-    texts: None = None
-    listed: bool = False
-
-
-def _rows(inputs: Any) -> list[_Row]:
-    if hasattr(inputs, "columns"):
-        return [_Row(row, None) for row in inputs.to_dict("records")]
-    if isinstance(inputs, dict):
-        names, tensors = list(inputs), [np.asarray(tensor) for tensor in inputs.values()]
-        return [_Row(dict(zip(names, cells, strict=True)), None) for cells in zip(*tensors, strict=True)]
-    array = _plain_array(inputs)
-    return [_Row(None, row) for row in (array if isinstance(array, np.ndarray) else array.cpu().numpy())]
-
-
-@contextmanager
-def _evaluating(module: Any, device: str) -> Iterator[Any]:
-    """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
-    modes = [(part, part.training) for part in module.modules()]
-    first = next(module.parameters(), next(module.buffers(), None))
-    home = None if first is None else first.device
-    moved = device != "auto" and home is not None
-    try:
-        if moved:
-            _move(module, device)
-        try:
-            module.eval()
-        except NotImplementedError:  # an exported program keeps the mode in which it was exported
-            modes = []
-        yield device if moved else home
-    finally:
-        for part, training in modes:
-            part.training = training
-        if moved:
-            module.to(home)
-
-
-def _move(module: Any, device: str) -> None:
-    try:
-        module.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either
-        import torch
-
-        if str(device).startswith("cuda") and torch.cuda.is_available():
-            raise
-        raise InvalidInputError(
-            f"device {device!r} cannot be used here: give cpu, or cuda on a machine that has it"
-        ) from error
-
-
-def _as_tensor(inputs: Any, module: Any, device: Any) -> Any:
-    """The inputs as a tensor on the device, in the dtype of the module's parameters."""
-    import torch
-
-    if hasattr(inputs, "columns"):
-        raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
-    array = _plain_array(inputs)
-    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
-    if isinstance(array, torch.Tensor):
-        array = array.detach().to(device)
-        return array if dtype is None or not array.dtype.is_floating_point else array.to(dtype)
-    if array.dtype.kind != "f":
-        raise InvalidInputError(f"inputs of dtype {array.dtype} cannot be perturbed: floating-point numbers are needed")
-    return torch.tensor(array, dtype=dtype, device=device)
-
-
-def _without_gradients(module: Any) -> Predict:
-    import torch
-
-    def predict(x: Any, rows: slice) -> Any:
-        with torch.no_grad():
-            return as_array(module(x))
-
-    return predict

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robmon.api import compare_on, prepared
+from robmon.api import compare_on
 from robmon.errors import ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.messages import EndpointAccess
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
 from robmon.models.loading import RemoteModel
+from robmon.prepared import prepared
 from robmon.robustness.arrays import Array, to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features import Features

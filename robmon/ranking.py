@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from robmon.api import RankOptions, prepared
+from robmon.api import RankOptions
 from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
 from robmon.model_uri import mask, registered_name
 from robmon.models.loading import RemoteModel
+from robmon.prepared import prepared
 from robmon.robustness.arrays import Array, Predict
 from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
