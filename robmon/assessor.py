@@ -32,6 +32,8 @@ log = structlog.get_logger("robmon.assess")
 
 SHOWN_IDS: Final = 10
 SHOWN_ID_CHARACTERS: Final = 128
+MISMATCH_RATIO: Final = 0.05
+"""Share of served answers above which they are said to differ, as in the alert."""
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 TOO_FEW_INPUTS_ADVICE: Final = "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows"
@@ -89,6 +91,7 @@ class Assessor:
         self._watched_since = -math.inf
         """Unix time at which another version was loaded than the one before: older answers are that one's."""
         self._lacks_inputs = False
+        self._served_differ = False
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
         published.state = history.read_state()
 
@@ -386,6 +389,16 @@ class Assessor:
         if result.served is not None:
             newest = max(item.received_at for item in answered)
             self._published.take_served(ServedComparison(result.served, newest))
+            self._tell_of_served()
+
+    def _tell_of_served(self) -> None:
+        """That answers differ is told when it begins and when it ends."""
+        served = self._published.current_served(time.time())
+        differ = served is not None and served.mismatched > MISMATCH_RATIO * served.compared
+        if served is not None and differ != self._served_differ:
+            tell, what = (log.warning, "differ from") if differ else (log.info, "agree with")
+            tell(f"served answers {what} this version's", compared=served.compared, mismatched=served.mismatched)
+        self._served_differ = differ
 
     def _write_state(self, state: VersionState) -> None:
         self._published.state = state

@@ -152,7 +152,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def _assessment_options(command: Function) -> Function:
     """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
     options = [
-        click.option("--inputs", type=click.Path(path_type=Path), help="File of inputs: parquet, csv, npy or jsonl."),
+        click.option("--inputs", type=click.Path(path_type=Path),
+                     help="File of inputs, a row a line: parquet, csv, npy or jsonl."),
         click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True,
                      help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
@@ -371,7 +372,7 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
 
     path = options.pop("inputs")
     if path is None:
-        raise click.UsageError("give --inputs: a parquet, csv, npy or jsonl file")
+        raise click.UsageError("give --inputs: a parquet, csv, npy or jsonl file, with a row a line")
     return read_inputs(path, target)
 
 

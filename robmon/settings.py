@@ -30,6 +30,7 @@ from robmon.model_uri import mask
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
+DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -68,6 +69,18 @@ def _header_names(words: tuple[str, ...]) -> tuple[str, ...]:
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", word, re.ASCII):
             raise ValueError("headers are named without their values, such as X-Synthetic-Test")
     return words
+
+
+def _tags(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any("=" not in word for word in words):
+        raise ValueError("tags are given as key=value")
+    return words
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(DEVICES, name):
+        raise ValueError("a device is cpu, cuda, cuda:1 or auto")
+    return name
 
 
 def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,7 +131,7 @@ class ModelSettings(Section):
     allowed_flavors: Words = Field(
         (), description="MLflow flavours (pytorch, sklearn ...) that may be loaded, which runs their code; empty: all"
     )
-    require_tags: Words = Field(
+    require_tags: Annotated[Words, AfterValidator(_tags)] = Field(
         (), description="Tags, as key=value, that a registered version must carry before it is loaded"
     )
     input_dtype: Literal["float16", "float32", "float64"] | None = Field(
@@ -286,7 +299,9 @@ class WorkerSettings(Section):
 
 
 class DeviceSettings(Section):
-    name: str = Field("cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Device; auto: cuda where there is one")
+    name: Annotated[str, AfterValidator(_device)] = Field(
+        "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
+    )
     threads: PositiveInt = Field(1, description="CPU threads of the worker")
 
 

@@ -34,9 +34,9 @@ def status_page(published: Published, now: float | None = None) -> str:
     """The page as HTML."""
     now = time.time() if now is None else now
     measurement = published.current_measurement(now)
-    parts = [_verdict(published, measurement is not None), _model(published), _problem(published)]
+    parts = [_verdict(published, measurement is not None), _served(published.current_served(now))]
+    parts += [_model(published), _problem(published)]
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
-    parts.append(_served(published.current_served(now)))
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
 
 

@@ -35,7 +35,7 @@ def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> 
         share if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
         "bound": [point.bound for point in result.curve],
         "band": band,
-        "request bound": [point.request_bound for point in result.curve],
+        "request bound, squared": [point.request_bound for point in result.curve],
         "mean bound": [point.mean_bound for point in result.curve],
         "baseline": [(baseline or {}).get(point.level) for point in result.curve],
         "agreement": [point.agreement for point in result.curve],

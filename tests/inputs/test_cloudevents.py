@@ -74,7 +74,7 @@ def test_the_answer_to_a_prediction_is_no_input() -> None:
         ({"specversion": "1.0", "data": "\ud800"}, "not_utf8"),
         ({"specversion": "1.0", "data": {"specversion": "1.0", "data": {}}}, "bad_event"),
         ({"specversion": "1.0"}, "no_inputs"),
-        ({"specversion": "1.0", "datacontenttype": PARQUET, "data_base64": "UEFSMVBBUjE="}, "not_json"),
+        ({"specversion": "1.0", "datacontenttype": PARQUET, "data_base64": "UEFSMVBBUjE="}, "unsupported_content"),
         (b"[]", "not_an_object"),
         (b"", "not_json"),
     ],

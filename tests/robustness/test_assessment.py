@@ -441,7 +441,7 @@ def test_str_is_a_table():
     text = str(assess_rows(linear.predict, linear.inputs(50)))
     head, columns, *points, scalars, worst = text.splitlines()
     assert head.startswith("50 rows, 39 trials of gaussian noise") and len(points) == 5
-    assert columns.split("  ")[-1] == "request bound" and "agreement" not in text, (
+    assert columns.split("  ")[-1] == "request bound, squared" and "agreement" not in text, (
         "columns without numbers are left out"
     )
     assert scalars.startswith("slope ") and worst.startswith("the worst 5 % of rows carry ")

@@ -22,7 +22,7 @@ def decode(headers: Mapping[str, str], body: bytes, *, within_event: bool = Fals
     """The rows of a body in any of the formats.
 
     Raises:
-        CodecError: as the format's codec says; bad_header_length.
+        CodecError: as the format's codec says; bad_header_length, unsupported_content.
     """
     length = _json_length(headers, len(body))
     if length == 0:
@@ -30,7 +30,9 @@ def decode(headers: Mapping[str, str], body: bytes, *, within_event: bool = Fals
     if length is not None:
         return of_json(json_body.parse(body[:length]), body[length:], within_event=within_event)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == mlflow_parquet.MEDIA_TYPE and not within_event:
+    if media_type == mlflow_parquet.MEDIA_TYPE:
+        if within_event:  # what may end the process must be told by the request's own content type
+            raise CodecError("unsupported_content", "Parquet within a structured event is not read")
         return mlflow_parquet.decode(body)
     if media_type == "text/csv":
         return mlflow_csv.decode(body)
