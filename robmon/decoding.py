@@ -98,6 +98,34 @@ def decode_sample(
     return DecodedSample(inputs, used, [places[index] for index in kept], rejected, unusable)
 
 
+def leave_out(
+    sample: DecodedSample, requests: Sequence[SampledRequest], rows: Sequence[int], reason: str, min_rows: int
+) -> DecodedSample:
+    """The sample without these rows, which are counted under the reason.
+
+    Args:
+        sample: of these requests.
+        requests: those of the sample, or those with a label.
+        rows: indices of rows; where there are none, the sample is returned as it is.
+        reason: why they cannot be used.
+        min_rows: how many are needed.
+
+    Raises:
+        TooFewRowsError: too few rows are left.
+    """
+    if not rows:
+        return sample
+    rejected = {name: dict(reasons) for name, reasons in sample.rejected.items()}
+    for row in rows:
+        counts = rejected.setdefault(requests[sample.origins[row]].format, {})
+        counts[reason] = counts.get(reason, 0) + 1
+    rest = sample.take(sorted(set(range(sample.inputs.rows)) - set(rows)))
+    unusable = sorted(set(sample.unusable) | (set(sample.origins) - set(rest.origins)))
+    if rest.inputs.rows < min_rows:
+        raise TooFewRowsError(rest.inputs.rows, min_rows, rejected, unusable, f"{reason} ({len(rows)})")
+    return replace(rest, rejected=rejected, unusable=unusable)
+
+
 def use_accepted(
     model: ServedModel,
     question: Assess,
@@ -123,15 +151,7 @@ def use_accepted(
         if kept is None or len(kept) == sample.inputs.rows:
             raise
     refused = sorted(set(range(sample.inputs.rows)) - set(kept))
-    rejected = {name: dict(reasons) for name, reasons in sample.rejected.items()}
-    for row in refused:
-        counts = rejected.setdefault(requests[sample.origins[row]].format, {})
-        counts["refused_by_model"] = counts.get("refused_by_model", 0) + 1
-    rest = sample.take(kept)
-    unusable = sorted(set(sample.unusable) | (set(sample.origins) - set(rest.origins)))
-    if len(kept) < question.min_rows:
-        raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, f"refused_by_model ({len(refused)})")
-    return use(replace(rest, rejected=rejected, unusable=unusable))
+    return use(leave_out(sample, requests, refused, "refused_by_model", question.min_rows))
 
 
 def _accepted(model: ServedModel, sample: DecodedSample, question: Assess) -> list[int] | None:

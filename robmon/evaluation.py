@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.decoding import DecodedSample, decode_sample, use_accepted
+from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepted
 from robmon.errors import OverBudgetError, RobmonError
 from robmon.history.baseline import Baseline
 from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
+from robmon.robustness.absurd import absurd_rows
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.clusters import cluster_means
@@ -56,6 +57,8 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
     with phases("decode"):
         sample = decode_sample(model, question.requests, blobs, question)
     try:
+        with phases("decode"):
+            sample = _without_absurd(question, sample)
         return use_accepted(
             model, question, question.requests, sample, lambda rest: _evaluate(model, question, blobs, rest, phases)
         )
@@ -63,6 +66,13 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         if error.unusable is None:  # what was found to be garbage is so whatever happens to the rest
             error.rejected, error.unusable = sample.rejected, sample.unusable
         raise
+
+
+def _without_absurd(question: Assess, sample: DecodedSample) -> DecodedSample:
+    """The sample without rows from which nothing can be learnt; sentinels are those of the baseline, if it has any."""
+    inputs = sample.inputs.array
+    rows = np.flatnonzero(absurd_rows(inputs, _baseline_so_far(question, inputs).inputs.sentinels))
+    return leave_out(sample, question.requests, rows.tolist(), "absurd_number", question.min_rows)
 
 
 def _evaluate(
@@ -221,17 +231,18 @@ def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) ->
 def _baseline(question: Assess, sample: DecodedSample) -> Baseline:
     """The baseline so far, which takes the inputs that are new to it if it is still learning."""
     array = sample.inputs.array
+    baseline = _baseline_so_far(question, array)
+    if not baseline.counts:
+        baseline.learn_inputs(array[_fresh(question, sample.origins)] if baseline.rows else array)
+    return baseline
+
+
+def _baseline_so_far(question: Assess, array: NDArray[Any]) -> Baseline:
+    """The baseline that came with the question; one of nothing yet if that is of other levels or another noise."""
     known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
     if known is not None and (known.counts or (known.levels, known.noise) == (question.levels, question.noise)):
-        baseline = known
-        new = array[_fresh(question, sample.origins)]
-    else:
-        correlation = noise_model(question.noise).needs_correlation
-        baseline = Baseline.empty(question.levels, array, question.noise, correlation)
-        new = array
-    if not baseline.counts:
-        baseline.learn_inputs(new)
-    return baseline
+        return known
+    return Baseline.empty(question.levels, array, question.noise, noise_model(question.noise).needs_correlation)
 
 
 def _fresh(question: Assess, origins: Sequence[int]) -> list[int]:

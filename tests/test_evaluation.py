@@ -283,6 +283,51 @@ def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) 
     assert (every.value.rejected, every.value.unusable) == ({"mlflow": {"not_json": 1}}, [0]), "it takes nothing at all"
 
 
+def body(row: list[float]) -> bytes:
+    return json.dumps({"dataframe_split": {"columns": NAMES, "data": [row]}}).encode()
+
+
+@pytest.mark.parametrize("row", [[1e308, 1e308, -1e308], [1.0, 1e160, 2.0], [1.0, 2.0, 1e38]], ids=str)
+def test_a_row_with_an_absurd_number_is_left_out_and_never_learnt(linear: list[ServedModel], row: list[float]) -> None:
+    def told(answer: Assessed) -> list[float]:
+        learnt = answer.baseline
+        moments = [learnt[what][name] for what in ("inputs", "outputs", "errors") for name in ("mean", "squares")]
+        edges = [cuts for what in ("input", "prediction") for cuts in learnt[f"{what}_histograms"]["edges"]]
+        return [*np.concatenate([*moments, *edges]), learnt["rows"], *(point.bound for point in answer.levels)]
+
+    plain, _ = assessed(linear[0], question(64, baseline_min_rows=32), bodies(64))
+    answer, _ = assessed(linear[0], question(65, baseline_min_rows=32), [body(row), *bodies(64)])
+    assert (answer.rejected, answer.unusable) == ({"mlflow": {"absurd_number": 1}}, [0])
+    assert told(answer) == pytest.approx(told(plain)), "the rest is assessed as if the row had never been there"
+
+    learnt = question(70, baseline=plain.baseline)
+    answer, _ = assessed(linear[0], learnt, [*bodies(64, seed=2), *[body(row)] * 6])
+    assert (answer.rejected, answer.unusable) == ({"mlflow": {"absurd_number": 6}}, list(range(64, 70)))
+    with pytest.raises(TooFewRowsError, match=r"31 of the rows .* absurd_number \(4\)") as caught:
+        evaluate(linear[0], question(35), [*[body(row)] * 4, *bodies(31)])
+    assert caught.value.unusable == list(range(4))
+
+
+def test_inputs_that_are_all_huge_are_assessed_or_refused_in_true_words(linear: list[ServedModel]) -> None:
+    rows = np.random.default_rng(3).normal(size=(64, 3))
+    answer, _ = assessed(linear[0], question(64), [body(row) for row in (1e40 + 1e39 * rows).tolist()])
+    assert answer.plan.rows == 64 and answer.rejected == {}
+    assert answer.slopes["mse"].value == pytest.approx(5.25e78, rel=0.4)
+    with pytest.raises(InvalidInputError, match=r"constant, or beyond 1e\+140: divide those by a constant"):
+        evaluate(linear[0], question(64), [body(row) for row in (1e200 + 1e199 * rows).tolist()])
+
+
+def test_a_customary_sentinel_is_not_absurd(linear: list[ServedModel]) -> None:
+    """The largest single-precision number, as rasters have it."""
+    rows = np.random.default_rng(1).normal(size=(200, 3))
+    rows[::20, 0] = -3.4028234663852886e38
+    sample = [body(row) for row in rows.tolist()]
+    answer, _ = assessed(linear[0], question(200, baseline_min_rows=100), sample)
+    assert answer.rejected == {} and answer.masked == "not perturbed: 10 sentinel cells"
+    again, _ = assessed(linear[0], question(40, baseline=answer.baseline), sample[:40])
+    assert again.rejected == {}, "two are enough once it is known"
+
+
 def test_names_of_strangers_are_cut_and_halves_of_characters_refused(tmp_path: Path) -> None:
     """Without a signature, columns are called whatever the requests say."""
     import mlflow.pyfunc

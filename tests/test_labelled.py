@@ -16,7 +16,7 @@ from robmon.messages import Assess, SampledRequest
 from robmon.models.loading import ServedModel, load
 from robmon.robustness.assessment import assess_rows
 from tests.mlflow_client import quiet_mlflow
-from tests.test_evaluation import LEVELS, NAMES, assessed, bodies, question, saved
+from tests.test_evaluation import LEVELS, NAMES, assessed, bodies, body, question, saved
 
 
 def rows_of(body: bytes) -> Any:
@@ -96,6 +96,15 @@ def test_fewer_labels_than_are_needed_are_told(linear: ServedModel) -> None:
     answer, _ = assessed(linear, asked, [*blobs[:128], *[b"garbage"] * 3])
     assert answer.label_problem == "no row with a label can be used: not_json (3)" and answer.unfit_labels == []
     assert answer.levels[-1].mean_mse > 0
+
+
+def test_an_absurd_label_or_row_costs_only_itself(linear: ServedModel) -> None:
+    sample = [body([1e308, 1e308, -1e308]), *bodies(64)]
+    targets = [1.0, *(truth(rows_of(each))[0] + 0.5 for each in sample[1:])]
+    targets[3] = 1e200
+    answer, _ = assessed(linear, *labelled(sample, targets))
+    assert answer.labels is not None and answer.labels.rows == answer.labelled_rows == 63
+    assert answer.labels.clean_mse == pytest.approx(0.25) and answer.unfit_labels == [3]
 
 
 def test_a_request_of_several_rows_has_a_list_of_targets(linear: ServedModel) -> None:

@@ -215,8 +215,9 @@ def noise_features(
     if features is not None and scale is not None:
         raise InvalidInputError("features hold a scale: give either, not both")
     if features is None:
-        features = measure(inputs, scale, correlation=noise.needs_correlation)
-    if names is not None:
+        told = None if names is None else tuple(names)
+        features = measure(inputs, scale, correlation=noise.needs_correlation, names=told)
+    elif names is not None:
         features = replace(features, names=tuple(names))
     return checked(noise.fitted(features, tuple(inputs.shape)))
 

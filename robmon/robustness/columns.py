@@ -118,6 +118,7 @@ class ColumnStatistics:
         )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def sentinel(column: Float64) -> float:
     """The value that stands for "not measured" in a column of numbers, such as -999 in a temperature; NaN without one.
 

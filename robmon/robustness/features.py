@@ -22,6 +22,7 @@ from robmon.robustness.arrays import (
     to_numpy,
 )
 from robmon.robustness.columns import ColumnStatistics, nan_as_none, sentinel
+from robmon.robustness.moments import LARGEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,13 @@ class Features:
         )
 
 
-def measure(inputs: Array, scale: Array | float | None = None, *, correlation: bool = False) -> Features:
+def measure(
+    inputs: Array,
+    scale: Array | float | None = None,
+    *,
+    correlation: bool = False,
+    names: tuple[str, ...] | None = None,
+) -> Features:
     """The features of inputs `(n, *input_shape)`, by their finite values.
 
     Without a scale, and for inputs of rank 1 and 2, indicators and sentinels are set apart (`ColumnStatistics`): those
@@ -147,10 +154,11 @@ def measure(inputs: Array, scale: Array | float | None = None, *, correlation: b
         scale: what levels multiply, broadcasts to one input row, or one number a channel; 1.0: levels are in input
             units. None: the standard deviation (divisor n) of each feature or channel.
         correlation: whether to measure it too.
+        names: of the features, where they have any.
 
     Raises:
-        InvalidInputError: the inputs are not floating or empty, the scale does not fit, no feature can be perturbed, or
-            there are too many features for their correlation.
+        InvalidInputError: the inputs are not floating or empty, the scale does not fit, no feature can be perturbed,
+            one holds numbers whose squares overflow beside others, or there are too many for their correlation.
 
     >>> features = measure(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> features.scale.tolist(), features.mean.tolist(), features.constant
@@ -174,11 +182,22 @@ def measure(inputs: Array, scale: Array | float | None = None, *, correlation: b
         statistics.sentinels = np.array(
             [sentinel(to_numpy(as_float64(columns[:, index]))) for index in range(columns.shape[1])]
         )
+    is_some_huge = np.zeros(feature_count(shape), dtype=np.bool_)
     for rows in batches(shape[0], default_batch_rows(shape)):
-        statistics.update(as_columns(inputs[rows]))
+        columns = as_columns(inputs[rows])
+        statistics.update(columns)
+        is_huge = np.isfinite(columns) & (np.abs(columns) > LARGEST) & (columns != statistics.sentinels)
+        is_some_huge |= is_huge.any(axis=0)
     if given is None and shape[0] == 1 and len(shape) <= 2:
         raise InvalidInputError("one row has no standard deviation: give more rows, or a scale")
-    features = Features.of(statistics, shape)
+    mixed = np.flatnonzero(is_some_huge & (statistics.moments.count > 0))
+    if given is None and mixed.size:
+        name = names[mixed[0]] if names else mixed[0]
+        raise InvalidInputError(
+            f"feature {name} holds numbers beyond {LARGEST:g} beside others, so its standard deviation overflows: "
+            "leave out those rows, divide the feature by a constant, or give a scale"
+        )
+    features = replace(Features.of(statistics, shape), names=names)
     if given is not None:
         absolute = given.ndim == 0 and float(given) == 1.0
         features = replace(features, scale=given, constant=int(np.sum(given == 0)), relative=not absolute)
@@ -190,7 +209,10 @@ def checked(features: Features) -> Features:
     if not np.all(np.isfinite(features.scale)) or np.any(features.scale < 0):
         raise InvalidInputError("scale must hold finite numbers of at least 0")
     if not np.any(features.scale > 0):
-        raise InvalidInputError("no feature can be perturbed: every scale is 0 (all floating features are constant)")
+        raise InvalidInputError(
+            "no feature can be perturbed: every scale is 0 (all floating features are constant"
+            f", or beyond {LARGEST:g}: divide those by a constant)"
+        )
     return features
 
 

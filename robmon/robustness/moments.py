@@ -10,12 +10,15 @@ from numpy.typing import ArrayLike
 
 from robmon.robustness.arrays import Float64
 
+LARGEST = 1e140
+"""Numbers beyond it are left out: sums of their squares overflow."""
+
 
 @dataclass
 class Moments:
     """Count, mean and sum of squared deviations of columns, merged batch by batch (Chan, Golub & LeVeque 1983).
 
-    Numbers that are not finite are left out, column by column.
+    Numbers that are not finite, or beyond `LARGEST`, are left out, column by column.
 
     >>> moments = Moments.of_columns(2)
     >>> moments.update([[1.0, 5.0], [3.0, float("nan")]])
@@ -35,11 +38,11 @@ class Moments:
     def update(self, values: ArrayLike) -> None:
         """Merge more rows, shape `(n, columns)`."""
         rows = np.asarray(values, dtype=np.float64)
-        finite = np.isfinite(rows)
-        count = finite.sum(axis=0)
+        counted = np.abs(rows) <= LARGEST
+        count = counted.sum(axis=0)
         safe = np.maximum(count, 1)
-        mean = np.where(finite, rows, 0.0).sum(axis=0) / safe
-        squares = (np.where(finite, rows - mean, 0.0) ** 2).sum(axis=0)
+        mean = np.where(counted, rows, 0.0).sum(axis=0) / safe
+        squares = (np.where(counted, rows - mean, 0.0) ** 2).sum(axis=0)
         total = np.maximum(self.count + count, 1)
         difference = np.where(count > 0, mean - self.mean, 0.0)
         self.squares += squares + difference**2 * self.count * count / total
@@ -66,8 +69,9 @@ class Moments:
 class CoMoments:
     """Count, mean and sums of products of deviations of columns, merged batch by batch as `Moments` are.
 
-    A number that is not finite stands at its column's mean in its batch. That keeps the sums those of one real matrix,
-    so that the correlation is always positive semidefinite; it draws the correlation of columns with gaps towards 0.
+    A number that `Moments` leave out stands at its column's mean in its batch. That keeps the sums those of one real
+    matrix, so that the correlation is always positive semidefinite; it draws the correlation of columns with gaps
+    towards 0.
 
     >>> moments = CoMoments.of_columns(2)
     >>> moments.update(np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]))
@@ -86,9 +90,9 @@ class CoMoments:
 
     def update(self, values: Float64) -> None:
         """Merge more rows, shape `(n, columns)`."""
-        finite = np.isfinite(values)
-        mean = np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-        deviations = np.where(finite, values - mean, 0.0)
+        counted = np.abs(values) <= LARGEST
+        mean = np.where(counted, values, 0.0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
+        deviations = np.where(counted, values - mean, 0.0)
         total, difference = self.count + len(values), mean - self.mean
         self.products += deviations.T @ deviations
         self.products += np.outer(difference, difference) * self.count * len(values) / max(total, 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.e2e.daemon import running_daemon
+from tests.e2e.daemon import ROWS, running_daemon
 from tests.e2e.garbage import MAX_BODY_BYTES, Tally, send, settled
 from tests.e2e.registry import Registry
 
@@ -29,3 +30,19 @@ def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_
         assert sent.differences(settled(daemon, sent)) == []
         daemon.wait_for_assessments(2)
         assert daemon.worker() == worker, "garbage needs no new worker"
+
+
+def test_an_absurd_number_costs_its_row_only(local: Registry, tmp_path: Path) -> None:
+    """While the baseline is learnt: the row would decide all scales, or leave none."""
+    model = local.model()
+    version = model.add()
+    with running_daemon(tmp_path, f"models:/{model.name}/{version}", local.tracking_uri) as daemon:
+        daemon.send()
+        daemon.wait_for_assessments()
+        daemon.send([(1e308, 1e308, 1)])
+        rejected = functools.partial(daemon.count, "robmon_inputs_rejected_total", source="mlflow")
+        daemon.wait_for(lambda: rejected(reason="absurd_number") == 1, "the row to be left out")
+        daemon.send(ROWS[60:120])
+        daemon.wait_for_assessments(2)
+        assert daemon.assessments("failed", "invalid_input") == 0
+        assert rejected(reason="absurd_number") == 1

@@ -1,0 +1,62 @@
+"""Rows with a number so large that nothing can be learnt from them: one would decide the scale of all noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.robustness.arrays import Float64
+from robmon.robustness.columns import sentinel
+from robmon.robustness.features import as_columns
+
+ABSURD_DISTANCE = 1e20
+"""Of an absurd number from the middle of its column, at least: beyond every 64-bit integer."""
+ABSURD_FACTOR = 1e12
+"""How many times farther from the middle it lies than three numbers in four of its column."""
+
+
+def absurd_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = None) -> NDArray[np.bool_]:
+    """Which rows hold an absurd number: one far beyond what the others of its column, or channel, are like.
+
+    A column whose numbers are all huge has none, and sentinels are none, unless they are beyond float32: there, outputs
+    overflow.
+
+    Args:
+        inputs: shape `(n, *input_shape)`.
+        sentinels: of the columns, NaN for none; None: they are looked for.
+
+    Returns:
+        shape `(n,)`.
+
+    >>> absurd_rows(np.array([[1.0, 1e200], [2.0, 2e200], [1e300, 1e200], [3.0, 3e200]])).tolist()
+    [False, False, True, False]
+    """
+    if not inputs.size or _largest(inputs) <= ABSURD_DISTANCE / 2:
+        return np.zeros(len(inputs), dtype=np.bool_)
+    columns = as_columns(inputs)
+    if sentinels is None:
+        sentinels = np.array([sentinel(column) for column in columns.T])
+    spared = np.where(np.abs(sentinels) <= np.finfo(np.float32).max, sentinels, np.nan)
+    known = zip(columns.T, spared, strict=False)  # a baseline of other columns is refused where it is used
+    cells = [_far(column) & (column != value) for column, value in known]
+    return np.asarray(np.any(cells, axis=0).reshape(len(inputs), -1).any(axis=1))
+
+
+def _largest(inputs: NDArray[np.floating[Any]]) -> float:
+    """The largest absolute number, without a copy of the inputs; NaN where there is none."""
+    return max(abs(float(end.reduce(inputs, axis=None))) for end in (np.fmin, np.fmax))
+
+
+def _far(column: Float64) -> NDArray[np.bool_]:
+    """Which numbers of a column are absurd; NaN and infinities are not."""
+    is_finite = np.isfinite(column)
+    halves = column[is_finite] / 2  # the distance of two numbers may overflow, half of it cannot
+    if not len(halves):
+        return is_finite
+    distances = np.abs(halves - np.quantile(halves, 0.5, method="lower"))
+    usual = np.quantile(distances, 0.75, method="lower")
+    far = is_finite.copy()
+    far[is_finite] = (distances > ABSURD_DISTANCE / 2) & (distances / ABSURD_FACTOR > usual)
+    return far
