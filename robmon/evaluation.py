@@ -18,11 +18,11 @@ from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
-from robmon.robustness.absurd import absurd_rows
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows
+from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.plan import AssessmentPlan, plan_assessment
@@ -58,7 +58,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         sample = decode_sample(model, question.requests, blobs, question)
     try:
         with phases("decode"):
-            sample = _without_absurd(question, sample)
+            sample = _without_extreme(question, sample)
         return use_accepted(
             model, question, question.requests, sample, lambda rest: _evaluate(model, question, blobs, rest, phases)
         )
@@ -68,11 +68,11 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         raise
 
 
-def _without_absurd(question: Assess, sample: DecodedSample) -> DecodedSample:
+def _without_extreme(question: Assess, sample: DecodedSample) -> DecodedSample:
     """The sample without rows from which nothing can be learnt; sentinels are those of the baseline, if it has any."""
     inputs = sample.inputs.array
-    rows = np.flatnonzero(absurd_rows(inputs, _baseline_so_far(question, inputs).inputs.sentinels))
-    return leave_out(sample, question.requests, rows.tolist(), "absurd_number", question.min_rows)
+    rows = np.flatnonzero(extreme_rows(inputs, _baseline_so_far(question, inputs).inputs.sentinels))
+    return leave_out(sample, question.requests, rows.tolist(), "extreme_value", question.min_rows)
 
 
 def _evaluate(

@@ -15,9 +15,9 @@ from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepte
 from robmon.errors import RobmonError, TooFewRowsError
 from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
 from robmon.models.loading import ServedModel
-from robmon.robustness.absurd import absurd_rows
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.outputs import OutputKind
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
@@ -74,8 +74,8 @@ def assess_labelled(
     any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
     try:
         sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows)
-        absurd = absurd_rows(sample.inputs.array, unlabelled.features.sentinels.ravel())
-        sample = leave_out(sample, question.labelled, np.flatnonzero(absurd).tolist(), "absurd_number", 1)
+        extreme = extreme_rows(sample.inputs.array, unlabelled.features.sentinels.ravel())
+        sample = leave_out(sample, question.labelled, np.flatnonzero(extreme).tolist(), "extreme_value", 1)
         return use_accepted(model, any_rows, question.labelled, sample, assessed)
     except TooFewRowsError as error:
         return replace(found, rows=0, problem=f"no row with a label can be used{error.why and f': {error.why}'}")
@@ -163,7 +163,7 @@ def fitting_targets(
     """The rows whose target fits the model's outputs, and these targets.
 
     The target of a request with several rows is a list with one target a row. Where the model says a score for each of
-    several classes, a target is as many numbers, or the class as 0, 1, ... An absurd number among the targets fits
+    several classes, a target is as many numbers, or the class as 0, 1, ... An extreme value among the targets fits
     nothing: it would be all of their MSE.
 
     Args:
@@ -190,7 +190,7 @@ def fitting_targets(
     found = np.array(targets)
     if output == "label":
         return kept, found
-    usable = np.flatnonzero(~absurd_rows(found, np.full(outputs.shape[1], np.nan)))
+    usable = np.flatnonzero(~extreme_rows(found, np.full(outputs.shape[1], np.nan)))
     return [kept[index] for index in usable], found[usable]
 
 

@@ -288,7 +288,7 @@ def body(row: list[float]) -> bytes:
 
 
 @pytest.mark.parametrize("row", [[1e308, 1e308, -1e308], [1.0, 1e160, 2.0], [1.0, 2.0, 1e38]], ids=str)
-def test_a_row_with_an_absurd_number_is_left_out_and_never_learnt(linear: list[ServedModel], row: list[float]) -> None:
+def test_a_row_with_an_extreme_value_is_left_out_and_never_learnt(linear: list[ServedModel], row: list[float]) -> None:
     def told(answer: Assessed) -> list[float]:
         learnt = answer.baseline
         moments = [learnt[what][name] for what in ("inputs", "outputs", "errors") for name in ("mean", "squares")]
@@ -297,13 +297,13 @@ def test_a_row_with_an_absurd_number_is_left_out_and_never_learnt(linear: list[S
 
     plain, _ = assessed(linear[0], question(64, baseline_min_rows=32), bodies(64))
     answer, _ = assessed(linear[0], question(65, baseline_min_rows=32), [body(row), *bodies(64)])
-    assert (answer.rejected, answer.unusable) == ({"mlflow": {"absurd_number": 1}}, [0])
+    assert (answer.rejected, answer.unusable) == ({"mlflow": {"extreme_value": 1}}, [0])
     assert told(answer) == pytest.approx(told(plain)), "the rest is assessed as if the row had never been there"
 
     learnt = question(70, baseline=plain.baseline)
     answer, _ = assessed(linear[0], learnt, [*bodies(64, seed=2), *[body(row)] * 6])
-    assert (answer.rejected, answer.unusable) == ({"mlflow": {"absurd_number": 6}}, list(range(64, 70)))
-    with pytest.raises(TooFewRowsError, match=r"31 of the rows .* absurd_number \(4\)") as caught:
+    assert (answer.rejected, answer.unusable) == ({"mlflow": {"extreme_value": 6}}, list(range(64, 70)))
+    with pytest.raises(TooFewRowsError, match=r"31 of the rows .* extreme_value \(4\)") as caught:
         evaluate(linear[0], question(35), [*[body(row)] * 4, *bodies(31)])
     assert caught.value.unusable == list(range(4))
 
@@ -317,7 +317,7 @@ def test_inputs_that_are_all_huge_are_assessed_or_refused_in_true_words(linear: 
         evaluate(linear[0], question(64), [body(row) for row in (1e200 + 1e199 * rows).tolist()])
 
 
-def test_a_customary_sentinel_is_not_absurd(linear: list[ServedModel]) -> None:
+def test_a_customary_sentinel_is_not_extreme(linear: list[ServedModel]) -> None:
     """The largest single-precision number, as rasters have it."""
     rows = np.random.default_rng(1).normal(size=(200, 3))
     rows[::20, 0] = -3.4028234663852886e38

@@ -98,7 +98,7 @@ def test_fewer_labels_than_are_needed_are_told(linear: ServedModel) -> None:
     assert answer.levels[-1].mean_mse > 0
 
 
-def test_an_absurd_label_or_row_costs_only_itself(linear: ServedModel) -> None:
+def test_an_extreme_label_or_row_costs_only_itself(linear: ServedModel) -> None:
     sample = [body([1e308, 1e308, -1e308]), *bodies(64)]
     targets = [1.0, *(truth(rows_of(each))[0] + 0.5 for each in sample[1:])]
     targets[3] = 1e200

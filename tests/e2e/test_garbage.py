@@ -32,7 +32,7 @@ def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_
         assert daemon.worker() == worker, "garbage needs no new worker"
 
 
-def test_an_absurd_number_costs_its_row_only(local: Registry, tmp_path: Path) -> None:
+def test_an_extreme_value_costs_its_row_only(local: Registry, tmp_path: Path) -> None:
     """While the baseline is learnt: the row would decide all scales, or leave none."""
     model = local.model()
     version = model.add()
@@ -41,8 +41,8 @@ def test_an_absurd_number_costs_its_row_only(local: Registry, tmp_path: Path) ->
         daemon.wait_for_assessments()
         daemon.send([(1e308, 1e308, 1)])
         rejected = functools.partial(daemon.count, "robmon_inputs_rejected_total", source="mlflow")
-        daemon.wait_for(lambda: rejected(reason="absurd_number") == 1, "the row to be left out")
+        daemon.wait_for(lambda: rejected(reason="extreme_value") == 1, "the row to be left out")
         daemon.send(ROWS[60:120])
         daemon.wait_for_assessments(2)
         assert daemon.assessments("failed", "invalid_input") == 0
-        assert rejected(reason="absurd_number") == 1
+        assert rejected(reason="extreme_value") == 1

@@ -8,7 +8,7 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError
-from robmon.robustness.absurd import absurd_rows
+from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.features import measure
 from robmon.robustness.moments import CoMoments, Moments
 from tests.robustness.test_features import ordinary
@@ -19,22 +19,22 @@ def normal(rows=100, columns=3):
 
 
 @pytest.mark.parametrize(("name", "inputs"), ordinary().items(), ids=ordinary())
-def test_ordinary_rows_are_not_absurd_however_large_their_unit(name, inputs):
-    assert not absurd_rows(inputs).any()
-    assert not absurd_rows(inputs * 1e15).any()
-    assert not absurd_rows(inputs + 1e200).any()
+def test_ordinary_rows_are_not_extreme_however_large_their_unit(name, inputs):
+    assert not extreme_rows(inputs).any()
+    assert not extreme_rows(inputs * 1e15).any()
+    assert not extreme_rows(inputs + 1e200).any()
 
 
 @pytest.mark.parametrize("value", [1e22, -1e160, 1.7e308, -1.7e308])
-def test_one_absurd_number_is_found_in_whatever_column(value):
+def test_one_extreme_value_is_found_in_whatever_column(value):
     inputs = np.column_stack([normal(), np.zeros(100), np.full(100, 1e200), 1e15 + normal()])
     for column in (0, 3):
         changed = inputs.copy()
         changed[7, column] = value
-        assert np.flatnonzero(absurd_rows(changed)).tolist() == [7]
+        assert np.flatnonzero(extreme_rows(changed)).tolist() == [7]
     inputs[[3, 4], 0] = 1.7e308, -1.7e308
     inputs[5], inputs[6, 1] = np.nan, np.inf
-    assert np.flatnonzero(absurd_rows(inputs)).tolist() == [3, 4]
+    assert np.flatnonzero(extreme_rows(inputs)).tolist() == [3, 4]
 
 
 def test_inputs_of_every_shape_and_type():
@@ -45,22 +45,22 @@ def test_inputs_of_every_shape_and_type():
     one = normal()[:, 0]
     one[2] = 1e21
     for inputs, row in ((single, 9), (images, 11), (one, 2)):
-        assert np.flatnonzero(absurd_rows(inputs)).tolist() == [row]
+        assert np.flatnonzero(extreme_rows(inputs)).tolist() == [row]
     half = normal().astype(np.float16)
     half[0, 0] = np.finfo(np.float16).max
     for inputs in (half, np.full((4, 2), np.nan), np.zeros((0, 2)), np.zeros((4, 0))):
-        assert not absurd_rows(inputs).any()
+        assert not extreme_rows(inputs).any()
 
 
 def test_sentinels_within_single_precision_are_spared():
     inputs = normal()
     inputs[::20, 0] = -np.finfo(np.float32).max
-    assert not absurd_rows(inputs).any()
+    assert not extreme_rows(inputs).any()
     few = inputs[:21]
-    assert absurd_rows(few).sum() == 2
-    assert not absurd_rows(few, np.array([inputs[0, 0], np.nan, np.nan])).any()
+    assert extreme_rows(few).sum() == 2
+    assert not extreme_rows(few, np.array([inputs[0, 0], np.nan, np.nan])).any()
     inputs[::20, 0] = -np.finfo(np.float64).max
-    assert absurd_rows(inputs).sum() == 5
+    assert extreme_rows(inputs).sum() == 5
 
 
 # --- what overflows --------------------------------------------------------------------------------------------------

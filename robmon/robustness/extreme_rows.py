@@ -11,14 +11,14 @@ from robmon.robustness.arrays import Float64
 from robmon.robustness.columns import sentinel
 from robmon.robustness.features import as_columns
 
-ABSURD_DISTANCE = 1e20
-"""Of an absurd number from the middle of its column, at least: beyond every 64-bit integer."""
-ABSURD_FACTOR = 1e12
+EXTREME_DISTANCE = 1e20
+"""Of an extreme value from the middle of its column, at least: beyond every 64-bit integer."""
+EXTREME_FACTOR = 1e12
 """How many times farther from the middle it lies than three numbers in four of its column."""
 
 
-def absurd_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = None) -> NDArray[np.bool_]:
-    """Which rows hold an absurd number: one far beyond what the others of its column, or channel, are like.
+def extreme_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = None) -> NDArray[np.bool_]:
+    """Which rows hold an extreme value: one far beyond what the others of its column, or channel, are like.
 
     A column whose numbers are all huge has none, and sentinels are none, unless they are beyond float32: there, outputs
     overflow.
@@ -30,10 +30,10 @@ def absurd_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = N
     Returns:
         shape `(n,)`.
 
-    >>> absurd_rows(np.array([[1.0, 1e200], [2.0, 2e200], [1e300, 1e200], [3.0, 3e200]])).tolist()
+    >>> extreme_rows(np.array([[1.0, 1e200], [2.0, 2e200], [1e300, 1e200], [3.0, 3e200]])).tolist()
     [False, False, True, False]
     """
-    if not inputs.size or _largest(inputs) <= ABSURD_DISTANCE / 2:
+    if not inputs.size or _largest(inputs) <= EXTREME_DISTANCE / 2:
         return np.zeros(len(inputs), dtype=np.bool_)
     columns = as_columns(inputs)
     if sentinels is None:
@@ -50,7 +50,7 @@ def _largest(inputs: NDArray[np.floating[Any]]) -> float:
 
 
 def _far(column: Float64) -> NDArray[np.bool_]:
-    """Which numbers of a column are absurd; NaN and infinities are not."""
+    """Which numbers of a column are extreme; NaN and infinities are not."""
     is_finite = np.isfinite(column)
     halves = column[is_finite] / 2  # the distance of two numbers may overflow, half of it cannot
     if not len(halves):
@@ -58,5 +58,5 @@ def _far(column: Float64) -> NDArray[np.bool_]:
     distances = np.abs(halves - np.quantile(halves, 0.5, method="lower"))
     usual = np.quantile(distances, 0.75, method="lower")
     far = is_finite.copy()
-    far[is_finite] = (distances > ABSURD_DISTANCE / 2) & (distances / ABSURD_FACTOR > usual)
+    far[is_finite] = (distances > EXTREME_DISTANCE / 2) & (distances / EXTREME_FACTOR > usual)
     return far
