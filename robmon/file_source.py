@@ -28,6 +28,9 @@ log = structlog.get_logger("robmon.files")
 ANSWER_SECONDS = 600.0
 READER_MEMORY_BYTES = 768 * 2**20
 SOURCE = "file"
+FILE_REASONS = frozenset({"bad_file", "too_large_decompressed", "unreadable"})
+"""Reasons that are said of a whole file, which the log then names."""
+MAX_NAMED = 10_000
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
@@ -45,6 +48,7 @@ class FileSource:
         self._marked = dict(self._read)
         self._reader: Child | None = None
         self._opened: FileOpened | None = None
+        self._named: dict[str, str] = {}  # states in which files were named in the log
         self._unavailable = ""
         self._lacks_files = False
         sample.checkpoint = self
@@ -63,6 +67,7 @@ class FileSource:
                 self._read[self._opened.file] = spoilt
                 self._reject("bad_file", 1)
             self._opened = None
+        self._rejections.tell()
 
     async def close(self) -> None:
         """End the reading process."""
@@ -99,6 +104,7 @@ class FileSource:
             case NoMoreRows():
                 for file in answer.gone:
                     self._read.pop(file, None)
+                    self._named.pop(file, None)
                 self._opened = None
                 self._is_available(answer.files)
                 return False
@@ -142,7 +148,18 @@ class FileSource:
 
     def _reject(self, reason: str, count: int) -> None:
         self._counts.rejected[SOURCE, reason] += count
-        self._rejections.add(reason)
+        self._rejections.note(reason, count)
+        if reason in FILE_REASONS and self._opened is not None:
+            self._name(self._opened, reason)
+
+    def _name(self, opened: FileOpened, reason: str) -> None:
+        """Name a file in the log, once in each of its states: one that cannot be read is tried again and again."""
+        if self._named.get(opened.file) == opened.state:
+            return
+        if len(self._named) >= MAX_NAMED:
+            self._named.clear()
+        self._named[opened.file] = opened.state
+        self._rejections.name(_shown(opened.path), reason)
 
     def _failed(self, failure: Failure) -> bool:
         """Count it; whether the round goes on."""
@@ -151,17 +168,27 @@ class FileSource:
             return True
         why = failure.message or f"they cannot be listed: {failure.error}"
         if why != self._unavailable:
-            log.error("files of inputs unavailable", files=mask(self._url), error=why)
+            log.error("files of inputs unavailable", files=_shown(self._url), error=why)
         self._unavailable = why
         return False
 
     def _is_available(self, files: int) -> None:
         if self._unavailable:
-            log.info("files of inputs available again", files=mask(self._url))
+            log.info("files of inputs available again", files=_shown(self._url))
         self._unavailable = ""
         if files == 0 and not self._lacks_files:
-            log.warning("no file of inputs found so far", files=mask(self._url))
+            log.warning("no file of inputs found so far", files=_shown(self._url))
         self._lacks_files = files == 0
+
+
+def _shown(place: str) -> str:
+    """Without what may open a store: user and password of a URL, and its query, which may be signed.
+
+    >>> _shown("https://me:secret@host/a.jsonl?signature=1f"), _shown("s3://captures/2026-0?.jsonl")
+    ('https://***@host/a.jsonl', 's3://captures/2026-0?.jsonl')
+    """
+    is_http = place.lower().startswith(("http://", "https://"))
+    return mask(place.partition("?")[0] if is_http else place)
 
 
 def _read_positions(file: Path, url: str) -> dict[str, FilePosition]:

@@ -158,6 +158,7 @@ class FileOpened(Message):
 
     type: Literal["file_opened"] = "file_opened"
     file: str
+    path: str
     state: str
     """What `FilePosition.state` is if its end is reached."""
 

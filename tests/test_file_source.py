@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterable
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +18,8 @@ from structlog.testing import capture_logs
 from robmon.file_source import FileSource
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
+from robmon.messages import Failure, FileOpened
+from robmon.ports.rejections import RejectionLog
 from robmon.settings import load
 from tests.object_store import object_store
 
@@ -47,6 +53,7 @@ class Daemon:
 
 
 NOW = 0.0  # nothing is too old
+SECRET = "hands-off"
 
 
 @contextlib.asynccontextmanager
@@ -206,6 +213,49 @@ async def test_the_log_says_once_why_there_are_no_files(tmp_path: Path, files: s
             await daemon.source.poll()
     (line,) = [line for line in lines if line["event"] == "files of inputs unavailable"]
     assert line["error"] == told
+
+
+def named(lines: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """What the log said of refused files."""
+    return [line.get("files") for line in lines if line["event"] == "requests rejected"]
+
+
+async def test_the_log_names_the_files_that_are_no_use(tmp_path: Path) -> None:
+    bad = [tmp_path / "inputs" / name for name in ("a.parquet", "b.csv", "c.jsonl.gz")]
+    write(tmp_path / "inputs" / "good.jsonl", range(3))
+    for file in bad:
+        file.write_bytes(bytes(range(256)) * 40)
+        os.utime(file, (time.time() - 100,) * 2)
+    async with running(tmp_path) as daemon:
+        with capture_logs() as lines:
+            await daemon.source.poll()
+            await daemon.source.poll()
+    assert named(lines) == [{str(file): "bad_file" for file in bad}]
+    assert daemon.counts.rejected == {("file", "bad_file"): 3}
+
+
+async def test_the_log_names_a_file_that_took_the_reader_down(tmp_path: Path) -> None:
+    write(tmp_path / "inputs" / "a.jsonl", range(10))
+    async with running(tmp_path) as daemon:
+        await daemon.source._next()
+        reader_of(daemon.source).kill()
+        with capture_logs() as lines:
+            await daemon.source.poll()
+    assert named(lines) == [{f"{tmp_path}/inputs/a.jsonl": "bad_file"}]
+
+
+async def test_a_file_that_stays_unreadable_is_named_once_in_each_of_its_states(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        daemon.source._rejections = RejectionLog("files", clock=itertools.count(step=60).__next__)
+        with capture_logs() as lines:
+            for state in ("1", "1", "2"):
+                path = f"https://me:{SECRET}@host/a.csv?signature={SECRET}"
+                daemon.source._opened = FileOpened(file="a", path=path, state=state)
+                daemon.source._failed(Failure(reason="unreadable", error="OSError"))
+                daemon.source._rejections.tell()
+    name = {"https://***@host/a.csv": "unreadable"}
+    assert named(lines) == [name, None, name]
+    assert SECRET not in str(lines)
 
 
 async def test_the_log_says_once_that_no_file_was_found(tmp_path: Path) -> None:

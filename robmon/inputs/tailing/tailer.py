@@ -90,7 +90,7 @@ class Tailer:
     def _read(self, file: FoundFile, now: float) -> Iterator[tuple[Answer, bytes]]:
         """What is new in one file. The daemon is told before, because a damaged one may take this process down."""
         is_whole = self._is_whole(file, now)
-        yield FileOpened(file=file.key, state=file.state), b""
+        yield FileOpened(file=file.key, path=file.path, state=file.state), b""
         position = self._positions.get(file.key)
         is_table = file.kind == "parquet"
         rejected: Counter[str] = Counter()
