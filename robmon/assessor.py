@@ -211,9 +211,12 @@ class Assessor:
             result, row_errors = await self._host.assess(question, blobs)
         except NotAssessedError as error:
             self._sample.discard(items[index] for index in error.unusable)
+            if error.rows:
+                self._sample.learn(error.rows, len(items) - len(error.unusable))
             raise
         self._sample.discard(items[index] for index in result.unusable)
         self._sample.turn_over(now)
+        self._sample.learn(result.rows, len(items) - len(result.unusable))
         self._labels.keep(items, now)
         self._take_served(question, items, result)
         if self._is_watched(model):
@@ -231,8 +234,10 @@ class Assessor:
         )
 
     def _require_rows(self) -> None:
-        if not self._has_rows:
-            few = f"{self._sample.rows(time.time())} rows of {self._settings.assess.min_rows} are there"
+        """How many rows there are is found out by decoding them; a sample that cannot have enough is spared that."""
+        now = time.time()
+        if self._sample.most_rows(now) < self._settings.assess.min_rows:
+            few = f"{self._sample.rows(now)} rows of {self._settings.assess.min_rows} are there"
             raise NotAssessedError("skipped", "too_few_inputs", few)
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
@@ -280,6 +285,7 @@ class Assessor:
             requests=requests,
             labelled=[_request(item) for item in labelled],
             rows_per_request=self._settings.inputs.rows_per_request,
+            sample_rows=self._settings.inputs.sample_rows,
             noise=assess.noise,
             levels=list(assess.levels),
             trials=assess.trials,

@@ -33,9 +33,11 @@ class RobmonError(Exception):
     Attributes:
         rejected: how many requests of a sample, or rows of them, turned out to be of no use: by format, then reason.
         unusable: indices of the requests of which nothing could be used.
+        rows: how many rows of the others could be used.
     """
 
     rejected: dict[str, dict[str, int]] | None = None
+    rows: int | None = None
     unusable: Sequence[int] | None = None
 
 

@@ -64,7 +64,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         )
     except RobmonError as error:
         if error.unusable is None:  # what was found to be garbage is so whatever happens to the rest
-            error.rejected, error.unusable = sample.rejected, sample.unusable
+            error.rejected, error.unusable, error.rows = sample.rejected, sample.unusable, sample.inputs.rows
         raise
 
 
@@ -78,6 +78,9 @@ def _without_extreme(question: Assess, sample: DecodedSample) -> DecodedSample:
 def _evaluate(
     model: ServedModel, question: Assess, blobs: Sequence[bytes], sample: DecodedSample, phases: Phases
 ) -> Frame:
+    usable_rows = sample.inputs.rows
+    if usable_rows > question.sample_rows:
+        sample = sample.take(range(question.sample_rows))
     baseline = _baseline(question, sample)
     plan, result = _assess(model, question, sample, baseline, phases)
     with phases("labels"):
@@ -116,6 +119,7 @@ def _evaluate(
         verdict=verdict,
         rejected=sample.rejected,
         unusable=sample.unusable,
+        rows=usable_rows,
         phase_seconds=dict(phases),
     )
     errors = cluster_means(result.normalised_row_errors, plan.origins)

@@ -32,6 +32,7 @@ class NotAssessedError(RobmonError):
         outcome: `skipped` or `failed`.
         reason: one of the reasons of that outcome.
         unusable: indices of requests of the sample that turned out to be of no use.
+        rows: how many rows of the others could be used; None where that is not known.
         served_version: version as which the endpoint answered, where that is another than the one assessed.
     """
 
@@ -44,9 +45,11 @@ class NotAssessedError(RobmonError):
         message: str = "",
         unusable: Sequence[int] = (),
         served_version: str | None = None,
+        rows: int | None = None,
     ) -> None:
         self.outcome = outcome
         self.unusable = unusable
+        self.rows = rows
         self.served_version = served_version
         self.reason = reason if reason in OUTCOMES[outcome] else "error"
         super().__init__(message or reason)
@@ -189,8 +192,9 @@ class ModelHost:
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
             outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
-            served_version = answer.served_version if isinstance(answer, Failure) else None
-            raise NotAssessedError(outcome, reason, message, unusable, served_version)
+            if not isinstance(answer, Failure):
+                raise NotAssessedError(outcome, reason, message, unusable)
+            raise NotAssessedError(outcome, reason, message, unusable, answer.served_version, answer.rows)
         self._worker_backoff.succeeded()
         return answer, answered[0]
 

@@ -79,6 +79,8 @@ class Failure(Message):
     message: str = ""
     rejected: dict[str, dict[str, int]] = {}
     unusable: list[int] = []
+    rows: int | None = None
+    """How many rows of the other requests could be used, where that is known."""
     served_version: str | None = None
     """Version as which an endpoint answered, where that is another than the one that is assessed."""
 
@@ -270,6 +272,9 @@ class Assess(Message):
     labelled: list[SampledRequest] = []
     """Requests that have a label, of the sample or older, to be assessed against their labels too."""
     rows_per_request: int
+    """Most rows drawn from one."""
+    sample_rows: int
+    """Most rows assessed."""
     noise: str
     levels: list[float]
     trials: int
@@ -397,6 +402,8 @@ class Assessed(Message):
     """Requests, or rows of them, that could not be used: by format, then by reason."""
     unusable: list[int] = []
     """Indices of the requests of which nothing could be used."""
+    rows: int
+    """How many rows of the other requests could be used; the plan may take fewer."""
     phase_seconds: dict[str, float] = {}
 
 

@@ -181,7 +181,7 @@ class InputsSettings(Section):
     port: Port = Field(9878, description="Port on which mirrored requests arrive; 0: any free one")
     sample_rows: PositiveInt = Field(256, description="Rows of the input sample")
     max_age_seconds: PositiveSeconds = Field(3600, description="Age in seconds beyond which an input is not used")
-    rows_per_request: PositiveInt = Field(1, description="Rows drawn at random from one request")
+    rows_per_request: PositiveInt = Field(1, description="Most rows drawn at random from one request")
     max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
     sample_bytes: PositiveInt = Field(32 * 2**20, description="Bytes of the sample; beyond it, fewer requests")
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")

@@ -99,6 +99,7 @@ def failure(error: BaseException) -> Failure:
         message=str(error) if isinstance(error, RobmonError) else "",
         rejected=getattr(error, "rejected", None) or {},
         unusable=list(getattr(error, "unusable", None) or []),
+        rows=error.rows if isinstance(error, RobmonError) else None,
         served_version=getattr(error, "served_version", None),
     )
 

@@ -15,6 +15,7 @@ from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, T
 from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
+from robmon.worker import failure
 from tests.mlflow_client import quiet_mlflow
 
 LEVELS = [0.0, 0.1, 0.4]
@@ -63,6 +64,7 @@ def question(count: int, **changes: Any) -> Assess:
         "seed": 7,
         "requests": requests,
         "rows_per_request": 1,
+        "sample_rows": 1000,
         "noise": "gaussian",
         "levels": LEVELS,
         "trials": 19,
@@ -238,6 +240,8 @@ def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[
     answer, errors = assessed(linear[0], question(40, rows_per_request=4), bodies(40, rows_each=10))
     assert answer.plan.rows == 160
     assert errors.shape == (40, 3)
+    cut, _ = assessed(linear[0], question(40, rows_per_request=4, sample_rows=100), bodies(40, rows_each=10))
+    assert (cut.plan.rows, cut.rows) == (100, 160)
     few, _ = assessed(linear[0], question(16, rows_per_request=4), bodies(16, rows_each=10))
     assert few.levels[1].request_bound is None, "16 requests are too few for 95 %, though there are 64 rows"
 
@@ -246,7 +250,7 @@ def test_what_cannot_be_decoded_is_counted_and_costs_nothing_else(linear: list[S
     asked = question(66)
     sample = [*bodies(63), b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}', b"{", b"{"]
     answer, _ = assessed(linear[0], asked, sample)
-    assert answer.plan.rows == 63
+    assert answer.plan.rows == answer.rows == 63
     assert answer.rejected == {"mlflow": {"does_not_fit_model": 1, "not_json": 2}}
     assert answer.unusable == [63, 64, 65]
 
@@ -257,6 +261,8 @@ def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
         evaluate(linear[0], question(40), [b"{"] * 5 + [lacking] * 15 + bodies(20))
     assert caught.value.rejected == {"mlflow": {"not_json": 5, "does_not_fit_model": 15}}
     assert caught.value.unusable == list(range(20))
+    told = failure(caught.value)
+    assert (told.reason, told.rows) == ("invalid_input", 20)
     with pytest.raises(OverBudgetError, match=r"raise assess\.max_seconds"):
         evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
 
@@ -274,13 +280,14 @@ def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) 
     assert (answer.rejected, answer.unusable) == ({"mlflow": {"refused_by_model": 1}}, [0])
     with pytest.raises(TooFewRowsError, match=r"24 of the rows .* refused_by_model \(40\)") as caught:
         evaluate(model, question(64, task="classification"), [bad] * 40 + bodies(24))
-    assert caught.value.unusable == list(range(40))
+    assert (caught.value.unusable, caught.value.rows) == (list(range(40)), 24)
     each_bad = [
         b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, %d, 2.0]]}}' % number for number in range(64)
     ]
     with pytest.raises(PredictionError) as every:
         evaluate(model, question(65, task="classification"), [b"{", *each_bad])
     assert (every.value.rejected, every.value.unusable) == ({"mlflow": {"not_json": 1}}, [0]), "it takes nothing at all"
+    assert every.value.rows == 64
 
 
 def body(row: list[float]) -> bytes:

@@ -152,7 +152,8 @@ class InputsCollector(Collector):
         rows, oldest = self._sample()
         yield _gauge(
             "robmon_sample_rows",
-            "Rows sampled for the next assessment, which uses those that fit into its time budget",
+            "Rows sampled for the next assessment, which uses those that fit into its time budget; an estimate where "
+            "several are drawn from a request",
             self._model_name,
             rows,
         )

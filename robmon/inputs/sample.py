@@ -67,9 +67,9 @@ class Checkpoint(Protocol):
 class Sample:
     """A uniform sample of the requests since the last assessment, topped up from the sample before it.
 
-    It holds `ceil(sample_rows / rows_per_request)` requests. Those that arrived since the last assessment (the window)
-    come first; the places that are left go to the previous sample, newest window first, while younger than
-    `max_age_seconds`.
+    It holds as many requests as have `sample_rows` rows: one for each, until `learn` is told how many they have.
+    Those that arrived since the last assessment (the window) come first; the places that are left go to the previous
+    sample, newest window first, while younger than `max_age_seconds`.
 
     Bytes are bounded by halving the number of requests until they fit, and by nothing else: which requests go is
     decided by their random keys alone. Leaving out whichever body happens not to fit would prefer small ones, and a
@@ -80,7 +80,7 @@ class Sample:
         sample_rows: rows that an assessment wants.
         max_age_seconds: age beyond which a request is not used.
         sample_bytes: most bytes of bodies and their headers held. A single larger body is never kept.
-        rows_per_request: rows that are drawn from one request.
+        rows_per_request: most rows that are drawn from one request.
         share: of the requests, that is considered at all.
         random: source of the keys and seeds.
 
@@ -101,7 +101,7 @@ class Sample:
         share: float = 1.0,
         random: Random | None = None,
     ) -> None:
-        self.full_capacity = ceil(sample_rows / rows_per_request)
+        self.full_capacity = sample_rows
         """Requests that the sample holds when their bodies fit."""
         self.capacity = self.full_capacity
         """Requests that the sample holds now."""
@@ -111,6 +111,7 @@ class Sample:
         """The source that is told of snapshots and of good assessments."""
         self._sample_rows = sample_rows
         self._rows_per_request = rows_per_request
+        self._mean_rows = 1.0  # of a request
         self._max_age_seconds = max_age_seconds
         self._sample_bytes = sample_bytes
         self._random = random or Random()  # noqa: S311 - a sample, not a secret
@@ -167,10 +168,7 @@ class Sample:
         """
         self._drop_expired(now)
         self._recover()
-        window = [item for _, _, item in sorted(self._window, key=lambda entry: -entry[0])]
-        self._previous = window + self._previous
-        self._window = []
-        self._threshold = self._share
+        self._begin_window()
         if self.checkpoint is not None:
             self.checkpoint.mark()
         return list(self._previous)
@@ -188,11 +186,28 @@ class Sample:
         if self.checkpoint is not None:
             self.checkpoint.commit()
 
+    def learn(self, rows: int, requests: int) -> None:
+        """Hold as many requests as have `sample_rows` rows, now that so many were found to have so many.
+
+        Where that are fewer, the largest keys go. Where that are more, a new window begins: what the smaller capacity
+        has turned away is gone, and what is left of the window so far only tops up.
+        """
+        self._mean_rows = rows / requests
+        is_shrunk = self.shrunk
+        self.full_capacity = ceil(self._sample_rows / self._mean_rows)
+        capacity = min(self.capacity, self.full_capacity) if is_shrunk else self.full_capacity
+        if capacity > self.capacity:
+            self._begin_window()
+        self.capacity = capacity
+        self._trim()
+
     def rows(self, now: float) -> int:
+        """Rows that an assessment would use now, if its requests have as many as `learn` was told; before, one each."""
+        return min(round(self._requests(now) * self._mean_rows), self._sample_rows)
+
+    def most_rows(self, now: float) -> int:
         """Rows that an assessment would use now, if every request has at least `rows_per_request` of them."""
-        self._drop_expired(now)
-        requests = len(self._window) + len(self._previous)
-        return min(requests * self._rows_per_request, self._sample_rows)
+        return min(self._requests(now) * self._rows_per_request, self._sample_rows)
 
     def oldest(self, now: float) -> float | None:
         """Unix seconds of the oldest request that an assessment would use now; None for an empty sample."""
@@ -200,6 +215,16 @@ class Sample:
         times = [item.received_at for item in self._previous]
         times += [item.received_at for _, _, item in self._window]
         return min(times, default=None)
+
+    def _requests(self, now: float) -> int:
+        self._drop_expired(now)
+        return len(self._window) + len(self._previous)
+
+    def _begin_window(self) -> None:
+        window = [item for _, _, item in sorted(self._window, key=lambda entry: -entry[0])]
+        self._previous = window + self._previous
+        self._window = []
+        self._threshold = self._share
 
     def _trim(self) -> None:
         """Hold at most `capacity` requests: the previous sample gives way first, then the largest keys."""

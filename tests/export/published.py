@@ -72,6 +72,7 @@ def assessed() -> Assessed:
         ],
         prediction_drift=[FeatureDrift(feature="all", statistic="mean_psi", value=0.1)],
         baseline={},
+        rows=256,
         phase_seconds={"assess": 2.0},
     )
 

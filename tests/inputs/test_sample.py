@@ -160,12 +160,85 @@ def test_age() -> None:
     assert (sample.rows(now=201), sample.oldest(now=201), sample.held_bytes) == (0, None, 0)
 
 
-@pytest.mark.parametrize(("rows", "each", "requests"), [(256, 1, 256), (256, 3, 86), (2, 5, 1)])
-def test_several_rows_a_request_need_fewer_requests(rows: int, each: int, requests: int) -> None:
-    sample = make(rows, rows_per_request=each)
+@pytest.mark.parametrize(("rows", "each", "requests"), [(256, 1, 256), (256, 3, 86), (256, 2.5, 103), (2, 5, 1)])
+def test_several_rows_a_request_need_fewer_requests(rows: int, each: float, requests: int) -> None:
+    sample = make(rows, rows_per_request=5)
+    fill(sample, range(1000))
+    assert len(sample.snapshot(0)) == rows, "until it is known how many rows they have"
+    sample.learn(int(10 * each), 10)
+    assert sample.rows(0) == rows
     fill(sample, range(1000))
     assert sample.rows(0) == rows
     assert len(sample.snapshot(0)) == requests
+
+
+def test_the_rows_are_those_that_requests_really_have() -> None:
+    sample = make(256, rows_per_request=16)
+    fill(sample, range(20))
+    assert (sample.rows(0), sample.most_rows(0)) == (20, 256), "each has one at least"
+    sample.snapshot(0)
+    sample.learn(150, 20)
+    assert sample.rows(0) == 150
+    fill(sample, range(10))
+    assert sample.rows(0) == 225
+    sample.snapshot(0)
+    sample.learn(30, 30)
+    assert sample.rows(0) == 30
+    fill(sample, range(1000))
+    assert sample.rows(0) == 256
+
+
+def test_requests_of_one_row_are_enough_where_more_may_be_drawn() -> None:
+    """Also after a sample of large requests, which few of them fill."""
+    sample = make(256, rows_per_request=16)
+    for rows_each, held in ((1, 256), (16, 256), (1, 16), (1, 256)):
+        fill(sample, range(500))
+        items = sample.snapshot(0)
+        assert len(items) == held
+        sample.learn(rows_each * len(items), len(items))
+
+
+def test_one_row_a_request_changes_nothing() -> None:
+    taught, plain = make(10, seed=3), make(10, seed=3)
+    for _ in range(3):
+        for sample in (taught, plain):
+            fill(sample, range(100))
+        items = taught.snapshot(0)
+        assert items == plain.snapshot(0)
+        for sample in (taught, plain):
+            fill(sample, range(30))
+        taught.learn(len(items), len(items))
+        assert taught.capacity == taught.full_capacity == 10
+
+
+@pytest.mark.parametrize(("before", "learnt"), [((1, 1), (3, 1)), ((3, 1), (1, 1))], ids=["shrinks", "grows"])
+def test_every_request_is_equally_likely_whatever_is_learnt(before: tuple[int, int], learnt: tuple[int, int]) -> None:
+    """What comes after it has grown is a window of its own; where it shrinks, the window goes on."""
+    requests, rows, repeats = 40, 12, 3000
+    grows = learnt < before
+    counts = [0] * requests
+    for seed in range(repeats):
+        sample = make(rows, seed=seed, rows_per_request=3)
+        sample.learn(*before)
+        fill(sample, range(100, 120) if grows else range(requests // 2))
+        sample.learn(*learnt)
+        fill(sample, range(requests) if grows else range(requests // 2, requests))
+        chosen = numbers(sample.snapshot(0))
+        assert len(set(chosen)) == len(chosen) == sample.capacity
+        for number in chosen:
+            counts[number] += 1
+    assert all(within_binomial_band(count, repeats, sample.capacity / requests) for count in counts), counts
+
+
+def test_what_is_learnt_undoes_no_bound_of_bytes() -> None:
+    sample = make(256, sample_bytes=100_000, rows_per_request=2)
+    for _ in range(2000):
+        sample.offer(bytes(1000), "mlflow", {}, now=0)
+    assert (sample.capacity, sample.full_capacity) == (64, 256)
+    sample.learn(2, 1)
+    assert (sample.capacity, sample.full_capacity, sample.shrunk) == (64, 128, True)
+    sample.learn(1, 1)
+    assert (sample.capacity, sample.full_capacity, sample.shrunk) == (64, 256, True)
 
 
 def test_items_carry_what_decoding_needs() -> None:
@@ -229,24 +302,32 @@ def test_the_share_of_large_bodies_does_not_depend_on_the_bound(sample_bytes: in
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["offer", "snapshot", "turn_over", "wait"]), st.integers(0, 400)), max_size=80),
+    st.lists(
+        st.tuples(st.sampled_from(["offer", "snapshot", "turn_over", "wait", "learn"]), st.integers(0, 400)),
+        max_size=80,
+    ),
     st.integers(1, 12),
 )
 def test_bounds_hold_whatever_happens(steps: list[tuple[str, int]], rows: int) -> None:
-    sample = make(rows, sample_bytes=1000, max_age_seconds=50)
+    sample = make(rows, sample_bytes=1000, max_age_seconds=50, rows_per_request=5)
     now = 0.0
     for step, size in steps:
         if step == "offer":
             sample.offer(bytes(size), "mlflow", {}, now)
         elif step == "wait":
             now += size / 10
+        elif step == "learn":
+            sample.learn(100 + size, 100)
         elif step == "turn_over":
             sample.turn_over(now)
         else:
             items = sample.snapshot(now)
             assert all(now - item.received_at <= 50 for item in items)
             assert sum(len(item.body) for item in items) == sample.held_bytes
-        assert sample.rows(now) <= sample.capacity <= rows
+        rows_now = sample.rows(now)
+        held = len(sample._window) + len(sample._previous)
+        assert held <= sample.capacity <= sample.full_capacity <= rows
+        assert held <= rows_now <= sample.most_rows(now) <= rows
         assert sample.held_bytes <= 1000
 
 
