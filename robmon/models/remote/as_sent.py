@@ -1,9 +1,10 @@
 """Rows for a model that tells no signature: as its own clients sent them.
 
-What most of the sampled rows look like is what the model takes. Named cells become named arrays, an unnamed row one
-array. A name is perturbed where any of its values is a floating-point number; integers, truth values and text pass
-through as they are. Unnamed rows among named ones get the names, in the order in which clients send them, if all send
-them in one order; else nobody knows which cell is which.
+What most of the sampled rows look like is what the model takes, so that no odd request decides for the others. Named
+cells become named arrays, an unnamed row one array. A name is perturbed where any of its values is a floating-point
+number; integers, truth values and text pass through as they are. A cell in a list of its own, as in a tensor of shape
+(rows, 1), is the cell of a column where the others stand alone. Unnamed rows among named ones get the names, in the
+order in which clients send them, if nearly all send them in one order; else nobody knows which cell is which.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.models.inputs import split
 from robmon.models.signature import Collected, Row, Unsigned
+
+SAME_ORDER_SHARE: Final = 0.9
+"""Of the named rows, to take their order for the model's. Cells under wrong names would be worse than fewer rows."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class AsSent:
         Raises:
             InvalidInputError: nothing in the rows can be perturbed.
         """
-        usual = _usual([None if row.columns is None else tuple(sorted(row.columns)) for row in rows])
+        usual = _usual([_columns(row) if row.tensor is None else None for row in rows])
+        if usual is None:  # one array a row, whose name V2's clients tell
+            usual = _usual([_columns(row) for row in rows if row.tensor is not None])
         if usual is not None:
             return _collect_named(rows, usual)
         came_as = _usual([row.tensor.dtype for row in rows if isinstance(row.tensor, np.ndarray)])
@@ -47,42 +53,19 @@ class AsSent:
         return Unsigned(dtype, self.shape, as_matrix=True).collect(rows)
 
 
-def _given_names(rows: Sequence[Row], wanted: Sequence[str]) -> dict[int, dict[str, Any]]:
-    """The cells of unnamed rows by the names of the others, where these have one order and are as many."""
-    alike = [row for row in rows if row.columns is not None and row.columns.keys() == {*wanted}]
-    named = [row.columns or {} for row in alike]
-    order = [*named[0]]
-    single = not any(row.listed for row in alike) and not any(
-        isinstance(cell, np.ndarray) for columns in named for cell in columns.values()
-    )
-    if not single or any([*columns] != order for columns in named):
-        return {}
-    whole = {name for name in order if all(_is_whole(columns[name]) for columns in named)}
-    given = {}
-    for index, row in enumerate(rows):
-        if row.columns is None and row.tensor is not None and row.tensor.shape == (len(order),):
-            cells = zip(order, row.tensor.tolist(), strict=True)
-            given[index] = {name: _as_whole(cell) if name in whole else cell for name, cell in cells}
-    return given
-
-
-def _as_whole(cell: Any) -> Any:
-    """The cells of one tensor share a type: a whole number beside a fraction came as 3.0, and passes through as 3."""
-    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
-
-
-def _is_whole(value: Any) -> bool:
-    return value is None or (_kind(value) == "number" and np.asarray(value).dtype.kind in "iu")
+def _columns(row: Row) -> tuple[str, ...] | None:
+    return None if row.columns is None else tuple(sorted(row.columns))
 
 
 def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
     rejected: Counter[str] = Counter()
-    given = _given_names(rows, wanted)
-    kept = [index for index, row in enumerate(rows) if index in given or _has_all(row, wanted)]
-    rejected["unnamed_row"] = sum(row.columns is None for row in rows) - len(given)
+    named = {index: _cells(row, wanted) for index, row in enumerate(rows) if _has_all(row, wanted)}
+    unnamed = {index: row.tensor for index, row in enumerate(rows) if index not in named and row.tensor is not None}
+    cells = _in_one_shape(named, named | _given_names(unnamed, list(named.values())))
+    kept = sorted(cells)
+    rejected["unnamed_row"] = len(unnamed.keys() - cells.keys())
     rejected["missing_column"] = len(rows) - len(kept) - rejected["unnamed_row"]
-    cells = {index: given[index] if index in given else _cells(rows[index]) for index in kept}
-    names = [name for name in cells[kept[0]] if name in wanted]  # in the order in which a client sent them
+    names = list(cells[kept[0]])  # in the order in which a client sent them
     for name in names:
         for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
             seen = [told(cells[index][name]) for index in kept]
@@ -98,12 +81,12 @@ def _has_all(row: Row, wanted: Sequence[str]) -> bool:
     return row.columns is not None and row.columns.keys() >= {*wanted}
 
 
-def _cells(row: Row) -> Mapping[str, Any]:
-    """The cells in the shape and type in which they were sent."""
+def _cells(row: Row, wanted: Sequence[str]) -> dict[str, Any]:
+    """The wanted cells in the shape and type in which they were sent."""
     columns = row.columns or {}
     if row.tensor is not None and len(columns) == 1:
         return dict.fromkeys(columns, row.tensor)
-    return {name: _listed(value) for name, value in columns.items()} if row.listed else columns
+    return {name: _listed(value) if row.listed else value for name, value in columns.items() if name in wanted}
 
 
 def _listed(value: Any) -> Any:
@@ -112,7 +95,54 @@ def _listed(value: Any) -> Any:
     return np.array([value], dtype=None if _kind(value) in ("number", "truth") else object)
 
 
+def _given_names(unnamed: Mapping[int, Any], named: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The cells of unnamed rows by the names of the others, where these have one order and are as many."""
+    if len(named[0]) == 1:
+        return {index: dict.fromkeys(named[0], tensor) for index, tensor in unnamed.items()}
+    tables = [cells for cells in named if all(_shape(cell) in (_MISSING, *_SINGLE) for cell in cells.values())]
+    if 2 * len(tables) <= len(named):
+        return {}
+    order, times = Counter(map(tuple, tables)).most_common(1)[0]
+    if times < SAME_ORDER_SHARE * len(tables):
+        return {}
+    whole = {name for name in order if not any(_is_floating(cells[name]) for cells in tables)}
+    given = {}
+    for index, tensor in unnamed.items():
+        if tensor.shape == (len(order),):
+            cells = zip(order, tensor.tolist(), strict=True)
+            given[index] = {name: _as_whole(cell) if name in whole else cell for name, cell in cells}
+    return given
+
+
+def _as_whole(cell: Any) -> Any:
+    """The cells of one tensor share a type: a whole number beside a fraction came as 3.0, and passes through as 3."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+
+
+def _is_floating(value: Any) -> bool:
+    return _kind(value) == "number" and np.asarray(value).dtype.kind == "f"
+
+
+def _in_one_shape(
+    named: Mapping[int, Mapping[str, Any]], cells: Mapping[int, Mapping[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """Single cells in lists of their own, or out of them, as most of the named rows have those of that name."""
+    names = next(iter(named.values()))
+    columns = {name: [row[name] for row in named.values() if row[name] is not None] for name in names}
+    shapes = {name: _usual(list(map(_shape, column))) for name, column in columns.items()}
+    return {index: {name: _shaped(value, shapes[name]) for name, value in row.items()} for index, row in cells.items()}
+
+
+def _shaped(value: Any, shape: Any) -> Any:
+    """A single cell in the shape of single cells; anything else as it is."""
+    if shape == _shape(value) or not {shape, _shape(value)} <= {*_SINGLE}:
+        return value
+    return _listed(value) if shape else value[0]
+
+
 _MISSING = "missing"
+_SINGLE: Final[tuple[tuple[int, ...], ...]] = ((), (1,))
+"""Shapes of a cell alone, and in a list of its own."""
 
 
 def _usual(seen: Sequence[Any]) -> Any:
@@ -140,7 +170,7 @@ def _stacked(values: Sequence[Any]) -> NDArray[Any]:
     """One array of a name's values: floating where any of them is, missing ones as NaN; else as they are."""
     kinds = set(map(_kind, values))
     shape = next((_shape(value) for value in values if value is not None), ())
-    is_floating = any(np.asarray(value).dtype.kind == "f" for value in values) if "number" in kinds else False
+    is_floating = any(_is_floating(value) for value in values)
     if kinds in ({"number"}, {"truth"}) or (is_floating and kinds == {"number", _MISSING}):
         return np.stack([np.full(shape, np.nan) if value is None else np.asarray(value) for value in values])
     objects = np.empty((len(values), *shape), dtype=object)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, ModelLoadError, ModelNotFoundError, PredictionError, VersionChangedError
 from robmon.inputs.codecs import Row, decode
@@ -322,7 +323,6 @@ def test_unnamed_rows_get_the_names_of_the_others() -> None:
         (NAMED, [7.5, 8]),
         (NAMED, [7.5, 8, 9, 10]),
         (NAMED, [[7.5], [8], [9]]),
-        ([{"a": [0.5], "b": [1.0]}] * 3, [7.5, 8]),
         ([{"a": [0.5, 1.5], "b": 1.0}] * 3, [7.5, 8]),
     ],
 )
@@ -331,6 +331,113 @@ def test_unnamed_rows_whose_names_cannot_be_known_are_left_out(named: list[Any],
         model = connect(f"{server.url}/v1/models/digits:predict")
     _, kept, rejected = model.collect([*v1(*named), *v1(unnamed)])
     assert kept == list(range(len(named))) and rejected == {"unnamed_row": 1}
+
+
+COLUMNS = ["a", "k", "b"]
+TABLE = [[0.5 + i, i, 2.5 * i] for i in range(12)]
+JSON = {"content-type": "application/json"}
+
+
+def frame(rows: list[list[Any]]) -> list[Row]:
+    return [*decode("mlflow", JSON, json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows}}).encode())]
+
+
+def v2(**tensors: NDArray[Any]) -> list[Row]:
+    types = {"f": "FP64", "i": "INT64"}
+    inputs = [
+        {"name": name, "datatype": types[array.dtype.kind], "shape": array.shape, "data": array.tolist()}
+        for name, array in tensors.items()
+    ]
+    return [*decode("v2", JSON, json.dumps({"inputs": inputs}).encode())]
+
+
+def columns(shape: tuple[int, ...], *, order: list[str] = COLUMNS) -> dict[str, NDArray[Any]]:
+    """Three rows, a tensor a column."""
+    arrays = {"a": np.array([7.5, 8.5, 9.5]), "k": np.array([7, 8, 9]), "b": np.array([1.5, 2.5, 3.5])}
+    return {name: arrays[name].reshape(shape) for name in order}
+
+
+OTHERS = [[7.5, 7, 1.5], [8.5, 8, 2.5], [9.5, 9, 3.5]]
+
+
+def asked_about(path: str, rows: list[Row]) -> Any:
+    """The JSON that a server without a signature is asked, once all rows were taken."""
+    with serving(V2Model(lambda arrays: {"y": np.ones(len(rows))}, "kserve", [])) as server:
+        v2_model = server.answer
+        server.answer = lambda r: v2_model(r) if "v2" in r.path else reply_json({"predictions": [1.0] * len(rows)})
+        outputs(connect(server.url + path), rows)
+    return json.loads(server.posts[0].body)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3,)])
+def test_a_tensor_with_one_cell_a_row_is_a_column_where_the_others_have_single_cells(shape: tuple[int, ...]) -> None:
+    rows = [*v2(**columns(shape)), *frame(TABLE), *v1([7.5, 8, 9]), *v2(**columns(shape))]
+    sent = asked_about("/invocations", rows)["dataframe_split"]
+    assert sent == {"columns": COLUMNS, "data": [*OTHERS, *TABLE, [7.5, 8, 9.0], *OTHERS]}
+    assert type(sent["data"][-1][1]) is int
+
+
+def test_single_cells_are_listed_where_most_columns_are() -> None:
+    rows = [*frame(TABLE[:2]), *v2(**columns((3, 1))), *v1(*TABLE[2:6])]
+    sent = asked_about("/v2/models/digits/infer", rows)["inputs"]
+    assert [(tensor["name"], tensor["shape"]) for tensor in sent] == [(name, [9, 1]) for name in COLUMNS]
+    assert np.array_equal(np.column_stack([tensor["data"] for tensor in sent]), [*TABLE[:2], *OTHERS, *TABLE[2:6]])
+
+
+def test_one_text_in_a_list_of_its_own_is_text() -> None:
+    texts = [{"name": "k", "datatype": "BYTES", "shape": [1, 1], "data": ["z"]}]
+    numbers = [{"name": "a", "datatype": "FP64", "shape": [1, 1], "data": [2.5]}]
+    rows = v1({"a": 0.5, "k": "x"}, {"a": 1.5, "k": None})
+    rows += decode("v2", JSON, json.dumps({"inputs": [*numbers, *texts]}).encode())
+    sent = asked_about("/invocations", rows)["dataframe_split"]
+    assert sent["data"] == [[0.5, "x"], [1.5, None], [2.5, "z"]]
+
+
+def unnamed_tensor(**changes: Any) -> dict[str, Any]:
+    tensor = {"name": "input-0", "datatype": "FP64", "shape": [3, 3], "data": OTHERS}
+    return {"inputs": [{key: value for key, value in (tensor | changes).items() if value is not None}]}
+
+
+def test_one_tensor_without_the_names_gets_them_in_every_form() -> None:
+    """As lists of cells do: KServe's clients send a whole table as one tensor."""
+    binary = json.dumps(unnamed_tensor(data=None, parameters={"binary_data_size": 72})).encode()
+    parts = {"inference-header-content-length": str(len(binary)), "content-type": "application/octet-stream"}
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "org.kubeflow.serving.inference.request"}
+    flat = unnamed_tensor(data=[cell for row in OTHERS for cell in row])
+    forms = [
+        ("v2", JSON, json.dumps(unnamed_tensor()).encode()),
+        ("v2", JSON, json.dumps(flat).encode()),
+        ("v2", parts, binary + np.array(OTHERS).tobytes()),
+        ("cloudevents", JSON, json.dumps(unnamed_tensor()).encode()),
+        ("cloudevents", JSON, json.dumps({**event, "data": flat}).encode()),
+    ]
+    for form in forms:
+        sent = asked_about("/invocations", [*frame(TABLE), *decode(*form)])["dataframe_split"]
+        assert sent == {"columns": COLUMNS, "data": [*TABLE, *OTHERS]}
+
+
+def test_lists_are_taken_for_the_one_tensor_that_the_others_name() -> None:
+    rows = [*decode("v2", JSON, json.dumps(unnamed_tensor()).encode()), *v1([7.5, 8, 9])]
+    (sent,) = asked_about("/v2/models/digits/infer", rows)["inputs"]
+    assert (sent["name"], sent["shape"], sent["data"][-3:]) == ("input-0", [4, 3], [7.5, 8, 9])
+
+
+def test_one_odd_request_does_not_decide_for_the_others() -> None:
+    """Another order, text among numbers, tensors among single cells."""
+    odd = [
+        *v2(**columns((3, 1), order=["b", "k", "a"]))[:1],
+        *v1({"a": "text", "k": "text", "b": "text"}),
+        *v2(a=np.ones((1, 2)), k=np.ones((1, 2)), b=np.ones((1, 2))),
+    ]
+    with serving(answering([])) as server:
+        model = connect(f"{server.url}/invocations")
+    for row in odd:
+        rows = [row, *frame(TABLE), *v1([7.5, 8, 9.5])]
+        inputs, kept, _ = model.collect(rows)
+        assert kept[-13:] == list(range(1, 14)) and inputs is not None
+        sent = inputs.assemble(inputs.array, slice(0, inputs.rows))
+        assert sent["k"].tolist() == [*([7] if len(kept) == 14 else []), *range(12), 8]
+        assert (sent["a"][-1], sent["b"][-1], sent["k"].dtype.kind) == (7.5, 9.5, "i")
 
 
 @pytest.mark.parametrize(
