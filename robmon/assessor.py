@@ -170,7 +170,8 @@ class Assessor:
         if self._host.waiting:
             raise NotAssessedError("skipped", "worker_backoff", "the worker failed and is started again after a wait")
         model = await self._use(target)
-        self._accept_where_obvious(model)
+        if model.version != UNKNOWN_VERSION:
+            self._accept_where_obvious(model)
         kept = await self._reference_assessment(model) if self._comparison_due(model) else None
         model = await self._use(model)
         if kept is None:
@@ -181,6 +182,8 @@ class Assessor:
         else:
             result = await self._assess_against(kept, model)
             items = kept.items
+        if model.version == UNKNOWN_VERSION:  # of an endpoint, which may be found not to answer, or to tell another
+            self._accept_where_obvious(model)
         self._publish(model, result, items)
 
     async def _use(self, target: ModelVersion) -> ModelVersion:

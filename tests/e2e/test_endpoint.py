@@ -152,6 +152,19 @@ def test_what_was_accepted_of_one_endpoint_is_not_taken_for_another_of_that_name
             assert because == (["there is none to compare it with"] if is_first else []), "it is remembered by its own"
 
 
+def test_a_version_is_accepted_when_it_has_answered(tmp_path: Path) -> None:
+    with serving(lambda request: Reply(500)) as server:
+        settings = QUICK | {"model__name": "digits"}
+        with running_daemon(tmp_path, f"{server.url}/invocations", NO_REGISTRY, **settings) as daemon:
+            daemon.send(ROWS[:40])
+            daemon.wait_for_assessments(outcome="failed", reason="endpoint_status")
+            assert daemon.log("version accepted") == []
+            server.answer = summed
+            daemon.wait_for_assessments()
+            (accepted,) = daemon.log("version accepted")
+            assert (accepted["version"], accepted["because"]) == ("unknown", "there is none to compare it with")
+
+
 def test_rows_without_names_are_asked_about_under_the_names_of_the_others(model_url: str) -> None:
     """The model server takes its columns by name; clients of another protocol send the same ones in their order."""
     table = {"dataframe_split": {"columns": list(COLUMNS), "data": ROWS[:20]}}
