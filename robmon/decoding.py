@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from robmon.errors import CodecError, PredictionError, TooFewRowsError
+from robmon.errors import CodecError, PredictionError, RobmonError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import Assess, SampledRequest
 from robmon.models.inputs import ModelInputs
@@ -132,11 +132,13 @@ def use_accepted(
     requests: Sequence[SampledRequest],
     sample: DecodedSample,
     use: Callable[[DecodedSample], Result],
+    deadline: float,
 ) -> Result:
     """Use the sample; where the model raises, without the rows that it refuses even without noise.
 
     An unknown category or a NaN is everyday traffic: the model's server answers it with an error, and one such request
-    must not cost the assessments of an hour. The rows are looked for only then, by halving, within the time budget.
+    must not cost the assessments of an hour. The rows are looked for only then, by halving, until the deadline (by
+    `time.perf_counter`).
 
     Raises:
         TooFewRowsError: too few rows are left.
@@ -145,27 +147,36 @@ def use_accepted(
     try:
         return use(sample)
     except PredictionError as error:
-        if error.reason not in REFUSALS:
+        if not _may_lie_in_a_row(error):
             raise
-        kept = _accepted(model, sample, question)
+        kept = _accepted(model, sample, deadline)
         if kept is None or len(kept) == sample.inputs.rows:
             raise
     refused = sorted(set(range(sample.inputs.rows)) - set(kept))
-    return use(leave_out(sample, requests, refused, "refused_by_model", question.min_rows))
+    rest = leave_out(sample, requests, refused, "refused_by_model", question.min_rows)
+    try:
+        return use(rest)
+    except RobmonError as error:
+        if error.unusable is None:  # what was found to be refused is so whatever happens to the rest
+            error.rejected, error.unusable = rest.rejected, rest.unusable
+        raise
 
 
-def _accepted(model: ServedModel, sample: DecodedSample, question: Assess) -> list[int] | None:
+def _may_lie_in_a_row(error: PredictionError) -> bool:
+    return error.reason in REFUSALS and not error.is_unavailable
+
+
+def _accepted(model: ServedModel, sample: DecodedSample, deadline: float) -> list[int] | None:
     """The rows that the model takes as they are; None where it takes none, or the time is up."""
     array = model.put(sample.inputs.array)
-    deadline = time.monotonic() + question.max_seconds
 
     def accepted(start: int, stop: int) -> list[int]:
-        if time.monotonic() > deadline:
+        if time.perf_counter() > deadline:
             raise TimeoutError
         try:
             model.predict(sample.inputs.assemble(array[start:stop], slice(start, stop)))
         except PredictionError as error:
-            if error.reason not in REFUSALS:
+            if not _may_lie_in_a_row(error):
                 raise
             middle = (start + stop) // 2
             return [] if stop - start == 1 else accepted(start, middle) + accepted(middle, stop)

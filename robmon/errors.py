@@ -25,6 +25,7 @@ No message holds a production input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class RobmonError(Exception):
@@ -86,6 +87,10 @@ class TooFewRowsError(RobmonError):
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
+IF_THE_ENDPOINT_CAN: Final = ", or model.rows_per_second and model.batch_rows if the endpoint can take it"
+"""What else to raise where a time budget is too short, by its settings."""
+
+
 class OverBudgetError(RobmonError):
     """Not even the fewest rows fit into the time budget.
 
@@ -99,7 +104,7 @@ class OverBudgetError(RobmonError):
         needed_seconds: float,
         budget_seconds: float,
         higher: str = "assess.max_seconds",
-        lower: str = "assess.trials, assess.levels or assess.min_rows",
+        lower: str = "assess.confidence, assess.levels or assess.min_rows",
     ) -> None:
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
@@ -146,7 +151,10 @@ class PredictionError(ModelError):
 
     Attributes:
         reason: a short, bounded word for counters (`model_raised`, `invalid_output` ...).
+        is_unavailable: whether the model would not have taken other rows either: its server is busy, or refuses robmon.
     """
+
+    is_unavailable = False
 
     def __init__(self, message: str, reason: str = "model_raised") -> None:
         self.reason = reason

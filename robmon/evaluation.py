@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepted
-from robmon.errors import OverBudgetError, RobmonError
+from robmon.errors import IF_THE_ENDPOINT_CAN, OverBudgetError, RobmonError
 from robmon.history.baseline import Baseline
 from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
@@ -25,7 +25,7 @@ from robmon.robustness.comparison import comparable, compare_rows
 from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
-from robmon.robustness.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.worst import worst_rows
 from robmon.served import compare_served
@@ -54,13 +54,19 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         RobmonError: too few rows, over budget, nothing to perturb, a model that raised.
     """
     phases = Phases()
+    deadline = time.perf_counter() + question.max_seconds
     with phases("decode"):
         sample = decode_sample(model, question.requests, blobs, question)
     try:
         with phases("decode"):
             sample = _without_extreme(question, sample)
         return use_accepted(
-            model, question, question.requests, sample, lambda rest: _evaluate(model, question, blobs, rest, phases)
+            model,
+            question,
+            question.requests,
+            sample,
+            lambda rest: _evaluate(model, question, blobs, rest, phases, deadline),
+            deadline,
         )
     except RobmonError as error:
         if error.unusable is None:  # what was found to be garbage is so whatever happens to the rest
@@ -76,15 +82,20 @@ def _without_extreme(question: Assess, sample: DecodedSample) -> DecodedSample:
 
 
 def _evaluate(
-    model: ServedModel, question: Assess, blobs: Sequence[bytes], sample: DecodedSample, phases: Phases
+    model: ServedModel,
+    question: Assess,
+    blobs: Sequence[bytes],
+    sample: DecodedSample,
+    phases: Phases,
+    deadline: float,
 ) -> Frame:
     usable_rows = sample.inputs.rows
     if usable_rows > question.sample_rows:
         sample = sample.take(range(question.sample_rows))
     baseline = _baseline(question, sample)
-    plan, result = _assess(model, question, sample, baseline, phases)
+    plan, result = _assess(model, question, sample, baseline, phases, deadline)
     with phases("labels"):
-        against_labels = _against_labels(model, question, blobs, result, baseline, phases)
+        against_labels = _against_labels(model, question, blobs, result, baseline, deadline)
     with phases("compare"):
         served = compare_served(question.requests, blobs, sample, result)
         verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
@@ -127,7 +138,12 @@ def _evaluate(
 
 
 def _assess(
-    model: ServedModel, question: Assess, sample: DecodedSample, baseline: Baseline, phases: Phases
+    model: ServedModel,
+    question: Assess,
+    sample: DecodedSample,
+    baseline: Baseline,
+    phases: Phases,
+    deadline: float,
 ) -> tuple[Plan, Assessment]:
     """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows."""
     followed = question.plan
@@ -137,27 +153,25 @@ def _assess(
         return model.predict(sample.inputs.assemble(x, rows))
 
     features = _features(followed, baseline, sample.inputs)
-
-    def plan(max_seconds: float) -> AssessmentPlan:
-        return plan_assessment(
-            predict,
-            array if followed is None else array[: followed.rows],
-            noise=question.noise,
-            features=features,
-            levels=question.levels,
-            trials=question.trials if followed is None else followed.trials,
-            confidence=question.confidence,
-            min_rows=question.min_rows,
-            max_seconds=max_seconds,
-        )
-
     with phases("plan"):
         try:
-            planned = plan(_own_seconds(question))
+            planned = plan_assessment(
+                predict,
+                array if followed is None else array[: followed.rows],
+                noise=question.noise,
+                features=features,
+                levels=question.levels,
+                trials=question.trials if followed is None else followed.trials,
+                confidence=question.confidence,
+                min_rows=question.min_rows,
+                max_seconds=question.max_seconds,
+                spare_seconds=_label_seconds(question),
+                began=deadline - question.max_seconds,
+                max_batch_rows=model.max_batch_rows,
+                rows_per_second=model.rows_per_second,
+            )
         except OverBudgetError as error:
-            if not question.labelled:
-                raise OverBudgetError(error.needed_seconds, error.budget_seconds, _higher(model)) from None
-            planned = plan(question.max_seconds)  # at the cost of the labels
+            raise OverBudgetError(error.needed_seconds, error.budget_seconds, _higher(model)) from None
     origins = sample.origins[: planned.rows]
     reference = question.comparison
     with phases("assess"):
@@ -196,14 +210,13 @@ def _assess(
 
 def _higher(model: ServedModel) -> str:
     """The settings that make room for more."""
-    at_endpoint = ", or model.rows_per_second and model.batch_rows if the endpoint can take it"
-    return "assess.max_seconds" + (at_endpoint if model.access is not None else "")
+    return "assess.max_seconds" + (IF_THE_ENDPOINT_CAN if model.access is not None else "")
 
 
-def _own_seconds(question: Assess) -> float:
-    """The share of the budget that is not for the labelled rows."""
+def _label_seconds(question: Assess) -> float:
+    """The share of the budget that is for the labelled rows."""
     labelled = len(question.labelled) if len(question.labelled) >= question.min_rows else 0
-    return question.max_seconds * len(question.requests) / (len(question.requests) + labelled)
+    return question.max_seconds * labelled / (len(question.requests) + labelled)
 
 
 def _against_labels(
@@ -212,14 +225,13 @@ def _against_labels(
     blobs: Sequence[bytes],
     result: Assessment,
     baseline: Baseline,
-    phases: Phases,
+    deadline: float,
 ) -> AgainstLabels:
     """What is left of the budget goes to the labelled rows; nothing where there are none."""
     if not question.labelled:
         return AgainstLabels()
     variance = baseline.output_variance if baseline.counts else None
-    left = question.max_seconds - phases["plan"] - phases["assess"]
-    return assess_labelled(model, question, blobs, result, variance, max(left, 0.0))
+    return assess_labelled(model, question, blobs, result, variance, max(deadline - time.perf_counter(), 0.0))
 
 
 def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,6 +60,7 @@ def assess_labelled(
         max_seconds: the budget.
     """
     found = AgainstLabels()
+    began = time.perf_counter()
 
     def assessed(sample: DecodedSample) -> AgainstLabels:
         nonlocal found
@@ -68,7 +70,7 @@ def assess_labelled(
         found = AgainstLabels(rows, unfit=tuple(sorted(unfit)))
         if rows < question.min_rows:
             return replace(found, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
-        result = _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds)
+        result = _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds, began)
         return replace(found, result=result)
 
     any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
@@ -76,7 +78,7 @@ def assess_labelled(
         sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows)
         extreme = extreme_rows(sample.inputs.array, unlabelled.features.sentinels.ravel())
         sample = leave_out(sample, question.labelled, np.flatnonzero(extreme).tolist(), "extreme_value", 1)
-        return use_accepted(model, any_rows, question.labelled, sample, assessed)
+        return use_accepted(model, any_rows, question.labelled, sample, assessed, began + max_seconds)
     except TooFewRowsError as error:
         return replace(found, rows=0, problem=f"no row with a label can be used{error.why and f': {error.why}'}")
     except RobmonError as error:
@@ -91,6 +93,7 @@ def _assessed(
     unlabelled: Assessment,
     output_variance: Float64 | None,
     max_seconds: float,
+    began: float,
 ) -> LabelResult:
     array = model.put(sample.inputs.array)
 
@@ -107,6 +110,9 @@ def _assessed(
         confidence=question.confidence,
         min_rows=question.min_rows,
         max_seconds=max_seconds,
+        began=began,
+        max_batch_rows=model.max_batch_rows,
+        rows_per_second=model.rows_per_second,
     )
     result = assess_rows(
         predict,

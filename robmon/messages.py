@@ -41,6 +41,11 @@ class EndpointAccess(Message):
     timeout_seconds: float = 10
     """For one answer."""
 
+    @property
+    def request_rows(self) -> int:
+        """Most rows in one request: no more than those of a second."""
+        return max(min(self.batch_rows, int(self.rows_per_second)), 1)
+
 
 class ModelVersion(Message):
     """One version of a registered model (or a run's model), fetched to a local folder, or served at an endpoint."""

@@ -70,10 +70,11 @@ class PreparedRows:
                 feature_names=self.column_names,
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
-                max_batch_rows=options.get("batch_rows") or (self.access.batch_rows if self.access else None),
+                max_batch_rows=options.get("batch_rows") or (self.access.request_rows if self.access else None),
+                rows_per_second=self.access.rows_per_second if self.access else None,
             )
         except OverBudgetError as error:
-            raise OverBudgetError(error.needed_seconds, max_seconds, higher, "trials or levels") from None
+            raise OverBudgetError(error.needed_seconds, max_seconds, higher, "confidence or levels") from None
         fitting = options | {"trials": plan.trials, "batch_rows": plan.batch_rows}
         targets = options.get("targets")
         if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used

@@ -24,13 +24,15 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from robmon import model_uri
-from robmon.errors import ModelError, SettingsError
+from robmon.errors import IF_THE_ENDPOINT_CAN, ModelError, OverBudgetError, SettingsError
 from robmon.messages import EndpointAccess
 from robmon.model_uri import mask
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
+PLANNED_SHARE = 0.8
+"""Of a time budget, as robmon.robustness.plan has it (a test compares them: that one needs NumPy)."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -266,11 +268,22 @@ class AssessSettings(Section):
             )
         return self
 
+    @property
+    def fewest_trials(self) -> int:
+        """What the confidence needs."""
+        return math.ceil(self.confidence / (1 - self.confidence) - 1e-9)
+
+    @property
+    def fewest_predictions(self) -> int:
+        """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
+        return self.min_rows * (2 + self.fewest_trials * (len(self.levels) - 1))
+
     @model_validator(mode="after")
     def _enough_trials(self) -> AssessSettings:
-        needed = math.ceil(self.confidence / (1 - self.confidence) - 1e-9)
-        if self.trials < needed:
-            raise ValueError(f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {needed}")
+        if self.trials < self.fewest_trials:
+            raise ValueError(
+                f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {self.fewest_trials}"
+            )
         return self
 
 
@@ -357,7 +370,15 @@ class Settings(BaseSettings):
                 "model.allowed_flavors, model.require_tags and worker.python are for models that are loaded, "
                 "and model.uri is an endpoint"
             )
+        self._check_pace()
         return self
+
+    def _check_pace(self) -> None:
+        """Refuse a pace at which no assessment could ever be made; a slower server is seen when it is asked."""
+        needed_seconds = self.assess.fewest_predictions / self.model.rows_per_second / PLANNED_SHARE
+        if needed_seconds > self.assess.max_seconds:
+            higher = f"assess.max_seconds{IF_THE_ENDPOINT_CAN}"
+            raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, higher)))
 
     @model_validator(mode="after")
     def _sample_holds_min_rows(self) -> Settings:

@@ -198,6 +198,11 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             ["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--token-file", "x"],
             "--token-file is for endpoints",
         ),
+        (
+            ["run", *ENDPOINT, "--model.rows_per_second", "50"],
+            "the smallest assessment needs 125 s, the budget is 10 s",
+        ),
+        (["check-config", *ENDPOINT, "--model.rows_per_second", "50"], "the smallest assessment needs 125 s"),
         (["run", "--model.uri", "models:/a@b", "--http.tls_cert_file", "x"], "tls_key_file must be given together"),
         (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
         (["run", "--model.uri", "digits"], "model.uri = 'digits' is not allowed"),

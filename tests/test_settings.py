@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from robmon.errors import SettingsError
+from robmon.errors import OverBudgetError, SettingsError
 from robmon.model_uri import mask
 from robmon.robustness.bounds import needed_trials
+from robmon.robustness.plan import plan_assessment
 from robmon.settings import as_text, leaves, load
 
 MODEL = {"model.uri": "models:/digits@champion"}
@@ -90,6 +94,7 @@ def test_lists_are_json_or_words(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         ({**ENDPOINT, "worker.python": "/usr/bin/python3"}, ["worker.python", "for models that are loaded"]),
         ({**ENDPOINT, "model.token_file": "x", "model.uri": "http://me:secret@h/v1/models/m:predict"}, ["exclude"]),
         ({**ENDPOINT, "model.rows_per_second": "0"}, ["model.rows_per_second", "greater than 0"]),
+        ({**ENDPOINT, "model.rows_per_second": "50"}, ["needs 125 s, the budget is 10 s", "model.rows_per_second"]),
         ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
         ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
         ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
@@ -152,6 +157,31 @@ def test_every_setting_has_a_description_and_a_default_that_reads_back() -> None
             continue
         loaded = load({**MODEL, leaf.name: as_text(leaf.field.default)})
         assert loaded.value(leaf.name) == leaf.field.default, leaf.name
+
+
+@pytest.mark.parametrize("flags", [{}, {"assess.levels": "0.1"}, {"assess.confidence": 0.9, "assess.min_rows": 8}])
+def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
+    """What is refused at once is what would be refused before the first request."""
+    assess = load({**MODEL, **flags}).settings.assess
+    with pytest.raises(OverBudgetError) as planned:
+        plan_assessment(
+            lambda x, rows: x,
+            np.ones((64, 1)),
+            levels=assess.levels,
+            trials=assess.trials,
+            confidence=assess.confidence,
+            min_rows=assess.min_rows,
+            max_seconds=assess.max_seconds,
+            rows_per_second=1,
+        )
+    needed = planned.value.needed_seconds
+    for factor in (0.99, 1.01):
+        pace = {"model.rows_per_second": 1, "assess.max_seconds": factor * needed}
+        if factor > 1:
+            load({**ENDPOINT, **flags, **pace})
+        else:
+            with pytest.raises(SettingsError, match=re.escape(f"needs {needed:.3g} s, the budget is")):
+                load({**ENDPOINT, **flags, **pace})
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999])

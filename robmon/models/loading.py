@@ -43,6 +43,16 @@ class ServedModel:
     _put: Callable[[NDArray[Any]], Any] = field(repr=False)
     access: EndpointAccess | None = field(default=None, repr=False)
 
+    @property
+    def max_batch_rows(self) -> int | None:
+        """Most rows in one call, where that is known: those of one request to an endpoint."""
+        return None if self.access is None else self.access.request_rows
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Most rows in a second, where that is known: of an endpoint."""
+        return None if self.access is None else self.access.rows_per_second
+
     def collect(self, rows: Sequence[signature.Row]) -> signature.Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
 

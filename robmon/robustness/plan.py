@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -69,14 +70,17 @@ def plan_assessment(
     bound: str = "order_statistic",
     min_rows: int,
     max_seconds: float,
+    spare_seconds: float = 0.0,
+    began: float | None = None,
     max_batch_rows: int | None = None,
+    rows_per_second: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AssessmentPlan:
     """Fit an assessment into a time budget by timing one batch (and a small one) after a warm-up.
 
     All rows and trials where they fit; else fewer rows, down to `min_rows`; else, as the last resort, fewer trials,
     down to what the confidence needs (rows carry slope, index and comparison; but a row is always worth more than no
-    result).
+    result). What the timing takes is part of the budget.
 
     A model that is itself random takes as many clean passes more as there are trials, which is not foreseen.
 
@@ -85,11 +89,15 @@ def plan_assessment(
         noise, features, feature_names: likewise; the noise is part of what is timed.
         min_rows: fewest rows.
         max_seconds: the budget.
+        spare_seconds: what to leave of it, unless the smallest assessment needs it.
+        began: when the budget began, by the clock; None: now.
         max_batch_rows: most rows given to `predict` at a time.
+        rows_per_second: most rows that `predict` takes in a second, where it is known.
         clock: seconds, by which a batch is timed.
 
     Raises:
-        OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed.
+        OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed. Where the rows a
+            second leave no doubt, `predict` is not called.
         TooFewTrialsError: `trials` are fewer than the confidence needs.
         InvalidInputError: fewer rows than `min_rows`, or inputs that cannot be perturbed.
 
@@ -107,28 +115,71 @@ def plan_assessment(
     if trials < fewest:
         raise TooFewTrialsError(trials, fewest, confidence, bound)
     noisy_levels = len(check_levels(levels)) - 1
+    budget = _Budget(max_seconds, clock() if began is None else began, clock)
+    smallest_passes = _passes(fewest, noisy_levels)
+    budget.check(smallest_passes * min_rows / (rows_per_second or math.inf))
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names)
 
+    timely = budget.bounded(predict, smallest_passes * math.ceil(min_rows / batch_rows))
+
     def batch_seconds(count: int) -> float:
-        return _batch_seconds(predict, inputs, count, chosen, fitted, clock)
+        return _batch_seconds(timely, inputs, count, chosen, fitted, clock)
 
     pass_seconds = _timed(batch_seconds, batch_rows, max(min(min_rows, batch_rows // 4), 1))
 
     def seconds(rows: int, times: int) -> float:
-        return pass_seconds(rows) * (CLEAN_PASSES + times * noisy_levels)
+        return pass_seconds(rows) * _passes(times, noisy_levels)
 
-    allowed = USED * max_seconds
-    if seconds(min_rows, fewest) > allowed:
-        raise OverBudgetError(seconds(min_rows, fewest) / USED, max_seconds)
+    budget.check(seconds(min_rows, fewest))
+    allowed = max(USED * (budget.left_seconds() - spare_seconds), seconds(min_rows, fewest))
     of_trials = trials
     candidates = range(min_rows + 1, shape[0] + 1)
     rows = min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
     return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials), shape[0], of_trials)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """A time budget, which began at some time of the clock."""
+
+    max_seconds: float
+    began: float
+    clock: Callable[[], float]
+
+    def left_seconds(self) -> float:
+        return self.max_seconds - (self.clock() - self.began)
+
+    def check(self, smallest_seconds: float) -> None:
+        """Refuse where the smallest assessment does not fit into what is left.
+
+        Raises:
+            OverBudgetError: it does not.
+        """
+        left = self.left_seconds()
+        if smallest_seconds > USED * left:
+            raise OverBudgetError(smallest_seconds / USED + self.max_seconds - left, self.max_seconds)
+
+    def bounded(self, predict: Predict, smallest_calls: int) -> Predict:
+        """The predictor; a call that uses up the budget is the last one, and tells what the fewest calls will take."""
+
+        def bounded(x: Array, rows: slice) -> Array:
+            called = self.clock()
+            outputs = predict(x, rows)
+            if self.left_seconds() <= 0:
+                self.check(smallest_calls * (self.clock() - called))
+            return outputs
+
+        return bounded
+
+
+def _passes(trials: int, noisy_levels: int) -> int:
+    """How often each row is predicted."""
+    return CLEAN_PASSES + trials * noisy_levels
 
 
 def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int) -> Callable[[int], float]:

@@ -35,35 +35,70 @@ def test_everything_where_it_fits():
     assert planned == AssessmentPlan(128, 39, 50, pytest.approx(128 * 80 * ROW_SECONDS), 128, 39)
 
 
+def timed_rows(few, full):
+    """What the planning itself predicts: a warm-up, and so fast a batch is timed six times more."""
+    return 7 * (few + full)
+
+
 def test_rows_go_first_then_trials():
-    fewer_rows = Slow().plan(0.605)
+    timing = timed_rows(16, 128) * ROW_SECONDS
+    fewer_rows = Slow().plan(timing + 0.605)
     assert (fewer_rows.rows, fewer_rows.trials) == (60, 39), "0.8 of 0.605 s are 80 passes over 60 rows"
-    fewer_trials = Slow().plan(0.121)
+    fewer_trials = Slow().plan(timing + 0.121)
     assert (fewer_trials.rows, fewer_trials.trials) == (16, 29), "or 60 passes over the 16 that there must be"
+
+
+def test_what_is_to_be_spared_is_spared_unless_the_smallest_assessment_needs_it():
+    timing = timed_rows(16, 128) * ROW_SECONDS
+    assert Slow().plan(timing + 0.805, spare_seconds=0.2).rows == 60
+    assert Slow().plan(timing + 0.121, spare_seconds=0.1).rows == 16
+
+
+def test_what_went_before_is_part_of_the_budget():
+    model, timing = Slow(), timed_rows(16, 128) * ROW_SECONDS
+    model.now = 8.0
+    assert model.plan(timing + 3.605, began=5.0).rows == 60
+
+
+def test_a_pace_that_leaves_no_doubt_is_refused_without_a_call():
+    model = Slow()
+    with pytest.raises(OverBudgetError) as caught:
+        model.plan(1.0, rows_per_second=500)
+    assert caught.value.needed_seconds == pytest.approx(16 * 40 / 500 / 0.8)
+    assert model.now == 0
+
+
+@pytest.mark.parametrize("row_seconds", [0.0, 1.0])
+def test_a_slow_predictor_is_left_alone_when_the_time_is_up(row_seconds):
+    model = Slow(call_seconds=0.0 if row_seconds else 20.0, row_seconds=row_seconds)
+    with pytest.raises(OverBudgetError) as caught:
+        model.plan(30.0)
+    assert model.now <= 50, "one call more at most"
+    assert caught.value.needed_seconds >= 40 * 16
 
 
 def test_a_call_that_is_expensive_whatever_its_size_is_foreseen():
     with pytest.raises(OverBudgetError) as caught:
         Slow(call_seconds=0.002, row_seconds=0.0).plan(0.05)
-    assert caught.value.needed_seconds == pytest.approx(40 * 0.002 / 0.8)
+    assert caught.value.needed_seconds == pytest.approx(14 * 0.002 + 40 * 0.002 / 0.8)
 
 
 def test_over_budget_names_the_seconds_needed():
     with pytest.raises(OverBudgetError) as caught:
-        Slow().plan(0.01)
-    assert caught.value.needed_seconds == pytest.approx(16 * 40 * ROW_SECONDS / 0.8)
-    assert caught.value.budget_seconds == 0.01
+        Slow().plan(0.15)
+    timing = timed_rows(16, 128) * ROW_SECONDS
+    assert caught.value.needed_seconds == pytest.approx(timing + 16 * 40 * ROW_SECONDS / 0.8)
+    assert caught.value.budget_seconds == 0.15
 
 
 def test_a_planned_assessment_keeps_its_budget():
     model, budget = Slow(), 0.6
     planned = model.plan(budget)
-    start = model.now
     result = assess_rows(
         model, linear.inputs(128)[: planned.rows], levels=OPTIONS["levels"], trials=planned.trials,
         batch_rows=planned.batch_rows,
     )  # fmt: skip
-    assert 0.7 * budget < model.now - start < budget
+    assert 0.7 * budget < model.now < budget, "with what the planning took"
     assert (result.rows, result.trials) == (planned.rows, planned.trials)
 
 

@@ -30,8 +30,10 @@ MAX_ANSWER_BYTES: Final = 64 * 2**20
 ATTEMPTS: Final = 4
 FIRST_WAIT_SECONDS: Final = 0.25
 LONGEST_WAIT_SECONDS: Final = 10.0
-"""Longest wait before another attempt; a server that asks for a longer one is given up."""
+"""Longest wait for other attempts, all together; a server that asks for a longer one is given up."""
 RETRIED_STATUSES: Final = (429, 502, 503, 504)
+UNAVAILABLE_STATUSES: Final = (*RETRIED_STATUSES, 401, 403, 404, 405, 407)
+"""These say nothing of the rows that were sent."""
 _LOST_CONNECTION: Final = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
 
 
@@ -60,6 +62,7 @@ class StatusError(PredictionError):
 
     def __init__(self, place: str, status: int) -> None:
         self.status = status
+        self.is_unavailable = status in UNAVAILABLE_STATUSES
         super().__init__(f"the endpoint at {place} answered {status}", "endpoint_status")
 
 
@@ -124,6 +127,7 @@ class Client:
         return self._persist("POST", self._endpoint.url, body, headers, rows)
 
     def _persist(self, method: str, url: str, body: bytes, headers: Mapping[str, str], rows: int) -> Answer:
+        waited = 0.0
         for attempt in range(ATTEMPTS):
             self._wait_for_turn(rows)
             began = time.monotonic()
@@ -131,12 +135,13 @@ class Client:
                 return self._send(method, url, body, headers)
             except _AgainError as again:
                 wait = self._wait_seconds(attempt, again.wait_seconds)
-                if attempt == ATTEMPTS - 1 or wait > LONGEST_WAIT_SECONDS:
+                if attempt == ATTEMPTS - 1 or waited + wait > LONGEST_WAIT_SECONDS:
                     raise again.failure from None
             finally:
                 ended = time.monotonic()
                 self._free_at = max(began + rows / self._access.rows_per_second, 2 * ended - began)
             time.sleep(wait)
+            waited += wait
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_for_turn(self, rows: int) -> None:

@@ -88,6 +88,14 @@ def test_a_server_that_asks_for_a_long_wait_is_left_alone(asked: str) -> None:
 
 
 @pytest.mark.usefixtures("quick_retries")
+def test_the_waits_are_bounded_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LONGEST_WAIT_SECONDS", 1.5)
+    with serving(lambda request: Reply(503, ECHO, {"Retry-After": "1"})) as server:
+        assert failure(server).reason == "endpoint_status"
+    assert len(server.posts) == 2
+
+
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("asked", ["soon", "-5", "nan", "inf", "", "Thu, 01 Jan 1970 00:00:00 GMT", "1.5"])
 def test_a_wait_that_is_none(asked: str) -> None:
     with serving(in_turn(Reply(503, ECHO, {"Retry-After": asked}), GOOD)) as server:
