@@ -99,6 +99,7 @@ class Receiver:
         self._router = Router(filters)
         self._model = filters.model
         self._max_body_bytes = max_body_bytes
+        self._max_feedback_bytes = min(max_body_bytes, feedback.MAX_FEEDBACK_BYTES)
         self._max_inflight_bytes = max_inflight_bytes
         self._clock = clock
         self._rejections = RejectionLog("inputs")
@@ -111,21 +112,18 @@ class Receiver:
         headers: RawHeaders = scope["headers"]
         length, picked = self._router.pick(headers)
         route = self._router.route(scope["method"], scope["path"], picked)
-        limit = self._max_body_bytes
-        if route.kind is Kind.FEEDBACK:
-            limit = min(limit, feedback.MAX_FEEDBACK_BYTES)
+        limit = self._max_feedback_bytes if route.kind is Kind.FEEDBACK else self._max_body_bytes
         try:
             if length > limit:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
             keep = key is not None or route.kind in _READ_WHOLE
             size, body = await self._timeouts.within(BODY_TIMEOUT_SECONDS, self._read(receive, limit, keep=keep))
-        except (_RefusedError, TimeoutError) as error:
-            refusal = error if isinstance(error, _RefusedError) else _RefusedError(408, "timeout")
-            self._reject(route, refusal.reason)
-            too_long = f"the body is larger than {limit} bytes: send the labels in several requests"
-            is_long_feedback = route.kind is Kind.FEEDBACK and refusal.status == 413
-            await _answer(send, refusal.status, _told(too_long) if is_long_feedback else b"")
+        except TimeoutError:
+            await self._refuse_body(send, route, 408, "timeout")
+            return
+        except _RefusedError as refusal:
+            await self._refuse_body(send, route, refusal.status, refusal.reason)
             return
         if route.kind is Kind.EVENT:
             picked = event_headers(body)
@@ -138,12 +136,18 @@ class Receiver:
         elif route.kind is Kind.OTHER or size == 0:
             self._skip(route)
             await _answer(send, 200)
-        else:
-            if route.kind is Kind.RESPONSE:
-                self.labels.tell("answer", event_id(picked.get(EVENT_ID, b"").decode("latin-1")), body, self._clock())
-            else:
-                self._take_request(route, headers, size, key, body)
+        elif route.kind is Kind.RESPONSE:
+            self.labels.tell("answer", event_id(picked.get(EVENT_ID, b"").decode("latin-1")), body, self._clock())
             await _answer(send, 202)
+        else:
+            self._take_request(route, headers, size, key, body)
+            await _answer(send, 202)
+
+    async def _refuse_body(self, send: Send, route: Route, status: int, reason: str) -> None:
+        """Answer a request whose body is not read to its end."""
+        self._reject(route, reason)
+        too_long = f"the body is larger than {self._max_feedback_bytes} bytes: send the labels in several requests"
+        await _answer(send, status, _told(too_long) if route.kind is Kind.FEEDBACK and status == 413 else b"")
 
     def _take_request(self, route: Route, headers: RawHeaders, size: int, key: float | None, body: bytes) -> None:
         self.counts.received[route.source] += 1

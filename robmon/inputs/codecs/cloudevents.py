@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from robmon.errors import CodecError
+from robmon.inputs.codecs.json_body import of_base64
 
 
 def is_event(content: Any) -> bool:
@@ -34,15 +33,7 @@ def decode_any(content: dict[str, Any]) -> tuple[dict[str, str], Any]:
     media_type = content.get("datacontenttype")
     headers = {"content-type": media_type} if isinstance(media_type, str) else {}
     if "data_base64" in content:
-        return headers, _of_base64(content["data_base64"])
+        error = CodecError("bad_event", "the data of the event is not base64")
+        return headers, of_base64(content["data_base64"], error)
     data = content["data"]
     return headers, data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-
-
-def _of_base64(data: Any) -> bytes:
-    if not isinstance(data, str):
-        raise CodecError("bad_event", "the data of the event is not base64")
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise CodecError("bad_event", "the data of the event is not base64") from None

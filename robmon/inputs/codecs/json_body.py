@@ -1,7 +1,9 @@
-"""JSON out of a body: the whole of it, or its beginning where tensors follow."""
+"""JSON out of a body: the whole of it, or its beginning where tensors follow; and bodies out of JSON."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -51,6 +53,23 @@ def parse_beginning(body: bytes) -> tuple[Any, bytes]:
         end = _guarded(lambda: _DECODER.raw_decode(body.decode("latin-1"), start)[1])
         content = parse(body[:end])
     return content, body[end:]
+
+
+def of_base64(text: Any, error: CodecError) -> bytes:
+    """A body that stands in JSON as base64.
+
+    Raises:
+        CodecError: the error given, where it is none.
+
+    >>> of_base64("e30=", CodecError("bad_event", "the data of the event is not base64"))
+    b'{}'
+    """
+    if not isinstance(text, str):
+        raise error
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise error from None
 
 
 def _guarded(read: Callable[[], Result]) -> Result:

@@ -6,8 +6,6 @@ is JSON in text.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from robmon.errors import CodecError
 from robmon.inputs.codecs import recognise
 from robmon.inputs.codecs.compression import decompress
+from robmon.inputs.codecs.json_body import of_base64
 from robmon.inputs.codecs.rows import Row
 
 _FIELDS = frozenset({"bytes", "contenttype", "reqtype", "inferenceservice", "sourceuri"})
@@ -41,10 +40,7 @@ def decode(content: Mapping[str, Any]) -> Sequence[Row]:
         raise CodecError("response_event", "the record tells the answer to a prediction")
     if not record["bytes"] or not isinstance(record["bytes"], str):
         raise CodecError("no_inputs", "the record holds no request")
-    try:
-        body = base64.b64decode(record["bytes"], validate=True)
-    except (binascii.Error, ValueError):
-        raise CodecError("unsupported_content", "the logged request is no base64") from None
+    body = of_base64(record["bytes"], CodecError("unsupported_content", "the logged request is no base64"))
     metadata = record.get("metadata") or {}
     headers = {
         "content-type": str(record["contenttype"] or ""),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import csv
 import io
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ from typing import Any
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import recognise
+from robmon.inputs.codecs.json_body import of_base64
 from robmon.inputs.codecs.rows import LazyRows, Row, as_tensor
 
 KEY = "captureData"
@@ -29,17 +28,11 @@ def decode(record: dict[str, Any]) -> Sequence[Row]:
         raise CodecError("no_inputs", "the record holds no request")
     data: str = request["data"]
     content_type = str(request.get("observedContentType", "")).partition(";")[0].strip().lower()
-    body = _of_base64(data) if request.get("encoding") == "BASE64" else data.encode()
+    no_base64 = CodecError("unsupported_content", "the captured request is no base64")
+    body = of_base64(data, no_base64) if request.get("encoding") == "BASE64" else data.encode()
     if request.get("encoding") == "CSV" or content_type == "text/csv":
         return _table(body)
     return recognise.decode({"content-type": content_type}, body)
-
-
-def _of_base64(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise CodecError("unsupported_content", "the captured request is no base64") from None
 
 
 def _table(body: bytes) -> Sequence[Row]:
