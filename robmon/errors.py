@@ -25,7 +25,6 @@ No message holds a production input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 
 class RobmonError(Exception):
@@ -87,8 +86,9 @@ class TooFewRowsError(RobmonError):
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
-IF_THE_ENDPOINT_CAN: Final = ", or model.rows_per_second and model.batch_rows if the endpoint can take it"
-"""What else to raise where a time budget is too short, by its settings."""
+def or_pace(section: str = "model.") -> str:
+    """What else to raise where a time budget at an endpoint is too short, by the settings or (without) the options."""
+    return f", or {section}rows_per_second and {section}batch_rows if the endpoint can take it"
 
 
 class OverBudgetError(RobmonError):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepted
-from robmon.errors import IF_THE_ENDPOINT_CAN, OverBudgetError, RobmonError
+from robmon.errors import OverBudgetError, RobmonError, or_pace
 from robmon.history.baseline import Baseline
 from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
@@ -210,7 +210,7 @@ def _assess(
 
 def _higher(model: ServedModel) -> str:
     """The settings that make room for more."""
-    return "assess.max_seconds" + (IF_THE_ENDPOINT_CAN if model.access is not None else "")
+    return "assess.max_seconds" + (or_pace() if model.access is not None else "")
 
 
 def _label_seconds(question: Assess) -> float:

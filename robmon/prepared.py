@@ -13,7 +13,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from robmon.errors import InvalidInputError, OverBudgetError
+from robmon.errors import InvalidInputError, OverBudgetError, or_pace
 from robmon.messages import EndpointAccess
 from robmon.models.inputs import ModelInputs, split
 from robmon.models.loading import RemoteModel, ServedModel, load_uri
@@ -58,9 +58,7 @@ class PreparedRows:
         """The rows and options that fit into the time budget, and what was cut."""
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
-        higher = "max_seconds" + (
-            ", or rows_per_second and batch_rows if the endpoint can take it" if self.access else ""
-        )
+        higher = "max_seconds" + (or_pace(section="") if self.access else "")
         known = ("noise", "features", "levels", "trials", "confidence", "bound")
         try:
             plan = plan_assessment(

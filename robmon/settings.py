@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from robmon import model_uri
-from robmon.errors import IF_THE_ENDPOINT_CAN, ModelError, OverBudgetError, SettingsError
+from robmon.errors import ModelError, OverBudgetError, SettingsError, or_pace
 from robmon.messages import EndpointAccess
 from robmon.model_uri import mask
 
@@ -377,7 +377,7 @@ class Settings(BaseSettings):
         """Refuse a pace at which no assessment could ever be made; a slower server is seen when it is asked."""
         needed_seconds = self.assess.fewest_predictions / self.model.rows_per_second / PLANNED_SHARE
         if needed_seconds > self.assess.max_seconds:
-            higher = f"assess.max_seconds{IF_THE_ENDPOINT_CAN}"
+            higher = f"assess.max_seconds{or_pace()}"
             raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, higher)))
 
     @model_validator(mode="after")
