@@ -92,6 +92,7 @@ class Assessor:
         """Unix time at which another version was loaded than the one before: older answers are that one's."""
         self._lacks_inputs = False
         self._served_differ = False
+        self._told_notes: list[str] = []
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
         published.state = history.read_state()
 
@@ -388,7 +389,14 @@ class Assessor:
             self._metrics.nonfinite_outputs.labels(f"{point.level:g}").inc(point.nonfinite_outputs)
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
+        self._tell_notes(model, result)
         self._write(lambda: self._history.append({"at": now, **summary}))
+
+    def _tell_notes(self, model: ModelVersion, result: Assessed) -> None:
+        """Notes are told when they change: most assessments have those of the one before."""
+        if result.notes and result.notes != self._told_notes:
+            log.info("notes", version=model.version, notes=result.notes)
+        self._told_notes = result.notes
 
     def _take_served(self, question: Assess, items: Sequence[Item], result: Assessed) -> None:
         """What the answers said, each of them once: a quiet model's sample holds the same ones for an hour."""

@@ -110,6 +110,7 @@ def _evaluate(
         noise=result.noise,
         level_unit=result.level_unit,
         masked=str(result.masked),
+        notes=list(result.notes),
         confidence=result.confidence,
         output=result.output,
         levels=levels,

@@ -375,6 +375,8 @@ class Assessed(Message):
     level_unit: str
     """What a noise level counts."""
     masked: str
+    notes: list[str] = []
+    """Sentences on what was deduced, left alone or left out; no production input is in them."""
     """What was not perturbed, and why, in words; empty where everything was."""
     confidence: float
     output: str

@@ -37,6 +37,7 @@ class PreparedRows:
         column_names: of the array's columns, where they have any.
         not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
         access: how an endpoint is asked.
+        notes: sentences on what was deduced, left alone or left out.
     """
 
     predict: Predict
@@ -44,6 +45,7 @@ class PreparedRows:
     column_names: tuple[str, ...] | None = None
     not_floating: int = 0
     access: EndpointAccess | None = None
+    notes: tuple[str, ...] = ()
 
     def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given."""
@@ -51,7 +53,7 @@ class PreparedRows:
         array = self.array
         if max_seconds is not None:
             array, cut, options = self._within(max_seconds, options)
-        result = assess_rows(self.predict, array, feature_names=self.column_names, **options)
+        result = assess_rows(self.predict, array, feature_names=self.column_names, notes=self.notes, **options)
         return replace(result, masked=replace(result.masked, not_floating=self.not_floating), cut=cut)
 
     def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:

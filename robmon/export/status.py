@@ -114,8 +114,13 @@ def _curve(measurement: Measurement, now: float) -> str:
         f"robustness index {index}. {_noise(result)}</p>\n{_cut(result)}"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
-        f"{_labels(result)}{_fragile(measurement)}"
+        f"{_notes(result)}{_labels(result)}{_fragile(measurement)}"
     )
+
+
+def _notes(result: Assessed) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+    return f"<ul>{items}</ul>\n" if items else ""
 
 
 def _cut(result: Assessed) -> str:

@@ -69,6 +69,7 @@ def assess_rows(
     comparison_variance: Float64 | None = None,
     mse_limit: float | None = None,
     clusters: Sequence[int] | None = None,
+    notes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a predictor on rows of inputs.
@@ -97,6 +98,7 @@ def assess_rows(
         mse_limit: the owner's limit, for the noise margin.
         clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
+        notes: sentences on what was deduced, left alone or left out before the rows came here.
         progress: called with the number of trials done and the number of all.
 
     Raises:
@@ -197,6 +199,7 @@ def assess_rows(
         row_agreement=shares[0] if shares else None,
         row_accuracy=shares[1] if len(shares) > 1 else None,
         clusters=groups,
+        notes=tuple(notes),
     )
 
 

@@ -106,6 +106,7 @@ class Assessment:
         masked: how much of the inputs was not perturbed, and why.
         mse_limit: the owner's limit of the bound, if any.
         cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
+        notes: sentences on what was deduced, left alone or left out.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -140,6 +141,7 @@ class Assessment:
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
     cut: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def scale(self) -> Float64:
@@ -289,6 +291,7 @@ class Assessment:
             "rows": self.rows,
             "trials": self.trials,
             "cut": self.cut,
+            "notes": list(self.notes),
             "confidence": self.confidence,
             "bound_method": self.bound_method,
             "task": self.task,

@@ -47,8 +47,8 @@ def table(result: Assessment, baseline: Mapping[float, float] | None = None) -> 
     lines = [list(told), *zip(*told.values(), strict=True)]
     rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     margin = result.noise_margin()
-    notes = [f"noise margin {margin}" if margin else "", _worst(result), _certified(result), str(result.masked)]
-    return "\n".join([head, *filter(None, [result.cut]), *rows, headline(result), *filter(None, notes)])
+    below = [f"noise margin {margin}" if margin else "", _worst(result), _certified(result), str(result.masked)]
+    return "\n".join([head, *filter(None, [result.cut]), *rows, headline(result), *filter(None, below), *result.notes])
 
 
 def noise_of(level: float, unit: str) -> str:

@@ -31,6 +31,7 @@ def assessed() -> Assessed:
         noise="gaussian",
         level_unit="standard deviations of each feature",
         masked="not perturbed: 2 indicator features",
+        notes=["output is probability: one row of <shares> that sum to 1"],
         confidence=0.95,
         output="probability",
         levels=[

@@ -77,6 +77,7 @@ def test_the_page_tells_the_regression_and_the_curve() -> None:
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
     assert "Levels of gaussian noise count standard deviations of each feature. Not perturbed: 2 indicator" in page
     assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
+    assert "<ul><li>output is probability: one row of &lt;shares&gt; that sum to 1</li></ul>" in page
 
 
 def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:

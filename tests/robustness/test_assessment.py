@@ -50,6 +50,13 @@ def test_linear_model_has_its_closed_form():
     assert not result.relative
 
 
+def test_notes_are_in_the_text_and_the_json():
+    result = assess_rows(linear.predict, linear.inputs(50), notes=["column b is left alone"])
+    assert result.notes == ("column b is left alone",)
+    assert result.to_dict()["notes"] == ["column b is left alone"]
+    assert str(result).splitlines()[-1] == "column b is left alone"
+
+
 def test_relative_levels_multiply_each_features_deviation():
     inputs = linear.inputs(3000) * [1.0, 10.0, 0.1, 5.0]
     result = assess_rows(linear.predict, inputs, levels=[0.2], trials=39)
