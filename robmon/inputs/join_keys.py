@@ -17,8 +17,9 @@ HEAD_BYTES: Final = 4096
 first."""
 
 _GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
-_VALUE: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
+# Possessive, and a text that never ends is one token too: else the head would be searched again from every quote in it.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+_VALUE: Final = re.compile(rb'\s*+:\s*+("(?:[^"\\]|\\.)*+")', re.DOTALL)
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
 
 

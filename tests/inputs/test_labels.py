@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from robmon.inputs.join_keys import MAX_ID_CHARACTERS, join_keys
+from robmon.inputs import join_keys as join_keys_module
+from robmon.inputs.join_keys import MAX_ID_CHARACTERS, join_keys, texts_in_head
 from robmon.inputs.labels import EARLY_SECONDS, EARLY_SHARE, JOINED_SHARE, KINDS, REMEMBERED_IDS, Labels
 from robmon.inputs.sample import Item, Sample
 
@@ -72,6 +73,15 @@ def test_the_id_of_a_compressed_body_and_a_long_one() -> None:
 
 
 # --- joining ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [b'\\"', b'{\\"a\\":1.5},', b'"', b'"a"   ', b'{"a":'])
+def test_a_head_of_nothing_but_quotes_is_read_once(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once from every quote: this much would take hours."""
+    monkeypatch.setattr(join_keys_module, "HEAD_BYTES", 2**21)
+    for start in (b"{", b'{"specversion":"1.0","data":"'):
+        found = texts_in_head(start + piece * (2**21 // len(piece)))
+        assert found.get("specversion") == (None if start == b"{" else "1.0")
 
 
 def test_a_label_finds_its_request_by_any_id_and_every_copy_of_it() -> None:
