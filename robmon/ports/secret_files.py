@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from robmon.errors import SettingsError
 
+MAX_SECRET_BYTES: Final = 64 * 1024
 Value = TypeVar("Value")
 
 
@@ -51,7 +54,13 @@ class SecretFiles(Generic[Value]):
 
 
 def _content_or_error(file: Path) -> bytes | str:
+    """What it holds. A pipe would wait for a writer, and a huge file take the memory: the event loop reads this."""
     try:
-        return file.read_bytes()
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return "it is no regular file"
+            content = stream.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         return error.strerror or type(error).__name__
+    return content if len(content) <= MAX_SECRET_BYTES else f"it is larger than {MAX_SECRET_BYTES // 1024} KiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,25 @@ def test_a_bad_file_takes_no_token_away(port: Port, access: Access, file: Path) 
         assert [line["event"] for line in lines] == ["tokens not replaced"]
         assert "two words" not in str(lines)
         assert ask(port, f"Authorization: Bearer {TOKEN}") == 200
+
+
+def test_a_pipe_or_a_huge_file_in_its_place_holds_nothing_up(port: Port, access: Access, file: Path) -> None:
+    """The event loop reads it: a pipe would wait for its writer, and a huge file take memory and time."""
+    file.unlink()
+    for put, why in (
+        (lambda: os.mkfifo(file), "it is no regular file"),
+        (lambda: file.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda: file.write_bytes(b"a" * 65537), "it is larger than 64 KiB"),
+    ):
+        put()
+        with capture_logs() as lines:
+            access.renew()
+        assert [line["error"].endswith(f"cannot be read: {why}") for line in lines] == [True]
+        assert ask(port, f"Authorization: Bearer {TOKEN}") == 200
+        file.unlink()
+        file.write_text(TOKEN)
+        access.renew()
+        file.unlink()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"two words", b"Bearer abc", b"caf\xc3\xa9", b"a\x00b"])
