@@ -37,7 +37,6 @@ CONNECTION_REASONS: Final = (
     "head_timeout",
     "answer_timeout",
     "disconnected",
-    "disconnected",
     "too_many_pipelined",
     "too_many_connections",
     "tls_handshake",
@@ -66,6 +65,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_deadline = inf
         self._answer_deadline = inf
         self._reason = "not_http"
+
+    @property
+    def unfinished_since(self) -> float:
+        """When the head that is arriving began, in the loop's time; infinite where none is."""
+        return self._head_deadline - HEAD_SECONDS if self._in_head and not self.transport.is_closing() else inf
 
     @property
     def idle_since(self) -> float:

@@ -30,6 +30,10 @@ class Connection(Protocol):
     def idle_since(self) -> float:
         """When its last answer was complete, in the loop's time; infinite while something is in progress."""
 
+    @property
+    def unfinished_since(self) -> float:
+        """When the head or the handshake that is still arriving began; infinite where there is none."""
+
     def check(self, now: float) -> None:
         """End it if it is past a deadline."""
 
@@ -43,7 +47,9 @@ class PortServer(uvicorn.Server):
     Args:
         application: an ASGI application.
         refuse: counts, by reason, what is refused before it is a request.
-        max_connections: beyond it the connection that is idle for longest goes, or else the newest.
+        max_connections: beyond it the connection that is idle for longest goes, else the one whose head or handshake
+            has been unfinished for longest, else the newest. A probe sends its head at once, so that whoever holds all
+            places with half heads does not keep it out.
         access: tokens and TLS; without it everybody may come, and plain HTTP is spoken.
         open_paths: paths that need no token.
     """
@@ -89,13 +95,17 @@ class PortServer(uvicorn.Server):
         return cast("set[Connection]", self.server_state.connections)
 
     def admit(self) -> bool:
-        """Whether there is room for one connection more, after the one that is idle for longest has given way."""
+        """Whether there is room for one connection more, after one that waits for its client has given way."""
         if len(self.connections) < self._max_connections:
             return True
-        longest = min(self.connections, key=lambda one: one.idle_since)
-        if longest.idle_since == inf:
+        idle = min(self.connections, key=lambda one: one.idle_since)
+        unfinished = min(self.connections, key=lambda one: one.unfinished_since)
+        if idle.idle_since < inf:
+            idle.refuse("too_many_connections")
+        elif unfinished.unfinished_since < inf:
+            unfinished.refuse("too_many_connections")
+        else:
             return False
-        longest.refuse("too_many_connections")
         return True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -84,6 +84,7 @@ class Handshake:
     def __init__(self, server: PortServer, connected: socket.socket, context: ssl.SSLContext) -> None:
         self._server = server
         self._connected = connected
+        self.unfinished_since = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._shake_hands(context))
         server.connections.add(self)
         server.server_state.tasks.add(self._task)

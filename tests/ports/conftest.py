@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -64,6 +65,16 @@ class Port:
     @property
     def connections(self) -> int:
         return len(self.server.connections)
+
+    @property
+    def unfinished(self) -> int:
+        """How many are within a head."""
+        return sum(connection.unfinished_since < inf for connection in self.server.connections)
+
+    @property
+    def busy(self) -> int:
+        """How many wait for their answer, or their head, to be complete."""
+        return sum(connection.idle_since == inf for connection in self.server.connections)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[socket.socket]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
@@ -322,15 +324,50 @@ def test_the_longest_idle_connection_gives_way() -> None:
         assert status(busy) == 200
 
 
-def test_the_newest_connection_goes_where_none_is_idle() -> None:
+def test_the_oldest_half_head_gives_way_where_none_is_idle() -> None:
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        half = [stack.enter_context(port.connection()) for _ in range(2)]
+        for number, client in enumerate(half, start=1):
+            client.sendall(GET[:-2])
+            wait_until(lambda expected=number: port.unfinished == expected)  # type: ignore[misc]
+            time.sleep(0.01)  # the loop's clock counts milliseconds
+        newest = stack.enter_context(port.connection())
+        newest.sendall(GET)
+        assert status(newest) == 200
+        assert closed(half[0])
+        assert port.refused == {"too_many_connections": 1}
+        half[1].sendall(GET[-2:])
+        assert status(half[1]) == 200
+
+
+def test_the_newest_connection_goes_where_all_others_have_a_request_in_progress() -> None:
     with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
         for number in (1, 2):
             client = stack.enter_context(port.connection())
-            client.sendall(GET[:-2])
-            wait_until(lambda expected=number: port.connections == expected)  # type: ignore[misc]
+            client.sendall(post()[:-1])
+            wait_until(lambda expected=number: port.busy == expected)  # type: ignore[misc]
         newest = stack.enter_context(port.connection())
         assert closed(newest)
         wait_until(lambda: port.refused == {"too_many_connections": 1})
+
+
+def test_whoever_holds_half_heads_again_and_again_keeps_nobody_out() -> None:
+    over = threading.Event()
+
+    def hold(port: Port) -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError), port.connection() as client:
+                client.sendall(GET[:-2])
+                client.recv(1)
+
+    with ThreadPoolExecutor(12) as pool, Port(max_connections=8) as port:
+        try:
+            for _ in range(12):
+                pool.submit(hold, port)
+            wait_until(lambda: port.refused["too_many_connections"] > 100)
+            assert all(port.answers() for _ in range(20))
+        finally:
+            over.set()
 
 
 def test_a_flood_of_connections_leaves_the_port_answering() -> None:
