@@ -17,8 +17,8 @@ from robmon.errors import InvalidInputError, SettingsError
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
-from robmon.prepared import PreparedRows, prepared
-from robmon.robustness.arrays import Array
+from robmon.prepared import prepared
+from robmon.robustness.arrays import Array, Predict
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
@@ -293,7 +293,7 @@ def _assess_one(
         if reference is None or taken is None:
             return rows.assess(batch_rows=batch_rows, features=features_of(rows.array), **given), takes
         _check_same_inputs(taken, takes)
-        _check_outputs(reference, rows)
+        rows = replace(rows, predict=_checking(reference, rows.predict))
         given |= {
             "scale": None,
             "features": reference.features,
@@ -302,6 +302,8 @@ def _assess_one(
         }
         try:
             return rows.assess(batch_rows=batch_rows, **given), takes
+        except _OtherOutputsError:
+            raise
         except InvalidInputError as error:
             raise InvalidInputError(f"the first model returns {_said(reference)}; {which} model: {error}") from None
 
@@ -328,13 +330,30 @@ def _check_same_inputs(first: _Taken, second: _Taken) -> None:
     )
 
 
-def _check_outputs(reference: Assessment, rows: PreparedRows) -> None:
-    """Refuse a model with another number of outputs than the reference's, or with text instead of numbers.
+class _OtherOutputsError(InvalidInputError):
+    """The second model returns what cannot be compared with the first one's outputs."""
+
+
+def _checking(reference: Assessment, predict: Predict) -> Predict:
+    """The predictor, refused at its first outputs if their number is not the reference's, or they are no numbers.
+
+    The outputs of the rows that are assessed anyway tell that: production may never ask for one row on its own.
+    """
+
+    def checking(x: Array, rows: slice) -> Array:
+        outputs = predict(x, rows)
+        _check_outputs(reference, outputs)
+        return outputs
+
+    return checking
+
+
+def _check_outputs(reference: Assessment, outputs: Array) -> None:
+    """Refuse outputs of another number than the reference's, or text instead of numbers.
 
     Raises:
-        InvalidInputError: it has.
+        _OtherOutputsError: they are that.
     """
-    outputs = rows.predict(rows.array[:1], slice(0, 1))
     shape = tuple(outputs.shape[1:])
     labels = reference.output == "label"
     if math.prod(shape) != (1 if labels else reference.clean_variance.size):
@@ -343,7 +362,7 @@ def _check_outputs(reference: Assessment, rows: PreparedRows) -> None:
         second = "labels"
     else:
         return
-    raise InvalidInputError(
+    raise _OtherOutputsError(
         f"the first model returns {_said(reference)}, the second {second}: their errors cannot be compared"
     )
 

@@ -189,7 +189,7 @@ def _assess(
             seed=question.seed,
             batch_rows=planned.batch_rows,
             output_variance=baseline.output_variance if baseline.counts else None,
-            comparison_variance=_reference_variance(reference, predict(array[:1], slice(0, 1))) if reference else None,
+            comparison_variance=np.array(reference.clean_variance) if reference else None,
             mse_limit=question.mse_limit,
             clusters=origins,
         )
@@ -277,13 +277,6 @@ def _learn(baseline: Baseline, question: Assess, sample: ModelInputs, result: As
         errors = cluster_means(result.row_errors[rows], [origins[row] for row in rows])
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
     baseline.settle(question.baseline_min_rows)
-
-
-def _reference_variance(comparison: Comparison, one_output: Any) -> Float64 | None:
-    """The reference version's clean variances, where this version has as many outputs (or labels)."""
-    variance = np.array(comparison.clean_variance)
-    is_label = comparison.output == "label"
-    return variance if is_label or variance.size == int(np.prod(one_output.shape[1:])) else None
 
 
 def _verdict(

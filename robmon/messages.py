@@ -43,8 +43,8 @@ class EndpointAccess(Message):
 
     @property
     def request_rows(self) -> int:
-        """Most rows in one request: no more than those of a second."""
-        return max(min(self.batch_rows, int(self.rows_per_second)), 1)
+        """Most rows in one request: no more than those of a second, but a single one only where that was asked for."""
+        return max(min(self.batch_rows, int(self.rows_per_second)), min(self.batch_rows, 2))
 
 
 class ModelVersion(Message):

@@ -364,3 +364,33 @@ def test_names_of_strangers_are_cut_and_halves_of_characters_refused(tmp_path: P
     whole = named(["a", "b", "\U0001f600"], 64)
     answer, _ = assessed(model, question(68), [*halves, raw, sixteen, *whole])
     assert answer.plan.rows == 64 and answer.rejected == {"mlflow": {"not_utf8": 4}}
+
+
+def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
+    linear: list[ServedModel], tmp_path: Path
+) -> None:
+    """Not by the check of its outputs, not by a rest of one row, not while the rows that it refuses are looked for."""
+    from sklearn.linear_model import LinearRegression
+
+    class Squeezing(LinearRegression):  # type: ignore[misc]
+        def predict(self, x: Any) -> Any:
+            outputs = np.squeeze(super().predict(x)[:, None])
+            assert outputs.shape == (len(x),)
+            assert x.index.equals(pd.RangeIndex(len(x)))
+            return outputs
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=NAMES)
+    model = saved(tmp_path / "squeezing", Squeezing().fit(rows, 3.0 * (rows @ np.array([1.0, -2.0, 0.5]))))
+    bad = b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, 1.0, 2.0]]}}'
+    sample = [bad, *bodies(1025)]
+    asked = question(1026, sample_rows=2000, max_seconds=60)
+    reference, errors = assessed(linear[0], asked, sample)
+    comparison = Comparison(
+        version="1", alpha=0.01, tolerance=0.1, output="value", clean_variance=reference.clean_variance,
+        origins=reference.plan.origins,
+    )  # fmt: skip
+    against = asked.model_copy(update={"plan": reference.plan, "comparison": comparison})
+    answer, _ = evaluate(model, against, [*sample, errors.tobytes()])
+    assert isinstance(answer, Assessed) and answer.verdict is not None
+    assert answer.plan.rows == 1025 and answer.rejected == {"mlflow": {"refused_by_model": 1}}
+    assert answer.verdict.worse and answer.verdict.ratio == pytest.approx([9.0, 9.0])

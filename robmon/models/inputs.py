@@ -161,6 +161,7 @@ class _Columns:
 
         values = np.asarray(array)
         others = self.others.iloc[rows]
+        others.index = pd.RangeIndex(len(others))  # a request's rows count from 0, and a model may join by them
         if len(self.dtypes) == 1:
             parts = [pd.DataFrame(values, columns=self.floating, index=others.index, copy=False)]
         else:

@@ -33,7 +33,7 @@ def as_array(outputs: Any) -> Any:
         return _side_by_side([as_array(value) for value in outputs.values()])
     if hasattr(outputs, "to_numpy"):  # Series and DataFrame
         return _of_numpy(outputs.to_numpy())
-    if isinstance(outputs, (np.ndarray, list)):
+    if isinstance(outputs, (np.ndarray, np.generic, list, float, int)):  # a number is what a model squeezes a row to
         try:
             return _of_numpy(np.asarray(outputs))
         except ValueError:
@@ -42,11 +42,13 @@ def as_array(outputs: Any) -> Any:
 
 
 def check_rows(outputs: Any, rows: int) -> Any:
-    """The outputs, if there is one for every row.
+    """The outputs, if there is one for every row; an output without an axis is that of the only row.
 
     Raises:
         PredictionError: there are more or fewer (reason `invalid_output`).
     """
+    if outputs.ndim == 0 and rows == 1:
+        return outputs.reshape(1)
     if outputs.ndim == 0 or outputs.shape[0] != rows:
         shape = tuple(outputs.shape)
         raise PredictionError(f"the model returned an array of shape {shape} for {rows} rows", "invalid_output")

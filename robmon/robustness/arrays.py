@@ -9,7 +9,7 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError
+from robmon.errors import InvalidInputError, PredictionError
 
 Array = Any
 """A NumPy array or a torch tensor on any device; shapes are told in the docstrings."""
@@ -75,15 +75,56 @@ def like(values: NDArray[Any], array: Array) -> Array:
 
 
 def default_batch_rows(shape: tuple[int, ...]) -> int:
-    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 1.
+    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 3, of which no rest is a single row.
 
-    >>> default_batch_rows((50_000, 3, 224, 224)), default_batch_rows((50_000, 10))
-    (6, 1024)
+    >>> default_batch_rows((9, 3, 224, 224)), default_batch_rows((9, 10)), default_batch_rows((9, 3, 2048, 2048))
+    (6, 1024, 3)
     """
-    return max(1, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
+    return max(3, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
 
 
 def batches(rows: int, batch_rows: int) -> Iterator[slice]:
-    """Consecutive slices that cover `rows` rows."""
-    for start in range(0, rows, batch_rows):
-        yield slice(start, min(start + batch_rows, rows))
+    """Consecutive slices that cover `rows` rows: as few as there can be, and as equal in length.
+
+    So none is a single row as long as there are 2 rows and a batch holds 3.
+
+    >>> [rows.stop - rows.start for rows in batches(1025, 1024)]
+    [513, 512]
+    """
+    count = -(-rows // batch_rows)
+    for index in range(count):
+        yield slice(-(-index * rows // count), -(-(index + 1) * rows // count))
+
+
+def check_rows(outputs: Array, rows: int) -> Array:
+    """The outputs, refused unless there is one a row; an output without an axis is that of the only row.
+
+    Raises:
+        PredictionError: the model returned something else.
+    """
+    shape = tuple(getattr(outputs, "shape", ()))
+    if shape == () and rows == 1 and hasattr(outputs, "reshape"):
+        return outputs.reshape(1)
+    if not shape or shape[0] != rows:
+        raise PredictionError(f"the model returned outputs of shape {shape} for {rows} rows", reason="invalid_output")
+    return outputs
+
+
+def accompanied(predict: Predict, inputs: Array, batch_rows: int) -> Predict:
+    """The predictor, which is never given one row on its own: beside it stands the row before, as it is.
+
+    Models that squeeze, or that compute over the batch, are not made for one row. A batch of 1 row, which is how
+    production calls the model then, stays one, as does the only row.
+    """
+    if batch_rows == 1 or inputs.shape[0] == 1:
+        return predict
+
+    def with_neighbour(x: Array, rows: slice) -> Array:
+        if rows.stop - rows.start != 1:
+            return predict(x, rows)
+        at = min(rows.start, 1)
+        other = inputs[rows.start - 1 : rows.start] if at else inputs[1:2]
+        pair = namespace(x).concat([other, x] if at else [x, other])
+        return check_rows(predict(pair, slice(rows.start - at, rows.start - at + 2)), 2)[at : at + 1]
+
+    return with_neighbour

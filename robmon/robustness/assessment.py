@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import curve as curves
-from robmon.robustness.arrays import Array, Float64, Predict, default_batch_rows, like, to_numpy
+from robmon.robustness.arrays import Array, Float64, Predict, accompanied, default_batch_rows, like, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
 from robmon.robustness.clusters import cluster_means, first_rows
@@ -94,7 +94,8 @@ def assess_rows(
         seed: fixes the noise: the same for a row, whatever the batches and however many rows follow it.
         batch_rows: rows given to `predict` at a time; None: by the size of a row.
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
-        comparison_variance: the reference version's variances, for `comparison_row_errors`.
+        comparison_variance: the reference version's variances, for `comparison_row_errors`; of another number of
+            outputs there are none.
         mse_limit: the owner's limit, for the noise margin.
         clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
@@ -126,6 +127,7 @@ def assess_rows(
     masked, perturbed_cells = count_masked(inputs, features)
     batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
 
+    predict = accompanied(predict, inputs, batch_rows)
     outputs = clean_pass(predict, inputs, batch_rows)
     kind = resolve_output(outputs, task, output)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
@@ -133,7 +135,7 @@ def assess_rows(
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
     weights = [_mean_weights(clean), normalising_weights(variance, kind)]
-    if comparison_variance is not None:
+    if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
         weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
     references = [clean] if truth is None else [clean, truth]
     measures = Measures(
@@ -195,7 +197,7 @@ def assess_rows(
         clean_outputs=to_numpy(clean),
         row_errors=row_errors,
         normalised_row_errors=normalised,
-        comparison_row_errors=means[0][..., 2] if comparison_variance is not None else None,
+        comparison_row_errors=means[0][..., 2] if len(weights) > 2 else None,
         row_agreement=shares[0] if shares else None,
         row_accuracy=shares[1] if len(shares) > 1 else None,
         clusters=groups,

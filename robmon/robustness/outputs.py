@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, PredictionError
-from robmon.robustness.arrays import Array, Float64, as_float64, detached, is_floating, like, namespace, to_numpy
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    check_rows,
+    detached,
+    is_floating,
+    like,
+    namespace,
+    to_numpy,
+)
 
 OutputKind = Literal["value", "probability", "logit", "label"]
 Task = Literal["regression", "classification"]
@@ -95,17 +105,6 @@ def _is_text(outputs: Array) -> bool:
     return isinstance(outputs, np.ndarray) and outputs.dtype.kind in "USTO"
 
 
-def check_rows(outputs: Array, rows: int) -> None:
-    """Refuse what is not one output a row.
-
-    Raises:
-        PredictionError: the model returned something else.
-    """
-    shape = tuple(getattr(outputs, "shape", ()))
-    if not shape or shape[0] != rows:
-        raise PredictionError(f"the model returned outputs of shape {shape} for {rows} rows", reason="invalid_output")
-
-
 def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
     """Outputs as `(rows, outputs)` in float64 where they are; labels as `(rows,)` in main memory.
 
@@ -115,7 +114,7 @@ def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
     >>> flatten(np.zeros((5, 2, 3), dtype=np.float32), "value", rows=5).shape
     (5, 6)
     """
-    check_rows(outputs, rows)
+    outputs = check_rows(outputs, rows)
     if kind == "label":
         labels = to_numpy(outputs)
         if labels.size != rows:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
-from robmon.robustness.arrays import Array, Predict, as_float64, default_batch_rows, to_numpy
+from robmon.robustness.arrays import Array, Predict, as_float64, check_rows, default_batch_rows, to_numpy
 from robmon.robustness.assessment import check_levels, noise_features
 from robmon.robustness.bounds import needed_trials
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.noise_models import noise_model
-from robmon.robustness.outputs import check_rows, is_numeric
+from robmon.robustness.outputs import is_numeric
 
 USED = 0.8
 """Share of the budget that is planned for: one measured batch is an estimate."""
@@ -128,7 +128,7 @@ def plan_assessment(
     def batch_seconds(count: int) -> float:
         return _batch_seconds(timely, inputs, count, chosen, fitted, clock)
 
-    pass_seconds = _timed(batch_seconds, batch_rows, max(min(min_rows, batch_rows // 4), 1))
+    pass_seconds = _timed(batch_seconds, batch_rows, max(min(min_rows, batch_rows // 4), min(2, batch_rows)))
 
     def seconds(rows: int, times: int) -> float:
         return pass_seconds(rows) * _passes(times, noisy_levels)
@@ -197,8 +197,7 @@ def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int
         call = max(few - each * few_rows, 0.0)
 
     def pass_seconds(rows: int) -> float:
-        whole, rest = divmod(rows, batch_rows)
-        return whole * full + (call + each * rest if rest else 0.0)
+        return math.ceil(rows / batch_rows) * call + each * rows
 
     return pass_seconds
 
@@ -215,8 +214,7 @@ def _batch_seconds(
         noisy = NoisyRows(noise, inputs[rows], stream, here)
         perturbed = noisy.at(0.1)
         noisy.squared_moves(perturbed, 0.1)
-        outputs = predict(perturbed, rows)
-        check_rows(outputs, batch_rows)
+        outputs = check_rows(predict(perturbed, rows), batch_rows)
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
         return clock() - start
 

@@ -92,7 +92,8 @@ class Assessment:
         reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
         row_errors: shape `(n, levels)`, mean over trials, in squared output units.
         normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
-        comparison_row_errors: the same over twice `comparison_variance`; None where that was not given.
+        comparison_row_errors: the same over twice `comparison_variance`; None where that was not given, or is of
+            another number of outputs.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.

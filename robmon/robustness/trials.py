@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, Predict, batches, copied, detached, namespace
+from robmon.robustness.arrays import Array, Float64, Predict, batches, check_rows, copied, detached, namespace
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
-    check_rows,
     classes_of,
     flatten,
     nonfinite_rows,
@@ -50,8 +49,7 @@ def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
     """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
     parts = []
     for rows in batches(inputs.shape[0], batch_rows):
-        outputs = detached(predict(copied(inputs[rows]), rows))
-        check_rows(outputs, rows.stop - rows.start)
+        outputs = check_rows(detached(predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
         parts.append(copied(outputs))  # the model may return the same buffer at every call
     if len(parts) == 1:
         return parts[0]

@@ -96,15 +96,19 @@ def _v2(client: Client, dialogue: v2.Dialogue) -> Ask:
 
 
 def _in_batches(ask: Ask, batch_rows: int) -> Callable[[Inputs], Any]:
-    """Ask for so many rows at a time, however many are given."""
+    """Ask for so many rows at a time, however many are given, in requests of nearly the same length.
+
+    A single row that is left, which is only where 2 make a request, is asked for together with the one before it.
+    """
 
     def call(inputs: Inputs) -> Any:
         rows = len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
         parts = []
-        for start in range(0, rows, batch_rows):
-            batch = slice(start, min(start + batch_rows, rows))
-            outputs = as_array(ask(_taken(inputs, batch), batch.stop - start))
-            parts.append(check_rows(outputs, batch.stop - start))
+        for batch in np.array_split(np.arange(rows), -(-rows // batch_rows)):
+            asked = min(max(len(batch), min(batch_rows, 2)), rows)
+            stop = int(batch[-1]) + 1
+            outputs = check_rows(as_array(ask(_taken(inputs, slice(stop - asked, stop)), asked)), asked)
+            parts.append(outputs[-len(batch) :])
         return _joined(parts)
 
     return call

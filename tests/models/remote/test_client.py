@@ -294,6 +294,20 @@ def test_a_batch_is_no_more_than_a_second_of_rows() -> None:
         assert len(parse(server.posts[0])) == 5
 
 
+@pytest.mark.parametrize(
+    ("rows_per_second", "batch_rows", "fewest"), [(400, 4, 3), (400, 2, 2), (1e4, 1, 1), (1, 9, 2)]
+)
+def test_a_server_gets_no_rest_of_one_row_unless_it_is_asked_row_by_row(
+    rows_per_second: float, batch_rows: int, fewest: int
+) -> None:
+    rows = np.random.default_rng(3).normal(size=(3 if rows_per_second == 1 else 9, 2))
+    with serving(linear) as server:
+        model = connect(f"{server.url}/invocations", rows_per_second=rows_per_second, batch_rows=batch_rows)
+        assert model.predict(rows).tolist() == rows[:, 0].tolist()
+    sizes = [len(parse(post)) for post in server.posts]
+    assert min(sizes) == fewest and max(sizes) <= max(min(batch_rows, rows_per_second), fewest)
+
+
 def test_a_busy_server_gets_its_rest() -> None:
     """It is asked for half of the time at most."""
 

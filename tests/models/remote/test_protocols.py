@@ -269,7 +269,7 @@ def test_rows_travel_in_small_requests() -> None:
     with serving(answer) as server:
         answered = outputs(connect(f"{server.url}/invocations", batch_rows=16), [Row(tensor=row) for row in NUMBERS])
     assert np.array_equal(answered, [sum(row) for row in NUMBERS.tolist()])
-    assert [len(json.loads(request.body)["inputs"]) for request in server.posts] == [16, 16, 8]
+    assert [len(json.loads(request.body)["inputs"]) for request in server.posts] == [14, 13, 13]
 
 
 def test_answers_that_differ_from_one_another() -> None:
