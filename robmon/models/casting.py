@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +38,39 @@ def column(spec: Any, name: Any, cells: list[Any], casts: list[Cast]) -> Column:
     if len(set(casts)) == 1:
         with contextlib.suppress(Exception):  # MLflow raises many kinds
             return casts[0](spec, name, cells)
-    fitting = {}
+    fitting: dict[int, Column] = {}
     for position, (cell, cast) in enumerate(zip(cells, casts, strict=True)):
         with contextlib.suppress(Exception):
             fitting[position] = cast(spec, name, [cell])
     if not fitting:
         return pd.Series([], index=pd.Index([], dtype=int), name=name, dtype=object)
     return pd.concat(list(fitting.values())).set_axis(list(fitting))
+
+
+def frame(columns: Mapping[Any, Column], specs: Mapping[Any, Any], at: NDArray[np.intp]) -> pd.DataFrame:
+    """The columns at these positions, side by side in the order of the specifications.
+
+    A position that a column lacks holds NaN, or in a column of no floating numbers a cell of another position: what
+    stands there is cut off again before the model is called. A floating column is there even where no row has it, so
+    that what is perturbed is the same in every sample.
+    """
+    import pandas as pd
+
+    parts = {}
+    for name, spec in specs.items():
+        found = columns.get(name)
+        if found is None:
+            if _is_floating(spec):
+                parts[name] = pd.Series(np.full(len(at), np.nan, dtype=spec.type.to_numpy()))
+            continue
+        places = found.index.get_indexer(pd.Index(at))
+        part = found.iloc[np.maximum(places, 0)].reset_index(drop=True)
+        parts[name] = part.mask(places < 0) if _is_floating(spec) and (places < 0).any() else part
+    return pd.DataFrame(parts)
+
+
+def _is_floating(spec: Any) -> bool:
+    return hasattr(spec.type, "to_numpy") and bool(spec.type.to_numpy().kind == "f")
 
 
 def of_frame(spec: Any, name: Any, cells: list[Any]) -> Column:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,16 @@ FloatArray: TypeAlias = NDArray[np.floating[Any]]
 AnyArray: TypeAlias = NDArray[Any]
 
 
+class Rebuild(Protocol):
+    """Makes of rows that were put together again what the model takes: it knows what is not the same in every row."""
+
+    def __call__(self, batch: Any, rows: slice) -> Any:
+        """Those rows as the model takes them."""
+
+    def take(self, indices: NDArray[np.intp]) -> Rebuild:
+        """That of the rows with these indices, in this order."""
+
+
 @dataclass(frozen=True)
 class ModelInputs:
     """Rows of model inputs. Build it with `split`.
@@ -36,6 +46,7 @@ class ModelInputs:
 
     array: FloatArray
     _layout: _Whole | _Columns | _Tensors
+    _rebuild: Rebuild | None = None
 
     @property
     def rows(self) -> int:
@@ -65,14 +76,21 @@ class ModelInputs:
             rows: a slice of step 1 of the rows.
 
         Returns:
-            An array (the same object), a DataFrame, or a dict of named tensors, like the inputs given to `split`.
+            An array (the same object), a DataFrame, or a dict of named tensors, like the inputs given to `split`; or
+            what they were `rebuilt` to.
         """
-        return self._layout.assemble(array, rows)
+        batch = self._layout.assemble(array, rows)
+        return batch if self._rebuild is None else self._rebuild(batch, rows)
 
     def take(self, indices: Sequence[int] | AnyArray) -> ModelInputs:
         """The rows with these indices, in this order."""
         index = np.asarray(indices, dtype=np.intp)
-        return ModelInputs(self.array[index], self._layout.take(index))
+        rebuild = None if self._rebuild is None else self._rebuild.take(index)
+        return ModelInputs(self.array[index], self._layout.take(index), rebuild)
+
+    def rebuilt(self, rebuild: Rebuild) -> ModelInputs:
+        """The same rows, of which the model takes what `rebuild` makes of them."""
+        return replace(self, _rebuild=rebuild)
 
 
 def split(inputs: Any) -> ModelInputs:

@@ -21,6 +21,8 @@ from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.messages import EndpointAccess
 from robmon.model_uri import Endpoint, is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
+from robmon.models.collected import Collected, Row
+from robmon.models.forms import Parts
 from robmon.models.outputs import as_array, check_rows
 
 
@@ -53,7 +55,7 @@ class ServedModel:
         """Most rows in a second, where that is known: of an endpoint."""
         return None if self.access is None else self.access.rows_per_second
 
-    def collect(self, rows: Sequence[signature.Row]) -> signature.Collected:
+    def collect(self, rows: Sequence[Row]) -> Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
 
         Raises:
@@ -73,6 +75,8 @@ class ServedModel:
                 may hold inputs), or returned what is no array with one entry a row (`invalid_output`), or did not
                 answer (`endpoint_unreachable`, `endpoint_status`, `version_changed`).
         """
+        if isinstance(model_input, Parts):
+            return model_input.joined([self.predict(each) for each in model_input.inputs])
         rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
         try:
             outputs = self._call(model_input)

@@ -19,7 +19,10 @@ from mlflow.types import ColSpec, Schema
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import choose_rows, decode
-from robmon.models.signature import Columns, NamedTensors, Signature, Tensor, Unsigned, _Spec
+from robmon.models.columns import Columns
+from robmon.models.signature import Signature
+from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
+from robmon.models.unsigned import Unsigned
 from tests.inputs import senders
 from tests.inputs.fuzzed_readers import READERS, SECRET
 from tests.inputs.reasons import REASONS
@@ -33,8 +36,8 @@ FORMATS = ("mlflow", "v1", "v2", "cloudevents", "file", *READERS)
 
 _SINGLE, _IMAGE = np.dtype(np.float32), (-1, 2, 2)
 SIGNATURES: tuple[Signature, ...] = (
-    Tensor(_Spec(_SINGLE, _IMAGE)),
-    NamedTensors({"a": _Spec(_SINGLE, (-1, 2)), "b": _Spec(np.dtype(np.int64), (-1,))}),
+    Tensor(TensorSpec(_SINGLE, _IMAGE)),
+    NamedTensors({"a": TensorSpec(_SINGLE, (-1, 2)), "b": TensorSpec(np.dtype(np.int64), (-1,))}),
     Unsigned(_SINGLE, None, as_matrix=True),
     Unsigned(np.dtype(np.float64), (4,), as_matrix=True),
 )

@@ -27,7 +27,10 @@ from robmon.inputs.codecs import Row, decode
 from robmon.inputs.sample import Item
 from robmon.inputs.tailing.tailer import Tailer
 from robmon.messages import FileRows, NoMoreRows, Tail
-from robmon.models.signature import Columns, NamedTensors, Signature, Tensor, Unsigned, _Spec
+from robmon.models.columns import Columns
+from robmon.models.signature import Signature
+from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
+from robmon.models.unsigned import Unsigned
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 from tests.inputs.senders import CSV, JSON, PARQUET, Array, Request, event
@@ -155,7 +158,7 @@ def test_tensors(name: str, roomy: Served) -> None:
 
 
 def assert_are_the_images(rows: Sequence[Row]) -> None:
-    spec = _Spec(np.dtype(np.float32), (-1, 3, 4))
+    spec = TensorSpec(np.dtype(np.float32), (-1, 3, 4))
     for signature in (
         Tensor(spec),
         NamedTensors({"image": spec}),
@@ -170,7 +173,7 @@ def assert_are_the_images(rows: Sequence[Row]) -> None:
 @pytest.mark.parametrize("halves", [FP16, BF16], ids=["FP16", "BF16"])
 def test_half_precision_is_widened_without_loss(halves: Array, roomy: Served) -> None:
     item = received(roomy, senders.v2([senders.tensor("image", halves)]))
-    array = collected(Tensor(_Spec(np.dtype(np.float32), (-1, 3, 4))), rows_of(item))
+    array = collected(Tensor(TensorSpec(np.dtype(np.float32), (-1, 3, 4))), rows_of(item))
     assert array.tobytes() == halves.astype(np.float32).tobytes()
 
 
@@ -186,7 +189,7 @@ def test_tritonclient_itself(compression: str | None, roomy: Served) -> None:
     roomy.sample.discard([item])
     assert (item.format, item.model, item.headers.get("content-encoding")) == ("v2", "digits", compression)
     assert "content-type" not in item.headers
-    array = collected(Tensor(_Spec(np.dtype(np.float32), (-1, 3, 4))), rows_of(item))
+    array = collected(Tensor(TensorSpec(np.dtype(np.float32), (-1, 3, 4))), rows_of(item))
     assert array.tobytes() == IMAGES.tobytes()
 
 
@@ -207,14 +210,18 @@ def test_a_raw_tensor_is_read_by_the_signature(roomy: Served) -> None:
     request = Request("/v2/models/digits/infer", IMAGES[7].tobytes(), {"inference-header-content-length": "0"})
     item = received(roomy, request)
     rows = decode(item.format, item.headers, item.body)
-    spec = _Spec(np.dtype(np.float32), (-1, 3, 4))
-    for signature in (Tensor(spec), NamedTensors({"image": spec}), Tensor(_Spec(np.dtype(np.float32), (-1, -1, 4)))):
+    spec = TensorSpec(np.dtype(np.float32), (-1, 3, 4))
+    for signature in (
+        Tensor(spec),
+        NamedTensors({"image": spec}),
+        Tensor(TensorSpec(np.dtype(np.float32), (-1, -1, 4))),
+    ):
         inputs, kept, rejected = signature.collect(rows)
         assert (kept, rejected) == ([0], {})
         assert inputs is not None
         assert inputs.array.reshape(3, 4).tobytes() == IMAGES[7].tobytes()
     refused: Mapping[str, Signature] = {
-        "wrong_shape": Tensor(_Spec(np.dtype(np.float32), (-1, 5))),
+        "wrong_shape": Tensor(TensorSpec(np.dtype(np.float32), (-1, 5))),
         "wrong_type": Columns(Schema([ColSpec("double", "width")])),
     }
     for reason, signature in refused.items():
@@ -336,5 +343,5 @@ def test_captured_csv_has_no_names(encoding: str, tmp_path: Path) -> None:
     frame = collected(Columns(schema), rows)
     for column in schema.input_names():
         assert frame[column].to_numpy().tobytes() == table[column].to_numpy().tobytes()
-    array = collected(Tensor(_Spec(np.dtype(np.float64), (-1, 3))), rows)
+    array = collected(Tensor(TensorSpec(np.dtype(np.float64), (-1, 3))), rows)
     assert array.tobytes() == table.to_numpy(np.float64).tobytes()

@@ -10,10 +10,14 @@ from typing import Any
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs.json_body import LLM_KEYS
-from robmon.inputs.codecs.rows import LazyRows, Reading, Row, as_cell, as_tensor, ragged
+from robmon.inputs.codecs.rows import LazyRows, Row, as_cell, as_tensor, ragged
 
 DATAFRAME_KEYS = frozenset({"dataframe_split", "dataframe_records"})
 _SPLIT_KEYS = {"columns", "index", "data"}
+MAX_FILLED_CELLS = 2**20
+"""Most cells of records that lack some of one another's columns."""
+_MISSING = float("nan")
+"""What pandas fills in."""
 
 
 def decode(content: Any) -> Sequence[Row]:
@@ -46,38 +50,66 @@ def _split(frame: Any) -> Sequence[Row]:
     width = len(names) if names is not None else len(data[0]) if data else 0
     if any(len(row) != width for row in data):
         raise ragged()
-    if names is None:
-        return LazyRows(len(data), lambda index: Row(tensor=as_tensor(data[index])))
+    labels = names if names is not None else list(range(width))
+    by_number = sorted(range(width), key=labels.__getitem__) if sorted(labels, key=str) == _numbers(width) else None
 
     def build(index: int) -> Row:
-        cells = zip(names, data[index], strict=True)
-        return Row(columns={name: as_cell(cell) for name, cell in cells}, reading="frame")
+        cells = zip(labels, data[index], strict=True)
+        unnamed = None if by_number is None else _tensor_or_none([data[index][at] for at in by_number])
+        return Row(columns={name: as_cell(cell) for name, cell in cells}, tensor=unnamed, reading="frame")
 
     return LazyRows(len(data), build)
 
 
-def _column_names(columns: Any) -> list[str] | None:
-    """The names; None where there are none, or only the numbers that pandas gives to columns without names."""
+def _numbers(count: int) -> list[Any]:
+    """The numbers that pandas gives to so many columns without names, in the order of their digits."""
+    return sorted(range(count), key=str)
+
+
+def _tensor_or_none(row: list[Any]) -> Any:
+    try:
+        return as_tensor(row)
+    except CodecError:
+        return None  # cells of more than one value: only a model of columns takes them
+
+
+def _column_names(columns: Any) -> list[Any] | None:
+    """The names, which may be numbers; None where there are none."""
     if columns is None:
         return None
     if not isinstance(columns, list) or any(type(name) not in (str, int) for name in columns):
         raise CodecError("bad_columns", "the columns of dataframe_split must be a list of names")
-    if columns == list(range(len(columns))):
-        return None
-    names = [str(name) for name in columns]
-    if len(set(names)) != len(names):
+    if len(set(map(str, columns))) != len(columns):
         raise CodecError("bad_columns", "two columns of dataframe_split have the same name")
-    return names
+    return columns
 
 
-def _records(records: Any, reading: Reading = "frame") -> Sequence[Row]:
-    if not isinstance(records, list) or any(type(record) is not dict for record in records):
-        raise CodecError("no_inputs", "the rows must be a list of objects")
+def _records(records: Any) -> Sequence[Row]:
+    """The rows of a table that is given record by record: one that lacks another's column has a missing cell there."""
+    _check_records(records)
+    names = dict.fromkeys(name for record in records for name in record)
+    if len(records) * len(names) > max(MAX_FILLED_CELLS, sum(map(len, records))):
+        raise ragged()
 
     def build(index: int) -> Row:
-        return Row(columns={name: as_cell(cell) for name, cell in records[index].items()}, reading=reading)
+        record = records[index]
+        cells = {name: as_cell(record[name]) if name in record else _MISSING for name in names}
+        return Row(columns=cells, reading="frame")
 
     return LazyRows(len(records), build)
+
+
+def _objects(records: Any) -> Sequence[Row]:
+    """Rows given cell by cell, each on its own."""
+    _check_records(records)
+    return LazyRows(
+        len(records), lambda index: Row(columns={name: as_cell(cell) for name, cell in records[index].items()})
+    )
+
+
+def _check_records(records: Any) -> None:
+    if not isinstance(records, list) or any(type(record) is not dict for record in records):
+        raise CodecError("no_inputs", "the rows must be a list of objects")
 
 
 def tensor_rows(data: Any) -> Sequence[Row]:
@@ -91,7 +123,7 @@ def tensor_rows(data: Any) -> Sequence[Row]:
     if not isinstance(data, list):
         raise CodecError("no_inputs", "the inputs must be a list of rows or an object of columns")
     if data and type(data[0]) is dict:
-        return _records(data, "tensor")
+        return _objects(data)
     lengths = {len(row) if type(row) is list else -1 for row in data}
     if len(lengths) > 1:
         raise ragged()

@@ -28,7 +28,7 @@ class Row:
     raw bytes of a tensor whose type only the model knows are a scalar of void type.
 
     Attributes:
-        columns: cells by name.
+        columns: cells by name; an integer where a table's columns are numbered.
         tensor: the unnamed row. A row with both may be taken either way: by name, if the model knows the name.
         reading: how a server makes the model's types of the cells: `frame` and `tensor` as MLflow's server casts JSON
             tables and JSON tensors, `text` as it reads CSV, `typed` as it only checks the types of a typed table.
@@ -36,7 +36,7 @@ class Row:
         listed: whether each cell stood in a list of its own, as in a column of one row.
     """
 
-    columns: dict[str, Any] | None = None
+    columns: dict[Any, Any] | None = None
     tensor: np.ndarray[Any, np.dtype[Any]] | None = None
     reading: Reading = "tensor"
     texts: dict[str, str] | None = None

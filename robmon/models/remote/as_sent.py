@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.models.inputs import split
-from robmon.models.signature import Collected, Row, Unsigned
+from robmon.models.collected import Collected, Row, finish
+from robmon.models.unsigned import Unsigned
 
 SAME_ORDER_SHARE: Final = 0.9
 """Of the named rows, to take their order for the model's. Cells under wrong names would be worse than fewer rows."""
@@ -37,7 +37,7 @@ class AsSent:
     shape: tuple[int, ...] | None = None
 
     def collect(self, rows: Sequence[Row]) -> Collected:
-        """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`, `not_finite`.
+        """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`.
 
         Raises:
             InvalidInputError: nothing in the rows can be perturbed.
@@ -54,27 +54,41 @@ class AsSent:
 
 
 def _columns(row: Row) -> tuple[str, ...] | None:
-    return None if row.columns is None else tuple(sorted(row.columns))
+    """The names of a row's cells; numbered columns have none."""
+    if row.columns is None or not all(isinstance(name, str) for name in row.columns):
+        return None
+    return tuple(sorted(row.columns))
 
 
 def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
-    rejected: Counter[str] = Counter()
     named = {index: _cells(row, wanted) for index, row in enumerate(rows) if _has_all(row, wanted)}
     unnamed = {index: row.tensor for index, row in enumerate(rows) if index not in named and row.tensor is not None}
     cells = _in_one_shape(named, named | _given_names(unnamed, list(named.values())))
+    rejected = {index: "unnamed_row" if index in unnamed else "missing_column"
+                for index in range(len(rows)) if index not in cells}  # fmt: skip
     kept = sorted(cells)
-    rejected["unnamed_row"] = len(unnamed.keys() - cells.keys())
-    rejected["missing_column"] = len(rows) - len(kept) - rejected["unnamed_row"]
     names = list(cells[kept[0]])  # in the order in which a client sent them
     for name in names:
+        _mark_missing(cells, name)
         for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
             seen = [told(cells[index][name]) for index in kept]
             usual = _usual([each for each in seen if each != _MISSING])
             fitting = [index for index, each in zip(kept, seen, strict=True) if each in (usual, _MISSING)]
-            rejected[f"{what} {name}"] = len(kept) - len(fitting)
+            rejected |= dict.fromkeys(set(kept) - set(fitting), f"{what} {name}")
             kept = fitting
-    counts = {reason: count for reason, count in rejected.items() if count}
-    return split({name: _stacked([cells[index][name] for index in kept]) for name in names}), kept, counts
+    return finish({name: _stacked([cells[index][name] for index in kept]) for name in names}, kept, rejected)
+
+
+def _mark_missing(cells: Mapping[int, dict[str, Any]], name: str) -> None:
+    """None for NaN in a column of no numbers, such as text: readers of tables mark missing cells of all types so."""
+    kinds = {_kind(row[name]) for row in cells.values() if not _is_nan(row[name])}
+    if "number" not in kinds:
+        for row in cells.values():
+            row[name] = None if _is_nan(row[name]) else row[name]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def _has_all(row: Row, wanted: Sequence[str]) -> bool:

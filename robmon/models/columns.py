@@ -1,0 +1,77 @@
+"""Models that take the columns of a table, as a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from robmon.models import casting, nested
+from robmon.models.collected import Collected, RejectedRowError, Row, cells_of, each, finish, is_table, named
+from robmon.models.forms import Forms, columns_only
+
+
+class Columns:
+    """Columns of a table. Optional ones may be missing: the model gets each row with the columns that it came with."""
+
+    def __init__(self, schema: Any) -> None:
+        """Takes MLflow's schema of the inputs."""
+        self._named = schema.has_input_names()
+        # MLflow's own list of names takes 0 for none.
+        self._specs: dict[Any, Any] = {
+            (spec.name if self._named else at): spec for at, spec in enumerate(schema.inputs)
+        }
+        self._required = {name for name, spec in self._specs.items() if spec.required or not self._named}
+        self._textual = {str(name) for name, spec in self._specs.items() if getattr(spec.type, "name", "") == "string"}
+        # A column of lists takes a whole unnamed row as its one cell.
+        self._one_cell = len(self._specs) == 1 and not hasattr(schema.inputs[0].type, "to_numpy")
+
+    def is_floating(self) -> bool:
+        """Whether there is something to perturb."""
+        return any(nested.is_floating(spec.type) for spec in self._specs.values())
+
+    def collect(self, rows: Sequence[Row]) -> Collected:
+        """Gather rows; unnamed ones are taken in the signature's order, columns that it lacks are dropped."""
+        cells, kept, rejected = each(rows, self._convert)
+        columns: dict[Any, casting.Column] = {}
+        unfit: dict[int, str] = {}
+        for name, spec in self._specs.items():
+            having = np.array([at for at, row in enumerate(cells) if name in row], dtype=np.intp)
+            casts = [casting.CASTS[rows[kept[at]].reading] for at in having]
+            cast = casting.column(spec, name, [cells[at][name] for at in having], casts) if len(having) else None
+            fitting = having if cast is None else having[cast.index]
+            if cast is not None:
+                columns[name] = cast.set_axis(fitting)
+            unfit |= {int(at): f"wrong_type {name}" for at in np.setdiff1d(having, fitting) if at not in unfit}
+        fit = np.array([at for at in range(len(cells)) if at not in unfit], dtype=np.intp)
+        rejected |= {kept[at]: reason for at, reason in unfit.items()}
+        if not len(fit):
+            return finish(None, [], rejected)
+        frame = casting.frame({name: columns[name] for name in columns if len(columns[name])}, self._specs, fit)
+        inputs, indices, counts = finish(frame, [kept[at] for at in fit], rejected)
+        present = [tuple(name for name in self._specs if name in cells[at]) for at in fit]
+        if inputs is not None and set(present) != {tuple(frame.columns)}:
+            inputs = inputs.rebuilt(Forms.of(present, columns_only))
+        return inputs, indices, counts
+
+    def _convert(self, row: Row) -> dict[Any, Any]:
+        by_name = named(row, self._required if self._named else ()) if self._named or is_table(row) else None
+        if by_name is None:
+            values = [row.tensor] if self._one_cell else cells_of(row.tensor, len(self._specs))
+            return dict(zip(self._specs, values, strict=True))
+        if row.texts is not None:
+            by_name = {**row.texts} if row.reading == "text" else {**by_name, **self._as_written(by_name, row.texts)}
+        if not self._named:
+            values = list(by_name.values())
+            if len(values) < len(self._specs):
+                raise RejectedRowError("missing_column")
+            return dict(zip(self._specs, values, strict=False))
+        if missing := {name for name in self._required if str(name) not in by_name}:
+            raise RejectedRowError(f"missing_column {min(missing, key=str)}")
+        return {name: by_name[str(name)] for name in self._specs if str(name) in by_name}
+
+    def _as_written(self, by_name: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, str]:
+        """What the model takes for text: a `02139`, though it looks like a number."""
+        written = self._textual & texts.keys()
+        return {name: texts[name] for name in written if by_name[name] == by_name[name]}  # NaN is a missing cell
