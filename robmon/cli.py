@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
+from robmon.extras import check_installed, missing_extra
+from robmon.vocabulary import NOISE_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
     from robmon.robustness.comparison import Comparison
     from robmon.settings import Loaded
 
-NOISE_MODELS = (
-    "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
-    "common_mode", "correlated",
-)  # fmt: skip
 ENDPOINT_MAX_SECONDS = 15
 PROGRESS_SECONDS = 3.0
 REGRESSION = 1
@@ -50,7 +48,10 @@ class RobmonGroup(click.Group):
             ctx.exit(BAD_INPUT)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ImportError) and (missing := missing_extra(error)) is not None:
+                click.echo(f"robmon: {missing}", err=True)
+                ctx.exit(BAD_INPUT)
             # Not Python's usual status 1, which says that a regression was found.
             traceback.print_exc()
             ctx.exit(BUG)
@@ -123,11 +124,14 @@ def run(config: Path | None, **flags: str | None) -> None:
 def check_config(config: Path | None, **flags: str | None) -> None:
     """Print the effective settings, where each came from, and nothing secret.
 
-    Files of tokens and certificates are read, as at the start of the daemon, so that bad ones are told here.
+    What the daemon looks at when it starts is looked at here too, so that it is told: files of tokens and certificates,
+    the data folder, and whether what the settings need is installed.
     """
     from rich.table import Table
 
     from robmon.bearer import bearer_token
+    from robmon.daemon import check_packages
+    from robmon.history.folder import check_writable
     from robmon.model_uri import mask
     from robmon.ports.access import Access
     from robmon.settings import as_text, leaves
@@ -136,6 +140,8 @@ def check_config(config: Path | None, **flags: str | None) -> None:
     for section in ("http", "inputs"):
         Access(section, getattr(loaded.settings, section))
     bearer_token(loaded.settings.model.access, "model.token_file")
+    check_writable(loaded.settings.data_dir)
+    check_packages(loaded.settings)
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for leaf in leaves():
         source = loaded.sources[leaf.name]
@@ -157,7 +163,7 @@ def _assessment_options(command: Function) -> Function:
         click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True,
                      help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
-        click.option("--noise", type=click.Choice(NOISE_MODELS), default=NOISE_MODELS[0], show_default=True,
+        click.option("--noise", type=click.Choice(NOISE_NAMES), default=NOISE_NAMES[0], show_default=True,
                      help="Noise model."),
         click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
         click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
@@ -183,15 +189,25 @@ def _assessment_options(command: Function) -> Function:
     return command
 
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _picture_options(file: str) -> Callable[[Function], Function]:
+    def decorate(command: Function) -> Function:
+        command = click.option("--no-picture", is_flag=True, help="Draw no picture; then matplotlib is not needed.")(
+            command
+        )
+        return click.option("--png", type=FILE, default=file, show_default=True, help="Picture to write.")(command)
+
+    return decorate
+
+
 def _outputs(name: str) -> Callable[[Function], Function]:
     def decorate(command: Function) -> Function:
-        path = click.Path(path_type=Path, dir_okay=False)
-        command = click.option("--png", type=path, default=f"{name}.png", show_default=True, help="Picture to write.")(
-            command
-        )
-        return click.option("--json", "json_file", type=path, default=f"{name}.json", show_default=True, help="JSON.")(
-            command
-        )
+        command = _picture_options(f"{name}.png")(command)
+        return click.option(
+            "--json", "json_file", type=FILE, default=f"{name}.json", show_default=True, help="JSON to write."
+        )(command)
 
     return decorate
 
@@ -215,7 +231,7 @@ def _outputs(name: str) -> Callable[[Function], Function]:
               help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @_outputs("assessment")
-def assess(model: str, target: str | None, json_file: Path, png: Path, **options: Any) -> None:
+def assess(model: str, target: str | None, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
 
     Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
@@ -225,8 +241,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     from robmon.model_uri import mask
     from robmon.robustness.words import sentence, table
 
-    _check_writable(json_file, png)
-    _check_picture(png)
+    picture = _files_to_write(json_file, png, no_picture)
     inputs, targets = _read(options, target)
     asked = _asked(options, model)[model]
     if options["max_seconds"] is None and asked != model:
@@ -236,7 +251,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
     click.echo(table(result, baseline))
     click.echo(sentence(result))
     content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
-    _write(result.plot(baseline), json_file, png, content)
+    _write(json_file, content, picture, lambda: result.plot(baseline))
 
 
 @main.command()
@@ -246,7 +261,7 @@ def assess(model: str, target: str | None, json_file: Path, png: Path, **options
 @click.option("--alpha", type=float, default=0.01, show_default=True, help="Chance of a false alarm.")
 @click.option("--tolerance", type=float, default=0.10, show_default=True, help="Relative worsening that is tolerated.")
 @_outputs("comparison")
-def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any) -> None:
+def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
     """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate.
 
     Where a baseline is recorded beside REFERENCE, levels are multiples of its standard deviations, as in the daemon;
@@ -255,8 +270,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     from robmon import baselines
     from robmon.model_uri import mask
 
-    _check_writable(json_file, png)
-    _check_picture(png)
+    picture = _files_to_write(json_file, png, no_picture)
     inputs, _ = _read(options, None)
     asked = _asked(options, reference, new)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
@@ -268,7 +282,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, **options: Any
     click.echo(result.describe(reference, new))
     click.echo(_scale_used(result, reference, on_baseline))
     content = {"reference": reference, "new": new, "recorded_baseline": on_baseline, **result.to_dict()}
-    _write(result.plot(reference, new), json_file, png, content)
+    _write(json_file, content, picture, lambda: result.plot(reference, new))
     if result.worse:
         raise SystemExit(REGRESSION)
 
@@ -288,7 +302,7 @@ def _scale_used(result: Comparison, reference: str, on_baseline: bool) -> str:
               help="Column of the labels; classes as the models return them, or numbered from 0.")  # fmt: skip
 @_assessment_options
 @_outputs("ranking")
-def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **options: Any) -> None:
+def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
     """Rank MODELS by their score without noise and under noise: accuracy for classes, else the MSE.
 
     MODELS are versions (models:/name/3, models:/name@alias) or registered models (models:/name), of which every version
@@ -298,8 +312,7 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
     from robmon import ranking
     from robmon.model_uri import mask
 
-    _check_writable(json_file, png)
-    _check_picture(png)
+    picture = _files_to_write(json_file, png, no_picture)
     inputs, targets = _read(options, target)
     asked = _asked(options, *models)
     arguments = _arguments(options)
@@ -313,7 +326,7 @@ def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, **opt
             click.echo(f"{entrant.name}: {', '.join(f'{key}={value}' for key, value in entrant.tags.items())}")
     told = [vars(entrant) | {"uri": mask(entrant.uri)} for entrant in entrants]
     content = {"entrants": told, **result.to_dict()}
-    _write(result.plot(), json_file, png, content)
+    _write(json_file, content, picture, result.plot)
 
 
 @main.command()
@@ -334,8 +347,11 @@ def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, dat
     if not accept and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
     from robmon import baselines
+    from robmon.history.folder import make_writable
 
     asked = _asked(options, model)[model]
+    if options["inputs"] is not None and not log_artifact:
+        make_writable(data_dir)
     if options["inputs"] is not None:
         inputs, _ = _read(options, None)
         with _progress("recording") as progress:
@@ -356,15 +372,12 @@ def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, dat
 
 @main.command()
 @click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), default="robmon-demo.png", show_default=True,
-              help="Picture of both curves.")  # fmt: skip
-def demo(keep: bool, png: Path) -> None:
+@_picture_options("robmon-demo.png")
+def demo(keep: bool, png: Path, no_picture: bool) -> None:
     """Watch a fragile release being caught: registry, model server, traffic, daemon, all on this machine."""
     from robmon.demo import run as run_demo
 
-    _check_writable(png)
-    _check_picture(png)
-    run_demo(keep=keep, png=png)
+    run_demo(keep=keep, png=_picture(png, no_picture))
 
 
 def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
@@ -376,20 +389,30 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
     return read_inputs(path, target)
 
 
-def _check_writable(*files: Path) -> None:
+def _check_writable(file: Path) -> None:
     """Before the work is done, not after."""
-    for file in files:
-        if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
-            raise click.UsageError(f"{file} cannot be written")
+    if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise click.UsageError(f"{file} cannot be written")
 
 
-def _check_picture(png: Path) -> None:
-    """A picture of a kind that can be drawn."""
+def _files_to_write(json_file: Path, png: Path, no_picture: bool) -> Path | None:
+    """The picture to write beside the JSON file, as `_picture`."""
+    _check_writable(json_file)
+    return _picture(png, no_picture)
+
+
+def _picture(png: Path, no_picture: bool) -> Path | None:
+    """The picture to write, of a kind that can be drawn; None where none is wanted."""
+    if no_picture:
+        return None
+    check_installed("matplotlib", "a picture", instead="give --no-picture")
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = FigureCanvasBase.get_supported_filetypes()
     if png.suffix and png.suffix[1:].lower() not in kinds:
         raise click.UsageError(f"{png} is of no known kind of picture: end its name with one of .{', .'.join(kinds)}")
+    _check_writable(png)
+    return png
 
 
 def _asked(options: dict[str, Any], *models: str) -> dict[str, str | RemoteModel]:
@@ -470,8 +493,9 @@ def _print(what: Table | str) -> None:
     Console(soft_wrap=True, highlight=False).print(what)
 
 
-def _write(figure: Figure, json_file: Path, png: Path, content: dict[str, Any]) -> None:
-    """Write the JSON file and, beside it, the picture."""
+def _write(json_file: Path, content: dict[str, Any], picture: Path | None, draw: Callable[[], Figure]) -> None:
+    """Write the JSON file and, beside it, the picture, if there is to be one."""
     json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    figure.savefig(png, dpi=150)
-    _print(f"written: {json_file}, {png}")
+    if picture is not None:
+        draw().savefig(picture, dpi=150)
+    _print(f"written: {json_file}" + (f", {picture}" if picture is not None else ""))

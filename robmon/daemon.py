@@ -21,19 +21,21 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from robmon import logs
 from robmon.assessor import Assessor
 from robmon.bearer import bearer_token
-from robmon.errors import RobmonError, SettingsError
+from robmon.errors import RobmonError
 from robmon.export.http import http_application
 from robmon.export.metrics import Metrics
 from robmon.export.published import Published
+from robmon.extras import check_installed
 from robmon.file_source import FileSource
 from robmon.follow import Follower, failure_reason
+from robmon.history.folder import make_writable
 from robmon.history.store import History
 from robmon.host import ModelHost
 from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
-from robmon.model_uri import history_key, parse
+from robmon.model_uri import history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
@@ -52,8 +54,26 @@ def run(settings: Settings) -> None:
 
     Raises:
         SettingsError: a port cannot be bound, a token or certificate not be used, or the data folder not be written.
+        MissingPackageError: what `model.uri` or `inputs.files` needs is not installed.
     """
+    check_packages(settings)
     uvloop.run(Daemon(settings).run())
+
+
+def check_packages(settings: Settings) -> None:
+    """Look whether what the settings need is installed in this interpreter, from which models are fetched.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    uri = settings.model.uri
+    if not is_endpoint(uri):
+        check_installed("mlflow", f"model.uri = {uri!r}")
+    files = settings.inputs.files
+    if files is not None:
+        check_installed("fsspec", "inputs.files")
+        if files.startswith(("s3://", "s3a://")):
+            check_installed("s3fs", "inputs.files")
 
 
 class Daemon:
@@ -116,7 +136,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
-        _check_writable(self._settings)
+        make_writable(self._settings.data_dir)
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
@@ -211,13 +231,3 @@ async def _signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, came.set)
     await came.wait()
-
-
-def _check_writable(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        probe = settings.data_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SettingsError(f"data_dir = {str(settings.data_dir)!r} cannot be written: {error.strerror}") from None

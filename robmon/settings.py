@@ -27,12 +27,11 @@ from robmon import model_uri
 from robmon.errors import ModelError, OverBudgetError, SettingsError, or_pace
 from robmon.messages import EndpointAccess
 from robmon.model_uri import mask
+from robmon.vocabulary import LARGEST_LEVELS, PLANNED_SHARE, NoiseName, fewest_trials
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
-PLANNED_SHARE = 0.8
-"""Of a time budget, as robmon.robustness.plan has it (a test compares them: that one needs NumPy)."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -94,10 +93,6 @@ def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 HeaderNames = Annotated[Words, AfterValidator(_header_names)]
 Paths = Annotated[Words, AfterValidator(_paths)]
-NoiseModel = Literal[
-    "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
-    "common_mode", "correlated",
-]  # fmt: skip
 Levels = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_distinct_levels)]
 Shape = Annotated[tuple[PositiveInt, ...], NoDecode, BeforeValidator(_split_list)]
 
@@ -246,7 +241,7 @@ class AssessSettings(Section):
     interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
     min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
     max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
-    noise: NoiseModel = Field("gaussian", description="Noise model")
+    noise: NoiseName = Field("gaussian", description="Noise model")
     levels: Levels = Field(
         (0.0, 0.05, 0.1, 0.2, 0.4), description="Noise levels, in standard deviations of a feature, or shares"
     )
@@ -262,28 +257,22 @@ class AssessSettings(Section):
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> AssessSettings:
-        if self.noise in ("salt_and_pepper", "missing") and max(self.levels) > 1:
+        largest = LARGEST_LEVELS.get(self.noise, math.inf)
+        if max(self.levels) > largest:
             raise ValueError(
-                f"levels of {self.noise} noise are shares of the cells, at most 1, not {max(self.levels):g}"
+                f"levels of {self.noise} noise are shares of the cells, at most {largest:g}, not {max(self.levels):g}"
             )
         return self
 
     @property
-    def fewest_trials(self) -> int:
-        """What the confidence needs."""
-        return math.ceil(self.confidence / (1 - self.confidence) - 1e-9)
-
-    @property
     def fewest_predictions(self) -> int:
         """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
-        return self.min_rows * (2 + self.fewest_trials * (len(self.levels) - 1))
+        return self.min_rows * (2 + fewest_trials(self.confidence) * (len(self.levels) - 1))
 
     @model_validator(mode="after")
     def _enough_trials(self) -> AssessSettings:
-        if self.trials < self.fewest_trials:
-            raise ValueError(
-                f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {self.fewest_trials}"
-            )
+        if self.trials < (needed := fewest_trials(self.confidence)):
+            raise ValueError(f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {needed}")
         return self
 
 

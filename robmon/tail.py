@@ -11,14 +11,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from robmon.extras import MissingPackageError
 from robmon.guest import behave_as_guest
 from robmon.messages import Channel, Failure, Hello, Message, ReadMore, Tail
 
 if TYPE_CHECKING:
     from robmon.inputs.tailing.tailer import Tailer
-
-
-_EXTRAS = {"fsspec": "files", "pyarrow": "files", "s3fs": "s3"}
 
 
 def main(fd: int) -> None:
@@ -53,12 +51,11 @@ def _what_to_install(error: ImportError) -> str:
     """fsspec raises errors of its own where a store's driver is missing, without the driver's name.
 
     >>> _what_to_install(ImportError(name="s3fs"))
-    "inputs.files needs the package s3fs: pip install 'robmon[s3]'"
+    "inputs.files needs s3fs, which is not installed: pip install 'robmon[s3]'"
     """
     cause = error if error.name or not isinstance(error.__cause__, ImportError) else error.__cause__
     name = (cause.name or "").partition(".")[0]
-    install = f"'robmon[{_EXTRAS[name]}]'" if name in _EXTRAS else name
-    return f"inputs.files needs the package {name}: pip install {install}"
+    return str(MissingPackageError(name, "inputs.files"))
 
 
 def _tailer(question: Tail) -> Tailer:

@@ -203,7 +203,7 @@ async def test_files_that_cannot_be_had_cost_a_count(tmp_path: Path) -> None:
     ("files", "told"),
     [
         ("nosuch://bucket/*.jsonl", "they cannot be listed: ValueError"),
-        ("gs://bucket/*.jsonl", "inputs.files needs the package gcsfs: pip install gcsfs"),
+        ("gs://bucket/*.jsonl", "inputs.files needs gcsfs, which is not installed: pip install gcsfs"),
     ],
 )
 async def test_the_log_says_once_why_there_are_no_files(tmp_path: Path, files: str, told: str) -> None:

@@ -184,7 +184,7 @@ def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
                 load({**ENDPOINT, **flags, **pace})
 
 
-@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999])
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.999999])
 def test_trials_needed_agree_with_the_bound(confidence: float) -> None:
     needed = needed_trials(confidence, "order_statistic")
     load({**MODEL, "assess.confidence": confidence, "assess.trials": needed})

@@ -6,32 +6,34 @@ Everything lives in a temporary folder and on free loopback ports, and goes when
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import signal
 from pathlib import Path
 
-from robmon.errors import RobmonError
+from robmon.extras import check_installed
 
-NEEDED = ("torch", "mlflow", "sklearn", "matplotlib")
+NEEDED = ("torch", "mlflow", "sklearn")
 FAILED = 1
 
 
-def run(*, keep: bool, png: Path) -> None:
+def run(*, keep: bool, png: Path | None) -> None:
     """Run the demo; with `keep`, everything goes on afterwards until Ctrl-C.
 
+    Args:
+        keep: whether it does.
+        png: where the picture of both curves is written; None: nowhere.
+
     Raises:
-        RobmonError: something that the demo needs is not installed.
+        MissingPackageError: something that the demo needs is not installed.
         SystemExit: with 1 if a step failed or the regression was not found, 128 + signal if interrupted.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RobmonError(f'the demo needs {", ".join(missing)}: pip install "robmon[demo]"')
-    status = asyncio.run(_run(keep, png.absolute()))
+    for module in NEEDED:
+        check_installed(module, "the demo", extra="demo")
+    status = asyncio.run(_run(keep, png and png.absolute()))
     if status:
         raise SystemExit(status)
 
 
-async def _run(keep: bool, png: Path) -> int:
+async def _run(keep: bool, png: Path | None) -> int:
     from rich.console import Console
 
     from robmon.demo.processes import DemoFailedError

@@ -40,7 +40,7 @@ class Outcome:
     moved_at: float
 
 
-def print_report(console: Console, outcome: Outcome, png: Path) -> None:
+def print_report(console: Console, outcome: Outcome, png: Path | None) -> None:
     """Changed metrics first, so that the verdict is what stays on the screen."""
     console.print()
     console.print("/metrics before (-) and after (+) the release:", style="bold")
@@ -55,7 +55,8 @@ def print_report(console: Console, outcome: Outcome, png: Path) -> None:
         console.print(Panel(table, title=title, border_style="red", padding=(1, 2, 0, 2)))
     else:
         console.print("\n".join([title, *(f"{name}: {text}" for name, text in verdict(outcome))]), soft_wrap=True)
-    console.print(f"Picture of both curves: {png}", soft_wrap=True, highlight=False)
+    if png is not None:
+        console.print(f"Picture of both curves: {png}", soft_wrap=True, highlight=False)
 
 
 def changed_lines(before: Scrape, after: Scrape) -> Iterator[str]:

@@ -59,7 +59,7 @@ class Stage:
         await self.processes.until(lambda: answers(self.client, url), START_SECONDS, what)
 
 
-async def play(console: Console, png: Path, keep: bool) -> None:
+async def play(console: Console, png: Path | None, keep: bool) -> None:
     """Tell the whole story; with `keep`, go on until cancelled, and return then.
 
     Raises:
@@ -72,7 +72,9 @@ async def play(console: Console, png: Path, keep: bool) -> None:
             background.start(watch.run(stage.view.refresh))
             with stage.view:
                 outcome, traffic = await _tell(stage)
-                await asyncio.to_thread(picture.draw, outcome.before.curve, outcome.after.curve, sentence(outcome), png)
+                if png is not None:
+                    curves = outcome.before.curve, outcome.after.curve
+                    await asyncio.to_thread(picture.draw, *curves, sentence(outcome), png)
             print_report(console, outcome, png)
             if keep:
                 _print_addresses(console, stage, traffic)

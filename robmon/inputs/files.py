@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from robmon.errors import InvalidInputError, RobmonError
+from robmon.extras import MissingPackageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    Inputs: TypeAlias = np.ndarray[Any, np.dtype[Any]] | pd.DataFrame
+    Inputs: TypeAlias = np.ndarray[Any, np.dtype[Any]] | pd.DataFrame | dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 def read_inputs(path: str | Path, target: str | None = None) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
     """The inputs in a file, and the targets if `target` names a column of it.
 
     `.parquet` and `.csv` (with a header line) give a DataFrame, `.npy` an array, `.jsonl` a DataFrame if its lines are
-    objects and an array if they are lists.
+    objects (a dict of columns where there is no pandas) and an array if they are lists.
 
     Returns:
         inputs of n rows, and targets of shape (n,) or None.
 
     Raises:
         InvalidInputError: the file cannot be used; one sentence with its path, what is wrong and what is allowed.
-        RobmonError: pandas, which named columns need, is not installed.
+        MissingPackageError: pandas, which tables need, is not installed.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -57,9 +58,12 @@ def _split_target(
         return inputs, None
     if isinstance(inputs, np.ndarray):
         raise InvalidInputError(f"{path} has no named columns, so no target column {target}: give targets in a table")
-    if target not in inputs.columns:
+    if target not in inputs:
         raise InvalidInputError(f"{path} has no column {target} for the targets")
-    return inputs.drop(columns=target), inputs[target].to_numpy()
+    targets = np.asarray(inputs[target])
+    if isinstance(inputs, dict):
+        return {name: column for name, column in inputs.items() if name != target}, targets
+    return inputs.drop(columns=target), targets
 
 
 def _npy(path: Path) -> Inputs:
@@ -75,14 +79,33 @@ def _jsonl(path: Path) -> Inputs:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     kinds = set(map(type, rows))
     if kinds == {dict}:
-        frame: Inputs = _pandas(path).DataFrame(rows)
-        return frame
+        return _named(rows)
     if kinds - {list}:
         raise InvalidInputError(f"{path}: every line must be a JSON object, or every line a list")
     try:
         return np.array(rows, dtype=_number_type(rows))
     except (TypeError, ValueError, OverflowError):
         raise InvalidInputError(f"{path}: the lists must hold numbers only and have one shape") from None
+
+
+def _named(rows: list[dict[str, Any]]) -> Inputs:
+    """Named columns: a table, or without pandas, which the endpoints of others do not need, an array a column."""
+    try:
+        pandas = importlib.import_module("pandas")
+    except ImportError:
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: _column([row.get(name) for row in rows]) for name in names}
+    frame: Inputs = pandas.DataFrame(rows)
+    return frame
+
+
+def _column(cells: list[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Numbers alone as such, anything else as it is: text, truth values, missing cells, lists."""
+    if all(type(cell) in (int, float) for cell in cells):
+        return np.array(cells, dtype=np.float64 if any(type(cell) is float for cell in cells) else np.int64)
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    return column
 
 
 def _number_type(rows: list[Any]) -> type:
@@ -101,7 +124,7 @@ def _parquet(path: Path) -> Inputs:
     try:
         frame: Inputs = _pandas(path).read_parquet(path)
     except ImportError:
-        raise _missing("pyarrow", path) from None
+        raise MissingPackageError("pyarrow", str(path)) from None
     return frame
 
 
@@ -109,11 +132,7 @@ def _pandas(path: Path) -> ModuleType:
     try:
         return importlib.import_module("pandas")
     except ImportError:
-        raise _missing("pandas", path) from None
-
-
-def _missing(package: str, path: Path) -> RobmonError:
-    return RobmonError(f"{path} needs {package}, which is not installed: pip install 'robmon[files]'")
+        raise MissingPackageError("pandas", str(path)) from None
 
 
 _READERS: dict[str, Callable[[Path], Inputs]] = {".parquet": _parquet, ".csv": _csv, ".npy": _npy, ".jsonl": _jsonl}

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
+from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.messages import EndpointAccess
 from robmon.model_uri import Endpoint, is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
@@ -142,7 +143,10 @@ def load(
     except RobmonError:
         raise
     except ModuleNotFoundError as error:
-        raise ModelLoadError(f"the model needs the module {error.name}, which {sys.executable} lacks") from error
+        install = f": {how_to_install(error.name)}" if error.name in EXTRAS else ""
+        raise ModelLoadError(
+            f"the model needs the module {error.name}, which {sys.executable} lacks{install}"
+        ) from error
     except Exception as error:  # loading a model runs its code
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -175,6 +179,7 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
 
 
 def _downloaded(uri: str, folder: str, tracking_uri: str | None) -> Path:
+    check_installed("mlflow", "the model registry")
     _import_mlflow()
     from robmon.models.registry import Registry
 

@@ -18,12 +18,11 @@ from numpy.typing import ArrayLike
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import beta, student
 from robmon.robustness.arrays import Float64, numbers
+from robmon.vocabulary import fewest_trials, order_statistic_rank
 
 BoundMethod = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 ASSURANCE = 0.95
 """Probability with which the `tolerance` bound keeps its statement, given one set of trials."""
-GUARD = 1e-9
-"""What floating point may add to a whole number: 10 * 0.9 must need rank 9, 0.3 = 0.1 * 3 of 9 trials rank 3."""
 CALIBRATION_STEP = 20
 """Trials that calibrate the band are a multiple of this, less one: then 50, 80, 90 and 95 % are met exactly."""
 
@@ -32,17 +31,6 @@ def check_confidence(confidence: float) -> None:
     """Refuse what is no probability strictly between 0 and 1."""
     if not 0.0 < confidence < 1.0:
         raise InvalidInputError(f"confidence must lie between 0 and 1, not {confidence!r}")
-
-
-def order_statistic_rank(count: int, confidence: float) -> int:
-    """The rank `k = ceil((count + 1) * confidence)`, at least 1, guarded against floating point.
-
-    Above `count` where so few draws do not bound a further one.
-
-    >>> order_statistic_rank(19, 0.95), order_statistic_rank(9, 0.9), order_statistic_rank(18, 0.95)
-    (19, 9, 19)
-    """
-    return max(1, math.ceil((count + 1) * confidence - GUARD))
 
 
 @lru_cache(maxsize=1024)
@@ -74,7 +62,7 @@ def needed_trials(confidence: float, method: str = "order_statistic") -> int:
     check_confidence(confidence)
     _method(method)
     if method == "order_statistic":
-        return max(1, math.ceil((confidence - GUARD) / (1.0 - confidence)))
+        return fewest_trials(confidence)
     if method == "tolerance":
         return math.ceil(math.log(1.0 - ASSURANCE) / math.log(confidence))
     return 2

@@ -14,6 +14,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, namespace
 from robmon.robustness.features import Features, feature_count, scale_shape
 from robmon.robustness.noise import Clip, Noise, of_features
+from robmon.vocabulary import LARGEST_LEVELS
 
 CELLS = "share of the cells"
 
@@ -87,7 +88,7 @@ class SaltAndPepper(Noise):
     clip: Clip = None
     name = "salt_and_pepper"
     unit = CELLS
-    largest_level = 1.0
+    largest_level = LARGEST_LEVELS[name]
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
         return generator.uniform(-1.0, 1.0, shape)  # its size says when a cell is hit, its sign by what
@@ -113,7 +114,7 @@ class Missing(Noise):
     clip: Clip = None
     name = "missing"
     unit = CELLS
-    largest_level = 1.0
+    largest_level = LARGEST_LEVELS[name]
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
         return generator.random(shape)

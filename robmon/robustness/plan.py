@@ -17,9 +17,8 @@ from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.outputs import is_numeric
+from robmon.vocabulary import PLANNED_SHARE
 
-USED = 0.8
-"""Share of the budget that is planned for: one measured batch is an estimate."""
 CLEAN_PASSES = 2
 QUICK_SECONDS = 0.02
 """A batch faster than this is timed several times, and the median taken."""
@@ -134,7 +133,7 @@ def plan_assessment(
         return pass_seconds(rows) * _passes(times, noisy_levels)
 
     budget.check(seconds(min_rows, fewest))
-    allowed = max(USED * (budget.left_seconds() - spare_seconds), seconds(min_rows, fewest))
+    allowed = max(PLANNED_SHARE * (budget.left_seconds() - spare_seconds), seconds(min_rows, fewest))
     of_trials = trials
     candidates = range(min_rows + 1, shape[0] + 1)
     rows = min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
@@ -161,8 +160,8 @@ class _Budget:
             OverBudgetError: it does not.
         """
         left = self.left_seconds()
-        if smallest_seconds > USED * left:
-            raise OverBudgetError(smallest_seconds / USED + self.max_seconds - left, self.max_seconds)
+        if smallest_seconds > PLANNED_SHARE * left:
+            raise OverBudgetError(smallest_seconds / PLANNED_SHARE + self.max_seconds - left, self.max_seconds)
 
     def bounded(self, predict: Predict, smallest_calls: int) -> Predict:
         """The predictor; a call that uses up the budget is the last one, and tells what the fewest calls will take."""

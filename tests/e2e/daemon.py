@@ -263,7 +263,9 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def running_daemon(folder: Path, uri: str, tracking_uri: str, **settings: object) -> Iterator[Daemon]:
+def running_daemon(
+    folder: Path, uri: str, tracking_uri: str, *, python: str | Path = sys.executable, **settings: object
+) -> Iterator[Daemon]:
     """`robmon run` on a data folder below `folder`, with quick settings and those given (`__` for the dot).
 
     At the end it is terminated, unless the test has ended it, and held to its promises.
@@ -274,7 +276,7 @@ def running_daemon(folder: Path, uri: str, tracking_uri: str, **settings: object
     log_file = folder / f"daemon-{len(list(folder.glob('daemon-*.log')))}.log"
     with log_file.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "robmon", "run", *(f"--{name}={value}" for name, value in flags.items())],
+            [str(python), "-m", "robmon", "run", *(f"--{name}={value}" for name, value in flags.items())],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -118,7 +118,7 @@ def test_targets_that_are_not_there(tmp_path: Path) -> None:
         read_inputs(tmp_path / "data.csv", target="z")
 
 
-@pytest.mark.parametrize(("missing", "name"), [("pandas", "data.csv"), ("pandas", "data.jsonl")])
+@pytest.mark.parametrize(("missing", "name"), [("pandas", "data.csv"), ("pandas", "data.parquet")])
 def test_missing_packages_name_the_extra(
     tmp_path: Path, missing: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,3 +126,21 @@ def test_missing_packages_name_the_extra(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(RobmonError, match=rf"needs {missing}, which is not installed: pip install 'robmon\[files\]'"):
         read_inputs(tmp_path / name)
+
+
+def test_json_lines_need_no_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named rows as an array a column, in the order of their names; what is missing is None."""
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"a": 1, "b": 0.5, "t": "x", "y": 3}\n{"b": 2, "a": 2, "t": null, "k": true, "y": 4}\n')
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    inputs, targets = read_inputs(file, "y")
+    assert isinstance(inputs, dict) and targets is not None
+    assert {name: column.tolist() for name, column in inputs.items()} == {
+        "a": [1, 2],
+        "b": [0.5, 2.0],
+        "t": ["x", None],
+        "k": [None, True],
+    }
+    assert (inputs["a"].dtype, inputs["b"].dtype, targets.tolist()) == (np.int64, np.float64, [3, 4])
+    with pytest.raises(InvalidInputError, match="has no column z"):
+        read_inputs(file, "z")

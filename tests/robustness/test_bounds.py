@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.bounds import (
-    needed_trials,
-    order_statistic_rank,
-    request_bound,
-    tolerance_rank,
-    upper_bound,
-)
+from robmon.robustness.bounds import needed_trials, request_bound, tolerance_rank, upper_bound
+from robmon.vocabulary import order_statistic_rank
 from tests.robustness import linear
 
 SEEDS = 2000

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 import robmon
 from robmon import noise as models
+from robmon import vocabulary
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.assessment import assess_rows, noise_features
@@ -395,13 +396,10 @@ def test_columns_that_are_not_there_are_refused():
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_and_the_settings_know_the_same_names():
-    from typing import get_args
-
-    from robmon import cli
-    from robmon import settings as robmon_settings
-
-    assert cli.NOISE_MODELS == NAMES == get_args(robmon_settings.NoiseModel)
+def test_every_noise_model_is_in_the_vocabulary_with_its_largest_level():
+    assert NAMES == vocabulary.NOISE_NAMES
+    largest = {name: noise.largest_level for name, noise in models.NOISE_MODELS.items()}
+    assert {name: level for name, level in largest.items() if level != math.inf} == vocabulary.LARGEST_LEVELS
 
 
 @pytest.mark.parametrize("name", ["salt_and_pepper", "missing"])

@@ -1,0 +1,43 @@
+"""The data folder: whether it can be written, told before anything is done."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from robmon.errors import SettingsError
+
+
+def make_writable(data_dir: Path) -> None:
+    """Make the folder if it is not there, and write to it.
+
+    Raises:
+        SettingsError: it cannot be made, or not be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        probe = data_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _refused(data_dir, error) from None
+
+
+def check_writable(data_dir: Path) -> None:
+    """The same without making or writing anything, as far as that can be told.
+
+    Raises:
+        SettingsError: as `make_writable`.
+    """
+    there = data_dir.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise _refused(data_dir, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _refused(data_dir, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _refused(data_dir: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"data_dir = {str(data_dir)!r} cannot be written: {error.strerror}")
