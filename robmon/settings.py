@@ -180,7 +180,9 @@ class InputsSettings(Section):
     max_age_seconds: PositiveSeconds = Field(3600, description="Age in seconds beyond which an input is not used")
     rows_per_request: PositiveInt = Field(1, description="Most rows drawn at random from one request")
     max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
-    sample_bytes: PositiveInt = Field(32 * 2**20, description="Bytes of the sample; beyond it, fewer requests")
+    sample_bytes: PositiveInt = Field(
+        32 * 2**20, description="Bytes of the sample as Python holds it; beyond it, fewer"
+    )
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
     share: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Share of the requests that is considered")
     model: str | None = Field(
@@ -199,7 +201,8 @@ class InputsSettings(Section):
         86_400, description="Seconds for which an assessed request waits for its label"
     )
     label_bytes: Annotated[int, Field(ge=2**16)] = Field(
-        16 * 2**20, description="Bytes of labels, served answers, and of requests that wait for a label"
+        16 * 2**20,
+        description="Bytes of labels, served answers, and of requests that wait for a label, as Python holds them",
     )
     token_file: TokenFile = None
     tls_cert_file: CertFile = None

@@ -16,7 +16,7 @@ import structlog
 
 from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
-from robmon.inputs.join_keys import event_id
+from robmon.inputs.join_keys import event_id, join_keys
 from robmon.inputs.labels import Labels
 from robmon.inputs.routing import (
     EVENT_ID,
@@ -37,6 +37,7 @@ from robmon.ports.rejections import RejectionLog
 log = structlog.get_logger(__name__)
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
+LARGE_PIECE_BYTES: Final = 16 * 1024
 
 KEPT_HEADERS: Final = {
     b"content-type": 128,
@@ -54,6 +55,7 @@ KEPT_HEADERS: Final = {
 }
 """The headers kept of a sampled request, and the bytes beyond which each is cut. Every other header is dropped here:
 mirrors copy Authorization and cookies."""
+_NAMES: Final = {name: name.decode("ascii") for name in KEPT_HEADERS}
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -155,7 +157,8 @@ class Receiver:
         if key is None:
             return
         now = self._clock()
-        item = self._sample.add(key, body, route.source, _kept(headers), now, model=route.model)
+        kept = _kept(headers)
+        item = self._sample.add(key, body, route.source, kept, now, model=route.model, ids=join_keys(kept, body))
         if item is not None:
             self.counts.sampled[route.source] += 1
             self.labels.follow(item, now)
@@ -215,7 +218,7 @@ class Receiver:
         """The size of the body, and the body itself if it is to be kept."""
         size = 0
         held = 0
-        body = bytearray()  # not a list: pieces may be of one byte each
+        body = _Pieces()
         try:
             while True:
                 message = await receive()
@@ -226,9 +229,9 @@ class Receiver:
                 if size > limit:
                     raise _RefusedError(413, "too_large")
                 if not message["more_body"]:
-                    return size, b"".join((body, piece)) if body else piece
+                    return size, body.joined_with(piece)
                 if keep:
-                    body += piece
+                    body.add(piece)
                     held += len(piece)
                     self.inflight_bytes += len(piece)
                     if self.inflight_bytes > self._max_inflight_bytes:
@@ -237,15 +240,39 @@ class Receiver:
             self.inflight_bytes -= held
 
 
+class _Pieces:
+    """The beginning of a body. Pieces of one byte each take no more than one that is large.
+
+    A single buffer that grows would leave holes wherever it has been: up to half as much memory again.
+    """
+
+    def __init__(self) -> None:
+        self._large: list[bytes] = []
+        self._small = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Add what has come."""
+        is_large = len(piece) >= LARGE_PIECE_BYTES
+        if not is_large:
+            self._small += piece
+        if self._small and (is_large or len(self._small) >= LARGE_PIECE_BYTES):
+            self._large.append(bytes(self._small))
+            self._small.clear()
+        if is_large:
+            self._large.append(piece)
+
+    def joined_with(self, last: bytes) -> bytes:
+        """All of it, with its last piece."""
+        return b"".join((*self._large, self._small, last)) if self._large or self._small else last
+
+
 def _told(error: str) -> bytes:
     return json.dumps({"error": error}).encode()
 
 
 def _kept(headers: RawHeaders) -> dict[str, str]:
     return {
-        name.decode("ascii"): value[: KEPT_HEADERS[name]].decode("latin-1")
-        for name, value in headers
-        if name in KEPT_HEADERS
+        _NAMES[name]: value[: KEPT_HEADERS[name]].decode("latin-1") for name, value in headers if name in KEPT_HEADERS
     }
 
 

@@ -8,12 +8,14 @@ keys go, so that what remains is again a simple random sample.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
+
+from robmon.inputs.heap import Heap, Place
+from robmon.inputs.held import KEY, SLOT, all_held, held
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -47,11 +49,23 @@ class Item:
     topped_up: bool = False
     """Whether an earlier assessment has already used it."""
     feedback: Feedback = field(default_factory=Feedback, compare=False, repr=False)
+    size: int = field(init=False, compare=False, repr=False)
+    """Bytes that Python holds of it, but for what becomes known later."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body and of the headers."""
-        return len(self.body) + sum(map(len, self.headers.values()))
+    def __post_init__(self) -> None:
+        ids, model = self.feedback.ids, (self.model,) if self.model is not None else ()
+        size = all_held((self.body, self.headers, *self.headers.values(), *ids, *model)) + BYTES_OF_EACH
+        object.__setattr__(self, "size", size + (held(ids) + BYTES_OF_IDS + BYTES_OF_ID * len(ids) if ids else 0))
+
+
+BYTES_IN_SAMPLE: Final = 64 + 2 * (64 + 32 + SLOT) + KEY
+"""Of every request, for its places in the sample."""
+BYTES_OF_EACH: Final = 112 + 80 + 3 * 32 + BYTES_IN_SAMPLE
+"""Of every request: the item, its feedback and numbers, and its places."""
+BYTES_OF_IDS: Final = 96 + 32 + KEY
+"""Of a request that has ids: that it is known as long as anybody holds it."""
+BYTES_OF_ID: Final = KEY
+"""Of each id: that a label finds its request by it."""
 
 
 class Checkpoint(Protocol):
@@ -62,6 +76,16 @@ class Checkpoint(Protocol):
 
     def commit(self) -> None:
         """That assessment was good: nothing of it has to be handed over again."""
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """A request in the sample."""
+
+    item: Item
+    by_key: Place[_Held] | None = None
+    """In the window; None where it belongs to the sample before."""
+    by_age: Place[_Held] | None = None
 
 
 class Sample:
@@ -79,12 +103,12 @@ class Sample:
     Args:
         sample_rows: rows that an assessment wants.
         max_age_seconds: age beyond which a request is not used.
-        sample_bytes: most bytes of bodies and their headers held. A single larger body is never kept.
+        sample_bytes: most bytes that Python may hold of them. A single larger request is never kept.
         rows_per_request: most rows that are drawn from one request.
         share: of the requests, that is considered at all.
         random: source of the keys and seeds.
 
-    >>> sample = Sample(sample_rows=2, max_age_seconds=600, sample_bytes=1000, random=Random(0))
+    >>> sample = Sample(sample_rows=2, max_age_seconds=600, sample_bytes=10_000, random=Random(0))
     >>> for second in range(100):
     ...     _ = sample.offer(b"{}", "mlflow", {"content-type": "application/json"}, now=second)
     >>> len(sample.snapshot(now=100)), sample.rows(now=100)
@@ -106,7 +130,7 @@ class Sample:
         self.capacity = self.full_capacity
         """Requests that the sample holds now."""
         self.held_bytes = 0
-        """Bytes of the bodies and headers held now."""
+        """Bytes that Python holds of them now."""
         self.checkpoint: Checkpoint | None = None
         """The source that is told of snapshots and of good assessments."""
         self._sample_rows = sample_rows
@@ -115,11 +139,11 @@ class Sample:
         self._max_age_seconds = max_age_seconds
         self._sample_bytes = sample_bytes
         self._random = random or Random()  # noqa: S311 - a sample, not a secret
-        self._window: list[tuple[float, int, Item]] = []  # a heap: the largest key first
+        self._window: Heap[_Held] = Heap()  # the largest key first
         self._share = share
         self._threshold = share  # a key below it enters the window
-        self._serial = 0
-        self._previous: list[Item] = []  # newest window first, within it the smallest key first
+        self._previous: dict[_Held, None] = {}  # newest window first, within it the smallest key first
+        self._ages: Heap[_Held] = Heap()  # of all, the oldest first
 
     @property
     def shrunk(self) -> bool:
@@ -139,15 +163,17 @@ class Sample:
         headers: Mapping[str, str],
         now: float,
         model: str | None = None,
+        ids: tuple[str, ...] = (),
     ) -> Item | None:
         """Keep a request whose key was drawn; None if it was no longer wanted when its body was there."""
         if key >= self._threshold:
             return None
-        item = Item(request_format, headers, now, self._random.getrandbits(32), body, model)
+        item = Item(request_format, headers, now, self._random.getrandbits(32), body, model, feedback=Feedback(ids))
         if item.size > self._sample_bytes:
             return None
-        self._serial += 1
-        heapq.heappush(self._window, (-key, self._serial, item))
+        each = _Held(item)
+        each.by_key = self._window.push(-key, each)
+        each.by_age = self._ages.push(now, each)
         self.held_bytes += item.size
         self._trim()
         while self.held_bytes > self._sample_bytes and self.capacity > 1:
@@ -171,18 +197,20 @@ class Sample:
         self._begin_window()
         if self.checkpoint is not None:
             self.checkpoint.mark()
-        return list(self._previous)
+        return [each.item for each in self._previous]
 
     def discard(self, items: Iterable[Item]) -> None:
         """Drop items of the last snapshot that turned out to be of no use, such as garbage."""
-        useless = {id(item) for item in items}
-        self.held_bytes -= sum(item.size for item in self._previous if id(item) in useless)
-        self._previous = [item for item in self._previous if id(item) not in useless]
+        if useless := {id(item) for item in items}:
+            for each in [each for each in self._previous if id(each.item) in useless]:
+                self._drop(each)
 
     def turn_over(self, now: float) -> None:
         """The assessment of the last snapshot is good: what is left of its items is marked as topped up from now on."""
         self._drop_expired(now)
-        self._previous = [item if item.topped_up else replace(item, topped_up=True) for item in self._previous]
+        for each in self._previous:
+            if not each.item.topped_up:
+                each.item = replace(each.item, topped_up=True)
         if self.checkpoint is not None:
             self.checkpoint.commit()
 
@@ -212,47 +240,50 @@ class Sample:
     def oldest(self, now: float) -> float | None:
         """Unix seconds of the oldest request that an assessment would use now; None for an empty sample."""
         self._drop_expired(now)
-        times = [item.received_at for item in self._previous]
-        times += [item.received_at for _, _, item in self._window]
-        return min(times, default=None)
+        oldest = self._ages.first()
+        return oldest.rank if oldest is not None else None
 
     def _requests(self, now: float) -> int:
         self._drop_expired(now)
         return len(self._window) + len(self._previous)
 
     def _begin_window(self) -> None:
-        window = [item for _, _, item in sorted(self._window, key=lambda entry: -entry[0])]
-        self._previous = window + self._previous
-        self._window = []
+        window = self._window.smallest(len(self._window))
+        for each in window:
+            each.by_key = None
+        self._previous = dict.fromkeys(reversed(window)) | self._previous
+        self._window = Heap()
         self._threshold = self._share
 
     def _trim(self) -> None:
         """Hold at most `capacity` requests: the previous sample gives way first, then the largest keys."""
-        room = max(self.capacity - len(self._window), 0)
-        for item in self._previous[room:]:
-            self.held_bytes -= item.size
-        del self._previous[room:]
-        while len(self._window) > self.capacity:
-            self.held_bytes -= heapq.heappop(self._window)[2].size
-        if len(self._window) == self.capacity:
-            self._threshold = -self._window[0][0]
+        while self._previous and len(self._window) + len(self._previous) > self.capacity:
+            each, _ = self._previous.popitem()
+            self._drop(each)
+        while (largest := self._window.first()) is not None and len(self._window) > self.capacity:
+            self._drop(largest.thing)
+        if largest is not None and len(self._window) == self.capacity:
+            self._threshold = -largest.rank
 
     def _drop_expired(self, now: float) -> None:
         earliest = now - self._max_age_seconds
-        if all(item.received_at >= earliest for item in self._previous) and all(
-            item.received_at >= earliest for _, _, item in self._window
-        ):
-            return
-        self._previous = [item for item in self._previous if item.received_at >= earliest]
-        self._window = [entry for entry in self._window if entry[2].received_at >= earliest]
-        heapq.heapify(self._window)
-        self.held_bytes = sum(item.size for item in self._previous)
-        self.held_bytes += sum(item.size for _, _, item in self._window)
+        while (oldest := self._ages.first()) is not None and oldest.rank < earliest:
+            self._drop(oldest.thing)
+
+    def _drop(self, each: _Held) -> None:
+        if each.by_key is not None:
+            self._window.remove(each.by_key)
+        else:
+            self._previous.pop(each, None)
+        if each.by_age is not None:
+            self._ages.remove(each.by_age)
+        each.by_key = each.by_age = None  # a place refers to what lies there: a circle would live on
+        self.held_bytes -= each.item.size
 
     def _recover(self) -> None:
         """Double a shrunk capacity if twice the requests of the window's mean size would fill half the bytes."""
         if not self.shrunk or not self._window:
             return
-        mean_bytes = sum(item.size for _, _, item in self._window) / len(self._window)
+        mean_bytes = sum(each.item.size for each in self._window) / len(self._window)
         if mean_bytes * self.capacity * 2 <= self._sample_bytes / 2:
             self.capacity = min(self.capacity * 2, self.full_capacity)

@@ -12,9 +12,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from robmon.inputs import receiver
+from robmon.inputs.receiver import _Pieces
 from robmon.marks import PROBE_HEADER
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 from tests.servers import wait_until
@@ -203,6 +206,14 @@ def test_a_chunked_oversize_is_refused_while_it_arrives(served: Served, path: st
     assert served.counts.received["mlflow"] == (not is_left_out)
     assert served.counts.skipped.total() == is_left_out
     assert served.receiver.inflight_bytes == 0
+
+
+@given(st.lists(st.sampled_from([1, 2, 5000, 16_383, 16_384, 40_000]), max_size=12))
+def test_pieces_of_any_size_are_put_together_in_their_order(sizes: list[int]) -> None:
+    pieces, body = [bytes([number]) * size for number, size in enumerate(sizes)], _Pieces()
+    for piece in pieces:
+        body.add(piece)
+    assert body.joined_with(b"end") == b"".join(pieces) + b"end"
 
 
 def test_bodies_still_arriving_are_bounded_together(served: Served) -> None:

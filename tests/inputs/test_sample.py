@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robmon.inputs.sample import Item, Sample
+from robmon.inputs.sample import Feedback, Item, Sample
 
 
 def make(rows: int = 10, *, seed: int = 0, **overrides: float) -> Sample:
@@ -71,11 +71,23 @@ def test_a_share_of_the_requests_is_considered() -> None:
     assert all(within_binomial_band(count, repeats, kept / requests) for count in counts), counts
 
 
-def test_headers_count_as_bytes() -> None:
-    sample = make(4, sample_bytes=100)
-    assert sample.offer(bytes(60), "mlflow", {"ce-id": "x" * 40}, now=0)
-    assert sample.held_bytes == 100
-    assert not sample.offer(bytes(60), "mlflow", {"ce-id": "x" * 41}, now=0)
+def size_of(body: bytes, headers: dict[str, str] | None = None, ids: tuple[str, ...] = ()) -> int:
+    """Bytes that Python holds of such a request."""
+    return Item("mlflow", headers or {}, 0, 0, body, feedback=Feedback(ids)).size
+
+
+def test_headers_and_ids_count_as_bytes() -> None:
+    bare = size_of(bytes(600))
+    assert 900 < bare < 1600, "the objects count, not their content alone"
+    assert size_of(bytes(700)) == bare + 96
+    named = size_of(bytes(600), {"ce-id": "x" * 400})
+    assert named > bare + 400
+    assert named + 100 < size_of(bytes(600), {"ce-id": "x" * 400}, ("x" * 400,)) < named + 900
+    assert size_of(bytes(600), {"ce-id": "x" * 400}, ("x" * 400, "y" * 400)) > named + 900
+    sample = make(4, sample_bytes=named)
+    assert sample.offer(bytes(600), "mlflow", {"ce-id": "x" * 400}, now=0)
+    assert sample.held_bytes == named
+    assert not sample.offer(bytes(600), "mlflow", {"ce-id": "x" * 416}, now=0)
 
 
 def test_a_window_of_requests_does_not_know_the_one_before() -> None:
@@ -231,7 +243,7 @@ def test_every_request_is_equally_likely_whatever_is_learnt(before: tuple[int, i
 
 
 def test_what_is_learnt_undoes_no_bound_of_bytes() -> None:
-    sample = make(256, sample_bytes=100_000, rows_per_request=2)
+    sample = make(256, sample_bytes=100 * size_of(bytes(1000)), rows_per_request=2)
     for _ in range(2000):
         sample.offer(bytes(1000), "mlflow", {}, now=0)
     assert (sample.capacity, sample.full_capacity) == (64, 256)
@@ -252,20 +264,22 @@ def test_items_carry_what_decoding_needs() -> None:
 
 
 def test_bytes_shrink_the_sample_to_fewer_requests_and_say_so() -> None:
-    sample = make(256, sample_bytes=100_000)
+    sample_bytes = 100 * size_of(bytes(1000))
+    sample = make(256, sample_bytes=sample_bytes)
     assert not sample.shrunk
     for _ in range(2000):
         sample.offer(bytes(1000), "mlflow", {}, now=0)
-        assert sample.held_bytes <= 100_000
+        assert sample.held_bytes <= sample_bytes
     assert sample.shrunk
     assert (sample.capacity, sample.full_capacity) == (64, 256)
     assert sample.rows(0) == 64
 
 
 def test_the_capacity_comes_back_when_bodies_are_small_again() -> None:
-    sample = make(256, sample_bytes=100_000)
+    sample = make(256, sample_bytes=600 * size_of(bytes(10)))
+    large = 6 * size_of(bytes(10))
     for _ in range(2000):
-        sample.offer(bytes(1000), "mlflow", {}, now=0)
+        sample.offer(bytes(large), "mlflow", {}, now=0)
     capacities = []
     for _ in range(4):
         for _ in range(2000):
@@ -276,10 +290,11 @@ def test_the_capacity_comes_back_when_bodies_are_small_again() -> None:
 
 
 def test_a_body_larger_than_the_whole_sample_is_not_kept() -> None:
-    sample = make(4, sample_bytes=100)
-    assert not sample.offer(bytes(101), "mlflow", {}, now=0)
-    assert sample.offer(bytes(100), "mlflow", {}, now=0)
-    assert (sample.capacity, sample.held_bytes) == (4, 100)
+    largest = size_of(bytes(1000))
+    sample = make(4, sample_bytes=largest)
+    assert not sample.offer(bytes(1016), "mlflow", {}, now=0)
+    assert sample.offer(bytes(1000), "mlflow", {}, now=0)
+    assert (sample.capacity, sample.held_bytes) == (4, largest)
 
 
 @pytest.mark.parametrize("sample_bytes", [20_000, 64_000, 101_000])
@@ -309,7 +324,8 @@ def test_the_share_of_large_bodies_does_not_depend_on_the_bound(sample_bytes: in
     st.integers(1, 12),
 )
 def test_bounds_hold_whatever_happens(steps: list[tuple[str, int]], rows: int) -> None:
-    sample = make(rows, sample_bytes=1000, max_age_seconds=50, rows_per_request=5)
+    sample_bytes = 5 * size_of(bytes(200))
+    sample = make(rows, sample_bytes=sample_bytes, max_age_seconds=50, rows_per_request=5)
     now = 0.0
     for step, size in steps:
         if step == "offer":
@@ -323,12 +339,12 @@ def test_bounds_hold_whatever_happens(steps: list[tuple[str, int]], rows: int) -
         else:
             items = sample.snapshot(now)
             assert all(now - item.received_at <= 50 for item in items)
-            assert sum(len(item.body) for item in items) == sample.held_bytes
+            assert sum(item.size for item in items) == sample.held_bytes
         rows_now = sample.rows(now)
         held = len(sample._window) + len(sample._previous)
         assert held <= sample.capacity <= sample.full_capacity <= rows
         assert held <= rows_now <= sample.most_rows(now) <= rows
-        assert sample.held_bytes <= 1000
+        assert sample.held_bytes <= sample_bytes
 
 
 def test_the_same_seed_keeps_the_same_requests() -> None:
@@ -354,11 +370,11 @@ def test_most_requests_cost_one_random_number() -> None:
 
 
 def test_garbage_is_dropped_and_makes_room() -> None:
-    sample = Sample(sample_rows=10, max_age_seconds=100, sample_bytes=10_000, random=Random(0))
+    sample = Sample(sample_rows=10, max_age_seconds=100, sample_bytes=100_000, random=Random(0))
     for _ in range(10):
         sample.offer(b"x" * 10, "mlflow", {}, now=0)
     items = sample.snapshot(now=1)
     sample.discard(items[:4])
-    assert (sample.rows(now=1), sample.held_bytes) == (6, 60)
+    assert (sample.rows(now=1), sample.held_bytes) == (6, 6 * items[0].size)
     sample.turn_over(now=1)
     assert [item.body for item in sample.snapshot(now=2)] == [item.body for item in items[4:]]
