@@ -246,19 +246,19 @@ def compare_on(
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
     options["progress"] = part_of(progress, 1, 2)
     b, _ = _assess_one("second", predictor_b, inputs, options, reference=a, taken=taken)
-    if not np.any(b.clean_variance > 0):
+    is_broken = not b.finite.any()  # which is worse, not in other units
+    if not is_broken and not np.any(b.clean_variance > 0):
         raise InvalidInputError(
             "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
         )
-    if not comparable(a.clean_variance, b.clean_variance, a.output):
+    if not is_broken and not comparable(a.clean_variance, b.clean_variance, a.output):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
             "convert one model's outputs, or assess each and compare their robustness indices, which have no unit"
         )
-    errors_b = np.asarray(b.comparison_row_errors)
-    compared = compare_rows(
-        a.normalised_row_errors[:, 1:], errors_b[:, 1:], levels=a.levels[1:], alpha=alpha, tolerance=tolerance
-    )
+    rows = a.finite  # b's other rows without a finite clean output are failures of b, +Inf
+    errors_a, errors_b = a.normalised_row_errors[rows, 1:], np.asarray(b.comparison_row_errors)[rows, 1:]
+    compared = compare_rows(errors_a, errors_b, levels=a.levels[1:], alpha=alpha, tolerance=tolerance)
     return replace(compared, a=a, b=b)
 
 

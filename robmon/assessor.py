@@ -53,6 +53,7 @@ class Kept:
     row_errors: bytes
     """Float64, shape (requests, levels)."""
     clean_variance: list[float]
+    nonfinite_rows: list[int]
 
     @property
     def is_usable(self) -> bool:
@@ -235,6 +236,7 @@ class Assessor:
             levels=len(result.levels),
             row_errors=row_errors,
             clean_variance=result.clean_variance,
+            nonfinite_rows=result.nonfinite_rows,
         )
 
     def _require_rows(self) -> None:
@@ -254,6 +256,7 @@ class Assessor:
             output=kept.output,
             clean_variance=kept.clean_variance,
             origins=kept.plan.origins,
+            nonfinite_rows=kept.nonfinite_rows,
         )
         question, blobs = self._question(model, kept.items, kept.seed)
         question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
@@ -380,8 +383,10 @@ class Assessor:
             self._write(lambda: self._history.write_baseline(model.version, result.baseline))
         published.baseline = _info(result.baseline)
         fragile = shown_ids([items[index] for index in result.worst_requests])
+        lost = dict.fromkeys(result.plan.origins[row] for row in result.nonfinite_rows)
+        nonfinite = shown_ids([items[index] for index in lost])
         duration = sum(result.phase_seconds.values())
-        published.measurement = Measurement(model.version, result, now, duration, fragile)
+        published.measurement = Measurement(model.version, result, now, duration, fragile, nonfinite)
         published.last_assessment_at = now
         for phase, seconds in result.phase_seconds.items():
             self._metrics.duration.labels(phase).observe(seconds)

@@ -48,8 +48,9 @@ def record(
         perturbed = to_numpy(rows.array)
     correlation = result.features.correlation is not None
     baseline = Baseline.empty(list(result.levels), perturbed, result.noise, correlation)
-    baseline.learn_inputs(perturbed)
-    baseline.learn_results(result.output, result.clean_outputs, result.row_errors)
+    counted = result.counted
+    baseline.learn_inputs(perturbed[counted])
+    baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
     if history is None:
         from robmon.models.baseline_artifact import log_baseline
 

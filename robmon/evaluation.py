@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -101,8 +101,8 @@ def _evaluate(
         verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
-    levels, margin = _levels(baseline, result, plan.origins), result.noise_margin()
-    _learn(baseline, question, sample.inputs, result, plan.origins)
+    levels, margin = _levels(baseline, result), result.noise_margin()
+    baseline = _learnt(baseline, question, sample, result)
     answer = Assessed(
         number=question.number,
         seed=question.seed,
@@ -110,7 +110,7 @@ def _evaluate(
         noise=result.noise,
         level_unit=result.level_unit,
         masked=str(result.masked),
-        notes=list(result.notes),
+        notes=[*result.notes, *against_labels.notes],
         confidence=result.confidence,
         output=result.output,
         levels=levels,
@@ -132,9 +132,10 @@ def _evaluate(
         rejected=sample.rejected,
         unusable=sample.unusable,
         rows=usable_rows,
+        nonfinite_rows=np.flatnonzero(~result.finite).tolist(),
         phase_seconds=dict(phases),
     )
-    errors = cluster_means(result.normalised_row_errors, plan.origins)
+    errors = cluster_means(*_counted(result, result.normalised_row_errors))
     return answer, [errors.astype(ROW_ERRORS_DTYPE).tobytes()]
 
 
@@ -192,6 +193,8 @@ def _assess(
             comparison_variance=np.array(reference.clean_variance) if reference else None,
             mse_limit=question.mse_limit,
             clusters=origins,
+            largest_inputs=sample.inputs.largest,
+            names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
         )
     result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
     asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=question.trials)
@@ -245,12 +248,14 @@ def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) ->
     return theirs if is_same else features
 
 
-def _baseline(question: Assess, sample: DecodedSample) -> Baseline:
-    """The baseline so far, which takes the inputs that are new to it if it is still learning."""
+def _baseline(question: Assess, sample: DecodedSample, lost: Set[int] = frozenset()) -> Baseline:
+    """The baseline so far, which takes the inputs that are new to it if it is still learning, but for rows lost."""
     array = sample.inputs.array
     baseline = _baseline_so_far(question, array)
     if not baseline.counts:
-        baseline.learn_inputs(array[_fresh(question, sample.origins)] if baseline.rows else array)
+        rows = _new_rows(question, sample, lost)
+        # Sums depend on the order of the memory in their last bit, and a copy has another one.
+        baseline.learn_inputs(array if len(rows) == len(array) else array[rows])
     return baseline
 
 
@@ -262,38 +267,51 @@ def _baseline_so_far(question: Assess, array: NDArray[Any]) -> Baseline:
     return Baseline.empty(question.levels, array, question.noise, noise_model(question.noise).needs_correlation)
 
 
-def _fresh(question: Assess, origins: Sequence[int]) -> list[int]:
-    """Rows that no earlier assessment used."""
-    return [row for row, origin in enumerate(origins) if not question.requests[origin].topped_up]
+def _new_rows(question: Assess, sample: DecodedSample, lost: Set[int]) -> list[int]:
+    """Rows that are new to the baseline: all to one that has none, else those that no earlier assessment used."""
+    is_first = not _baseline_so_far(question, sample.inputs.array).rows
+    return [
+        row
+        for row, origin in enumerate(sample.origins)
+        if row not in lost and (is_first or not question.requests[origin].topped_up)
+    ]
 
 
-def _learn(baseline: Baseline, question: Assess, sample: ModelInputs, result: Assessment, origins: list[int]) -> None:
-    """Let a baseline that is still learning take the results of its new inputs."""
+def _learnt(baseline: Baseline, question: Assess, sample: DecodedSample, result: Assessment) -> Baseline:
+    """A baseline that is still learning with the results of its new rows, and without those that are not finite."""
     if baseline.counts:
-        return
-    is_first = baseline.rows == sample.rows
-    rows = list(range(result.rows)) if is_first else _fresh(question, origins)
+        return baseline
+    assessed = len(result.finite)
+    lost = set(np.flatnonzero(~result.finite).tolist())
+    if lost:
+        baseline = _baseline(question, sample, lost)
+    rows = [row for row in _new_rows(question, sample, lost) if row < assessed]
     if rows:
-        errors = cluster_means(result.row_errors[rows], [origins[row] for row in rows])
+        errors = cluster_means(result.row_errors[rows], result.clusters[rows])
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
     baseline.settle(question.baseline_min_rows)
+    return baseline
 
 
 def _verdict(
     comparison: Comparison, reference_errors: bytes, result: Assessment, origins: Sequence[int]
 ) -> Verdict | None:
-    """The versions compared request by request; None where their outputs or inputs are not comparable."""
+    """The versions compared request by request; None where their outputs or inputs are not comparable.
+
+    Rows are left out only where the reference's clean output is not finite.
+    """
     count = len(origins)
+    kept = np.setdiff1d(np.arange(count), comparison.nonfinite_rows)  # this version's are +Inf, which is worse
     if result.comparison_row_errors is None or result.output != comparison.output:
         return None
     if list(origins) != comparison.origins[:count]:
         return None
     if not comparable(np.array(comparison.clean_variance), _units(comparison, result), result.output):
         return None
-    b = cluster_means(result.comparison_row_errors, origins)
+    b = cluster_means(result.comparison_row_errors[kept], np.asarray(origins)[kept])
     a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]
     noisy = [index for index, level in enumerate(result.levels) if level > 0]
-    if not np.isfinite(a[:, noisy]).any():
+    if len(b) < 2 or not np.isfinite(a[:, noisy]).any():
         return None
     compared = compare_rows(
         a[:, noisy],
@@ -331,7 +349,7 @@ def _drift(
     worst = np.argsort(-psi, kind="stable")[:max_features]
     input_drift = [FeatureDrift(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
     input_drift.append(FeatureDrift(feature="all", statistic="mean_psi", value=float(psi.mean())))
-    prediction_drift = baseline.prediction_psi(result.clean_outputs)
+    prediction_drift = baseline.prediction_psi(result.clean_outputs[result.counted])
     return input_drift, [] if prediction_drift is None else [
         FeatureDrift(feature="all", statistic="mean_psi", value=prediction_drift)
     ]
@@ -349,9 +367,9 @@ def shown_names(names: Sequence[str], count: int) -> list[str]:
     return shown if len(set(shown)) == len(shown) == count else [str(index) for index in range(count)]
 
 
-def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> list[LevelResult]:
+def _levels(baseline: Baseline, result: Assessment) -> list[LevelResult]:
     levels = level_results(result)
-    ratios = _baseline_ratios(baseline, result, origins)
+    ratios = _baseline_ratios(baseline, result)
     for point in levels:
         point.baseline_ratio, point.baseline_ratio_lower = ratios.get(point.level, (None, None))
     return levels
@@ -359,13 +377,16 @@ def _levels(baseline: Baseline, result: Assessment, origins: Sequence[int]) -> l
 
 def _worst_requests(result: Assessment) -> list[int]:
     """The requests with the largest errors at the highest level, largest first, by their index in the question."""
-    errors = cluster_means(result.row_errors[:, -1:], result.clusters)[:, 0]
-    return [int(request) for request in np.unique(result.clusters)[worst_rows(errors)]]
+    errors, requests = _counted(result, result.row_errors[:, -1:])
+    return [int(request) for request in np.unique(requests)[worst_rows(cluster_means(errors, requests)[:, 0])]]
 
 
-def _baseline_ratios(
-    baseline: Baseline, result: Assessment, origins: Sequence[int]
-) -> dict[float, tuple[float, float]]:
+def _counted(result: Assessment, row_values: Float64) -> tuple[Float64, NDArray[np.int64]]:
+    """The values of the rows that count, and the requests that these came from."""
+    return row_values[result.counted], result.clusters[result.counted]
+
+
+def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tuple[float, float]]:
     """Mean MSE over the baseline's and its lower limit, by level; empty while the baseline is being learnt."""
     known = {level: index for index, level in enumerate(baseline.levels)}
     at = [level for level in result.levels if level > 0 and level in known]
@@ -373,7 +394,7 @@ def _baseline_ratios(
         return {}
     columns = [known[level] for level in at]
     ratio, lower = mean_ratio(
-        cluster_means(result.row_errors, origins)[:, [result.levels.index(level) for level in at]],
+        cluster_means(*_counted(result, result.row_errors))[:, [result.levels.index(level) for level in at]],
         baseline.errors.mean[columns],
         baseline.errors.variance[columns],
         int(baseline.errors.count.min()),

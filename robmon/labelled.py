@@ -33,6 +33,8 @@ class AgainstLabels:
     problem: str = ""
     unfit: tuple[int, ...] = ()
     """Indices of the labelled requests whose label fits none of their rows."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the result, in sentences."""
 
 
 class _UnfitTargetError(Exception):
@@ -64,14 +66,17 @@ def assess_labelled(
 
     def assessed(sample: DecodedSample) -> AgainstLabels:
         nonlocal found
-        kept, targets = fitting_targets(question.labelled, sample, unlabelled.clean_outputs, unlabelled.output)
+        own = unlabelled.clean_outputs[unlabelled.counted]
+        kept, targets = fitting_targets(question.labelled, sample, own, unlabelled.output)
         rows = len(kept)
         unfit = set(sample.origins) - {sample.origins[row] for row in kept}
         found = AgainstLabels(rows, unfit=tuple(sorted(unfit)))
         if rows < question.min_rows:
             return replace(found, problem=f"{rows} labels fit the model, {question.min_rows} are needed")
-        result = _assessed(model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds, began)
-        return replace(found, result=result)
+        result, notes = _assessed(
+            model, question, sample.take(kept), targets, unlabelled, output_variance, max_seconds, began
+        )
+        return replace(found, result=result, notes=tuple(f"against labels, {note}" for note in notes))
 
     any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
     try:
@@ -94,7 +99,7 @@ def _assessed(
     output_variance: Float64 | None,
     max_seconds: float,
     began: float,
-) -> LabelResult:
+) -> tuple[LabelResult, Sequence[str]]:
     array = model.put(sample.inputs.array)
 
     def predict(x: Any, rows: slice) -> Any:
@@ -129,9 +134,11 @@ def _assessed(
         batch_rows=plan.batch_rows,
         output_variance=output_variance,
         clusters=sample.origins[: plan.rows],
+        largest_inputs=sample.inputs.largest,
+        names_rows=False,
     )
-    return LabelResult(
-        rows=plan.rows,
+    told = LabelResult(
+        rows=result.rows,
         trials=plan.trials,
         levels=level_results(result),
         area=result.area,
@@ -139,6 +146,7 @@ def _assessed(
         clean_mse=result.clean_mse,
         accuracy_slope=slope_results(result).get("accuracy"),
     )
+    return told, result.notes
 
 
 def level_results(result: Assessment) -> list[LevelResult]:

@@ -246,6 +246,8 @@ class Comparison(Message):
     output: str
     clean_variance: list[float]
     origins: list[int]
+    nonfinite_rows: list[int] = []
+    """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
 
 
 class Plan(Message):
@@ -409,6 +411,8 @@ class Assessed(Message):
     """Requests, or rows of them, that could not be used: by format, then by reason."""
     unusable: list[int] = []
     """Indices of the requests of which nothing could be used."""
+    nonfinite_rows: list[int] = []
+    """Rows of the plan whose clean output is not finite: they are left out of every number."""
     rows: int
     """How many rows of the other requests could be used; the plan may take fewer."""
     phase_seconds: dict[str, float] = {}

@@ -18,7 +18,7 @@ from robmon.messages import EndpointAccess
 from robmon.models.inputs import ModelInputs, split
 from robmon.models.loading import RemoteModel, ServedModel, load_uri
 from robmon.models.outputs import as_array
-from robmon.robustness.arrays import Array, Predict, namespace
+from robmon.robustness.arrays import Array, Float64, Predict, namespace
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
@@ -46,6 +46,8 @@ class PreparedRows:
     not_floating: int = 0
     access: EndpointAccess | None = None
     notes: tuple[str, ...] = ()
+    largest: Float64 | None = None
+    """What the model gets of each feature at most, where that is less than the array holds."""
 
     def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given."""
@@ -53,7 +55,14 @@ class PreparedRows:
         array = self.array
         if max_seconds is not None:
             array, cut, options = self._within(max_seconds, options)
-        result = assess_rows(self.predict, array, feature_names=self.column_names, notes=self.notes, **options)
+        result = assess_rows(
+            self.predict,
+            array,
+            feature_names=self.column_names,
+            largest_inputs=self.largest,
+            notes=self.notes,
+            **options,
+        )
         return replace(result, masked=replace(result.masked, not_floating=self.not_floating), cut=cut)
 
     def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:
@@ -108,7 +117,7 @@ def _callable(function: Callable[[Any], Any], inputs: Any) -> PreparedRows:
     def predict(x: Array, rows: slice) -> Array:
         return as_array(function(parts.assemble(x, rows)))
 
-    return PreparedRows(predict, parts.array, parts.column_names, parts.not_floating)
+    return PreparedRows(predict, parts.array, parts.column_names, parts.not_floating, largest=parts.largest)
 
 
 def _plain_array(inputs: Any) -> Array:
@@ -135,7 +144,8 @@ def _mlflow_model(model: str | Path | ServedModel | RemoteModel, inputs: Any, de
     def predict(x: Array, rows: slice) -> Array:
         return model.predict(parts.assemble(x, rows))
 
-    return PreparedRows(predict, model.put(parts.array), parts.column_names, parts.not_floating, model.access)
+    array = model.put(parts.array)
+    return PreparedRows(predict, array, parts.column_names, parts.not_floating, model.access, largest=parts.largest)
 
 
 def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from robmon.api import RankOptions
 from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
 from robmon.model_uri import mask, registered_name
@@ -144,9 +146,17 @@ class _Scored:
 
 def _scored(result: Assessment) -> _Scored:
     conditions = Conditions(result.noise, result.level_unit, result.rows, result.trials, result.seed)
-    accuracies = [point.accuracy for point in result.curve if point.accuracy is not None]
+    # Models are ranked on the same rows: a row without a finite output is answered wrongly, and has no error at all.
+    share = 1.0 - result.clean_nonfinite_ratio
+    accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
     if accuracies:
         return _Scored("accuracy", result.levels, accuracies, conditions)
+    if share < 1.0:
+        lost = np.flatnonzero(~result.finite)
+        raise InvalidInputError(
+            f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
+            f"them row {lost[0]} (counted from 0): leave those out to rank it"
+        )
     return _Scored("MSE", result.levels, [point.mean_mse for point in result.curve], conditions)
 
 

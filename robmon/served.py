@@ -32,7 +32,7 @@ def compare_served(
     differ: dict[int, list[bool | None]] = {}
     tolerance = np.maximum(STD_TOLERANCE * np.sqrt(result.clean_variance), SMALLEST_TOLERANCE)
     decoded: dict[int, Sequence[Row]] = {}
-    for index in range(result.rows):
+    for index in range(len(result.clean_outputs)):
         origin = sample.origins[index]
         request = requests[origin]
         if request.answer is None:

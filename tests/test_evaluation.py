@@ -394,3 +394,77 @@ def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
     assert isinstance(answer, Assessed) and answer.verdict is not None
     assert answer.plan.rows == 1025 and answer.rejected == {"mlflow": {"refused_by_model": 1}}
     assert answer.verdict.worse and answer.verdict.ratio == pytest.approx([9.0, 9.0])
+
+
+def compared(model: ServedModel, asked: Assess, sample: list[bytes], reference: ServedModel) -> Assessed:
+    """The model against a reference on the same requests, as the daemon asks."""
+    first, errors = assessed(reference, asked, sample)
+    comparison = Comparison(
+        version="1", alpha=0.01, tolerance=0.1, output=first.output, clean_variance=first.clean_variance,
+        origins=first.plan.origins, nonfinite_rows=first.nonfinite_rows,
+    )  # fmt: skip
+    against = asked.model_copy(update={"plan": first.plan, "comparison": comparison})
+    answer, _ = evaluate(model, against, [*sample, errors.tobytes()])
+    assert isinstance(answer, Assessed)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def losing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ServedModel]:
+    """The first linear model, without an output where a column is 9: never, for `a`, for `a` and `b`, for every row."""
+    from sklearn.linear_model import LinearRegression
+
+    class Losing(LinearRegression):  # type: ignore[misc]
+        lost: tuple[str, ...] | None = ()
+
+        def predict(self, x: Any) -> Any:
+            is_lost = (x[list(self.lost)].round() == 9).any(axis=1) if self.lost is not None else True
+            return np.where(is_lost, np.nan, super().predict(x))
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=NAMES)
+    folder, models = tmp_path_factory.mktemp("losing"), {}
+    for name, lost in {"none": (), "a": ("a",), "ab": ("a", "b"), "all": None}.items():
+        fitted = Losing().fit(rows, rows @ np.array([1.0, -2.0, 0.5]))
+        fitted.lost = lost
+        models[name] = saved(folder / name, fitted)
+    return models
+
+
+def test_requests_without_a_finite_output_are_left_out_and_told(losing: dict[str, ServedModel]) -> None:
+    sample = [body([9.0, 0.1, 0.2]), *bodies(120), body([9.0, 0.3, 0.1]), body([0.5, 9.0, 0.2])]
+    asked = question(len(sample), levels=[0.0, 0.1, 0.2], max_features=32)
+    answer, errors = assessed(losing["a"], asked, sample)
+    assert answer.nonfinite_rows == [0, 121] and (answer.plan.rows, answer.rows) == (123, 123)
+    assert errors.shape == (121, 3) and np.isfinite(errors).all()
+    assert all(np.isfinite(point.bound) for point in answer.levels) and answer.index is not None
+    assert answer.notes[0] == "2 of 123 rows are left out: without noise the output is not finite there"
+    assert (answer.baseline["rows"], len(set(answer.plan.origins))) == (121, 123)
+    rest = [each for index, each in enumerate(sample) if index not in answer.nonfinite_rows]
+    alone, _ = assessed(losing["none"], question(len(rest), levels=[0.0, 0.1, 0.2], max_features=32), rest)
+    for part in ("inputs", "outputs"):  # nothing was learnt from them
+        assert answer.baseline[part]["mean"] == pytest.approx(alone.baseline[part]["mean"], rel=1e-9)
+    assert answer.worst_requests and not {0, 121} & set(answer.worst_requests)
+
+
+def test_several_rows_of_a_request_are_counted_without_those_that_are_lost(losing: dict[str, ServedModel]) -> None:
+    rows = np.random.default_rng(1).normal(size=(60, 3, 3))
+    rows[4, 1, 0] = rows[7, :, 0] = 9.0
+    sample = [json.dumps({"dataframe_split": {"columns": NAMES, "data": each.tolist()}}).encode() for each in rows]
+    asked = question(60, rows_per_request=3, levels=[0.0, 0.1, 0.2])
+    answer, errors = assessed(losing["a"], asked, sample)
+    assert len(answer.nonfinite_rows) == 4 and {answer.plan.origins[row] for row in answer.nonfinite_rows} == {4, 7}
+    assert errors.shape == (59, 3) and np.isfinite(errors).all()
+    same = compared(losing["a"], asked, sample, losing["a"])
+    assert same.verdict is not None and same.verdict.ratio == pytest.approx([1, 1]) and not same.verdict.worse
+
+
+def test_a_version_without_outputs_where_its_reference_had_some_is_worse(losing: dict[str, ServedModel]) -> None:
+    sample = [body([9.0, 0.1, 0.2]), *bodies(120), body([0.5, 9.0, 0.2])]
+    asked = question(len(sample), levels=[0.0, 0.1, 0.2])
+    for name, is_worse in {"a": False, "none": False, "ab": True, "all": True}.items():
+        answer = compared(losing[name], asked, sample, losing["a"])
+        assert answer.verdict is not None and answer.verdict.worse == is_worse, name
+        assert (answer.verdict.pvalue == 0) == is_worse
+    assert "not finite for any of the 122 rows" in answer.notes[0]
+    with pytest.raises(PredictionError, match="not finite for any of the 122 rows"):
+        evaluate(losing["all"], asked, sample)

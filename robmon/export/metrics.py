@@ -328,9 +328,13 @@ def _scalars(of: list[str], result: Assessed) -> Families:
         "Noise trials a level of the last assessment: those that fitted into its time budget",
     )
     _add(trials, of, result.plan.trials)
+    nonfinite = _family(
+        "robmon_clean_nonfinite_ratio", "Share of the rows left out because their clean output is NaN or infinite"
+    )
+    _add(nonfinite, of, len(result.nonfinite_rows) / result.plan.rows if result.plan.rows else None)
     labelled = _family("robmon_labelled_rows", "Rows that have a label which fits the model")
     _add(labelled, of, result.labelled_rows)
-    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, labelled)
+    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, nonfinite, labelled)
 
 
 def _served(published: Published, now: float) -> Families:

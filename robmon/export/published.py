@@ -29,6 +29,8 @@ class Measurement:
     duration_seconds: float
     fragile_requests: tuple[str, ...] = ()
     """Ids of the requests with the largest errors at the highest level, largest first."""
+    nonfinite_requests: tuple[str, ...] = ()
+    """Ids of requests whose clean output is not finite, which are left out."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _curve(measurement: Measurement, now: float) -> str:
         f"robustness index {index}. {_noise(result)}</p>\n{_cut(result)}"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
-        f"{_notes(result)}{_labels(result)}{_fragile(measurement)}"
+        f"{_notes(result)}{_labels(result)}{_named_requests(measurement)}"
     )
 
 
@@ -148,10 +148,12 @@ def _served(served: ServedResult | None) -> str:
     return f"<p{css}>Served answers: {'; '.join(filter(None, (told, apart)))}.</p>"
 
 
-def _fragile(measurement: Measurement) -> str:
-    if not measurement.fragile_requests:
-        return ""
-    return f"<p>Most fragile requests: {html.escape(', '.join(measurement.fragile_requests))}</p>"
+def _named_requests(measurement: Measurement) -> str:
+    told = {
+        "Most fragile requests": measurement.fragile_requests,
+        "Requests left out, without a finite output even without noise": measurement.nonfinite_requests,
+    }
+    return "\n".join(f"<p>{what}: {html.escape(', '.join(ids))}</p>" for what, ids in told.items() if ids)
 
 
 def _noise(result: Assessed) -> str:

@@ -63,6 +63,12 @@ class ModelInputs:
         """Names of the perturbed columns, where the inputs have named columns or tensors."""
         return None if isinstance(self._layout, _Whole) else self.feature_names
 
+    @cached_property
+    def largest(self) -> NDArray[np.float64] | None:
+        """The largest number that the model gets of each feature, 65504 of float16; None where it gets any."""
+        is_half = self._layout.is_half(self.array)
+        return np.where(is_half, float(np.finfo(np.float16).max), np.inf) if is_half.any() else None
+
     @property
     def not_floating(self) -> int:
         """How many columns, or named tensors, pass through because they hold no floating-point numbers."""
@@ -129,6 +135,9 @@ class _Whole:
 
     not_floating = 0
 
+    def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
+        return np.zeros(1, dtype=np.bool_)  # the array has the type that the model gets
+
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         if array.ndim >= 3:
             return (f"channel_{index}" for index in range(array.shape[1]))
@@ -170,6 +179,12 @@ class _Columns:
     @property
     def not_floating(self) -> int:
         return self.others.shape[1]
+
+    def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
+        is_half = np.zeros(array.shape[1], dtype=np.bool_)
+        for dtype, positions in self.dtypes:
+            is_half[positions] = dtype == np.float16
+        return is_half
 
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         return map(str, self.floating)
@@ -243,6 +258,13 @@ class _Tensors:
     @property
     def not_floating(self) -> int:
         return sum(not isinstance(tensor, _Tensor) for tensor in self.tensors.values())
+
+    def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
+        is_half = np.zeros(array.shape[1], dtype=np.bool_)
+        for tensor in self.tensors.values():
+            if isinstance(tensor, _Tensor):
+                is_half[tensor.columns] = tensor.dtype == np.float16
+        return is_half
 
     def feature_names(self, array: FloatArray) -> Iterable[str]:
         for name, tensor in self.tensors.items():

@@ -74,6 +74,15 @@ def like(values: NDArray[Any], array: Array) -> Array:
     return namespace(array).asarray(values, device=array_api_compat.device(array))
 
 
+def rows_of(array: Array, rows: NDArray[np.bool_]) -> Array:
+    """The rows of an array for which `rows`, shape `(n,)`, holds."""
+    if rows.all():
+        return array
+    if isinstance(array, np.ndarray):
+        return array[rows]
+    return namespace(array).take(array, like(np.flatnonzero(rows), array), axis=0)
+
+
 def default_batch_rows(shape: tuple[int, ...]) -> int:
     """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 3, of which no rest is a single row.
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, TooFewTrialsError
+from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
 from robmon.robustness import curve as curves
-from robmon.robustness.arrays import Array, Float64, Predict, accompanied, default_batch_rows, like, to_numpy
+from robmon.robustness.arrays import Array, Float64, Predict, accompanied, default_batch_rows, like, rows_of, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
 from robmon.robustness.clusters import cluster_means, first_rows
@@ -21,6 +21,7 @@ from robmon.robustness.masking import count_masked
 from robmon.robustness.mean_bound import mean_upper_bound
 from robmon.robustness.noise import Noise
 from robmon.robustness.noise_models import noise_model
+from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
@@ -39,6 +40,7 @@ from robmon.robustness.trials import (
     check_trials,
     clean_pass,
     joined,
+    of_rows,
     repeated,
     run_trials,
 )
@@ -69,7 +71,9 @@ def assess_rows(
     comparison_variance: Float64 | None = None,
     mse_limit: float | None = None,
     clusters: Sequence[int] | None = None,
+    largest_inputs: Float64 | None = None,
     notes: Sequence[str] = (),
+    names_rows: bool = True,
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a predictor on rows of inputs.
@@ -99,13 +103,19 @@ def assess_rows(
         mse_limit: the owner's limit, for the noise margin.
         clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
+        largest_inputs: the largest numbers that the model's own input types hold, where those are smaller than the
+            inputs' type, broadcast to one input row; what exceeds them is told.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
+        names_rows: whether rows that are left out are named by their numbers.
         progress: called with the number of trials done and the number of all.
+
+    Rows whose clean output is not finite are left out of every number, and told. Of a version that is compared, and of
+    which no row has one, every row counts as a failure.
 
     Raises:
         InvalidInputError: inputs, targets or an option cannot be used.
         TooFewTrialsError: the confidence needs more trials; names the number.
-        PredictionError: the model returned what is not one output a row.
+        PredictionError: the model returned what is not one output a row, or no finite output for any row.
 
     >>> weights = np.array([3.0, 4.0])
     >>> inputs = np.random.default_rng(0).normal(size=(100, 2))
@@ -124,13 +134,16 @@ def assess_rows(
     chosen = noise_model(noise)
     chosen.check(levels)
     features = noise_features(chosen, inputs, scale, features, feature_names)
-    masked, perturbed_cells = count_masked(inputs, features)
     batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
 
     predict = accompanied(predict, inputs, batch_rows)
     outputs = clean_pass(predict, inputs, batch_rows)
-    kind = resolve_output(outputs, task, output)
+    finite = finite_rows(outputs)
+    counted = _counted(outputs, finite, is_compared=comparison_variance is not None)
+    kind = resolve_output(rows_of(outputs, counted), task, output)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
+    masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
+    largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     truth = None if targets is None else _targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
@@ -143,32 +156,37 @@ def assess_rows(
         # Errors are against the targets first, where there are any: they are what the result speaks of.
         errors=[RowErrors(each, weights) for each in reversed(references)],
         classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
+        counted=counted,
     )
 
     def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(
             which, inputs, measures, noise=chosen, features=features, levels=at, trials=times, seed=seed,
-            batch_rows=batch_rows, progress=told,
+            batch_rows=batch_rows, largest=largest, progress=told,
         )  # fmt: skip
 
     if _is_rounding(run(predict, levels[:1], 1)):
         quiet = repeated(run(lambda _, rows: outputs[rows], levels[:1], 1), trials)
     else:
         quiet = run(predict, levels[:1], trials)
-    tally = joined(quiet, run(predict, levels[1:], trials, progress))
+    every = joined(quiet, run(predict, levels[1:], trials, progress))
+    tally = of_rows(every, counted)
 
-    maximum = _largest_row_error(clean, kind, truth is not None)
+    maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
     groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
     points = _points(
-        tally, levels, confidence, bound, maximum, groups,
+        tally, levels, confidence, bound, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
         brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
+    compared = None if len(weights) < 3 else _all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
     area = curves.area(normalised.mean(axis=0), levels) if np.any(variance > 0) else None
     clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, confidence, bound)
     shares = [same.T / trials for same in tally.same]
+    lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
+    is_some_lost = bool(lost) or any(tally.nonfinite)
     return Assessment(
         curve=points,
         area=area,
@@ -184,7 +202,7 @@ def assess_rows(
         features=features,
         masked=masked,
         trials=trials,
-        rows=int(inputs.shape[0]),
+        rows=int(counted.sum()),
         confidence=confidence,
         bound_method=bound,
         task=task,
@@ -195,13 +213,14 @@ def assess_rows(
         output_variance=variance,
         clean_variance=clean_variance,
         clean_outputs=to_numpy(clean),
-        row_errors=row_errors,
-        normalised_row_errors=normalised,
-        comparison_row_errors=means[0][..., 2] if len(weights) > 2 else None,
-        row_agreement=shares[0] if shares else None,
-        row_accuracy=shares[1] if len(shares) > 1 else None,
+        row_errors=_all_rows(row_errors, counted),
+        normalised_row_errors=_all_rows(normalised, counted),
+        comparison_row_errors=compared,
+        row_agreement=_all_rows(shares[0], counted) if shares else None,
+        row_accuracy=_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
-        notes=tuple(notes),
+        finite=finite,
+        notes=(*notes, *lost, *_overflows(inputs, outputs, largest, tally, levels, is_some_lost)),
     )
 
 
@@ -249,6 +268,41 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     if not any(numbers):
         raise InvalidInputError("at least one level must be above 0")
     return tuple(sorted({0.0, *numbers}))
+
+
+def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> NDArray[np.bool_]:
+    """The rows that count: those with a finite clean output.
+
+    Where there is none nothing can be said, but that the model fails: of a version that is compared, all rows do.
+    """
+    if finite.any():
+        return finite
+    if not is_compared:
+        raise PredictionError(none_finite(outputs), reason="invalid_output")
+    return np.ones_like(finite)
+
+
+def _all_rows(values: Float64, counted: NDArray[np.bool_], lost: float = math.nan) -> Float64:
+    """Values of the rows that count as those of all rows, `lost` for the others."""
+    if counted.all():
+        return values
+    every = np.full((len(counted), *values.shape[1:]), lost)
+    every[counted] = values
+    return every
+
+
+def _overflows(
+    inputs: Array,
+    outputs: Array,
+    largest: Float64 | float | None,
+    tally: Tally,
+    levels: Sequence[float],
+    is_some_lost: bool,
+) -> list[str]:
+    draws = tally.sums[0].shape[-1] * len(tally.trial_mse[0])
+    noisy = {level: count / draws for level, count in zip(levels, tally.beyond, strict=True)}
+    clean = 0 if largest is None else rows_beyond(inputs, largest)
+    return overflows(largest, outputs.dtype, clean, noisy, is_some_lost)
 
 
 _variance = output_variance  # assess_rows has an argument of this name
@@ -348,6 +402,7 @@ def _points(
     bound: str,
     maximum: float | None,
     clusters: NDArray[np.int64],
+    counted: NDArray[np.bool_],
     *,
     perturbed_cells: int,
     certifies: bool,
@@ -377,7 +432,9 @@ def _points(
                 accuracy=shares[1],
                 brier=None if brier_factor is None else brier_factor * float(trial_mse.mean()),
                 certified_radius=(
-                    certified_radii(tally.same[0][index], trials, level, confidence) if certifies else None
+                    _all_rows(certified_radii(tally.same[0][index], trials, level, confidence), counted)
+                    if certifies
+                    else None
                 ),
                 nonfinite_outputs=tally.nonfinite[index],
                 realised_level=math.sqrt(float(tally.moves[index].sum()) / max(trials * perturbed_cells, 1)),

@@ -262,15 +262,3 @@ def same_classes(classes: NDArray[Any], reference: NDArray[Any], kind: OutputKin
     if kind == "label":
         return ~changed_labels(classes, reference)
     return np.asarray((classes == reference) & (classes >= 0))
-
-
-def nonfinite_rows(outputs: Array) -> int:
-    """How many rows of flattened outputs hold a number that is not finite, or a missing label.
-
-    >>> nonfinite_rows(np.array([[1.0, np.nan], [np.inf, np.nan], [0.0, 0.0]]))
-    2
-    """
-    if len(outputs.shape) == 1:
-        return int(missing_labels(outputs).sum())
-    xp = namespace(outputs)
-    return int(xp.sum(xp.astype(~xp.all(xp.isfinite(outputs), axis=1), xp.int64)))

@@ -90,7 +90,10 @@ class Assessment:
         label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level; None without targets.
         band: upper band per level, over the whole curve at once; None where trials are too few.
         reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
-        row_errors: shape `(n, levels)`, mean over trials, in squared output units.
+        rows: how many were assessed: those given, without those that have no finite clean output.
+        finite: shape `(n,)`, which of the rows given have a finite clean output. The others are left out: what belongs
+            to rows holds NaN for them, but of `comparison_row_errors` +Inf.
+        row_errors: shape `(n, levels)` of the rows given, mean over trials, in squared output units.
         normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
         comparison_row_errors: the same over twice `comparison_variance`; None where that was not given, or is of
             another number of outputs.
@@ -141,8 +144,19 @@ class Assessment:
     row_agreement: Float64 | None = field(repr=False)
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
+    finite: NDArray[np.bool_] = field(repr=False)
     cut: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which of the rows given count, shape `(n,)`: all of a version that is compared and never finite."""
+        return self.finite if self.finite.any() else np.ones_like(self.finite)
+
+    @property
+    def clean_nonfinite_ratio(self) -> float:
+        """Share of the rows given whose clean output is not finite."""
+        return 1.0 - float(self.finite.mean())
 
     @property
     def scale(self) -> Float64:
@@ -202,8 +216,9 @@ class Assessment:
         measured = values[score]
         if measured is None:
             return None
-        slope = curves.slope(cluster_means(measured, self.clusters), self.levels, score, axis)
-        own = self.own_mse if self.row_agreement is None or score == "mse" else 1.0 - self.row_agreement[:, 0].mean()
+        rows = self.counted
+        slope = curves.slope(cluster_means(measured[rows], self.clusters[rows]), self.levels, score, axis)
+        own = self.own_mse if self.row_agreement is None or score == "mse" else 1.0 - self.row_agreement[rows, 0].mean()
         return None if slope is None or abs(slope.value) * farthest < own else slope
 
     def worst_rows(self, level: float | None = None, share: float = WORST_SHARE) -> NDArray[np.int64]:
@@ -225,7 +240,8 @@ class Assessment:
         >>> int(assess_rows(lambda x, rows: x[:, 0] ** 2, inputs).worst_rows()[0])
         7
         """
-        return worst_rows(self.row_errors[:, self._index(level)], share)
+        rows = np.flatnonzero(self.counted)
+        return rows[worst_rows(self.row_errors[rows, self._index(level)], share)]
 
     def certified_share(self, radii: Sequence[float], level: float | None = None) -> CertifiedShare:
         """The share of rows certified above each radius, with its confidence interval over rows.
@@ -249,7 +265,8 @@ class Assessment:
         point = self.curve[self._index(level)]
         if point.certified_radius is None:
             raise InvalidInputError("there are no certified radii: they need a classification under gaussian noise")
-        radius = point.certified_radius[first_rows(self.clusters)]
+        rows = self.counted
+        radius = point.certified_radius[rows][first_rows(self.clusters[rows])]
         return certified_share(radius, radii, point.level, self.confidence)
 
     def _index(self, level: float | None) -> int:
@@ -290,6 +307,7 @@ class Assessment:
             "level_unit": self.level_unit,
             "masked": vars(self.masked),
             "rows": self.rows,
+            "clean_nonfinite_rows": int(np.sum(~self.finite)),
             "trials": self.trials,
             "cut": self.cut,
             "notes": list(self.notes),

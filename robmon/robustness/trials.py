@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -14,12 +14,12 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, Predict, batches, check_rows, copied, detached, namespace
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
+from robmon.robustness.nonfinite import finite_rows, newly_beyond
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
     classes_of,
     flatten,
-    nonfinite_rows,
     same_classes,
 )
 
@@ -58,7 +58,7 @@ def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
 
 @dataclass
 class Tally:
-    """What the trials add up to.
+    """What the trials add up to. Rows that do not count are in sums, first and same, but in nothing else.
 
     `errors[i]` belongs to the i-th measure. Its sums over trials have shape `(weightings, levels, n)`; the trial MSEs
     of its first weighting `(T, levels)`; the first trial's row errors of its first weighting `(levels, n)`.
@@ -71,6 +71,8 @@ class Tally:
     """In how many trials a row had the class of the i-th reference, shape `(levels, n)` each."""
     nonfinite: list[int]
     """Rows with an output that is not finite, over all trials, per level."""
+    beyond: list[int]
+    """Rows that the noise took beyond what the model's own type of input holds, likewise."""
     moves: Float64
     """Squared moves of the inputs' cells in units of the scale, summed over cells and trials, shape `(levels, n)`."""
 
@@ -79,12 +81,13 @@ class Tally:
 class Measures:
     """How flattened outputs are judged: row errors against one or two references, and their classes where there are.
 
-    `classes[i]` holds the classes of the i-th reference, shape `(n,)`.
+    `classes[i]` holds the classes of the i-th reference, shape `(n,)`; `counted` says which rows count, shape `(n,)`.
     """
 
     kind: OutputKind
     errors: Sequence[RowErrors]
     classes: Sequence[NDArray[Any]]
+    counted: NDArray[np.bool_]
 
 
 def run_trials(
@@ -98,13 +101,15 @@ def run_trials(
     trials: int,
     seed: int,
     batch_rows: int,
+    largest: Float64 | float | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Run all trials at these levels. Level 0 calls the model on the clean inputs again, trial after trial.
 
-    All levels of a trial share its standard draw (common random numbers).
+    All levels of a trial share its standard draw (common random numbers). `largest` is the largest number of the type
+    in which the model gets its inputs, where that is small.
     """
-    n, here = int(inputs.shape[0]), features.like(inputs)
+    n, here, counted = int(inputs.shape[0]), features.like(inputs), measures.counted
     weightings = [len(errors.weights) for errors in measures.errors]
     tally = Tally(
         sums=[np.zeros((count, len(levels), n)) for count in weightings],
@@ -112,6 +117,7 @@ def run_trials(
         first=[np.empty((len(levels), n)) for _ in weightings],
         same=[np.zeros((len(levels), n)) for _ in measures.classes],
         nonfinite=[0] * len(levels),
+        beyond=[0] * len(levels),
         moves=np.zeros((len(levels), n)),
     )
     for trial in range(trials):
@@ -122,9 +128,10 @@ def run_trials(
             for index, level in enumerate(levels):
                 perturbed = noisy.at(level)
                 tally.moves[index, rows] += noisy.squared_moves(perturbed, level)
+                tally.beyond[index] += int(np.sum(newly_beyond(perturbed, inputs[rows], largest) & counted[rows]))
                 outputs = predict(perturbed, rows)
                 flat = flatten(outputs, measures.kind, rows.stop - rows.start)
-                tally.nonfinite[index] += nonfinite_rows(flat)
+                tally.nonfinite[index] += int(np.sum(~finite_rows(flat) & counted[rows]))
                 for result, measure in zip(errors, measures.errors, strict=True):
                     result[:, index, rows] = measure(flat, rows)
                 if measures.classes:
@@ -134,12 +141,17 @@ def run_trials(
         for which, result in enumerate(errors):
             tally.sums[which] += result
             # One mean over all rows at once, so that it does not depend on how they were cut into batches.
-            tally.trial_mse[which][trial] = result[0].mean(axis=1)
+            tally.trial_mse[which][trial] = _mean(result[0], counted)
             if trial == 0:
                 tally.first[which] = result[0].copy()
         if progress is not None:
             progress(trial + 1, trials)
     return tally
+
+
+def _mean(errors: Float64, rows: NDArray[np.bool_]) -> Float64:
+    """The mean over some rows of errors `(levels, n)`."""
+    return np.asarray((errors if rows.all() else np.ascontiguousarray(errors[:, rows])).mean(axis=1))
 
 
 def repeated(tally: Tally, times: int) -> Tally:
@@ -150,6 +162,7 @@ def repeated(tally: Tally, times: int) -> Tally:
         first=tally.first,
         same=[same * times for same in tally.same],
         nonfinite=tally.nonfinite,
+        beyond=tally.beyond,
         moves=tally.moves * times,
     )
 
@@ -162,5 +175,19 @@ def joined(low: Tally, high: Tally) -> Tally:
         first=[np.concatenate(pair, axis=0) for pair in zip(low.first, high.first, strict=True)],
         same=[np.concatenate(pair, axis=0) for pair in zip(low.same, high.same, strict=True)],
         nonfinite=low.nonfinite + high.nonfinite,
+        beyond=low.beyond + high.beyond,
         moves=np.concatenate([low.moves, high.moves], axis=0),
+    )
+
+
+def of_rows(tally: Tally, rows: NDArray[np.bool_]) -> Tally:
+    """The tally of these rows alone."""
+    if rows.all():
+        return tally
+    return replace(
+        tally,
+        sums=[sums[..., rows] for sums in tally.sums],
+        first=[first[:, rows] for first in tally.first],
+        same=[same[:, rows] for same in tally.same],
+        moves=tally.moves[:, rows],
     )

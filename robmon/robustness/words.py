@@ -132,11 +132,14 @@ def _worst(result: Assessment) -> str:
 
 def _certified(result: Assessment) -> str:
     """The certificates of the level that reaches farthest, if there are any."""
-    points = [point for point in result.curve[1:] if point.certified_radius is not None]
-    if not points:
+    radii = [
+        (float(np.median(point.certified_radius[result.counted])), point)
+        for point in result.curve[1:]
+        if point.certified_radius is not None
+    ]
+    if not radii:
         return ""
-    point = max(points, key=lambda each: float(np.median(np.asarray(each.certified_radius))))
-    radius = float(np.median(np.asarray(point.certified_radius)))
+    radius, point = max(radii, key=lambda each: each[0])
     if radius == 0:
         return ""
     most = float(certified_radii([result.trials], result.trials, point.level, result.confidence)[0])

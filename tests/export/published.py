@@ -74,6 +74,7 @@ def assessed() -> Assessed:
         prediction_drift=[FeatureDrift(feature="all", statistic="mean_psi", value=0.1)],
         baseline={},
         rows=256,
+        nonfinite_rows=[3, 7],
         phase_seconds={"assess": 2.0},
     )
 
@@ -88,7 +89,7 @@ def everything() -> Published:
         model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
         loaded=LoadedModel(flavor="torch", device="cpu"),
         baseline=BaselineInfo("learnt", 1024, NOW),
-        measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9")),
+        measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9"), ("order 3 <i>",)),
         served=[ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW)],
         last_assessment_at=NOW,
         state=VersionState().accept("1").judge("2", verdict, NOW - 100),

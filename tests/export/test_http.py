@@ -85,6 +85,7 @@ def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
     assert "Against labels: 100 rows, mean MSE 0.5 without noise, 0.625 at level 0.05, bound 0.875." in page
     assert "Served answers: 2 of 8 are not this version's; 1 have another form than its outputs.</p>" in page
     assert "Most fragile requests: order 7 &lt;b&gt;, order 9" in page
+    assert "Requests left out, without a finite output even without noise: order 3 &lt;i&gt;</p>" in page
     published = everything()
     assert published.measurement is not None
     told = {"labels": None, "label_problem": "3 are <needed>"}

@@ -57,6 +57,7 @@ def test_values_and_labels_of_measurements() -> None:
     assert value("robmon_robustness_area", {**VERSION, "noise": "gaussian", "reference": "label"}) == 0.3
     assert value("robmon_robustness_index", {**VERSION, "noise": "gaussian", "reference": "label"}) == 0.7
     assert value("robmon_labelled_rows", VERSION) == 120
+    assert value("robmon_clean_nonfinite_ratio", VERSION) == 2 / 256
     assert value("robmon_served_prediction_mismatch_ratio", VERSION) == 0.25
     assert value("robmon_served_predictions_compared", VERSION) == 8
     assert value("robmon_served_predictions_not_comparable", VERSION) == 1

@@ -151,17 +151,6 @@ def test_a_nan_output_gives_infinity_at_its_level():
     assert result.to_dict()["curve"][2]["bound"] == "+Inf"
 
 
-def test_a_nan_clean_output_gives_infinity_everywhere():
-    def predict(x, rows):
-        outputs = x @ linear.WEIGHTS
-        outputs[np.arange(rows.start, rows.stop) == 3] = np.nan
-        return outputs
-
-    result = assess_rows(predict, linear.inputs(50), trials=19)
-    assert all(point.bound == math.inf for point in result.curve)
-    assert [point.nonfinite_outputs for point in result.curve] == [1, 19, 19, 19, 19]
-
-
 def test_a_nan_class_counts_as_changed():
     def probabilities(x, rows):
         p = 1 / (1 + np.exp(-x[:, :1]))

@@ -8,6 +8,7 @@ _MEASUREMENTS = {
     "robmon_request_change_bound": "noise level confidence",
     "robmon_clean_mse": "",
     "robmon_labelled_rows": "",
+    "robmon_clean_nonfinite_ratio": "",
     "robmon_served_prediction_mismatch_ratio": "",
     "robmon_served_predictions_compared": "",
     "robmon_served_predictions_not_comparable": "",
