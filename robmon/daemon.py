@@ -40,6 +40,7 @@ from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
 from robmon.settings import Settings
+from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.daemon")
 
@@ -128,9 +129,10 @@ class Daemon:
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=MAX_INPUT_CONNECTIONS, access=self._access["inputs"]
         )
+        self._writer = Writer(self._tell_unwritten)
         self._files: FileSource | None = None
         if inputs.files is not None:
-            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts)
+            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, self._writer)
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
@@ -175,6 +177,7 @@ class Daemon:
             await self._host.close()
             if self._files is not None:
                 await self._files.close()
+            await self._writer.close()
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""
@@ -211,6 +214,11 @@ class Daemon:
     async def _expire_labels(self) -> None:
         """Job: count labels and answers whose request does not come, also when no other comes."""
         self._labels.expire(time.time())
+
+    def _tell_unwritten(self, error: OSError) -> None:
+        """A disk that is full costs the memory of a restart, never an assessment."""
+        self._metrics.history_failures.inc()
+        log.error("data folder not written", error=error.strerror)
 
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()

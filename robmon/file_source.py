@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from robmon.model_uri import mask
 from robmon.ports.rejections import RejectionLog
 from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
+from robmon.writer import Writer, replace_file
 
 log = structlog.get_logger("robmon.files")
 
@@ -30,24 +30,44 @@ READER_MEMORY_BYTES = 768 * 2**20
 SOURCE = "file"
 FILE_REASONS = frozenset({"bad_file", "too_large_decompressed", "unreadable"})
 """Reasons that are said of a whole file, which the log then names."""
+DEATHS_OF_A_BAD_FILE = 3
+"""So often in a row the reader must die at the same place of a file before the file is to blame."""
 MAX_NAMED = 10_000
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
+
+
+class _Deaths:
+    """How often in a row the reader has died at the same place."""
+
+    def __init__(self) -> None:
+        self._place: tuple[str, FilePosition] | None = None
+        self._count = 0
+
+    def at(self, file: str, position: FilePosition) -> int:
+        """Count one more."""
+        self._count = self._count + 1 if self._place == (file, position) else 1
+        self._place = (file, position)
+        return self._count
 
 
 class FileSource:
     """Keeps the sample supplied from `inputs.files`."""
 
-    def __init__(self, settings: Settings, url: str, sample: Sample, counts: InputCounts) -> None:
+    def __init__(
+        self, settings: Settings, url: str, sample: Sample, counts: InputCounts, writer: Writer | None = None
+    ) -> None:
         self._settings = settings
         self._url = url
         self._sample = sample
         self._counts = counts
         self._rejections = RejectionLog("files")
+        self._writer = writer or Writer()
         self._file = settings.data_dir / "file-positions.json"
         self._read = _read_positions(self._file, url)
         self._marked = dict(self._read)
         self._reader: Child | None = None
         self._opened: FileOpened | None = None
+        self._deaths = _Deaths()
         self._named: dict[str, str] = {}  # states in which files were named in the log
         self._unavailable = ""
         self._lacks_files = False
@@ -62,10 +82,7 @@ class FileSource:
             self._reader = None
             log.warning("the process that reads files died", reason=error.reason, error=str(error))
             if self._opened is not None and error.reason != "timeout":
-                position = self._read.get(self._opened.file, FilePosition())
-                spoilt = position.model_copy(update={"state": self._opened.state, "done": True})
-                self._read[self._opened.file] = spoilt
-                self._reject("bad_file", 1)
+                self._died_at(self._opened)
             self._opened = None
         self._rejections.tell()
 
@@ -74,6 +91,15 @@ class FileSource:
         if self._reader is not None:
             reader, self._reader = self._reader, None
             await reader.stop()
+        await self._writer.close()
+
+    def _died_at(self, opened: FileOpened) -> None:
+        """Read on from there, unless the reader ended there again and again: one kill from outside says nothing."""
+        position = self._read.get(opened.file, FilePosition())
+        if self._deaths.at(opened.file, position) < DEATHS_OF_A_BAD_FILE:
+            return
+        self._read[opened.file] = position.model_copy(update={"state": opened.state, "done": True})
+        self._reject("bad_file", 1)
 
     def mark(self) -> None:
         """What has been read so far is in the sample that is assessed now."""
@@ -81,16 +107,13 @@ class FileSource:
 
     def commit(self) -> None:
         """The assessment was good: what was marked need not be read again."""
-        content = {"files": self._url, "positions": _POSITIONS.dump_python(self._marked, mode="json")}
-        temporary = self._file.with_suffix(".tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                json.dump(content, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self._file)
-        except OSError as error:
-            log.error("data folder not written", error=error.strerror)
+        url, marked, file = self._url, self._marked, self._file
+
+        def write() -> None:
+            content = {"files": url, "positions": _POSITIONS.dump_python(marked, mode="json")}
+            replace_file(file, json.dumps(content).encode())
+
+        self._writer.write(write, place=file)
 
     async def _next(self) -> bool:
         """Take in one answer of the reading process; whether there may be more of them."""

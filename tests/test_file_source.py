@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -120,6 +121,30 @@ async def test_rows_that_come_while_an_assessment_runs_belong_to_the_next(tmp_pa
         assert daemon.sampled() == list(range(10, 20))
 
 
+async def test_a_slow_disk_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positions of a good assessment are written by and by, and the newest of them in the end."""
+    released, waiting = threading.Event(), threading.Event()
+
+    def slow(_descriptor: int) -> None:
+        waiting.set()
+        released.wait(20)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    file = tmp_path / "inputs" / "a.jsonl"
+    async with running(tmp_path) as daemon:
+        for first in range(0, 50, 10):
+            write(file, range(first, first + 10), "a")
+            await daemon.source.poll()
+            began = time.monotonic()
+            daemon.assess()
+            assert time.monotonic() - began < 5
+        assert waiting.wait(20)
+        released.set()
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == []
+
+
 async def test_other_files_are_begun_anew(tmp_path: Path) -> None:
     write(tmp_path / "inputs" / "a.jsonl", range(10))
     async with running(tmp_path) as daemon:
@@ -160,20 +185,47 @@ async def test_a_reader_that_is_killed_between_files_loses_nothing(tmp_path: Pat
         assert daemon.counts.received["file"] == 30
 
 
-async def test_a_file_that_takes_the_reader_down_is_not_tried_again(tmp_path: Path) -> None:
-    for name, first in (("a", 0), ("b", 10), ("c", 20)):
-        write(tmp_path / "inputs" / f"{name}.jsonl", range(first, first + 10))
-    async with running(tmp_path) as daemon:
+async def kill_reader_in(daemon: Daemon, file: str, *, rows_from: int = 0) -> None:
+    """Kill the reader from outside while it has that file open, and let the daemon find that."""
+    while not (daemon.source._opened and daemon.source._opened.path.endswith(file)):
         await daemon.source._next()
-        first = daemon.source._opened
-        while daemon.source._opened == first:
-            await daemon.source._next()
-        reader_of(daemon.source).kill()
+    while daemon.counts.received["file"] < rows_from:
+        await daemon.source._next()
+    reader_of(daemon.source).kill()
+    await daemon.source.poll()
+
+
+async def test_kills_from_outside_are_no_verdict_on_a_file(tmp_path: Path) -> None:
+    """Neither two at the same place nor any number at places that differ: no line is lost, none read twice."""
+    lines = 60_000
+    write(tmp_path / "inputs" / "a.jsonl", range(lines))
+    async with running(tmp_path) as daemon:
+        for rows_from in (0, 0, 1, 20_000, 20_001, 40_000):
+            await kill_reader_in(daemon, "a.jsonl", rows_from=rows_from)
+        await daemon.source.poll()
+        assert daemon.counts.received["file"] == lines
+        assert daemon.counts.rejected == {}
+        daemon.assess()
+    async with running(tmp_path) as daemon:
+        await daemon.source.poll()
+        assert daemon.sampled() == []
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_file_that_takes_the_reader_down_again_and_again_is_not_tried_a_fourth_time(
+    tmp_path: Path, name: str
+) -> None:
+    for each, first in (("a", 0), ("b", 10), ("c", 20)):
+        write(tmp_path / "inputs" / f"{each}.jsonl", range(first, first + 10))
+    async with running(tmp_path) as daemon:
+        for _ in range(3):
+            await kill_reader_in(daemon, f"{name}.jsonl")
         for _ in range(3):
             await daemon.source.poll()
-        assert daemon.sampled() == [*range(10), *range(20, 30)]
+        rest = [number for number in range(30) if number // 10 != "ab".index(name)]
+        assert daemon.sampled() == rest
         assert daemon.counts.rejected == {("file", "bad_file"): 1}
-        write(tmp_path / "inputs" / "b.jsonl", range(30, 40))  # mended
+        write(tmp_path / "inputs" / f"{name}.jsonl", range(30, 40))  # mended
         await daemon.source.poll()
         assert daemon.counts.received["file"] == 30
 
@@ -237,10 +289,9 @@ async def test_the_log_names_the_files_that_are_no_use(tmp_path: Path) -> None:
 async def test_the_log_names_a_file_that_took_the_reader_down(tmp_path: Path) -> None:
     write(tmp_path / "inputs" / "a.jsonl", range(10))
     async with running(tmp_path) as daemon:
-        await daemon.source._next()
-        reader_of(daemon.source).kill()
         with capture_logs() as lines:
-            await daemon.source.poll()
+            for _ in range(3):
+                await kill_reader_in(daemon, "a.jsonl")
     assert named(lines) == [{f"{tmp_path}/inputs/a.jsonl": "bad_file"}]
 
 
