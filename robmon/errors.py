@@ -91,12 +91,29 @@ def or_pace(section: str = "model.") -> str:
     return f", or {section}rows_per_second and {section}batch_rows if the endpoint can take it"
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(0.125), duration(64.2), duration(4380.0), duration(7300.0), duration(4e5)
+    ('0.125 s', '64.2 s', '73 min', '2 h', '4.6 days')
+    """
+    for longest, unit_seconds, digits, unit in (
+        (300, 1, ".3g", "s"),
+        (7200, 60, ".0f", "min"),
+        (172800, 3600, ".2g", "h"),
+    ):
+        if seconds < longest:
+            return f"{seconds / unit_seconds:{digits}} {unit}"
+    return f"{seconds / 86400:.2g} days"
+
+
 class OverBudgetError(RobmonError):
     """Not even the fewest rows fit into the time budget.
 
     Attributes:
         needed_seconds: what the smallest assessment would take.
         budget_seconds: what is allowed.
+        at_least: whether it may take longer: the budget was too short to time more than one small batch.
     """
 
     def __init__(
@@ -105,12 +122,15 @@ class OverBudgetError(RobmonError):
         budget_seconds: float,
         higher: str = "assess.max_seconds",
         lower: str = "assess.confidence, assess.levels or assess.min_rows",
+        *,
+        at_least: bool = False,
     ) -> None:
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
+        self.at_least = at_least
         super().__init__(
-            f"the smallest assessment needs {needed_seconds:.3g} s, the budget is {budget_seconds:.3g} s: "
-            f"raise {higher}, or lower {lower}"
+            f"the smallest assessment needs {'at least ' if at_least else ''}{duration(needed_seconds)}, "
+            f"the budget is {duration(budget_seconds)}: raise {higher}, or lower {lower}"
         )
 
 

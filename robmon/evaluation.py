@@ -173,7 +173,9 @@ def _assess(
                 rows_per_second=model.rows_per_second,
             )
         except OverBudgetError as error:
-            raise OverBudgetError(error.needed_seconds, error.budget_seconds, _higher(model)) from None
+            raise OverBudgetError(
+                error.needed_seconds, error.budget_seconds, _higher(model), at_least=error.at_least
+            ) from None
     origins = sample.origins[: planned.rows]
     reference = question.comparison
     with phases("assess"):

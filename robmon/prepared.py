@@ -83,7 +83,8 @@ class PreparedRows:
                 rows_per_second=self.access.rows_per_second if self.access else None,
             )
         except OverBudgetError as error:
-            raise OverBudgetError(error.needed_seconds, max_seconds, higher, "confidence or levels") from None
+            lower = "confidence or levels"
+            raise OverBudgetError(error.needed_seconds, max_seconds, higher, lower, at_least=error.at_least) from None
         fitting = options | {"trials": plan.trials, "batch_rows": plan.batch_rows}
         targets = options.get("targets")
         if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used

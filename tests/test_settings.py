@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robmon.errors import OverBudgetError, SettingsError
+from robmon.errors import OverBudgetError, SettingsError, duration
 from robmon.model_uri import mask
 from robmon.robustness.bounds import needed_trials
 from robmon.robustness.plan import plan_assessment
@@ -180,7 +180,7 @@ def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
         if factor > 1:
             load({**ENDPOINT, **flags, **pace})
         else:
-            with pytest.raises(SettingsError, match=re.escape(f"needs {needed:.3g} s, the budget is")):
+            with pytest.raises(SettingsError, match=re.escape(f"needs {duration(needed)}, the budget is")):
                 load({**ENDPOINT, **flags, **pace})
 
 

@@ -7,6 +7,7 @@ import math
 import time
 from datetime import UTC, datetime
 
+from robmon.errors import duration
 from robmon.export.published import Measurement, Published
 from robmon.history.store import VersionState
 from robmon.messages import Assessed, LevelResult, ServedResult
@@ -110,8 +111,8 @@ def _curve(measurement: Measurement, now: float) -> str:
     rows = "\n".join(_row(point) for point in result.levels)
     index = "none" if result.index is None else f"{result.index:.4g}"
     return (
-        f"<p>Assessed {now - measurement.at:.0f} s ago: {result.plan.rows} rows, {result.plan.trials} trials, "
-        f"robustness index {index}. {_noise(result)}</p>\n{_cut(result)}"
+        f"<p>Assessed {duration(round(now - measurement.at))} ago: {result.plan.rows} rows, {result.plan.trials} "
+        f"trials, robustness index {index}. {_noise(result)}</p>\n{_cut(result)}"
         f"<table><tr><th>noise level</th><th>mean MSE</th><th>bound, {result.confidence:g}</th>"
         f"<th>agreement</th><th>ratio to the baseline</th></tr>\n{rows}</table>\n"
         f"{_notes(result)}{_labels(result)}{_named_requests(measurement)}"

@@ -20,6 +20,12 @@ from robmon.robustness.outputs import is_numeric
 from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2
+FEW_ROWS = 2
+"""Of the batch that is timed first: whatever a row takes, it is soon known that the budget is too short."""
+WARM_CALLS = 4
+"""What is left of the budget is to hold so many of a batch that is timed, by a second call after one to warm up."""
+BatchSeconds = Callable[[int, bool], float]
+"""Seconds that a batch of so many rows takes, after a call to warm up or at the first one."""
 QUICK_SECONDS = 0.02
 """A batch faster than this is timed several times, and the median taken."""
 
@@ -75,7 +81,7 @@ def plan_assessment(
     rows_per_second: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AssessmentPlan:
-    """Fit an assessment into a time budget by timing one batch (and a small one) after a warm-up.
+    """Fit an assessment into a time budget by timing batches after a warm-up, a small one first.
 
     All rows and trials where they fit; else fewer rows, down to `min_rows`; else, as the last resort, fewer trials,
     down to what the confidence needs (rows carry slope, index and comparison; but a row is always worth more than no
@@ -95,8 +101,8 @@ def plan_assessment(
         clock: seconds, by which a batch is timed.
 
     Raises:
-        OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed. Where the rows a
-            second leave no doubt, `predict` is not called.
+        OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed, which do not depend
+            on how many rows are given. Where the rows a second leave no doubt, `predict` is not called.
         TooFewTrialsError: `trials` are fewer than the confidence needs.
         InvalidInputError: fewer rows than `min_rows`, or inputs that cannot be perturbed.
 
@@ -124,19 +130,25 @@ def plan_assessment(
 
     timely = budget.bounded(predict, smallest_passes * math.ceil(min_rows / batch_rows))
 
-    def batch_seconds(count: int) -> float:
-        return _batch_seconds(timely, inputs, count, chosen, fitted, clock)
-
-    pass_seconds = _timed(batch_seconds, batch_rows, max(min(min_rows, batch_rows // 4), min(2, batch_rows)))
+    def batch_seconds(count: int, warm: bool) -> float:
+        return _batch_seconds(timely, inputs, count, chosen, fitted, clock, warm)
 
     def seconds(rows: int, times: int) -> float:
-        return pass_seconds(rows) * _passes(times, noisy_levels)
+        return cost.of(rows, batch_rows) * _passes(times, noisy_levels)
 
+    cost = _first_cost(batch_seconds, min(batch_rows, min_rows), budget, smallest_passes)
     budget.check(seconds(min_rows, fewest))
+    candidates = range(min_rows + 1, shape[0] + 1)
+
+    def fitting(allowed: float) -> int:
+        """The most rows that fit with all trials, or the fewest."""
+        return min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
+
+    # A batch of as many rows as may be assessed is one pass of many: what it takes is little of the budget.
+    cost = cost.and_of(min(batch_rows, fitting(PLANNED_SHARE * budget.left_seconds())), batch_seconds)
     allowed = max(PLANNED_SHARE * (budget.left_seconds() - spare_seconds), seconds(min_rows, fewest))
     of_trials = trials
-    candidates = range(min_rows + 1, shape[0] + 1)
-    rows = min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
+    rows = fitting(allowed)
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
     return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials), shape[0], of_trials)
@@ -153,15 +165,16 @@ class _Budget:
     def left_seconds(self) -> float:
         return self.max_seconds - (self.clock() - self.began)
 
-    def check(self, smallest_seconds: float) -> None:
-        """Refuse where the smallest assessment does not fit into what is left.
+    def check(self, smallest_seconds: float, at_least: bool = False) -> None:
+        """Refuse where the smallest assessment, which takes so long or `at_least` that, does not fit into what is left.
 
         Raises:
             OverBudgetError: it does not.
         """
         left = self.left_seconds()
         if smallest_seconds > PLANNED_SHARE * left:
-            raise OverBudgetError(smallest_seconds / PLANNED_SHARE + self.max_seconds - left, self.max_seconds)
+            needed = smallest_seconds / PLANNED_SHARE + self.max_seconds - left
+            raise OverBudgetError(needed, self.max_seconds, at_least=at_least)
 
     def bounded(self, predict: Predict, smallest_calls: int) -> Predict:
         """The predictor; a call that uses up the budget is the last one, and tells what the fewest calls will take."""
@@ -170,7 +183,7 @@ class _Budget:
             called = self.clock()
             outputs = predict(x, rows)
             if self.left_seconds() <= 0:
-                self.check(smallest_calls * (self.clock() - called))
+                self.check(smallest_calls * (self.clock() - called), at_least=True)
             return outputs
 
         return bounded
@@ -181,28 +194,63 @@ def _passes(trials: int, noisy_levels: int) -> int:
     return CLEAN_PASSES + trials * noisy_levels
 
 
-def _timed(batch_seconds: Callable[[int], float], batch_rows: int, few_rows: int) -> Callable[[int], float]:
-    """Seconds of one pass over so many rows: each call costs something of its own, and something a row.
+@dataclass(frozen=True)
+class _Cost:
+    """What calls of the predictor take: each something of its own, and something a row.
 
     Without the former, a model whose calls are expensive whatever their size would be planned fewer rows in vain.
+
+    Attributes:
+        rows, seconds: of the largest batch that was timed.
+        call_seconds, row_seconds: of a call, and of a row.
     """
-    # The few come first: a predictor that paces itself, as at an endpoint, rests after a first call that is slow.
-    few = batch_seconds(few_rows)
-    full = batch_seconds(batch_rows)
-    each, call = full / batch_rows, 0.0
-    if few_rows < batch_rows:
-        few = min(few, full)
-        each = (full - few) / (batch_rows - few_rows)
-        call = max(few - each * few_rows, 0.0)
 
-    def pass_seconds(rows: int) -> float:
-        return math.ceil(rows / batch_rows) * call + each * rows
+    rows: int
+    seconds: float
+    call_seconds: float
+    row_seconds: float
 
-    return pass_seconds
+    def of(self, rows: int, batch_rows: int) -> float:
+        """Seconds of one pass over so many rows."""
+        return math.ceil(rows / batch_rows) * self.call_seconds + rows * self.row_seconds
+
+    def and_of(self, rows: int, batch_seconds: BatchSeconds, warm: bool = True) -> _Cost:
+        """The cost by this batch and a larger one, which is timed; itself where that is no larger."""
+        if rows <= self.rows:
+            return self
+        seconds = batch_seconds(rows, warm)
+        # Smaller ones come first: a predictor that paces itself, as at an endpoint, rests after a call that is slow.
+        less = min(self.seconds, seconds)
+        each = (seconds - less) / (rows - self.rows)
+        return _Cost(rows, seconds, max(less - each * self.rows, 0.0), each)
+
+
+def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, smallest_passes: int) -> _Cost:
+    """The cost by the smallest batch, and by one as large as the smallest assessment has, or as time allows.
+
+    Raises:
+        OverBudgetError: the budget is too short to find it out, and for an assessment whatever a row costs.
+    """
+    few = min(FEW_ROWS, target_rows)
+    seconds = batch_seconds(few, True)
+    cost = _Cost(few, seconds, 0.0, seconds / few)
+    affordable = PLANNED_SHARE * budget.left_seconds() / max(cost.row_seconds, 1e-12)
+    if affordable < few + 1:
+        # So little time that no larger batch can be timed: all that the first took may be the call's own.
+        budget.check(seconds * smallest_passes, at_least=few < target_rows)
+    is_tight = affordable < WARM_CALLS * (few + 1)
+    rows = max(int(affordable if is_tight else affordable / WARM_CALLS), few + 1)
+    return cost.and_of(min(target_rows, rows), batch_seconds, warm=not is_tight)
 
 
 def _batch_seconds(
-    predict: Predict, inputs: Array, batch_rows: int, noise: Noise, features: Features, clock: Callable[[], float]
+    predict: Predict,
+    inputs: Array,
+    batch_rows: int,
+    noise: Noise,
+    features: Features,
+    clock: Callable[[], float],
+    warm: bool,
 ) -> float:
     """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
     rows, here = slice(0, batch_rows), features.like(inputs)
@@ -217,7 +265,8 @@ def _batch_seconds(
         to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
         return clock() - start
 
-    once(0)
+    if warm:
+        once(0)
     first = once(1)
     if first > QUICK_SECONDS:
         return first

@@ -35,29 +35,63 @@ def test_everything_where_it_fits():
     assert planned == AssessmentPlan(128, 39, 50, pytest.approx(128 * 80 * ROW_SECONDS), 128, 39)
 
 
-def timed_rows(few, full):
-    """What the planning itself predicts: a warm-up, and so fast a batch is timed six times more."""
-    return 7 * (few + full)
+def fitting_rows(model, seconds, passes=80):
+    """What 0.8 of the seconds that the planning left holds."""
+    return int(0.8 * (seconds - model.now) / (passes * ROW_SECONDS) + 1e-9)
 
 
 def test_rows_go_first_then_trials():
-    timing = timed_rows(16, 128) * ROW_SECONDS
-    fewer_rows = Slow().plan(timing + 0.605)
-    assert (fewer_rows.rows, fewer_rows.trials) == (60, 39), "0.8 of 0.605 s are 80 passes over 60 rows"
-    fewer_trials = Slow().plan(timing + 0.121)
-    assert (fewer_trials.rows, fewer_trials.trials) == (16, 29), "or 60 passes over the 16 that there must be"
+    model = Slow()
+    fewer_rows = model.plan(0.7)
+    assert (fewer_rows.rows, fewer_rows.trials) == (fitting_rows(model, 0.7), 39) and 55 < fewer_rows.rows < 70
+    model = Slow()
+    fewer_trials = model.plan(0.15)
+    passes = fitting_rows(model, 0.15, passes=16)
+    assert (fewer_trials.rows, fewer_trials.trials) == (16, passes // 2 - 1), "two levels, and two clean passes"
 
 
 def test_what_is_to_be_spared_is_spared_unless_the_smallest_assessment_needs_it():
-    timing = timed_rows(16, 128) * ROW_SECONDS
-    assert Slow().plan(timing + 0.805, spare_seconds=0.2).rows == 60
-    assert Slow().plan(timing + 0.121, spare_seconds=0.1).rows == 16
+    model = Slow()
+    assert model.plan(0.9, spare_seconds=0.2).rows == fitting_rows(model, 0.7)
+    assert Slow().plan(0.15, spare_seconds=0.1).rows == 16
 
 
 def test_what_went_before_is_part_of_the_budget():
-    model, timing = Slow(), timed_rows(16, 128) * ROW_SECONDS
+    model = Slow()
     model.now = 8.0
-    assert model.plan(timing + 3.605, began=5.0).rows == 60
+    planned = model.plan(3.7, began=5.0)
+    assert planned.rows == fitting_rows(model, 8.7) < 128
+
+
+@pytest.mark.parametrize("max_seconds", [0.2, 1.0, 20.0])
+@pytest.mark.parametrize("max_batch_rows", [None, 8])
+def test_what_the_smallest_assessment_needs_does_not_depend_on_the_rows_given(max_seconds, max_batch_rows):
+    """And is found out within the budget, as long as that holds five rows."""
+    needed = set()
+    for rows in (32, 220, 4000):
+        model = Slow(row_seconds=0.02 if max_seconds < 20 else 0.2)
+        with pytest.raises(OverBudgetError) as caught:
+            plan_assessment(
+                model, linear.inputs(rows), max_seconds=max_seconds, clock=lambda model=model: model.now,
+                max_batch_rows=max_batch_rows, **(OPTIONS | {"min_rows": 32}),
+            )  # fmt: skip
+        smallest = 32 * 40 * model.row_seconds / 0.8
+        assert smallest <= caught.value.needed_seconds <= smallest + model.now + 1e-9
+        assert model.now <= max_seconds and not caught.value.at_least
+        needed.add(str(caught.value))
+    assert len(needed) == 1
+
+
+def test_a_budget_in_which_no_second_batch_can_be_timed_is_told_as_that():
+    model = Slow(row_seconds=1.0)
+    with pytest.raises(OverBudgetError, match=r"needs at least 104 s, the budget is 2\.5 s") as caught:
+        model.plan(2.5)
+    assert caught.value.at_least and model.now == 4.0, "one batch of two rows, twice"
+
+
+def test_times_are_told_as_people_say_them():
+    for seconds, told in ((0.35, "0.35 s"), (4380, "73 min"), (8000, "2.2 h"), (3e5, "3.5 days")):
+        assert f"needs {told}, the budget is 10 s" in str(OverBudgetError(seconds, 10))
 
 
 def test_a_pace_that_leaves_no_doubt_is_refused_without_a_call():
@@ -84,11 +118,11 @@ def test_a_call_that_is_expensive_whatever_its_size_is_foreseen():
 
 
 def test_over_budget_names_the_seconds_needed():
+    model = Slow()
     with pytest.raises(OverBudgetError) as caught:
-        Slow().plan(0.15)
-    timing = timed_rows(16, 128) * ROW_SECONDS
-    assert caught.value.needed_seconds == pytest.approx(timing + 16 * 40 * ROW_SECONDS / 0.8)
-    assert caught.value.budget_seconds == 0.15
+        model.plan(0.09)
+    assert caught.value.needed_seconds == pytest.approx(model.now + 16 * 40 * ROW_SECONDS / 0.8)
+    assert caught.value.budget_seconds == 0.09
 
 
 def test_a_planned_assessment_keeps_its_budget():
