@@ -125,6 +125,8 @@ def _lines() -> list[tuple[str, bytes]]:
     captured = [
         {"observedContentType": CSV, "encoding": "CSV", "data": "1.5,-2,3\n4,5,6\n"},
         {"observedContentType": JSON, "encoding": "BASE64", "data": row},
+        {"observedContentType": "", "encoding": "JSON", "data": '{"features": [1.5, 2]}\n{"a": 1.5, "b": [2]}'},
+        {"observedContentType": JSON, "encoding": "JSON", "data": '[{"a": 1.5, "c": null}, {"a": NaN}]'},
     ]
     records = [{"captureData": {"endpointInput": request}} for request in captured]
     contents = [RECORDS[0], {"instances": RECORDS}, *records, senders.kserve_record(senders.v1(RECORDS))]

@@ -92,6 +92,54 @@ def test_sagemakers_data_capture(data: str, encoding: str, content_type: str) ->
     assert [row.tensor.tolist() for row in found if row.tensor is not None] == [[1.5, 2.0], [3.5, 4.0]]
 
 
+JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
+TWO_ROWS: list[tuple[str, str]] = [
+    ('{"a": 1.5, "b": 2}\n{"b": 4, "a": 3.5}\n', LINES),
+    ('{"features": [1.5, 2]}\r\n\r\n{"features": [3.5, 4]}', LINES),
+    ("[1.5, 2]\n[3.5, 4]", LINES),
+    ('{"instances": [[1.5, 2]]}\n{"instances": [[3.5, 4]]}', LINES),
+    ('{"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2]]}}\n{"inputs": {"a": [3.5], "b": [4]}}', LINES),
+    ('{"a": [1.5, 3.5], "b": [2, 4]}', JSON),
+    ('[{"a": 1.5, "b": 2}, {"a": 3.5, "b": 4}]', JSON),
+    ("[[1.5, 2], [3.5, 4]]", JSON),
+    ('{"instances": [{"features": [1.5, 2]}, {"features": [3.5, 4]}]}', JSON),
+    ('{"instances": [{"data": {"features": {"values": [1.5, 2]}}}, {"features": {"values": [3.5, 4]}}]}', JSON),
+    ('{"instances": [{"a": 1.5, "b": 2}, {"a": 3.5, "b": 4}]}', "application/json; charset=utf-8"),
+    ("a,b\n1.5,2\n3.5,4\n", CSV),
+    ("1.5,2\n3.5,4", CSV),
+]
+
+
+@pytest.mark.parametrize("encoding", ["plain", "BASE64"])
+@pytest.mark.parametrize("source", ["file", "mlflow", "v1", "cloudevents"])
+@pytest.mark.parametrize(("data", "content_type"), TWO_ROWS)
+def test_every_form_of_a_captured_request(data: str, content_type: str, encoding: str, source: str) -> None:
+    """In files and as a mirror's body."""
+    sent = base64.b64encode(data.encode()).decode() if encoding == "BASE64" else data
+    named = {CSV: "CSV", LINES: "JSON"}.get(content_type, "JSON")
+    record = captured(sent, encoding if encoding == "BASE64" else named, content_type)
+    found = decode(source, {"content-type": JSON}, json.dumps(record).encode())
+    values = [row.tensor.tolist() if row.tensor is not None else [(row.columns or {})[name] for name in "ab"]
+              for row in found]  # fmt: skip
+    assert values == [[1.5, 2], [3.5, 4]]
+
+
+@pytest.mark.parametrize(
+    ("data", "columns"),
+    [
+        ('{"a": 1.5, "kind": "x", "missing": null}', {"a": 1.5, "kind": "x", "missing": None}),
+        ("[1.5, 2, 3]", [1.5, 2, 3]),
+        ('{"features": [1.5, 2, 3]}', [1.5, 2, 3]),
+        ("red,circle\nblue,square", ["red", "circle"]),
+        ("1.5,x\n2.5,y", [1.5, "x"]),
+        ("a,kind\n1.5,x\n,y", {"a": 1.5, "kind": "x"}),
+    ],
+)
+def test_the_first_row_of_a_captured_request(data: str, columns: Any) -> None:
+    row = rows(captured(data, "CSV" if "\n" in data else "JSON", ""))[0]
+    assert (row.tensor.tolist() if row.tensor is not None else row.columns) == columns
+
+
 def test_text_in_a_captured_table() -> None:
     (row,) = rows(captured('1.5,"a,b",\n', "CSV", "text/csv"))
     assert row.tensor is not None and row.tensor.tolist() == [1.5, "a,b", None]

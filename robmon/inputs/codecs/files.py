@@ -36,7 +36,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
         return kserve_log.decode(content)
     if content_type != RECORD_TYPE:
         if sagemaker.KEY in content:
-            return sagemaker.decode(content)
+            return sagemaker.decode(content, recognise.decode)
         if _is_request(content):
             return recognise.of_json(content)
     return [_row(content)]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs import cloudevents, json_body, mlflow_csv, mlflow_json, mlflow_parquet, recognise, v2
+from robmon.inputs.codecs import (
+    cloudevents,
+    json_body,
+    mlflow_csv,
+    mlflow_json,
+    mlflow_parquet,
+    recognise,
+    sagemaker,
+    v2,
+)
 from robmon.inputs.codecs.rows import Row
 
 
@@ -24,7 +33,8 @@ def decode(headers: Mapping[str, str], body: bytes) -> Sequence[Row]:
 
 def _json(body: bytes) -> Sequence[Row]:
     content = json_body.parse(body)
-    if v2.is_v2(content) or cloudevents.is_event(content):  # other servers have this path, too
+    is_record = isinstance(content, dict) and sagemaker.KEY in content
+    if v2.is_v2(content) or cloudevents.is_event(content) or is_record:  # other servers have this path, too
         return recognise.of_json(content)
     return mlflow_json.decode(content)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs import cloudevents, json_body, mlflow_csv, mlflow_json, mlflow_parquet, v1, v2
+from robmon.inputs.codecs import cloudevents, json_body, mlflow_csv, mlflow_json, mlflow_parquet, sagemaker, v1, v2
 from robmon.inputs.codecs.rows import Row
 
 _LENGTH_HEADER = "inference-header-content-length"
@@ -63,6 +64,8 @@ def of_json(content: Any, tensors: bytes = b"", *, within_event: bool = False) -
         if isinstance(data, bytes):
             return decode(headers, data, within_event=True)
         return of_json(data, within_event=True)
+    if sagemaker.KEY in content:
+        return sagemaker.decode(content, partial(decode, within_event=True))
     if content.keys() & mlflow_json.DATAFRAME_KEYS:
         return mlflow_json.decode(content)
     return v1.decode(content)
