@@ -14,6 +14,7 @@ import numpy as np
 from robmon.bearer import bearer_token
 from robmon.drift.two_sample import drift
 from robmon.errors import InvalidInputError, SettingsError
+from robmon.fitting import other_rows
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
@@ -267,6 +268,7 @@ class _Taken(NamedTuple):
 
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
+    kept: tuple[int, ...] | None
 
 
 def _assess_one(
@@ -289,7 +291,7 @@ def _assess_one(
             rows = stack.enter_context(prepared(predictor, inputs, device))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
-        takes = _Taken(tuple(rows.array.shape), rows.column_names)
+        takes = _Taken(tuple(rows.array.shape), rows.column_names, rows.kept)
         if reference is None or taken is None:
             return rows.assess(batch_rows=batch_rows, features=features_of(rows.array), **given), takes
         _check_same_inputs(taken, takes)
@@ -314,6 +316,8 @@ def _check_same_inputs(first: _Taken, second: _Taken) -> None:
     Raises:
         InvalidInputError: they do.
     """
+    if first.kept != second.kept:
+        raise InvalidInputError(f"the models take different rows of the inputs: {other_rows(first.kept, second.kept)}")
     if first == second or (first.shape == second.shape and None in (first.names, second.names)):
         return
     advice = "assess each on its own inputs and compare their robustness indices"

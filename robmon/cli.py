@@ -386,7 +386,7 @@ def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
     path = options.pop("inputs")
     if path is None:
         raise click.UsageError("give --inputs: a parquet, csv, npy or jsonl file, with a row a line")
-    return read_inputs(path, target)
+    return read_inputs(path, target, tell=lambda sentence: click.echo(sentence, err=True))
 
 
 def _check_writable(file: Path) -> None:

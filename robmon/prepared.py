@@ -14,11 +14,12 @@ import array_api_compat
 import numpy as np
 
 from robmon.errors import InvalidInputError, OverBudgetError, or_pace
+from robmon.fitting import fit
 from robmon.messages import EndpointAccess
-from robmon.models.inputs import ModelInputs, split
+from robmon.models.inputs import split
 from robmon.models.loading import RemoteModel, ServedModel, load_uri
 from robmon.models.outputs import as_array
-from robmon.robustness.arrays import Array, Float64, Predict, namespace
+from robmon.robustness.arrays import Array, Float64, Predict
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
@@ -38,6 +39,8 @@ class PreparedRows:
         not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
         access: how an endpoint is asked.
         notes: sentences on what was deduced, left alone or left out.
+        kept: indices of the rows among those given; None where they are all there.
+        of_rows: how many were given, where not all are there.
     """
 
     predict: Predict
@@ -48,11 +51,16 @@ class PreparedRows:
     notes: tuple[str, ...] = ()
     largest: Float64 | None = None
     """What the model gets of each feature at most, where that is less than the array holds."""
+    kept: tuple[int, ...] | None = None
+    of_rows: int | None = None
 
     def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given."""
         cut = ""
         array = self.array
+        targets = options.get("targets")
+        if self.kept is not None and targets is not None and len(targets) == self.of_rows:
+            options["targets"] = np.asarray(targets)[list(self.kept)]
         if max_seconds is not None:
             array, cut, options = self._within(max_seconds, options)
         result = assess_rows(
@@ -122,16 +130,13 @@ def _callable(function: Callable[[Any], Any], inputs: Any) -> PreparedRows:
 
 
 def _plain_array(inputs: Any) -> Array:
-    """An array of finite numbers; whether they can be perturbed is seen later."""
+    """An array of numbers, NaN among them or not; whether they can be perturbed is seen later."""
     try:
         array = inputs if array_api_compat.is_array_api_obj(inputs) else np.asarray(inputs, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidInputError("inputs are not an array of numbers") from None
     if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
         raise InvalidInputError(f"inputs are of type {array.dtype}, not numbers")
-    xp = namespace(array)
-    if not bool(xp.all(xp.isfinite(array))):
-        raise InvalidInputError("inputs hold NaN or infinite numbers: drop those rows, or give a DataFrame")
     return array
 
 
@@ -140,45 +145,29 @@ def _mlflow_model(model: str | Path | ServedModel | RemoteModel, inputs: Any, de
         model = model.connect()
     elif not isinstance(model, ServedModel):
         model = load_uri(str(model), device=device)
-    parts = _fitting(model, inputs)
+    is_plain = not (hasattr(inputs, "columns") or isinstance(inputs, dict) or _is_list_of_arrays(inputs))
+    given = _plain_array(inputs) if is_plain else inputs
+    fitted = fit(model, given)
+    parts = fitted.inputs
 
     def predict(x: Array, rows: slice) -> Array:
         return model.predict(parts.assemble(x, rows))
 
-    array = model.put(parts.array)
-    return PreparedRows(predict, array, parts.column_names, parts.not_floating, model.access, largest=parts.largest)
+    return PreparedRows(
+        predict,
+        model.put(parts.array),
+        parts.column_names,
+        parts.not_floating,
+        model.access,
+        notes=fitted.notes,
+        kept=fitted.kept,
+        of_rows=fitted.of_rows,
+        largest=parts.largest,
+    )
 
 
-def _fitting(model: ServedModel, inputs: Any) -> ModelInputs:
-    """The inputs in the form and type that the model's signature asks for."""
-    parts, _, rejected = model.collect(_rows(inputs))
-    if rejected or parts is None:
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(rejected.items()))
-        raise InvalidInputError(
-            f"{sum(rejected.values())} rows of the inputs do not fit the model: {reasons or 'none'}"
-        )
-    return parts
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One row as a model's signature takes it."""
-
-    columns: dict[str, Any] | None
-    tensor: Any
-    reading: str = "frame"
-    texts: None = None
-    listed: bool = False
-
-
-def _rows(inputs: Any) -> list[_Row]:
-    if hasattr(inputs, "columns"):
-        return [_Row(row, None) for row in inputs.to_dict("records")]
-    if isinstance(inputs, dict):
-        names, tensors = list(inputs), [np.asarray(tensor) for tensor in inputs.values()]
-        return [_Row(dict(zip(names, cells, strict=True)), None) for cells in zip(*tensors, strict=True)]
-    array = _plain_array(inputs)
-    return [_Row(None, row) for row in (array if isinstance(array, np.ndarray) else array.cpu().numpy())]
+def _is_list_of_arrays(inputs: Any) -> bool:
+    return isinstance(inputs, list) and bool(inputs) and all(isinstance(row, np.ndarray) for row in inputs)
 
 
 @contextmanager

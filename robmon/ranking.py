@@ -11,6 +11,7 @@ import numpy as np
 
 from robmon.api import RankOptions
 from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
+from robmon.fitting import other_rows
 from robmon.model_uri import mask, registered_name
 from robmon.models.loading import RemoteModel
 from robmon.prepared import prepared
@@ -62,7 +63,7 @@ def rank(
     for index, (name, predictor) in enumerate(named.items()):
         options["progress"] = part_of(progress, index, len(named))
         try:
-            results[name] = _scored(_assessed(predictor, inputs, targets, **options))
+            results[name] = _assessed(predictor, inputs, targets, next(iter(results.values()), None), **options)
         except TooFewTrialsError:
             raise
         except RobmonError as error:
@@ -112,12 +113,16 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
     return list(found.values())
 
 
-def _assessed(predictor: Any, inputs: Any, targets: Any, **options: Unpack[RankOptions]) -> Assessment:
-    """Nothing here outlives the call: the model is gone before the next one is loaded."""
+def _assessed(
+    predictor: Any, inputs: Any, targets: Any, first: _Scored | None, **options: Unpack[RankOptions]
+) -> _Scored:
+    """Nothing else outlives the call: the model is gone before the next one is loaded."""
     batch_rows = options.pop("max_batch_rows", None)
     with prepared(predictor, inputs, options.pop("device", "auto")) as rows:
+        if first is not None and first.kept != rows.kept:
+            raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         told = replace(rows, predict=_telling(rows.predict))
-        return told.assess(targets=targets, batch_rows=batch_rows, **options)
+        return _scored(told.assess(targets=targets, batch_rows=batch_rows, **options), rows.kept)
 
 
 def _telling(predict: Predict) -> Predict:
@@ -142,22 +147,23 @@ class _Scored:
     levels: tuple[float, ...]
     scores: list[float]
     conditions: Conditions
+    kept: tuple[int, ...] | None
 
 
-def _scored(result: Assessment) -> _Scored:
+def _scored(result: Assessment, kept: tuple[int, ...] | None) -> _Scored:
     conditions = Conditions(result.noise, result.level_unit, result.rows, result.trials, result.seed)
     # Models are ranked on the same rows: a row without a finite output is answered wrongly, and has no error at all.
     share = 1.0 - result.clean_nonfinite_ratio
     accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
     if accuracies:
-        return _Scored("accuracy", result.levels, accuracies, conditions)
+        return _Scored("accuracy", result.levels, accuracies, conditions, kept)
     if share < 1.0:
         lost = np.flatnonzero(~result.finite)
         raise InvalidInputError(
             f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
-    return _Scored("MSE", result.levels, [point.mean_mse for point in result.curve], conditions)
+    return _Scored("MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept)
 
 
 def _named(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -17,10 +18,17 @@ from robmon.extras import MissingPackageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    Inputs: TypeAlias = np.ndarray[Any, np.dtype[Any]] | pd.DataFrame | dict[str, np.ndarray[Any, np.dtype[Any]]]
+    Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+    Inputs: TypeAlias = Array | list[Array] | pd.DataFrame | dict[str, Array]
+
+Tell: TypeAlias = Callable[[str], None]
+NAMED_LINES: Final = 10
+"""Most lines that a sentence names."""
 
 
-def read_inputs(path: str | Path, target: str | None = None) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
+def read_inputs(
+    path: str | Path, target: str | None = None, tell: Tell = lambda sentence: None
+) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
     """The inputs in a file, and the targets if `target` names a column of it.
 
     `.parquet` and `.csv` (with a header line) give a DataFrame, `.npy` an array, `.jsonl` a DataFrame if its lines are
@@ -39,7 +47,7 @@ def read_inputs(path: str | Path, target: str | None = None) -> tuple[Inputs, np
         raise InvalidInputError(f"{path}: the name of a file of inputs must end in {', '.join(_READERS)}")
     try:
         path.open("rb").close()  # so that every reader's missing file is told alike
-        inputs = reader(path)
+        inputs = reader(path, tell)
     except RobmonError:
         raise
     except OSError as error:
@@ -56,17 +64,19 @@ def _split_target(
 ) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
     if target is None:
         return inputs, None
-    if isinstance(inputs, np.ndarray):
+    if isinstance(inputs, (np.ndarray, list)):
         raise InvalidInputError(f"{path} has no named columns, so no target column {target}: give targets in a table")
     if target not in inputs:
         raise InvalidInputError(f"{path} has no column {target} for the targets")
-    targets = np.asarray(inputs[target])
+    column: Any = inputs[target]
+    is_nullable = str(column.dtype).startswith(("Int", "UInt"))
+    targets = column.to_numpy(np.float64, na_value=np.nan) if is_nullable else np.asarray(column)
     if isinstance(inputs, dict):
         return {name: column for name, column in inputs.items() if name != target}, targets
     return inputs.drop(columns=target), targets
 
 
-def _npy(path: Path) -> Inputs:
+def _npy(path: Path, tell: Tell) -> Inputs:
     array: Any = np.load(path, allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise InvalidInputError(f"{path} holds no rows: an array of shape (rows, ...) is needed")
@@ -75,17 +85,47 @@ def _npy(path: Path) -> Inputs:
     return array
 
 
-def _jsonl(path: Path) -> Inputs:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    kinds = set(map(type, rows))
-    if kinds == {dict}:
-        return _named(rows)
-    if kinds - {list}:
+def _jsonl(path: Path, tell: Tell) -> Inputs:
+    lines = [(number, line) for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)]
+    rows = [(number, _json_or_none(line)) for number, line in lines if line.strip()]
+    usual = Counter(type(row) for _, row in rows).most_common(1)[0][0] if rows else dict
+    found = [row for _, row in rows if type(row) is usual]
+    if usual not in (dict, list) or 2 * len(found) < len(rows) + bool(rows):
+        if usual is type(None):
+            raise ValueError("no JSON")
         raise InvalidInputError(f"{path}: every line must be a JSON object, or every line a list")
+    if others := [number for number, row in rows if type(row) is not usual]:
+        named = ", ".join(map(str, others[:NAMED_LINES])) + (" ..." if len(others) > NAMED_LINES else "")
+        what = "JSON object" if usual is dict else "JSON list"
+        tell(f"{len(others)} of {len(rows)} lines of {path} are no {what}, and are left out: {named}")
+    return _named(found) if usual is dict else _listed(found, path)
+
+
+def _json_or_none(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _listed(rows: list[Any], path: Path) -> Inputs:
+    """One array; a list of arrays where rows differ in shape, or in some are no numbers, which the model judges."""
     try:
         return np.array(rows, dtype=_number_type(rows))
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInputError(f"{path}: the lists must hold numbers only and have one shape") from None
+        arrays = [_array(row) for row in rows]
+    if all(array.dtype == object for array in arrays):
+        raise InvalidInputError(f"{path}: the lists must hold numbers")
+    return arrays
+
+
+def _array(row: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    try:
+        return np.array(row, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        cells = np.empty(len(row), dtype=object)
+        cells[:] = row
+        return cells
 
 
 def _named(rows: list[dict[str, Any]]) -> Inputs:
@@ -95,8 +135,20 @@ def _named(rows: list[dict[str, Any]]) -> Inputs:
     except ImportError:
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: _column([row.get(name) for row in rows]) for name in names}
-    frame: Inputs = pandas.DataFrame(rows)
-    return frame
+    frame = pandas.DataFrame(rows)
+    for name in _perhaps_whole(frame):
+        if all(type(row.get(name)) in (int, type(None)) for row in rows):
+            frame[name] = frame[name].astype("Int64")
+    return frame  # type: ignore[no-any-return]
+
+
+def _perhaps_whole(frame: pd.DataFrame) -> list[Any]:
+    """Columns that pandas may have made floating for their missing cells alone: their numbers are whole."""
+    return [
+        name
+        for name, column in frame.items()
+        if column.dtype == np.float64 and column.isna().any() and (column.isna() | (column % 1 == 0)).all()
+    ]
 
 
 def _column(cells: list[Any]) -> np.ndarray[Any, np.dtype[Any]]:
@@ -115,16 +167,26 @@ def _number_type(rows: list[Any]) -> type:
     return np.int64 if rows and all(type(cell) is int for cell in rows) else np.float64
 
 
-def _csv(path: Path) -> Inputs:
-    frame: Inputs = _pandas(path).read_csv(path)
-    return frame
+def _csv(path: Path, tell: Tell) -> Inputs:
+    read = _pandas(path).read_csv
+    return _with_integers(read(path), lambda names: read(path, usecols=names, dtype_backend="numpy_nullable"))
 
 
-def _parquet(path: Path) -> Inputs:
+def _parquet(path: Path, tell: Tell) -> Inputs:
+    read = _pandas(path).read_parquet
     try:
-        frame: Inputs = _pandas(path).read_parquet(path)
+        return _with_integers(read(path), lambda names: read(path, columns=names, dtype_backend="numpy_nullable"))
     except ImportError:
         raise MissingPackageError("pyarrow", str(path)) from None
+
+
+def _with_integers(frame: pd.DataFrame, read_again: Callable[[list[Any]], pd.DataFrame]) -> pd.DataFrame:
+    """The table with integers among missing cells as such: as floating numbers they would be perturbed."""
+    if names := _perhaps_whole(frame):
+        again = read_again(names)
+        for name in names:
+            if name in again and str(again[name].dtype).startswith(("Int", "UInt")):
+                frame[name] = again[name]
     return frame
 
 
@@ -135,4 +197,9 @@ def _pandas(path: Path) -> ModuleType:
         raise MissingPackageError("pandas", str(path)) from None
 
 
-_READERS: dict[str, Callable[[Path], Inputs]] = {".parquet": _parquet, ".csv": _csv, ".npy": _npy, ".jsonl": _jsonl}
+_READERS: dict[str, Callable[[Path, Tell], Inputs]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".npy": _npy,
+    ".jsonl": _jsonl,
+}

@@ -130,5 +130,5 @@ def _enforce(spec: Any, name: Any, cells: Column) -> Column:
     return enforced
 
 
-CASTS: dict[str, Cast] = {"frame": of_frame, "tensor": of_tensor, "text": of_text, "typed": of_typed}
+CASTS: dict[str, Cast] = {"frame": of_frame, "table": of_frame, "tensor": of_tensor, "text": of_text, "typed": of_typed}
 """By how a row is read."""

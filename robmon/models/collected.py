@@ -87,7 +87,12 @@ def finish(inputs: Any, kept: list[int], rejected: Mapping[int, str]) -> Collect
 
 def is_table(row: Row) -> bool:
     """Whether the server hands a row to the model as a table's, whatever other form it has."""
-    return row.tensor is None or (row.columns is not None and row.reading == "frame")
+    return row.tensor is None or (row.columns is not None and row.reading in ("frame", "table"))
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell holds no value: null, or NaN."""
+    return cell is None or (isinstance(cell, (float, np.floating)) and bool(np.isnan(cell)))
 
 
 def refuse_text(row: Row) -> None:

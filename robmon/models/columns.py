@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from robmon.models import casting, nested
-from robmon.models.collected import Collected, RejectedRowError, Row, cells_of, each, finish, is_table, named
+from robmon.models.collected import (
+    Collected,
+    RejectedRowError,
+    Row,
+    cells_of,
+    each,
+    finish,
+    is_missing,
+    is_table,
+    named,
+)
 from robmon.models.forms import Forms, columns_only
 
 
@@ -43,7 +53,13 @@ class Columns:
             fitting = having if cast is None else having[cast.index]
             if cast is not None:
                 columns[name] = cast.set_axis(fitting)
-            unfit |= {int(at): f"wrong_type {name}" for at in np.setdiff1d(having, fitting) if at not in unfit}
+            for at in map(int, np.setdiff1d(having, fitting)):
+                cell = cells[at][name]
+                missing = is_missing(cell) or (isinstance(cell, str) and not cell)  # nothing between two commas
+                if missing and rows[kept[at]].reading == "table" and name not in self._required:
+                    del cells[at][name]
+                else:
+                    unfit.setdefault(at, f"{'missing_value' if missing else 'wrong_type'} {name}")
         fit = np.array([at for at in range(len(cells)) if at not in unfit], dtype=np.intp)
         rejected |= {kept[at]: reason for at, reason in unfit.items()}
         if not len(fit):

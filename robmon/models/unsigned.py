@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -19,6 +20,7 @@ from robmon.models.collected import (
     cells_of,
     each,
     finish,
+    is_missing,
     is_table,
     unnamed,
 )
@@ -27,7 +29,7 @@ from robmon.models.tensors import of_one_shape
 
 @dataclass(frozen=True)
 class Unsigned:
-    """A model without a signature: the first row that can be read shows the shape, or the columns.
+    """A model without a signature: the first row that can be read shows the shape, most of them the columns.
 
     Attributes:
         dtype: type of the inputs.
@@ -42,7 +44,7 @@ class Unsigned:
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows."""
         if not self.as_matrix and rows and rows[0].columns is not None and is_table(rows[0]):
-            return self._collect_columns(rows, rows[0].columns)
+            return self._collect_columns(rows)
 
         def convert(row: Row) -> NDArray[Any]:
             array = as_dtype(unnamed(row), self.dtype)
@@ -56,29 +58,42 @@ class Unsigned:
         same = of_one_shape(arrays, kept, rejected)
         return finish(np.stack([arrays[i] for i in same]) if same else None, [kept[i] for i in same], rejected)
 
-    def _collect_columns(self, rows: Sequence[Row], first: Mapping[Any, Any]) -> Collected:
-        """A DataFrame of the first row's columns: numbers become floating, truth values and text pass through."""
+    def _collect_columns(self, rows: Sequence[Row]) -> Collected:
+        """A DataFrame of the columns that most rows have: numbers become floating, truth values and text pass through.
+
+        What a column holds is what most of its cells that are not missing hold.
+        """
         import pandas as pd
 
-        numbers = {name for name, value in first.items() if _is_number(value)}
+        names = Counter(tuple(row.columns) for row in rows if row.columns is not None and is_table(row)).most_common(1)
+        usual = names[0][0]
+        tables = [row.columns for row in rows if row.columns is not None and row.columns.keys() >= {*usual}]
+        numbers = {name for name in usual if _are_numbers([cells[name] for cells in tables])}
 
         def convert(row: Row) -> dict[Any, Any]:
             cells = row.columns
             if cells is None:
-                cells = dict(zip(first, cells_of(row.tensor, len(first)), strict=True))
-            if not first.keys() <= cells.keys():
+                cells = dict(zip(usual, cells_of(row.tensor, len(usual)), strict=True))
+            if not {*usual} <= cells.keys():
                 raise RejectedRowError("missing_column")
-            if any(_is_number(cells[name]) != (name in numbers) for name in first if cells[name] is not None):
+            given = {name: None if is_missing(cells[name]) else casting.plain(cells[name]) for name in usual}
+            if any(_is_number(cell) != (name in numbers) for name, cell in given.items() if cell is not None):
                 raise RejectedRowError("wrong_type")
-            return {name: casting.plain(cells[name]) for name in first}
+            return given
 
         cells, kept, rejected = each(rows, convert)
         if not cells:
             return finish(None, [], rejected)
-        frame = pd.DataFrame(cells, columns=list(first))
+        frame = pd.DataFrame(cells, columns=list(usual))
         return finish(frame.astype(dict.fromkeys(numbers, self.dtype)), kept, rejected)
 
 
+def _are_numbers(cells: Sequence[Any]) -> bool:
+    """Whether most of the cells that are not missing are numbers; also where all are missing."""
+    present = [_is_number(cell) for cell in cells if not is_missing(cell)]
+    return 2 * sum(present) >= len(present)
+
+
 def _is_number(value: Any) -> bool:
-    """A number, or a missing one; no truth value."""
-    return value is None or (isinstance(value, (int, float, np.number)) and not isinstance(value, bool))
+    """A number, no truth value."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

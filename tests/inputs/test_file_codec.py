@@ -44,7 +44,7 @@ def captured(data: str, encoding: str, content_type: str) -> dict[str, Any]:
 
 def test_a_flat_object_is_a_row() -> None:
     (row,) = rows({"length": 1.5, "kind": "x", "embedding": [0.5, 1.0], "missing": None})
-    assert row.columns is not None and row.reading == "frame"
+    assert row.columns is not None and row.reading == "table"
     assert row.columns["embedding"].tolist() == [0.5, 1.0]
     assert (row.columns["length"], row.columns["kind"], row.columns["missing"]) == (1.5, "x", None)
 
@@ -177,7 +177,7 @@ def test_lines_that_are_refused(content: Any, reason: str) -> None:
 
 def test_a_csv_row_of_numbers_is_one_for_tensors_too() -> None:
     (numeric,) = rows(b"a,b\n1.5,2", "text/csv")
-    assert numeric.columns == {"a": 1.5, "b": 2} and numeric.reading == "frame"
+    assert numeric.columns == {"a": 1.5, "b": 2} and numeric.reading == "table"
     (mixed,) = rows(b"a,b\n1.5,x", "text/csv")
     assert mixed.texts == {"a": "1.5", "b": "x"}
 

@@ -200,7 +200,7 @@ def test_columns_of_many_types(tmp_path: Path) -> None:
     inputs, kept, rejected = model.collect(rows)
     assert inputs is not None
     assert kept == [0, 1, 5]
-    assert rejected == {"wrong_type age": 1, "wrong_type x": 1, "missing_column x": 1, "wrong_shape": 1}
+    assert rejected == {"missing_value age": 1, "wrong_type x": 1, "missing_column x": 1, "wrong_shape": 1}
     assert inputs.feature_names == ("x", "y")
     np.testing.assert_array_equal(inputs.array, [[1, 0.5], [np.nan, 1], [2, 4]])
 

@@ -53,7 +53,7 @@ def _row(record: dict[str, Any]) -> Row:
     cells = {name: as_cell(cell) for name, cell in record.items() if name not in left_out}
     if not cells:
         raise CodecError("empty", "the record has no column")
-    return Row(columns=cells, reading="frame")
+    return Row(columns=cells, reading="table")
 
 
 def _untyped(row: Row) -> Row:
@@ -63,4 +63,4 @@ def _untyped(row: Row) -> Row:
     """
     cells = (row.columns or {}).values()
     is_numeric = all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
-    return replace(row, reading="frame") if is_numeric else row
+    return replace(row, reading="table") if is_numeric else row

@@ -16,7 +16,7 @@ from robmon.errors import CodecError
 MAX_DIMENSIONS = 32
 _INT64 = np.iinfo(np.int64)
 
-Reading: TypeAlias = Literal["frame", "tensor", "text", "typed"]
+Reading: TypeAlias = Literal["frame", "table", "tensor", "text", "typed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Row:
         columns: cells by name; an integer where a table's columns are numbered.
         tensor: the unnamed row. A row with both may be taken either way: by name, if the model knows the name.
         reading: how a server makes the model's types of the cells: `frame` and `tensor` as MLflow's server casts JSON
-            tables and JSON tensors, `text` as it reads CSV, `typed` as it only checks the types of a typed table.
+            tables and JSON tensors, `table` as `frame`, but no request: a missing cell may stand for no column; `text`
+            as it reads CSV, `typed` as it only checks the types of a typed table.
         texts: the cells as they were written, for `text`, and for columns of text that look like numbers.
         listed: whether each cell stood in a list of its own, as in a column of one row.
     """
