@@ -238,7 +238,7 @@ def test_compare_refuses_models_that_take_different_inputs(tmp_path):
         robmon.compare(first, saved(frame, "age", "weight"), frame)
     with pytest.raises(InvalidInputError, match="the same columns in another order"):
         robmon.compare(first, saved(frame, "height", "age"), frame)
-    with pytest.raises(InvalidInputError, match=r"second model: 100 rows .* missing_column weight"):
+    with pytest.raises(InvalidInputError, match=r"second model: 100 of 100 rows .* missing_column weight"):
         robmon.compare(first, saved(frame, "age", "weight", "height"), frame[["age", "height"]])
     assert not robmon.compare(first, first, frame).worse
     whole = frame.assign(height=np.arange(100)).rename(columns={"height": "kids"})
