@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DEMO_STAMP := .venv/.installed-demo
 
 .PHONY: help venv tools test lint format demo docs benchmarks load coverage-table fuzz clean
 
@@ -10,14 +11,19 @@ help:  ## Show what can be made
 
 venv: $(STAMP)  ## Make .venv with everything, pinned
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python tools/install.py dev
+	@touch $(STAMP)
+
+# What `make venv` has installed is more than the demo needs.
+$(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@[ $(STAMP) -nt pyproject.toml -a $(STAMP) -nt constraints.txt ] || $(BIN)/python tools/install.py demo
+	@touch $(DEMO_STAMP)
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "robmon needs Python 3.11 or newer; run: make PYTHON=python3.11"; exit 1; }
-	@echo "installing into .venv; this takes some minutes the first time"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $(STAMP)
 
 tools: venv  ## Install the programs that the tests run: Prometheus, Alertmanager, nginx, helm, kubectl, Chromium
 	@sh tools/install_debian_packages.sh
@@ -36,7 +42,7 @@ format: venv  ## Format the code
 test: tools lint  ## Check everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-demo: venv  ## Watch a fragile release being caught; KEEP=1 keeps it running
+demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)
 
 docs: venv  ## Write the generated parts of the README

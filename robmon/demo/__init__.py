@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robmon.extras import check_installed
 
-NEEDED = ("torch", "mlflow", "sklearn")
+NEEDED = ("mlflow", "sklearn")
 FAILED = 1
 
 

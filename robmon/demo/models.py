@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import torch
+    from sklearn.neural_network import MLPClassifier
 
 NAME = "digits"
 ALIAS = "champion"
@@ -25,7 +25,7 @@ TRAINING_ROWS = 1000
 SEED = 0
 EPOCHS = 60
 BATCH_ROWS = 50
-HIDDEN = 64
+HIDDEN = (64, 64)
 LEARNING_RATE = 3e-3
 NOISE_BY_VERSION = {"1": 6.0, "2": 0.0}
 """Standard deviation, in grey levels, of the noise on the training inputs."""
@@ -35,9 +35,9 @@ NOISE_BY_VERSION = {"1": 6.0, "2": 0.0}
 class Digits:
     """Images, shape `(n, 64)`, and their digits, split into those to train on and those held out."""
 
-    train_x: NDArray[np.float32]
+    train_x: NDArray[np.float64]
     train_y: NDArray[np.int64]
-    test_x: NDArray[np.float32]
+    test_x: NDArray[np.float64]
     test_y: NDArray[np.int64]
 
 
@@ -56,62 +56,47 @@ def load_digits() -> Digits:
 
     x, y = load(return_X_y=True)
     order = np.random.default_rng(SEED).permutation(len(x))
-    x, y = x[order].astype(np.float32), y[order].astype(np.int64)
+    x, y = x[order], y[order].astype(np.int64)
     return Digits(x[:TRAINING_ROWS], y[:TRAINING_ROWS], x[TRAINING_ROWS:], y[TRAINING_ROWS:])
 
 
-def train(digits: Digits, noise: float) -> torch.nn.Module:
-    """A small network that returns ten probabilities; fresh Gaussian noise is added to every training batch."""
-    import torch
-    from torch import nn
+def train(digits: Digits, noise: float) -> MLPClassifier:
+    """A small network; fresh Gaussian noise is added to the training inputs of every epoch."""
+    from sklearn.neural_network import MLPClassifier
 
-    torch.manual_seed(SEED)
-    network = nn.Sequential(
-        nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10)
-    )
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    loss = nn.CrossEntropyLoss()
-    x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
+    random = np.random.default_rng(SEED)
+    network = MLPClassifier(HIDDEN, learning_rate_init=LEARNING_RATE, batch_size=BATCH_ROWS, random_state=SEED)
     for _ in range(EPOCHS):
-        order = torch.randperm(len(x))
-        for start in range(0, len(x), BATCH_ROWS):
-            batch = order[start : start + BATCH_ROWS]
-            noisy = x[batch] + noise * torch.randn(len(batch), x.shape[1])
-            optimizer.zero_grad()
-            loss(network(noisy), y[batch]).backward()
-            optimizer.step()
-    return nn.Sequential(network, nn.Softmax(dim=1)).eval()
+        noisy = digits.train_x + noise * random.standard_normal(digits.train_x.shape)
+        network.partial_fit(noisy, digits.train_y, classes=range(10))
+    return network
 
 
-def accuracy(model: torch.nn.Module, digits: Digits) -> float:
+def accuracy(model: MLPClassifier, digits: Digits) -> float:
     """Share of held-out digits that the model gets right."""
-    import torch
-
-    with torch.inference_mode():
-        classes = model(torch.from_numpy(digits.test_x)).argmax(dim=1).numpy()
-    return float((classes == digits.test_y).mean())
+    return float((model.predict(digits.test_x) == digits.test_y).mean())
 
 
-def register(model: torch.nn.Module, digits: Digits, noise: float) -> str:
-    """Log the model and register it as the next version; returns that version."""
+def register(model: MLPClassifier, digits: Digits, noise: float) -> str:
+    """Log the model, which is to return probabilities, and register it as the next version; returns that version."""
     import mlflow
-    import mlflow.pytorch
-    import torch
+    import mlflow.sklearn
+    import sklearn
     from mlflow.models import infer_signature
 
     example = digits.test_x[:5]
-    with torch.inference_mode():
-        signature = infer_signature(example, model(torch.from_numpy(example)).numpy())
     with mlflow.start_run(run_name=f"training noise {noise:g}"):
         mlflow.log_param("training_noise", noise)
         mlflow.log_metric("accuracy", accuracy(model, digits))
-        logged = mlflow.pytorch.log_model(
+        logged = mlflow.sklearn.log_model(
             model,
             name="model",
-            signature=signature,
+            signature=infer_signature(example, model.predict_proba(example)),
             input_example=example,
+            pyfunc_predict_fn="predict_proba",
+            serialization_format="cloudpickle",
             # Inferring them would run the model in a process of its own, for 8 s.
-            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}"],
+            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"mlflow=={mlflow.__version__}"],
             registered_model_name=NAME,
         )
     return str(logged.registered_model_version)
@@ -119,13 +104,10 @@ def register(model: torch.nn.Module, digits: Digits, noise: float) -> str:
 
 def main(tracking_uri: str, folder: Path) -> None:
     """Train, wait, register."""
-    import torch
-
-    torch.set_num_threads(1)
     digits = load_digits()
     np.save(folder / "held-out.npy", digits.test_x)
     models = {noise: train(digits, noise) for noise in NOISE_BY_VERSION.values()}
-    import mlflow.pytorch  # imported while the registry is still starting
+    import mlflow.sklearn  # imported while the registry is still starting
 
     sys.stdin.read()
     mlflow.set_tracking_uri(tracking_uri)

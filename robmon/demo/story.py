@@ -104,7 +104,8 @@ async def _register_models(stage: Stage) -> list[models.Registered]:
         command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         stage.processes.start("MLflow registry", command + arguments)
         arguments = ["-m", "robmon.demo.models", stage.registry_url, str(folder)]
-        training = stage.processes.start("training", arguments, is_server=False)
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        training = stage.processes.start("training", arguments, is_server=False, environment=one_thread)
         await stage.until_it_answers(f"{stage.registry_url}/health", "the MLflow registry answers")
         step.note = f"{stage.registry_url}, in a temporary folder"
     with stage.view.step("two digit classifiers are trained and registered") as step:

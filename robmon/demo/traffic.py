@@ -60,7 +60,7 @@ class Traffic:
     client: httpx.AsyncClient
     mirror: Mirror
     server_url: str
-    digits: NDArray[np.float32]
+    digits: NDArray[np.float64]
     answered: int = 0
     failed: int = 0
     last_failure: str = ""
@@ -87,10 +87,10 @@ class Traffic:
             self.answered += 1
 
 
-def _bodies(digits: NDArray[np.float32]) -> Iterator[bytes]:
+def _bodies(digits: NDArray[np.float64]) -> Iterator[bytes]:
     """Each digit as a request in MLflow's own JSON format.
 
-    >>> next(_bodies(np.zeros((1, 3), dtype=np.float32)))
+    >>> next(_bodies(np.zeros((1, 3))))
     b'{"inputs": [[0.0, 0.0, 0.0]]}'
     """
     return (json.dumps({"inputs": [digit.tolist()]}).encode() for digit in digits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -41,3 +42,39 @@ def test_confseq_is_fetched_once() -> None:
 def test_nothing_is_installed_where_nothing_is_missing() -> None:
     result = subprocess.run(["sh", TOOLS / "install_debian_packages.sh"], text=True, capture_output=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_progress_of_an_installation_names_packages_and_sizes() -> None:
+    progress = runpy.run_path(str(TOOLS / "install.py"))["progress"]
+    lines = [
+        "Collecting mlflow==3.17.2",
+        "  Downloading mlflow-3.17.2-py3-none-any.whl (12.0 MB)",
+        "  Using cached https://host/packages/torch-2.13.0-cp311-linux_x86_64.whl (1.5 GB)",
+        "Requirement already satisfied: numpy",
+        "  Downloading click-8.5.1-py3-none-any.whl.metadata (2.6 kB)",
+        "Installing collected packages: click, mlflow, torch",
+    ]
+    assert list(progress(lines)) == [
+        "1: mlflow-3.17.2-py3-none-any.whl, 12.0 MB, 12.0 MB in all",
+        "2: torch-2.13.0-cp311-linux_x86_64.whl, 1500.0 MB, 1512.0 MB in all",
+        "installing 3 packages",
+    ]
+
+
+def test_the_demo_installs_only_what_it_needs(tmp_path: Path) -> None:
+    """And nothing at all where `make venv` has been."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copyfile(REPOSITORY / name, tmp_path / name)
+
+    def made(target: str) -> str:
+        words = ["make", "--dry-run", target]
+        return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    assert "tools/install.py demo" in made("demo") and "install.py dev" not in made("demo")
+    assert "tools/install.py dev" in made("venv") and "install.py demo" not in made("venv")
+    stamps = tmp_path / ".venv" / "bin" / "python", tmp_path / ".venv" / ".installed"
+    stamps[0].parent.mkdir(parents=True)
+    for stamp in stamps:
+        stamp.touch()
+    condition = made("demo").splitlines()[0].partition("||")[0]
+    assert subprocess.run(["sh", "-c", condition], cwd=tmp_path, check=False).returncode == 0
