@@ -18,7 +18,7 @@ from robmon.fitting import other_rows
 from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
-from robmon.prepared import prepared
+from robmon.prepared import PreparedRows, prepared
 from robmon.robustness.arrays import Array, Predict
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.features import Features
@@ -41,6 +41,8 @@ class RankOptions(TypedDict, total=False):
     bound: str
     task: str
     output: str | None
+    integers: str | Sequence[str] | None
+    scale_axis: int | None
     seed: int
     device: str
     max_batch_rows: int | None
@@ -66,6 +68,8 @@ def assess(
     bound: str = "order_statistic",
     task: str = "regression",
     output: str | None = None,
+    integers: str | Sequence[str] | None = None,
+    scale_axis: int | None = None,
     seed: int = 0,
     device: str = "auto",
     max_batch_rows: int | None = None,
@@ -81,12 +85,13 @@ def assess(
             prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently, or
             `robmon.endpoint(...)`, which says how.
         inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
-            DataFrame: its floating columns are perturbed, the others pass through, and NaN stays NaN without noise.
+            DataFrame: its floating (and decimal) columns are perturbed, the others pass through, NaN stays NaN
+            without noise.
         targets: true outputs of the outputs' size (of class scores classes 0, 1, ..., shape `(n,)`, or one column a
             class, 0 or 1); errors are then against them (reference `label`).
         noise: a name, a model of `robmon.noise` with its parameters, or a `robmon.Noise` of your own.
         levels: noise strengths; 0 is always among them.
-        scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its floating
+        scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its perturbed
             columns); None: those of `inputs`; 1.0: levels are in input units.
         trials: independent draws of the noise for every row.
         confidence: stated probability of the bounds.
@@ -94,6 +99,12 @@ def assess(
         task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
             accuracy and, of probabilities, the Brier score.
         output: `value`, `probability`, `logit`, `label`; None: by type and task.
+        integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an array of
+            integers needs: they are perturbed, rounded half to even, kept within their dtype and their range in these
+            inputs, and handed over in their dtype. None: they are left alone.
+        scale_axis: the axis of `inputs` of rank 3 and more, `(n, *input_shape)`, each entry of which has a scale of its
+            own; -1 is the last. None: of rank 3 axis 1 where a module begins with a Conv1d or the like, else the last,
+            and refused where the two differ by more than 10 times and nothing decides; of rank 4 and more the channels.
         seed: fixes the noise.
         device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
             model onto cuda where there is one. Callables decide for themselves.
@@ -121,9 +132,10 @@ def assess(
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """
-    with prepared(predictor, inputs, device) as rows:
+    with prepared(predictor, inputs, device, integers) as rows:
         return rows.assess(
             targets=targets,
+            scale_axis=scale_axis,
             noise=noise,
             levels=levels,
             scale=scale,
@@ -226,11 +238,11 @@ def compare(
     >>> result.worse, result.ratio.round(2).tolist(), compare(strong, weak, inputs).worse
     (True, [1.44, 1.44, 1.44, 1.44], False)
     """
-    return compare_on(lambda array: None, predictor_a, predictor_b, inputs, alpha, tolerance, **options)
+    return compare_on(lambda rows: None, predictor_a, predictor_b, inputs, alpha, tolerance, **options)
 
 
 def compare_on(
-    features_of: Callable[[Array], Features | None],
+    features_of: Callable[[PreparedRows], Features | None],
     predictor_a: Any,
     predictor_b: Any,
     inputs: Any,
@@ -238,7 +250,7 @@ def compare_on(
     tolerance: float,
     **options: Unpack[AssessOptions],
 ) -> Comparison:
-    """`compare` on given features, where `features_of` the array that is perturbed has any, not those of the inputs."""
+    """`compare` on given features, where `features_of` the prepared rows has any, not those of the inputs."""
     check_judgement(alpha, tolerance)
     progress = options.pop("progress", None)
     options["progress"] = part_of(progress, 0, 2)
@@ -276,7 +288,7 @@ def _assess_one(
     predictor: Any,
     inputs: Any,
     options: AssessOptions,
-    features_of: Callable[[Array], Features | None] = lambda array: None,
+    features_of: Callable[[PreparedRows], Features | None] = lambda rows: None,
     reference: Assessment | None = None,
     taken: _Taken | None = None,
 ) -> tuple[Assessment, _Taken]:
@@ -286,14 +298,15 @@ def _assess_one(
     """
     given = _core(options)
     device, batch_rows = given.pop("device", "auto"), given.pop("max_batch_rows", None)
+    integers = given.pop("integers", None)
     with ExitStack() as stack:
         try:
-            rows = stack.enter_context(prepared(predictor, inputs, device))
+            rows = stack.enter_context(prepared(predictor, inputs, device, integers))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
         takes = _Taken(tuple(rows.array.shape), rows.column_names, rows.kept)
         if reference is None or taken is None:
-            return rows.assess(batch_rows=batch_rows, features=features_of(rows.array), **given), takes
+            return rows.assess(batch_rows=batch_rows, features=features_of(rows), **given), takes
         _check_same_inputs(taken, takes)
         rows = replace(rows, predict=_checking(reference, rows.predict))
         given |= {

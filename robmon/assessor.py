@@ -299,6 +299,8 @@ class Assessor:
             confidence=assess.confidence,
             task=assess.task,
             output=assess.output,
+            integers=list(assess.integers),
+            scale_axis=assess.scale_axis,
             min_rows=assess.min_rows,
             max_seconds=assess.max_seconds,
             mse_limit=assess.mse_limit,

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from robmon.api import compare_on
-from robmon.errors import ModelError
+from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.messages import EndpointAccess
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
 from robmon.models.loading import RemoteModel
-from robmon.prepared import prepared
-from robmon.robustness.arrays import Array, to_numpy
+from robmon.prepared import PreparedRows, prepared
+from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
@@ -42,12 +42,19 @@ def record(
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     history = None if data_dir is None else _history(data_dir, parsed, name)
-    device = options.pop("device", "auto")
-    with prepared(model, inputs, device) as rows:
+    device, integers = options.pop("device", "auto"), options.pop("integers", None)
+    with prepared(model, inputs, device, integers) as rows:
         result = rows.assess(**options)
-        perturbed = to_numpy(rows.array)
-    correlation = result.features.correlation is not None
-    baseline = Baseline.empty(list(result.levels), perturbed, result.noise, correlation)
+        perturbed, whole = to_numpy(rows.array), rows.whole
+    baseline = Baseline.empty(
+        list(result.levels),
+        perturbed,
+        result.features.axis,
+        result.noise,
+        result.features.correlation is not None,
+        whole=whole,
+        integers=[integers] if isinstance(integers, str) else list(integers or ()),
+    )
     counted = result.counted
     baseline.learn_inputs(perturbed[counted])
     baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
@@ -80,10 +87,10 @@ def assess(
     Raises:
         RobmonError: as `robmon.assess`; or the baseline is of other inputs.
     """
-    device = options.pop("device", "auto")
+    device, integers = options.pop("device", "auto"), options.pop("integers", None)
     baseline = _recorded(model) if options.get("scale") is None else None
-    with prepared(model, inputs, device) as rows:
-        features = None if baseline is None else _features(baseline, rows.array, options.get("noise", "gaussian"))
+    with prepared(model, inputs, device, integers) as rows:
+        features = None if baseline is None else _features(baseline, rows, options)
         if baseline is not None and features is not None:
             options |= {"features": features, "output_variance": baseline.output_variance}
         result = rows.assess(targets=targets, **options)
@@ -112,8 +119,8 @@ def compare(
     baseline = _recorded(reference) if options.get("scale") is None else None
     used = []
 
-    def features_of(array: Array) -> Features | None:
-        features = None if baseline is None else _features(baseline, array, options.get("noise", "gaussian"))
+    def features_of(rows: PreparedRows) -> Features | None:
+        features = None if baseline is None else _features(baseline, rows, options)
         used.append(features is not None)
         return features
 
@@ -121,10 +128,21 @@ def compare(
     return result, any(used)
 
 
-def _features(baseline: Baseline, array: Array, noise: str) -> Features | None:
-    """What the baseline knows of these inputs; None where it lacks the correlation that the noise needs."""
-    features = baseline.features(to_numpy(array))
-    return None if features.correlation is None and noise_model(noise).needs_correlation else features
+def _features(baseline: Baseline, rows: PreparedRows, options: dict[str, Any]) -> Features | None:
+    """What the baseline knows of these inputs; None where it lacks the correlation that the noise needs.
+
+    Raises:
+        InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
+    """
+    array, asked = to_numpy(rows.array), options.get("scale_axis")
+    if (asked is not None or baseline.axis is None) and not baseline.has_axis(rows.axis(asked), array.shape):
+        raise InvalidInputError(
+            f"the recorded baseline has its scales on axis {baseline.axis_of(array.shape).axis} of the inputs, and "
+            "these are read otherwise: record a new baseline, or give another scale axis (--scale-axis)"
+        )
+    features = baseline.features(array, rows.whole)
+    needs_correlation = noise_model(options.get("noise", "gaussian")).needs_correlation
+    return None if features.correlation is None and needs_correlation else features
 
 
 def _recorded(model: str | RemoteModel) -> Baseline | None:

@@ -171,6 +171,11 @@ def _assessment_options(command: Function) -> Function:
                      show_default=True, help="What the model does."),
         click.option("--output", type=click.Choice(["value", "probability", "logit", "label"]),
                      help="What the model's numbers are.  [default: by their type and the task]"),
+        click.option("--integers", multiple=True, metavar="COLUMNS",
+                     help="Integer columns that are measurements, perturbed and rounded: by name, or all."),
+        click.option("--scale-axis", type=int,
+                     help="Axis of the inputs (0 are the rows, -1 is the last) with a scale for each of its entries.  "
+                     "[default: by rank and first layer]"),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
         click.option("--device", default="auto", show_default=True,
                      help="cpu, cuda or auto, of torch models; others choose their own."),
@@ -444,7 +449,18 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         raise click.BadParameter("levels are numbers separated by spaces or commas", param_hint="--levels") from None
     scale = 1.0 if options.pop("absolute") else None
-    return {**options, "levels": levels, "scale": scale}
+    integers = [name for word in options.pop("integers") for name in _names(word)]
+    return {**options, "levels": levels, "scale": scale, "integers": integers or None}
+
+
+def _names(words: str) -> list[str]:
+    """Names separated by spaces or commas, or as JSON."""
+    if not words.lstrip().startswith("["):
+        return [name for name in re.split(r"[\s,]+", words) if name]
+    try:
+        return [str(name) for name in json.loads(words)]
+    except json.JSONDecodeError:
+        raise click.BadParameter("names are JSON, or separated by spaces or commas", param_hint="--integers") from None
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def decode_sample(
         rows += found
         places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
-    inputs, kept, misfits = model.collect(rows) if rows else (None, [], {})
+    inputs, kept, misfits = model.collect(rows, question.integers) if rows else (None, [], {})
     undecodable = Counter[str]()
     for counts in rejected.values():
         undecodable.update(counts)

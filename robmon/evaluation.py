@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepted
-from robmon.errors import OverBudgetError, RobmonError, or_pace
+from robmon.errors import InvalidInputError, OverBudgetError, RobmonError, or_pace
 from robmon.history.baseline import Baseline
 from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
 from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
@@ -20,6 +20,7 @@ from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
+from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import comparable, compare_rows
 from robmon.robustness.extreme_rows import extreme_rows
@@ -32,6 +33,7 @@ from robmon.served import compare_served
 
 Float64 = NDArray[np.float64]
 ROW_ERRORS_DTYPE = "<f8"
+INTEGERS_OPTION = "--assess.integers"
 MAX_NAME_CHARACTERS = 64
 """Of a feature, in metrics."""
 
@@ -59,7 +61,7 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         sample = decode_sample(model, question.requests, blobs, question)
     try:
         with phases("decode"):
-            sample = _without_extreme(question, sample)
+            sample = _without_extreme(model, question, sample)
         return use_accepted(
             model,
             question,
@@ -74,10 +76,14 @@ def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Fr
         raise
 
 
-def _without_extreme(question: Assess, sample: DecodedSample) -> DecodedSample:
+def _without_extreme(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
     """The sample without rows from which nothing can be learnt; sentinels are those of the baseline, if it has any."""
-    inputs = sample.inputs.array
-    rows = np.flatnonzero(extreme_rows(inputs, _baseline_so_far(question, inputs).inputs.sentinels))
+    inputs = sample.inputs
+    known = None if question.baseline is None else Baseline.from_dict(question.baseline)
+    is_used = known is not None and (known.counts or _is_continued(known, question))
+    codes = known.inputs.sentinels if known is not None and is_used else None
+    axis = inputs.axis(question.scale_axis, lambda: model.axes_read(inputs), refuses=False)
+    rows = np.flatnonzero(extreme_rows(inputs.array, codes, axis))
     return leave_out(sample, question.requests, rows.tolist(), "extreme_value", question.min_rows)
 
 
@@ -92,7 +98,7 @@ def _evaluate(
     usable_rows = sample.inputs.rows
     if usable_rows > question.sample_rows:
         sample = sample.take(range(question.sample_rows))
-    baseline = _baseline(question, sample)
+    baseline = _baseline(model, question, sample)
     plan, result = _assess(model, question, sample, baseline, phases, deadline)
     with phases("labels"):
         against_labels = _against_labels(model, question, blobs, result, baseline, deadline)
@@ -102,7 +108,7 @@ def _evaluate(
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
     levels, margin = _levels(baseline, result), result.noise_margin()
-    baseline = _learnt(baseline, question, sample, result)
+    baseline = _learnt(model, baseline, question, sample, result)
     answer = Assessed(
         number=question.number,
         seed=question.seed,
@@ -197,6 +203,8 @@ def _assess(
             clusters=origins,
             largest_inputs=sample.inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
+            notes=sample.inputs.told(INTEGERS_OPTION),
+            tells_values=False,
         )
     result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
     asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=question.trials)
@@ -242,7 +250,7 @@ def _against_labels(
 
 def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:
     """The baseline's features; those of the plan that is followed, where the inputs have the same ones."""
-    features = replace(baseline.features(inputs.array), names=inputs.column_names)
+    features = replace(baseline.features(inputs.array, inputs.whole), names=inputs.column_names)
     if followed is None:
         return features
     theirs = Features.from_dict(followed.features)
@@ -250,28 +258,54 @@ def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) ->
     return theirs if is_same else features
 
 
-def _baseline(question: Assess, sample: DecodedSample, lost: Set[int] = frozenset()) -> Baseline:
+def _baseline(model: ServedModel, question: Assess, sample: DecodedSample, lost: Set[int] = frozenset()) -> Baseline:
     """The baseline so far, which takes the inputs that are new to it if it is still learning, but for rows lost."""
     array = sample.inputs.array
-    baseline = _baseline_so_far(question, array)
+    baseline = _baseline_so_far(model, question, sample.inputs)
     if not baseline.counts:
-        rows = _new_rows(question, sample, lost)
+        rows = _new_rows(baseline, question, sample, lost)
         # Sums depend on the order of the memory in their last bit, and a copy has another one.
         baseline.learn_inputs(array if len(rows) == len(array) else array[rows])
     return baseline
 
 
-def _baseline_so_far(question: Assess, array: NDArray[Any]) -> Baseline:
-    """The baseline that came with the question; one of nothing yet if that is of other levels or another noise."""
+def _baseline_so_far(model: ServedModel, question: Assess, inputs: ModelInputs) -> Baseline:
+    """The baseline that came with the question, where it is of inputs that are read alike; else one of nothing yet.
+
+    Raises:
+        InvalidInputError: nothing decides how the inputs are read; or a recorded baseline is of inputs read otherwise.
+    """
     known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
-    if known is not None and (known.counts or (known.levels, known.noise) == (question.levels, question.noise)):
-        return known
-    return Baseline.empty(question.levels, array, question.noise, noise_model(question.noise).needs_correlation)
+    chosen: FeatureAxis | None = None
+    if known is None or known.axis is None or question.scale_axis is not None:
+        chosen = inputs.axis(question.scale_axis, lambda: model.axes_read(inputs))
+    if known is not None and (known.counts or _is_continued(known, question)):
+        if (chosen is None or known.has_axis(chosen, inputs.array.shape)) and known.integers == question.integers:
+            return known
+        if known.source in ("artifact", "local"):
+            raise InvalidInputError(
+                "the baseline was recorded with other settings of assess.scale_axis or assess.integers, or before "
+                "there were any: record a new baseline, or set them as they were"
+            )
+    return Baseline.empty(
+        question.levels,
+        inputs.array,
+        chosen or inputs.axis(question.scale_axis, lambda: model.axes_read(inputs)),
+        question.noise,
+        noise_model(question.noise).needs_correlation,
+        whole=inputs.whole,
+        integers=question.integers,
+    )
 
 
-def _new_rows(question: Assess, sample: DecodedSample, lost: Set[int]) -> list[int]:
+def _is_continued(known: Baseline, question: Assess) -> bool:
+    """Whether a baseline that is being learnt is of this noise."""
+    return (known.levels, known.noise) == (question.levels, question.noise)
+
+
+def _new_rows(before: Baseline, question: Assess, sample: DecodedSample, lost: Set[int]) -> list[int]:
     """Rows that are new to the baseline: all to one that has none, else those that no earlier assessment used."""
-    is_first = not _baseline_so_far(question, sample.inputs.array).rows
+    is_first = not before.rows
     return [
         row
         for row, origin in enumerate(sample.origins)
@@ -279,15 +313,18 @@ def _new_rows(question: Assess, sample: DecodedSample, lost: Set[int]) -> list[i
     ]
 
 
-def _learnt(baseline: Baseline, question: Assess, sample: DecodedSample, result: Assessment) -> Baseline:
+def _learnt(
+    model: ServedModel, baseline: Baseline, question: Assess, sample: DecodedSample, result: Assessment
+) -> Baseline:
     """A baseline that is still learning with the results of its new rows, and without those that are not finite."""
     if baseline.counts:
         return baseline
     assessed = len(result.finite)
     lost = set(np.flatnonzero(~result.finite).tolist())
     if lost:
-        baseline = _baseline(question, sample, lost)
-    rows = [row for row in _new_rows(question, sample, lost) if row < assessed]
+        baseline = _baseline(model, question, sample, lost)
+    before = _baseline_so_far(model, question, sample.inputs)
+    rows = [row for row in _new_rows(before, question, sample, lost) if row < assessed]
     if rows:
         errors = cluster_means(result.row_errors[rows], result.clusters[rows])
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
@@ -347,7 +384,7 @@ def _drift(
     if not baseline.counts:
         return [], []
     psi = baseline.input_psi(inputs.array)
-    names = shown_names(inputs.feature_names, len(psi))
+    names = shown_names(inputs.names_by(baseline.axis_of(inputs.array.shape)), len(psi))
     worst = np.argsort(-psi, kind="stable")[:max_features]
     input_drift = [FeatureDrift(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
     input_drift.append(FeatureDrift(feature="all", statistic="mean_psi", value=float(psi.mean())))

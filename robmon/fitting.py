@@ -39,14 +39,19 @@ class Fitting:
     notes: tuple[str, ...] = ()
 
 
-def fit(model: ServedModel, inputs: Any) -> Fitting:
+def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fitting:
     """The rows of an array, a list of arrays, a DataFrame or a dict of arrays that the model takes.
+
+    Args:
+        model: what is to take them.
+        inputs: the rows.
+        integers: columns of whole numbers that are measurements, see `models.inputs.split`.
 
     Raises:
         InvalidInputError: most rows do not fit, or fewer than two do.
     """
     rows = _rows(inputs)
-    parts, kept, rejected = model.collect(rows)
+    parts, kept, rejected = model.collect(rows, integers)
     if parts is not None and not rejected:
         return Fitting(parts, len(rows))
     left_out = f"{len(rejected.by_row)} of {len(rows)} rows of the inputs do not fit the model"

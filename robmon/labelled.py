@@ -81,7 +81,9 @@ def assess_labelled(
     any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
     try:
         sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows)
-        extreme = extreme_rows(sample.inputs.array, unlabelled.features.sentinels.ravel())
+        features = unlabelled.features
+        codes = features.sentinels.reshape(len(features.sentinels), features.axis.columns(sample.inputs.array.shape))
+        extreme = extreme_rows(sample.inputs.array, codes, features.axis)
         sample = leave_out(sample, question.labelled, np.flatnonzero(extreme).tolist(), "extreme_value", 1)
         return use_accepted(model, any_rows, question.labelled, sample, assessed, began + max_seconds)
     except TooFewRowsError as error:

@@ -207,6 +207,7 @@ class Load(Message):
     threads: int
     input_dtype: str | None = None
     input_shape: list[int] | None = None
+    integers: list[str] = []
 
 
 class LoadedModel(Message):
@@ -288,6 +289,10 @@ class Assess(Message):
     confidence: float
     task: str
     output: str | None
+    integers: list[str] = []
+    """Columns of whole numbers that are measurements, by name, or `all`."""
+    scale_axis: int | None = None
+    """Which axis of the inputs counts features, where the settings say it."""
     min_rows: int
     max_seconds: float
     mse_limit: float | None
@@ -403,6 +408,8 @@ class Assessed(Message):
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
     input_drift: list[FeatureDrift] = []
+    features_watched: int | None = None
+    """Features of which drift is measured; None while the baseline is being learnt."""
     prediction_drift: list[FeatureDrift] = []
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,17 @@ import numpy as np
 from robmon.errors import InvalidInputError, OverBudgetError, or_pace
 from robmon.fitting import fit
 from robmon.messages import EndpointAccess
-from robmon.models.inputs import split
-from robmon.models.loading import RemoteModel, ServedModel, load_uri
+from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
+from robmon.models.loading import ROWS_READ, RemoteModel, ServedModel, load_uri
 from robmon.models.outputs import as_array
-from robmon.robustness.arrays import Array, Float64, Predict
+from robmon.robustness.arrays import Array, Float64, Predict, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
+from robmon.robustness.whole import Whole
 
+INTEGERS_OPTION = "--integers"
 BUDGET_MIN_ROWS = 32
 """Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""
 
@@ -39,6 +42,9 @@ class PreparedRows:
         not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
         access: how an endpoint is asked.
         notes: sentences on what was deduced, left alone or left out.
+        whole: which columns of the array are whole numbers.
+        tensors: the named tensors that the array is made of.
+        read: which axis of each tensor the model's first layer takes for features; None: not known.
         kept: indices of the rows among those given; None where they are all there.
         of_rows: how many were given, where not all are there.
     """
@@ -49,15 +55,24 @@ class PreparedRows:
     not_floating: int = 0
     access: EndpointAccess | None = None
     notes: tuple[str, ...] = ()
+    whole: Whole | None = None
+    tensors: tuple[NamedTensor, ...] | None = None
+    read: Read | None = None
     largest: Float64 | None = None
     """What the model gets of each feature at most, where that is less than the array holds."""
     kept: tuple[int, ...] | None = None
     of_rows: int | None = None
 
-    def assess(self, max_seconds: float | None = None, **options: Any) -> Assessment:
+    def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
+        """Which axis of the array counts features, see `channels.choose`."""
+        return choose(self.array, tensors=self.tensors, asked=asked, read=self.read, refuses=refuses)
+
+    def assess(self, max_seconds: float | None = None, scale_axis: int | None = None, **options: Any) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given."""
         cut = ""
         array = self.array
+        if options.get("features") is None:
+            options |= {"axis": self.axis(scale_axis, refuses=options.get("scale") is None), "whole": self.whole}
         targets = options.get("targets")
         if self.kept is not None and targets is not None and len(targets) == self.of_rows:
             options["targets"] = np.asarray(targets)[list(self.kept)]
@@ -78,7 +93,7 @@ class PreparedRows:
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
         higher = "max_seconds" + (or_pace(section="") if self.access else "")
-        known = ("noise", "features", "levels", "trials", "confidence", "bound")
+        known = ("noise", "features", "axis", "whole", "levels", "trials", "confidence", "bound")
         try:
             plan = plan_assessment(
                 self.predict,
@@ -101,32 +116,82 @@ class PreparedRows:
 
 
 @contextmanager
-def prepared(predictor: Any, inputs: Any, device: str) -> Iterator[PreparedRows]:
-    """The predictor as `predict(x, rows)`, and the array that is perturbed."""
+def prepared(
+    predictor: Any, inputs: Any, device: str, integers: Collection[str] | None = None
+) -> Iterator[PreparedRows]:
+    """The predictor as `predict(x, rows)`, and the array that is perturbed.
+
+    Args:
+        predictor: as in `robmon.assess`.
+        inputs: as there.
+        device: as there.
+        integers: as there.
+    """
+    measured = (integers,) if isinstance(integers, str) else tuple(integers or ())
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
-        yield _mlflow_model(predictor, inputs, device)
+        yield _mlflow_model(predictor, inputs, device, measured)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
-            array = _as_tensor(inputs, predictor, where)
-            yield PreparedRows(_without_gradients(predictor), array)
+            array = _as_tensor(inputs, predictor, where, measured)
+            yield _of_array(_without_gradients(predictor), array, measured, _reader(predictor, array))
     elif callable(predictor):
-        yield _callable(predictor, inputs)
+        yield _callable(predictor, inputs, measured)
     else:
         raise InvalidInputError(
             f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
         )
 
 
-def _callable(function: Callable[[Any], Any], inputs: Any) -> PreparedRows:
+def _callable(function: Callable[[Any], Any], inputs: Any, integers: Sequence[str]) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
-        return PreparedRows(lambda x, rows: as_array(function(x)), _plain_array(inputs))
-    parts = split(inputs)
+        return _of_array(lambda x, rows: as_array(function(x)), _plain_array(inputs), integers)
+    parts = split(inputs, integers)
 
     def predict(x: Array, rows: slice) -> Array:
         return as_array(function(parts.assemble(x, rows)))
 
-    return PreparedRows(predict, parts.array, parts.column_names, parts.not_floating, largest=parts.largest)
+    return _of_parts(predict, parts, parts.array)
+
+
+def _of_parts(
+    predict: Predict,
+    parts: ModelInputs,
+    array: Array,
+    access: EndpointAccess | None = None,
+    read: Read | None = None,
+) -> PreparedRows:
+    return PreparedRows(
+        predict,
+        array,
+        parts.column_names,
+        parts.not_floating,
+        access,
+        notes=parts.told(INTEGERS_OPTION),
+        whole=parts.whole,
+        tensors=parts.tensors,
+        read=read,
+        largest=parts.largest,
+    )
+
+
+def _of_array(predict: Predict, array: Array, integers: Sequence[str], read: Read | None = None) -> PreparedRows:
+    """An array of whole numbers is perturbed in float64, and the predictor gets it in its own dtype."""
+    xp = namespace(array)
+    if not xp.isdtype(array.dtype, "integral") or ALL not in integers:
+        if integers and not xp.isdtype(array.dtype, "integral"):
+            raise InvalidInputError(f"integers are of no use: the inputs are one array of {array.dtype}")
+        if xp.isdtype(array.dtype, "integral"):
+            raise InvalidInputError(
+                f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers; "
+                + measurements_advice([])
+            )
+        return PreparedRows(predict, array, read=read)
+    dtype, whole = array.dtype, Whole.of(to_numpy(array[:0]).dtype)
+    as_numbers(to_numpy(array), "the inputs")
+    return PreparedRows(
+        lambda x, rows: predict(xp.astype(x, dtype), rows), xp.astype(array, xp.float64), whole=whole, read=read
+    )
 
 
 def _plain_array(inputs: Any) -> Array:
@@ -140,30 +205,23 @@ def _plain_array(inputs: Any) -> Array:
     return array
 
 
-def _mlflow_model(model: str | Path | ServedModel | RemoteModel, inputs: Any, device: str) -> PreparedRows:
+def _mlflow_model(
+    model: str | Path | ServedModel | RemoteModel, inputs: Any, device: str, integers: Sequence[str]
+) -> PreparedRows:
     if isinstance(model, RemoteModel):
-        model = model.connect()
+        model = model.connect(integers)
     elif not isinstance(model, ServedModel):
-        model = load_uri(str(model), device=device)
+        model = load_uri(str(model), device=device, integers=integers)
     is_plain = not (hasattr(inputs, "columns") or isinstance(inputs, dict) or _is_list_of_arrays(inputs))
     given = _plain_array(inputs) if is_plain else inputs
-    fitted = fit(model, given)
+    fitted = fit(model, given, integers)
     parts = fitted.inputs
 
     def predict(x: Array, rows: slice) -> Array:
         return model.predict(parts.assemble(x, rows))
 
-    return PreparedRows(
-        predict,
-        model.put(parts.array),
-        parts.column_names,
-        parts.not_floating,
-        model.access,
-        notes=fitted.notes,
-        kept=fitted.kept,
-        of_rows=fitted.of_rows,
-        largest=parts.largest,
-    )
+    rows = _of_parts(predict, parts, model.put(parts.array), model.access, lambda: model.axes_read(parts))
+    return replace(rows, notes=(*fitted.notes, *rows.notes), kept=fitted.kept, of_rows=fitted.of_rows)
 
 
 def _is_list_of_arrays(inputs: Any) -> bool:
@@ -205,8 +263,8 @@ def _move(module: Any, device: str) -> None:
         ) from error
 
 
-def _as_tensor(inputs: Any, module: Any, device: Any) -> Any:
-    """The inputs as a tensor on the device, in the dtype of the module's parameters."""
+def _as_tensor(inputs: Any, module: Any, device: Any, integers: Sequence[str]) -> Any:
+    """The inputs as a tensor on the device, in the dtype of the module's parameters unless they are whole numbers."""
     import torch
 
     if hasattr(inputs, "columns"):
@@ -217,8 +275,14 @@ def _as_tensor(inputs: Any, module: Any, device: Any) -> Any:
         array = array.detach().to(device)
         return array if dtype is None or not array.dtype.is_floating_point else array.to(dtype)
     if array.dtype.kind != "f":
-        raise InvalidInputError(f"inputs of dtype {array.dtype} cannot be perturbed: floating-point numbers are needed")
+        return torch.tensor(array, device=device)
     return torch.tensor(array, dtype=dtype, device=device)
+
+
+def _reader(module: Any, array: Any) -> Read:
+    from robmon.models.first_layer import axes_read
+
+    return lambda: axes_read(module, [array[:ROWS_READ]])
 
 
 def _without_gradients(module: Any) -> Predict:

@@ -118,7 +118,7 @@ def _assessed(
 ) -> _Scored:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
     batch_rows = options.pop("max_batch_rows", None)
-    with prepared(predictor, inputs, options.pop("device", "auto")) as rows:
+    with prepared(predictor, inputs, options.pop("device", "auto"), options.pop("integers", None)) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         told = replace(rows, predict=_telling(rows.predict))

@@ -84,6 +84,12 @@ def _device(name: str) -> str:
     return name
 
 
+def _axis(axis: int) -> int:
+    if axis == 0:
+        raise ValueError("axis 0 are the rows")
+    return axis
+
+
 def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
     if any(not word.startswith("/") for word in words):
         raise ValueError("paths begin with /")
@@ -253,6 +259,14 @@ class AssessSettings(Section):
     task: Literal["regression", "classification"] = Field("regression", description="What the model does")
     output: Literal["value", "probability", "logit", "label"] | None = Field(
         None, description="What the model's numbers are; unset: by their type and the task"
+    )
+    integers: Words = Field(
+        (), description="Integer columns that are measurements, by name, or all: perturbed and rounded; else left alone"
+    )
+    scale_axis: Annotated[int, AfterValidator(_axis)] | None = Field(
+        None,
+        description="Axis of the inputs (axis 0 are the rows; -1 is the last) with a scale for each of its entries; "
+        "unset: by rank and first layer",
     )
     mse_limit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"

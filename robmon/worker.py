@@ -70,6 +70,7 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
             version=question.model.version,
             input_dtype=question.input_dtype,
             input_shape=question.input_shape,
+            integers=question.integers,
         )
     else:
         from robmon.models.loading import load
@@ -80,6 +81,7 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
             threads=question.threads,
             input_dtype=question.input_dtype,
             input_shape=question.input_shape,
+            integers=question.integers,
         )
     return model, LoadedModel(flavor=model.flavor, device=model.device, mismatches=model.mismatches)
 

@@ -1,4 +1,4 @@
-"""Drift between two sets of inputs: the population stability index of every feature."""
+"""Drift between two sets of inputs: the population stability index of each feature."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
+from robmon.robustness.channels import choose, named
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def drift(baseline_inputs: Any, current_inputs: Any) -> DriftResult:
 
     Args:
         baseline_inputs, current_inputs: arrays `(n, *input_shape)` and `(m, *input_shape)`, of rank 3 and more one
-            feature a channel; or two DataFrames with the same columns, in any order.
+            feature an entry of one axis: of rank 3 the last, else the channels'; or two DataFrames with the same
+            columns, in any order.
 
     Raises:
         InvalidInputError: features differ, there are no rows, or they are not numbers.
@@ -83,11 +85,11 @@ def _of_arrays(baseline: Any, current: Any) -> tuple[tuple[FeatureDrift, ...], t
         raise InvalidInputError(
             f"inputs of shapes {tuple(baseline.shape)} and {tuple(current.shape)} differ in features"
         )
-    first, second = feature_matrix(baseline), feature_matrix(current)
+    axis = choose(baseline, refuses=False)
+    first, second = feature_matrix(baseline, axis), feature_matrix(current, axis)
     _check(first.shape[1], len(first), len(second))
-    word = "channel_{}" if len(baseline.shape) > 2 else "input[{}]"
-    psi = Histograms.fit(first).psi(second)
-    return tuple(FeatureDrift(word.format(i), value) for i, value in enumerate(psi.tolist())), (len(first), len(second))
+    names, psi = named(axis, tuple(baseline.shape), None), Histograms.fit(first).psi(second).tolist()
+    return tuple(FeatureDrift(name, value) for name, value in zip(names, psi, strict=True)), (len(first), len(second))
 
 
 def _of_frames(baseline: Any, current: Any) -> tuple[tuple[FeatureDrift, ...], tuple[int, int]]:

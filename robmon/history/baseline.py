@@ -1,14 +1,15 @@
 """The baseline of one model version: what its inputs, outputs and noise robustness curve normally look like.
 
-It holds sums, counts and quantile edges, never a row of inputs, so it can be logged beside the model and kept on disk.
-It is recorded by `robmon baseline`, or learnt from traffic until enough rows are in it, and does not move afterwards:
-noise levels and drift are measured against it.
+It holds sums, counts, quantile edges, codes and the ranges of whole numbers that are perturbed, never a row of inputs,
+so it can be logged beside the model and kept on disk. It is recorded by `robmon baseline`, or learnt from traffic until
+enough rows are in it, and does not move afterwards: noise levels and drift are measured against it.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
+from robmon.robustness.channels import FeatureAxis, of_images
 from robmon.robustness.columns import ColumnStatistics
-from robmon.robustness.features import Features, as_columns, feature_count
+from robmon.robustness.features import Features
 from robmon.robustness.moments import Moments
+from robmon.robustness.whole import Whole
 
 Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]
@@ -37,6 +40,10 @@ class Baseline:
     """One column a feature, or a channel."""
     errors: Moments
     """Row errors, one column a level."""
+    axis: FeatureAxis | None
+    """Which axis of the inputs counts features; None where the baseline is older than that choice."""
+    integers: list[str] = field(default_factory=list)
+    """Columns of whole numbers that are measurements, by name, or `all`."""
     input_histograms: Histograms | None = None
     output: str | None = None
     outputs: Moments | None = None
@@ -48,15 +55,25 @@ class Baseline:
 
     @classmethod
     def empty(
-        cls, levels: list[float], inputs: NDArray[Any], noise: str = "gaussian", correlation: bool = False
+        cls,
+        levels: list[float],
+        inputs: NDArray[Any],
+        axis: FeatureAxis,
+        noise: str = "gaussian",
+        correlation: bool = False,
+        whole: Whole | None = None,
+        integers: Sequence[str] = (),
     ) -> Baseline:
         """A baseline that has learnt nothing yet, for inputs like these, shape `(n, *input_shape)`.
 
         Args:
             levels: of the curve.
-            inputs: indicators and sentinels are looked for in inputs of rank 1 and 2.
+            inputs: indicators and sentinels are looked for in features of one cell a row.
+            axis: which axis of the inputs counts features.
             noise: name of the noise of the curve.
             correlation: whether to learn the correlation of the features, for noise that needs it.
+            whole: which columns are whole numbers, of which the range is kept; None: none.
+            integers: columns of whole numbers that are measurements, by name, or `all`.
 
         Raises:
             InvalidInputError: too many features to keep their correlation.
@@ -65,8 +82,13 @@ class Baseline:
             levels=list(levels),
             noise=noise,
             inputs=ColumnStatistics.of_columns(
-                feature_count(inputs.shape), set_apart=inputs.ndim <= 2, correlation=correlation
+                axis.columns(inputs.shape),
+                set_apart=axis.is_single(inputs.shape),
+                correlation=correlation,
+                ranges=whole is not None,
             ),
+            axis=axis,
+            integers=list(integers),
             errors=Moments.of_columns(len(levels)),
         )
 
@@ -79,8 +101,9 @@ class Baseline:
         """Take more inputs, shape `(n, *input_shape)`, none of which was there before."""
         if not len(inputs):
             return
-        self.inputs.update(as_columns(inputs))
-        features, known = feature_matrix(inputs), self.input_histograms
+        axis = self.axis_of(inputs.shape)
+        self.inputs.update(axis.as_columns(inputs))
+        features, known = feature_matrix(inputs, axis), self.input_histograms
         self.input_histograms = Histograms.fit(features) if known is None else known.updated(features)
         self.rows += len(inputs)
         self.at = time.time()
@@ -103,18 +126,38 @@ class Baseline:
         if self.source == "learning" and self.rows >= min_rows:
             self.source = "learnt"
 
-    def features(self, inputs: NDArray[Any]) -> Features:
+    def axis_of(self, shape: tuple[int, ...]) -> FeatureAxis:
+        """Which axis counts features of inputs of `shape`, `(n, *input_shape)`."""
+        if self.axis is not None:
+            return self.axis
+        return FeatureAxis(None if len(shape) < 2 else 1 if len(shape) == 2 else of_images(shape))
+
+    def has_axis(self, axis: FeatureAxis, shape: tuple[int, ...]) -> bool:
+        """Whether that is the axis which counts features here."""
+        own = self.axis_of(shape)
+        return (own.axis, own.feature_of) == (axis.axis, axis.feature_of)
+
+    def features(self, inputs: NDArray[Any], whole: Whole | None = None) -> Features:
         """What noise must know of the features, or channels, of inputs `(n, *input_shape)`.
+
+        Args:
+            inputs: of which the range of whole numbers is taken, where the baseline has none.
+            whole: which columns of them are whole numbers.
 
         Raises:
             InvalidInputError: the inputs have other features than the baseline.
         """
-        known, count = len(self.inputs.zero_one), feature_count(inputs.shape)
+        axis = self.axis_of(inputs.shape)
+        known, count = len(self.inputs.zero_one), axis.columns(inputs.shape)
         if count != known:
             raise InvalidInputError(
                 f"the baseline has {known} features or channels, the inputs have {count}: record a new baseline"
             )
-        return Features.of(self.inputs, inputs.shape)
+        known_inputs = self.inputs
+        if whole is not None and known_inputs.low is None:
+            ends = axis.as_columns(inputs)
+            known_inputs = replace(known_inputs, low=np.fmin.reduce(ends), high=np.fmax.reduce(ends))
+        return Features.of(known_inputs, inputs.shape, axis, whole)
 
     @property
     def output_variance(self) -> Float64 | None:
@@ -130,7 +173,7 @@ class Baseline:
         """Population stability index of each feature, or channel, of inputs `(n, *input_shape)`."""
         if self.input_histograms is None:
             raise InvalidInputError("the baseline has no inputs yet")
-        return self.input_histograms.psi(feature_matrix(inputs))
+        return self.input_histograms.psi(feature_matrix(inputs, self.axis_of(inputs.shape)))
 
     def prediction_psi(self, clean_outputs: NDArray[Any]) -> float | None:
         """Mean population stability index of clean outputs `(n, outputs)`, or of the classes of labels `(n,)`."""
@@ -148,6 +191,8 @@ class Baseline:
             "levels": self.levels,
             "noise": self.noise,
             "output": self.output,
+            "integers": self.integers,
+            "axis": None if self.axis is None else self.axis.to_dict(),
             "inputs": self.inputs.to_dict(),
             "errors": self.errors.to_dict(),
             "outputs": self.outputs.to_dict() if self.outputs is not None else None,
@@ -171,6 +216,8 @@ class Baseline:
                 levels=[float(level) for level in data["levels"]],
                 noise=str(data.get("noise", "gaussian")),  # the only one, before it was recorded
                 inputs=ColumnStatistics.from_dict(data["inputs"]),
+                integers=[str(name) for name in data.get("integers", [])],
+                axis=None if data.get("axis") is None else FeatureAxis.from_dict(data["axis"]),
                 errors=Moments.from_dict(data["errors"]),
                 input_histograms=Histograms.from_dict(inputs) if inputs is not None else None,
                 output=data["output"],

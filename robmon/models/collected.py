@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.models.inputs import ModelInputs, split
+from robmon.models.inputs import ModelInputs, split_as_found
 
 Value = TypeVar("Value")
 
@@ -81,8 +81,8 @@ def each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Val
 
 
 def finish(inputs: Any, kept: list[int], rejected: Mapping[int, str]) -> Collected:
-    """What is collected: inputs as `split` takes them, or None where no row fits."""
-    return (None, [], Rejected(rejected)) if inputs is None else (split(inputs), kept, Rejected(rejected))
+    """What is collected: inputs as `split` takes them (there may be nothing to perturb), or None where no row fits."""
+    return (None, [], Rejected(rejected)) if inputs is None else (split_as_found(inputs), kept, Rejected(rejected))
 
 
 def is_table(row: Row) -> bool:

@@ -6,23 +6,72 @@ change with the noise is worked out by the former.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose, named
+from robmon.robustness.whole import LARGEST_WHOLE, Whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 AnyArray: TypeAlias = NDArray[Any]
+ALL: Final = "all"
+"""In the place of names of columns: all whole numbers are measurements."""
+LEFT_ALONE_TOLD: Final = 10
+"""Columns that are named in a note."""
+
+
+@dataclass(frozen=True)
+class WholeColumns:
+    """A DataFrame of which some columns hold whole numbers, whatever their dtype, as those with a missing cell do."""
+
+    frame: Any
+    names: frozenset[Any]
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A column, or named tensor, that passes through as it is.
+
+    Attributes:
+        name: its name.
+        kind: what it holds: `text`, or a dtype.
+        is_whole: whether it holds whole numbers, which may be measurements.
+    """
+
+    name: str
+    kind: str
+    is_whole: bool
+
+    def told(self, option: str) -> str:
+        """Its name, what it holds, and the option that perturbs it."""
+        return (
+            f"{self.name} ({self.kind}{f': a measurement? {option} {as_option([self.name])}' if self.is_whole else ''})"
+        )
+
+
+def as_option(names: Sequence[str]) -> str:
+    """Names as a command line takes them in one word.
+
+    >>> as_option(["age", "rooms"]), as_option(["hours per week"])
+    ('age,rooms', '\'["hours per week"]\'')
+    """
+    if any(re.search(r"[\s,'\"]", name) for name in names):
+        return f"'{json.dumps(list(names))}'"
+    return ",".join(names)
 
 
 class Rebuild(Protocol):
@@ -40,12 +89,21 @@ class ModelInputs:
     """Rows of model inputs. Build it with `split`.
 
     Attributes:
-        array: what is perturbed, shape (rows, *input_shape). An array is taken as it is; a DataFrame's floating columns
-            are a float64 matrix; the floating ones of several named tensors are flattened and stand side by side.
+        array: what is perturbed, shape (rows, *input_shape). An array is taken as it is, as is the only one of several
+            named tensors that is perturbed; a DataFrame's perturbed columns are a float64 matrix; several perturbed
+            named tensors are flattened and stand side by side. Whole numbers are float64 here.
+        left_alone: the columns, or named tensors, that pass through.
+        whole: which columns of the array are whole numbers, and within what they stay; None: none.
+        tensors: the perturbed named tensors.
+        given: the inputs as they were given to `split`; None of some of their rows.
     """
 
     array: FloatArray
-    _layout: _Whole | _Columns | _Tensors
+    _layout: _Array | _Columns | _Tensors
+    left_alone: tuple[LeftAlone, ...] = ()
+    whole: Whole | None = None
+    tensors: tuple[NamedTensor, ...] | None = None
+    given: Any = field(default=None, repr=False, compare=False)
     _rebuild: Rebuild | None = None
 
     @property
@@ -53,15 +111,30 @@ class ModelInputs:
         """Number of rows."""
         return len(self.array)
 
+    def axis(self, asked: int | None = None, read: Read | None = None, *, refuses: bool = True) -> FeatureAxis:
+        """Which axis of the array counts features, see `channels.choose`."""
+        return choose(self.array, tensors=self.tensors, asked=asked, read=read, refuses=refuses)
+
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the perturbed features: columns, `input[i]`, `name[i]`; of arrays of rank 3 and more `channel_i`."""
-        return tuple(self._layout.feature_names(self.array))
+        """Names of the perturbed features where nothing says how the inputs are read, see `names_by`."""
+        return self.names_by(self.axis(refuses=False))
 
-    @property
+    def names_by(self, axis: FeatureAxis) -> tuple[str, ...]:
+        """Names of the perturbed features: columns, `input[i]`, `name[i]`; of rank 3 and more `channel_i`."""
+        if isinstance(self._layout, _Columns):
+            return tuple(map(str, self._layout.perturbed))
+        return named(axis, self.array.shape, self.tensors)
+
+    @cached_property
     def column_names(self) -> tuple[str, ...] | None:
-        """Names of the perturbed columns, where the inputs have named columns or tensors."""
-        return None if isinstance(self._layout, _Whole) else self.feature_names
+        """Names of the array's columns, where the inputs have named columns or tensors."""
+        if isinstance(self._layout, _Columns):
+            return tuple(map(str, self._layout.perturbed))
+        if self.tensors is None or self.array.ndim > 2:
+            return None
+        flat = [_flat_names(tensor) for tensor in self.tensors]
+        return tuple(name for names in flat for name in names)
 
     @cached_property
     def largest(self) -> NDArray[np.float64] | None:
@@ -71,8 +144,18 @@ class ModelInputs:
 
     @property
     def not_floating(self) -> int:
-        """How many columns, or named tensors, pass through because they hold no floating-point numbers."""
-        return self._layout.not_floating
+        """How many columns, or named tensors, pass through."""
+        return len(self.left_alone)
+
+    def told(self, option: str) -> tuple[str, ...]:
+        """A sentence on what passes through, column by column, if anything does.
+
+        Args:
+            option: which makes measurements of whole numbers, such as `--integers`.
+        """
+        if not self.left_alone:
+            return ()
+        return (f"left alone: {_short((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}",)
 
     def assemble(self, array: Any, rows: slice) -> Any:
         """What the model takes: `array` in the place of the perturbed values, all others those of `rows`.
@@ -82,8 +165,8 @@ class ModelInputs:
             rows: a slice of step 1 of the rows.
 
         Returns:
-            An array (the same object), a DataFrame, or a dict of named tensors, like the inputs given to `split`; or
-            what they were `rebuilt` to.
+            An array (the same object, unless it holds whole numbers), a DataFrame, or a dict of named tensors, like the
+            inputs given to `split`; or what they were `rebuilt` to.
         """
         batch = self._layout.assemble(array, rows)
         return batch if self._rebuild is None else self._rebuild(batch, rows)
@@ -92,34 +175,74 @@ class ModelInputs:
         """The rows with these indices, in this order."""
         index = np.asarray(indices, dtype=np.intp)
         rebuild = None if self._rebuild is None else self._rebuild.take(index)
-        return ModelInputs(self.array[index], self._layout.take(index), rebuild)
+        array, layout = self.array[index], self._layout.take(index)
+        return replace(self, array=array, _layout=layout, _rebuild=rebuild, given=None)
 
     def rebuilt(self, rebuild: Rebuild) -> ModelInputs:
         """The same rows, of which the model takes what `rebuild` makes of them."""
         return replace(self, _rebuild=rebuild)
 
 
-def split(inputs: Any) -> ModelInputs:
-    """Take model inputs apart.
-
-    >>> split({"a": np.array([[1.0, 2.0]]), "kind": np.array([[3]])}).feature_names
-    ('a[0]', 'a[1]')
-
-    Args:
-        inputs: array (n, *input_shape), DataFrame, or dict of named tensors, each (n, ...).
+def perturbing(parts: ModelInputs, integers: Collection[str]) -> ModelInputs:
+    """Inputs that were split before it was known which whole numbers are measurements.
 
     Raises:
-        InvalidInputError: they are none of these, have no rows, or nothing in them is a floating-point number.
+        InvalidInputError: as `split`.
     """
+    if parts.array.size and not integers:
+        return parts
+    return replace(split(parts.given, integers), given=parts.given, _rebuild=parts._rebuild)
+
+
+def split_as_found(inputs: Any) -> ModelInputs:
+    """Model inputs taken apart, of which there may be nothing to perturb: an array without columns; see `perturbing`.
+
+    Raises:
+        InvalidInputError: as `split`.
+    """
+    try:
+        return replace(split(inputs), given=inputs)
+    except NothingPerturbedError as error:
+        return ModelInputs(np.zeros((error.input_rows, 0)), _Array(), given=inputs)
+
+
+class NothingPerturbedError(InvalidInputError):
+    """Inputs of which nothing is a floating-point number, nor a whole one that is said to be a measurement."""
+
+    def __init__(self, sentence: str, rows: int) -> None:
+        self.input_rows = rows
+        super().__init__(sentence)
+
+
+def split(inputs: Any, integers: Collection[str] = ()) -> ModelInputs:
+    """Take model inputs apart.
+
+    Floating-point numbers are perturbed, as are decimal ones; whole numbers where `integers` says that they are
+    measurements.
+
+    >>> split({"a": np.array([[1.0, 2.0]]), "kind": np.array([[3]])}).left_alone
+    (LeftAlone(name='kind', kind='int64', is_whole=True),)
+
+    Args:
+        inputs: array (n, *input_shape), DataFrame (also `WholeColumns`), or dict of named tensors, each (n, ...).
+        integers: names of columns, or tensors, of whole numbers that are measurements; `all`: all of them.
+
+    Raises:
+        InvalidInputError: they are none of these, have no rows, or nothing in them is perturbed; or one of the names is
+            no column of whole numbers.
+    """
+    names = (integers,) if isinstance(integers, str) else tuple(integers)
     pandas, torch = sys.modules.get("pandas"), sys.modules.get("torch")
     if torch is not None and isinstance(inputs, torch.Tensor):
         inputs = inputs.detach().cpu().numpy()
     if isinstance(inputs, np.ndarray):
-        result = _split_array(inputs)
+        result = _split_array(inputs, names)
+    elif isinstance(inputs, WholeColumns):
+        result = _split_frame(inputs.frame, names, inputs.names)
     elif pandas is not None and isinstance(inputs, pandas.DataFrame):
-        result = _split_frame(inputs)
+        result = _split_frame(inputs, names)
     elif isinstance(inputs, Mapping) and inputs:
-        result = _split_tensors({str(name): np.asarray(tensor) for name, tensor in inputs.items()})
+        result = _split_tensors({str(name): np.asarray(tensor) for name, tensor in inputs.items()}, names)
     else:
         raise InvalidInputError(
             f"inputs are an array, a DataFrame or a dict of named arrays, not {type(inputs).__name__}"
@@ -130,55 +253,73 @@ def split(inputs: Any) -> ModelInputs:
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """One array: all of it is perturbed."""
+class _Array:
+    """One array: all of it is perturbed. Its dtype, where that is one of whole numbers."""
 
-    not_floating = 0
+    dtype: np.dtype[Any] | None = None
 
     def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
         return np.zeros(1, dtype=np.bool_)  # the array has the type that the model gets
 
-    def feature_names(self, array: FloatArray) -> Iterable[str]:
-        if array.ndim >= 3:
-            return (f"channel_{index}" for index in range(array.shape[1]))
-        if array.ndim == 2:
-            return (f"input[{index}]" for index in range(array.shape[1]))
-        return ("input",)
-
     def assemble(self, array: Any, rows: slice) -> Any:
-        return array
+        return array if self.dtype is None else _cast(array, self.dtype)
 
-    def take(self, indices: AnyArray) -> _Whole:
+    def take(self, indices: AnyArray) -> _Array:
         return self
 
 
-def _split_array(array: AnyArray) -> ModelInputs:
+def _split_array(array: AnyArray, integers: Sequence[str]) -> ModelInputs:
     if array.ndim == 0:
         raise InvalidInputError("the inputs have no rows")
-    if array.dtype.kind != "f":
-        raise InvalidInputError(f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers")
-    return ModelInputs(array, _Whole())
+    if array.dtype.kind == "f":
+        return ModelInputs(array, _Array())
+    if array.dtype.kind not in "iu" or ALL not in integers:
+        advice = "" if array.dtype.kind not in "iu" else f"; {measurements_advice([])}"
+        raise NothingPerturbedError(
+            f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers{advice}", len(array)
+        )
+    return ModelInputs(as_numbers(array, "the inputs"), _Array(array.dtype), whole=Whole.of(array.dtype))
+
+
+def measurements_advice(names: Sequence[str]) -> str:
+    """How whole numbers are perturbed."""
+    listed = as_option(names[:LEFT_ALONE_TOLD]) if names else ALL
+    return (
+        f"whole numbers that are measurements are perturbed, and rounded, with --integers {listed} (assess.integers, "
+        "integers= in Python)"
+    )
+
+
+def as_numbers(array: AnyArray, what: str) -> FloatArray:
+    """Whole numbers in float64, exactly.
+
+    Raises:
+        InvalidInputError: they are too large for that.
+    """
+    if array.size and max(int(array.max()), -int(array.min())) > LARGEST_WHOLE:
+        raise InvalidInputError(
+            f"{what} hold whole numbers beyond 2**53, which noise would round: they are no measurements, or need "
+            "another unit"
+        )
+    return array.astype(np.float64)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """A DataFrame: floating columns are perturbed and get their own dtype back, the others pass through.
+    """A DataFrame: some columns are perturbed and get their own dtype back, the others pass through.
 
     Attributes:
-        floating: names of the perturbed columns.
-        dtypes: their dtypes, each with the positions of the perturbed columns that have it.
+        perturbed: names of the perturbed columns.
+        dtypes: their dtypes (of Python objects `Decimal`, `int` or `float`), each with the positions of the perturbed
+            columns that have it.
         others: the columns that pass through, with a RangeIndex.
         order: positions in (perturbed by dtype, others) that give the columns in their first order; None where they do.
     """
 
-    floating: pd.Index[Any]
+    perturbed: pd.Index[Any]
     dtypes: tuple[tuple[Any, NDArray[np.intp]], ...]
     others: pd.DataFrame
     order: NDArray[np.intp] | None
-
-    @property
-    def not_floating(self) -> int:
-        return self.others.shape[1]
 
     def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
         is_half = np.zeros(array.shape[1], dtype=np.bool_)
@@ -186,24 +327,20 @@ class _Columns:
             is_half[positions] = dtype == np.float16
         return is_half
 
-    def feature_names(self, array: FloatArray) -> Iterable[str]:
-        return map(str, self.floating)
-
     def assemble(self, array: Any, rows: slice) -> pd.DataFrame:
         import pandas as pd
 
         values = np.asarray(array)
-        others = self.others.iloc[rows]
-        others.index = pd.RangeIndex(len(others))  # a request's rows count from 0, and a model may join by them
+        others = self.others.iloc[rows].reset_index(drop=True)
         if len(self.dtypes) == 1:
-            parts = [pd.DataFrame(values, columns=self.floating, index=others.index, copy=False)]
+            parts = [pd.DataFrame(values, columns=self.perturbed, index=others.index, copy=False)]
         else:
             parts = [
-                pd.DataFrame(values[:, positions], columns=self.floating[positions], index=others.index)
+                pd.DataFrame(values[:, positions], columns=self.perturbed[positions], index=others.index)
                 for _, positions in self.dtypes
             ]
         parts = [
-            part if dtype == values.dtype else part.astype(dtype)
+            part if dtype == values.dtype else _as_dtype(part, dtype)
             for part, (dtype, _) in zip(parts, self.dtypes, strict=True)
         ]
         if others.shape[1] == 0 and len(parts) == 1:
@@ -212,32 +349,120 @@ class _Columns:
         return frame if self.order is None else frame.iloc[:, self.order]
 
     def take(self, indices: AnyArray) -> _Columns:
-        return _Columns(self.floating, self.dtypes, self.others.iloc[indices].reset_index(drop=True), self.order)
+        return _Columns(self.perturbed, self.dtypes, self.others.iloc[indices].reset_index(drop=True), self.order)
 
 
-def _split_frame(frame: pd.DataFrame) -> ModelInputs:
+def _as_dtype(part: pd.DataFrame, dtype: Any) -> pd.DataFrame:
+    """The columns in a dtype of pandas, or as Python objects of a type."""
+    if not isinstance(dtype, type):
+        return part.astype(dtype)
+    make = (lambda cell: Decimal(repr(cell))) if dtype is Decimal else dtype
+    objects = {
+        position: [None if cell != cell else make(cell) for cell in part.iloc[:, position].tolist()]
+        for position in range(part.shape[1])
+    }
+    return type(part)(objects, index=part.index, dtype=object).set_axis(part.columns, axis=1)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a column of a DataFrame holds."""
+
+    kind: str
+    dtype: Any
+    is_number: bool = False
+    is_whole: bool = False
+
+
+def _kind_of(column: Any, is_known_whole: bool) -> _Kind:
     import pandas as pd
 
-    is_floating = np.array([pd.api.types.is_float_dtype(dtype) for dtype in frame.dtypes], dtype=bool)
-    if not is_floating.any():
-        raise InvalidInputError(
-            "nothing can be perturbed: no column has floating-point numbers "
-            f"({_short(f'{name}: {dtype}' for name, dtype in frame.dtypes.items())})"
-        )
-    perturbed, passed = np.flatnonzero(is_floating), np.flatnonzero(~is_floating)
+    dtype = column.dtype
+    if pd.api.types.is_float_dtype(dtype):
+        return _Kind("whole numbers" if is_known_whole else str(dtype), dtype, True, is_known_whole)
+    if pd.api.types.is_integer_dtype(dtype):
+        return _Kind(str(dtype), dtype, True, True)
+    if pd.api.types.is_object_dtype(dtype):
+        return _kind_of_objects(column)
+    return _Kind("text" if pd.api.types.is_string_dtype(dtype) else str(dtype), dtype)
+
+
+def _kind_of_objects(column: Any) -> _Kind:
+    cells = column[column.notna()].tolist()
+    if cells and all(isinstance(cell, Decimal) for cell in cells):
+        is_whole = all(cell == cell.to_integral_value() for cell in cells if cell.is_finite())
+        return _Kind("decimal", Decimal, True, is_whole)
+    if cells and all(isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool) for cell in cells):
+        is_whole = not any(isinstance(cell, (float, np.floating)) for cell in cells)
+        return _Kind("object", int if is_whole else float, True, is_whole)
+    return _Kind("text" if all(isinstance(cell, str) for cell in cells) else "object", column.dtype)
+
+
+def _split_frame(
+    frame: pd.DataFrame, integers: Sequence[str], known_whole: Collection[Any] = frozenset()
+) -> ModelInputs:
+    kinds = [_kind_of(frame.iloc[:, position], name in known_whole) for position, name in enumerate(frame.columns)]
+    names = [str(name) for name in frame.columns]
+    _check_names(integers, {name: kind.is_number for name, kind in zip(names, kinds, strict=True)})
+    wanted = [
+        kind.is_number and (not kind.is_whole or ALL in integers or name in integers)
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    left = tuple(
+        LeftAlone(name, kind.kind, kind.is_whole)
+        for name, kind, is_wanted in zip(names, kinds, wanted, strict=True)
+        if not is_wanted
+    )
+    if not any(wanted):
+        raise _nothing("column", left, len(frame))
+    perturbed, passed = np.flatnonzero(wanted), np.flatnonzero(~np.array(wanted))
     dtypes: dict[Any, list[int]] = {}
-    for position, dtype in enumerate(frame.dtypes.iloc[perturbed]):
-        dtypes.setdefault(dtype, []).append(position)
+    for position, index in enumerate(perturbed):
+        dtypes.setdefault(kinds[index].dtype, []).append(position)
     groups = tuple((dtype, np.array(positions, dtype=np.intp)) for dtype, positions in dtypes.items())
     assembled = np.concatenate([*(perturbed[positions] for _, positions in groups), passed])
     order = np.argsort(assembled)
     layout = _Columns(
-        floating=frame.columns[perturbed],
+        perturbed=frame.columns[perturbed],
         dtypes=groups,
         others=frame.iloc[:, passed].reset_index(drop=True),
         order=None if np.array_equal(order, np.arange(len(order))) else order,
     )
-    return ModelInputs(frame.iloc[:, perturbed].to_numpy(dtype=np.float64, na_value=np.nan), layout)
+    chosen = frame.iloc[:, perturbed]
+    for index in perturbed:
+        if kinds[index].is_whole:
+            as_numbers(_present(frame.iloc[:, int(index)]), f"column {names[index]}")
+    array = np.column_stack([_numbers(chosen.iloc[:, position]) for position in range(chosen.shape[1])])
+    whole = Whole.of_columns([kinds[index].dtype if kinds[index].is_whole else None for index in perturbed])
+    return ModelInputs(array, layout, left, whole)
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
+
+
+def _present(column: Any) -> AnyArray:
+    return np.array([int(cell) for cell in column[column.notna()].tolist()], dtype=object)
+
+
+def _check_names(integers: Sequence[str], numbers: Mapping[str, bool]) -> None:
+    """Refuse names that are none of the inputs' columns of numbers."""
+    wrong = [name for name in integers if name != ALL and not numbers.get(name, False)]
+    if wrong:
+        known = _short([name for name, is_number in numbers.items() if is_number]) or "none"
+        raise InvalidInputError(
+            f"integers names {_short(wrong)}, no column of numbers among the inputs: those are {known}"
+        )
+
+
+def _nothing(what: str, left: Sequence[LeftAlone], rows: int) -> NothingPerturbedError:
+    whole = [each.name for each in left if each.is_whole]
+    told = _short(f"{each.name}: {each.kind}" for each in left)
+    advice = f"; {measurements_advice(whole)}" if whole else ""
+    return NothingPerturbedError(
+        f"nothing can be perturbed: no {what} has floating-point numbers ({told}){advice}", rows
+    )
 
 
 @dataclass(frozen=True)
@@ -251,34 +476,34 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Named tensors, in the order in which they were given: perturbed ones, and those that pass through."""
+    """Named tensors, in the order in which they were given: perturbed ones, and those that pass through.
+
+    The only perturbed one is the array; several are flattened, side by side.
+    """
 
     tensors: dict[str, _Tensor | AnyArray]
 
-    @property
-    def not_floating(self) -> int:
-        return sum(not isinstance(tensor, _Tensor) for tensor in self.tensors.values())
+    @cached_property
+    def _is_one(self) -> bool:
+        return sum(isinstance(tensor, _Tensor) for tensor in self.tensors.values()) == 1
 
     def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
+        if self._is_one:
+            return np.zeros(1, dtype=np.bool_)  # the array has the type that the model gets
         is_half = np.zeros(array.shape[1], dtype=np.bool_)
         for tensor in self.tensors.values():
             if isinstance(tensor, _Tensor):
                 is_half[tensor.columns] = tensor.dtype == np.float16
         return is_half
 
-    def feature_names(self, array: FloatArray) -> Iterable[str]:
-        for name, tensor in self.tensors.items():
-            if isinstance(tensor, _Tensor):
-                width = tensor.columns.stop - tensor.columns.start
-                yield from (f"{name}[{index}]" for index in range(width)) if tensor.shape else (name,)
-
     def assemble(self, array: Any, rows: slice) -> dict[str, Any]:
         return {
-            name: _cast(array[:, tensor.columns].reshape(len(array), *tensor.shape), tensor.dtype)
-            if isinstance(tensor, _Tensor)
-            else tensor[rows].copy()
+            name: _cast(self._own(array, tensor), tensor.dtype) if isinstance(tensor, _Tensor) else tensor[rows].copy()
             for name, tensor in self.tensors.items()
         }
+
+    def _own(self, array: Any, tensor: _Tensor) -> Any:
+        return array if self._is_one else array[:, tensor.columns].reshape(len(array), *tensor.shape)
 
     def take(self, indices: AnyArray) -> _Tensors:
         return _Tensors(
@@ -286,7 +511,7 @@ class _Tensors:
         )
 
 
-def _split_tensors(tensors: dict[str, AnyArray]) -> ModelInputs:
+def _split_tensors(tensors: dict[str, AnyArray], integers: Sequence[str]) -> ModelInputs:
     if any(tensor.ndim == 0 for tensor in tensors.values()):
         raise InvalidInputError("every named tensor needs a first axis of rows")
     if len({len(tensor) for tensor in tensors.values()}) > 1:
@@ -294,23 +519,46 @@ def _split_tensors(tensors: dict[str, AnyArray]) -> ModelInputs:
             "the named tensors differ in rows: "
             + _short(f"{name} has {len(tensor)}" for name, tensor in tensors.items())
         )
+    _check_names(integers, {name: tensor.dtype.kind in "fiu" for name, tensor in tensors.items()})
     layout: dict[str, _Tensor | AnyArray] = {}
-    perturbed: list[AnyArray] = []
+    perturbed: dict[str, AnyArray] = {}
+    left: list[LeftAlone] = []
+    dtypes: list[Any] = []
     width = 0
     for name, tensor in tensors.items():
-        if tensor.dtype.kind != "f":
+        is_whole = tensor.dtype.kind in "iu"
+        if tensor.dtype.kind != "f" and not (is_whole and (ALL in integers or name in integers)):
             layout[name] = tensor
+            left.append(LeftAlone(name, _tensor_kind(tensor), is_whole))
             continue
         size = prod(tensor.shape[1:])
         layout[name] = _Tensor(slice(width, width + size), tensor.shape[1:], tensor.dtype)
-        perturbed.append(tensor.reshape(len(tensor), size))
+        perturbed[name] = as_numbers(tensor, f"tensor {name}") if is_whole else tensor
+        dtypes += [tensor.dtype if is_whole else None] * size
         width += size
     if not perturbed:
-        raise InvalidInputError(
-            "nothing can be perturbed: no tensor has floating-point numbers "
-            f"({_short(f'{name}: {tensor.dtype}' for name, tensor in tensors.items())})"
-        )
-    return ModelInputs(np.concatenate(perturbed, axis=1), _Tensors(layout))
+        raise _nothing("tensor", left, len(next(iter(tensors.values()))))
+    told = tuple(
+        NamedTensor(name, each.columns, each.shape) for name, each in layout.items() if isinstance(each, _Tensor)
+    )
+    if len(perturbed) == 1:
+        array = next(iter(perturbed.values()))
+        whole = None if dtypes[:1] in ([], [None]) else Whole.of(dtypes[0])
+    else:
+        array = np.concatenate([tensor.reshape(len(tensor), -1) for tensor in perturbed.values()], axis=1)
+        whole = Whole.of_columns(dtypes)
+    return ModelInputs(array, _Tensors(layout), tuple(left), whole, told)
+
+
+def _tensor_kind(tensor: AnyArray) -> str:
+    return "text" if tensor.dtype.kind in "UST" else str(tensor.dtype)
+
+
+def _flat_names(tensor: NamedTensor) -> tuple[str, ...]:
+    """A name for every cell of a row of a named tensor."""
+    if not tensor.shape:
+        return (tensor.name,)
+    return tuple(f"{tensor.name}[{index}]" for index in range(prod(tensor.shape)))
 
 
 def _cast(array: Any, dtype: np.dtype[Any]) -> Any:

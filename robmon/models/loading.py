@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,11 @@ from robmon.model_uri import Endpoint, is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.collected import Collected, Row
 from robmon.models.forms import Parts
+from robmon.models.inputs import ModelInputs, perturbing
 from robmon.models.outputs import as_array, check_rows
+
+ROWS_READ = 32
+"""Rows with which a model is called to see how its first layer takes them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ class ServedModel:
     _call: Callable[[Any], Any] = field(repr=False)
     _put: Callable[[NDArray[Any]], Any] = field(repr=False)
     access: EndpointAccess | None = field(default=None, repr=False)
+    _axes: Callable[[Any], list[int | None]] | None = field(default=None, repr=False)
 
     @property
     def max_batch_rows(self) -> int | None:
@@ -56,13 +61,33 @@ class ServedModel:
         """Most rows in a second, where that is known: of an endpoint."""
         return None if self.access is None else self.access.rows_per_second
 
-    def collect(self, rows: Sequence[Row]) -> Collected:
+    def collect(self, rows: Sequence[Row], integers: Collection[str] = ()) -> Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
 
+        Args:
+            rows: of requests.
+            integers: names of columns of whole numbers that are measurements, see `models.inputs.split`.
+
         Raises:
-            InvalidInputError: the model has no signature, and nothing in its inputs can be perturbed.
+            InvalidInputError: nothing in the inputs is perturbed, or a name is that of no column of numbers.
         """
-        return self._signature.collect(rows)
+        inputs, kept, rejected = self._signature.collect(rows)
+        return (None if inputs is None else perturbing(inputs, integers)), kept, rejected
+
+    def axes_read(self, inputs: ModelInputs) -> list[int | None]:
+        """The axis that the model's first layer takes for features, of each perturbed tensor; None: not known."""
+        count = len(inputs.tensors or (None,))
+        if self._axes is None:
+            return [None] * count
+        rows = slice(0, min(inputs.rows, ROWS_READ))
+        given = inputs.assemble(self.put(inputs.array[rows]), rows)
+        if isinstance(given, Parts):
+            given = given.inputs[0]
+        found = self._axes(given)
+        if not isinstance(given, dict):
+            return found
+        by_name = dict(zip(given, found, strict=True))
+        return [by_name[tensor.name] for tensor in inputs.tensors or ()]
 
     def put(self, array: NDArray[Any]) -> Any:
         """An array where the model wants it: a torch model's as a tensor on its device, else the array itself."""
@@ -97,7 +122,7 @@ class RemoteModel:
     endpoint: Endpoint
     access: EndpointAccess
 
-    def connect(self) -> ServedModel:
+    def connect(self, integers: Collection[str] = ()) -> ServedModel:
         """The model as one that is loaded.
 
         Raises:
@@ -105,7 +130,7 @@ class RemoteModel:
         """
         from robmon.models import remote
 
-        return remote.load(self.endpoint, self.access)
+        return remote.load(self.endpoint, self.access, integers=integers)
 
     def __str__(self) -> str:
         """The URL, without user and password."""
@@ -119,6 +144,7 @@ def load(
     threads: int | None = 1,
     input_dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
+    integers: Collection[str] = (),
 ) -> ServedModel:
     """Load the model in a local folder. Needs no tracking server and no credentials.
 
@@ -128,6 +154,7 @@ def load(
         threads: CPU threads of torch; None leaves them as they are.
         input_dtype: type of the inputs of a model without a signature.
         input_shape: shape of one input row of a model without a signature.
+        integers: columns of whole numbers that are measurements.
 
     Raises:
         ModelLoadError: it cannot be loaded, or nothing in its inputs can be perturbed.
@@ -136,10 +163,10 @@ def load(
     kind = mlmodel.read(folder).kind
     try:
         _import_mlflow()
-        signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape)
+        signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
-            used, call, put = _load_predictor(kind, folder, device, threads)
+            used, call, put, axes = _load_predictor(kind, folder, device, threads)
     except RobmonError:
         raise
     except ModuleNotFoundError as error:
@@ -151,10 +178,12 @@ def load(
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
-    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put)
+    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put, _axes=axes)
 
 
-def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None) -> ServedModel:
+def load_uri(
+    uri: str, *, device: str = "auto", tracking_uri: str | None = None, integers: Collection[str] = ()
+) -> ServedModel:
     """Load the model that a URI (or a local folder) stands for, into this process; an endpoint's is only asked.
 
     Raises:
@@ -163,14 +192,16 @@ def load_uri(uri: str, *, device: str = "auto", tracking_uri: str | None = None)
         ModelError: it is no URI of a model, or it cannot be loaded.
     """
     if is_endpoint(uri):
-        return RemoteModel(parse_endpoint(uri), EndpointAccess()).connect()
+        return RemoteModel(parse_endpoint(uri), EndpointAccess()).connect(integers)
     # A model that nobody needs any more, and that may hold itself in a cycle, goes first, with the code it brought.
     gc.collect()
     # Some models read their files when they are called, so the folder lives as long as the model.
     folder = None if Path(uri).is_dir() else tempfile.mkdtemp(prefix="robmon-model-")
     known = set(sys.path)
     try:
-        model = load(_downloaded(uri, folder, tracking_uri) if folder else uri, device=device, threads=None)
+        model = load(
+            _downloaded(uri, folder, tracking_uri) if folder else uri, device=device, threads=None, integers=integers
+        )
     except BaseException:
         _discard(folder, _code_paths(folder or uri, known))
         raise
@@ -220,7 +251,7 @@ def _import_mlflow() -> None:
 
 def _load_predictor(
     kind: str, folder: Path, device: str, threads: int | None
-) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any]]:
+) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None]:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
         from robmon.models import torch_predictor
@@ -229,4 +260,4 @@ def _load_predictor(
     from robmon.models import pyfunc_predictor
 
     used, call = pyfunc_predictor.load(folder, device, threads)
-    return used, call, lambda array: array
+    return used, call, lambda array: array, None

@@ -6,7 +6,7 @@ would serve are the rows that are assessed. A row that does not fit is dropped a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from robmon.errors import ModelLoadError
 from robmon.models import mlmodel
 from robmon.models.collected import Collected, Row
 from robmon.models.columns import Columns
+from robmon.models.inputs import measurements_advice
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
 
@@ -31,7 +32,12 @@ class Signature(Protocol):
 
 
 def read(
-    folder: Path, kind: str, *, input_dtype: str | None = None, input_shape: Sequence[int] | None = None
+    folder: Path,
+    kind: str,
+    *,
+    input_dtype: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    integers: Collection[str] = (),
 ) -> Signature:
     """The signature of the model in a folder; of a model without one, what is assumed.
 
@@ -40,6 +46,7 @@ def read(
         kind: `torch` or `pyfunc`, as robmon loads it.
         input_dtype: `model.input_dtype`, for a model without a signature.
         input_shape: `model.input_shape`, likewise.
+        integers: columns of whole numbers that are measurements.
 
     Raises:
         ModelLoadError: the signature cannot be read, or nothing in it can be perturbed.
@@ -56,24 +63,34 @@ def read(
     except Exception as error:  # a file of strangers
         raise ModelLoadError(f"the model's signature cannot be read ({type(error).__name__})") from error
     signature = _of_schema(schema)
-    if not signature.is_floating():
-        types = ", ".join(str(spec.type) for spec in schema.inputs[:10])
-        raise ModelLoadError(f"nothing can be perturbed: no input of the model is a floating-point number ({types})")
+    if not signature.is_floating() and not integers:
+        raise _nothing([str(spec.type) for spec in schema.inputs])
     return signature
 
 
-def of_tensors(inputs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]]) -> Signature:
+def of_tensors(inputs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]], integers: Collection[str] = ()) -> Signature:
     """The signature of named tensors: dtype and shape (with the axis of the rows) of each.
+
+    Args:
+        inputs: by name.
+        integers: tensors of whole numbers that are measurements.
 
     Raises:
         ModelLoadError: the number of rows is fixed, or nothing can be perturbed.
     """
     signature = NamedTensors({name: TensorSpec(dtype, tuple(shape)) for name, (dtype, shape) in inputs.items()})
     _check_rows_are_free(signature.specs.values())
-    if not signature.is_floating():
-        types = ", ".join(str(dtype) for dtype, _ in list(inputs.values())[:10])
-        raise ModelLoadError(f"nothing can be perturbed: no input of the model is a floating-point number ({types})")
+    if not signature.is_floating() and not integers:
+        raise _nothing([str(dtype) for dtype, _ in inputs.values()])
     return signature
+
+
+def _nothing(types: Sequence[str]) -> ModelLoadError:
+    told = ", ".join(types[:10])
+    advice = f"; {measurements_advice([])}" if any(word in told for word in ("int", "long")) else ""
+    return ModelLoadError(
+        f"nothing can be perturbed: no input of the model is a floating-point number ({told}){advice}"
+    )
 
 
 def _of_schema(schema: Any) -> Columns | Tensor | NamedTensors:

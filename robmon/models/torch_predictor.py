@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
 from robmon.models import mlmodel
+from robmon.models.first_layer import axes_read
 
 
 def load(
     folder: Path, device: str, threads: int | None
-) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any]]:
+) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]]]:
     """Load the module of a model folder.
 
     Returns:
-        The device used, the predictor (tensor, array or dict of them -> the module's own output), and `put`, which
-        makes an array a tensor on that device.
+        The device used, the predictor (tensor, array or dict of them -> the module's own output), `put`, which makes an
+        array a tensor on that device, and what tells which axis of its inputs the module takes for features.
 
     Raises:
         ModelLoadError: the device is not there.
@@ -39,13 +40,16 @@ def load(
     def on_device(value: Any) -> torch.Tensor:
         return value.to(place) if isinstance(value, torch.Tensor) else put(np.asarray(value))
 
+    def arguments(model_input: Any) -> list[torch.Tensor]:
+        # The signature's order is that of the module's arguments.
+        given = model_input.values() if isinstance(model_input, dict) else [model_input]
+        return [on_device(value) for value in given]
+
     def call(model_input: Any) -> Any:
         with torch.inference_mode():
-            if isinstance(model_input, dict):  # the signature's order is that of the module's arguments
-                return module(*(on_device(value) for value in model_input.values()))
-            return module(on_device(model_input))
+            return module(*arguments(model_input))
 
-    return str(place), call, put
+    return str(place), call, put, lambda model_input: axes_read(module, arguments(model_input))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -24,6 +24,7 @@ from robmon.models.collected import (
     is_table,
     unnamed,
 )
+from robmon.models.inputs import WholeColumns
 from robmon.models.tensors import of_one_shape
 
 
@@ -59,7 +60,7 @@ class Unsigned:
         return finish(np.stack([arrays[i] for i in same]) if same else None, [kept[i] for i in same], rejected)
 
     def _collect_columns(self, rows: Sequence[Row]) -> Collected:
-        """A DataFrame of the columns that most rows have: numbers become floating, truth values and text pass through.
+        """A DataFrame of the columns that most rows have: floating where any number of a column is written so.
 
         What a column holds is what most of its cells that are not missing hold.
         """
@@ -85,7 +86,17 @@ class Unsigned:
         if not cells:
             return finish(None, [], rejected)
         frame = pd.DataFrame(cells, columns=list(usual))
-        return finish(frame.astype(dict.fromkeys(numbers, self.dtype)), kept, rejected)
+        floating = {name for name in numbers if _is_written_with_fraction([row[name] for row in cells])}
+        # Whole numbers beside a missing one are floating in pandas, and so when the model is served.
+        gaps = {name for name in numbers - floating if any(is_missing(row[name]) for row in cells)}
+        frame = frame.astype(dict.fromkeys(floating, self.dtype) | dict.fromkeys(gaps, np.dtype(np.float64)))
+        return finish(WholeColumns(frame, frozenset(gaps)), kept, rejected)
+
+
+def _is_written_with_fraction(cells: Sequence[Any]) -> bool:
+    """Whether any number is; also where all are missing."""
+    present = [cell for cell in cells if not is_missing(cell)]
+    return not present or any(isinstance(cell, float) for cell in present)
 
 
 def _are_numbers(cells: Sequence[Any]) -> bool:

@@ -15,6 +15,7 @@ from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Array, Float64, Predict, accompanied, default_batch_rows, like, rows_of, to_numpy
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
+from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.features import Features, checked, measure
 from robmon.robustness.masking import count_masked
@@ -22,6 +23,7 @@ from robmon.robustness.mean_bound import mean_upper_bound
 from robmon.robustness.noise import Noise
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
+from robmon.robustness.notes import feature_notes
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
@@ -44,6 +46,7 @@ from robmon.robustness.trials import (
     repeated,
     run_trials,
 )
+from robmon.robustness.whole import Whole
 from robmon.robustness.worst import worst_share
 
 ROUNDING = 1e-10
@@ -58,6 +61,8 @@ def assess_rows(
     noise: str | Noise = "gaussian",
     levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
     scale: Array | float | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
     features: Features | None = None,
     feature_names: Sequence[str] | None = None,
     trials: int = 39,
@@ -74,6 +79,7 @@ def assess_rows(
     largest_inputs: Float64 | None = None,
     notes: Sequence[str] = (),
     names_rows: bool = True,
+    tells_values: bool = True,
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a predictor on rows of inputs.
@@ -86,8 +92,10 @@ def assess_rows(
         noise: name or `Noise`.
         levels: noise strengths of at least 0, in units of `scale`; 0 is always added.
         scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
-            deviation (divisor n) of each feature over these inputs, for rank 3 and more of each channel (axis 1, or the
-            last axis where it is at most 4 long and axis 1 is not), and indicators and sentinels are not perturbed.
+            deviation (divisor n) of each feature over these inputs, for rank 3 and more over all cells of a feature or
+            channel, and indicators and sentinels are not perturbed.
+        axis: which axis of the inputs counts features; None: see `channels.choose`.
+        whole: which columns of the inputs are whole numbers, which are perturbed in whole steps.
         features: the baseline's features, in the place of those measured on these inputs; not with a scale.
         feature_names: names of the columns of inputs of rank 2, for noise that is given them.
         trials: independent draws of the noise for every row.
@@ -107,6 +115,7 @@ def assess_rows(
             inputs' type, broadcast to one input row; what exceeds them is told.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
         names_rows: whether rows that are left out are named by their numbers.
+        tells_values: whether notes may tell the values of codes, which are inputs.
         progress: called with the number of trials done and the number of all.
 
     Rows whose clean output is not finite are left out of every number, and told. Of a version that is compared, and of
@@ -133,7 +142,9 @@ def assess_rows(
         curves.check_limit(mse_limit)
     chosen = noise_model(noise)
     chosen.check(levels)
-    features = noise_features(chosen, inputs, scale, features, feature_names)
+    is_own = features is None
+    features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
+    told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
     batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
 
     predict = accompanied(predict, inputs, batch_rows)
@@ -198,7 +209,7 @@ def assess_rows(
         reference="prediction" if truth is None else "label",
         noise=chosen.name,
         levels=levels,
-        level_unit=chosen.level_unit(features.relative),
+        level_unit=chosen.level_unit(features.relative, features.axis.word),
         features=features,
         masked=masked,
         trials=trials,
@@ -220,7 +231,8 @@ def assess_rows(
         row_accuracy=_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
-        notes=(*notes, *lost, *_overflows(inputs, outputs, largest, tally, levels, is_some_lost)),
+        notes=(*notes, *told, *lost, *_overflows(inputs, outputs, largest, tally, levels, is_some_lost)),
+        uses_realised_level=features.limits is not None and chosen.unit is None,
     )
 
 
@@ -230,6 +242,8 @@ def noise_features(
     scale: Array | float | None = None,
     features: Features | None = None,
     names: Sequence[str] | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
 ) -> Features:
     """The features as the noise perturbs them: those given, or measured on the inputs with this scale.
 
@@ -240,7 +254,7 @@ def noise_features(
         raise InvalidInputError("features hold a scale: give either, not both")
     if features is None:
         told = None if names is None else tuple(names)
-        features = measure(inputs, scale, correlation=noise.needs_correlation, names=told)
+        features = measure(inputs, scale, correlation=noise.needs_correlation, names=told, axis=axis, whole=whole)
     elif names is not None:
         features = replace(features, names=tuple(names))
     return checked(noise.fitted(features, tuple(inputs.shape)))

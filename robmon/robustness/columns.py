@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,11 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.codes import as_matrix, codes_of, is_code
 from robmon.robustness.moments import CoMoments, Moments
 
 INDICATOR_CELLS = 10
 """How often both 0 and 1 must occur in a column before it is taken for an indicator."""
-SENTINEL_CELLS = 5
-"""How often a value must occur before it is taken for a sentinel."""
-SENTINEL_DEVIATIONS = 10.0
-"""How many standard deviations of a column's other values a sentinel lies from their mean."""
-SENTINEL_OTHERS = 10
-"""How many different values a column must have besides its sentinel: else it may hold codes or steps."""
 MAX_CORRELATED = 512
 """Most columns whose correlation is kept, a matrix of 2 MiB."""
 
@@ -31,23 +27,36 @@ class ColumnStatistics:
     Attributes:
         moments: of the values that are finite and no sentinel.
         zero_one: whether all finite values so far were 0 or 1.
-        sentinels: each column's sentinel, NaN where it has none; None before the first rows, from which it is learnt.
+        sentinels: the codes of each column, shape `(codes, columns)`, NaN where a column has fewer; None before the
+            first rows, from which they are learnt.
         products: sums of products of deviations, where correlation was asked for.
+        low, high: the least and the largest number of each column that is no sentinel, NaN before the first; None where
+            they were not asked for.
     """
 
     moments: Moments
     zero_one: NDArray[np.bool_]
     sentinels: Float64 | None = None
     products: CoMoments | None = None
+    low: Float64 | None = None
+    high: Float64 | None = None
 
     @classmethod
-    def of_columns(cls, columns: int, *, set_apart: bool = True, correlation: bool = False) -> ColumnStatistics:
+    def of_columns(
+        cls,
+        columns: int,
+        *,
+        set_apart: bool | NDArray[np.bool_] = True,
+        correlation: bool = False,
+        ranges: bool = False,
+    ) -> ColumnStatistics:
         """Statistics of nothing yet.
 
         Args:
             columns: how many.
-            set_apart: whether to look for indicators and sentinels.
+            set_apart: whether to look for indicators and sentinels, for all columns or each.
             correlation: whether to keep the correlation.
+            ranges: whether to keep the least and the largest numbers.
 
         Raises:
             InvalidInputError: too many columns to keep their correlation.
@@ -59,20 +68,38 @@ class ColumnStatistics:
             )
         return cls(
             moments=Moments.of_columns(columns),
-            zero_one=np.full(columns, set_apart),
-            sentinels=None if set_apart else np.full(columns, np.nan),
+            zero_one=np.broadcast_to(set_apart, (columns,)).copy(),
+            sentinels=None if np.any(set_apart) else np.full((1, columns), np.nan),
             products=CoMoments.of_columns(columns) if correlation else None,
+            low=np.full(columns, np.nan) if ranges else None,
+            high=np.full(columns, np.nan) if ranges else None,
         )
 
     def update(self, columns: Float64) -> None:
         """Take more rows, shape `(n, columns)`."""
         if self.sentinels is None:
-            self.sentinels = np.array([sentinel(column) for column in columns.T])
-        self.zero_one &= ((columns == 0) | (columns == 1) | ~np.isfinite(columns)).all(axis=0)
-        measured = np.where(columns == self.sentinels, np.nan, columns)
+            self.learn_sentinels(columns.T)
+        measured = np.where(is_code(columns, self.codes), np.nan, columns)
+        self.zero_one &= ((measured == 0) | (measured == 1) | ~np.isfinite(measured)).all(axis=0)
         self.moments.update(measured)
+        if self.low is not None and self.high is not None:
+            finite = np.where(np.isfinite(measured), measured, np.nan)
+            self.low = np.fmin(self.low, np.fmin.reduce(finite, axis=0, initial=np.nan))
+            self.high = np.fmax(self.high, np.fmax.reduce(finite, axis=0, initial=np.nan))
         if self.products is not None:
             self.products.update(measured)
+
+    def learn_sentinels(self, columns: Iterable[Float64]) -> None:
+        """Look for the codes of the columns, one after another; of those only of which anything may be set apart."""
+        found = [
+            codes_of(column) if is_wanted else () for column, is_wanted in zip(columns, self.zero_one, strict=True)
+        ]
+        self.sentinels = as_matrix(found)
+
+    @property
+    def codes(self) -> Float64:
+        """The sentinels, of no column before the first rows."""
+        return np.full((1, len(self.zero_one)), np.nan) if self.sentinels is None else self.sentinels
 
     @property
     def deviation(self) -> Float64:
@@ -100,6 +127,8 @@ class ColumnStatistics:
             "zero_one": self.zero_one.tolist(),
             "sentinels": sentinels,
             "products": None if self.products is None else self.products.to_dict(),
+            "low": None if self.low is None else nan_as_none(self.low),
+            "high": None if self.high is None else nan_as_none(self.high),
         }
 
     @classmethod
@@ -113,39 +142,21 @@ class ColumnStatistics:
         return cls(
             moments=moments,
             zero_one=np.asarray(data["zero_one"], dtype=bool),
-            sentinels=None if sentinels is None else np.array(sentinels, dtype=np.float64),
+            sentinels=None if sentinels is None else _codes_from(sentinels, len(moments.count)),
             products=None if products is None else CoMoments.from_dict(products),
+            low=_floats(data.get("low")),
+            high=_floats(data.get("high")),
         )
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def sentinel(column: Float64) -> float:
-    """The value that stands for "not measured" in a column of numbers, such as -999 in a temperature; NaN without one.
+def _floats(told: Any) -> Float64 | None:
+    return None if told is None else np.array(told, dtype=np.float64)
 
-    It is the column's smallest or largest, occurs at least `SENTINEL_CELLS` times, and lies far from all the others:
-    more than `SENTINEL_DEVIATIONS` of their standard deviations from their mean, and farther from the nearest of them
-    than they lie from one another. The others take at least `SENTINEL_OTHERS` different values.
 
-    >>> celsius = np.random.default_rng(0).normal(20, 5, size=200)
-    >>> sentinel(np.where(np.arange(200) % 20 == 0, -999.0, celsius)), sentinel(celsius)
-    (-999.0, nan)
-    """
-    values = column[np.isfinite(column)]
-    if len(values) < SENTINEL_CELLS + SENTINEL_OTHERS:
-        return float("nan")
-    for end in (values.min(), values.max()):
-        others = values[values != end]
-        if len(values) - len(others) < SENTINEL_CELLS or len(others) < SENTINEL_OTHERS:
-            continue
-        low, high = others.min(), others.max()
-        is_apart = min(abs(end - low), abs(end - high)) > high - low
-        if (
-            is_apart
-            and abs(end - others.mean()) > SENTINEL_DEVIATIONS * others.std()
-            and len(np.unique(others)) >= SENTINEL_OTHERS
-        ):
-            return float(end)
-    return float("nan")
+def _codes_from(told: Any, columns: int) -> Float64:
+    """The codes as JSON has them; baselines once kept one a column, in a flat list."""
+    values = np.array(told, dtype=np.float64)
+    return values.reshape(values.size // max(columns, 1), columns)
 
 
 def nan_as_none(values: Float64) -> Any:

@@ -111,7 +111,7 @@ def slope(row_values: Float64, levels: Sequence[float], score: Score, axis: Axis
         axis: see `axis_values`.
 
     Returns:
-        None where a value is not finite.
+        None where a value is not finite, or all levels are 0.
 
     Raises:
         InvalidInputError: no such axis.
@@ -120,7 +120,7 @@ def slope(row_values: Float64, levels: Sequence[float], score: Score, axis: Axis
     Slope(value=2.0, stderr=1.0, lack_of_fit=0.0, score='mse', axis='level_squared')
     """
     along = axis_values(levels, axis)[1:]
-    if not np.all(np.isfinite(row_values)):
+    if not np.all(np.isfinite(row_values)) or not np.any(along):
         return None
     rise = row_values[:, 1:] - row_values[:, :1]
     per_row = rise @ along / float(along @ along)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Float64
-from robmon.robustness.columns import sentinel
-from robmon.robustness.features import as_columns
+from robmon.robustness.channels import FeatureAxis, choose
+from robmon.robustness.codes import as_matrix, codes_of, is_code
 
 EXTREME_DISTANCE = 1e20
 """Of an extreme value from the middle of its column, at least: beyond every 64-bit integer."""
@@ -17,7 +17,9 @@ EXTREME_FACTOR = 1e12
 """How many times farther from the middle it lies than three numbers in four of its column."""
 
 
-def extreme_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = None) -> NDArray[np.bool_]:
+def extreme_rows(
+    inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = None, axis: FeatureAxis | None = None
+) -> NDArray[np.bool_]:
     """Which rows hold an extreme value: one far beyond what the others of its column, or channel, are like.
 
     A column whose numbers are all huge has none, and sentinels are none, unless they are beyond float32: there, outputs
@@ -25,7 +27,8 @@ def extreme_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = 
 
     Args:
         inputs: shape `(n, *input_shape)`.
-        sentinels: of the columns, NaN for none; None: they are looked for.
+        sentinels: of the columns, shape `(codes, columns)`, or `(columns,)`; None: they are looked for.
+        axis: which axis of the inputs counts features; None: by their rank.
 
     Returns:
         shape `(n,)`.
@@ -35,13 +38,15 @@ def extreme_rows(inputs: NDArray[np.floating[Any]], sentinels: Float64 | None = 
     """
     if not inputs.size or _largest(inputs) <= EXTREME_DISTANCE / 2:
         return np.zeros(len(inputs), dtype=np.bool_)
-    columns = as_columns(inputs)
+    columns = (axis or choose(inputs, refuses=False)).as_columns(inputs)
     if sentinels is None:
-        sentinels = np.array([sentinel(column) for column in columns.T])
+        sentinels = as_matrix([codes_of(column) for column in columns.T])
+    sentinels = np.atleast_2d(sentinels)
+    if sentinels.shape[1:] != columns.shape[1:]:  # a baseline of other columns is refused where it is used
+        sentinels = np.full((1, columns.shape[1]), np.nan)
     spared = np.where(np.abs(sentinels) <= np.finfo(np.float32).max, sentinels, np.nan)
-    known = zip(columns.T, spared, strict=False)  # a baseline of other columns is refused where it is used
-    cells = [_far(column) & (column != value) for column, value in known]
-    return np.asarray(np.any(cells, axis=0).reshape(len(inputs), -1).any(axis=1))
+    cells = np.column_stack([_far(column) for column in columns.T]) & ~is_code(columns, spared)
+    return np.asarray(cells.reshape(len(inputs), -1).any(axis=1))
 
 
 def _largest(inputs: NDArray[np.floating[Any]]) -> float:

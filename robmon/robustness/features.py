@@ -21,8 +21,11 @@ from robmon.robustness.arrays import (
     numbers,
     to_numpy,
 )
-from robmon.robustness.columns import ColumnStatistics, nan_as_none, sentinel
+from robmon.robustness.channels import FeatureAxis, choose
+from robmon.robustness.codes import codes_from, is_code
+from robmon.robustness.columns import ColumnStatistics, nan_as_none
 from robmon.robustness.moments import LARGEST
+from robmon.robustness.whole import Whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,35 +35,60 @@ class Features:
     Attributes:
         scale: what a relative level multiplies, float64, broadcasts to one input row; 0: not perturbed.
         mean: likewise.
-        sentinels: the value of each feature that stands for "not measured", NaN where it has none; likewise.
+        sentinels: values of each feature that stand for "not measured" and the like, shape `(codes, *scale shape)` with
+            at least one row, NaN where a feature has fewer codes or none.
+        axis: which axis of the inputs counts features, and why.
         correlation: shape `(features, features)`; None where it was not asked for.
         constant: features that are not perturbed because their scale is 0.
         indicator: features that are not perturbed because they hold 0 and 1 only.
         relative: whether `scale` holds the features' standard deviations; else levels count input units.
-        names: of the features, where they have any.
+        names: of the columns, where they have any.
+        limits: within what features of whole numbers stay, low and high, shape `(2, *scale shape)`, NaN for the others;
+            None where there are none.
+        sets_apart: whether indicators and sentinels were looked for: not beside an explicit scale.
     """
 
     scale: Array
     mean: Array
     sentinels: Array
+    axis: FeatureAxis
     correlation: Float64 | None = None
     constant: int = 0
     indicator: int = 0
     relative: bool = True
     names: tuple[str, ...] | None = None
+    limits: Array | None = None
+    sets_apart: bool = True
 
     @classmethod
-    def of(cls, statistics: ColumnStatistics, shape: tuple[int, ...]) -> Features:
-        """Features from statistics of their columns, for inputs of `shape`, `(n, *input_shape)`."""
-        one, deviation, indicators = scale_shape(shape), statistics.deviation, statistics.indicators
-        products, sentinels = statistics.products, statistics.sentinels
+    def of(
+        cls, statistics: ColumnStatistics, shape: tuple[int, ...], axis: FeatureAxis, whole: Whole | None = None
+    ) -> Features:
+        """Features from statistics of their columns, for inputs of `shape`, `(n, *input_shape)`.
+
+        Args:
+            statistics: of the columns that `axis` gives.
+            shape: of the inputs.
+            axis: which axis of them counts features.
+            whole: which columns are whole numbers.
+        """
+        limits = None
+        if whole is not None:
+            nothing = np.full(len(statistics.zero_one), np.nan)
+            own = (nothing if each is None else each for each in (statistics.low, statistics.high))
+            limits = whole.within(*own).reshape(2, *axis.scale_shape(shape))
+        one, indicators = axis.scale_shape(shape), statistics.indicators
+        moments = statistics.moments if axis.feature_of is None else statistics.moments.pooled(axis.feature_of)
+        deviation, products, codes = np.sqrt(moments.variance), statistics.products, statistics.codes
         return cls(
             scale=np.where(indicators, 0.0, deviation).reshape(one),
-            mean=statistics.moments.mean.reshape(one),
-            sentinels=(np.full(len(deviation), np.nan) if sentinels is None else sentinels).reshape(one),
+            mean=moments.mean.reshape(one),
+            sentinels=codes.reshape(len(codes), *one),
+            axis=axis,
             correlation=None if products is None else products.correlation,
-            constant=int(np.sum(deviation == 0)),
+            constant=axis.count_of(deviation == 0),
             indicator=int(np.sum(indicators)),
+            limits=limits,
         )
 
     @cached_property
@@ -81,20 +109,21 @@ class Features:
 
     def each(self, columns: int) -> Features:
         """The same, with one number a column."""
-        return self._mapped(lambda values: np.broadcast_to(values, (columns,)).copy())
+        return self._mapped(lambda values: np.broadcast_to(values, (*values.shape[:-1], columns)).copy())
 
     def take(self, positions: Sequence[int]) -> Features:
         """Some of the features, where there is one number a column."""
         at, names = list(positions), self.names
         return replace(
-            self._mapped(lambda values: values[at]),
+            self._mapped(lambda values: values[..., at]),
             correlation=None if self.correlation is None else self.correlation[np.ix_(at, at)],
             names=None if names is None else tuple(names[position] for position in at),
         )
 
     def _mapped(self, function: Callable[[Array], Array]) -> Features:
         scale, mean, sentinels = map(function, (self.scale, self.mean, self.sentinels))
-        return replace(self, scale=scale, mean=mean, sentinels=sentinels)
+        limits = None if self.limits is None else function(self.limits)
+        return replace(self, scale=scale, mean=mean, sentinels=sentinels, limits=limits)
 
     def position(self, feature: str | int, count: int) -> int:
         """The position of one of `count` features, given by name or position.
@@ -115,25 +144,32 @@ class Features:
             "scale": self.scale.tolist(),
             "mean": self.mean.tolist(),
             "sentinels": nan_as_none(self.sentinels),
+            "axis": self.axis.to_dict(),
             "correlation": None if self.correlation is None else self.correlation.tolist(),
             "constant": self.constant,
             "indicator": self.indicator,
             "relative": self.relative,
             "names": None if self.names is None else list(self.names),
+            "sets_apart": self.sets_apart,
+            "limits": None if self.limits is None else nan_as_none(self.limits),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Features:
         """Inverse of `to_dict`."""
-        arrays = {name: np.array(data[name], dtype=np.float64) for name in ("scale", "mean", "sentinels")}
-        correlation, names = data["correlation"], data["names"]
+        arrays = {name: np.array(data[name], dtype=np.float64) for name in ("scale", "mean")}
+        correlation, names, limits = data["correlation"], data["names"], data["limits"]
         return cls(
             **arrays,
+            sentinels=codes_from(data["sentinels"], arrays["scale"].shape),
+            axis=FeatureAxis.from_dict(data["axis"]),
             correlation=None if correlation is None else np.array(correlation, dtype=np.float64),
             constant=int(data["constant"]),
             indicator=int(data["indicator"]),
             relative=bool(data["relative"]),
             names=None if names is None else tuple(names),
+            sets_apart=bool(data["sets_apart"]),
+            limits=None if limits is None else np.array(limits, dtype=np.float64),
         )
 
 
@@ -143,11 +179,13 @@ def measure(
     *,
     correlation: bool = False,
     names: tuple[str, ...] | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
 ) -> Features:
     """The features of inputs `(n, *input_shape)`, by their finite values.
 
-    Without a scale, and for inputs of rank 1 and 2, indicators and sentinels are set apart (`ColumnStatistics`): those
-    features and cells are not perturbed, and sentinels count neither for scale nor mean.
+    Without a scale, and for features of one cell a row, indicators and sentinels are set apart (`ColumnStatistics`):
+    those features and cells are not perturbed, and sentinels count neither for scale nor mean.
 
     Args:
         inputs: floating, NumPy array or torch tensor on any device.
@@ -155,10 +193,13 @@ def measure(
             units. None: the standard deviation (divisor n) of each feature or channel.
         correlation: whether to measure it too.
         names: of the features, where they have any.
+        axis: which axis counts features; None: by the rank of the inputs (`channels.choose`).
+        whole: which columns are whole numbers, which are perturbed in whole steps within their own range; None: none.
 
     Raises:
-        InvalidInputError: the inputs are not floating or empty, the scale does not fit, no feature can be perturbed,
-            one holds numbers whose squares overflow beside others, or there are too many for their correlation.
+        InvalidInputError: the inputs are not floating or empty, nothing decides which axis counts features, the scale
+            does not fit, no feature can be perturbed, one holds numbers whose squares overflow beside others, or there
+            are too many for their correlation.
 
     >>> features = measure(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> features.scale.tolist(), features.mean.tolist(), features.constant
@@ -173,20 +214,21 @@ def measure(
         raise InvalidInputError(
             f"inputs of shape {shape} hold nothing to perturb: rows and floating features are needed"
         )
-    given = None if scale is None else fitting(numbers(scale, "scale"), shape, "scale")
+    if axis is None:
+        axis = choose(inputs, refuses=scale is None)
+    given = None if scale is None else fitting(numbers(scale, "scale"), shape, "scale", axis)
     statistics = ColumnStatistics.of_columns(
-        feature_count(shape), set_apart=given is None and len(shape) <= 2, correlation=correlation
-    )
+        axis.columns(shape), set_apart=False if given is not None else axis.is_single(shape), correlation=correlation,
+        ranges=whole is not None,
+    )  # fmt: skip
     if statistics.sentinels is None:
         columns = inputs if len(shape) == 2 else inputs[:, None]
-        statistics.sentinels = np.array(
-            [sentinel(to_numpy(as_float64(columns[:, index]))) for index in range(columns.shape[1])]
-        )
-    is_some_huge = np.zeros(feature_count(shape), dtype=np.bool_)
+        statistics.learn_sentinels(to_numpy(as_float64(columns[:, index])) for index in range(columns.shape[1]))
+    is_some_huge = np.zeros(axis.columns(shape), dtype=np.bool_)
     for rows in batches(shape[0], default_batch_rows(shape)):
-        columns = as_columns(inputs[rows])
+        columns = axis.as_columns(inputs[rows])
         statistics.update(columns)
-        is_huge = np.isfinite(columns) & (np.abs(columns) > LARGEST) & (columns != statistics.sentinels)
+        is_huge = np.isfinite(columns) & (np.abs(columns) > LARGEST) & ~is_code(columns, statistics.codes)
         is_some_huge |= is_huge.any(axis=0)
     if given is None and shape[0] == 1 and len(shape) <= 2:
         raise InvalidInputError("one row has no standard deviation: give more rows, or a scale")
@@ -197,10 +239,11 @@ def measure(
             f"feature {name} holds numbers beyond {LARGEST:g} beside others, so its standard deviation overflows: "
             "leave out those rows, divide the feature by a constant, or give a scale"
         )
-    features = replace(Features.of(statistics, shape), names=names)
+    features = replace(Features.of(statistics, shape, axis, whole), names=names)
     if given is not None:
         absolute = given.ndim == 0 and float(given) == 1.0
         features = replace(features, scale=given, constant=int(np.sum(given == 0)), relative=not absolute)
+        features = replace(features, sets_apart=False)
     return checked(features)
 
 
@@ -216,48 +259,7 @@ def checked(features: Features) -> Features:
     return features
 
 
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of inputs `(n, ...)` counts features: 1 for rank 2, None for rank 1, the channel axis for more.
-
-    Channels are on axis 1, or on the last axis where it is at most 4 long and axis 1 is not (images as `(n, h, w, c)`).
-
-    >>> channel_axis((256, 3, 32, 32)), channel_axis((256, 32, 32, 3)), channel_axis((256, 10))
-    (1, 3, 1)
-    """
-    if len(shape) < 2:
-        return None
-    last = len(shape) - 1
-    return last if len(shape) > 2 and shape[last] <= 4 < shape[1] else 1
-
-
-def feature_count(shape: tuple[int, ...]) -> int:
-    """How many features, or channels, inputs of `shape`, `(n, *input_shape)`, have."""
-    axis = channel_axis(shape)
-    return 1 if axis is None else shape[axis]
-
-
-def scale_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the scale for inputs of `shape`, `(n, *input_shape)`: one number a feature, or a channel.
-
-    >>> scale_shape((256, 3, 32, 32)), scale_shape((256, 10)), scale_shape((256,))
-    ((3, 1, 1), (10,), ())
-    """
-    axis = channel_axis(shape)
-    return tuple(length if index == axis else 1 for index, length in enumerate(shape) if index > 0)
-
-
-def as_columns(inputs: Array) -> Float64:
-    """Inputs `(n, *input_shape)` in main memory as one column a feature, or a channel, in float64.
-
-    >>> as_columns(np.zeros((8, 3, 2, 2))).shape, as_columns(np.zeros(8)).shape
-    ((32, 3), (8, 1))
-    """
-    values = to_numpy(as_float64(inputs))
-    axis = channel_axis(values.shape)
-    return values.reshape(-1, 1) if axis is None else np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
-
-
-def fitting(values: Float64, shape: tuple[int, ...], what: str) -> Float64:
+def fitting(values: Float64, shape: tuple[int, ...], what: str, axis: FeatureAxis) -> Float64:
     """Numbers of features so that they broadcast to one row of inputs of `shape`, `(n, *input_shape)`.
 
     A list with one number a channel is understood for inputs of rank 3 and more where it does not broadcast by itself.
@@ -265,7 +267,8 @@ def fitting(values: Float64, shape: tuple[int, ...], what: str) -> Float64:
     Raises:
         InvalidInputError: they do not fit.
     """
-    for candidate in (values.shape, scale_shape(shape)):
+    others = (FeatureAxis(index).scale_shape(shape) for index in range(1, len(shape)))
+    for candidate in (values.shape, axis.scale_shape(shape), *others):
         if int(np.prod(candidate)) != values.size:
             continue
         try:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robmon.robustness.arrays import Array, as_float64, batches, default_batch_rows, namespace
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.robustness.arrays import Array, as_float64, batches, default_batch_rows, namespace, to_numpy
+from robmon.robustness.codes import CodeShare, codes_of, is_code
 from robmon.robustness.features import Features
 
 
@@ -15,7 +20,7 @@ def untouched(values: Array, features: Features) -> Array:
         values: float64, shape `(n, *input_shape)`.
         features: arrays of the same kind, on the same device.
     """
-    return (features.scale == 0) | (values == features.sentinels) | ~namespace(values).isfinite(values)
+    return (features.scale == 0) | is_code(values, features.sentinels) | ~namespace(values).isfinite(values)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,51 @@ def count_masked(inputs: Array, features: Features) -> tuple[Masked, int]:
     sentinels = missing = perturbed = 0
     for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape))):
         values = as_float64(inputs[rows])
-        sentinels += _true(values == here.sentinels)
+        sentinels += _true(is_code(values, here.sentinels))
         missing += _true(~namespace(values).isfinite(values))
         perturbed += _true(~untouched(values, here))
     masked = Masked(features.constant, features.indicator, 0, sentinels, missing)
     return masked, perturbed
+
+
+def count_by_column(inputs: Array, features: Features) -> NDArray[np.int64]:
+    """How many cells of each column, as `features.axis` gives them, are perturbed."""
+    cells = ~untouched(as_float64(inputs), features.like(inputs))
+    return np.asarray(features.axis.as_columns(cells).sum(axis=0), dtype=np.int64)
+
+
+def code_shares(inputs: Array, features: Features, names: Sequence[str]) -> list[CodeShare]:
+    """Which codes of their feature the inputs hold, and how often.
+
+    Args:
+        inputs: shape `(n, *input_shape)`.
+        features: of them.
+        names: of the columns that `features.axis` gives.
+    """
+    if np.isnan(features.sentinels).all():
+        return []
+    columns = features.axis.as_columns(inputs)
+    return [
+        CodeShare(name, float(code), share)
+        for codes in features.sentinels.reshape(len(features.sentinels), columns.shape[1])
+        for name, code, share in zip(names, codes, (columns == codes).mean(axis=0).tolist(), strict=True)
+        if share > 0
+    ]
+
+
+def unknown_codes(inputs: Array, features: Features, names: Sequence[str]) -> list[CodeShare]:
+    """What looks like a code in these inputs, and is none of those that the features have."""
+    is_single = features.axis.is_single(tuple(inputs.shape))
+    if not features.sets_apart or not is_single.any():
+        return []
+    scale = np.broadcast_to(features.scale.ravel(), is_single.shape)
+    known = features.sentinels.reshape(len(features.sentinels), len(is_single))
+    found = []
+    for index in np.flatnonzero(is_single & (scale > 0)):
+        column = to_numpy(as_float64(inputs if len(inputs.shape) == 1 else inputs[:, int(index)]))
+        new = [code for code in codes_of(column) if code not in known[:, index]]
+        found += [CodeShare(names[int(index)], code, float(np.mean(column == code))) for code in new]
+    return found
 
 
 def _true(cells: Array) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,14 @@ class Moments:
         self.squares += squares + difference**2 * self.count * count / total
         self.mean += difference * count / total
         self.count += count
+
+    def pooled(self, groups: Sequence[int]) -> Moments:
+        """The moments of columns that are one feature, given the feature of each column; again one entry a column."""
+        of = np.asarray(groups)
+        count = np.bincount(of, self.count)
+        mean = np.bincount(of, self.count * self.mean) / np.maximum(count, 1)
+        squares = np.bincount(of, self.squares + self.count * (self.mean - mean[of]) ** 2)
+        return Moments(count[of], mean[of], squares[of])
 
     @property
     def variance(self) -> Float64:

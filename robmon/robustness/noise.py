@@ -13,6 +13,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, numbers, to_numpy
 from robmon.robustness.features import Features, fitting
 from robmon.robustness.masking import untouched
+from robmon.robustness.whole import rounded
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Float64]
 """`draw(generator, shape)`: a standard draw in float64 that broadcasts to `shape`, `(rows, *input_shape)`."""
@@ -75,9 +76,9 @@ class Noise:
     def __repr__(self) -> str:
         return f"Noise({self.name!r})"
 
-    def level_unit(self, relative: bool) -> str:
-        """What a level counts."""
-        return self.unit or ("standard deviations of each feature" if relative else "input units")
+    def level_unit(self, relative: bool, word: str = "feature") -> str:
+        """What a level counts, where each feature, or channel, has a scale of its own."""
+        return self.unit or (f"standard deviations of each {word}" if relative else "input units")
 
     def check(self, levels: Sequence[float]) -> None:
         """Refuse levels that have no meaning, and a valid range that is empty."""
@@ -124,9 +125,9 @@ class Noise:
         low, high = self.clip or (None, None)
         xp = namespace(inputs)
         if low is not None:
-            perturbed = xp.maximum(perturbed, xp.minimum(inputs, of_features(low, inputs, "clip")))
+            perturbed = xp.maximum(perturbed, xp.minimum(inputs, of_features(low, inputs, "clip", features)))
         if high is not None:
-            perturbed = xp.minimum(perturbed, xp.maximum(inputs, of_features(high, inputs, "clip")))
+            perturbed = xp.minimum(perturbed, xp.maximum(inputs, of_features(high, inputs, "clip", features)))
         return perturbed
 
 
@@ -168,6 +169,8 @@ class NoisyRows:
     def at(self, level: float) -> Array:
         """The rows at one level, computed in float64 and cast once to their dtype; at level 0 a copy of them.
 
+        Whole numbers are rounded and kept in their range.
+
         What is returned is the caller's: a model may write into it.
         """
         if level == 0:
@@ -175,9 +178,15 @@ class NoisyRows:
         xp = namespace(self._exact)
         with np.errstate(over="ignore", invalid="ignore"):
             perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
+            if self._features.limits is not None:
+                perturbed = rounded(perturbed, self._exact, self._features.limits)
             if self._untouched is not None:
                 perturbed = xp.where(self._untouched, self._exact, perturbed)
             return xp.astype(perturbed, self._rows.dtype, copy=False)
+
+    def moved(self, perturbed: Array) -> Float64:
+        """How many cells of each column `at` moved. Shape `(columns,)`."""
+        return np.asarray(self._features.axis.as_columns(perturbed != self._rows).sum(axis=0))
 
     def squared_moves(self, perturbed: Array, level: float) -> Float64:
         """How far `at(level)` moved each row: its cells' moves in units of the scale, squared and summed. Shape `(n,)`.
@@ -196,9 +205,9 @@ class NoisyRows:
         return to_numpy(sums)
 
 
-def of_features(values: Any, inputs: Array, what: str) -> Array:
+def of_features(values: Any, inputs: Array, what: str, features: Features) -> Array:
     """Numbers that a noise is given, one or one a feature, as an array that broadcasts to the inputs."""
-    return like(fitting(numbers(values, what), tuple(inputs.shape), what), inputs)
+    return like(fitting(numbers(values, what), tuple(inputs.shape), what, features.axis), inputs)
 
 
 def trial_generator(seed: int, trial: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, namespace
-from robmon.robustness.features import Features, feature_count, scale_shape
+from robmon.robustness.features import Features
 from robmon.robustness.noise import Clip, Noise, of_features
 from robmon.vocabulary import LARGEST_LEVELS
 
@@ -95,8 +95,8 @@ class SaltAndPepper(Noise):
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         xp, spread = namespace(inputs), 3.0 * features.scale
-        low = features.mean - spread if self.low is None else of_features(self.low, inputs, "low")
-        high = features.mean + spread if self.high is None else of_features(self.high, inputs, "high")
+        low = features.mean - spread if self.low is None else of_features(self.low, inputs, "low", features)
+        high = features.mean + spread if self.high is None else of_features(self.high, inputs, "high", features)
         return xp.where(xp.abs(draw) < level, xp.where(draw < 0, low, high), inputs)
 
 
@@ -120,7 +120,7 @@ class Missing(Noise):
         return generator.random(shape)
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
-        fill = features.mean if self.fill is None else of_features(self.fill, inputs, "fill")
+        fill = features.mean if self.fill is None else of_features(self.fill, inputs, "fill", features)
         return namespace(inputs).where(draw < level, fill, inputs)
 
 
@@ -172,13 +172,13 @@ class CommonMode(Noise):
     name = "common_mode"
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
-        is_grouped = self._group_of_each(features, feature_count(shape)) >= 0
-        return replace(features, scale=features.scale * is_grouped.reshape(scale_shape(shape)))
+        is_grouped = self._group_of_each(features, features.axis.columns(shape)) >= 0
+        return replace(features, scale=features.scale * is_grouped.reshape(features.axis.scale_shape(shape)))
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        groups = self._group_of_each(features, feature_count(shape))
+        groups = self._group_of_each(features, features.axis.columns(shape))
         shared = generator.standard_normal((shape[0], int(groups.max()) + 1))
-        return shared[:, groups].reshape(shape[0], *scale_shape(shape))
+        return shared[:, groups].reshape(shape[0], *features.axis.scale_shape(shape))
 
     def _group_of_each(self, features: Features, count: int) -> NDArray[np.intp]:
         """The group of each of `count` features, -1 for none."""
@@ -206,7 +206,7 @@ class Correlated(Noise):
     needs_correlation = True
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
-        if len(shape) > 2:
+        if len(shape) > 2 or features.axis.feature_of is not None:
             raise InvalidInputError(f"correlated noise needs inputs of columns: these are of shape {shape[1:]} each")
         if features.correlation is None:
             raise InvalidInputError(
@@ -216,7 +216,7 @@ class Correlated(Noise):
         return features
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        independent = generator.standard_normal((shape[0], feature_count(shape)))
+        independent = generator.standard_normal((shape[0], features.axis.columns(shape)))
         # Row by row: in one product of matrices the last digits of a row depend on how many rows there are.
         return np.asarray(np.matmul(features.mixing, independent[:, :, None]).reshape(shape))
 

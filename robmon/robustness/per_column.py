@@ -9,7 +9,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, namespace
-from robmon.robustness.features import Features, feature_count
+from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, Stream
 from robmon.robustness.noise_models import noise_model
 
@@ -82,7 +82,7 @@ class PerColumn(Noise):
 
     def _parts(self, features: Features) -> list[tuple[Noise, list[int]]]:
         """Each noise and the positions of its columns."""
-        count = feature_count((1, *features.scale.shape))
+        count = len(features.scale)
         chosen = {features.position(column, count): noise for column, noise in self._columns.items()}
         parts: dict[int, tuple[Noise, list[int]]] = {}
         for position in range(count):

@@ -13,10 +13,12 @@ from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
 from robmon.robustness.arrays import Array, Predict, as_float64, check_rows, default_batch_rows, to_numpy
 from robmon.robustness.assessment import check_levels, noise_features
 from robmon.robustness.bounds import needed_trials
+from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.outputs import is_numeric
+from robmon.robustness.whole import Whole
 from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2
@@ -69,6 +71,8 @@ def plan_assessment(
     noise: str | Noise = "gaussian",
     features: Features | None = None,
     feature_names: Sequence[str] | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
     levels: Sequence[float],
     trials: int,
     confidence: float,
@@ -91,7 +95,7 @@ def plan_assessment(
 
     Args:
         predict, inputs, levels, trials, confidence, bound: as in `assess_rows`.
-        noise, features, feature_names: likewise; the noise is part of what is timed.
+        noise, features, feature_names, axis, whole: likewise; the noise is part of what is timed.
         min_rows: fewest rows.
         max_seconds: the budget.
         spare_seconds: what to leave of it, unless the smallest assessment needs it.
@@ -126,7 +130,7 @@ def plan_assessment(
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(noise)
-    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names)
+    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
 
     timely = budget.bounded(predict, smallest_passes * math.ceil(min_rows / batch_rows))
 

@@ -111,6 +111,8 @@ class Assessment:
         mse_limit: the owner's limit of the bound, if any.
         cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
         notes: sentences on what was deduced, left alone or left out.
+        uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
+            asked.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -147,6 +149,7 @@ class Assessment:
     finite: NDArray[np.bool_] = field(repr=False)
     cut: str = ""
     notes: tuple[str, ...] = ()
+    uses_realised_level: bool = False
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -212,12 +215,13 @@ class Assessment:
         values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
         if score not in values:
             raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
-        farthest = float(curves.axis_values(self.levels, axis)[-1])
+        levels = [point.realised_level for point in self.curve] if self.uses_realised_level else self.levels
+        farthest = float(curves.axis_values(levels, axis)[-1])
         measured = values[score]
         if measured is None:
             return None
         rows = self.counted
-        slope = curves.slope(cluster_means(measured[rows], self.clusters[rows]), self.levels, score, axis)
+        slope = curves.slope(cluster_means(measured[rows], self.clusters[rows]), levels, score, axis)
         own = self.own_mse if self.row_agreement is None or score == "mse" else 1.0 - self.row_agreement[rows, 0].mean()
         return None if slope is None or abs(slope.value) * farthest < own else slope
 

@@ -94,7 +94,8 @@ def test_named_tensors() -> None:
     }
     inputs = split(tensors)
     assert inputs.array.shape == (2, 5)
-    assert inputs.feature_names == ("image[0]", "image[1]", "image[2]", "image[3]", "weight")
+    assert inputs.column_names == ("image[0]", "image[1]", "image[2]", "image[3]", "weight")
+    assert inputs.feature_names == ("image.channel_0", "image.channel_1", "weight")
     assembled = inputs.assemble(inputs.array[1:], slice(1, 2))
     assert list(assembled) == list(tensors)
     for name, tensor in tensors.items():
@@ -124,7 +125,7 @@ def test_take() -> None:
     [
         (np.ones((2, 2), dtype=np.int64), "the inputs are int64, not floating-point numbers"),
         (np.array([["a"]]), "the inputs are <U1, not"),
-        (pd.DataFrame({"a": [1], "b": ["x"]}), r"no column has floating-point numbers \(a: int64, b: str\)"),
+        (pd.DataFrame({"a": [1], "b": ["x"]}), r"no column has floating-point numbers \(a: int64, b: text\)"),
         (pd.DataFrame({str(i): [1] for i in range(12)}), "9: int64 and 2 more"),
         ({"a": np.array([1])}, r"no tensor has floating-point numbers \(a: int64\)"),
         ({"a": np.array([1.0]), "b": np.array([1.0, 2.0])}, "differ in rows: a has 1, b has 2"),

@@ -133,7 +133,8 @@ def test_torch_with_named_tensors(tmp_path: Path) -> None:
     )
     assert inputs is not None
     assert (kept, rejected) == ([0, 1], {"missing_column position": 1})
-    assert inputs.feature_names == tuple(f"position[{i}]" for i in range(4))
+    assert inputs.array.shape == (2, 2, 2)
+    assert inputs.feature_names == ("position.channel_0", "position.channel_1")
     outputs = model.predict(inputs.assemble(model.put(inputs.array), slice(0, 2)))
     assert outputs.tolist() == [20, 24]
 
@@ -282,7 +283,7 @@ def test_nothing_to_perturb(signature: ModelSignature, tmp_path: Path) -> None:
 
 def test_nothing_to_perturb_and_no_signature(tmp_path: Path) -> None:
     model = load(save_pyfunc(tmp_path / "model", len, None))
-    with pytest.raises(InvalidInputError, match=r"no column has floating-point numbers \(a: str\)"):
+    with pytest.raises(InvalidInputError, match=r"no column has floating-point numbers \(a: text\)"):
         model.collect([Row(columns={"a": "text"})])
 
 

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.columns import MAX_CORRELATED, ColumnStatistics
 from robmon.robustness.features import Features, measure
 from robmon.robustness.masking import Masked, count_masked
@@ -84,7 +85,17 @@ def ordinary():
         "clipped Pareto": np.minimum(g.pareto(1.0, size=shape), 100.0),
         "two points": g.choice([-1.0, 1.0], size=shape),
         "zero and one only": g.choice([0.0, 1.0], size=shape),
-        "codes": g.choice([1.0, 2.0, 3.0, 99.0], size=shape),
+        "doses": g.choice([1.0, 10.0, 100.0], size=shape),
+        "doubled steps": 2.0 ** g.integers(0, 8, size=shape),
+        "one to five": g.integers(1, 6, size=shape).astype(float),
+        "months": g.integers(1, 13, size=shape).astype(float),
+        "ages, the oldest together": np.clip(np.round(45 + 18 * normal), 18, 90),
+        "rounded": np.round(20 + 5 * normal),
+        "rounded log-normal": np.round(np.exp(1.5 * normal + 2)),
+        "prices": np.floor(np.exp(1.2 * normal + 3)) + 0.99,
+        "two clusters": np.where(zeros, normal, 50 + normal),
+        "two clusters of few values": np.where(zeros, g.integers(1, 13, shape), 100.0 + g.binomial(2, 0.5, shape)),
+        "zero or far away": np.where(zeros, 0.0, 5000.0 + normal),
         "powers of ten": 10.0 ** g.integers(-3, 4, size=shape),
         "one wild value": np.where(np.arange(1000)[:, None] == 3, 1e9, normal),
         "digits": load_digits().data,
@@ -120,7 +131,7 @@ def test_constants_indicators_and_sentinels_are_set_apart(kind):
     expected = [values[:, 0].std(), values[~sentinel, 1].std(), 0, 0, 0, 0, 0]
     assert features.scale == pytest.approx(expected, rel=1e-9)
     assert features.mean[:2] == pytest.approx([values[:, 0].mean(), values[~sentinel, 1].mean()])
-    assert features.sentinels[1] == -999 and np.isnan(np.delete(features.sentinels, 1)).all()
+    assert features.sentinels[0, 1] == -999 and np.isnan(np.delete(features.sentinels[0], 1)).all()
     masked, perturbed = count_masked(given, features)
     assert masked == Masked(constant=1, indicator=4, sentinel_cells=16)
     assert perturbed == 2 * 400 - 16
@@ -135,22 +146,22 @@ def test_an_explicit_scale_masks_nothing_but_scale_zero():
     assert count_masked(inputs, features) == (Masked(constant=1), 6 * 400)
 
 
-@pytest.mark.parametrize("value", [-999.0, 9999.0, 0.0])
+@pytest.mark.parametrize("value", [-999.0, 9999.0, 1e30])
 def test_a_sentinel_may_lie_at_either_end_and_be_most_cells(value):
     for share in (0.02, 0.9):
         g = np.random.default_rng(2)
         column = np.where(g.random(1000) < share, value, g.normal(300, 5, size=1000))
         features = measure(column)
-        assert features.sentinels == value
+        assert features.sentinels.tolist() == [value]
         assert features.scale == pytest.approx(column[column != value].std())
 
 
 def test_four_cells_are_no_sentinel():
     column = celsius(300)
     column[:4] = -999
-    assert np.isnan(measure(column).sentinels)
+    assert np.isnan(measure(column).sentinels).all()
     column[4] = -999
-    assert measure(column).sentinels == -999
+    assert measure(column).sentinels.tolist() == [-999]
 
 
 def test_noise_leaves_alone_what_is_set_apart():
@@ -171,9 +182,10 @@ def test_noise_leaves_alone_what_is_set_apart():
     assert result.masked == Masked(constant=1, indicator=4, sentinel_cells=16, missing_cells=2)
     assert result.to_dict()["masked"]["indicator"] == 4
     assert result.curve[1].realised_level == pytest.approx(0.5, rel=0.02)
-    assert str(result).endswith(
+    assert (
         "not perturbed: 1 constant feature, 4 indicator features, 16 sentinel cells, 2 cells without a number"
-    )
+    ) in str(result)
+    assert result.notes == ("column input[1]: -999 (4 %) is set apart as a code",)
     assert str(Masked()) == ""
 
 
@@ -182,10 +194,14 @@ def test_noise_leaves_alone_what_is_set_apart():
 
 def test_features_come_back_from_json():
     inputs, _ = frame()
-    for features in (measure(inputs, correlation=True), measure(inputs.reshape(400, 7, 1)), measure(inputs[:, 0])):
+    for features in (
+        measure(inputs, correlation=True),
+        measure(inputs.reshape(400, 7, 1), axis=FeatureAxis(1)),
+        measure(inputs[:, 0]),
+    ):
         back = Features.from_dict(json.loads(json.dumps(features.to_dict(), allow_nan=False)))
         assert str(back.to_dict()) == str(features.to_dict())
-        assert back.scale.shape == features.scale.shape == back.sentinels.shape
+        assert back.scale.shape == features.scale.shape == back.sentinels.shape[1:]
 
 
 def test_statistics_come_back_from_json_and_go_on_learning():
@@ -214,7 +230,7 @@ def test_the_baselines_features_are_those_that_the_library_measures():
     inputs, _ = frame()
     statistics = ColumnStatistics.of_columns(7)
     statistics.update(inputs)
-    assert str(Features.of(statistics, inputs.shape).to_dict()) == str(measure(inputs).to_dict())
+    assert str(Features.of(statistics, inputs.shape, FeatureAxis(1)).to_dict()) == str(measure(inputs).to_dict())
 
 
 def test_mixing_is_a_root_of_the_correlation_even_of_a_singular_one():

@@ -6,7 +6,7 @@ client are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def load(
     version: str | None = None,
     input_dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
+    integers: Collection[str] = (),
 ) -> ServedModel:
     """The model behind an endpoint. Only a V2 server is asked something now: what the model takes.
 
@@ -40,6 +41,7 @@ def load(
         version: that V2 answers must name, if they name one; None: that of the first of them.
         input_dtype: type of rows without names, of a server that tells no signature.
         input_shape: shape of such a row.
+        integers: columns of whole numbers that are measurements.
 
     Raises:
         ModelLoadError: the token cannot be read, or nothing in the model's inputs can be perturbed.
@@ -54,7 +56,7 @@ def load(
     if endpoint.protocol == "v2":
         metadata = v2.read_metadata(client, endpoint)
         if metadata.inputs:
-            takes = signature.of_tensors(metadata.inputs)
+            takes = signature.of_tensors(metadata.inputs, integers)
         ask = _v2(client, v2.Dialogue(v2.takes_binary(client, endpoint), version, as_columns=not metadata.inputs))
     else:
         ask = _json(client, json_bodies.mlflow_body if endpoint.protocol == "mlflow" else json_bodies.v1_body)

@@ -1,0 +1,67 @@
+"""What an assessment says of the features that it perturbed: how they were read, and what was set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from robmon.robustness import codes, whole
+from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.channels import named
+from robmon.robustness.features import Features
+from robmon.robustness.masking import code_shares, count_by_column, unknown_codes
+from robmon.robustness.noise import Noise, NoisyRows, trial_generator
+
+TOLD = 10
+"""Features of which one kind of sentence is told."""
+
+
+def feature_notes(
+    inputs: Array,
+    features: Features,
+    noise: Noise,
+    levels: Sequence[float],
+    *,
+    seed: int,
+    is_own: bool,
+    tells_values: bool,
+) -> list[str]:
+    """Sentences on the axis of the features, their codes, and whole numbers that hardly move.
+
+    Args:
+        inputs: shape `(n, *input_shape)`.
+        features: of them.
+        noise: what perturbs them.
+        levels: the assessed ones.
+        seed: of the noise.
+        is_own: whether the features were measured on these inputs; else these may hold codes that those do not know.
+        tells_values: whether codes, which are inputs, may be told.
+    """
+    shape = tuple(inputs.shape)
+    names = features.names or named(features.axis, shape, None)
+    notes = list(features.axis.notes)
+    notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")
+    if not is_own:
+        notes += _some(codes.told_unknown(unknown_codes(inputs, features, names), tells_values), "more columns do")
+    if features.limits is not None and noise.unit is None:
+        above = [level for level in levels if level > 0]
+        moved, which = _moved_shares(inputs, features, noise, above, seed)
+        notes += _some(whole.told([names[index] for index in which], above, moved), "more do")
+    return notes
+
+
+def _some(sentences: list[str], more: str) -> list[str]:
+    return sentences[:TOLD] + ([f"{len(sentences) - TOLD} {more}"] if len(sentences) > TOLD else [])
+
+
+def _moved_shares(
+    inputs: Array, features: Features, noise: Noise, levels: Sequence[float], seed: int
+) -> tuple[Float64, list[int]]:
+    """The share of cells that one trial moves, shape `(levels, columns)`, of columns of whole numbers; and these."""
+    perturbed = count_by_column(inputs, features)
+    limits = np.broadcast_to(np.asarray(features.limits)[0].ravel(), perturbed.shape)
+    which = np.flatnonzero(~np.isnan(limits) & (perturbed > 0))
+    noisy = NoisyRows(noise, inputs, noise.stream(trial_generator(seed, 0), features), features.like(inputs))
+    moved = np.array([noisy.moved(noisy.at(level)) for level in levels])
+    return moved[:, which] / perturbed[which], which.tolist()
