@@ -20,6 +20,7 @@ from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
 from robmon.prepared import PreparedRows, prepared
 from robmon.robustness.arrays import Array, Predict
+from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
@@ -259,20 +260,34 @@ def compare_on(
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
     options["progress"] = part_of(progress, 1, 2)
     b, _ = _assess_one("second", predictor_b, inputs, options, reference=a, taken=taken)
-    is_broken = not b.finite.any()  # which is worse, not in other units
-    if not is_broken and not np.any(b.clean_variance > 0):
+    if b.finite.any() and not np.any(b.clean_variance > 0):
         raise InvalidInputError(
             "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
         )
-    if not is_broken and not comparable(a.clean_variance, b.clean_variance, a.output):
+    # Of a model that is never finite nothing is refused: it is worse.
+    judge = {"alpha": alpha, "tolerance": tolerance}
+    compared = _compare_classes(a, b, **judge) if is_classifier(a) else _compare_values(a, b, **judge)
+    return replace(compared, a=a, b=b)
+
+
+def _compare_values(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+    if b.finite.any() and not comparable(a.clean_variance, b.clean_variance):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
             "convert one model's outputs, or assess each and compare their robustness indices, which have no unit"
         )
     rows = a.finite  # b's other rows without a finite clean output are failures of b, +Inf
     errors_a, errors_b = a.normalised_row_errors[rows, 1:], np.asarray(b.comparison_row_errors)[rows, 1:]
-    compared = compare_rows(errors_a, errors_b, levels=a.levels[1:], alpha=alpha, tolerance=tolerance)
-    return replace(compared, a=a, b=b)
+    return compare_rows(errors_a, errors_b, levels=a.levels[1:], **judge)
+
+
+def _compare_classes(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+    rows_a, rows_b = (classifier_rows(each, a.finite) for each in (a, b))
+    if b.finite.any() and rows_b.has_one_class and not rows_a.has_one_class:
+        raise InvalidInputError(
+            "the second model gives every row the same class, where the first gives several: it cannot be compared"
+        )
+    return compare_classifiers(rows_a, rows_b, a.levels[1:], **judge)
 
 
 class _Taken(NamedTuple):
@@ -306,15 +321,19 @@ def _assess_one(
             raise InvalidInputError(f"{which} model: {error}") from None
         takes = _Taken(tuple(rows.array.shape), rows.column_names, rows.kept)
         if reference is None or taken is None:
+            given["compare_at"] = "own"
             return rows.assess(batch_rows=batch_rows, features=features_of(rows), **given), takes
         _check_same_inputs(taken, takes)
         rows = replace(rows, predict=_checking(reference, rows.predict))
-        given |= {
-            "scale": None,
-            "features": reference.features,
-            "output": reference.output,
-            "comparison_variance": reference.clean_variance,
-        }
+        given |= {"scale": None, "features": reference.features}
+        if is_classifier(reference):
+            tempered = classifier_rows(reference, reference.finite).tempered
+            given |= {
+                "compare_at": "own" if tempered is None else tempered.confidence(),
+                "compare_on": reference.finite,
+            }
+        else:
+            given |= {"output": reference.output, "comparison_variance": reference.clean_variance}
         try:
             return rows.assess(batch_rows=batch_rows, **given), takes
         except _OtherOutputsError:
@@ -366,21 +385,25 @@ def _checking(reference: Assessment, predict: Predict) -> Predict:
 
 
 def _check_outputs(reference: Assessment, outputs: Array) -> None:
-    """Refuse outputs of another number than the reference's, or text instead of numbers.
+    """Refuse outputs or classes of another number than the reference's, or text instead of numbers.
+
+    Labels have no number of classes; one column of a classifier stands for two.
 
     Raises:
         _OtherOutputsError: they are that.
     """
     shape = tuple(outputs.shape[1:])
-    labels = reference.output == "label"
-    if math.prod(shape) != (1 if labels else reference.clean_variance.size):
-        second = f"{math.prod(shape)} outputs a row (shape {('rows', *shape)})".replace("'", "")
-    elif not labels and not is_numeric(outputs):
-        second = "labels"
-    else:
+    count, expected = math.prod(shape), reference.clean_variance.size
+    if is_classifier(reference):
+        # One column is a label, or the second of two classes.
+        if reference.output == "label" or count == expected or 1 in (count, expected):
+            return
+    elif is_numeric(outputs) and count == expected:
         return
+    second = f"{count} outputs a row (shape {('rows', *shape)})".replace("'", "")
     raise _OtherOutputsError(
-        f"the first model returns {_said(reference)}, the second {second}: their errors cannot be compared"
+        f"the first model returns {_said(reference)}, the second {second if is_numeric(outputs) else 'labels'}: their "
+        "errors cannot be compared"
     )
 
 

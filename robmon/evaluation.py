@@ -345,7 +345,7 @@ def _verdict(
         return None
     if list(origins) != comparison.origins[:count]:
         return None
-    if not comparable(np.array(comparison.clean_variance), _units(comparison, result), result.output):
+    if not comparable(np.array(comparison.clean_variance), _units(comparison, result)):
         return None
     b = cluster_means(result.comparison_row_errors[kept], np.asarray(origins)[kept])
     a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]

@@ -197,15 +197,56 @@ def test_compare_refuses_outputs_of_another_kind():
             robmon.compare(a, b, inputs(), task="classification")
         return str(caught.value)
 
-    assert "returns one label a row, the second 2 outputs a row (shape (rows, 2))" in refused(labels, chances)
     assert "returns 2 probability outputs a row (shape (rows, 2)), the second 3 outputs" in refused(
         chances, lambda x: chances(x, 3)
     )
-    assert "returns 1 probability outputs a row (shape (rows, 1)), the second labels" in refused(score, labels)
-    assert "first model returns one label a row; second model: outputs that are not whole" in refused(
-        lambda x: (x[:, 0] > 0).astype(int), score
-    )
-    assert "returns 1 probability outputs a row (shape (rows, 1)); second model: outputs below" in refused(score, total)
+    assert "other numbers of classes, 3 and 2" in refused(lambda x: chances(x, 3), score)
+    with pytest.raises(InvalidInputError, match=r"returns 1 value outputs a row .*, the second labels"):
+        robmon.compare(total, labels, inputs())
+
+
+def test_compare_takes_classifiers_whose_outputs_are_of_other_kinds():
+    """Probabilities of one column or two, logits and labels of the same two classes."""
+
+    def score(x):
+        return 1 / (1 + np.exp(-x[:, 0]))
+
+    forms = {
+        "logit": lambda x: 3 * x[:, 0],
+        "two": lambda x: np.stack([1 - score(x), score(x)], axis=1).astype("f4"),
+        "logits": lambda x: np.stack([0 * x[:, 0], x[:, 0]], axis=1) - 7,
+    }
+    for form in forms.values():
+        for a, b in ((score, form), (form, score)):
+            result = robmon.compare(a, b, inputs(), task="classification", trials=19)
+            assert (result.score, result.worse, result.disagreement) == ("probability", False, 0.0)
+            assert result.pooled_ratio == pytest.approx(1, rel=1e-4)
+            assert result.flip_ratio == pytest.approx(np.ones(4))
+            assert result.agreement_a == pytest.approx(result.agreement_b) and np.all(result.agreement_a < 1)
+    for said, disagreement in (
+        (lambda x: (x[:, 0] > 0).astype(int), 0.0),
+        (lambda x: np.where(x[:, 0] > 0, "y", "n"), None),
+    ):
+        for a, b in ((score, said), (said, score)):
+            result = robmon.compare(a, b, inputs(), task="classification", trials=19)
+            assert (result.score, result.reason, result.exponents) == ("flips", "labels", None)
+            assert (result.pooled_ratio, result.disagreement) == (1.0, disagreement)
+            assert "outputs are labels" in str(result)
+
+
+def test_compare_refuses_a_classifier_that_has_become_constant():
+    def first(x):
+        return np.stack([x[:, 0], x[:, 1]], axis=1)
+
+    def one(x):
+        return first(x) + np.array([100.0, 0.0])
+
+    with pytest.raises(InvalidInputError, match="second model gives every row the same class"):
+        robmon.compare(first, one, inputs(), task="classification")
+    with pytest.raises(InvalidInputError, match="clean outputs do not vary any more"):
+        robmon.compare(first, lambda x: 0 * x[:, :2] + np.array([1.0, 0.0]), inputs(), task="classification")
+    assert robmon.compare(one, first, inputs(), task="classification", trials=19).reason == "exponent"
+    assert not robmon.compare(one, one, inputs(), task="classification", trials=19).worse
 
 
 def test_compare_refuses_models_that_take_different_inputs(tmp_path):

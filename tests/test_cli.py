@@ -117,7 +117,9 @@ def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) 
     words = ["--inputs", inputs, "--tracking-uri", registry]
     worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
     assert worse.returncode == 1, worse.stderr
-    header, *levels = worse.stdout.splitlines()[:5]
+    first, what, header, *levels = worse.stdout.splitlines()[:7]
+    assert first.startswith("pooled ratio 2.25 (98 % interval 2.25 to 2.25)")
+    assert what == "compared: squared changes of the outputs"
     assert header.split()[:3] == ["level", "MSE", "ratio"] and "98 % interval" in header
     assert [line.split()[:2] for line in levels] == [[f"{level:g}", "2.25"] for level in (0.05, 0.1, 0.2, 0.4)]
     assert "models:/linear/2 is worse than models:/linear/1 by more than the tolerated 10 %" in worse.stdout

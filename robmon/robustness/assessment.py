@@ -5,18 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
 from robmon.robustness import curve as curves
-from robmon.robustness.arrays import Array, Float64, Predict, accompanied, default_batch_rows, like, rows_of, to_numpy
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    Predict,
+    accompanied,
+    default_batch_rows,
+    is_floating,
+    like,
+    namespace,
+    rows_of,
+    to_numpy,
+)
 from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
 from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.clusters import cluster_means, first_rows
+from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
 from robmon.robustness.features import Features, checked, measure
 from robmon.robustness.masking import count_masked
 from robmon.robustness.mean_bound import mean_upper_bound
@@ -74,6 +86,8 @@ def assess_rows(
     batch_rows: int | None = None,
     output_variance: Float64 | None = None,
     comparison_variance: Float64 | None = None,
+    compare_at: float | Literal["own"] | None = None,
+    compare_on: NDArray[np.bool_] | None = None,
     mse_limit: float | None = None,
     clusters: Sequence[int] | None = None,
     largest_inputs: Float64 | None = None,
@@ -108,6 +122,10 @@ def assess_rows(
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
         comparison_variance: the reference version's variances, for `comparison_row_errors`; of another number of
             outputs there are none.
+        compare_at: of a classifier that is compared, the common confidence, or `own` if it is the reference, which sets
+            it (see `robmon.robustness.confidence`); None: it is not compared.
+        compare_on: shape `(n,)`, the rows on which a classifier is compared, those that are finite in the reference;
+            None: in itself.
         mse_limit: the owner's limit, for the noise margin.
         clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
@@ -150,7 +168,7 @@ def assess_rows(
     predict = accompanied(predict, inputs, batch_rows)
     outputs = clean_pass(predict, inputs, batch_rows)
     finite = finite_rows(outputs)
-    counted = _counted(outputs, finite, is_compared=comparison_variance is not None)
+    counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
     kind = resolve_output(rows_of(outputs, counted), task, output)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
@@ -162,10 +180,19 @@ def assess_rows(
     if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
         weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
     references = [clean] if truth is None else [clean, truth]
+    groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
+    is_scored = task == "classification" and kind not in ("value", "label")
+    brought = None
+    if is_scored and compare_at is not None:
+        brought = _brought(clean, kind, groups, compare_at, finite if compare_on is None else compare_on, outputs)
+    # Errors are against the targets first, where there are any: they are what the result speaks of.
+    errors: list[RowErrors | TemperedErrors] = [RowErrors(each, weights) for each in reversed(references)]
+    own = len(errors) - 1  # of those against the clean outputs
+    if brought is not None and brought.exponent is not None:
+        errors.append(TemperedErrors(clean, kind, brought.exponent, truth))
     measures = Measures(
         kind,
-        # Errors are against the targets first, where there are any: they are what the result speaks of.
-        errors=[RowErrors(each, weights) for each in reversed(references)],
+        errors=errors,
         classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
         counted=counted,
     )
@@ -176,7 +203,7 @@ def assess_rows(
             batch_rows=batch_rows, largest=largest, progress=told,
         )  # fmt: skip
 
-    if _is_rounding(run(predict, levels[:1], 1)):
+    if _is_rounding(run(predict, levels[:1], 1), own):
         quiet = repeated(run(lambda _, rows: outputs[rows], levels[:1], 1), trials)
     else:
         quiet = run(predict, levels[:1], trials)
@@ -184,7 +211,6 @@ def assess_rows(
     tally = of_rows(every, counted)
 
     maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
-    groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
     points = _points(
         tally, levels, confidence, bound, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
@@ -203,7 +229,7 @@ def assess_rows(
         area=area,
         index=None if area is None else 1.0 - area,
         clean_mse=clean_mse,
-        own_mse=float(means[-1][:, 0, 0].mean()),
+        own_mse=float(means[own][:, 0, 0].mean()),
         label_ceiling=ceiling,
         band=_band(tally.trial_mse[0], [point.bound for point in points], confidence),
         reference="prediction" if truth is None else "label",
@@ -227,6 +253,7 @@ def assess_rows(
         row_errors=_all_rows(row_errors, counted),
         normalised_row_errors=_all_rows(normalised, counted),
         comparison_row_errors=compared,
+        common=_common(brought, every.sums[own + 1 :], trials),
         row_agreement=_all_rows(shares[0], counted) if shares else None,
         row_accuracy=_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
@@ -391,9 +418,34 @@ def _check_same_classes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
         )
 
 
-def _is_rounding(second: Tally) -> bool:
+def _brought(
+    clean: Array,
+    kind: OutputKind,
+    groups: NDArray[np.int64],
+    compare_at: float | Literal["own"],
+    compare_on: NDArray[np.bool_],
+    outputs: Array,
+) -> Clean:
+    """A classifier's clean outputs at the common confidence."""
+    _, which = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(which, compare_on)[which]
+    weights = np.where(compare_on, 1.0 / np.maximum(sizes, 1.0), 0.0)
+    resolution = float(namespace(outputs).finfo(outputs.dtype).eps) if is_floating(outputs) else 0.0
+    return bring(clean, kind, weights, None if compare_at == "own" else compare_at, resolution)
+
+
+def _common(brought: Clean | None, sums: Sequence[Float64], trials: int) -> Common | None:
+    """What was measured at the common confidence; sums are of the measure for it, if there is one."""
+    if brought is None or not sums:
+        return None if brought is None else Common(brought, None, None)
+    errors, moved = (np.asarray(each.T) / trials for each in sums[0])
+    with np.errstate(invalid="ignore"):
+        return Common(brought, errors, moved - errors)
+
+
+def _is_rounding(second: Tally, own: int) -> bool:
     """Whether a second clean pass differs from the first by rounding only (rows that are not finite aside)."""
-    normalised = second.sums[-1][1]
+    normalised = second.sums[own][1]
     finite = np.isfinite(normalised)
     return not finite.any() or float(normalised[finite].mean()) < ROUNDING
 

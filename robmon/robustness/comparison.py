@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.confidence import WHY, Reason
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
 
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
     from robmon.robustness.result import Assessment
 
+Score = Literal["mse", "probability", "flips"]
+"""What row errors of a comparison are, see `Comparison`."""
+SHORT: dict[Score, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip"}
 POWER = 0.9
+ROUNDING = 1e-4
+"""A worsening by this share is none: the same model in another precision may be so far off, on every row alike."""
 OTHER_UNITS = 10.0
 """Clean variances that differ by more than this factor are those of outputs in other units."""
 
@@ -29,21 +35,35 @@ OTHER_UNITS = 10.0
 class Comparison:
     """Version b against version a, on the same rows and noise.
 
-    Errors are normalised as the robustness area is: squared changes over twice the variance of *a's* clean outputs, so
-    that 1 is an output as unrelated to its clean one as another row's. All intervals have confidence `1 - 2 alpha`,
-    level by level: with one level alone, b is worse exactly where `ratio_low` exceeds `1 + tolerance`.
+    All intervals have confidence `1 - 2 alpha`: b is worse exactly where `pooled_low` exceeds `1 + tolerance` by more
+    than rounding, 0.01 %.
 
     Attributes:
-        levels: shape `(levels,)`, all above 0.
-        ratio: shape `(levels,)`, noise MSE of b over that of a; +Inf where b's is infinite, or only a's is 0.
-        ratio_low, ratio_high: its confidence limits, from 0 to +Inf.
-        delta: shape `(levels,)`, normalised noise MSE of b less that of a.
-        delta_low, delta_high: its confidence limits.
-        pvalue: of the hypothesis that b's noise MSE is at most `(1 + tolerance)` times a's, over all levels.
+        score: what row errors are. `mse`: squared changes of values, over twice the variance of *a's* clean outputs, so
+            that 1 is an output as unrelated to its clean one as another row's. `probability`: of classifiers, mean
+            squared changes of the probabilities of both at a common confidence (`robmon.robustness.confidence`).
+            `flips`: of classifiers, shares of trials in which the class changed.
+        pooled_ratio: what is tested: the sum of b's row errors over rows and levels over that of a's; +Inf where b has
+            infinite errors, or only a has none.
+        pooled_low, pooled_high: its confidence limits, from 0 to +Inf.
+        pvalue: of the hypothesis that the pooled ratio is at most `1 + tolerance` in law.
         worse: `pvalue < alpha`.
-        detectable_ratio: the smallest ratio, at all levels, that a sample like this shows with 90 % power; +Inf where
-            it shows none, however large; None where a or b has no error.
+        detectable_ratio: the smallest pooled ratio that a sample like this shows with 90 % power; +Inf where it shows
+            none, however large; None where a or b has no error.
+        levels: shape `(levels,)`, all above 0.
+        ratio: shape `(levels,)`, errors of b over those of a, level by level; +Inf as above.
+        ratio_low, ratio_high: its confidence limits, from 0 to +Inf.
+        delta: shape `(levels,)`, mean error of b less that of a, in the units of the score.
+        delta_low, delta_high: its confidence limits.
         rows, alpha, tolerance: as used.
+        exponents: of a and b, which bring them to the common confidence; None where the score is another.
+        common_confidence: the mean top probability to which both are brought; None as above.
+        reason: why flips decide between classifiers: `labels`, `saturated`, `exponent` or `other_classes`, see
+            `robmon.robustness.confidence.WHY`; None where they do not.
+        disagreement: share of rows to which the versions give other classes without noise; None where outputs are no
+            classes, or classes of one have names and those of the other numbers.
+        flip_ratio: shape `(levels,)`, share of flips of b over that of a; None where outputs are no classes.
+        agreement_a, agreement_b: shape `(levels,)`, share of unchanged classes under noise; None as above.
         a, b: both assessments, where the comparison was made from such.
     """
 
@@ -54,12 +74,23 @@ class Comparison:
     delta: Float64
     delta_low: Float64
     delta_high: Float64
+    pooled_ratio: float
+    pooled_low: float
+    pooled_high: float
     pvalue: float
     worse: bool
     detectable_ratio: float | None
     rows: int
     alpha: float
     tolerance: float
+    score: Score = "mse"
+    exponents: tuple[float, float] | None = None
+    common_confidence: float | None = None
+    reason: Reason | None = None
+    disagreement: float | None = None
+    flip_ratio: Float64 | None = None
+    agreement_a: Float64 | None = None
+    agreement_b: Float64 | None = None
     a: Assessment | None = None
     b: Assessment | None = None
 
@@ -93,9 +124,22 @@ class Comparison:
     def _size(self, name_a: str) -> str:
         if np.any(self.delta == math.inf):
             return "its outputs are not all finite"
-        if np.any(self.ratio == math.inf):
+        if self.pooled_ratio == math.inf:
             return f"it has errors where {name_a} has none"
-        return f"its error is up to {float(np.max(self.ratio)):.4g} times as large"
+        return f"its error is {self.pooled_ratio:.4g} times as large"
+
+    @property
+    def why(self) -> str:
+        """What was compared, and why that, in words."""
+        if self.score == "flips":
+            return f"shares of changed classes, because {WHY[self.reason or 'labels']}"
+        if self.exponents is None:
+            return "squared changes of the outputs"
+        a, b = self.exponents
+        return (
+            f"squared changes of the probabilities at a common confidence of {self.common_confidence:.3g} "
+            f"(exponents {a:.3g} and {b:.3g})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""
@@ -110,15 +154,32 @@ class Comparison:
         return plot_comparison(self, name_a, name_b)
 
     def describe(self, name_a: str = "a", name_b: str = "b") -> str:
-        """A table of the levels, and the verdict."""
+        """The pooled ratio and what it is made of, a table of the levels, and the verdict."""
         sure = f"{100 * self.confidence:g} % interval"
-        lines = [f"{'level':>8}  {'MSE ratio':>10}  {sure:>22}  {'difference':>12}  {sure:>26}"]
-        columns = self.levels, self.ratio, self.ratio_low, self.ratio_high, self.delta, self.delta_low, self.delta_high
-        for numbers in zip(*columns, strict=True):
-            level, ratio, ratio_low, ratio_high, delta, delta_low, delta_high = (f"{number:.4g}" for number in numbers)
-            ratios, deltas = f"{ratio_low} to {ratio_high}", f"{delta_low} to {delta_high}"
-            lines.append(f"{level:>8}  {ratio:>10}  {ratios:>22}  {delta:>12}  {deltas:>26}")
-        if self.a is not None:
+        limits = f"{self.pooled_low:.4g} to {self.pooled_high:.4g}"
+        lines = [
+            f"pooled ratio {self.pooled_ratio:.4g} ({sure} {limits}): error of {name_b} over that of {name_a}, all "
+            "levels together",
+            f"compared: {self.why}",
+        ]
+        columns: dict[str, list[str]] = {
+            "level": _numbers(self.levels),
+            f"{SHORT[self.score]} ratio": _numbers(self.ratio),
+            sure: _limits(self.ratio_low, self.ratio_high),
+            "difference": _numbers(self.delta),
+            f"{sure} ": _limits(self.delta_low, self.delta_high),
+        }
+        if self.agreement_a is not None and self.agreement_b is not None and self.flip_ratio is not None:
+            if self.disagreement is not None:
+                lines.append(f"other classes without noise: {100 * self.disagreement:.3g} % of the rows")
+            if self.score != "flips":
+                columns["flip ratio"] = _numbers(self.flip_ratio)
+            columns[f"agreement of {name_a}"] = _numbers(self.agreement_a)
+            columns[f"of {name_b}"] = _numbers(self.agreement_b)
+        widths = [max(len(name), *map(len, cells)) for name, cells in columns.items()]
+        table = [list(columns), *zip(*columns.values(), strict=True)]
+        lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+        if self.score == "mse" and self.a is not None:
             lines.append(f"The difference is in units of twice the variance of the clean outputs of {name_a}.")
         return "\n".join([*lines, self.verdict(name_a, name_b)])
 
@@ -126,31 +187,48 @@ class Comparison:
         return self.describe()
 
     def __repr__(self) -> str:
-        ratios = ", ".join(f"{level:g}: {ratio:.4g}" for level, ratio in zip(self.levels, self.ratio, strict=True))
-        return f"<Comparison worse={self.worse} pvalue={self.pvalue:.3g} rows={self.rows} ratio by level {{{ratios}}}>"
+        return (
+            f"<Comparison worse={self.worse} pooled_ratio={self.pooled_ratio:.4g} pvalue={self.pvalue:.3g} "
+            f"score={self.score} rows={self.rows}>"
+        )
+
+
+def _numbers(values: Float64) -> list[str]:
+    return [f"{value:.4g}" for value in values]
+
+
+def _limits(low: Float64, high: Float64) -> list[str]:
+    return [f"{first} to {last}" for first, last in zip(_numbers(low), _numbers(high), strict=True)]
 
 
 def compare_rows(
-    a: ArrayLike, b: ArrayLike, *, levels: Sequence[float] | None = None, alpha: float = 0.01, tolerance: float = 0.0
+    a: ArrayLike,
+    b: ArrayLike,
+    correction: ArrayLike | None = None,
+    *,
+    levels: Sequence[float] | None = None,
+    alpha: float = 0.01,
+    tolerance: float = 0.0,
 ) -> Comparison:
     """Compare two versions by their row errors on the same rows under the same noise.
 
-    Each row gives one difference `b - (1 + tolerance) a`, summed over levels with weights `1 / (mean a + mean b)`, so
-    that every level counts alike. A one-sided t-test over rows, corrected for skewness (Hall 1992, see
-    `robmon.robustness.mean_test`), decides. The limits of the ratio are those which the same test does not reject, as
-    in Fieller (1954, J. R. Statist. Soc. B 16, 175-185). The detectable ratio r is the smallest with which b's errors,
-    scaled so that their means are r times a's, would be found with 90 % power: so it stays the same when b gets worse
-    as a whole.
+    Errors of a row are summed over the levels. Each row gives one difference `b - (1 + tolerance) a`; a one-sided
+    t-test over rows, corrected for skewness (Hall 1992, see `robmon.robustness.mean_test`), decides. The limits of the
+    ratio of the sums are those which the same test does not reject, as in Fieller (1954, J. R. Statist. Soc. B 16,
+    175-185). The detectable ratio r is the smallest with which b's errors, scaled so that their means are r times a's,
+    would be found with 90 % power: so it stays the same when b gets worse as a whole.
 
     Args:
-        a, b: shape `(n, levels)`, row errors averaged over the same trials, each output divided by the *reference*
-            version's clean variance; only levels above 0.
+        a, b: shape `(n, levels)`, row errors averaged over the same trials, in the same units; only levels above 0.
+        correction: what is subtracted from the tested difference, where errors hang on something that was estimated on
+            the same rows; it changes no ratio, only what chance does. Shape `(n,)`, or `(2, n, levels)`: what is
+            subtracted from a and from b, and so from every difference, those of single levels included.
         levels: the levels of the columns; None: they are numbered from 1.
         alpha: chance of a false alarm, below 0.5. It is approximate: true where many rows carry a's error, and exceeded
             where few do (`robmon.robustness.mean_test.pvalue` has figures).
         tolerance: relative worsening that is tolerated.
 
-    Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where both are infinite
+    Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where a's is infinite
     nothing is compared.
 
     Raises:
@@ -159,8 +237,8 @@ def compare_rows(
     >>> errors = np.random.default_rng(0).chisquare(4, size=(200, 1))
     >>> noisy = errors * np.random.default_rng(1).gamma(9.0, 1.3 / 9.0, size=(200, 1))
     >>> result = compare_rows(errors, noisy)
-    >>> result.worse, result.ratio.round(2).tolist(), result.ratio_low.round(2).tolist()
-    (True, [1.24], [1.17])
+    >>> result.worse, round(result.pooled_ratio, 2), round(result.pooled_low, 2)
+    (True, 1.24, 1.17)
     >>> compare_rows(errors, 1.5 * errors).worse, compare_rows(errors, errors).worse
     (True, False)
     """
@@ -168,10 +246,13 @@ def compare_rows(
     columns = first.shape[1] if first.ndim == 2 else 0
     at = np.arange(1.0, columns + 1) if levels is None else np.asarray(levels, dtype=np.float64)
     _check(first, second, at, alpha, tolerance)
-    limits = np.array([_one_level(first[:, i], second[:, i], alpha) for i in range(columns)])
-    rows = _UsableRows.of(first, second)
-    is_broken = np.any(np.isinf(second) & ~np.isinf(first))
-    chance = 0.0 if is_broken else pvalue(moments(rows.difference(1.0 + tolerance)))
+    off, pooled_off = _corrections(correction, first.shape)
+    limits = np.array([_one_level(first[:, i], second[:, i], off[:, :, i], alpha) for i in range(columns)])
+    pooled = _Pooled.of(first, second, off, pooled_off)
+    is_broken = bool(np.any(np.isinf(second) & ~np.isinf(first)))
+    tolerated = (1.0 + tolerance) * (1.0 + ROUNDING)
+    chance = 0.0 if is_broken else pvalue(moments(pooled.b - tolerated * pooled.a))
+    whole = (math.inf,) * 3 if is_broken else pooled.limits(alpha)
     ratio, ratio_low, ratio_high, delta, delta_low, delta_high = limits.T
     return Comparison(
         levels=at,
@@ -181,13 +262,29 @@ def compare_rows(
         delta=delta,
         delta_low=delta_low,
         delta_high=delta_high,
+        pooled_ratio=whole[0],
+        pooled_low=whole[1],
+        pooled_high=whole[2],
         pvalue=chance,
         worse=chance < alpha,
-        detectable_ratio=rows.detectable_ratio(1.0 + tolerance, alpha),
+        detectable_ratio=pooled.detectable_ratio(tolerated, alpha),
         rows=len(first),
         alpha=alpha,
         tolerance=tolerance,
     )
+
+
+def _corrections(correction: ArrayLike | None, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
+    """What is subtracted from a and b, shape `(2, n, levels)`, and from the sums of b over the levels, `(n,)`."""
+    nothing, nothing_pooled = np.zeros((2, *shape)), np.zeros(shape[0])
+    if correction is None:
+        return nothing, nothing_pooled
+    given = np.asarray(correction, dtype=np.float64)
+    if given.shape not in (nothing.shape, nothing_pooled.shape) or not np.all(np.isfinite(given)):
+        raise InvalidInputError(
+            f"a correction must be finite numbers of shape {nothing_pooled.shape} or {nothing.shape}, not {given.shape}"
+        )
+    return (nothing, given) if given.ndim == 1 else (given, nothing_pooled)
 
 
 def _check(a: Float64, b: Float64, levels: Float64, alpha: float, tolerance: float) -> None:
@@ -213,64 +310,71 @@ def check_judgement(alpha: float, tolerance: float) -> None:
 
 
 @dataclass(frozen=True)
-class _UsableRows:
-    """Errors at all levels, each level in units of its largest one, with 0 where a row cannot be compared."""
+class _Pooled:
+    """Errors of the rows summed over the levels, in units of the largest, less their corrections.
+
+    What is not finite in either is left out of both.
+    """
 
     a: Float64
     b: Float64
-    mean_a: Float64
-    mean_b: Float64
+    mean_a: float
+    mean_b: float
 
     @classmethod
-    def of(cls, a: Float64, b: Float64) -> _UsableRows:
+    def of(cls, a: Float64, b: Float64, off: Float64, pooled_off: Float64) -> _Pooled:
         usable = np.isfinite(a) & np.isfinite(b)
-        a, b = np.where(usable, a, 0.0), np.where(usable, b, 0.0)
-        size, count = _safe(np.maximum(a.max(axis=0), b.max(axis=0))), np.maximum(usable.sum(axis=0), 1)
-        a, b = a / size, b / size
-        return cls(a, b, a.sum(axis=0) / count, b.sum(axis=0) / count)
+        a, b, off_a, off_b = (np.where(usable, each, 0.0) for each in (a, b, *off))
+        size = float(_safe(max(a.max(), b.max())))
+        a, b, off_a, off_b = ((each / size).sum(axis=1) for each in (a, b, off_a, off_b))
+        # Means are those of the errors themselves: a correction has none but for rounding.
+        return cls(a - off_a, b - off_b - pooled_off / size, float(a.mean()), float(b.mean()))
 
-    def difference(self, tolerated: float) -> Float64:
-        """One number a row: `b - tolerated a` over all levels, which count alike."""
-        return np.asarray((self.b - tolerated * self.a) @ (1.0 / _safe(self.mean_a + self.mean_b)))
+    def limits(self, alpha: float) -> tuple[float, float, float]:
+        """The ratio and its limits."""
+        low = _lower_ratio(self.a, self.b, self.mean_a, self.mean_b, alpha)
+        high = _ratio(1.0, _lower_ratio(self.b, self.a, self.mean_b, self.mean_a, alpha))
+        return _ratio(self.mean_b, self.mean_a), low, high
 
     def detectable_ratio(self, tolerated: float, alpha: float) -> float | None:
-        known = (self.mean_a > 0) & (self.mean_b > 0)
-        if not known.any():
+        if self.mean_a <= 0 or self.mean_b <= 0:
             return None
-        a, b = (each[:, known] / mean[known] for each, mean in ((self.a, self.mean_a), (self.b, self.mean_b)))
-        a, b = a.sum(axis=1), b.sum(axis=1)
+        a, b = self.a / self.mean_a, self.b / self.mean_b
         # With b scaled to the ratio r, what is tested is b - tolerated / r a, but for a factor: q is 1 - tolerated / r.
         joint = joint_moments(b - a, a)
         q = _smallest(lambda q: power(joint.at(q), alpha) >= POWER)
         return tolerated / (1.0 - q) if q < 1.0 else math.inf
 
 
-def _one_level(a: Float64, b: Float64, alpha: float) -> tuple[float, ...]:
-    """Ratio, difference, and their limits, in the order of `Comparison`, from one column of each version."""
+def _one_level(a: Float64, b: Float64, off: Float64, alpha: float) -> tuple[float, ...]:
+    """Ratio, difference, and their limits, in the order of `Comparison`, from one column of each version.
+
+    `off`, shape `(2, n)`, is subtracted from a and b where chance is judged.
+    """
     lost_a, lost_b = np.isinf(a), np.isinf(b)
     if np.any(lost_b & ~lost_a):
         return (math.inf,) * 6
     if np.any(lost_a & ~lost_b):
         return (0.0,) * 3 + (-math.inf,) * 3
-    a, b = a[~lost_a], b[~lost_b]
+    a, b, off = a[~lost_a], b[~lost_b], off[:, ~lost_a]
     if len(a) < 2:
         return 1.0, 0.0, math.inf, 0.0, -math.inf, math.inf
     size = float(_safe(np.maximum(a.max(), b.max())))
-    a, b = a / size, b / size
+    mean_a, mean_b = float(np.mean(a / size)), float(np.mean(b / size))
+    a, b = (a - off[0]) / size, (b - off[1]) / size
     difference = moments(b - a)
     return (
-        _ratio(float(b.mean()), float(a.mean())),
-        _lower_ratio(a, b, alpha),
-        _ratio(1.0, _lower_ratio(b, a, alpha)),
+        _ratio(mean_b, mean_a),
+        _lower_ratio(a, b, mean_a, mean_b, alpha),
+        _ratio(1.0, _lower_ratio(b, a, mean_b, mean_a, alpha)),
         size * difference.mean,
         size * lower_limit(difference, alpha),
         -size * lower_limit(difference.mirrored, alpha),
     )
 
 
-def _lower_ratio(a: Float64, b: Float64, alpha: float) -> float:
+def _lower_ratio(a: Float64, b: Float64, mean_a: float, mean_b: float, alpha: float) -> float:
     """Lower limit of mean b over mean a: the largest r for which the test finds `b - r a` above 0."""
-    mean_a, mean_b = float(a.mean()), float(b.mean())
     if mean_a == 0 or mean_b == 0 or not math.isfinite(mean_b / mean_a):
         return math.inf if is_above_zero(moments(b), alpha) else 0.0
     a = a / mean_a
@@ -301,17 +405,13 @@ def _safe(sizes: ArrayLike) -> Float64:
     return np.where(np.asarray(sizes) > 0, sizes, 1.0)
 
 
-def comparable(variance_a: ArrayLike, variance_b: ArrayLike, output: str = "value") -> bool:
-    """Whether two versions' outputs are in the same units: no clean variance differs by more than a factor of 10.
-
-    Of values, each output's; of classes, the sum over outputs, which is what divides their errors.
+def comparable(variance_a: ArrayLike, variance_b: ArrayLike) -> bool:
+    """Whether two versions' values are in the same units: no clean variance differs by more than a factor of 10.
 
     >>> comparable([1.0, 2.0], [2.0, 3.0]), comparable([1.0], [100.0]), comparable([1.0], [1.0, 1.0])
     (True, False, False)
     """
     a, b = (np.asarray(variance, dtype=np.float64).ravel() for variance in (variance_a, variance_b))
-    if output != "label" and a.size != b.size:
+    if a.size != b.size:
         return False
-    if output != "value":
-        a, b = a.sum(keepdims=True), b.sum(keepdims=True)
     return bool(np.all((a <= OTHER_UNITS * b) & (b <= OTHER_UNITS * a)))

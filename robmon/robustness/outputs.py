@@ -203,6 +203,7 @@ class RowErrors:
         self.reference = reference
         self.labels = len(reference.shape) == 1
         self.weights = [like(weight, reference) for weight in weights] if not self.labels else list(weights)
+        self.count = len(self.weights)
 
     def __call__(self, outputs: Array, rows: slice) -> Float64:
         """Errors of flattened outputs of these rows; shape `(weightings, rows)`, +Inf for a row that is not finite.

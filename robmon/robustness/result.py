@@ -14,6 +14,7 @@ from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Float64
 from robmon.robustness.certificate import CertifiedShare, certified_share
 from robmon.robustness.clusters import cluster_means, first_rows
+from robmon.robustness.confidence import Common
 from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.features import Features
 from robmon.robustness.jsonable import jsonable
@@ -97,6 +98,7 @@ class Assessment:
         normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
         comparison_row_errors: the same over twice `comparison_variance`; None where that was not given, or is of
             another number of outputs.
+        common: what a comparison of classifiers needs, where one was asked for; None else, and for values and labels.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
@@ -143,6 +145,7 @@ class Assessment:
     row_errors: Float64 = field(repr=False)
     normalised_row_errors: Float64 = field(repr=False)
     comparison_row_errors: Float64 | None = field(repr=False)
+    common: Common | None = field(repr=False)
     row_agreement: Float64 | None = field(repr=False)
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, Predict, batches, check_rows, copied, detached, namespace
+from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.nonfinite import finite_rows, newly_beyond
@@ -79,13 +80,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Measures:
-    """How flattened outputs are judged: row errors against one or two references, and their classes where there are.
+    """How flattened outputs are judged: row errors against references, and their classes where there are.
 
     `classes[i]` holds the classes of the i-th reference, shape `(n,)`; `counted` says which rows count, shape `(n,)`.
     """
 
     kind: OutputKind
-    errors: Sequence[RowErrors]
+    errors: Sequence[RowErrors | TemperedErrors]
     classes: Sequence[NDArray[Any]]
     counted: NDArray[np.bool_]
 
@@ -110,7 +111,7 @@ def run_trials(
     in which the model gets its inputs, where that is small.
     """
     n, here, counted = int(inputs.shape[0]), features.like(inputs), measures.counted
-    weightings = [len(errors.weights) for errors in measures.errors]
+    weightings = [errors.count for errors in measures.errors]
     tally = Tally(
         sums=[np.zeros((count, len(levels), n)) for count in weightings],
         trial_mse=[np.empty((trials, len(levels))) for _ in weightings],
