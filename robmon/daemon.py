@@ -40,6 +40,7 @@ from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
 from robmon.settings import Settings
+from robmon.strays import strays
 from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.daemon")
@@ -139,6 +140,7 @@ class Daemon:
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
         make_writable(self._settings.data_dir)
+        strays.adopt()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:

@@ -23,6 +23,10 @@ WORKER_BACKOFF_SECONDS = (1.0, 60.0)
 # Each further try to load a version costs the one before, which is still assessed, two starts of the worker.
 LOAD_BACKOFF_SECONDS = (10.0, 600.0)
 COMPARISON_BACKOFF_SECONDS = (10.0, 600.0)
+FAILURES_OF_A_DAMAGED_WORKER = (3, 48)
+"""After so many failures in a row a worker is replaced, for its model may have damaged the interpreter; a new one that
+does no better gets twice as many, up to the second number."""
+DAMAGED_REASONS = frozenset({"model_raised", "invalid_output", "invalid_input", "error"})
 
 
 class NotAssessedError(RobmonError):
@@ -103,6 +107,9 @@ class ModelHost:
         self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
         self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
         self._load_failure = ""
+        self._failed_version: str | None = None
+        self._failures = 0
+        self._failures_allowed = FAILURES_OF_A_DAMAGED_WORKER[0]
 
     @property
     def memory_bytes(self) -> int:
@@ -164,7 +171,10 @@ class ModelHost:
         if not isinstance(answer, LoadedModel):
             await self.close()
             raise LoadFailedError(*_told(answer))
-        self._worker_version, self.loaded = model.version, answer
+        if model.version != self._failed_version:
+            self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
+        self._worker_version = self._failed_version = model.version
+        self.loaded = answer
         for mismatch in answer.mismatches:
             log.warning("requirement not met", version=model.version, requirement=mismatch)
 
@@ -192,11 +202,23 @@ class ModelHost:
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
             outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
+            await self._replace_if_damaged(reason)
             if not isinstance(answer, Failure):
                 raise NotAssessedError(outcome, reason, message, unusable)
             raise NotAssessedError(outcome, reason, message, unusable, answer.served_version, answer.rows)
         self._worker_backoff.succeeded()
+        self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
         return answer, answered[0]
+
+    async def _replace_if_damaged(self, reason: str) -> None:
+        self._failures += reason in DAMAGED_REASONS
+        if self._failures < self._failures_allowed:
+            return
+        log.warning("worker replaced", version=self._worker_version, because=f"{self._failures} failures in a row")
+        self._failures = 0
+        self._failures_allowed = min(2 * self._failures_allowed, FAILURES_OF_A_DAMAGED_WORKER[1])
+        await self.close()
+        self._metrics.worker_restarts.labels("crash").inc()
 
     async def close(self) -> None:
         """End the worker."""

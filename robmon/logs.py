@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import traceback
-from pathlib import Path
 from typing import Any, Literal
 
 import structlog
+
+from robmon.strangers import place_word, type_word
 
 
 def _without_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -17,9 +17,8 @@ def _without_text(_logger: object, _method: str, event: structlog.typing.EventDi
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else sys.exc_info()[1] if info is True else info
     if isinstance(error, BaseException):
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        event["exception"] = type(error).__name__ + place
+        place = place_word(error.__traceback__)
+        event["exception"] = type_word(type(error)) + (f" at {place}" if place else "")
     return event
 
 

@@ -24,6 +24,7 @@ import structlog
 
 from robmon.errors import ProtocolError, RobmonError
 from robmon.messages import Frame, Hello, Message, Stop, decode, encode
+from robmon.strays import strays
 
 log = structlog.get_logger("robmon.supervisor")
 
@@ -31,7 +32,12 @@ START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
 STOP_SECONDS = 2.0
 EXIT_SECONDS = 0.5
+WAKE_SECONDS = 0.5
+"""How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
 MAX_LINE_BYTES = 4096
+MAX_OUTPUT_BYTES_PER_SECOND = 128 * 1024
+MAX_CHUNK_BYTES = 64 * 1024
+WORKER = "robmon.worker"
 
 DeathReason = Literal["crash", "timeout", "memory"]
 
@@ -133,12 +139,37 @@ def memory_limit_bytes(setting: int | Literal["auto"]) -> int | None:
     """The memory at which a worker is killed: the setting, or 85 % of the cgroup's limit less 128 MiB, or None."""
     if setting != "auto":
         return setting
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limit = int(Path(file).read_text(encoding="ascii"))
-            if limit < psutil.virtual_memory().total:
-                return max(int(0.85 * limit) - 128 * 2**20, 64 * 2**20)
+    limit = cgroup_limit_bytes()
+    if limit is not None and limit < psutil.virtual_memory().total:
+        return max(int(0.85 * limit) - 128 * 2**20, 64 * 2**20)
     return None
+
+
+def cgroup_limit_bytes(root: Path = Path("/")) -> int | None:
+    """The memory limit of the cgroup that this process is in: the lowest of its own and of those above it.
+
+    In a cgroup namespace of its own a process sees itself at the root of them; without one it must look for itself.
+    """
+    limits = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        for mount in ("memory",) if controllers else ("", "unified"):
+            top = root / "sys/fs/cgroup" / mount
+            own = top / path.lstrip("/")
+            for folder in (own, *own.parents):
+                if folder == top or top in folder.parents:
+                    limits += [int(text) for text in _text(folder / name).split() if text.isdecimal()]
+    return min(limits, default=None)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 class Child:
@@ -149,13 +180,14 @@ class Child:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        memory_limit: int | None,
+        command: Command,
     ) -> None:
         self.memory_bytes = 0
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._memory_limit = memory_limit
+        self._memory_limit = command.memory_bytes
+        self._is_worker = command.module == WORKER
         self._death: DeathReason | None = None
         self._tasks = [asyncio.create_task(self._watch_memory())]
 
@@ -172,22 +204,24 @@ class Child:
         ours.setblocking(False)
         output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command.arguments(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT if command.log_output else output,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env=dict(command.environment),
-            )
+            with strays.starting():
+                process = await asyncio.create_subprocess_exec(
+                    *command.arguments(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=asyncio.subprocess.STDOUT if command.log_output else output,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env=dict(command.environment),
+                )
+                strays.know(process.pid)
         except OSError as error:
             ours.close()
             raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
-        child = cls(process, reader, writer, command.memory_bytes)
+        child = cls(process, reader, writer, command)
         if command.log_output:
             child._tasks.append(asyncio.create_task(_log_lines(process.stdout)))
         await child._expect_hello()
@@ -229,6 +263,9 @@ class Child:
                 task.cancel()
         self._writer.close()
         await self._process.wait()
+        strays.forget(self.pid)
+        if self._is_worker:
+            await strays.end()
 
     async def _expect_hello(self) -> None:
         async def hello() -> Frame:
@@ -241,19 +278,27 @@ class Child:
 
     async def _or_kill(self, conversation: Coroutine[Any, Any, Frame], timeout_seconds: float) -> Frame:
         """The result of a conversation with the process, which is killed if that fails in any way."""
+        answering = asyncio.ensure_future(conversation)
+        ending = asyncio.ensure_future(self._process.wait())  # what it left behind may hold the socket open
         try:
-            async with asyncio.timeout(timeout_seconds):
-                return await conversation
-        except TimeoutError:
+            await asyncio.wait({answering, ending}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if (await asyncio.wait({answering}, timeout=WAKE_SECONDS))[0]:
+                return answering.result()
+            answering.cancel()
+            if ending.done():
+                raise ConnectionResetError
             await self.kill("timeout")
-            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s") from None
+            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s")
         except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
             how = str(error) if isinstance(error, ProtocolError) else await self._exit_text()
             await self.kill("crash")
             raise ChildDiedError(self._death or "crash", how) from None
         except asyncio.CancelledError:
+            answering.cancel()
             await self.kill("crash")
             raise
+        finally:
+            ending.cancel()
 
     async def _send(self, message: Message, blobs: Sequence[bytes]) -> None:
         for piece in encode(message, blobs):
@@ -285,43 +330,80 @@ class Child:
 
     async def _watch_memory(self) -> None:
         while True:
-            self.memory_bytes = _resident_bytes(self.pid)
+            self.memory_bytes = _resident_bytes(self._members())
             if self._memory_limit is not None and self.memory_bytes > self._memory_limit:
                 self._death = self._death or "memory"
                 self._signal_group()
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
+    def _members(self) -> list[psutil.Process]:
+        """The process, all its descendants, and what it left behind."""
+        left_behind = strays.found() if self._is_worker else []
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return [process, *process.children(recursive=True), *left_behind]
+        return left_behind
+
     def _signal_group(self) -> None:
         """Kill the process, its session, and descendants that made a session of their own."""
-        descendants: list[psutil.Process] = []
-        with contextlib.suppress(psutil.Error):
-            descendants = psutil.Process(self.pid).children(recursive=True)
+        members = self._members()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        for descendant in descendants:
+        for member in members:
             with contextlib.suppress(psutil.Error):
-                descendant.kill()
+                member.kill()
+
+
+class _OutputLog:
+    """What a child prints, line by line, up to a bound a second: the rest is read too, else the child would wait."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._left = MAX_OUTPUT_BYTES_PER_SECOND
+        self._second = 0.0
+        self._dropped_bytes = 0
+
+    def take(self, chunk: bytes, now: float) -> None:
+        """Log the lines that end in it."""
+        if now >= self._second + 1:
+            self.tell_dropped()
+            self._second, self._left = now, MAX_OUTPUT_BYTES_PER_SECOND
+        if len(chunk) > self._left:
+            self._dropped_bytes += len(self._rest) + len(chunk)
+            self._rest, self._left = b"", 0
+            return
+        self._left -= len(chunk)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            log.info("worker output", line=line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+    def tell_dropped(self) -> None:
+        """Tell how much was left out."""
+        if self._dropped_bytes:
+            log.warning("worker output left out", bytes=self._dropped_bytes, advice="it prints too much to be logged")
+        self._dropped_bytes = 0
+
+    def end(self) -> None:
+        """Log what is left."""
+        if self._rest:
+            log.info("worker output", line=self._rest.decode("utf-8", "replace"))
+        self.tell_dropped()
 
 
 async def _log_lines(output: asyncio.StreamReader | None) -> None:
-    rest = b""
-    while output is not None and (chunk := await output.read(MAX_LINE_BYTES)):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            lines, rest = [*lines, rest], b""
-        for line in lines:
-            log.info("worker output", line=line.decode("utf-8", "replace"))
-    if rest:
-        log.info("worker output", line=rest.decode("utf-8", "replace"))
+    lines = _OutputLog()
+    while output is not None and (chunk := await output.read(MAX_CHUNK_BYTES)):
+        lines.take(chunk, asyncio.get_running_loop().time())
+        await asyncio.sleep(0)  # a read of what is there already would give no other task its turn
+    lines.end()
 
 
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and all its descendants."""
+def _resident_bytes(members: Sequence[psutil.Process]) -> int:
     total = 0
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for member in (process, *process.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += member.memory_info().rss
+    for member in members:
+        with contextlib.suppress(psutil.Error):
+            total += member.memory_info().rss
     return total

@@ -9,9 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import traceback
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from robmon.errors import (
@@ -21,10 +18,12 @@ from robmon.errors import (
     PredictionError,
     RobmonError,
     TooFewRowsError,
+    VersionChangedError,
 )
 from robmon.guest import behave_as_guest
 from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
 from robmon.model_uri import parse_endpoint
+from robmon.strangers import place_word, type_word
 
 if TYPE_CHECKING:
     from robmon.models.loading import ServedModel
@@ -90,19 +89,20 @@ def failure(error: BaseException) -> Failure:
     """An exception in words that hold no production input.
 
     Texts are passed on only for robmon's own exceptions. Of any other, and of what stands behind a `PredictionError`,
-    only type, module and line are told: MLflow's schema errors, for one, print the data.
+    only type, module and line are told, as far as they are no names of the model's: MLflow's schema errors, for one,
+    print the data.
     """
     cause = error.__cause__ if isinstance(error, PredictionError | ModelLoadError) and error.__cause__ else error
     is_ours = isinstance(cause, RobmonError)
     return Failure(
         reason=_reason(error),
-        error=type(cause).__name__,
-        where="" if is_ours else _where(cause.__traceback__),
+        error=type_word(type(cause)),
+        where="" if is_ours else place_word(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
-        rejected=getattr(error, "rejected", None) or {},
-        unusable=list(getattr(error, "unusable", None) or []),
+        rejected=(error.rejected if isinstance(error, RobmonError) else None) or {},
+        unusable=list((error.unusable if isinstance(error, RobmonError) else None) or []),
         rows=error.rows if isinstance(error, RobmonError) else None,
-        served_version=getattr(error, "served_version", None),
+        served_version=error.served_version if isinstance(error, VersionChangedError) else None,
     )
 
 
@@ -124,11 +124,6 @@ def _reason(error: BaseException) -> str:
             return "error"
         case _:
             return "model_raised"
-
-
-def _where(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 if __name__ == "__main__":

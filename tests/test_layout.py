@@ -13,7 +13,7 @@ import pytest
 import robmon
 
 PACKAGE = Path(robmon.__file__).parent
-SHARED = {"bearer", "errors", "extras", "model_uri", "marks", "settings", "messages", "logs", "vocabulary"}
+SHARED = {"bearer", "errors", "extras", "model_uri", "marks", "settings", "messages", "logs", "strangers", "vocabulary"}
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
@@ -26,6 +26,7 @@ ALLOWED = {
     "settings": {"model_uri"},
     "messages": set(),
     "logs": set(),
+    "strangers": set(),
     "writer": set(),
     "robustness": set(),
     "drift": {"robustness"},
@@ -36,12 +37,13 @@ ALLOWED = {
     "models": {"robustness"},
     "history": set(),
     "history.baseline": {"robustness", "drift"},
-    "supervisor": set(),
+    "strays": set(),
+    "supervisor": {"strays"},
     "export": {"history", "inputs", "ports"},
     "follow": {"supervisor"},
     "host": {"supervisor", "export"},
     "assessor": {"host", "follow", "inputs", "history", "export"},
-    "daemon": {"file_source", "assessor", "host", "follow", "inputs", "history", "export", "ports", "writer"},
+    "daemon": {"file_source", "assessor", "host", "follow", "inputs", "history", "export", "ports", "strays", "writer"},
     "fetch": {"models"},
     "decoding": {"models", "inputs.codecs"},
     "labelled": {"decoding", "models", "robustness"},

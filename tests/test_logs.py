@@ -45,5 +45,5 @@ def test_an_exception_is_told_without_its_text(way: str, form: str) -> None:
     assert "secret" not in done.stdout + done.stderr
     if form == "json":
         [line] = [json.loads(line) for line in done.stderr.splitlines()]
-        assert line["exception"].startswith("ValueError at <string>:")
+        assert line["exception"].startswith("ValueError at model code")
         assert line["level"] == "error"

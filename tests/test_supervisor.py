@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -19,7 +20,14 @@ import uvloop
 
 from robmon import supervisor
 from robmon.messages import Failure, Load, ModelVersion, Stop
-from robmon.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
+from robmon.supervisor import (
+    Child,
+    ChildDiedError,
+    Command,
+    cgroup_limit_bytes,
+    memory_limit_bytes,
+    worker_environment,
+)
 
 QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), device="cpu", threads=1)
 PLENTY_SECONDS = 30
@@ -219,6 +227,119 @@ async def test_output(odd_child: OddChild, log_output: bool, capfd: pytest.Captu
         await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
     assert sorted(line["line"] for line in logged) == (["to stderr", "to stdout"] if log_output else [])
     assert capfd.readouterr() == ("", "")
+
+
+@on_uvloop
+async def test_output_without_end(odd_child: OddChild) -> None:
+    """It is read, so that the child goes on, but only so much of it is logged, and how much is not."""
+    lines = "for _ in range(20_000): print('x' * 1000)\nchannel.receive(); print('the end'); channel.send(Failure())"
+    with structlog.testing.capture_logs() as logged:
+        child = await Child.start(odd_child(lines.replace("Failure()", "Failure(reason='x')"), log_output=True))
+        ticks = 0
+        answering = asyncio.ensure_future(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+        while not answering.done():
+            await asyncio.sleep(0)
+            ticks += 1
+        await child.stop()
+    assert ticks > 100, "others have their turn"
+    told = sum(len(line["line"]) for line in logged if line["event"] == "worker output")
+    left_out = sum(line["bytes"] for line in logged if line["event"] == "worker output left out")
+    assert 50_000 < told < 10_000_000
+    assert 20_000_000 <= told + left_out + 100 < 20_021_000, (told, left_out)
+
+
+@on_uvloop
+async def test_an_answer_that_was_ready_in_time_is_taken(odd_child: OddChild) -> None:
+    """As when the daemon was stopped beyond its deadline, while the worker was not."""
+    child = await Child.start(odd_child("channel.send(channel.receive()[0])"))
+    asking = asyncio.ensure_future(child.ask(QUESTION, timeout_seconds=1))
+    await asyncio.sleep(0)
+    time.sleep(2)  # noqa: ASYNC251 - the loop is stopped, as by SIGSTOP
+    answer, _ = await asking
+    assert answer == QUESTION
+    await child.stop()
+
+
+ORPHAN = "os.fork() or (os.setsid(), os.fork() and os._exit(0), "
+LEAVE_BEHIND = {
+    "session": "subprocess.Popen(asleep, start_new_session=True)",
+    "orphan": ORPHAN + "os.execv(asleep[0], asleep))",
+    "orphan without environment": ORPHAN + "os.execve(asleep[0], asleep, {}))",
+    "family of an orphan": ORPHAN + "os.fork() or os.setsid(), time.sleep(3600))",
+    "orphan that ends": ORPHAN + "os._exit(0))",
+}
+ADOPTING = """
+import asyncio, os, sys, time
+import psutil, uvloop
+from robmon.strays import strays
+from robmon.supervisor import Child, ChildDiedError, Command, worker_environment
+from tests.test_supervisor import QUESTION
+
+async def main(script, how):
+    strays.adopt()
+    other = await Child.start(Command(script + ".other", "robmon.fetch", worker_environment(1)))
+    child = await Child.start(Command(script, "robmon.worker", worker_environment(1)))
+    await child.ask(QUESTION, timeout_seconds=30)
+    if how == "stopped":
+        await child.stop()
+    else:
+        try:
+            await child.ask(QUESTION, timeout_seconds=30)
+        except ChildDiedError as error:
+            assert error.reason == "crash", error
+    left = [each for each in psutil.Process().children(recursive=True) if each.pid != other.pid]
+    assert left == [], [(each, each.status()) for each in left]
+    assert psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE
+    await other.stop()
+    assert psutil.Process().children(recursive=True) == []
+
+uvloop.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("how", ["stopped", "ends itself"])
+@pytest.mark.parametrize("left_behind", LEAVE_BEHIND)
+def test_what_a_worker_left_behind_ends_with_it(tmp_path: Path, how: str, left_behind: str) -> None:
+    """Also in sessions of their own, and without a parent; the daemon's other processes go on."""
+    script = f"""{BEGIN}{HELLO}
+asleep = {ASLEEP}
+{LEAVE_BEHIND[left_behind]}
+channel.send(channel.receive()[0])
+channel.receive()
+os._exit(7)
+"""
+    (tmp_path / "worker").write_text(script, encoding="utf-8")
+    (tmp_path / "worker.other").write_text(BEGIN + HELLO + "time.sleep(3600)", encoding="utf-8")
+    for file in ("worker", "worker.other"):
+        (tmp_path / file).chmod(0o755)
+    command = [sys.executable, "-c", ADOPTING, str(tmp_path / "worker"), how]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/\n", {"memory.max": "7000"}, 7000),
+        ("0::/pods/mine\n", {"pods/mine/memory.max": "5000", "pods/memory.max": "max"}, 5000),
+        ("0::/pods/mine\n", {"pods/mine/memory.max": "max", "pods/memory.max": "6000", "other/memory.max": "1"}, 6000),
+        ("0::/pods/mine\n", {"pods/mine/memory.max": "max"}, None),
+        ("12:memory:/pods/mine\n1:cpu:/x\n", {"memory/pods/mine/memory.limit_in_bytes": "4000"}, 4000),
+        ("3:cpu,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "4000", "unified/memory.max": "3000"}, 3000),
+        ("0::/../../outside\n", {"memory.max": "8000"}, 8000),
+        ("", {}, None),
+    ],
+)
+def test_the_limit_of_a_cgroup_is_found_without_a_namespace_of_its_own(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    for name, content in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content + "\n")
+    assert cgroup_limit_bytes(tmp_path) == limit
 
 
 def test_memory_limit() -> None:

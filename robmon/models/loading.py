@@ -26,6 +26,7 @@ from robmon.models.collected import Collected, Row
 from robmon.models.forms import Parts
 from robmon.models.inputs import ModelInputs, perturbing
 from robmon.models.outputs import as_array, check_rows
+from robmon.strangers import is_raised_by_robmon, type_word
 
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
@@ -106,10 +107,10 @@ class ServedModel:
         rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
         try:
             outputs = self._call(model_input)
-        except PredictionError:
-            raise
-        except Exception as error:  # model code may raise anything
-            kind = type(error).__name__
+        except Exception as error:  # model code may raise anything, also what is robmon's
+            if isinstance(error, PredictionError) and is_raised_by_robmon(error):
+                raise
+            kind = type_word(type(error))
             reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
             raise PredictionError(f"the model raised {kind}", reason) from error
         return check_rows(as_array(outputs), rows)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import PredictionError
+from robmon.strangers import type_word
 
 
 def as_array(outputs: Any) -> Any:
@@ -38,7 +39,7 @@ def as_array(outputs: Any) -> Any:
             return _of_numpy(np.asarray(outputs))
         except ValueError:
             raise _invalid("a ragged list") from None
-    raise _invalid(f"a {type(outputs).__name__}")
+    raise _invalid(f"a {type_word(type(outputs))}")
 
 
 def check_rows(outputs: Any, rows: int) -> Any:
@@ -68,7 +69,7 @@ def _of_numpy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return array.astype(np.int64)
     if array.dtype.kind == "O":
         return _of_objects(array)
-    raise _invalid(f"an array of {array.dtype}")
+    raise _invalid(f"an array of {'records' if array.dtype.names else array.dtype}")
 
 
 def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -81,7 +82,7 @@ def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError):
-        kinds = sorted({type(cell).__name__ for cell in cells})[:3]
+        kinds = sorted({type_word(type(cell)) for cell in cells})[:3]
         raise _invalid(f"an array of {', '.join(kinds)}") from None
 
 

@@ -1,0 +1,90 @@
+"""Processes that model code has started and left behind, wherever they have gone.
+
+A process whose parent ends is given to the nearest ancestor that asked for that: the daemon. So it finds, ends and
+waits for those too that made a session of their own and left the worker's tree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+
+PR_SET_CHILD_SUBREAPER = 36
+END_ROUNDS = 40
+ROUND_SECONDS = 0.05
+
+
+class Strays:
+    """What the daemon has been given. Until `adopt` has been called it is nothing, and nothing is ended."""
+
+    def __init__(self) -> None:
+        self._own: set[int] = set()
+        self._before: set[int] = set()
+        self._is_adopting = False
+        self._starting = 0
+
+    def adopt(self) -> None:
+        """From now on processes without a parent are given to this one."""
+        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
+            self._before = {child.pid for child in psutil.Process().children()}
+            self._is_adopting = True
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """While a process is started that the daemon wants, but does not know yet."""
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+
+    def know(self, pid: int) -> None:
+        """That is a process which the daemon itself has started, and waits for."""
+        self._own.add(pid)
+
+    def forget(self, pid: int) -> None:
+        """It has ended."""
+        self._own.discard(pid)
+
+    def found(self) -> list[psutil.Process]:
+        """Those that model code left behind and that live, with their descendants; what has ended is waited for."""
+        if not self._is_adopting or self._starting:
+            return []
+        found: list[psutil.Process] = []
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error, OSError):
+                if child.pid in self._own or child.pid in self._before:
+                    continue
+                if child.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(child.pid, os.WNOHANG)
+                elif _is_guests(child):
+                    found += [child, *child.children(recursive=True)]
+        return found
+
+    async def end(self) -> None:
+        """End them all, also those that start others meanwhile."""
+        for _ in range(END_ROUNDS if self._is_adopting else 0):
+            found = self.found()
+            if not found and not self._starting:
+                return
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signal.SIGKILL)
+            await asyncio.sleep(ROUND_SECONDS)
+
+
+def _is_guests(process: psutil.Process) -> bool:
+    """Whether it comes from model code: those are nicer than the daemon, and cannot become less so.
+
+    The first process of a container is given others too, such as what somebody started in it by hand.
+    """
+    return os.getpid() != 1 or process.nice() > os.nice(0)
+
+
+strays = Strays()
