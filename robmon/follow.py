@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from robmon import model_uri
+from robmon import model_uri, registry_access
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.messages import Failure, Fetch, Fetched, ModelVersion
+from robmon.model_uri import known_aliases
 from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
 
@@ -116,14 +117,14 @@ class Follower:
         return self._settings.model.follow == "alias" and self._uri.may_move
 
     def _has_rest_api(self) -> bool:
-        return self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
+        is_http = self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
+        return is_http and not registry_access.is_left_to_mlflow()
 
     async def _ask_registry(self, alias: str) -> RegisteredModel:
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
-            async with httpx.AsyncClient(
-                timeout=REGISTRY_TIMEOUT_SECONDS, auth=_credentials(), headers=_token_header(), verify=_verify()
-            ) as client:
+            access = registry_access.from_environment(url)
+            async with access.client(REGISTRY_TIMEOUT_SECONDS) as client:
                 answer = await client.get(url, params={"name": self.name})
             answer.raise_for_status()
             registered = answer.json()["registered_model"]
@@ -133,11 +134,12 @@ class Follower:
             raise RegistryError(f"the registry answered {error.response.status_code} for {self.name}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             where = urlsplit(url).hostname
-            raise RegistryError(f"the registry at {where} did not answer ({type(error).__name__})") from None
+            why = registry_access.why_unreachable(error)
+            raise RegistryError(f"the registry at {where} did not answer: {why}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RegistryError("the registry's answer is none of MLflow's") from None
         if alias not in aliases:
-            raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment")
+            raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known_aliases(aliases)}")
         return RegisteredModel(aliases[alias], tags.get("robmon.accepted_version"))
 
     async def _fetch(self, uri: str, known: str | None, keep: list[str]) -> Fetched:
@@ -176,17 +178,3 @@ def failure_reason(error: RobmonError) -> str:
     if isinstance(error, ModelNotFoundError):
         return "not_found"
     return "refused" if isinstance(error, ModelError) else "registry_unreachable"
-
-
-def _credentials() -> httpx.BasicAuth | None:
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    return httpx.BasicAuth(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
-
-
-def _token_header() -> dict[str, str]:
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _verify() -> bool:
-    return os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in {"true", "1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -136,6 +137,18 @@ def registered_name(uri: str) -> str | None:
     return match.group(1) if match else None
 
 
+def known_aliases(aliases: Iterable[str]) -> str:
+    """What a model has instead of an alias that it lacks.
+
+    >>> known_aliases(["prod", "champion"]), known_aliases([])
+    ('its aliases are champion, prod', 'it has no alias')
+    """
+    names = sorted(aliases)
+    if len(names) > 1:
+        return f"its aliases are {', '.join(names[:20])}"
+    return f"its only alias is {names[0]}" if names else "it has no alias"
+
+
 def mask(text: str) -> str:
     """`text` with what stands before the host of a URL, user and password, replaced by asterisks.
 
@@ -183,6 +196,12 @@ def parse_registry(uri: str) -> ModelUri:
             return ModelUri(text=uri, kind=kind, **match.groupdict())
     if is_endpoint(uri):
         raise ModelError("an endpoint is in no registry: give " + REGISTRY_FORMS)
+    if latest := re.fullmatch(r"models:/([^/@]+)/([A-Za-z][^/@]*)", uri):
+        name, word = latest.groups()
+        raise ModelError(
+            f"{uri} is not supported: {word!r} would be another version with each release, or none. Give the version, "
+            f"models:/{name}/3, or an alias, models:/{name}@champion"
+        )
     raise ModelError(f"{mask(uri)!r} is no model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
 
 

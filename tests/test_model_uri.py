@@ -74,7 +74,7 @@ def test_no_endpoint(url: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["", "model", "models:/name", "models:/name/latest", "models:/", "runs:/abc", "s3://x/y", "ftp://x/invocations"],
+    ["", "model", "models:/name", "models:/", "runs:/abc", "s3://x/y", "ftp://x/invocations"],
 )
 def test_no_uri_of_a_model(uri: str) -> None:
     with pytest.raises(ModelError, match="is no model URI: give models:/name@alias"):
@@ -90,3 +90,9 @@ def test_an_endpoint_is_in_no_registry() -> None:
 def test_only_an_alias_moves(uri: str, moves: bool) -> None:
     parsed = parse(uri)
     assert isinstance(parsed, ModelUri) and parsed.may_move is moves
+
+
+@pytest.mark.parametrize("word", ["latest", "Production"])
+def test_words_that_stand_for_another_version_tomorrow_are_told_as_not_supported(word: str) -> None:
+    with pytest.raises(ModelError, match=rf"models:/name/{word} is not supported: .* models:/name/3, or an alias"):
+        parse(f"models:/name/{word}")

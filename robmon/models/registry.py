@@ -26,8 +26,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
-from robmon.model_uri import ModelUri, mask, parse_registry
+from robmon.model_uri import ModelUri, known_aliases, mask, parse_registry
 from robmon.models import mlmodel
+from robmon.registry_access import why_unreachable
 
 ACCEPTED_TAG = "robmon.accepted_version"
 
@@ -113,7 +114,7 @@ class Registry:
             ModelError: it is no URI of a model.
         """
         parsed = parse_registry(uri)
-        with self._asking(f"{uri} does not exist in the registry at {self.place}"):
+        with self._asking(f"{mask(uri)} does not exist in the registry at {self.place}"):
             if parsed.kind == "run":
                 return self._resolve_run(parsed)
             if parsed.kind == "logged":
@@ -123,6 +124,11 @@ class Registry:
 
     def _resolve_registered(self, uri: ModelUri) -> Resolved:
         if uri.kind == "alias":
+            aliases = self.client.get_registered_model(uri.name).aliases
+            if uri.target not in aliases:
+                raise ModelNotFoundError(
+                    f"{uri.text} does not exist in the registry at {self.place}: {known_aliases(aliases)}"
+                )
             found = self.client.get_model_version_by_alias(uri.name, uri.target)
         else:
             found = self.client.get_model_version(uri.name, uri.target)
@@ -286,7 +292,7 @@ class Registry:
         except (ModelError, RegistryError):
             raise
         except Exception as error:  # stores raise what their drivers raise
-            raise RegistryError(f"the registry at {self.place} did not answer: {type(error).__name__}") from error
+            raise RegistryError(f"the registry at {self.place} did not answer: {why_unreachable(error)}") from error
 
     def _translated(self, error: MlflowException, not_found: str) -> ModelError | RegistryError:
         missing = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}
@@ -300,7 +306,9 @@ class Registry:
             return RegistryError(f"what answers at {self.place} is no MLflow registry (status 404)")
         if urlsplit(self.registry_uri).scheme == "sqlite":
             return RegistryError(f"the registry at {self.place} cannot be used: {error.message.splitlines()[0][:200]}")
-        return RegistryError(f"the registry at {self.place} did not answer ({error.error_code})")
+        why = why_unreachable(error)
+        told = f": {why}" if why != type(error).__name__ else f" ({error.error_code})"
+        return RegistryError(f"the registry at {self.place} did not answer{told}")
 
 
 def path_safe(name: str) -> str:

@@ -1,0 +1,194 @@
+"""How an http(s) registry is asked without MLflow: the ways in that MLflow's client knows, from the same variables.
+
+As MLflow 3 and requests, on which it stands, read them: certificates, credentials, proxies, redirects. What cannot be
+done here, such as plugins that sign requests, is left to the fetch process, which uses MLflow's client itself.
+"""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from robmon.errors import RegistryError
+
+TRUE: Final = ("true", "1")
+CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PLUGINS: Final = ("mlflow.request_header_provider",)
+
+
+@dataclass(frozen=True)
+class RegistryAccess:
+    """What opens a registry.
+
+    Attributes:
+        tls: how its certificate is checked, and which of ours is shown; False: not at all.
+        auth: user and password that replace those of the URL; None: those of the URL, if it has any.
+        headers: of every request.
+        follows_redirects: whether redirects are followed.
+    """
+
+    tls: ssl.SSLContext | bool
+    auth: httpx.Auth | None
+    headers: dict[str, str]
+    follows_redirects: bool
+
+    def client(self, timeout_seconds: float) -> httpx.AsyncClient:
+        """A client that asks so; proxies are those of the environment."""
+        return httpx.AsyncClient(
+            timeout=timeout_seconds,
+            verify=self.tls,
+            auth=self.auth,
+            headers=self.headers,
+            follow_redirects=self.follows_redirects,
+        )
+
+
+def is_left_to_mlflow() -> bool:
+    """Whether only MLflow's own client can ask as the environment wants it."""
+    own = ("MLFLOW_TRACKING_AUTH", "MLFLOW_WORKSPACE")
+    if any(os.environ.get(name) for name in own) or _is_true("MLFLOW_TRACKING_AWS_SIGV4"):
+        return True
+    if os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") and _is_true("MLFLOW_TRACKING_INSECURE_TLS"):
+        return True  # MLflow refuses both, and says why
+    proxies = urllib.request.getproxies()
+    networks = "/" in proxies.get("no", "")  # such as 10.0.0.0/8, which httpx does not know
+    if any(proxy.startswith("socks") or networks for name, proxy in proxies.items() if name != "no"):
+        return True
+    return any(entry_points(group=group) for group in _PLUGINS)
+
+
+def from_environment(url: str) -> RegistryAccess:
+    """What the environment, and the files it names, say of how `url` is asked.
+
+    Raises:
+        RegistryError: a file of certificates cannot be used.
+    """
+    auth, headers = _credentials(url)
+    return RegistryAccess(_tls(), auth, headers, os.environ.get("MLFLOW_ALLOW_HTTP_REDIRECTS", "true").lower() in TRUE)
+
+
+def _is_true(name: str) -> bool:
+    return os.environ.get(name, "").lower() in TRUE
+
+
+def _credentials(url: str) -> tuple[httpx.Auth | None, dict[str, str]]:
+    """~/.netrc, then a user in the URL, win over MLflow's own, as they do in its client."""
+    parts = urlsplit(url)
+    if (found := _netrc(parts.hostname or "")) is not None:
+        return httpx.BasicAuth(*found), {}
+    if parts.username or parts.password:
+        return None, {}
+    in_file = _credentials_file()
+    user, password = (
+        os.environ.get(name) or in_file.get(name.lower())
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    )
+    if user and password:
+        return httpx.BasicAuth(user, password), {}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return None, {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _credentials_file() -> dict[str, str]:
+    """The section of MLflow's in `~/.mlflow/credentials`; nothing where there is none."""
+    parser = configparser.ConfigParser()
+    try:
+        parser.read(Path("~/.mlflow/credentials").expanduser())
+        return dict(parser["mlflow"]) if parser.has_section("mlflow") else {}
+    except (configparser.Error, OSError, ValueError, RuntimeError):
+        return {}
+
+
+def _netrc(host: str) -> tuple[str, str] | None:
+    """User and password of a host in the file that NETRC names, or in the home folder; none where it cannot be read."""
+    given = os.environ.get("NETRC")
+    for name in [given] if given else ["~/.netrc", "~/_netrc"]:
+        try:
+            file = Path(name).expanduser()
+            found = netrc.netrc(str(file)).authenticators(host) if file.is_file() else None
+        except (netrc.NetrcParseError, OSError, ValueError, RuntimeError):
+            continue
+        if found is not None:
+            return found[0] or found[1], found[2]
+    return None
+
+
+def _tls() -> ssl.SSLContext | bool:
+    variable, authorities = _authorities()
+    own = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
+    if authorities is None and _is_true("MLFLOW_TRACKING_INSECURE_TLS"):
+        context = httpx.create_ssl_context(verify=False)
+    elif authorities is None:
+        context = httpx.create_ssl_context()
+    else:
+        folder = Path(authorities).is_dir()
+        try:
+            context = ssl.create_default_context(
+                cafile=None if folder else authorities, capath=authorities if folder else None
+            )
+        except OSError as error:  # ssl.SSLError is one
+            raise _unusable(variable, authorities, error) from None
+    if own:
+        try:
+            context.load_cert_chain(own)
+        except OSError as error:
+            raise _unusable("MLFLOW_TRACKING_CLIENT_CERT_PATH", own, error) from None
+    return context
+
+
+def _authorities() -> tuple[str, str | None]:
+    """The file or folder of authorities, and the variable that names it."""
+    name = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+    if os.environ.get(name) or _is_true("MLFLOW_TRACKING_INSECURE_TLS"):
+        return name, os.environ.get(name)
+    return next(((each, os.environ[each]) for each in CA_VARIABLES if os.environ.get(each)), ("", None))
+
+
+def _unusable(variable: str, path: str, error: OSError) -> RegistryError:
+    why = "it holds no certificate that can be used" if isinstance(error, ssl.SSLError) else error.strerror
+    return RegistryError(f"{variable} = {path!r} cannot be used: {why}")
+
+
+def why_unreachable(error: BaseException) -> str:
+    """In words why a server did not answer, out of what a client raised and what stands behind it.
+
+    >>> why_unreachable(ConnectionRefusedError(111, "Connection refused"))
+    'connection refused'
+    """
+    for each in _behind(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {each.verify_message}"
+    for each in _behind(error):
+        kind = type(each).__name__
+        if isinstance(each, ConnectionRefusedError):
+            return "connection refused"
+        if kind in ("gaierror", "NameResolutionError"):
+            return "its name is not known"
+        if isinstance(each, (TimeoutError, httpx.TimeoutException)) or kind.endswith(("Timeout", "TimeoutError")):
+            return "no answer in time"
+    return type(error).__name__
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it holds or was raised from."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < 50:
+        each = waiting.pop(0)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        held = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
+        nested = getattr(each, "exceptions", ())
+        waiting += [one for one in (*held, *nested) if isinstance(one, BaseException)]
