@@ -268,8 +268,8 @@ def most_drifted() -> bargauge.Panel:
     panel: bargauge.Panel = described(
         bargauge.Panel(),
         "Most drifted features",
-        "Drift of the ten features furthest from the baseline, averaged over pods. Above 0.25 the population stability "
-        "index counts as another population.",
+        "Drift of the ten perturbed features furthest from the baseline, averaged over pods. Above 0.25 the population "
+        "stability index counts as another population.",
         units.Short,
         THIRD,
     )
@@ -287,7 +287,8 @@ def input_panels() -> list[Any]:
         with_limit(
             over_time(
                 "Input drift",
-                "Drift of all inputs together from the baseline, averaged over pods; the alert's threshold is dashed.",
+                "Mean drift of the features that are perturbed from the baseline, averaged over pods; the alert's "
+                "threshold is dashed. Integers, categories and text are not watched.",
                 units.Short,
                 THIRD,
                 Query(

@@ -132,6 +132,7 @@ def _evaluate(
         served=served,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
+        features_watched=baseline.features_watched if input_drift else None,
         prediction_drift=prediction_drift,
         baseline=baseline.to_dict(),
         verdict=verdict,
@@ -203,7 +204,7 @@ def _assess(
             clusters=origins,
             largest_inputs=sample.inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
-            notes=sample.inputs.told(INTEGERS_OPTION),
+            notes=(*sample.inputs.told(INTEGERS_OPTION), *sample.inputs.not_watched()),
             tells_values=False,
         )
     result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))

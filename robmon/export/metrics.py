@@ -250,7 +250,11 @@ def _measurement(name: str, measurement: Measurement) -> Families:
     of = [name, measurement.model_version]
     yield from _curve(of, result)
     yield from _scalars(of, result)
-    yield from _drift(of, "robmon_input_drift", "Drift of the inputs from the baseline's", result.input_drift)
+    help_text = "Drift of the inputs that are perturbed from the baseline's"
+    yield from _drift(of, "robmon_input_drift", help_text, result.input_drift)
+    watched = _family("robmon_input_features_watched", "Features of which drift is measured: those that are perturbed")
+    _add(watched, of, result.features_watched)
+    yield from _nonempty(watched)
     yield from _drift(
         of, "robmon_prediction_drift", "Drift of the clean outputs from the baseline's", result.prediction_drift
     )

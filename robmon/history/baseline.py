@@ -175,6 +175,11 @@ class Baseline:
             raise InvalidInputError("the baseline has no inputs yet")
         return self.input_histograms.psi(feature_matrix(inputs, self.axis_of(inputs.shape)))
 
+    @property
+    def features_watched(self) -> int:
+        """Of how many features, or channels, drift is measured: of those that are perturbed."""
+        return 0 if self.input_histograms is None else len(self.input_histograms.edges)
+
     def prediction_psi(self, clean_outputs: NDArray[Any]) -> float | None:
         """Mean population stability index of clean outputs `(n, outputs)`, or of the classes of labels `(n,)`."""
         if self.prediction_histograms is None:

@@ -157,6 +157,12 @@ class ModelInputs:
             return ()
         return (f"left alone: {_short((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}",)
 
+    def not_watched(self) -> tuple[str, ...]:
+        """A sentence on the columns of which no drift is measured, if there are any."""
+        if not self.left_alone:
+            return ()
+        return (f"drift is not measured of: {_short((each.name for each in self.left_alone), LEFT_ALONE_TOLD)}",)
+
     def assemble(self, array: Any, rows: slice) -> Any:
         """What the model takes: `array` in the place of the perturbed values, all others those of `rows`.
 
@@ -298,8 +304,8 @@ def as_numbers(array: AnyArray, what: str) -> FloatArray:
     """
     if array.size and max(int(array.max()), -int(array.min())) > LARGEST_WHOLE:
         raise InvalidInputError(
-            f"{what} hold whole numbers beyond 2**53, which noise would round: they are no measurements, or need "
-            "another unit"
+            f"whole numbers beyond 2**53 in {what} would be rounded even without noise: they are no measurements, or "
+            "need another unit"
         )
     return array.astype(np.float64)
 

@@ -15,6 +15,8 @@ from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 
 TOLD = 10
 """Features of which one kind of sentence is told."""
+MAX_NAME_CHARACTERS = 64
+"""Of a feature."""
 
 
 def feature_notes(
@@ -39,7 +41,7 @@ def feature_notes(
         tells_values: whether codes, which are inputs, may be told.
     """
     shape = tuple(inputs.shape)
-    names = features.names or named(features.axis, shape, None)
+    names = [_shown(name) for name in features.names or named(features.axis, shape, None)]
     notes = list(features.axis.notes)
     notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")
     if not is_own:
@@ -49,6 +51,11 @@ def feature_notes(
         moved, which = _moved_shares(inputs, features, noise, above, seed)
         notes += _some(whole.told([names[index] for index in which], above, moved), "more do")
     return notes
+
+
+def _shown(name: str) -> str:
+    """A name that is fit for a sentence: without a signature columns are called whatever strangers call them."""
+    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS])
 
 
 def _some(sentences: list[str], more: str) -> list[str]:

@@ -23,6 +23,7 @@ _MEASUREMENTS = {
     "robmon_noise_mse_baseline_ratio": "noise level",
     "robmon_noise_mse_baseline_ratio_lower": "noise level",
     "robmon_input_drift": "feature statistic",
+    "robmon_input_features_watched": "",
     "robmon_prediction_drift": "feature statistic",
 }
 _STATES = {
