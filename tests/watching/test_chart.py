@@ -7,6 +7,7 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from robmon import settings
 from tests.watching.kubernetes import (
     CHART,
+    TOOLS,
     Manifest,
     environment,
     helm,
@@ -29,6 +31,7 @@ from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
 
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 MODEL = ("--set", "settings.model.uri=models:/digits@champion")
+ALONE = (*MODEL, "--set", "standalone.enabled=true")
 SYNC = runpy.run_path(str(REPOSITORY / "helm" / "sync.py"))
 
 # The form in which a pod names its resource claims has been the same since then.
@@ -233,6 +236,23 @@ def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
             "podMonitor.tlsConfig is required",
         ),
         ((*MODEL, "--kube-version", "1.28"), "kubeVersion"),
+        ((*ALONE, "--set", "env[0].name=ROBMON_DATA_DIR"), "env sets ROBMON_DATA_DIR, which is set already"),
+        ((*ALONE, "--set", "env[0].name=ROBMON_MODEL__URI"), "env sets ROBMON_MODEL__URI, which is set already"),
+        ((*ALONE, "--set", "env[0].name=CUDA_VISIBLE_DEVICES"), "env sets CUDA_VISIBLE_DEVICES"),
+        ((*ALONE, "--set", "env[0].name=A,env[1].name=A"), "env sets A, which is set already"),
+        ((*ALONE, "--set", "access.http.tokenSecret=t,env[0].name=ROBMON_HTTP__TOKEN_FILE"), "HTTP__TOKEN_FILE"),
+        ((*ALONE, "--set", "standalone.podLabels.app\\.kubernetes\\.io/name=x"), "standalone.podLabels sets the label"),
+        (
+            (*ALONE, "--set", "prometheusRule.enabled=true,prometheusRule.additionalLabels.helm\\.sh/chart=x"),
+            "prometheusRule.additionalLabels sets the label helm.sh/chart",
+        ),
+        (
+            (*ALONE, "--set", "podMonitor.enabled=true,podMonitor.additionalLabels.app\\.kubernetes\\.io/instance=x"),
+            "podMonitor.additionalLabels sets the label",
+        ),
+        ((*ALONE, "--set", "dashboards.enabled=true,dashboards.labelKey=helm.sh/chart"), "dashboards.labelKey sets"),
+        ((*ALONE, "--set", "settings.device.name=cuda"), "device.mode none gives no device"),
+        ((*ALONE, "--set", "settings.device.name=cuda:1"), "device.mode none gives no device"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )
@@ -240,6 +260,45 @@ def test_bad_values_are_refused(arguments: tuple[str, ...], complaint: str, tmp_
     result = helm("template", "release", CHART, *arguments, home=tmp_path)
     assert result.returncode != 0
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize("words", [["a=b c", "x=y"], ["a=b"], ["a=1, 2", "b=<&>"], []])
+def test_words_of_a_list_may_have_spaces(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = json.dumps({"require_tags": words, "allowed_flavors": ["sklearn", "pytorch"]})
+    given = ("--set-json", f"settings.model={values}", *ALONE)
+    container = robmon_container(pod_spec(render(CHART, *given, home=tmp_path)))
+    for name, value in environment(container).items():
+        monkeypatch.setenv(name, value)
+    model = settings.load().settings.model
+    assert model.require_tags == tuple(words) and model.allowed_flavors == ("sklearn", "pytorch")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ("--set", "envFrom[0].configMapRef.name=robmon-settings"),
+        ("--set", "env[0].name=ROBMON_MODEL__URI,env[0].value=models:/digits@champion"),
+    ],
+)
+def test_the_model_may_be_named_in_the_environment(source: tuple[str, ...], tmp_path: Path) -> None:
+    manifests = render(CHART, "--set", "standalone.enabled=true", *source, home=tmp_path)
+    validate(manifests, NEWEST)
+    names = [variable["name"] for variable in robmon_container(pod_spec(manifests))["env"]]
+    assert names.count("ROBMON_MODEL__URI") == ("env[0]" in source[1])
+
+
+def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
+    chart = tmp_path / "robmon"
+    shutil.copytree(CHART, chart)
+    image = ("--set", "image.tag=1.2.3,standalone.podLabels.team=a")
+    [before] = of_kind(render(chart, *ALONE, *image, home=tmp_path), "Deployment")
+    described = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(re.sub(r"(?m)^(version|appVersion): .*$", r"\1: 9.9.9", described))
+    [after] = of_kind(render(chart, *ALONE, *image, home=tmp_path), "Deployment")
+    assert before["spec"] == after["spec"]
+    assert before["metadata"]["labels"] != after["metadata"]["labels"]
+    labels = after["spec"]["template"]["metadata"]["labels"]
+    assert labels["team"] == "a" and after["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_alone_it_renders_nothing(tmp_path: Path) -> None:
@@ -307,6 +366,22 @@ def test_every_value_has_a_comment_above_it() -> None:
     for above, line in itertools.pairwise(lines):
         if re.match(r"\s*\w+:", line) and line.strip() not in groups:
             assert above.strip().startswith("#"), line
+
+
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [("serving.kserve.io/v1beta1", "InferenceService"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")],
+)
+def test_the_component_fails_on_what_it_cannot_put_robmon_into(api: str, kind: str, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "deploy" / "kustomize", tmp_path, dirs_exist_ok=True)
+    labelled = {"apiVersion": api, "kind": kind, "metadata": {"name": "m", "labels": {"robmon/inject": "true"}}}
+    (tmp_path / "example" / "deployment.yaml").write_text(yaml.safe_dump(labelled | {"spec": {"predictor": {}}}))
+    command = [str(TOOLS / "kubectl"), "kustomize", str(tmp_path / "example")]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode != 0 and "inject is for Deployments, and this is none" in done.stderr
+    labelled["metadata"] = {"name": "m", "labels": {"robmon/inject": "false"}}
+    (tmp_path / "example" / "deployment.yaml").write_text(yaml.safe_dump(labelled))
+    assert {one["kind"] for one in kustomize(tmp_path / "example")} == {kind, "ConfigMap"}
 
 
 KUSTOMIZE_SECRETS = {

@@ -28,6 +28,23 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{/*
+Labels of an object: its own, and further ones of the values, which must not replace them. Takes own (text), extra, and
+the name of the value that extra is.
+*/}}
+{{- define "robmon.joinedLabels" -}}
+{{- $own := fromYaml .own -}}
+{{- range $name, $_ := .extra -}}
+{{- if hasKey $own $name -}}
+{{- fail (printf "%s sets the label %s, which the chart sets itself" $.value $name) -}}
+{{- end -}}
+{{- end -}}
+{{ .own }}
+{{- with .extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "robmon.httpPort" -}}
 {{- dig "http" "port" 9877 .Values.settings | int }}
 {{- end }}

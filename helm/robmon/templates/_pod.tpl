@@ -100,8 +100,31 @@ single file would never be replaced.
 {{- end }}
 {{- end }}
 
+{{/* What the chart sets, then the values' own: a name that stands there twice would win, or be refused, without a word. */}}
 {{- define "robmon.env" -}}
-{{- $_ := required "settings.model.uri is required: the model to watch, for example models:/digits@champion" .Values.settings.model.uri -}}
+{{- $own := include "robmon.ownEnv" . -}}
+{{- $names := dict -}}
+{{- range $own | fromYamlArray }}{{ $_ := set $names .name true }}{{ end -}}
+{{- range .Values.env -}}
+{{- if hasKey $names .name -}}
+{{- fail (printf "env sets %s, which is set already: by `settings`, `access`, `device` or `env` itself" .name) -}}
+{{- end -}}
+{{- $_ := set $names .name true -}}
+{{- end -}}
+{{- if not (or (hasKey $names "ROBMON_MODEL__URI") .Values.envFrom) -}}
+{{- fail "settings.model.uri is required: the model to watch, for example models:/digits@champion (or ROBMON_MODEL__URI in env or envFrom)" -}}
+{{- end -}}
+{{ $own }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "robmon.ownEnv" -}}
+{{- $device := dig "device" "name" "" .Values.settings | default "" -}}
+{{- if and (eq .Values.device.mode "none") (hasPrefix "cuda" $device) -}}
+{{- fail (printf "settings.device.name is %s, and device.mode none gives no device: choose resource or claim, or leave the name out" $device) -}}
+{{- end -}}
 - name: ROBMON_HTTP__HOST
   value: "0.0.0.0"
 - name: ROBMON_INPUTS__HOST
@@ -116,7 +139,7 @@ single file would never be replaced.
 {{- end }}
 {{- range $section, $keys := .Values.settings }}
 {{- range $key, $value := $keys }}
-{{- if not (kindIs "invalid" $value) }}
+{{- if not (or (kindIs "invalid" $value) (and (eq $section "model") (eq $key "uri") (eq $value ""))) }}
 - name: ROBMON_{{ upper $section }}__{{ upper $key }}
   value: {{ include "robmon.settingText" $value | quote }}
 {{- end }}
@@ -125,22 +148,15 @@ single file would never be replaced.
 {{- if eq .Values.device.mode "none" }}
 - name: CUDA_VISIBLE_DEVICES
   value: ""
-{{- else if not (dig "device" "name" "" .Values.settings) }}
+{{- else if not $device }}
 - name: ROBMON_DEVICE__NAME
   value: auto
 {{- end }}
-{{- with .Values.env }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
-{{/* A setting as text: lists separated by spaces, and numbers never in Go's form of 8.388608e+06. */}}
+{{/* A setting as text: anything but text as JSON, lists so that their words may have spaces. */}}
 {{- define "robmon.settingText" -}}
-{{- if kindIs "slice" . -}}
-{{- $items := list -}}
-{{- range . }}{{ $items = append $items (include "robmon.settingText" .) }}{{ end -}}
-{{- join " " $items -}}
-{{- else if kindIs "string" . -}}
+{{- if kindIs "string" . -}}
 {{- . -}}
 {{- else -}}
 {{- toJson . -}}
