@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test lint format demo docs benchmarks load coverage-table fuzz clean
+.PHONY: help venv tools test lint format campaign demo docs benchmarks load coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ format: venv  ## Format the code
 
 test: tools lint  ## Check everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+campaign: tools  ## Try all faults on real daemons, and print a table of what they did (about an hour)
+	ROBMON_CAMPAIGN=1 $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)
 
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import structlog
 
+from robmon import clock
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
@@ -90,7 +91,7 @@ class Assessor:
         self._kept: Kept | None = None
         self._tried_version: str | None = None
         self._watched_since = -math.inf
-        """Unix time at which another version was loaded than the one before: older answers are that one's."""
+        """When another version was loaded than the one before: older answers are that one's."""
         self._lacks_inputs = False
         self._served_differ = False
         self._told_notes: list[str] = []
@@ -116,7 +117,7 @@ class Assessor:
 
     @property
     def _has_rows(self) -> bool:
-        return self._sample.rows(time.time()) >= self._settings.assess.min_rows
+        return self._sample.rows(clock.now()) >= self._settings.assess.min_rows
 
     async def prepare(self) -> None:
         """Load the version served now, so that it is ready before there are inputs."""
@@ -161,7 +162,7 @@ class Assessor:
                 log.info("too few inputs", error=problem, advice=TOO_FEW_INPUTS_ADVICE)
             self._lacks_inputs = True
         elif self._lacks_inputs and reason not in BEFORE_INPUTS:
-            log.info("enough inputs again", rows=self._sample.rows(time.time()))
+            log.info("enough inputs again", rows=self._sample.rows(clock.now()))
             self._lacks_inputs = False
 
     async def _assess(self) -> None:
@@ -194,7 +195,7 @@ class Assessor:
         if published.model is None or published.model.version != model.version:
             published.baseline = _info(self._baseline(model))
             if published.model is not None:
-                self._watched_since = time.time()
+                self._watched_since = clock.now()
                 published.served.clear()
         published.model, published.loaded = model, self._host.loaded
         return model
@@ -204,7 +205,7 @@ class Assessor:
     async def _assess_sample(self, model: ModelVersion) -> tuple[Assessed, Kept]:
         """Assess the loaded version on the sample as it is now."""
         self._require_rows()
-        now = time.time()
+        now = clock.now()
         items = self._sample.snapshot(now)
         if self._sample.shrunk:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
@@ -241,7 +242,7 @@ class Assessor:
 
     def _require_rows(self) -> None:
         """How many rows there are is found out by decoding them; a sample that cannot have enough is spared that."""
-        now = time.time()
+        now = clock.now()
         if self._sample.most_rows(now) < self._settings.assess.min_rows:
             few = f"{self._sample.rows(now)} rows of {self._settings.assess.min_rows} are there"
             raise NotAssessedError("skipped", "too_few_inputs", few)
@@ -378,7 +379,7 @@ class Assessor:
         return self._baselines.get(model.version)
 
     def _publish(self, model: ModelVersion, result: Assessed, items: Sequence[Item]) -> None:
-        now = time.time()
+        now = clock.now()
         published = self._published
         if self._baselines.get(model.version) != result.baseline:
             self._baselines[model.version] = result.baseline
@@ -397,7 +398,7 @@ class Assessor:
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
         self._tell_notes(model, result)
-        self._write(lambda: self._history.append({"at": now, **summary}))
+        self._write(lambda: self._history.append({"at": time.time(), **summary}))
 
     def _tell_notes(self, model: ModelVersion, result: Assessed) -> None:
         """Notes are told when they change: most assessments have those of the one before."""
@@ -417,7 +418,7 @@ class Assessor:
 
     def _tell_of_served(self) -> None:
         """That answers differ is told when it begins and when it ends."""
-        served = self._published.current_served(time.time())
+        served = self._published.current_served(clock.now())
         differ = served is not None and served.mismatched > MISMATCH_RATIO * served.compared
         if served is not None and differ != self._served_differ:
             tell, what = (log.warning, "differ from") if differ else (log.info, "agree with")

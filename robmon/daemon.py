@@ -10,15 +10,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from robmon import logs
+from robmon import clock, logs
 from robmon.assessor import Assessor
 from robmon.bearer import bearer_token
 from robmon.errors import RobmonError
@@ -39,6 +38,7 @@ from robmon.model_uri import history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
+from robmon.schedule import STEADY, Every
 from robmon.settings import Settings
 from robmon.strays import strays
 from robmon.writer import Writer
@@ -135,7 +135,7 @@ class Daemon:
         if inputs.files is not None:
             self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, self._writer)
         self._one_at_a_time = asyncio.Lock()
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._scheduler = AsyncIOScheduler(timezone=STEADY)
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
@@ -160,17 +160,16 @@ class Daemon:
         """The jobs; one assessment at a time, and one that is late is not made up for."""
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         settings = self._settings
-        common = {"trigger": "interval", "max_instances": 1, "coalesce": True, "misfire_grace_time": None}
-        now = datetime.now(UTC)
-        self._scheduler.add_job(self._follow, seconds=settings.model.poll_seconds, next_run_time=now, **common)
-        self._scheduler.add_job(self._assess, id="assess", seconds=settings.assess.interval_seconds, **common)
-        self._scheduler.add_job(self._hurry, seconds=HURRY_SECONDS, **common)
-        self._scheduler.add_job(self._renew_access, seconds=RENEW_SECONDS, **common)
-        self._scheduler.add_job(self._expire_labels, seconds=EXPIRE_SECONDS, **common)
+        common = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        now = datetime.now(STEADY)
+        self._scheduler.add_job(self._follow, Every(settings.model.poll_seconds), next_run_time=now, **common)
+        self._scheduler.add_job(self._assess, Every(settings.assess.interval_seconds), id="assess", **common)
+        self._scheduler.add_job(self._hurry, Every(HURRY_SECONDS), **common)
+        self._scheduler.add_job(self._renew_access, Every(RENEW_SECONDS), **common)
+        self._scheduler.add_job(self._expire_labels, Every(EXPIRE_SECONDS), **common)
         if self._files is not None:
-            self._scheduler.add_job(
-                self._files.poll, seconds=settings.inputs.files_poll_seconds, next_run_time=now, **common
-            )
+            every = Every(settings.inputs.files_poll_seconds)
+            self._scheduler.add_job(self._files.poll, every, next_run_time=now, **common)
         self._scheduler.start()
         try:
             yield
@@ -206,7 +205,7 @@ class Daemon:
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""
         if not self._one_at_a_time.locked() and self._assessor.can_start_first:
-            self._scheduler.modify_job("assess", next_run_time=datetime.now(UTC))
+            self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""
@@ -215,7 +214,7 @@ class Daemon:
 
     async def _expire_labels(self) -> None:
         """Job: count labels and answers whose request does not come, also when no other comes."""
-        self._labels.expire(time.time())
+        self._labels.expire(clock.now())
 
     def _tell_unwritten(self, error: OSError) -> None:
         """A disk that is full costs the memory of a restart, never an assessment."""
@@ -230,8 +229,9 @@ class Daemon:
         return self._follower.target.version if self._follower.target is not None else None
 
     def _sample_now(self) -> tuple[int, float | None]:
-        now = time.time()
-        return self._sample.rows(now), self._sample.oldest(now)
+        now = clock.now()
+        oldest = self._sample.oldest(now)
+        return self._sample.rows(now), clock.as_shown(oldest) if oldest is not None else None
 
 
 async def _signal() -> None:

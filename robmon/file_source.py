@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from robmon import clock
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, Message, NoMoreRows, ReadMore, Tail
@@ -156,6 +157,7 @@ class FileSource:
 
     def _sample_rows(self, answer: FileRows, rows: bytes) -> None:
         headers = {"content-type": answer.content_type}
+        changed_at = clock.from_wall(answer.modified_at)
         ends = itertools.accumulate(answer.sizes)
         for size, end in zip(answer.sizes, ends, strict=True):
             self._counts.received[SOURCE] += 1
@@ -163,7 +165,7 @@ class FileSource:
             key = self._sample.draw()
             if key is None:
                 continue
-            if self._sample.add(key, rows[end - size : end], SOURCE, headers, answer.modified_at) is not None:
+            if self._sample.add(key, rows[end - size : end], SOURCE, headers, changed_at) is not None:
                 self._counts.sampled[SOURCE] += 1
         for reason, count in answer.rejected.items():
             self._counts.received[SOURCE] += count if reason == "too_large" else 0

@@ -20,6 +20,7 @@ need prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager.ser
 need nginx nginx nginx.service
 need chromium chromium
 need wrk wrk
+need faketime faketime
 
 [ -n "$missing" ] || exit 0
 

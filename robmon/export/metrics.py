@@ -7,7 +7,6 @@ exported, because NaN silences every comparison of an alert; +Inf is.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
@@ -29,6 +28,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from robmon import clock
 from robmon.export.published import Measurement, Published
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.messages import Assessed, FeatureDrift
@@ -110,7 +110,7 @@ class Metrics:
 class PublishedCollector(Collector):
     """Measurements and states, as they are at the moment of the scrape."""
 
-    def __init__(self, published: Published, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, published: Published, clock: Callable[[], float] = clock.now) -> None:
         self._published = published
         self._clock = clock
 
@@ -191,7 +191,7 @@ def _state(published: Published) -> Families:
         "robmon_last_assessment_timestamp_seconds",
         "Unix time of the last good assessment; 0 until the first",
         name,
-        published.last_assessment_at,
+        clock.as_shown(published.last_assessment_at) if published.last_assessment_at else 0.0,
     )
     yield _gauge(
         "robmon_worker_resident_memory_bytes",

@@ -25,7 +25,7 @@ class Measurement:
     model_version: str
     result: Assessed
     at: float
-    """Unix time at which it was done."""
+    """When it was done, by the clock that never steps."""
     duration_seconds: float
     fragile_requests: tuple[str, ...] = ()
     """Ids of the requests with the largest errors at the highest level, largest first."""
@@ -39,7 +39,7 @@ class ServedComparison:
 
     result: ServedResult
     requests_at: float
-    """Unix time at which the newest of the requests arrived."""
+    """When the newest of the requests arrived, by the clock that never steps."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Published:
     served: list[ServedComparison] = field(default_factory=list)
     """The last comparisons of served answers with the version that is loaded, newest first."""
     last_assessment_at: float = 0.0
+    """By the clock that never steps; 0 until the first."""
     only_too_few_inputs_since: bool = True
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
     problem: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import math
-import time
 from datetime import UTC, datetime
 
+from robmon import clock
 from robmon.errors import duration
 from robmon.export.published import Measurement, Published
 from robmon.history.store import VersionState
@@ -33,7 +33,7 @@ th:first-child, td:first-child {{ text-align: left; }}
 
 def status_page(published: Published, now: float | None = None) -> str:
     """The page as HTML."""
-    now = time.time() if now is None else now
+    now = clock.now() if now is None else now
     measurement = published.current_measurement(now)
     parts = [_verdict(published, measurement is not None), _served(published.current_served(now))]
     parts += [_model(published), _problem(published)]

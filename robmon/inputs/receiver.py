@@ -8,12 +8,12 @@ mode, the head. Full means refuse and count, never wait: a sink that waits stall
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
 
+from robmon import clock
 from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id, join_keys
@@ -80,7 +80,7 @@ class Receiver:
         max_inflight_bytes: most bytes held of bodies that are still arriving; beyond it 503.
         filters: which requests are left out.
         labels: where labels and served answers are joined to the sampled requests.
-        clock: Unix seconds.
+        clock: seconds that never step.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Receiver:
         max_inflight_bytes: int,
         filters: Filters = NO_FILTERS,
         labels: Labels | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = clock.now,
     ) -> None:
         self.labels = labels if labels is not None else Labels()
         self.counts = InputCounts(labels=self.labels.counts)

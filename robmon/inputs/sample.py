@@ -40,7 +40,7 @@ class Item:
     headers: Mapping[str, str]
     """The few that are kept, by name in lower case."""
     received_at: float
-    """Unix seconds."""
+    """Seconds by the clock that never steps."""
     seed: int
     """Decides which of the request's rows are drawn."""
     body: bytes
@@ -238,7 +238,7 @@ class Sample:
         return min(self._requests(now) * self._rows_per_request, self._sample_rows)
 
     def oldest(self, now: float) -> float | None:
-        """Unix seconds of the oldest request that an assessment would use now; None for an empty sample."""
+        """When the oldest request arrived that an assessment would use now; None for an empty sample."""
         self._drop_expired(now)
         oldest = self._ages.first()
         return oldest.rank if oldest is not None else None

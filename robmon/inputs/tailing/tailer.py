@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 from robmon.inputs.tailing.batches import BadFileError, Batch
@@ -29,13 +29,21 @@ class Tailer:
 
     Args:
         question: what to read, and how far each file has been read before.
-        clock: Unix seconds.
+        clock: Unix seconds, in which file systems tell when a file was changed.
+        steady: seconds that never step.
     """
 
-    def __init__(self, question: Tail, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        question: Tail,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._question = question
         self._positions = dict(question.positions)
         self._clock = clock
+        self._steady = steady
+        self._seen: dict[str, tuple[str, float]] = {}
         self._left: list[FilePosition] = []
         self._plain: set[str] = set()
         self._answers: Iterator[tuple[Answer, bytes]] = iter(())
@@ -63,6 +71,7 @@ class Tailer:
         self._left += [self._positions.pop(key) for key in gone]
         self._left = [left for left in self._left if now - (left.modified_at or 0) < REMEMBERED_SECONDS]
         self._plain = {file.key for file in files if not file.is_compressed}
+        self._see(files)
         for file in files:
             if self._has_news(file, now):
                 yield from self._read(file, now)
@@ -78,10 +87,17 @@ class Tailer:
             return True
         return not position.done and self._is_whole(file, now)
 
+    def _see(self, files: Sequence[FoundFile]) -> None:
+        """Since when each file is as it is: its own time says nothing if the clock was set back since."""
+        before, now = self._seen, self._steady()
+        self._seen = {file.key: (file.state, now) for file in files}
+        self._seen |= {key: seen for key, seen in before.items() if self._seen.get(key, ("",))[0] == seen[0]}
+
     def _is_whole(self, file: FoundFile, now: float) -> bool:
         """Whether it seems to be finished; where there are no times, whether it was the same in the round before."""
         if file.modified_at is not None:
-            return now - file.modified_at >= WHOLE_SECONDS
+            _, since = self._seen[file.key]
+            return max(now - file.modified_at, self._steady() - since) >= WHOLE_SECONDS
         if file.is_compressed:
             return True
         position = self._positions.get(file.key)

@@ -39,6 +39,7 @@ class Reader:
     url: str
     max_body_bytes: int = 1000
     now: float = NOW
+    steady: float = 0.0
     positions: dict[str, FilePosition] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Reader:
             question = Tail(
                 url=self.url, max_age_seconds=3600, max_body_bytes=self.max_body_bytes, positions=dict(self.positions)
             )
-            self.tailer = Tailer(question, clock=lambda: self.now)
+            self.tailer = Tailer(question, clock=lambda: self.now, steady=lambda: self.steady)
         found: list[bytes] = []
         while True:
             answer, rows = self.tailer.next()
@@ -531,3 +532,15 @@ def test_a_store_that_nobody_knows() -> None:
 
 def test_a_server_that_does_not_answer() -> None:
     assert Reader(f"http://127.0.0.1:{free_port()}/inputs.jsonl").look() == []
+
+
+def test_a_clock_that_was_set_back_delays_no_file(tmp_path: Path) -> None:
+    """Files of before have a time to come; they are whole once they have not changed for as long as others."""
+    write(tmp_path / "a.jsonl.gz", gzip.compress(line(1).encode()))
+    write(tmp_path / "b.jsonl", line(2) + line(3)[:-1])
+    reader = Reader(str(tmp_path), now=NOW - 3600)
+    assert numbers(reader.look()) == [2]
+    reader.steady += WHOLE_SECONDS / 2
+    assert reader.look() == []
+    reader.steady += WHOLE_SECONDS / 2
+    assert numbers(reader.look()) == [1, 3]

@@ -1,0 +1,35 @@
+"""Time that never steps. Wall clocks do: when a node's is corrected after its start, by an administrator, by a leap.
+
+Whatever robmon measures of its own (ages, expiries, when something is due) is measured by `now`; Unix seconds of the
+wall clock are for what is shown, what is kept beyond this process, and what others told.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+SLEW_SECONDS: Final = 0.05
+"""A smaller difference between the two is none: clocks are kept right by small corrections all the time."""
+
+_START: Final = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Seconds that never step: Unix seconds as they were when this process began, and the time since."""
+    return _START + time.monotonic()
+
+
+def as_shown(at: float) -> float:
+    """A time by `now` as the wall clock would tell it at this moment."""
+    return at + _difference()
+
+
+def from_wall(at: float) -> float:
+    """A time that others told, such as when a file was changed, as a time by `now`."""
+    return at - _difference()
+
+
+def _difference() -> float:
+    difference = time.time() - now()
+    return difference if abs(difference) > SLEW_SECONDS else 0.0
