@@ -115,9 +115,7 @@ def versions() -> stat.Panel:
             f"max by (model_version, baseline) (robmon_model_info{{{STATE}}})",
             "serves {{model_version}} (baseline: {{baseline}})",
         ),
-        Query(
-            f"max by (reference_version) (robmon_version_mse_ratio{{{STATE}}})", "compared with {{reference_version}}"
-        ),
+        Query(f"max by (reference_version) (robmon_version_ratio{{{STATE}}})", "compared with {{reference_version}}"),
     )
     return names(panel)
 
@@ -135,10 +133,12 @@ def since() -> stat.Panel:
 def ratio() -> stat.Panel:
     panel = now(
         "Against the accepted version",
-        "Noise MSE of the version judged last over that of the accepted version, on the same inputs and noise, at the "
-        "worst level: 1 is equally robust, 2 twice as sensitive.",
+        "Noise error of the version judged last over that of the accepted version, on the same inputs and noise, all "
+        "levels together, with its confidence limits: 1 is equally robust, 2 twice as sensitive.",
         units.Short,
-        Query(f"max(robmon_version_mse_ratio{{{STATE}}})", "ratio"),
+        Query(f"max(robmon_version_ratio{{{STATE}}})", "ratio"),
+        Query(f"min(robmon_version_ratio_lower{{{STATE}}})", "at least"),
+        Query(f"max(robmon_version_ratio_upper{{{STATE}}})", "at most"),
     )
     panel.decimals(2).no_value("no verdict")
     return panel.thresholds(steps((None, "green"), (1.1, "orange"), (2, "red")))

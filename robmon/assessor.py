@@ -25,7 +25,7 @@ from robmon.history.store import History, VersionState
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
 from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
-from robmon.messages import Assess, Assessed, Comparison, ModelVersion, Plan, SampledRequest, Verdict
+from robmon.messages import Assess, Assessed, Comparison, KeptClasses, ModelVersion, Plan, SampledRequest, Verdict
 from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
 
@@ -49,19 +49,13 @@ class Kept:
     seed: int
     plan: Plan
     output: str
-    levels: int
-    """How many there are, the first of them 0."""
-    row_errors: bytes
-    """Float64, shape (requests, levels)."""
+    blob: bytes
+    """What the worker kept of it."""
+    classes: KeptClasses | None
     clean_variance: list[float]
     nonfinite_rows: list[int]
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
-        errors = memoryview(self.row_errors).cast("d")
-        noisy = (error for index, error in enumerate(errors) if index % self.levels)
-        return any(self.clean_variance) and any(map(math.isfinite, noisy))
+    is_usable: bool
+    """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
 
 
 class Assessor:
@@ -214,7 +208,7 @@ class Assessor:
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = self._question(model, items, seed, labelled)
         try:
-            result, row_errors = await self._host.assess(question, blobs)
+            result, blob = await self._host.assess(question, blobs)
         except NotAssessedError as error:
             self._sample.discard(items[index] for index in error.unusable)
             if error.rows:
@@ -234,10 +228,11 @@ class Assessor:
             seed=seed,
             plan=result.plan,
             output=result.output,
-            levels=len(result.levels),
-            row_errors=row_errors,
+            blob=blob,
+            classes=result.kept_classes,
             clean_variance=result.clean_variance,
             nonfinite_rows=result.nonfinite_rows,
+            is_usable=result.is_reference,
         )
 
     def _require_rows(self) -> None:
@@ -258,11 +253,12 @@ class Assessor:
             clean_variance=kept.clean_variance,
             origins=kept.plan.origins,
             nonfinite_rows=kept.nonfinite_rows,
+            classes=kept.classes,
         )
         question, blobs = self._question(model, kept.items, kept.seed)
         question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
         try:
-            result, _ = await self._host.assess(question, [*blobs, kept.row_errors])
+            result, _ = await self._host.assess(question, [*blobs, kept.blob])
         except NotAssessedError:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
             raise
@@ -270,7 +266,8 @@ class Assessor:
         if result.verdict is None:
             self._comparison_backoff.failed()
             self._metrics.model_failures.labels("comparison", "not_comparable").inc()
-            log.warning("versions not comparable", version=model.version, reference_version=kept.version)
+            why = result.not_compared.why if result.not_compared is not None else "no verdict came"
+            log.warning("versions not comparable", version=model.version, reference_version=kept.version, why=why)
         else:
             self._write_state(self._published.state.judge(model.version, result.verdict, time.time()))
             _log_verdict(model.version, result.verdict)
@@ -476,10 +473,26 @@ def _log_verdict(version: str, verdict: Verdict) -> None:
         "robustness regressed" if verdict.worse else "robustness held",
         version=version,
         reference_version=verdict.reference_version,
-        largest_ratio=_finite(round(max(verdict.ratio), 3)),
+        pooled_ratio=_rounded(verdict.pooled_ratio),
+        pooled_low=_rounded(verdict.pooled_low),
+        pooled_high=_rounded(verdict.pooled_high),
+        score=verdict.score,
+        compared=verdict.why,
+        ratio_by_level=[_rounded(ratio) for ratio in verdict.ratio],
+        disagreement=_rounded(verdict.disagreement),
+        agreement_of_reference=_listed(verdict.agreement_a),
+        agreement=_listed(verdict.agreement_b),
         pvalue=float(f"{verdict.pvalue:.3g}"),
-        smallest_ratio_found=None if verdict.detectable_ratio is None else _finite(round(verdict.detectable_ratio, 3)),
+        smallest_ratio_found=_rounded(verdict.detectable_ratio),
     )
+
+
+def _rounded(value: float | None) -> float | str | None:
+    return None if value is None else _finite(round(value, 4))
+
+
+def _listed(values: Sequence[float] | None) -> list[float | str | None] | None:
+    return None if values is None else [_rounded(value) for value in values]
 
 
 def _summary(model: ModelVersion, result: Assessed) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepted
 from robmon.errors import InvalidInputError, OverBudgetError, RobmonError, or_pace
 from robmon.history.baseline import Baseline
+from robmon.judging import Reference, judge, keep, reference_of
 from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope_results
-from robmon.messages import Assess, Assessed, Comparison, FeatureDrift, Frame, LevelResult, Plan, Verdict
+from robmon.messages import Assess, Assessed, FeatureDrift, Frame, LevelResult, NotCompared, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.clusters import cluster_means
-from robmon.robustness.comparison import comparable, compare_rows
 from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
@@ -32,7 +32,6 @@ from robmon.robustness.worst import worst_rows
 from robmon.served import compare_served
 
 Float64 = NDArray[np.float64]
-ROW_ERRORS_DTYPE = "<f8"
 INTEGERS_OPTION = "--assess.integers"
 MAX_NAME_CHARACTERS = 64
 """Of a feature, in metrics."""
@@ -99,12 +98,13 @@ def _evaluate(
     if usable_rows > question.sample_rows:
         sample = sample.take(range(question.sample_rows))
     baseline = _baseline(model, question, sample)
-    plan, result = _assess(model, question, sample, baseline, phases, deadline)
+    plan, result, reference = _assess(model, question, blobs, sample, baseline, phases, deadline)
     with phases("labels"):
         against_labels = _against_labels(model, question, blobs, result, baseline, deadline)
     with phases("compare"):
         served = compare_served(question.requests, blobs, sample, result)
-        verdict = _verdict(question.comparison, blobs[-1], result, plan.origins) if question.comparison else None
+        judged = None if reference is None else judge(reference, result, plan.origins)
+        kept = keep(result)
     with phases("drift"):
         input_drift, prediction_drift = _drift(baseline, sample.inputs, result, question.max_features)
     levels, margin = _levels(baseline, result), result.noise_margin()
@@ -135,25 +135,28 @@ def _evaluate(
         features_watched=baseline.features_watched if input_drift else None,
         prediction_drift=prediction_drift,
         baseline=baseline.to_dict(),
-        verdict=verdict,
+        kept_classes=kept.classes,
+        is_reference=kept.is_usable,
+        verdict=judged if isinstance(judged, Verdict) else None,
+        not_compared=judged if isinstance(judged, NotCompared) else None,
         rejected=sample.rejected,
         unusable=sample.unusable,
         rows=usable_rows,
         nonfinite_rows=np.flatnonzero(~result.finite).tolist(),
         phase_seconds=dict(phases),
     )
-    errors = cluster_means(*_counted(result, result.normalised_row_errors))
-    return answer, [errors.astype(ROW_ERRORS_DTYPE).tobytes()]
+    return answer, [kept.blob]
 
 
 def _assess(
     model: ServedModel,
     question: Assess,
+    blobs: Sequence[bytes],
     sample: DecodedSample,
     baseline: Baseline,
     phases: Phases,
     deadline: float,
-) -> tuple[Plan, Assessment]:
+) -> tuple[Plan, Assessment, Reference | None]:
     """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows."""
     followed = question.plan
     array = model.put(sample.inputs.array)
@@ -184,7 +187,8 @@ def _assess(
                 error.needed_seconds, error.budget_seconds, _higher(model), at_least=error.at_least
             ) from None
     origins = sample.origins[: planned.rows]
-    reference = question.comparison
+    comparison = question.comparison
+    reference = reference_of(comparison, blobs[-1], planned.rows) if comparison else None
     with phases("assess"):
         result = assess_rows(
             predict,
@@ -199,7 +203,9 @@ def _assess(
             seed=question.seed,
             batch_rows=planned.batch_rows,
             output_variance=baseline.output_variance if baseline.counts else None,
-            comparison_variance=np.array(reference.clean_variance) if reference else None,
+            comparison_variance=np.array(comparison.clean_variance) if comparison else None,
+            compare_at=reference.compare_at if reference else "own",
+            compare_on=reference.rows if reference else None,
             mse_limit=question.mse_limit,
             clusters=origins,
             largest_inputs=sample.inputs.largest,
@@ -220,6 +226,7 @@ def _assess(
             cut=asked_for.told(f"assess.max_seconds = {question.max_seconds:g}", _higher(model)),
         ),
         result,
+        reference,
     )
 
 
@@ -331,51 +338,6 @@ def _learnt(
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
     baseline.settle(question.baseline_min_rows)
     return baseline
-
-
-def _verdict(
-    comparison: Comparison, reference_errors: bytes, result: Assessment, origins: Sequence[int]
-) -> Verdict | None:
-    """The versions compared request by request; None where their outputs or inputs are not comparable.
-
-    Rows are left out only where the reference's clean output is not finite.
-    """
-    count = len(origins)
-    kept = np.setdiff1d(np.arange(count), comparison.nonfinite_rows)  # this version's are +Inf, which is worse
-    if result.comparison_row_errors is None or result.output != comparison.output:
-        return None
-    if list(origins) != comparison.origins[:count]:
-        return None
-    if not comparable(np.array(comparison.clean_variance), _units(comparison, result)):
-        return None
-    b = cluster_means(result.comparison_row_errors[kept], np.asarray(origins)[kept])
-    a = np.frombuffer(reference_errors, ROW_ERRORS_DTYPE).reshape(-1, b.shape[1])[: len(b)]
-    noisy = [index for index, level in enumerate(result.levels) if level > 0]
-    if len(b) < 2 or not np.isfinite(a[:, noisy]).any():
-        return None
-    compared = compare_rows(
-        a[:, noisy],
-        b[:, noisy],
-        levels=[result.levels[index] for index in noisy],
-        alpha=comparison.alpha,
-        tolerance=comparison.tolerance,
-    )
-    return Verdict(
-        reference_version=comparison.version,
-        worse=compared.worse,
-        pvalue=compared.pvalue,
-        levels=compared.levels.tolist(),
-        ratio=compared.ratio.tolist(),
-        detectable_ratio=compared.detectable_ratio,
-    )
-
-
-def _units(comparison: Comparison, result: Assessment) -> Float64:
-    """The clean variances by which units are told; an output that is never finite is broken, not in other units."""
-    if result.output == "label":
-        return result.clean_variance
-    is_known = np.isfinite(result.clean_outputs).any(axis=0)
-    return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
 def _drift(

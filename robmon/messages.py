@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from robmon.errors import ProtocolError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
@@ -234,12 +234,20 @@ class SampledRequest(Message):
     """Index of the blob that holds the answer that was served, where it is to be compared."""
 
 
-class Comparison(Message):
-    """The reference version's result on the very same rows and noise.
+class KeptClasses(Message):
+    """What is kept of a classifier's assessment, beside its blob: see `robmon.judging.Kept`."""
 
-    Its row errors are the message's last blob: float64, little endian, shape (requests, levels), normalised by
-    `clean_variance` and averaged over the rows of a request.
-    """
+    levels: int
+    """Those above 0."""
+    class_means: list[list[float]] | None
+    exponent: float | None
+    is_own: bool
+    sensitivity: list[float]
+    reason: Literal["labels", "saturated", "exponent", "other_classes"] | None
+
+
+class Comparison(Message):
+    """The reference version's result on the very same rows and noise; what was kept of it is the last blob."""
 
     version: str
     alpha: float
@@ -249,6 +257,8 @@ class Comparison(Message):
     origins: list[int]
     nonfinite_rows: list[int] = []
     """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
+    classes: KeptClasses | None = None
+    """Of a classifier."""
 
 
 class Plan(Message):
@@ -270,7 +280,8 @@ class Plan(Message):
 class Assess(Message):
     """Assess the loaded model on the requests in the blobs.
 
-    The blobs are the bodies of `requests`, those of `labelled`, the answers, and the row errors of a comparison.
+    The blobs are the bodies of `requests`, those of `labelled`, the answers, and what was kept of a comparison's
+    reference.
     """
 
     type: Literal["assess"] = "assess"
@@ -368,11 +379,35 @@ class Verdict(Message):
     levels: list[float]
     ratio: list[float]
     detectable_ratio: float | None
-    """The smallest ratio that this sample finds with 90 % power: infinite where it finds none."""
+    """The smallest pooled ratio that this sample finds with 90 % power: infinite where it finds none."""
+    pooled_ratio: float | None = None
+    """What is tested: all errors of the new version over all of its reference. None: the verdict is older than that."""
+    pooled_low: float | None = None
+    pooled_high: float | None = None
+    confidence: float | None = None
+    """Of the interval."""
+    score: Literal["mse", "probability", "flips"] = "mse"
+    why: str = ""
+    """What was compared, and why that, in words."""
+    exponents: tuple[float, float] | None = None
+    reason: str | None = None
+    """Why flips decide."""
+    disagreement: float | None = None
+    flip_ratio: list[float] | None = None
+    agreement_a: list[float] | None = None
+    """Of the reference, by level."""
+    agreement_b: list[float] | None = None
+
+
+class NotCompared(Message):
+    """Why a version could not be compared with its reference; without any input."""
+
+    reason: Literal["failed", "other_units", "too_few_rows"]
+    why: str
 
 
 class Assessed(Message):
-    """One complete assessment. Its only blob holds its row errors, as `Comparison` describes them."""
+    """One complete assessment. Its only blob is what is kept of it for comparisons, see `robmon.judging.Kept`."""
 
     type: Literal["assessed"] = "assessed"
     number: int
@@ -413,7 +448,13 @@ class Assessed(Message):
     prediction_drift: list[FeatureDrift] = []
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
+    kept_classes: KeptClasses | None = None
+    """Of a classifier, what is kept for comparisons beside the blob."""
+    is_reference: bool = True
+    """Whether another version can be compared with it."""
     verdict: Verdict | None = None
+    not_compared: NotCompared | None = None
+    """Why there is no verdict although there was to be one."""
     rejected: dict[str, dict[str, int]] = {}
     """Requests, or rows of them, that could not be used: by format, then by reason."""
     unusable: list[int] = []

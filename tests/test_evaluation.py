@@ -12,7 +12,8 @@ import pytest
 
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
-from robmon.evaluation import ROW_ERRORS_DTYPE, evaluate
+from robmon.evaluation import evaluate
+from robmon.judging import ROW_ERRORS_DTYPE
 from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
 from robmon.worker import failure
@@ -84,7 +85,8 @@ def question(count: int, **changes: Any) -> Assess:
 def assessed(model: ServedModel, asked: Assess, sample: list[bytes]) -> tuple[Assessed, np.ndarray[Any, Any]]:
     answer, blobs = evaluate(model, asked, sample)
     assert isinstance(answer, Assessed)
-    return answer, np.frombuffer(blobs[-1], ROW_ERRORS_DTYPE).reshape(-1, len(LEVELS))
+    kept = np.frombuffer(blobs[-1], ROW_ERRORS_DTYPE) if answer.kept_classes is None else np.empty(0)
+    return answer, kept.reshape(-1, len(LEVELS))
 
 
 def test_a_linear_model_has_the_slope_of_its_weights(linear: list[ServedModel]) -> None:
@@ -157,12 +159,14 @@ def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedMod
     worse, _ = assessed(linear[1], asked, [*sample, blob])
     assert worse.verdict is not None and worse.verdict.worse
     assert worse.verdict.ratio == pytest.approx([2.25, 2.25], rel=1e-6)
+    assert worse.verdict.pooled_ratio == pytest.approx(2.25) and worse.verdict.score == "mse"
     same, _ = assessed(linear[0], asked, [*sample, blob])
     assert same.verdict is not None and not same.verdict.worse
     assert same.verdict.ratio == pytest.approx([1, 1])
     other_units = comparison.model_copy(update={"clean_variance": [reference.clean_variance[0] / 100]})
     refused, _ = assessed(linear[1], asked.model_copy(update={"comparison": other_units}), [*sample, blob])
-    assert refused.verdict is None
+    assert refused.verdict is None and refused.not_compared is not None
+    assert refused.not_compared.reason == "other_units" and "more than 10 times" in refused.not_compared.why
     fewer, _ = assessed(linear[1], asked, [b"{", *sample[1:], blob])
     assert fewer.verdict is None
 

@@ -21,6 +21,7 @@ CHANGING_METRICS = {
     "robmon_model_info": "",
     "robmon_regression_detected": "",
     "robmon_regression_since_timestamp_seconds": "",
+    "robmon_version_ratio": "",
     "robmon_version_mse_ratio": "",
     "robmon_noise_mse_bound": f'level="{HEADLINE_LEVEL}"',
     "robmon_prediction_agreement_ratio": f'level="{HEADLINE_LEVEL}"',

@@ -30,6 +30,7 @@ from prometheus_client.utils import floatToGoString
 
 from robmon import clock
 from robmon.export.published import Measurement, Published
+from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.messages import Assessed, FeatureDrift
 from robmon.ports.protocol import CONNECTION_REASONS
@@ -235,14 +236,7 @@ def _verdict(published: Published) -> Families:
         since.add_metric([name, "version"], state.regression.since)
         yield since
     if state.verdict is not None:
-        ratio = GaugeMetricFamily(
-            "robmon_version_mse_ratio",
-            "Noise MSE of the judged version over that of its reference version, on the same rows and noise",
-            labels=["model_name", "reference_version", "level"],
-        )
-        for level, value in zip(state.verdict.levels, state.verdict.ratio, strict=True):
-            _add(ratio, [name, state.verdict.reference_version, f"{level:g}"], value)
-        yield ratio
+        yield from verdict_metrics(name, state.verdict)
 
 
 def _measurement(name: str, measurement: Measurement) -> Families:

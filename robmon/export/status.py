@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from robmon import clock
 from robmon.errors import duration
 from robmon.export.published import Measurement, Published
+from robmon.export.verdict import headline, verdict_details
 from robmon.history.store import VersionState
 from robmon.messages import Assessed, LevelResult, ServedResult
 from robmon.model_uri import mask, parse_endpoint
@@ -46,14 +47,15 @@ def _verdict(published: Published, is_current: bool) -> str:
     if regression is not None:
         since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         verdict = published.state.verdict
-        ratio = f", up to {max(verdict.ratio):.3g} times its noise MSE" if verdict is not None else ""
+        ratio = f", {headline(verdict)}" if verdict is not None else ""
         accept = f"robmon baseline --model {_named(published, regression.version)} --accept"
         served = published.model.version if published.model is not None else regression.version
         pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
         return ("" if served == regression.version else pending) + (
             f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
             f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
-            f"<p>Roll back, or accept the version: <code>{html.escape(accept)}</code></p>"
+            f"<p>Roll back, or accept the version: <code>{html.escape(accept)}</code></p>\n"
+            f"{verdict_details(verdict) if verdict is not None else ''}"
         )
     accepted = published.state.accepted_version
     if accepted is None or not published.last_assessment_at:
@@ -68,10 +70,7 @@ def _judged(state: VersionState) -> str:
     verdict = state.verdict
     if verdict is None:
         return ""
-    text = (
-        f"It was compared with version {html.escape(verdict.reference_version)}: up to {max(verdict.ratio):.3g} times "
-        f"its noise MSE (p = {verdict.pvalue:.2g})."
-    )
+    text = f"It was compared with version {html.escape(verdict.reference_version)}: {headline(verdict)}."
     smallest = verdict.detectable_ratio
     if smallest is not None and smallest < 1.005:
         text += " Almost any worsening would have been found with 90 % power."
@@ -79,7 +78,7 @@ def _judged(state: VersionState) -> str:
         text += f" Only {smallest:.3g} times as much, or more, would have been found with 90 % power."
     elif smallest is not None:
         text += " So few rows show no worsening with 90 % power, however large."
-    return f"<p>{text}</p>"
+    return f"<p>{text}</p>\n{verdict_details(verdict)}"
 
 
 def _named(published: Published, version: str) -> str:

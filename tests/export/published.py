@@ -81,7 +81,25 @@ def assessed() -> Assessed:
 
 def everything() -> Published:
     """Version 2 is assessed, stands as a regression against version 1, and was measured at `NOW`."""
-    verdict = Verdict(reference_version="1", worse=True, pvalue=0.001, levels=[0.05], ratio=[1.5], detectable_ratio=1.1)
+    verdict = Verdict(
+        reference_version="1",
+        worse=True,
+        pvalue=0.001,
+        levels=[0.05],
+        ratio=[1.5],
+        detectable_ratio=1.1,
+        pooled_ratio=1.4,
+        pooled_low=1.25,
+        pooled_high=1.75,
+        confidence=0.98,
+        score="probability",
+        why="squared changes of the probabilities at a common confidence of 0.9",
+        exponents=(0.5, 0.25),
+        disagreement=0.0625,
+        flip_ratio=[1.125],
+        agreement_a=[0.75],
+        agreement_b=[0.5],
+    )
     return Published(
         model_name="digits",
         interval_seconds=60,

@@ -13,6 +13,7 @@ from robmon.export.http import http_application
 from robmon.export.published import Published
 from robmon.export.status import status_page
 from robmon.history.store import VersionState
+from robmon.messages import Verdict
 from tests.export.published import NOW, everything
 
 
@@ -73,7 +74,11 @@ async def test_anything_else_is_refused(method: str, path: str, status: int) -> 
 
 def test_the_page_tells_the_regression_and_the_curve() -> None:
     page = status_page(everything(), NOW + 5)
-    assert "Robustness regressed: version 2 against 1, up to 1.5 times its noise MSE" in page
+    assert "Robustness regressed: version 2 against 1, 1.4 times its noise MSE (98 % interval 1.25 to 1.75, p" in page
+    assert "Compared: squared changes of the probabilities at a common confidence of 0.9." in page
+    assert "Without noise 6.25 % of the rows get another class." in page
+    assert "<th>MSE ratio</th><th>flip ratio</th><th>agreement of version 1</th><th>of this version</th>" in page
+    assert "<tr><td>0.05</td><td>1.5</td><td>1.125</td><td>0.75</td><td>0.5</td></tr>" in page
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
     assert "Levels of gaussian noise count standard deviations of each feature. Not perturbed: 2 indicator" in page
     assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
@@ -101,14 +106,21 @@ def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() ->
     published = everything()
     verdict = published.state.verdict
     assert verdict is not None
-    held = verdict.model_copy(update={"worse": False, "pvalue": 0.4, "ratio": [1.02]})
+    held = verdict.model_copy(update={"worse": False, "pvalue": 0.4, "pooled_ratio": 1.02, "pooled_low": 0.9})
     published.state = VersionState().accept("1").judge("2", held, NOW)
     page = status_page(published, NOW)
-    assert "compared with version 1: up to 1.02 times its noise MSE (p = 0.4)" in page
+    assert "compared with version 1: 1.02 times its noise MSE (98 % interval 0.9 to 1.75, p = 0.4)" in page
     assert "Only 1.1 times as much, or more, would have been found with 90 % power" in page
     few = held.model_copy(update={"detectable_ratio": math.inf})
     published.state = VersionState().accept("1").judge("2", few, NOW)
     assert "no worsening with 90 % power, however large" in status_page(published, NOW)
+    flips = held.model_copy(update={"score": "flips", "agreement_a": None, "reason": "labels"})
+    published.state = VersionState().accept("1").judge("2", flips, NOW)
+    page = status_page(published, NOW)
+    assert "1.02 times its share of changed classes" in page and "<th>level</th><th>flip ratio</th></tr>" in page
+    old = Verdict(reference_version="1", worse=False, pvalue=0.4, levels=[0.1], ratio=[1.5], detectable_ratio=None)
+    published.state = VersionState().accept("1").judge("2", old, NOW)
+    assert "up to 1.5 times its noise MSE (p = 0.4)" in status_page(published, NOW), "a verdict of an older robmon"
     published.state = VersionState().accept("2")
     assert "90 % power" not in status_page(published, NOW)
 

@@ -70,7 +70,12 @@ def test_values_and_labels_of_states() -> None:
     model = {"model_name": "digits"}
     assert value("robmon_regression_detected", {**model, "kind": "version"}) == 1
     assert value("robmon_regression_since_timestamp_seconds", {**model, "kind": "version"}) == NOW - 100
-    assert value("robmon_version_mse_ratio", {**model, "reference_version": "1", "level": "0.05"}) == 1.5
+    by_level = {**model, "reference_version": "1", "level": "0.05"}
+    assert value("robmon_version_mse_ratio", by_level) == 1.5
+    assert value("robmon_version_flip_ratio", by_level) == 1.125
+    pooled = {**model, "reference_version": "1", "score": "probability"}
+    ends = ("", "_lower", "_upper")
+    assert [value(f"robmon_version_ratio{end}", pooled) for end in ends] == [1.4, 1.25, 1.75]
     assert value("robmon_baseline_rows", model) == 1024
     assert value("robmon_worker_resident_memory_bytes", model) == 350 * 2**20
     info = {**VERSION, "flavor": "torch", "device": "cpu", "run_id": "abc", "baseline": "learnt"}

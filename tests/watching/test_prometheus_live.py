@@ -14,10 +14,10 @@ from tests.watching.prometheus import alertmanager, alerts, live_config, prometh
 def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     detected = Gauge("robmon_regression_detected", "1 while one stands", ["model_name", "kind"], registry=registry)
-    ratio = Gauge("robmon_version_mse_ratio", "Ratio", ["model_name", "reference_version", "level"], registry=registry)
+    ratio = Gauge("robmon_version_ratio", "Ratio", ["model_name", "reference_version", "score"], registry=registry)
     Info("robmon_model", "The model", ["model_name"], registry=registry).labels("digits").info({"model_version": "2"})
     detected.labels("digits", "version").set(0)
-    ratio.labels("digits", "1", "0.1").set(2.5)
+    ratio.labels("digits", "1", "mse").set(2.5)
 
     exporter, thread = start_http_server(0, "127.0.0.1", registry)
     try:

@@ -1,0 +1,78 @@
+"""The verdict between two versions, as metrics and on the status page."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+
+from robmon.messages import Verdict
+
+
+def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
+    """The pooled ratio with its limits, and the ratios by level."""
+    pooled = {
+        "robmon_version_ratio": (
+            verdict.pooled_ratio,
+            "Noise error of the version judged last over that of its reference version, all levels together, on the "
+            "same rows and noise: what the verdict tests",
+        ),
+        "robmon_version_ratio_lower": (verdict.pooled_low, "Lower confidence limit of robmon_version_ratio"),
+        "robmon_version_ratio_upper": (verdict.pooled_high, "Upper confidence limit of robmon_version_ratio"),
+    }
+    for metric, (value, help_text) in pooled.items():
+        if value is not None and not math.isnan(value):
+            family = GaugeMetricFamily(metric, help_text, labels=["model_name", "reference_version", "score"])
+            family.add_metric([name, verdict.reference_version, verdict.score], value)
+            yield family
+    by_level = {
+        "robmon_version_mse_ratio": (
+            verdict.ratio if verdict.score != "flips" else None,
+            "Noise MSE of the judged version over that of its reference version, on the same rows and noise; of "
+            "classifiers, of their probabilities at a common confidence",
+        ),
+        "robmon_version_flip_ratio": (
+            verdict.flip_ratio,
+            "Share of classes that noise changes, of the judged version over that of its reference version",
+        ),
+    }
+    for metric, (values, help_text) in by_level.items():
+        if values is not None:
+            family = GaugeMetricFamily(metric, help_text, labels=["model_name", "reference_version", "level"])
+            for level, value in zip(verdict.levels, values, strict=True):
+                family.add_metric([name, verdict.reference_version, f"{level:g}"], value)
+            yield family
+
+
+def headline(verdict: Verdict) -> str:
+    """The pooled ratio with its interval, in words."""
+    what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
+    if verdict.pooled_ratio is None:  # of a verdict that was taken before there was one
+        return f"up to {max(verdict.ratio):.3g} times its {what} (p = {verdict.pvalue:.2g})"
+    interval = ""
+    if verdict.pooled_low is not None and verdict.pooled_high is not None and verdict.confidence is not None:
+        interval = f"{100 * verdict.confidence:g} % interval {verdict.pooled_low:.3g} to {verdict.pooled_high:.3g}, "
+    return f"{verdict.pooled_ratio:.3g} times its {what} ({interval}p = {verdict.pvalue:.2g})"
+
+
+def verdict_details(verdict: Verdict) -> str:
+    """What was compared and why that, how much classes differ, and the ratios by level, as HTML."""
+    told = [f"Compared: {verdict.why}."] if verdict.why else []
+    if verdict.disagreement is not None:
+        told.append(f"Without noise {100 * verdict.disagreement:.3g} % of the rows get another class.")
+    columns: dict[str, list[float]] = {"level": verdict.levels}
+    columns["flip ratio" if verdict.score == "flips" else "MSE ratio"] = verdict.ratio
+    if verdict.score != "flips" and verdict.flip_ratio is not None:
+        columns["flip ratio"] = verdict.flip_ratio
+    if verdict.agreement_a is not None and verdict.agreement_b is not None:
+        columns[f"agreement of version {verdict.reference_version}"] = verdict.agreement_a
+        columns["of this version"] = verdict.agreement_b
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    rows = (
+        "<tr>" + "".join(f"<td>{value:.4g}</td>" for value in row) + "</tr>"
+        for row in zip(*columns.values(), strict=True)
+    )
+    table = f"<table>\n<tr>{head}</tr>\n{chr(10).join(rows)}\n</table>"
+    return f"<p>{html.escape(' '.join(told))}</p>\n{table}" if told else table
