@@ -18,6 +18,7 @@ import click
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import check_installed, missing_extra
+from robmon.threads import default_threads, hold
 from robmon.vocabulary import NOISE_NAMES
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ def _assessment_options(command: Function) -> Function:
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
         click.option("--device", default="auto", show_default=True,
                      help="cpu, cuda or auto, of torch models; others choose their own."),
+        click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
+                     callback=lambda context, option, threads: hold(threads), show_default="the processors it may use",
+                     help="Threads that a model computes with here."),
         click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking server or SQLite file."),
         click.option("--rows-per-second", type=click.FloatRange(0, min_open=True), default=1000, show_default=True,
                      help="Most rows a second sent to an endpoint."),

@@ -321,7 +321,7 @@ class DeviceSettings(Section):
     name: Annotated[str, AfterValidator(_device)] = Field(
         "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
     )
-    threads: PositiveInt = Field(1, description="CPU threads of the worker")
+    threads: PositiveInt = Field(1, description="Threads of the worker: of torch, OpenMP, BLAS, joblib")
 
 
 class LogSettings(Section):

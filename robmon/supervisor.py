@@ -25,6 +25,7 @@ import structlog
 from robmon.errors import ProtocolError, RobmonError
 from robmon.messages import Frame, Hello, Message, Stop, decode, encode
 from robmon.strays import strays
+from robmon.threads import environment
 
 log = structlog.get_logger("robmon.supervisor")
 
@@ -108,9 +109,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in WORKER_VARIABLES or name.startswith(WORKER_VARIABLE_PREFIXES)
     }
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        seen[name] = str(threads)
-    return seen | _common_environment()
+    return seen | environment(threads) | _common_environment()
 
 
 def fetch_environment() -> dict[str, str]:

@@ -24,6 +24,7 @@ from robmon.guest import behave_as_guest
 from robmon.messages import Assess, Channel, Failure, Hello, Load, LoadedModel
 from robmon.model_uri import parse_endpoint
 from robmon.strangers import place_word, type_word
+from robmon.threads import hold
 
 if TYPE_CHECKING:
     from robmon.models.loading import ServedModel
@@ -60,6 +61,7 @@ def _serve(channel: Channel) -> None:
 
 
 def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
+    hold(question.threads)
     if question.model.endpoint is not None:
         from robmon.models import remote
 
@@ -77,7 +79,6 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
         model = load(
             question.model.path,
             device=question.device,
-            threads=question.threads,
             input_dtype=question.input_dtype,
             input_shape=question.input_shape,
             integers=question.integers,

@@ -13,7 +13,19 @@ import pytest
 import robmon
 
 PACKAGE = Path(robmon.__file__).parent
-SHARED = {"bearer", "errors", "extras", "model_uri", "marks", "settings", "messages", "logs", "strangers", "vocabulary"}
+SHARED = {
+    "bearer",
+    "errors",
+    "extras",
+    "model_uri",
+    "marks",
+    "settings",
+    "messages",
+    "logs",
+    "strangers",
+    "threads",
+    "vocabulary",
+}
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
@@ -29,6 +41,7 @@ ALLOWED = {
     "strangers": set(),
     "clock": set(),
     "schedule": {"clock"},
+    "threads": set(),
     "writer": set(),
     "robustness": set(),
     "drift": {"robustness"},

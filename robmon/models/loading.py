@@ -27,6 +27,7 @@ from robmon.models.forms import Parts
 from robmon.models.inputs import ModelInputs, perturbing
 from robmon.models.outputs import as_array, check_rows
 from robmon.strangers import is_raised_by_robmon, type_word
+from robmon.threads import hold_loaded
 
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
@@ -142,7 +143,6 @@ def load(
     path: str | Path,
     *,
     device: str = "cpu",
-    threads: int | None = 1,
     input_dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
     integers: Collection[str] = (),
@@ -152,7 +152,6 @@ def load(
     Args:
         path: the folder with the MLmodel file.
         device: `cpu`, `cuda`, `cuda:N`, or `auto`: cuda where there is one.
-        threads: CPU threads of torch; None leaves them as they are.
         input_dtype: type of the inputs of a model without a signature.
         input_shape: shape of one input row of a model without a signature.
         integers: columns of whole numbers that are measurements.
@@ -167,7 +166,7 @@ def load(
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
-            used, call, put, axes = _load_predictor(kind, folder, device, threads)
+            used, call, put, axes = _load_predictor(kind, folder, device)
     except RobmonError:
         raise
     except ModuleNotFoundError as error:
@@ -179,6 +178,7 @@ def load(
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
+    hold_loaded()  # what the model brought
     return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put, _axes=axes)
 
 
@@ -200,9 +200,7 @@ def load_uri(
     folder = None if Path(uri).is_dir() else tempfile.mkdtemp(prefix="robmon-model-")
     known = set(sys.path)
     try:
-        model = load(
-            _downloaded(uri, folder, tracking_uri) if folder else uri, device=device, threads=None, integers=integers
-        )
+        model = load(_downloaded(uri, folder, tracking_uri) if folder else uri, device=device, integers=integers)
     except BaseException:
         _discard(folder, _code_paths(folder or uri, known))
         raise
@@ -251,14 +249,14 @@ def _import_mlflow() -> None:
 
 
 def _load_predictor(
-    kind: str, folder: Path, device: str, threads: int | None
+    kind: str, folder: Path, device: str
 ) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None]:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
         from robmon.models import torch_predictor
 
-        return torch_predictor.load(folder, device, threads)
+        return torch_predictor.load(folder, device)
     from robmon.models import pyfunc_predictor
 
-    used, call = pyfunc_predictor.load(folder, device, threads)
+    used, call = pyfunc_predictor.load(folder, device)
     return used, call, lambda array: array, None

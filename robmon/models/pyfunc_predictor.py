@@ -12,7 +12,7 @@ import mlflow.pyfunc
 from robmon.models import mlmodel
 
 
-def load(folder: Path, device: str, threads: int | None) -> tuple[str, Callable[[Any], Any]]:
+def load(folder: Path, device: str) -> tuple[str, Callable[[Any], Any]]:
     """Load the model of a folder by its python_function flavour.
 
     Returns:
@@ -29,9 +29,6 @@ def load(folder: Path, device: str, threads: int | None) -> tuple[str, Callable[
         used = str(resolve_device(device))
         config = {"device": used}
     model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True, model_config=config)
-    torch = sys.modules.get("torch")
-    if torch is not None and threads is not None:
-        torch.set_num_threads(threads)
 
     def call(model_input: Any) -> Any:
         outputs = model.predict(model_input)

@@ -17,7 +17,7 @@ from robmon.models.first_layer import axes_read
 
 
 def load(
-    folder: Path, device: str, threads: int | None
+    folder: Path, device: str
 ) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]]]:
     """Load the module of a model folder.
 
@@ -28,8 +28,6 @@ def load(
     Raises:
         ModelLoadError: the device is not there.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     place = resolve_device(device)
     module = _load_module(folder, place)
 
