@@ -86,6 +86,23 @@ def _load_settings(config: Path | None, flags: dict[str, str | None]) -> Loaded:
     return load(given, config)
 
 
+class TargetsCommand(click.Command):
+    """A command whose option --target takes words up to the next option or model: `--target y1 y2 y3`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        within = False
+        for word in args:
+            if word == "--target":
+                within = True
+                continue
+            within = within and not word.startswith("-") and ":/" not in word
+            spread += ["--target", word] if within else [word]
+        if args[-1:] == ["--target"]:
+            spread.append("--target")
+        return super().parse_args(ctx, spread)
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -221,11 +238,13 @@ def _outputs(name: str) -> Callable[[Function], Function]:
     return decorate
 
 
-@main.command()
+@main.command(cls=TargetsCommand)
 @click.option("--model", required=True,
               help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or an endpoint's URL "
               "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).")  # fmt: skip
-@click.option("--target", help="Column of the inputs that holds the labels: the reference is then the label.")
+@click.option("--target", multiple=True, metavar="COLUMN...",
+              help="Column of the inputs that holds the labels, or several (--target y1 y2 y3), one an output in the "
+              "model's order: the reference is then the label.")  # fmt: skip
 @_assessment_options
 @click.option(
     "--bound",
@@ -240,7 +259,7 @@ def _outputs(name: str) -> Callable[[Function], Function]:
               help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @_outputs("assessment")
-def assess(model: str, target: str | None, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
+def assess(model: str, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
 
     Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
@@ -280,7 +299,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bo
     from robmon.model_uri import mask
 
     picture = _files_to_write(json_file, png, no_picture)
-    inputs, _ = _read(options, None)
+    inputs, _ = _read(options)
     asked = _asked(options, reference, new)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
     with _progress("comparing") as progress:
@@ -305,13 +324,16 @@ def _scale_used(result: Comparison, reference: str, on_baseline: bool) -> str:
     return f"Levels count {unit}, as in {source}."
 
 
-@main.command()
+@main.command(cls=TargetsCommand)
 @click.argument("models", nargs=-1, required=True)
-@click.option("--target", required=True,
-              help="Column of the labels; classes as the models return them, or numbered from 0.")  # fmt: skip
+@click.option("--target", required=True, multiple=True, metavar="COLUMN...",
+              help="Column of the labels, or several, one an output (--target y1 y2 y3); classes as the models return "
+              "them, or numbered from 0.")  # fmt: skip
 @_assessment_options
 @_outputs("ranking")
-def rank(models: tuple[str, ...], target: str, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
+def rank(
+    models: tuple[str, ...], target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
+) -> None:
     """Rank MODELS by their score without noise and under noise: accuracy for classes, else the MSE.
 
     MODELS are versions (models:/name/3, models:/name@alias) or registered models (models:/name), of which every version
@@ -362,7 +384,7 @@ def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, dat
     if options["inputs"] is not None and not log_artifact:
         make_writable(data_dir)
     if options["inputs"] is not None:
-        inputs, _ = _read(options, None)
+        inputs, _ = _read(options)
         with _progress("recording") as progress:
             recorded = baselines.record(
                 asked,
@@ -389,7 +411,7 @@ def demo(keep: bool, png: Path, no_picture: bool) -> None:
     run_demo(keep=keep, png=_picture(png, no_picture))
 
 
-def _read(options: dict[str, Any], target: str | None) -> tuple[Any, Any]:
+def _read(options: dict[str, Any], target: tuple[str, ...] = ()) -> tuple[Any, Any]:
     from robmon.inputs.files import read_inputs
 
     path = options.pop("inputs")

@@ -27,6 +27,8 @@ from robmon.robustness.result import Assessment
 from robmon.robustness.whole import Whole
 
 INTEGERS_OPTION = "--integers"
+MOST_NAMES = 10
+"""Most columns that a note names."""
 BUDGET_MIN_ROWS = 32
 """Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""
 
@@ -221,7 +223,24 @@ def _mlflow_model(
         return model.predict(parts.assemble(x, rows))
 
     rows = _of_parts(predict, parts, model.put(parts.array), model.access, lambda: model.axes_read(parts))
-    return replace(rows, notes=(*fitted.notes, *rows.notes), kept=fitted.kept, of_rows=fitted.of_rows)
+    notes = (*_ignored(given, parts), *fitted.notes, *rows.notes)
+    return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows)
+
+
+def _ignored(given: Any, parts: ModelInputs) -> tuple[str, ...]:
+    """The named columns that the model does not take, such as a label that was left among the inputs."""
+    names = list(given.columns) if hasattr(given, "columns") else list(given) if isinstance(given, dict) else []
+    taken = parts.assemble(parts.array[:1], slice(0, 1))
+    if not (hasattr(taken, "columns") or isinstance(taken, dict)):
+        return ()  # one array, of the columns in their order
+    used = {str(name) for name in taken}
+    ignored = [str(name) for name in names if str(name) not in used]
+    return (f"ignored, because the model does not take it: {_listed(ignored)}",) if ignored else ()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _is_list_of_arrays(inputs: Any) -> bool:

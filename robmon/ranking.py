@@ -97,6 +97,7 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
 
     Raises:
         RegistryError, ModelNotFoundError: the registry did not answer, or there is no such model.
+        InvalidInputError: they are one alone.
     """
     from robmon.models.registry import Registry  # needs MLflow
 
@@ -110,6 +111,9 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
             short = f"version {version.number}" if len(models) == 1 else f"{name}/{version.number}"
             aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
             found[version.uri] = Entrant(short + aliases, version.uri, version.tags)
+    if len(found) == 1 and len(models) == 1:
+        has_one = " has one version" if registered_name(models[0]) is not None else " is one model"
+        raise InvalidInputError(f"{mask(models[0])}{has_one}, and a ranking needs at least 2: give another beside it")
     return list(found.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -27,15 +27,15 @@ NAMED_LINES: Final = 10
 
 
 def read_inputs(
-    path: str | Path, target: str | None = None, tell: Tell = lambda sentence: None
+    path: str | Path, target: str | Sequence[str] | None = None, tell: Tell = lambda sentence: None
 ) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
-    """The inputs in a file, and the targets if `target` names a column of it.
+    """The inputs in a file, and the targets if `target` names a column of it, or several: one an output, in its order.
 
     `.parquet` and `.csv` (with a header line) give a DataFrame, `.npy` an array, `.jsonl` a DataFrame if its lines are
     objects (a dict of columns where there is no pandas) and an array if they are lists.
 
     Returns:
-        inputs of n rows, and targets of shape (n,) or None.
+        inputs of n rows, and targets: shape (n,) of one column, (n, columns) of several, None of none.
 
     Raises:
         InvalidInputError: the file cannot be used; one sentence with its path, what is wrong and what is allowed.
@@ -56,24 +56,29 @@ def read_inputs(
         raise InvalidInputError(f"{path} is not a {path.suffix.lower()} file that can be read") from None
     if len(inputs) == 0:
         raise InvalidInputError(f"{path} has no row")
-    return _split_target(inputs, target, path)
+    return _split_targets(inputs, [target] if isinstance(target, str) else list(target or ()), path)
 
 
-def _split_target(
-    inputs: Inputs, target: str | None, path: Path
+def _split_targets(
+    inputs: Inputs, names: list[str], path: Path
 ) -> tuple[Inputs, np.ndarray[Any, np.dtype[Any]] | None]:
-    if target is None:
+    if not names:
         return inputs, None
     if isinstance(inputs, (np.ndarray, list)):
-        raise InvalidInputError(f"{path} has no named columns, so no target column {target}: give targets in a table")
-    if target not in inputs:
-        raise InvalidInputError(f"{path} has no column {target} for the targets")
-    column: Any = inputs[target]
-    is_nullable = str(column.dtype).startswith(("Int", "UInt"))
-    targets = column.to_numpy(np.float64, na_value=np.nan) if is_nullable else np.asarray(column)
+        raise InvalidInputError(f"{path} has no named columns, so no target column {names[0]}: give targets in a table")
+    for name in names:
+        if name not in inputs:
+            raise InvalidInputError(f"{path} has no column {name} for the targets")
+    columns = [_target(inputs[name]) for name in names]
+    targets = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
     if isinstance(inputs, dict):
-        return {name: column for name, column in inputs.items() if name != target}, targets
-    return inputs.drop(columns=target), targets
+        return {name: column for name, column in inputs.items() if name not in names}, targets
+    return inputs.drop(columns=names), targets
+
+
+def _target(column: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    is_nullable = str(column.dtype).startswith(("Int", "UInt"))
+    return column.to_numpy(np.float64, na_value=np.nan) if is_nullable else np.asarray(column)
 
 
 def _npy(path: Path, tell: Tell) -> Inputs:

@@ -369,7 +369,10 @@ def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind, 
     if task == "classification" and kind != "label":
         truth = _scores_of(truth, int(clean.shape[1]))
     if truth.shape[:1] != tuple(outputs.shape[:1]) or truth.size != int(np.prod(outputs.shape)):
-        advice = "" if task != "classification" else ": give one class 0, 1, ... a row, or one column a class"
+        columns = int(np.prod(outputs.shape[1:]))
+        advice = f": give {columns} columns, one an output" if columns > 1 else ""
+        if task == "classification":
+            advice = ": give one class 0, 1, ... a row, or one column a class"
         raise InvalidInputError(
             f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}{advice}"
         )

@@ -175,3 +175,13 @@ def test_lists_of_other_shapes_are_left_to_the_model(tmp_path: Path) -> None:
     assert isinstance(inputs, list)
     assert [array.shape for array in inputs] == [(2,), (1,), (2,), (2,)]
     assert [array.dtype == object for array in inputs] == [False, False, True, False]
+
+
+def test_several_targets_are_columns_in_the_order_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "y1": [4, 5, 6], "y2": [0.5, 1.5, 2.5]})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    inputs, targets = read_inputs(tmp_path / "data.csv", ["y2", "y1"])
+    assert isinstance(inputs, pd.DataFrame) and list(inputs.columns) == ["a"]
+    assert targets is not None and targets.tolist() == [[0.5, 4.0], [1.5, 5.0], [2.5, 6.0]]
+    with pytest.raises(InvalidInputError, match="has no column y3"):
+        read_inputs(tmp_path / "data.csv", ["y1", "y3"])
