@@ -85,7 +85,7 @@ def assess(
             gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded); or the
             prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently, or
             `robmon.endpoint(...)`, which says how.
-        inputs: array `(n, *input_shape)` of finite floating-point numbers (a module gets them in its own dtype), or a
+        inputs: array `(n, *input_shape)` of floating-point numbers (a module gets them in its own dtype), or a
             DataFrame: its floating (and decimal) columns are perturbed, the others pass through, NaN stays NaN
             without noise.
         targets: true outputs of the outputs' size (of class scores classes 0, 1, ..., shape `(n,)`, or one column a

@@ -87,6 +87,8 @@ class Assessor:
         self._watched_since = -math.inf
         """When another version was loaded than the one before: older answers are that one's."""
         self._lacks_inputs = False
+        self._refusal = ""
+        """What was wrong with the inputs of the last assessment, since which there have been too few."""
         self._served_differ = False
         self._told_notes: list[str] = []
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
@@ -155,8 +157,12 @@ class Assessor:
             if not self._lacks_inputs:
                 log.info("too few inputs", error=problem, advice=TOO_FEW_INPUTS_ADVICE)
             self._lacks_inputs = True
-        elif self._lacks_inputs and reason not in BEFORE_INPUTS:
-            log.info("enough inputs again", rows=self._sample.rows(clock.now()))
+        elif reason == "invalid_input":
+            self._refusal = problem
+        elif reason not in BEFORE_INPUTS:
+            self._refusal = ""
+            if self._lacks_inputs:
+                log.info("enough inputs again", rows=self._sample.rows(clock.now()))
             self._lacks_inputs = False
 
     async def _assess(self) -> None:
@@ -240,6 +246,7 @@ class Assessor:
         now = clock.now()
         if self._sample.most_rows(now) < self._settings.assess.min_rows:
             few = f"{self._sample.rows(now)} rows of {self._settings.assess.min_rows} are there"
+            few += f"; of those before them {self._refusal}" if self._refusal else ""
             raise NotAssessedError("skipped", "too_few_inputs", few)
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from robmon.errors import CodecError, PredictionError, RobmonError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.messages import Assess, SampledRequest
+from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 
@@ -83,12 +84,13 @@ def decode_sample(
         rows += found
         places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
-    inputs, kept, misfits = model.collect(rows, question.integers) if rows else (None, [], {})
+    inputs, kept, misfits = model.collect(rows, question.integers) if rows else (None, [], Misfits({}))
     undecodable = Counter[str]()
     for counts in rejected.values():
         undecodable.update(counts)
     for row in sorted(set(range(len(rows))) - set(kept)):
-        reject(origins[row], "does_not_fit_model")
+        reason = misfits.by_row[row].split()[0]
+        reject(origins[row], reason if reason == "other_shape" else "does_not_fit_model")
     used = [origins[index] for index in kept]
     unusable = sorted(set(range(len(requests))) - set(used))
     if inputs is None or inputs.rows < question.min_rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.models.collected import Rejected
+from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 
@@ -62,7 +62,7 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
     )
 
 
-def _told(rejected: Rejected) -> str:
+def _told(rejected: Misfits) -> str:
     """The reasons, most frequent first, each with its first rows, counted from 0."""
     told = []
     for reason, count in sorted(rejected.items(), key=lambda each: -each[1]):

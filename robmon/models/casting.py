@@ -66,7 +66,7 @@ def frame(columns: Mapping[Any, Column], specs: Mapping[Any, Any], at: NDArray[n
         places = found.index.get_indexer(pd.Index(at))
         part = found.iloc[np.maximum(places, 0)].reset_index(drop=True)
         parts[name] = part.mask(places < 0) if _is_floating(spec) and (places < 0).any() else part
-    return pd.DataFrame(parts)
+    return pd.DataFrame(parts, index=range(len(at)))
 
 
 def _is_floating(spec: Any) -> bool:

@@ -41,7 +41,7 @@ class Row(Protocol):
         """Whether each cell stood in a list of its own."""
 
 
-class Rejected(dict[str, int]):
+class Misfits(dict[str, int]):
     """The number of rejected rows by reason.
 
     Attributes:
@@ -53,7 +53,7 @@ class Rejected(dict[str, int]):
         super().__init__(Counter(self.by_row.values()))
 
 
-Collected = tuple[ModelInputs | None, list[int], Rejected]
+Collected = tuple[ModelInputs | None, list[int], Misfits]
 """Model inputs (None where no row fits), the indices of the rows in them, and why the others are not."""
 
 
@@ -82,7 +82,7 @@ def each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Val
 
 def finish(inputs: Any, kept: list[int], rejected: Mapping[int, str]) -> Collected:
     """What is collected: inputs as `split` takes them (there may be nothing to perturb), or None where no row fits."""
-    return (None, [], Rejected(rejected)) if inputs is None else (split_as_found(inputs), kept, Rejected(rejected))
+    return (None, [], Misfits(rejected)) if inputs is None else (split_as_found(inputs), kept, Misfits(rejected))
 
 
 def is_table(row: Row) -> bool:

@@ -19,11 +19,14 @@ from robmon.models.collected import (
     is_table,
     named,
 )
-from robmon.models.forms import Forms, columns_only
+from robmon.models.forms import Chain, Forms, columns_only
+from robmon.models.inputs import Rebuild
 
 
 class Columns:
     """Columns of a table. Optional ones may be missing: the model gets each row with the columns that it came with."""
+
+    fixed_rows = None
 
     def __init__(self, schema: Any) -> None:
         """Takes MLflow's schema of the inputs."""
@@ -34,6 +37,11 @@ class Columns:
         }
         self._required = {name for name, spec in self._specs.items() if spec.required or not self._named}
         self._textual = {str(name) for name, spec in self._specs.items() if getattr(spec.type, "name", "") == "string"}
+        self._nested = {
+            name: spec.type
+            for name, spec in self._specs.items()
+            if not hasattr(spec.type, "to_numpy") and nested.is_floating(spec.type)
+        }
         # A column of lists takes a whole unnamed row as its one cell.
         self._one_cell = len(self._specs) == 1 and not hasattr(schema.inputs[0].type, "to_numpy")
 
@@ -43,6 +51,8 @@ class Columns:
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows; unnamed ones are taken in the signature's order, columns that it lacks are dropped."""
+        import pandas as pd
+
         cells, kept, rejected = each(rows, self._convert)
         columns: dict[Any, casting.Column] = {}
         unfit: dict[int, str] = {}
@@ -60,16 +70,42 @@ class Columns:
                     del cells[at][name]
                 else:
                     unfit.setdefault(at, f"{'missing_value' if missing else 'wrong_type'} {name}")
-        fit = np.array([at for at in range(len(cells)) if at not in unfit], dtype=np.intp)
+        apart = {name: self._taken_apart(name, columns.pop(name), unfit) for name in self._nested if name in columns}
         rejected |= {kept[at]: reason for at, reason in unfit.items()}
+        fit = np.array([at for at in range(len(cells)) if at not in unfit], dtype=np.intp)
         if not len(fit):
             return finish(None, [], rejected)
         frame = casting.frame({name: columns[name] for name in columns if len(columns[name])}, self._specs, fit)
-        inputs, indices, counts = finish(frame, [kept[at] for at in fit], rejected)
+        order = [name for name in self._specs if name in frame or name in apart]
+        steps: list[Rebuild] = []
+        for name, parts in apart.items():
+            rows_apart = [parts.get(int(at), (None, {})) for at in fit]
+            flat, slots = nested.columns(
+                name, [blocks for _, blocks in rows_apart], self._specs[name].type, self._specs
+            )
+            frame = pd.concat([frame, flat], axis=1)
+            steps.append(nested.Nested(name, slots, rows_apart, order))
         present = [tuple(name for name in self._specs if name in cells[at]) for at in fit]
-        if inputs is not None and set(present) != {tuple(frame.columns)}:
-            inputs = inputs.rebuilt(Forms.of(present, columns_only))
-        return inputs, indices, counts
+        if set(present) != {tuple(order)}:
+            steps.append(Forms.of(present, columns_only))
+        inputs, indices, counts = finish(frame, [kept[at] for at in fit], rejected)
+        return inputs.rebuilt(Chain(tuple(steps))) if inputs is not None and steps else inputs, indices, counts
+
+    def _taken_apart(
+        self, name: Any, column: casting.Column, unfit: dict[int, str]
+    ) -> dict[int, tuple[Any, nested.Blocks]]:
+        """Template and blocks of each cell that fits, by its position; the others are marked as unfit."""
+        apart: dict[int, tuple[Any, nested.Blocks]] = {}
+        for at, cell in zip(map(int, column.index), column, strict=True):
+            try:
+                apart[at] = nested.take_apart(casting.plain(cell), self._nested[name])
+            except (TypeError, ValueError, KeyError):
+                unfit.setdefault(at, f"wrong_type {name}")
+        usual = nested.usual_shapes([blocks for at, (_, blocks) in apart.items() if at not in unfit])
+        for at, (_, blocks) in apart.items():
+            if nested.of_other_shape(blocks, usual):
+                unfit.setdefault(at, f"other_shape {name}")
+        return apart
 
     def _convert(self, row: Row) -> dict[Any, Any]:
         by_name = named(row, self._required if self._named else ()) if self._named or is_table(row) else None

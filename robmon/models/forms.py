@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import PredictionError
+from robmon.models.inputs import Rebuild
 
 Cut: TypeAlias = Callable[[Any, NDArray[np.intp]], Any]
 """From a batch of rows in the widest form, and positions in it, to those rows in a form of their own."""
@@ -90,6 +91,23 @@ class Forms:
     def take(self, indices: NDArray[np.intp]) -> Forms:
         """The rows with these indices, in this order."""
         return Forms(self.cuts, self.of_row[indices])
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several steps from rows that were put together to what the model takes, one after the other."""
+
+    steps: tuple[Rebuild, ...]
+
+    def __call__(self, batch: Any, rows: slice) -> Any:
+        """Those rows as the model takes them."""
+        for step in self.steps:
+            batch = step(batch, rows)
+        return batch
+
+    def take(self, indices: NDArray[np.intp]) -> Chain:
+        """The rows with these indices, in this order."""
+        return Chain(tuple(step.take(indices) for step in self.steps))
 
 
 def columns_only(names: Sequence[Any]) -> Cut:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose, named
+from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
 from robmon.robustness.whole import LARGEST_WHOLE, Whole
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class ModelInputs:
     tensors: tuple[NamedTensor, ...] | None = None
     given: Any = field(default=None, repr=False, compare=False)
     _rebuild: Rebuild | None = None
+    _fixed_axis: int | None = None
 
     @property
     def rows(self) -> int:
@@ -113,6 +114,8 @@ class ModelInputs:
 
     def axis(self, asked: int | None = None, read: Read | None = None, *, refuses: bool = True) -> FeatureAxis:
         """Which axis of the array counts features, see `channels.choose`."""
+        if asked is None and self._fixed_axis is not None:
+            return of_fixed_size(self.array.shape, self._fixed_axis)
         return choose(self.array, tensors=self.tensors, asked=asked, read=read, refuses=refuses)
 
     @cached_property
@@ -184,9 +187,14 @@ class ModelInputs:
         array, layout = self.array[index], self._layout.take(index)
         return replace(self, array=array, _layout=layout, _rebuild=rebuild, given=None)
 
-    def rebuilt(self, rebuild: Rebuild) -> ModelInputs:
-        """The same rows, of which the model takes what `rebuild` makes of them."""
-        return replace(self, _rebuild=rebuild)
+    def rebuilt(self, rebuild: Rebuild, fixed_axis: int | None = None) -> ModelInputs:
+        """The same rows, of which the model takes what `rebuild` makes of them.
+
+        Args:
+            rebuild: what it makes of them.
+            fixed_axis: the only axis of the array whose size is the same in every sample.
+        """
+        return replace(self, _rebuild=rebuild, _fixed_axis=fixed_axis)
 
 
 def perturbing(parts: ModelInputs, integers: Collection[str]) -> ModelInputs:
@@ -197,7 +205,9 @@ def perturbing(parts: ModelInputs, integers: Collection[str]) -> ModelInputs:
     """
     if parts.array.size and not integers:
         return parts
-    return replace(split(parts.given, integers), given=parts.given, _rebuild=parts._rebuild)
+    return replace(
+        split(parts.given, integers), given=parts.given, _rebuild=parts._rebuild, _fixed_axis=parts._fixed_axis
+    )
 
 
 def split_as_found(inputs: Any) -> ModelInputs:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
@@ -106,6 +107,8 @@ class ServedModel:
         if isinstance(model_input, Parts):
             return model_input.joined([self.predict(each) for each in model_input.inputs])
         rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
+        if self._signature.fixed_rows not in (None, rows):
+            return self.predict(_in_calls_of(self._signature.fixed_rows or rows, model_input, rows))
         try:
             outputs = self._call(model_input)
         except Exception as error:  # model code may raise anything, also what is robmon's
@@ -115,6 +118,15 @@ class ServedModel:
             reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
             raise PredictionError(f"the model raised {kind}", reason) from error
         return check_rows(as_array(outputs), rows)
+
+
+def _in_calls_of(count: int, model_input: Any, rows: int) -> Parts:
+    """Tensors in parts of so many rows each; the last row stands for those that the last part lacks."""
+    positions = [np.arange(start, min(start + count, rows)) for start in range(0, rows, count)]
+    filled = [np.minimum(np.arange(at[0], at[0] + count), rows - 1) for at in positions]
+    if isinstance(model_input, dict):
+        return Parts([{name: tensor[at] for name, tensor in model_input.items()} for at in filled], positions)
+    return Parts([model_input[at] for at in filled], positions)
 
 
 @dataclass(frozen=True)

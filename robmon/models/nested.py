@@ -7,7 +7,7 @@ and a template a row: the cell without those numbers. Before the model is called
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -147,40 +147,37 @@ class Nested:
     Attributes:
         name: of the column.
         slots: of each block that is perturbed: its columns, and its shape.
-        templates: of each row's cell.
-        blocks: of each row those that are there; of those without columns the numbers stay as they are.
+        cells: of each row the template and all blocks; those that are not perturbed stay as they are.
         order: names of all columns as the model takes them.
     """
 
     name: Any
     slots: dict[Path, tuple[list[str], tuple[int, ...]]]
-    templates: Sequence[Any]
-    blocks: Sequence[Blocks]
+    cells: Sequence[tuple[Any, Blocks]]
     order: Sequence[Any]
 
     def __call__(self, batch: pd.DataFrame, rows: slice) -> pd.DataFrame:
-        """The rows with whole cells; missing numbers are None where the cell had None."""
+        """The rows with whole cells in this column, and those of others that are still apart."""
         import pandas as pd
 
-        values = {
+        perturbed = {
             path: batch[names].to_numpy().reshape(len(batch), *shape).tolist()
             for path, (names, shape) in self.slots.items()
         }
-        cells = [
-            _filled(template, {path: values[path][at] if path in values else block.tolist()
-                               for path, block in blocks.items()})
-            for at, (template, blocks) in enumerate(zip(self.templates[rows], self.blocks[rows], strict=True))
-        ]  # fmt: skip
-        whole = pd.Series(cells, index=batch.index, dtype=object, name=self.name)
+        whole = []
+        for at, (template, blocks) in enumerate(self.cells[rows]):
+            values = {path: perturbed[path][at] if path in perturbed else block.tolist()
+                      for path, block in blocks.items()}  # fmt: skip
+            whole.append(_filled(template, values))
         own = {column for names, _ in self.slots.values() for column in names}
-        frame = batch.drop(columns=[*own & set(batch.columns), *([self.name] if self.name in batch else [])])
-        frame = pd.concat([frame, whole], axis=1)
-        return frame[[name for name in self.order if name in frame.columns]]
+        others = batch[[column for column in batch.columns if column not in own]]
+        frame = pd.concat([others, pd.Series(whole, index=batch.index, dtype=object, name=self.name)], axis=1)
+        known = [name for name in self.order if name in frame.columns]
+        return frame[[*known, *(column for column in frame.columns if column not in known)]]
 
     def take(self, indices: NDArray[np.intp]) -> Nested:
         """The rows with these indices, in this order."""
-        templates, blocks = ([values[at] for at in indices] for values in (self.templates, self.blocks))
-        return replace(self, templates=templates, blocks=blocks)
+        return replace(self, cells=[self.cells[at] for at in indices])
 
 
 def _filled(template: Any, values: dict[Path, Any]) -> Any:
@@ -205,33 +202,37 @@ def of_other_shape(blocks: Blocks, usual: dict[Path, tuple[int, ...]]) -> bool:
     return any(block.shape != usual[path] for path, block in blocks.items())
 
 
-def columns(name: Any, blocks: Sequence[Blocks], kind: Any) -> tuple[pd.DataFrame, dict[Path, tuple[list[str], Any]]]:
+def columns(
+    name: Any, blocks: Sequence[Blocks], kind: Any, taken: Collection[Any]
+) -> tuple[pd.DataFrame, dict[Path, tuple[list[str], tuple[int, ...]]]]:
     """The numbers of one column's cells, one column each, and the slots of the blocks.
 
     Args:
         name: of the column.
         blocks: of each row, those of one path all of one shape.
         kind: MLflow's type of the column.
+        taken: names that other columns have.
     """
     import pandas as pd
 
     times = Counter(path for each in blocks for path in each)
-    named = declared(kind)
-    shapes = usual_shapes(blocks)
-    wanted = [path for path in dict.fromkeys([*sorted(named, key=str), *times])
-              if path in named or times[path] >= USUAL_SHARE * len(blocks)]  # fmt: skip
-    slots: dict[Path, tuple[list[str], Any]] = {}
-    parts: list[pd.DataFrame] = []
-    for path in wanted:
+    named, shapes = declared(kind), usual_shapes(blocks)
+    usual = [path for path in times if path not in named and times[path] >= USUAL_SHARE * len(blocks)]
+    slots: dict[Path, tuple[list[str], tuple[int, ...]]] = {}
+    parts = [pd.DataFrame(index=range(len(blocks)))]
+    for path in [*sorted(named, key=str), *usual]:
         shape = shapes.get(path, ())
         dtype = next((each[path].dtype for each in blocks if path in each), np.dtype(np.float64))
-        names = [_name(name, (*path, *map(int, index))) for index in np.ndindex(*shape)]
+        names = [_name(name, (*path, *map(int, index)), taken) for index in np.ndindex(*shape)]
         absent = np.full(shape, np.nan, dtype=dtype)
         rows = np.stack([each.get(path, absent) for each in blocks]).reshape(len(blocks), len(names))
         slots[path] = (names, shape)
         parts.append(pd.DataFrame(rows, columns=names))
-    return (pd.concat(parts, axis=1) if parts else pd.DataFrame(index=range(len(blocks)))), slots
+    return pd.concat(parts, axis=1), slots
 
 
-def _name(column: Any, path: Path) -> str:
-    return str(column) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+def _name(column: Any, path: Path, taken: Collection[Any]) -> str:
+    name = str(column) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    while name in taken:
+        name += "'"
+    return name

@@ -6,7 +6,7 @@ would serve are the rows that are assessed. A row that does not fit is dropped a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from robmon.errors import ModelLoadError
 from robmon.models import mlmodel
 from robmon.models.collected import Collected, Row
 from robmon.models.columns import Columns
+from robmon.models.hinted import Hinted
 from robmon.models.inputs import measurements_advice
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
@@ -23,6 +24,10 @@ from robmon.models.unsigned import Unsigned
 
 class Signature(Protocol):
     """What a model takes."""
+
+    @property
+    def fixed_rows(self) -> int | None:
+        """How many rows every call has, where that is fixed."""
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `other_shape`.
@@ -59,10 +64,11 @@ def read(
     from mlflow.models import Model
 
     try:
-        schema = Model.load(str(folder)).signature.inputs
+        model = Model.load(str(folder))
+        schema, is_hinted = model.signature.inputs, bool(model.signature._is_signature_from_type_hint)
     except Exception as error:  # a file of strangers
         raise ModelLoadError(f"the model's signature cannot be read ({type(error).__name__})") from error
-    signature = _of_schema(schema)
+    signature = Hinted(schema) if is_hinted else _of_schema(schema)
     if not signature.is_floating() and not integers:
         raise _nothing([str(spec.type) for spec in schema.inputs])
     return signature
@@ -76,10 +82,10 @@ def of_tensors(inputs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]], intege
         integers: tensors of whole numbers that are measurements.
 
     Raises:
-        ModelLoadError: the number of rows is fixed, or nothing can be perturbed.
+        ModelLoadError: the tensors fix different numbers of rows, or nothing can be perturbed.
     """
-    signature = NamedTensors({name: TensorSpec(dtype, tuple(shape)) for name, (dtype, shape) in inputs.items()})
-    _check_rows_are_free(signature.specs.values())
+    specs = {name: TensorSpec(dtype, tuple(shape)) for name, (dtype, shape) in inputs.items()}
+    signature = NamedTensors(specs, _fixed_rows(specs.values()))
     if not signature.is_floating() and not integers:
         raise _nothing([str(dtype) for dtype, _ in inputs.values()])
     return signature
@@ -97,13 +103,16 @@ def _of_schema(schema: Any) -> Columns | Tensor | NamedTensors:
     if not schema.is_tensor_spec():
         return Columns(schema)
     specs = [TensorSpec(np.dtype(spec.type), tuple(spec.shape)) for spec in schema.inputs]
-    _check_rows_are_free(specs)
+    fixed = _fixed_rows(specs)
     if schema.has_input_names():
-        return NamedTensors(dict(zip(schema.input_names(), specs, strict=True)))
-    return Tensor(specs[0])
+        return NamedTensors(dict(zip(schema.input_names(), specs, strict=True)), fixed)
+    return Tensor(specs[0], fixed)
 
 
-def _check_rows_are_free(specs: Iterable[TensorSpec]) -> None:
-    fixed = [spec.shape for spec in specs if spec.shape[:1] != (-1,)]
-    if fixed:
-        raise ModelLoadError(f"the signature fixes the number of rows: its shape {fixed[0]} does not begin with -1")
+def _fixed_rows(specs: Collection[TensorSpec]) -> int | None:
+    """The number of rows that the model takes in every call, where its signature fixes it."""
+    sizes = {spec.shape[0] if spec.shape else 0 for spec in specs} - {-1}
+    if len(sizes) > 1 or 0 in sizes:
+        shapes = ", ".join(str(spec.shape) for spec in specs)
+        raise ModelLoadError(f"the inputs of the model have no common number of rows: their shapes are {shapes}")
+    return sizes.pop() if sizes else None

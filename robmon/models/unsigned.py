@@ -36,11 +36,13 @@ class Unsigned:
         dtype: type of the inputs.
         shape: of one row, if the settings give it.
         as_matrix: named cells are taken as one array, in their order, and not as a DataFrame.
+        fixed_rows: nothing fixes it.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...] | None
     as_matrix: bool
+    fixed_rows: int | None = None
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows."""

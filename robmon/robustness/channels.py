@@ -118,6 +118,22 @@ def of_images(shape: tuple[int, ...]) -> int:
     return len(shape) - 1 if shape[-1] <= FEW_CHANNELS < shape[1] else 1
 
 
+def of_fixed_size(shape: tuple[int, ...], axis: int) -> FeatureAxis:
+    """The axis that counts features of inputs whose other sizes vary from row to row.
+
+    >>> of_fixed_size((64, 11, 16), 2).notes[0]
+    'the inputs, of shape (rows, any, 16): one scale for each of 16 features on axis 2, which alone has a fixed size'
+    """
+    word: Literal["feature", "channel"] = "feature" if len(shape) == 3 and axis == 2 else "channel"
+    sizes = ", ".join(["rows", *(str(size) if at == axis else "any" for at, size in enumerate(shape) if at)])
+    each = f"each of {shape[axis]} {word}s" if shape[axis] > 1 else "all numbers"
+    return FeatureAxis(
+        axis,
+        word,
+        (f"the inputs, of shape ({sizes}): one scale for {each} on axis {axis}, which alone has a fixed size",),
+    )
+
+
 def choose(
     inputs: Array,
     *,

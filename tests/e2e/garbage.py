@@ -40,7 +40,7 @@ PATHS = {
 LLM_PATHS = {"/v2/models/odd/generate": "v2", "/openai/v1/chat/completions": "none", "/v1/embeddings": "none"}
 OTHER_PATHS = ("/nowhere", "/metrics", "/v2/health/live", "/%00%ff/..", "/" + "a" * 2000)
 
-WORKER_REASONS = REASONS | {"does_not_fit_model", "extreme_value", "refused_by_model"}
+WORKER_REASONS = REASONS | {"does_not_fit_model", "other_shape", "extreme_value", "refused_by_model"}
 DOOR_REASONS = {
     *CONNECTION_REASONS,
     "too_large",

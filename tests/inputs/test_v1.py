@@ -76,7 +76,7 @@ def test_columns() -> None:
         ({"instances": [], "inputs": []}, "ambiguous"),
         ({"instances": "x"}, "no_inputs"),
         ({"instances": [{"a": 1}, 2]}, "no_inputs"),
-        ({"instances": [[1], [1, 2]]}, "ragged"),
+        ({"instances": [[1], 2]}, "ragged"),
         ({"instances": [[{"a": 1}], [1]]}, "no_inputs"),
         ({}, "no_inputs"),
         ([1], "not_an_object"),

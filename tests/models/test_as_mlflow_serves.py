@@ -116,7 +116,7 @@ def test_what_is_refused_of_other_formats(
         invoke(content_type, body)
     inputs, _, rejected = load(folder).collect(decode("mlflow", {"content-type": content_type}, body))
     assert inputs is None
-    assert {reason.split()[0] for reason in rejected} == {"wrong_type"}
+    assert {reason.split()[0] for reason in rejected} <= {"wrong_type", "missing_value"}
 
 
 def test_values_are_widened_alike(folder: Path, invoke: Callable[[str, bytes], Any]) -> None:
@@ -139,7 +139,7 @@ def test_what_is_refused_is_rejected(change: dict[str, Any], folder: Path, invok
     assert load(folder).collect(decode("mlflow", {"content-type": JSON}, body)) == (
         None,
         [],
-        {f"wrong_type {next(iter(change))}": 1},
+        {f"{'missing_value' if None in change.values() else 'wrong_type'} {next(iter(change))}": 1},
     )
 
 

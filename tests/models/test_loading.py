@@ -85,7 +85,7 @@ def test_torch_without_a_signature(tmp_path: Path) -> None:
     assert inputs is not None
     assert inputs.array.dtype == np.float32
     assert inputs.array.tolist() == [[1, 2, 3, 4], [4, 3, 2, 1]]
-    assert (kept, rejected) == ([0, 2], {"wrong_shape": 1, "wrong_type": 1})
+    assert (kept, rejected) == ([0, 2], {"other_shape": 1, "wrong_type": 1})
     assert model.predict(model.put(inputs.array)).shape == (2, 3)
 
 
@@ -287,9 +287,9 @@ def test_nothing_to_perturb_and_no_signature(tmp_path: Path) -> None:
         model.collect([Row(columns={"a": "text"})])
 
 
-def test_fixed_number_of_rows(tmp_path: Path) -> None:
-    save_pyfunc(tmp_path / "model", len, tensor("float32", (8, 3)))
-    with pytest.raises(ModelLoadError, match="fixes the number of rows"):
+def test_numbers_of_rows_that_differ(tmp_path: Path) -> None:
+    save_pyfunc(tmp_path / "model", len, named_tensors(("a", "float32", (8, 3)), ("b", "float32", (1, 3))))
+    with pytest.raises(ModelLoadError, match=r"no common number of rows: their shapes are \(8, 3\), \(1, 3\)"):
         load(tmp_path / "model")
 
 

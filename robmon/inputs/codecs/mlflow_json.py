@@ -124,8 +124,7 @@ def tensor_rows(data: Any) -> Sequence[Row]:
         raise CodecError("no_inputs", "the inputs must be a list of rows or an object of columns")
     if data and type(data[0]) is dict:
         return _objects(data)
-    lengths = {len(row) if type(row) is list else -1 for row in data}
-    if len(lengths) > 1:
+    if len({type(row) is list for row in data}) > 1:
         raise ragged()
     return LazyRows(len(data), lambda index: Row(tensor=as_tensor(data[index])))
 

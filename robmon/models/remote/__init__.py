@@ -60,7 +60,7 @@ def load(
         ask = _v2(client, v2.Dialogue(v2.takes_binary(client, endpoint), version, as_columns=not metadata.inputs))
     else:
         ask = _json(client, json_bodies.mlflow_body if endpoint.protocol == "mlflow" else json_bodies.v1_body)
-    call = _in_batches(ask, access.request_rows)
+    call = _in_batches(ask, takes.fixed_rows or access.request_rows)
     return ServedModel("remote", endpoint.place, [], takes, call, lambda array: array, access)
 
 

@@ -35,9 +35,11 @@ class AsSent:
 
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] | None = None
+    fixed_rows = None
 
     def collect(self, rows: Sequence[Row]) -> Collected:
-        """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`.
+        """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`,
+        `other_shape`.
 
         Raises:
             InvalidInputError: nothing in the rows can be perturbed.
@@ -70,7 +72,7 @@ def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
     names = list(cells[kept[0]])  # in the order in which a client sent them
     for name in names:
         _mark_missing(cells, name)
-        for what, told in (("wrong_type", _kind), ("wrong_shape", _shape)):
+        for what, told in (("wrong_type", _kind), ("other_shape", _shape)):
             seen = [told(cells[index][name]) for index in kept]
             usual = _usual([each for each in seen if each != _MISSING])
             fitting = [index for index, each in zip(kept, seen, strict=True) if each in (usual, _MISSING)]

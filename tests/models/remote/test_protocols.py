@@ -94,6 +94,23 @@ def test_v2_outputs_stand_side_by_side() -> None:
     assert np.array_equal(answered, np.column_stack([NUMBERS.mean(axis=1), NUMBERS]))
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("dialect", ["mlserver", "triton"])
+def test_v2_models_of_a_fixed_number_of_rows_are_asked_for_just_so_many(rows: int, dialect: str) -> None:
+    """Metadata `[1, 3, 8, 8]`, as of a model that was exported for one row; the server takes nothing else."""
+    images = np.random.default_rng(0).normal(size=(10, 3, 8, 8)).astype(np.float32)
+
+    def predict(arrays: Arrays) -> Arrays:
+        assert arrays["image"].shape == (rows, 3, 8, 8)
+        return {"y": arrays["image"].mean(axis=(1, 2, 3))}
+
+    with serving(V2Model(predict, dialect, [("image", "FP32", [rows, 3, 8, 8])], "1")) as server:
+        model = connect(f"{server.url}/v2/models/digits/infer", batch_rows=2)
+        answered = outputs(model, [Row(tensor=image) for image in images])
+    np.testing.assert_allclose(answered, images.mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert len(server.posts) == (10 if rows == 1 else 4)
+
+
 @pytest.mark.parametrize(("dialect", "told"), [("kserve", []), ("mlserver", []), ("triton", ["3"])])
 def test_v2_versions(dialect: str, told: list[str]) -> None:
     access = EndpointAccess()
@@ -129,8 +146,8 @@ def test_v2_answers_of_another_version_are_refused() -> None:
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ([("x", "FP32", [4, 3])], "fixes the number of rows"),
-        ([("x", "FP32", [])], "fixes the number of rows"),
+        ([("x", "FP32", [4, 3]), ("y", "FP32", [1, 3])], "no common number of rows"),
+        ([("x", "FP32", [])], "no common number of rows"),
         ([("x", "INT64", [-1, 3])], "nothing can be perturbed"),
         ([("x", "BF16", [-1, 3])], "inputs of type BF16 are not supported"),
     ],
@@ -296,7 +313,7 @@ def test_what_most_rows_look_like_is_what_the_model_takes() -> None:
     ]
     inputs, kept, rejected = model.collect(rows)
     assert kept == [1, 2, 3, 4]
-    assert rejected == {"missing_column": 2, "unnamed_row": 1, "wrong_type a": 1, "wrong_shape v": 1}
+    assert rejected == {"missing_column": 2, "unnamed_row": 1, "wrong_type a": 1, "other_shape v": 1}
     assert inputs is not None and inputs.array.shape == (4, 3)
     assert inputs.feature_names == ("a", "v[0]", "v[1]")
 
