@@ -42,6 +42,7 @@ class RankOptions(TypedDict, total=False):
     bound: str
     task: str
     output: str | None
+    output_column: str | int | Sequence[str | int] | None
     integers: str | Sequence[str] | None
     scale_axis: int | None
     seed: int
@@ -69,6 +70,7 @@ def assess(
     bound: str = "order_statistic",
     task: str = "regression",
     output: str | None = None,
+    output_column: str | int | Sequence[str | int] | None = None,
     integers: str | Sequence[str] | None = None,
     scale_axis: int | None = None,
     seed: int = 0,
@@ -99,7 +101,10 @@ def assess(
         bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
         task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
             accuracy and, of probabilities, the Brier score.
-        output: `value`, `probability`, `logit`, `label`; None: by type and task.
+        output: `value`, `probability`, `multilabel`, `logit`, `label`; None: by type and task, as the notes of the
+            result say (docs/forms.md has all forms).
+        output_column: name or position of the part of the outputs that is assessed, where they have several: a column
+            of a DataFrame, key of a dict, field of a record, element of a tuple; or several of one kind, as a list.
         integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an array of
             integers needs: they are perturbed, rounded half to even, kept within their dtype and their range in these
             inputs, and handed over in their dtype. None: they are left alone.
@@ -133,7 +138,7 @@ def assess(
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """
-    with prepared(predictor, inputs, device, integers) as rows:
+    with prepared(predictor, inputs, device, integers, output_column) as rows:
         return rows.assess(
             targets=targets,
             scale_axis=scale_axis,
@@ -313,10 +318,10 @@ def _assess_one(
     """
     given = _core(options)
     device, batch_rows = given.pop("device", "auto"), given.pop("max_batch_rows", None)
-    integers = given.pop("integers", None)
+    integers, column = given.pop("integers", None), given.pop("output_column", None)
     with ExitStack() as stack:
         try:
-            rows = stack.enter_context(prepared(predictor, inputs, device, integers))
+            rows = stack.enter_context(prepared(predictor, inputs, device, integers, column))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
         takes = _Taken(tuple(rows.array.shape), rows.column_names, rows.kept)

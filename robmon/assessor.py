@@ -304,6 +304,7 @@ class Assessor:
             confidence=assess.confidence,
             task=assess.task,
             output=assess.output,
+            output_column=self._settings.model.output_column,
             integers=list(assess.integers),
             scale_axis=assess.scale_axis,
             min_rows=assess.min_rows,

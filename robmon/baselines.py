@@ -43,7 +43,7 @@ def record(
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     history = None if data_dir is None else _history(data_dir, parsed, name)
     device, integers = options.pop("device", "auto"), options.pop("integers", None)
-    with prepared(model, inputs, device, integers) as rows:
+    with prepared(model, inputs, device, integers, options.pop("output_column", None)) as rows:
         result = rows.assess(**options)
         perturbed, whole = to_numpy(rows.array), rows.whole
     baseline = Baseline.empty(
@@ -89,7 +89,7 @@ def assess(
     """
     device, integers = options.pop("device", "auto"), options.pop("integers", None)
     baseline = _recorded(model) if options.get("scale") is None else None
-    with prepared(model, inputs, device, integers) as rows:
+    with prepared(model, inputs, device, integers, options.pop("output_column", None)) as rows:
         features = None if baseline is None else _features(baseline, rows, options)
         if baseline is not None and features is not None:
             options |= {"features": features, "output_variance": baseline.output_variance}

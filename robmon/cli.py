@@ -187,8 +187,10 @@ def _assessment_options(command: Function) -> Function:
         click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
         click.option("--task", type=click.Choice(["regression", "classification"]), default="regression",
                      show_default=True, help="What the model does."),
-        click.option("--output", type=click.Choice(["value", "probability", "logit", "label"]),
+        click.option("--output", type=click.Choice(["value", "probability", "multilabel", "logit", "label"]),
                      help="What the model's numbers are.  [default: by their type and the task]"),
+        click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
+                     "its name or position, or several of them, separated by commas."),
         click.option("--integers", multiple=True, metavar="COLUMNS",
                      help="Integer columns that are measurements, perturbed and rounded: by name, or all."),
         click.option("--scale-axis", type=int,

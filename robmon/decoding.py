@@ -14,6 +14,7 @@ from robmon.messages import Assess, SampledRequest
 from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
+from robmon.models.outputs import OutputReader
 
 Result = TypeVar("Result")
 REFUSALS = frozenset({"model_raised", "endpoint_status"})
@@ -151,7 +152,7 @@ def use_accepted(
     except PredictionError as error:
         if not _may_lie_in_a_row(error):
             raise
-        kept = _accepted(model, sample, deadline)
+        kept = _accepted(model, sample, question.output_column, deadline)
         if kept is None or len(kept) == sample.inputs.rows:
             raise
     refused = sorted(set(range(sample.inputs.rows)) - set(kept))
@@ -168,7 +169,9 @@ def _may_lie_in_a_row(error: PredictionError) -> bool:
     return error.reason in REFUSALS and not error.is_unavailable
 
 
-def _accepted(model: ServedModel, sample: DecodedSample, deadline: float) -> list[int] | None:
+def _accepted(
+    model: ServedModel, sample: DecodedSample, output_column: str | None, deadline: float
+) -> list[int] | None:
     """The rows that the model takes as they are; None where it takes none, or the time is up."""
 
     def accepted(start: int, stop: int) -> list[int]:
@@ -178,7 +181,8 @@ def _accepted(model: ServedModel, sample: DecodedSample, deadline: float) -> lis
         is_alone = stop - start == 1 and model.max_batch_rows != 1
         rows = sample.inputs.take([start, start] if is_alone else range(start, stop))
         try:
-            model.predict(rows.assemble(model.put(rows.array), slice(0, rows.rows)))
+            inputs = rows.assemble(model.put(rows.array), slice(0, rows.rows))
+            model.predict(inputs, OutputReader(output_column))
         except PredictionError as error:
             if not _may_lie_in_a_row(error):
                 raise

@@ -26,6 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_column)"
+"""Which part of a model's outputs is assessed, as function, command and daemon are told it."""
+HOW_TO_SAY = "output (flag --output, setting assess.output)"
+"""What the outputs are, likewise."""
+
 
 class RobmonError(Exception):
     """Base class of everything robmon raises on purpose.

@@ -19,6 +19,7 @@ from robmon.labelled import AgainstLabels, assess_labelled, level_results, slope
 from robmon.messages import Assess, Assessed, FeatureDrift, Frame, LevelResult, NotCompared, Plan, Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
+from robmon.models.outputs import OutputReader
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.channels import FeatureAxis
@@ -161,8 +162,10 @@ def _assess(
     followed = question.plan
     array = model.put(sample.inputs.array)
 
+    read = OutputReader(question.output_column)
+
     def predict(x: Any, rows: slice) -> Any:
-        return model.predict(sample.inputs.assemble(x, rows))
+        return model.predict(sample.inputs.assemble(x, rows), read)
 
     features = _features(followed, baseline, sample.inputs)
     with phases("plan"):
@@ -200,6 +203,7 @@ def _assess(
             confidence=question.confidence,
             task=question.task,
             output=question.output,
+            output_names=lambda: read.names,
             seed=question.seed,
             batch_rows=planned.batch_rows,
             output_variance=baseline.output_variance if baseline.counts else None,
@@ -213,7 +217,8 @@ def _assess(
             notes=(*sample.inputs.told(INTEGERS_OPTION), *sample.inputs.not_watched()),
             tells_values=False,
         )
-    result = replace(result, masked=replace(result.masked, not_floating=sample.inputs.not_floating))
+    masked = replace(result.masked, not_floating=sample.inputs.not_floating)
+    result = replace(result, masked=masked, notes=(*read.notes, *result.notes))
     asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=question.trials)
     return (
         Plan(

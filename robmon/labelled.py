@@ -16,6 +16,7 @@ from robmon.decoding import DecodedSample, decode_sample, leave_out, use_accepte
 from robmon.errors import RobmonError, TooFewRowsError
 from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
 from robmon.models.loading import ServedModel
+from robmon.models.outputs import OutputReader
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.extreme_rows import extreme_rows
@@ -104,8 +105,10 @@ def _assessed(
 ) -> tuple[LabelResult, Sequence[str]]:
     array = model.put(sample.inputs.array)
 
+    read = OutputReader(question.output_column)
+
     def predict(x: Any, rows: slice) -> Any:
-        return model.predict(sample.inputs.assemble(x, rows))
+        return model.predict(sample.inputs.assemble(x, rows), read)
 
     plan = plan_assessment(
         predict,
@@ -132,6 +135,7 @@ def _assessed(
         confidence=question.confidence,
         task=question.task,
         output=unlabelled.output,
+        output_names=lambda: read.names,
         seed=question.seed,
         batch_rows=plan.batch_rows,
         output_variance=output_variance,
@@ -234,14 +238,16 @@ def _label(cells: list[Any], own: NDArray[Any]) -> Any:
 def _scores(cells: list[Any], columns: int, output: OutputKind) -> list[float]:
     if any(isinstance(cell, str) for cell in cells):
         raise _UnfitTargetError
-    if len(cells) == 1 < columns and output != "value" and cells[0] in range(columns):
+    if len(cells) == 1 < columns and output not in ("value", "multilabel") and cells[0] in range(columns):
         return [float(column == cells[0]) for column in range(columns)]
     try:
         numbers = [float(cell) for cell in cells]
     except OverflowError:
         raise _UnfitTargetError from None
     possible = (
-        all(0 <= number <= 1 for number in numbers) if output == "probability" else all(map(math.isfinite, numbers))
+        all(0 <= number <= 1 for number in numbers)
+        if output in ("probability", "multilabel")
+        else all(map(math.isfinite, numbers))
     )
     if len(numbers) != columns or not possible:
         raise _UnfitTargetError

@@ -300,6 +300,8 @@ class Assess(Message):
     confidence: float
     task: str
     output: str | None
+    output_column: str | None = None
+    """The part of the outputs that is assessed, where they have several."""
     integers: list[str] = []
     """Columns of whole numbers that are measurements, by name, or `all`."""
     scale_axis: int | None = None
@@ -417,9 +419,9 @@ class Assessed(Message):
     level_unit: str
     """What a noise level counts."""
     masked: str
+    """What was not perturbed, and why, in words; empty where everything was."""
     notes: list[str] = []
     """Sentences on what was deduced, left alone or left out; no production input is in them."""
-    """What was not perturbed, and why, in words; empty where everything was."""
     confidence: float
     output: str
     levels: list[LevelResult]

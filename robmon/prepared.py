@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from robmon.fitting import fit
 from robmon.messages import EndpointAccess
 from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
 from robmon.models.loading import ROWS_READ, RemoteModel, ServedModel, load_uri
-from robmon.models.outputs import as_array
+from robmon.models.outputs import OutputColumn, OutputReader
 from robmon.robustness.arrays import Array, Float64, Predict, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose
@@ -49,6 +49,7 @@ class PreparedRows:
         read: which axis of each tensor the model's first layer takes for features; None: not known.
         kept: indices of the rows among those given; None where they are all there.
         of_rows: how many were given, where not all are there.
+        outputs: reads the outputs, and knows the names of their parts once the model has been asked.
     """
 
     predict: Predict
@@ -64,6 +65,7 @@ class PreparedRows:
     """What the model gets of each feature at most, where that is less than the array holds."""
     kept: tuple[int, ...] | None = None
     of_rows: int | None = None
+    outputs: OutputReader = field(default_factory=OutputReader)
 
     def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
         """Which axis of the array counts features, see `channels.choose`."""
@@ -85,10 +87,12 @@ class PreparedRows:
             array,
             feature_names=self.column_names,
             largest_inputs=self.largest,
+            output_names=lambda: self.outputs.names,
             notes=self.notes,
             **options,
         )
-        return replace(result, masked=replace(result.masked, not_floating=self.not_floating), cut=cut)
+        masked = replace(result.masked, not_floating=self.not_floating)
+        return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
 
     def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:
         """The rows and options that fit into the time budget, and what was cut."""
@@ -119,7 +123,11 @@ class PreparedRows:
 
 @contextmanager
 def prepared(
-    predictor: Any, inputs: Any, device: str, integers: Collection[str] | None = None
+    predictor: Any,
+    inputs: Any,
+    device: str,
+    integers: Collection[str] | None = None,
+    output_column: OutputColumn | None = None,
 ) -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed.
 
@@ -128,30 +136,36 @@ def prepared(
         inputs: as there.
         device: as there.
         integers: as there.
+        output_column: as there.
     """
+    outputs = OutputReader(output_column)
     measured = (integers,) if isinstance(integers, str) else tuple(integers or ())
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
-        yield _mlflow_model(predictor, inputs, device, measured)
+        yield _mlflow_model(predictor, inputs, device, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where, measured)
-            yield _of_array(_without_gradients(predictor), array, measured, _reader(predictor, array))
+            rows = _of_array(_without_gradients(predictor, outputs), array, measured, _reader(predictor, array))
+            yield replace(rows, outputs=outputs)
     elif callable(predictor):
-        yield _callable(predictor, inputs, measured)
+        yield replace(_callable(predictor, inputs, measured, outputs), outputs=outputs)
     else:
         raise InvalidInputError(
             f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
         )
 
 
-def _callable(function: Callable[[Any], Any], inputs: Any, integers: Sequence[str]) -> PreparedRows:
+def _callable(
+    function: Callable[[Any], Any], inputs: Any, integers: Sequence[str], outputs: OutputReader
+) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
-        return _of_array(lambda x, rows: as_array(function(x)), _plain_array(inputs), integers)
+        return _of_array(lambda x, rows: outputs(function(x), len(x)), _plain_array(inputs), integers)
     parts = split(inputs, integers)
 
     def predict(x: Array, rows: slice) -> Array:
-        return as_array(function(parts.assemble(x, rows)))
+        model_input = parts.assemble(x, rows)
+        return outputs(function(model_input), rows.stop - rows.start, model_input)
 
     return _of_parts(predict, parts, parts.array)
 
@@ -208,7 +222,11 @@ def _plain_array(inputs: Any) -> Array:
 
 
 def _mlflow_model(
-    model: str | Path | ServedModel | RemoteModel, inputs: Any, device: str, integers: Sequence[str]
+    model: str | Path | ServedModel | RemoteModel,
+    inputs: Any,
+    device: str,
+    integers: Sequence[str],
+    outputs: OutputReader,
 ) -> PreparedRows:
     if isinstance(model, RemoteModel):
         model = model.connect(integers)
@@ -220,11 +238,11 @@ def _mlflow_model(
     parts = fitted.inputs
 
     def predict(x: Array, rows: slice) -> Array:
-        return model.predict(parts.assemble(x, rows))
+        return model.predict(parts.assemble(x, rows), outputs)
 
     rows = _of_parts(predict, parts, model.put(parts.array), model.access, lambda: model.axes_read(parts))
     notes = (*_ignored(given, parts), *fitted.notes, *rows.notes)
-    return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows)
+    return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows, outputs=outputs)
 
 
 def _ignored(given: Any, parts: ModelInputs) -> tuple[str, ...]:
@@ -304,11 +322,11 @@ def _reader(module: Any, array: Any) -> Read:
     return lambda: axes_read(module, [array[:ROWS_READ]])
 
 
-def _without_gradients(module: Any) -> Predict:
+def _without_gradients(module: Any, outputs: OutputReader) -> Predict:
     import torch
 
     def predict(x: Any, rows: slice) -> Any:
         with torch.no_grad():
-            return as_array(module(x))
+            return outputs(module(x), len(x))
 
     return predict

@@ -121,8 +121,9 @@ def _assessed(
     predictor: Any, inputs: Any, targets: Any, first: _Scored | None, **options: Unpack[RankOptions]
 ) -> _Scored:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
-    batch_rows = options.pop("max_batch_rows", None)
-    with prepared(predictor, inputs, options.pop("device", "auto"), options.pop("integers", None)) as rows:
+    batch_rows, column = options.pop("max_batch_rows", None), options.pop("output_column", None)
+    device, integers = options.pop("device", "auto"), options.pop("integers", None)
+    with prepared(predictor, inputs, device, integers, column) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         told = replace(rows, predict=_telling(rows.predict))

@@ -65,7 +65,7 @@ def _differs(row: Row, own: Any, output: OutputKind, tolerance: NDArray[np.float
     for cells in candidates:
         if len(cells) == len(own) and not _is_class(cells, own, output) and (numbers := _numbers(cells)) is not None:
             return not np.allclose(numbers, own, RELATIVE_TOLERANCE, tolerance, equal_nan=True)
-    if output != "value":
+    if output not in ("value", "multilabel"):
         for cells in candidates:
             if len(cells) == 1 and type(cells[0]) in (int, float, bool) and float(cells[0]).is_integer():
                 classes = max(len(own), 2)

@@ -143,6 +143,11 @@ class ModelSettings(Section):
     input_shape: Shape | None = Field(
         None, description="Shape of one input row of a model without a signature; else that of the first row seen"
     )
+    output_column: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Column or part of the outputs that is assessed, where they have several: its name or position, "
+        "or several of them, separated by commas",
+    )
     rows_per_second: PositiveFloat = Field(1000, description="Most rows a second sent to an endpoint")
     batch_rows: PositiveInt = Field(32, description="Most rows in one request to an endpoint")
     timeout_seconds: PositiveSeconds = Field(10, description="Seconds within which an endpoint answers")
@@ -257,7 +262,7 @@ class AssessSettings(Section):
     trials: PositiveInt = Field(39, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="Stated probability of the bounds")
     task: Literal["regression", "classification"] = Field("regression", description="What the model does")
-    output: Literal["value", "probability", "logit", "label"] | None = Field(
+    output: Literal["value", "probability", "multilabel", "logit", "label"] | None = Field(
         None, description="What the model's numbers are; unset: by their type and the task"
     )
     integers: Words = Field(

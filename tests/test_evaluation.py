@@ -441,7 +441,7 @@ def test_requests_without_a_finite_output_are_left_out_and_told(losing: dict[str
     assert answer.nonfinite_rows == [0, 121] and (answer.plan.rows, answer.rows) == (123, 123)
     assert errors.shape == (121, 3) and np.isfinite(errors).all()
     assert all(np.isfinite(point.bound) for point in answer.levels) and answer.index is not None
-    assert answer.notes[0] == "2 of 123 rows are left out: without noise the output is not finite there"
+    assert answer.notes[1] == "2 of 123 rows are left out: without noise the output is not finite there"
     assert (answer.baseline["rows"], len(set(answer.plan.origins))) == (121, 123)
     rest = [each for index, each in enumerate(sample) if index not in answer.nonfinite_rows]
     alone, _ = assessed(losing["none"], question(len(rest), levels=[0.0, 0.1, 0.2], max_features=32), rest)
@@ -469,6 +469,6 @@ def test_a_version_without_outputs_where_its_reference_had_some_is_worse(losing:
         answer = compared(losing[name], asked, sample, losing["a"])
         assert answer.verdict is not None and answer.verdict.worse == is_worse, name
         assert (answer.verdict.pvalue == 0) == is_worse
-    assert "not finite for any of the 122 rows" in answer.notes[0]
+    assert "not finite for any of the 122 rows" in answer.notes[1]
     with pytest.raises(PredictionError, match="not finite for any of the 122 rows"):
         evaluate(losing["all"], asked, sample)

@@ -15,7 +15,7 @@ import pytest
 from robmon import errors
 from robmon.errors import InvalidInputError, PredictionError, TooFewRowsError
 from robmon.models.loading import load
-from robmon.models.outputs import as_array
+from robmon.models.outputs import OutputReader
 from robmon.strangers import MODEL_CODE, place_word, type_word
 from robmon.worker import failure
 from tests.models.conftest import save_pyfunc, tensor
@@ -141,7 +141,7 @@ def return_cells(rows: Any) -> object:
 
 
 def return_records(rows: Any) -> object:
-    return np.zeros(len(rows), dtype=[(CANARY, float)])
+    return np.zeros(len(rows), dtype=[(CANARY, "datetime64[s]")])
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_nothing_that_a_model_names_is_told(tmp_path: Path, model: Callable[[Any
 
 def test_outputs_of_known_types_are_named() -> None:
     with pytest.raises(PredictionError, match="returned a SimpleNamespace"):
-        as_array(types.SimpleNamespace())
+        OutputReader()(types.SimpleNamespace(), 1)

@@ -26,7 +26,7 @@ from robmon.models import mlmodel, requirements, signature
 from robmon.models.collected import Collected, Row
 from robmon.models.forms import Parts
 from robmon.models.inputs import ModelInputs, perturbing
-from robmon.models.outputs import as_array, check_rows
+from robmon.models.outputs import OutputReader
 from robmon.strangers import is_raised_by_robmon, type_word
 from robmon.threads import hold_loaded
 
@@ -96,7 +96,7 @@ class ServedModel:
         """An array where the model wants it: a torch model's as a tensor on its device, else the array itself."""
         return self._put(array)
 
-    def predict(self, model_input: Any) -> Any:
+    def predict(self, model_input: Any, read: OutputReader | None = None) -> Any:
         """Outputs as one array (or tensor, of a torch model), shape (rows, *output_shape).
 
         Raises:
@@ -117,7 +117,7 @@ class ServedModel:
             kind = type_word(type(error))
             reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
             raise PredictionError(f"the model raised {kind}", reason) from error
-        return check_rows(as_array(outputs), rows)
+        return (read or OutputReader())(outputs, rows, model_input)
 
 
 def _in_calls_of(count: int, model_input: Any, rows: int) -> Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -36,15 +36,17 @@ from robmon.robustness.noise import Noise
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
+from robmon.robustness.output_kind import OutputForm, normalising, one_class_note, resolve_output
+from robmon.robustness.output_kind import normalised as as_probabilities
 from robmon.robustness.outputs import (
     OutputKind,
     RowErrors,
+    are_alike,
     classes_of,
     flatten,
     missing_labels,
     normalising_weights,
     output_variance,
-    resolve_output,
 )
 from robmon.robustness.result import Assessment, CurvePoint
 from robmon.robustness.trials import (
@@ -82,6 +84,7 @@ def assess_rows(
     bound: str = "order_statistic",
     task: str = "regression",
     output: str | None = None,
+    output_names: Callable[[], Sequence[str]] = tuple,
     seed: int = 0,
     batch_rows: int | None = None,
     output_variance: Float64 | None = None,
@@ -116,7 +119,8 @@ def assess_rows(
         confidence: stated probability of all bounds.
         bound: method of the trial bound, see `upper_bound`.
         task: `regression` or `classification` (adds agreement, certified radii and, with targets, accuracy).
-        output: `value`, `probability`, `logit`, `label`; None: see `resolve_output`.
+        output: `value`, `probability`, `multilabel`, `logit`, `label`; None: see `resolve_output`.
+        output_names: asked after the clean pass for each output column's part, where outputs have several.
         seed: fixes the noise: the same for a row, whatever the batches and however many rows follow it.
         batch_rows: rows given to `predict` at a time; None: by the size of a row.
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
@@ -169,7 +173,10 @@ def assess_rows(
     outputs = clean_pass(predict, inputs, batch_rows)
     finite = finite_rows(outputs)
     counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
-    kind = resolve_output(rows_of(outputs, counted), task, output)
+    form = resolve_output(rows_of(outputs, counted), task, output, output_names(), rows_of(inputs, counted))
+    kind = form.kind
+    if form.is_normalised:
+        outputs, predict = as_probabilities(outputs), normalising(predict)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
@@ -197,6 +204,8 @@ def assess_rows(
         counted=counted,
     )
 
+    is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(measures.classes[0], kind)
+
     def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(
             which, inputs, measures, noise=chosen, features=features, levels=at, trials=times, seed=seed,
@@ -213,13 +222,15 @@ def assess_rows(
     maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
     points = _points(
         tally, levels, confidence, bound, maximum, groups[counted], counted,
-        perturbed_cells=perturbed_cells, certifies=bool(measures.classes) and chosen == noise_model("gaussian"),
+        perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
+        certifies=chosen == noise_model("gaussian"),
         brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
     compared = None if len(weights) < 3 else _all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
-    area = curves.area(normalised.mean(axis=0), levels) if np.any(variance > 0) else None
+    has_area = bool(np.any(variance > 0)) and not is_one_class
+    area = curves.area(normalised.mean(axis=0), levels) if has_area else None
     clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, confidence, bound)
     shares = [same.T / trials for same in tally.same]
     lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
@@ -258,9 +269,20 @@ def assess_rows(
         row_accuracy=_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
-        notes=(*notes, *told, *lost, *_overflows(inputs, outputs, largest, tally, levels, is_some_lost)),
+        notes=(
+            *_of_outputs(form, clean if is_one_class else None),
+            *notes,
+            *told,
+            *lost,
+            *_overflows(inputs, outputs, largest, tally, levels, is_some_lost),
+        ),
         uses_realised_level=features.limits is not None and chosen.unit is None,
     )
+
+
+def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:
+    """What is told of the outputs: their kind, and that all clean ones are of one class where they are."""
+    return [form.note] if of_one_class is None else [form.note, one_class_note(of_one_class, form.kind)]
 
 
 def noise_features(
@@ -366,13 +388,15 @@ def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Floa
 def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind, task: str) -> Array:
     """Targets in the form of the flattened clean outputs."""
     truth = to_numpy(targets)
-    if task == "classification" and kind != "label":
+    if task == "classification" and kind not in ("label", "multilabel"):
         truth = _scores_of(truth, int(clean.shape[1]))
     if truth.shape[:1] != tuple(outputs.shape[:1]) or truth.size != int(np.prod(outputs.shape)):
         columns = int(np.prod(outputs.shape[1:]))
         advice = f": give {columns} columns, one an output" if columns > 1 else ""
         if task == "classification":
             advice = ": give one class 0, 1, ... a row, or one column a class"
+        if kind == "multilabel":
+            advice = ": give one column of 0 and 1 a label"
         raise InvalidInputError(
             f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}{advice}"
         )
@@ -384,7 +408,7 @@ def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind, 
         return truth
     if truth.dtype.kind not in "fiub" or not np.all(np.isfinite(truth)):
         raise InvalidInputError("targets must be finite numbers")
-    if kind == "probability" and not np.all((truth >= 0) & (truth <= 1)):
+    if kind in ("probability", "multilabel") and not np.all((truth >= 0) & (truth <= 1)):
         raise InvalidInputError("targets of probabilities must lie between 0 and 1: give 0 and 1, one column a class")
     return like(truth.reshape(tuple(clean.shape)).astype(np.float64), clean)
 
@@ -455,7 +479,7 @@ def _is_rounding(second: Tally, own: int) -> bool:
 
 def _largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> float | None:
     """What a row error cannot exceed, where that is known: two points of a simplex lie at most sqrt(2) apart."""
-    if kind == "label":
+    if kind in ("label", "multilabel"):
         return 1.0
     if kind != "probability":
         return None
@@ -474,6 +498,7 @@ def _points(
     counted: NDArray[np.bool_],
     *,
     perturbed_cells: int,
+    has_classes: bool,
     certifies: bool,
     brier_factor: float | None,
 ) -> tuple[CurvePoint, ...]:
@@ -497,12 +522,12 @@ def _points(
                 request_bound=request,
                 mean_bound=_mean_bound(means, confidence, maximum),
                 trial_mse=trial_mse,
-                agreement=shares[0],
+                agreement=shares[0] if has_classes else None,
                 accuracy=shares[1],
                 brier=None if brier_factor is None else brier_factor * float(trial_mse.mean()),
                 certified_radius=(
                     _all_rows(certified_radii(tally.same[0][index], trials, level, confidence), counted)
-                    if certifies
+                    if certifies and has_classes
                     else None
                 ),
                 nonfinite_outputs=tally.nonfinite[index],
@@ -527,7 +552,12 @@ def _against_targets(tally: Tally, confidence: float, bound: str) -> tuple[float
 
 
 def _brier_factor(clean: Array, kind: OutputKind) -> float | None:
-    """What the mean over outputs is multiplied with to give the sum over classes; one column p stands for 1 - p too."""
+    """What the mean over outputs is multiplied with to give the sum over classes; one column p stands for 1 - p too.
+
+    Of several labels at once, each of which is or is not there, it is the mean over them.
+    """
+    if kind == "multilabel":
+        return 2.0
     return None if kind != "probability" else max(2.0, float(clean.shape[1]))
 
 

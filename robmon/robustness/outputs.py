@@ -8,101 +8,28 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, PredictionError
+from robmon.errors import HOW_TO_SAY, PredictionError
 from robmon.robustness.arrays import (
     Array,
     Float64,
     as_float64,
     check_rows,
     detached,
-    is_floating,
     like,
     namespace,
     to_numpy,
 )
 
-OutputKind = Literal["value", "probability", "logit", "label"]
+OutputKind = Literal["value", "probability", "multilabel", "logit", "label"]
+"""Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves."""
 Task = Literal["regression", "classification"]
-KINDS = ("value", "probability", "logit", "label")
+KINDS = ("value", "probability", "multilabel", "logit", "label")
 TASKS = ("regression", "classification")
-
-
-def resolve_output(outputs: Array, task: str, output: str | None) -> OutputKind:
-    """What the model's numbers are: `output` where given and possible, else by their type and the task.
-
-    Regression: value. Classification: label where they are integers or text; probability where rows sum to 1 (one
-    column: where all lie between 0 and 1); else logit.
-
-    Raises:
-        InvalidInputError: integers or text as regression without `output`; an `output` that these cannot be; classes
-            that are not one row of scores, or one label, a row.
-
-    >>> resolve_output(np.array([[0.2, 0.8], [0.5, 0.5]]), "classification", None)
-    'probability'
-    """
-    if task not in TASKS:
-        raise InvalidInputError(f"task {task!r} is not known: it is one of {', '.join(TASKS)}")
-    if output is not None and output not in KINDS:
-        raise InvalidInputError(f"output {output!r} is not known: it is one of {', '.join(KINDS)}")
-    if len(outputs.shape) == 0:
-        raise PredictionError("the model returned a single number, not one output a row", reason="invalid_output")
-    kind = _given(outputs, output) if output is not None else _deduced(outputs, task)
-    columns = int(np.prod(outputs.shape[1:]))
-    if kind == "label" and columns != 1:
-        raise InvalidInputError(f"outputs of shape {tuple(outputs.shape)} are not one label a row")
-    if kind != "value" and len(outputs.shape) > 2:
-        raise InvalidInputError(f"outputs of shape {tuple(outputs.shape)} are not one row of class scores a row")
-    return kind
-
-
-def _given(outputs: Array, output: str) -> OutputKind:
-    if output == "label":
-        if is_numeric(outputs) and is_floating(outputs) and not _are_whole(outputs):
-            raise InvalidInputError("outputs that are not whole numbers are no labels: they may be values")
-        return "label"
-    if _is_text(outputs):
-        raise InvalidInputError(f"text outputs cannot be of kind {output}: they are labels")
-    if output == "probability":
-        numbers = as_float64(outputs)
-        xp = namespace(numbers)
-        if bool(xp.any((numbers < -1e-3) | (numbers > 1 + 1e-3))):
-            raise InvalidInputError("outputs below 0 or above 1 are no probabilities: they may be logit or value")
-        return "probability"
-    return "value" if output == "value" else "logit"
-
-
-def _deduced(outputs: Array, task: str) -> OutputKind:
-    if not is_numeric(outputs) or not is_floating(outputs):
-        if task == "regression":
-            raise InvalidInputError(
-                f"outputs of type {outputs.dtype} look like classes: "
-                "set the task to classification, or the output to value or label"
-            )
-        return "label"
-    if task == "regression":
-        return "value"
-    numbers = as_float64(outputs)
-    xp = namespace(numbers)
-    numbers = xp.reshape(numbers, (numbers.shape[0], -1))
-    numbers = numbers[xp.all(xp.isfinite(numbers), axis=1)]
-    between = bool(xp.all((numbers >= -1e-3) & (numbers <= 1 + 1e-3)))
-    sums_to_one = numbers.shape[1] == 1 or bool(xp.all(xp.abs(xp.sum(numbers, axis=1) - 1.0) < 2e-3))
-    return "probability" if between and sums_to_one else "logit"
 
 
 def is_numeric(outputs: Array) -> bool:
     """Whether the outputs hold numbers, not text or objects."""
     return not isinstance(outputs, np.ndarray) or outputs.dtype.kind in "fiub"
-
-
-def _are_whole(outputs: Array) -> bool:
-    numbers = as_float64(outputs)
-    xp = namespace(numbers)
-    return bool(xp.all(~xp.isfinite(numbers) | (numbers == xp.floor(numbers))))
-
-
-def _is_text(outputs: Array) -> bool:
-    return isinstance(outputs, np.ndarray) and outputs.dtype.kind in "USTO"
 
 
 def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
@@ -119,6 +46,12 @@ def flatten(outputs: Array, kind: OutputKind, rows: int) -> Array:
         labels = to_numpy(outputs)
         if labels.size != rows:
             raise PredictionError(f"the model returned {labels.size} labels for {rows} rows", reason="invalid_output")
+        if labels.dtype.kind == "f" and np.any(np.isfinite(labels) & (labels != np.floor(labels))):
+            raise PredictionError(
+                "outputs taken for labels are not whole numbers under noise: say with "
+                f"{HOW_TO_SAY} whether they are value, probability or logit",
+                reason="invalid_output",
+            )
         return labels.reshape(rows)
     if not is_numeric(outputs):
         raise PredictionError(
@@ -241,7 +174,7 @@ def classes_of(outputs: Array, kind: OutputKind) -> NDArray[Any]:
     """The class each row of flattened outputs says: its label, or the index of the largest score.
 
     One column: class 1 where the probability is above 0.5, the logit above 0. A row that is not finite has class -1.
-    Shape `(rows,)`, in main memory.
+    Shape `(rows,)`, in main memory; of several labels at once, whose set is the class, `(rows, labels)`, 0 or 1.
 
     >>> classes_of(np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, 1.0]]), "probability").tolist()
     [0, 1, -1]
@@ -249,6 +182,10 @@ def classes_of(outputs: Array, kind: OutputKind) -> NDArray[Any]:
     if kind == "label":
         return np.asarray(outputs)
     xp = namespace(outputs)
+    if kind == "multilabel":
+        finite = xp.all(xp.isfinite(outputs), axis=1, keepdims=True)
+        classes = xp.astype(outputs > 0.5, xp.int64)
+        return to_numpy(xp.where(finite, classes, xp.full_like(classes, -1)))
     if outputs.shape[1] == 1:
         classes = outputs[:, 0] > (0.5 if kind == "probability" else 0.0)
         classes = xp.astype(classes, xp.int64)
@@ -262,4 +199,16 @@ def same_classes(classes: NDArray[Any], reference: NDArray[Any], kind: OutputKin
     """Which rows have the class of their reference, as `classes_of` gives both; never where either is missing."""
     if kind == "label":
         return ~changed_labels(classes, reference)
-    return np.asarray((classes == reference) & (classes >= 0))
+    same = (classes == reference) & (classes >= 0)
+    return np.asarray(same.all(axis=1) if kind == "multilabel" else same)
+
+
+def are_alike(classes: NDArray[Any], kind: OutputKind) -> bool:
+    """Whether all rows, missing classes aside, have one class, as `classes_of` gives them.
+
+    >>> are_alike(np.array([1, 1, -1]), "logit"), are_alike(np.array(["cat", "dog"]), "label")
+    (True, False)
+    """
+    is_there = ~missing_labels(classes) if kind == "label" else classes.reshape(len(classes), -1)[:, 0] >= 0
+    said = classes[is_there]
+    return bool(len(said) == 0 or np.all(said == said[:1]))

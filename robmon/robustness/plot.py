@@ -114,7 +114,9 @@ def error_label(result: Assessment) -> str:
     against = "clean output" if result.reference == "prediction" else "target"
     if result.output == "label":
         return f"share of classes that differ from the {against}"
-    unit = {"value": "output units²", "probability": "probability²", "logit": "logit²"}[result.output]
+    unit = {"value": "output units²", "probability": "probability²", "multilabel": "probability²", "logit": "logit²"}[
+        result.output
+    ]
     return f"mean squared distance from the {against} ({unit})"
 
 

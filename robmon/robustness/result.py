@@ -43,7 +43,8 @@ class CurvePoint:
             mean may speak of a few.
         worst_share: share of the error carried by the worst 5 % of rows (`ceil(0.05 n)` of them), 0.05 where all rows
             carry alike, 1 where no other row has any; infinite errors outweigh all others. None: there is no error.
-        agreement: share of unchanged classes over rows and trials; None where outputs are no classes.
+        agreement: share of unchanged classes over rows and trials, of several labels at once of unchanged sets; None
+            where outputs are no classes, or all rows have one.
         accuracy: share of classes that are those of the targets; None without targets or classes.
         brier: Brier score against the targets: the squared distances of probabilities, summed over classes (Brier 1950;
             0 is perfect, 2 the worst). One column is the probability of the second of two classes, and both count. None
@@ -83,8 +84,8 @@ class Assessment:
 
     Attributes:
         curve: one point a level, level 0 first.
-        area: 0 is untouched, 1 is as unrelated as another row's output; None where an output was not finite, or no
-            output varies.
+        area: 0 is untouched, 1 is as unrelated as another row's output; None where an output was not finite, no
+            output varies, or all rows have one class.
         index: `1 - area`.
         clean_mse: MSE against the targets without noise; None without targets.
         own_mse: what the model's outputs move without noise, pass by pass: 0 unless it is itself random.
@@ -102,7 +103,7 @@ class Assessment:
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
-        output: `value`, `probability`, `logit` or `label`.
+        output: `value`, `probability`, `multilabel`, `logit` or `label`.
         output_variance: shape `(outputs,)`, of the clean outputs unless given; of labels `p (1 - p)` per class.
         clean_variance: the same, always measured on these clean outputs.
         outputs_without_variance: outputs left out of area and normalised errors.
@@ -221,7 +222,7 @@ class Assessment:
         levels = [point.realised_level for point in self.curve] if self.uses_realised_level else self.levels
         farthest = float(curves.axis_values(levels, axis)[-1])
         measured = values[score]
-        if measured is None:
+        if measured is None or (score == "agreement" and self.curve[0].agreement is None):
             return None
         rows = self.counted
         slope = curves.slope(cluster_means(measured[rows], self.clusters[rows]), levels, score, axis)

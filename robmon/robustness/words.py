@@ -98,6 +98,8 @@ def sentence(result: Assessment) -> str:
 
 def _of_requests(result: Assessment, point: CurvePoint, at: str) -> str:
     """What one request may expect."""
+    if result.output == "label" and result.reference == "prediction" and point.agreement is None:
+        return ""  # all rows have one class: none could lose it
     if result.output == "label":
         against = "keep their class" if result.reference == "prediction" else "get the true class"
         return f"{100 * (1.0 - point.mean_mse):.3g} % of these requests {against} at {at}."

@@ -52,8 +52,8 @@ def test_linear_model_has_its_closed_form():
 
 def test_notes_are_in_the_text_and_the_json():
     result = assess_rows(linear.predict, linear.inputs(50), notes=["column b is left alone"])
-    assert result.notes == ("column b is left alone",)
-    assert result.to_dict()["notes"] == ["column b is left alone"]
+    assert result.notes == ("output is value: numbers under regression", "column b is left alone")
+    assert result.to_dict()["notes"] == list(result.notes)
     assert str(result).splitlines()[-1] == "column b is left alone"
 
 
@@ -156,17 +156,19 @@ def test_a_nan_class_counts_as_changed():
         p = 1 / (1 + np.exp(-x[:, :1]))
         p = np.hstack([p, 1 - p])
         # NaN in the column of the clean class, where argmax would find it again
-        p[np.abs(x[:, 0]) > 8, int(x[0, 0] < 0)] = np.nan
+        bad = np.abs(x[:, 0]) > 8
+        p[bad, (np.arange(rows.start, rows.stop) % 2)[bad]] = np.nan
         return p
 
-    inputs = np.ones((30, 1)) + 0.01 * linear.inputs(30)[:, :1]
+    inputs = (1 - 2 * (np.arange(30) % 2))[:, None] + 0.01 * linear.inputs(30)[:, :1]
     result = assess_rows(probabilities, inputs, task="classification", levels=[100.0], scale=1.0)
     bad = np.abs(inputs + 100.0) > 8
     assert bad.all()
     assert result.curve[1].agreement < 0.1
     labels = assess_rows(
-        lambda x, rows: np.where(np.abs(x[:, 0]) > 8, np.nan, 1.0), inputs, output="label", levels=[100.0], scale=1.0
-    )
+        lambda x, rows: np.where(np.abs(x[:, 0]) > 8, np.nan, np.arange(rows.start, rows.stop) % 2),
+        inputs, output="label", levels=[100.0], scale=1.0,
+    )  # fmt: skip
     assert labels.curve[1].mean_mse == pytest.approx(labels.curve[1].nonfinite_outputs / (30 * 39))
     assert labels.curve[1].mean_mse == pytest.approx(1 - labels.curve[1].agreement)
 
@@ -251,7 +253,9 @@ def test_given_variances_normalise():
     ("outputs", "task", "output", "expected"),
     [
         (np.array([[0.2, 0.8], [0.9, 0.1]]), "classification", None, "probability"),
-        (np.array([[0.2, 0.8], [0.9, 0.3]]), "classification", None, "logit"),
+        (np.array([[0.2, 0.8], [0.9, 0.3]]), "classification", "multilabel", "multilabel"),
+        (np.array([[0.2, 0.8], [0.9, 0.3]]), "classification", "probability", "probability"),
+        (np.array([[0.2, 0.8], [1.9, 0.3]]), "classification", None, "logit"),
         (np.array([0.1, 0.9]), "classification", None, "probability"),
         (np.array([-0.1, 0.9]), "classification", None, "logit"),
         (np.array([1, 2]), "classification", None, "label"),
@@ -435,9 +439,10 @@ def test_plot_names_what_it_shows(output, tmp_path):
 
 def test_str_is_a_table():
     text = str(assess_rows(linear.predict, linear.inputs(50)))
-    head, columns, *points, scalars, worst = text.splitlines()
+    head, columns, *points, scalars, worst, note = text.splitlines()
     assert head.startswith("50 rows, 39 trials of gaussian noise") and len(points) == 5
     assert columns.split("  ")[-1] == "request bound, squared" and "agreement" not in text, (
         "columns without numbers are left out"
     )
     assert scalars.startswith("slope ") and worst.startswith("the worst 5 % of rows carry ")
+    assert note == "output is value: numbers under regression"

@@ -14,9 +14,8 @@ import numpy as np
 from robmon.errors import ModelNotFoundError, PredictionError
 from robmon.messages import EndpointAccess
 from robmon.model_uri import Endpoint
-from robmon.models import signature
+from robmon.models import cells, signature
 from robmon.models.loading import ServedModel
-from robmon.models.outputs import as_array, check_rows
 from robmon.models.remote import json_bodies, v2
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.remote.client import Client
@@ -109,8 +108,8 @@ def _in_batches(ask: Ask, batch_rows: int) -> Callable[[Inputs], Any]:
         for batch in np.array_split(np.arange(rows), -(-rows // batch_rows)):
             asked = min(max(len(batch), min(batch_rows, 2)), rows)
             stop = int(batch[-1]) + 1
-            outputs = check_rows(as_array(ask(_taken(inputs, slice(stop - asked, stop)), asked)), asked)
-            parts.append(outputs[-len(batch) :])
+            answer = _named(ask(_taken(inputs, slice(stop - asked, stop)), asked), asked)
+            parts.append({name: _last(part, len(batch), asked) for name, part in answer.items()})
         return _joined(parts)
 
     return call
@@ -120,8 +119,41 @@ def _taken(inputs: Inputs, batch: slice) -> Inputs:
     return {name: array[batch] for name, array in inputs.items()} if isinstance(inputs, dict) else inputs[batch]
 
 
-def _joined(parts: list[Any]) -> Any:
-    alike = {(part.shape[1:], part.dtype.kind in "OUT") for part in parts}
-    if len(alike) > 1:
-        raise PredictionError("the endpoint's answers differ in shape, or in type, from one another", "invalid_output")
-    return np.concatenate(parts)
+def _named(outputs: Any, rows: int) -> dict[str, Any]:
+    """An answer's parts by name; one without names under an empty one.
+
+    Raises:
+        PredictionError: none of them has one entry a row.
+    """
+    if rows == 1 and isinstance(outputs, (int, float, str)):
+        outputs = [outputs]  # squeezed
+    named = dict(outputs) if isinstance(outputs, dict) else {"": outputs}
+    if not any(cells.length(part) == rows for part in named.values()):
+        found = ", ".join(str(cells.length(part) or 0) for part in named.values())
+        raise PredictionError(f"the endpoint answered with {found} outputs for {rows} rows", "invalid_output")
+    return named
+
+
+def _last(part: Any, count: int, rows: int) -> Any:
+    """The last entries of a part with one entry a row."""
+    return part[-count:] if cells.length(part) == rows else part
+
+
+def _joined(answers: list[dict[str, Any]]) -> Any:
+    """The answers to all batches as one, part by part."""
+    if any(answer.keys() != answers[0].keys() for answer in answers):
+        raise PredictionError("the endpoint's answers differ in their parts from one another", "invalid_output")
+    named = {name: _chained([answer[name] for answer in answers]) for name in answers[0]}
+    return named.get("", named)
+
+
+def _chained(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if all(cells.length(part) is None for part in parts):
+        return parts[0]  # of the whole answer, not of a row
+    if all(isinstance(part, list) for part in parts) and len({cells.length(part[0]) for part in parts if part}) == 1:
+        return [cell for part in parts for cell in part]
+    if all(isinstance(part, np.ndarray) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    raise PredictionError("the endpoint's answers differ in shape, or in type, from one another", "invalid_output")
