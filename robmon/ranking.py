@@ -15,7 +15,7 @@ from robmon.fitting import other_rows
 from robmon.model_uri import mask, registered_name
 from robmon.models.loading import RemoteModel
 from robmon.prepared import prepared
-from robmon.robustness.arrays import Array, Predict
+from robmon.robustness.arrays import Array, Float64, Predict
 from robmon.robustness.assessment import check_levels
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
@@ -77,6 +77,7 @@ def rank(
         [each.scores for each in results.values()],
         higher_is_better=first.score == "accuracy",
         score=first.score,
+        row_scores=[each.row_scores for each in results.values()],
     )
     return replace(ranking, conditions=first.conditions, left_out=tuple(left_out))
 
@@ -153,6 +154,7 @@ class _Scored:
     scores: list[float]
     conditions: Conditions
     kept: tuple[int, ...] | None
+    row_scores: Float64
 
 
 def _scored(result: Assessment, kept: tuple[int, ...] | None) -> _Scored:
@@ -160,15 +162,17 @@ def _scored(result: Assessment, kept: tuple[int, ...] | None) -> _Scored:
     # Models are ranked on the same rows: a row without a finite output is answered wrongly, and has no error at all.
     share = 1.0 - result.clean_nonfinite_ratio
     accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
-    if accuracies:
-        return _Scored("accuracy", result.levels, accuracies, conditions, kept)
+    if result.row_accuracy is not None:
+        return _Scored("accuracy", result.levels, accuracies, conditions, kept, np.nan_to_num(result.row_accuracy))
     if share < 1.0:
         lost = np.flatnonzero(~result.finite)
         raise InvalidInputError(
             f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
-    return _Scored("MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept)
+    return _Scored(
+        "MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept, result.row_errors
+    )
 
 
 def _named(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SENTENCES = 10
+Z_99 = 2.58
+"""Standard errors that a normal error exceeds in 1 % of all cases, to either side."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class Crossing:
         ahead: the better one at first.
         behind: the one that overtakes it.
         levels: where they change places, rising; interpolated between the levels assessed.
+        is_chance: whether either lead, before the first of these or after it, may be one of these rows alone: nowhere
+            more than 2.58 of its standard errors over rows, paired. False where no rows are known.
     """
 
     ahead: str
     behind: str
     levels: tuple[float, ...]
+    is_chance: bool = False
 
     @property
     def lasts(self) -> bool:
@@ -42,13 +47,11 @@ class Crossing:
 
     def __str__(self) -> str:
         first, *more = (f"{level:.2g}" for level in self.levels)
-        if not more:
-            return f"From level {first} upwards {self.behind} overtakes {self.ahead}."
-        again = "level" if len(more) == 1 else "levels"
-        return (
-            f"From level {first} upwards {self.behind} overtakes {self.ahead}, but not for good: "
-            f"they change places again at {again} {', '.join(more)}."
-        )
+        text = f"From level {first} upwards {self.behind} overtakes {self.ahead}"
+        if more:
+            again = "level" if len(more) == 1 else "levels"
+            text += f", but not for good: they change places again at {again} {', '.join(more)}"
+        return f"{text}; on so few rows that is within chance." if self.is_chance else f"{text}."
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ def rank_scores(
     higher_is_better: bool,
     *,
     score: str = "score",
+    row_scores: Sequence[Float64] | None = None,
 ) -> Ranking:
     """Rank models by their scores at every noise level.
 
@@ -192,6 +196,8 @@ def rank_scores(
         scores: shape `(models, levels)`, +Inf and -Inf allowed; all on the same rows under the same noise.
         higher_is_better: True of shares such as accuracy, False of errors such as the MSE.
         score: what the scores are, in words.
+        row_scores: of each model the scores of every row, shape `(rows, levels)`, of which its scores are the means;
+            they tell which crossings are within chance. None: nothing is said of that.
 
     Raises:
         InvalidInputError: fewer than 2 models or levels, a name twice, levels that do not rise from 0, NaN, or scores
@@ -210,7 +216,7 @@ def rank_scores(
     power = 1 if higher_is_better else 2
     at_first, finally_at = (dict(zip(names, column.tolist(), strict=True)) for column in ranks.T[[0, -1]])
     crossings = sorted(
-        _crossings(names, at, power, losses),
+        _crossings(names, at, power, losses, row_scores),
         key=lambda each: (finally_at[each.behind], at_first[each.ahead], each.levels),
     )
     return Ranking(
@@ -262,14 +268,33 @@ def _average_ranks(losses: Float64) -> Float64:
     return np.asarray(lower + (equal + 1) / 2.0)
 
 
-def _crossings(names: Sequence[str], levels: Float64, power: int, losses: Float64) -> Iterator[Crossing]:
+def _crossings(
+    names: Sequence[str], levels: Float64, power: int, losses: Float64, rows: Sequence[Float64] | None
+) -> Iterator[Crossing]:
     """Every pair that changes places, the better at first named first."""
     for a, b in itertools.combinations(range(len(names)), 2):
         equal = losses[a] == losses[b]  # infinite ones too
         lead = np.where(equal, 0.0, losses[b] - np.where(equal, 0.0, losses[a]))
         if where := _sign_changes(levels**power, lead):
             ahead, behind = (a, b) if lead[np.flatnonzero(lead)[0]] > 0 else (b, a)
-            yield Crossing(names[ahead], names[behind], tuple(at ** (1 / power) for at in where))
+            is_chance = rows is not None and _is_chance(
+                losses[behind] - losses[ahead], rows[behind] - rows[ahead], levels**power < where[0]
+            )
+            yield Crossing(names[ahead], names[behind], tuple(at ** (1 / power) for at in where), is_chance)
+
+
+def _is_chance(lead: Float64, rows: Float64, before: NDArray[np.bool_]) -> bool:
+    """Whether a lead before a crossing, or the other's after it, is nowhere beyond what the choice of rows explains.
+
+    Args:
+        lead: shape `(levels,)`, above 0 before the crossing.
+        rows: shape `(rows, levels)`, differences of the two models' scores, row by row.
+        before: which levels are before the crossing.
+    """
+    if len(rows) < 2 or not np.all(np.isfinite(rows)):
+        return False  # an infinite error is no matter of chance
+    error = rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+    return not (np.any(lead[before] > Z_99 * error[before]) and np.any(-lead[~before] > Z_99 * error[~before]))
 
 
 def _sign_changes(axis: Float64, lead: Float64) -> list[float]:

@@ -231,3 +231,30 @@ def test_as_text():
         "From level 0.089 upwards tree overtakes linear.",
     ]
     assert ranking.to_dict()["left_out"] == [{"name": "odd", "reason": "it cannot be loaded"}]
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_an_overtaking_within_chance_is_told_as_one(higher_is_better: bool) -> None:
+    """Two models alike in law are hardly ever told apart; two that really cross are."""
+    random, levels, chance, crossed, real = np.random.default_rng(5), [0.0, 0.1, 0.2], 0, 0, 0
+    sign = -1.0 if higher_is_better else 1.0
+    for _ in range(200):
+        a, b = random.normal(3, 1, size=(2, 100, 3))
+        for shift, is_real in ((0.0, False), (1.0, True)):
+            rows = [sign * (a + shift * np.array([0, 0, 1.0])), sign * (b + shift * np.array([1.0, 1.0, 0]))]
+            scores = [each.mean(axis=0) for each in rows]
+            ranking = rank_scores(["a", "b"], levels, scores, higher_is_better, row_scores=rows)
+            for crossing in ranking.crossings:
+                assert ("within chance" in str(crossing)) == crossing.is_chance
+                real += is_real and not crossing.is_chance
+                crossed += not is_real
+                chance += not is_real and crossing.is_chance
+    assert crossed > 50 and chance == crossed
+    assert real > 190
+
+
+def test_nothing_is_said_of_chance_where_no_rows_are_known_or_an_error_is_infinite() -> None:
+    scores = [[1.0, 2.0, np.inf], [2.0, 2.5, 4.0]]
+    assert not rank_scores(["a", "b"], [0.0, 0.1, 0.2], scores, False).crossings[0].is_chance
+    rows = [np.array([row, row]) for row in scores]
+    assert not rank_scores(["a", "b"], [0.0, 0.1, 0.2], scores, False, row_scores=rows).crossings[0].is_chance
