@@ -319,6 +319,11 @@ def increase(metric: str, by: str) -> str:
     return f"sum by ({by}) (increase({metric}{{{PROCESS}}}[$__rate_interval]) {OF_MODEL})"
 
 
+def lag(share: float) -> str:
+    rates = rate("robmon_event_loop_lag_seconds_bucket", "instance, le")
+    return f"histogram_quantile({share:g}, {rates})"
+
+
 def health_panels() -> list[Any]:
     phase_sum = rate("robmon_assessment_duration_seconds_sum", "phase")
     phase_count = rate("robmon_assessment_duration_seconds_count", "phase")
@@ -366,6 +371,15 @@ def health_panels() -> list[Any]:
             THIRD,
             Query(f"process_resident_memory_bytes{{{PROCESS}}} {OF_MODEL}", "daemon, {{instance}}"),
             Query(f"robmon_worker_resident_memory_bytes{{{STATE}}}", "worker, {{instance}}"),
+        ),
+        over_time(
+            "Event loop lag",
+            "How late the daemon comes to what is due, 99 % of the times and 50 %, a series a pod: it is this late for "
+            "the kubelet's probe, too.",
+            units.Seconds,
+            THIRD,
+            Query(lag(0.99), "99 %, {{instance}}"),
+            Query(lag(0.5), "50 %, {{instance}}"),
         ),
         over_time(
             "Worker restarts",

@@ -47,6 +47,7 @@ log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0
+LAG_SECONDS = 0.1
 MAX_HTTP_CONNECTIONS = 64
 MAX_INPUT_CONNECTIONS = 512
 
@@ -145,7 +146,7 @@ class Daemon:
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
             servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
-            async with serving(servers), self._scheduled():
+            async with serving(servers), self._watched(), self._scheduled():
                 log.info(
                     "listening",
                     model=self._follower.name,
@@ -154,6 +155,23 @@ class Daemon:
                 )
                 await _signal()
                 log.info("stopping")
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """How late the event loop is: whatever holds it up holds up /healthz, and with it the pod."""
+
+        async def watch() -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                due = loop.time() + LAG_SECONDS
+                await asyncio.sleep(LAG_SECONDS)
+                self._metrics.event_loop_lag.observe(max(loop.time() - due, 0.0))
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     @contextlib.asynccontextmanager
     async def _scheduled(self) -> AsyncIterator[None]:
@@ -187,7 +205,7 @@ class Daemon:
         except RobmonError as error:
             self._metrics.model_failures.labels("fetch", failure_reason(error)).inc()
             if str(error) != self._follower.failure:
-                log.error("served version unknown", error=str(error), still=self._served_version())
+                log.warning("served version unknown", error=str(error), still=self._served_version())
             self._follower.failure = str(error)
             return
         if self._follower.failure is not None:

@@ -7,18 +7,25 @@ doing, when the other side closes the socket.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import select
+import shutil
 import sys
+import tempfile
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, PredictionError, RegistryError, RobmonError
 from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, ModelVersion
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, parse
 
+_TEMPORARY = "robmon-fetch-"
+_LOCK = ".lock"
 _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
     (RegistryError, "registry_unreachable"),
     (ModelNotFoundError, "not_found"),
@@ -37,7 +44,9 @@ def main(fd: int) -> None:
     except EOFError:
         return
     threading.Thread(target=_end_with_peer, args=(fd,), daemon=True).start()
-    channel.send(answer(question) if isinstance(question, Fetch) else Failure(reason="error", error="ProtocolError"))
+    with temporary_home():
+        told = answer(question) if isinstance(question, Fetch) else Failure(reason="error", error="ProtocolError")
+    channel.send(told)
 
 
 def answer(question: Fetch) -> Fetched | Failure:
@@ -76,7 +85,7 @@ def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
 
 def _download(question: Fetch) -> Fetched:
     # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
-    from robmon.models import registry
+    from robmon.models import mlmodel, registry
     from robmon.models.baseline_artifact import read_baseline
     from robmon.models.loading import bound_waiting
 
@@ -91,17 +100,36 @@ def _download(question: Fetch) -> Fetched:
     )
     if model.version == question.known_version:
         return fetched
-    description = source.check(model, registry.Requirements(question.allowed_flavors, question.require_tags))
-    path = source.download(model, Path(question.data_dir), question.keep_versions)
+    requirements = registry.Requirements(question.allowed_flavors, question.require_tags)
+    source.check(model, requirements)  # before much is downloaded
+    path = source.download(model, Path(question.data_dir), question.keep_versions, requirements)
     fetched.model = ModelVersion(
         name=model.name,
         version=model.version,
         run_id=model.run_id,
         path=str(path),
-        flavors=list(description.flavors),
+        flavors=list(mlmodel.read(path).flavors),
         baseline=read_baseline(source, model),
     )
     return fetched
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[None]:
+    """A temporary folder for all that this process, MLflow in it, puts into one. Those of dead ones are swept."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError), (left / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder, (Path(folder) / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _be_silent() -> None:

@@ -124,8 +124,7 @@ class Follower:
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
             access = registry_access.from_environment(url)
-            async with access.client(REGISTRY_TIMEOUT_SECONDS) as client:
-                answer = await client.get(url, params={"name": self.name})
+            answer = await access.get(url, {"name": self.name}, REGISTRY_TIMEOUT_SECONDS)
             answer.raise_for_status()
             registered = answer.json()["registered_model"]
             aliases = {item["alias"]: str(item["version"]) for item in registered.get("aliases", [])}
@@ -136,7 +135,7 @@ class Follower:
             where = urlsplit(url).hostname
             why = registry_access.why_unreachable(error)
             raise RegistryError(f"the registry at {where} did not answer: {why}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RegistryError("the registry's answer is none of MLflow's") from None
         if alias not in aliases:
             raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known_aliases(aliases)}")

@@ -6,11 +6,13 @@ done here, such as plugins that sign requests, is left to the fetch process, whi
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import netrc
 import os
 import ssl
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -22,8 +24,13 @@ import httpx
 
 from robmon.errors import RegistryError
 
+TOTAL_SECONDS: Final = 30.0
+"""For a whole answer: one that comes byte by byte is none."""
+MAX_ANSWER_BYTES: Final = 8 * 2**20
+"""Of an answer, also when it is unpacked."""
 TRUE: Final = ("true", "1")
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
 _PLUGINS: Final = ("mlflow.request_header_provider",)
 
 
@@ -49,9 +56,56 @@ class RegistryAccess:
             timeout=timeout_seconds,
             verify=self.tls,
             auth=self.auth,
-            headers=self.headers,
+            headers={"Accept-Encoding": "identity", **self.headers},
             follow_redirects=self.follows_redirects,
         )
+
+    async def get(self, url: str, params: dict[str, str], timeout_seconds: float) -> httpx.Response:
+        """A whole answer, within bounds of time and size.
+
+        Args:
+            url: what is asked.
+            params: its query.
+            timeout_seconds: for each step; `TOTAL_SECONDS` are for all of them.
+
+        Raises:
+            RegistryError: the answer is too large.
+            httpx.HTTPError: there was none, or not in time.
+        """
+        content = bytearray()
+        try:
+            async with (
+                asyncio.timeout(TOTAL_SECONDS),
+                self.client(timeout_seconds) as client,
+                client.stream("GET", url, params=params) as answer,
+            ):
+                async for piece in answer.aiter_raw():
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise _too_large(url)
+        except TimeoutError:
+            raise httpx.ReadTimeout("not within the total time") from None
+        unpacked = _unpack(bytes(content), answer.headers.get("content-encoding", "identity"), url)
+        return httpx.Response(answer.status_code, content=unpacked, request=answer.request)
+
+
+def _unpack(content: bytes, encoding: str, url: str) -> bytes:
+    """The content of an answer that was packed without being asked for: httpx itself would unpack any amount."""
+    if encoding.lower() in ("identity", ""):
+        return content
+    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
+        raise RegistryError(f"the registry at {urlsplit(url).hostname} answered in an encoding that was not asked for")
+    try:
+        unpacked = zlib.decompressobj(_GZIP_OR_ZLIB).decompress(content, MAX_ANSWER_BYTES + 1)
+    except zlib.error:
+        raise httpx.DecodingError("not packed as it says") from None
+    if len(unpacked) > MAX_ANSWER_BYTES:
+        raise _too_large(url)
+    return unpacked
+
+
+def _too_large(url: str) -> RegistryError:
+    return RegistryError(f"the registry at {urlsplit(url).hostname} answered more than {MAX_ANSWER_BYTES} bytes")
 
 
 def is_left_to_mlflow() -> bool:
@@ -166,10 +220,10 @@ def why_unreachable(error: BaseException) -> str:
     >>> why_unreachable(ConnectionRefusedError(111, "Connection refused"))
     'connection refused'
     """
-    for each in _behind(error):
+    for each in behind(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {each.verify_message}"
-    for each in _behind(error):
+    for each in behind(error):
         kind = type(each).__name__
         if isinstance(each, ConnectionRefusedError):
             return "connection refused"
@@ -180,7 +234,7 @@ def why_unreachable(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _behind(error: BaseException) -> Iterator[BaseException]:
+def behind(error: BaseException) -> Iterator[BaseException]:
     """The exception, and those that it holds or was raised from."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < 50:

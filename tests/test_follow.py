@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import http.server
+import json
 import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
+from robmon import registry_access
 from robmon.errors import RobmonError
 from robmon.follow import Follower, failure_reason
 from robmon.settings import load
@@ -45,6 +54,107 @@ async def test_an_unreachable_registry_costs_no_process_and_tells_no_credential(
     with pytest.raises(RobmonError, match=r"127\.0\.0\.1 did not answer: connection refused") as caught:
         await follow.poll([])
     assert "secret" not in str(caught.value)
+
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+ANSWER = {"registered_model": {"name": "m", "aliases": [{"alias": "champion", "version": "7"}], "tags": []}}
+
+
+@contextmanager
+def registry_that(answers: Answer) -> Iterator[str]:
+    """A registry that answers everything like that: its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                answers(self)
+            except OSError:  # who asked has gone
+                return
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def with_body(body: bytes, encoding: str | None = None) -> Answer:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        if encoding is not None:
+            handler.send_header("Content-Encoding", encoding)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def endless(handler: http.server.BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(bytes(2**16))
+
+
+def dripping(handler: http.server.BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" ")
+        time.sleep(0.05)
+
+
+def dripping_head(handler: http.server.BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        handler.wfile.write(b"x")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (endless, "answered more than 8388608 bytes"),
+        (with_body(b" " * (2**23 + 1)), "answered more than 8388608 bytes"),
+        (with_body(gzip.compress(b" " * 2**28), "gzip"), "answered more than 8388608 bytes"),
+        (with_body(gzip.compress(b"{" * 2**20), "gzip"), "is none of MLflow's"),
+        (with_body(b"no gzip", "gzip"), "did not answer: DecodingError"),
+        (with_body(b"x", "br"), "in an encoding that was not asked for"),
+        (with_body(b"[" * 200_000), "is none of MLflow's"),
+        (dripping, "did not answer: no answer in time"),
+        (dripping_head, "did not answer: no answer in time"),
+    ],
+)
+async def test_answers_without_end_are_bounded(
+    answers: Answer, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time and in size, packed or not."""
+    monkeypatch.setattr(registry_access, "TOTAL_SECONDS", 1.0)
+    with registry_that(answers) as url:
+        follow = follower("models:/m@champion", url, tmp_path)
+        before = psutil.Process().memory_info().rss
+        began = time.monotonic()
+        with pytest.raises(RobmonError, match=told):
+            await follow._ask_registry("champion")
+        assert time.monotonic() - began < 10
+        assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+async def test_a_packed_answer_is_understood(encoding: str | None, tmp_path: Path) -> None:
+    body = json.dumps(ANSWER).encode()
+    with registry_that(with_body(gzip.compress(body) if encoding else body, encoding)) as url:
+        found = await follower("models:/m@champion", url, tmp_path)._ask_registry("champion")
+    assert found.version == "7"
 
 
 def endpoint_follower(url: str, folder: Path, **settings: str) -> Follower:

@@ -45,6 +45,7 @@ OUTCOMES: Mapping[str, tuple[str, ...]] = {
 }
 RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
 PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+LAG_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 Families = Iterator[Metric]
 
@@ -67,6 +68,12 @@ class Metrics:
             "Duration of the phases of an assessment",
             ["phase"],
             buckets=PHASE_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.event_loop_lag = Histogram(
+            "robmon_event_loop_lag_seconds",
+            "How much later than due the daemon's event loop came to something, asked ten times a second",
+            buckets=LAG_BUCKETS_SECONDS,
             registry=self.registry,
         )
         self.nonfinite_outputs = Counter(

@@ -6,6 +6,7 @@ Everything here runs in the fetch process or in a library user's own: it needs t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -25,16 +26,17 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
-from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
 from robmon.model_uri import ModelUri, known_aliases, mask, parse_registry
 from robmon.models import mlmodel
-from robmon.registry_access import why_unreachable
+from robmon.registry_access import behind, why_unreachable
 
 ACCEPTED_TAG = "robmon.accepted_version"
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
 _MAX_NAME_BYTES = 200
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 
 
 @dataclass(frozen=True)
@@ -192,23 +194,26 @@ class Registry:
                 raise ModelRefusedError(f"version {model.version} of {model.name} lacks the tag {wanted}")
         with tempfile.TemporaryDirectory() as folder:
             self._download(f"{model.source.rstrip('/')}/{mlmodel.MLMODEL_FILE}", Path(folder), model)
-            description = mlmodel.read(Path(folder))
-        allowed = requirements.allowed_flavors
-        if allowed and mlmodel.PYFUNC not in allowed and description.loaded_flavor not in allowed:
-            raise ModelRefusedError(
-                f"version {model.version} of {model.name} is loaded by the flavour {description.loaded_flavor}, "
-                f"and only {', '.join(allowed)} may be loaded"
-            )
-        return description
+            return _judge(Path(folder), model, requirements)
 
-    def download(self, model: Resolved, data_dir: Path, keep_versions: Sequence[str] = ()) -> Path:
+    def download(
+        self,
+        model: Resolved,
+        data_dir: Path,
+        keep_versions: Sequence[str] = (),
+        requirements: Requirements | None = None,
+    ) -> Path:
         """The version's folder below `data_dir`, downloaded unless it is there; other versions are removed.
 
-        A folder gets its name only when it is complete, so that whatever ends this process leaves no half model.
+        A folder gets its name only when it is complete and has been held against the requirements, so that whatever
+        ends this process leaves no half model, and what is loaded is what was judged: between two reads a registry may
+        answer differently.
 
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`.
+            ModelRefusedError: what was downloaded is not allowed.
         """
+        requirements = requirements or Requirements()
         home = data_dir.resolve() / "models" / path_safe(model.name)
         home.mkdir(parents=True, exist_ok=True)
         target = home / path_safe(model.version)
@@ -218,14 +223,17 @@ class Registry:
             for other in home.iterdir():
                 if other.is_dir() and other.name not in keep:
                     shutil.rmtree(other, ignore_errors=True)
-            if not _holds(target, model):
-                self._replace(target, model)
+            if _holds(target, model):
+                _judge(target, model, requirements)
+            else:
+                self._replace(target, model, requirements)
         return target
 
-    def _replace(self, target: Path, model: Resolved) -> None:
+    def _replace(self, target: Path, model: Resolved, requirements: Requirements) -> None:
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
         try:
             complete = self._download(model.source, unfinished, model)
+            _judge(complete, model, requirements)
             (complete / _SOURCE_FILE).write_text(_identity(model), encoding="ascii")
             if target.exists():  # of another registry that used the same names
                 target.rename(unfinished / "outdated")
@@ -292,9 +300,13 @@ class Registry:
         except (ModelError, RegistryError):
             raise
         except Exception as error:  # stores raise what their drivers raise
+            if (why := _why_not_written(error)) is not None:
+                raise RobmonError(f"the files cannot be written: {why}") from error
             raise RegistryError(f"the registry at {self.place} did not answer: {why_unreachable(error)}") from error
 
-    def _translated(self, error: MlflowException, not_found: str) -> ModelError | RegistryError:
+    def _translated(self, error: MlflowException, not_found: str) -> RobmonError:
+        if (why := _why_not_written(error)) is not None:
+            return RobmonError(f"the files cannot be written: {why}")
         missing = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}
         no_alias = "alias" in error.message and "not found" in error.message
         if error.error_code in missing or no_alias:
@@ -309,6 +321,31 @@ class Registry:
         why = why_unreachable(error)
         told = f": {why}" if why != type(error).__name__ else f" ({error.error_code})"
         return RegistryError(f"the registry at {self.place} did not answer{told}")
+
+
+def _judge(folder: Path, model: Resolved, requirements: Requirements) -> mlmodel.MLmodel:
+    """What the MLmodel file in a folder says, if the settings allow it.
+
+    Raises:
+        ModelRefusedError: they do not.
+    """
+    description = mlmodel.read(folder)
+    allowed = requirements.allowed_flavors
+    if allowed and mlmodel.PYFUNC not in allowed and description.loaded_flavor not in allowed:
+        raise ModelRefusedError(
+            f"version {model.version} of {model.name} is loaded by the flavour {description.loaded_flavor}, "
+            f"and only {', '.join(allowed)} may be loaded"
+        )
+    return description
+
+
+def _why_not_written(error: BaseException) -> str | None:
+    """What is wrong with our own disk, if that is what went wrong: MLflow tells it as an error of the registry."""
+    told = error.message if isinstance(error, MlflowException) else ""
+    for each in behind(error):
+        if isinstance(each, OSError) and each.errno in _DISK_ERRORS:
+            return os.strerror(each.errno)
+    return next((os.strerror(number) for number in _DISK_ERRORS if f"[Errno {number}]" in told), None)
 
 
 def path_safe(name: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from robmon.fetch import answer
 from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
+from robmon.models.registry import Registry, Resolved
 from tests.models.conftest import Store
 from tests.servers import end_group, free_port, wait_until
 
@@ -147,3 +150,78 @@ def test_ends_with_its_peer(asked: bool, tmp_path: Path) -> None:
                 connection.close()
             channel._socket.shutdown(socket.SHUT_RDWR)
             wait_until(lambda: child.poll() is not None, 10, "the end of the fetch process")
+
+
+def test_folders_of_dead_fetches_are_swept(sqlite_store: Store, tmp_path: Path) -> None:
+    """Whatever MLflow puts into the temporary folder goes with the process, or with the next one."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (temporary / "robmon-fetch-dead").mkdir()
+    (temporary / "robmon-fetch-dead" / ".lock").touch()
+    (temporary / "robmon-fetch-dead" / "tmp123").mkdir()
+    (temporary / "of another program").mkdir()
+    held = temporary / "robmon-fetch-alive"
+    held.mkdir()
+    with (held / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        question = Fetch(
+            uri=f"models:/{sqlite_store.register()}/1",
+            tracking_uri=sqlite_store.tracking_uri,
+            data_dir=str(tmp_path / "data"),
+        )
+        assert isinstance(ask(question, tmp_path / "output", TMPDIR=str(temporary)), Fetched)
+    assert sorted(path.name for path in temporary.iterdir()) == ["of another program", "robmon-fetch-alive"]
+
+
+def test_what_is_judged_is_what_is_loaded(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that answers the first read of MLmodel with another flavour, and later ones truly."""
+    name, real, reads = sqlite_store.register(), Registry._download, []
+
+    def download(self: Registry, source: str, folder: Path, model: Resolved) -> Path:
+        path = real(self, source, folder, model)
+        reads.append(source)
+        if len(reads) == 1:
+            path.write_text("flavors: {python_function: {loader_module: mlflow.sklearn}, sklearn: {}}")
+        return path
+
+    monkeypatch.setattr(Registry, "_download", download)
+    data_dir = tmp_path / "data"
+    question = Fetch(
+        uri=f"models:/{name}/1",
+        tracking_uri=sqlite_store.tracking_uri,
+        data_dir=str(data_dir),
+        allowed_flavors=["sklearn"],
+    )
+    failure = answer(question)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "refused", failure
+    assert len(reads) == 2
+    assert not list(data_dir.rglob("MLmodel"))
+    reads.clear()
+    assert isinstance(answer(question.model_copy(update={"allowed_flavors": []})), Fetched)
+    assert list(data_dir.rglob("MLmodel"))
+    reads.clear()
+    failure = answer(question)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "refused", "what was downloaded under other settings is judged too"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        MlflowException("failures occurred while downloading: OSError(28), [Errno 28] No space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_as_that(
+    error: Exception, sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    uri = f"models:/{sqlite_store.register()}/1"
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", full)
+    failure = answer(Fetch(uri=uri, tracking_uri=sqlite_store.tracking_uri, data_dir=str(tmp_path / "data")))
+    assert isinstance(failure, Failure)
+    assert failure.message == "the files cannot be written: No space left on device"
+    assert failure.reason == "error"

@@ -56,7 +56,11 @@ _COUNTERS = {
     "robmon_model_failures_total": "stage reason",
     "robmon_history_write_failures_total": "",
 }
-_HISTOGRAMS = {"robmon_assessment_duration_seconds": "phase", "robmon_inputs_body_bytes": "source"}
+_HISTOGRAMS = {
+    "robmon_assessment_duration_seconds": "phase",
+    "robmon_inputs_body_bytes": "source",
+    "robmon_event_loop_lag_seconds": "",
+}
 _PROCESS = {"process_resident_memory_bytes": "", "up": ""}
 
 TARGET_LABELS = {"job", "instance", "namespace", "pod", "container", "endpoint", "node"}
