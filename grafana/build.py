@@ -93,17 +93,21 @@ def regression() -> stat.Panel:
     panel = now(
         "Robustness regression",
         "1 while a version that is less robust than the last accepted one stands, in any pod. It is a state: it stays "
-        "until a version passes or this one is accepted.",
+        "until a version passes or this one is accepted. Pending: why there is no verdict that can be relied on.",
         units.Short,
         Query(f"max by (kind) (robmon_regression_detected{{{STATE}}})", "{{kind}}"),
+        Query(f"2 * max by (reason) (robmon_comparison_pending{{{STATE}}} == 1)", "no verdict: {{reason}}"),
     )
     texts = {
         "0": models.ValueMappingResult(text="none", color="green", index=0),
         "1": models.ValueMappingResult(text="REGRESSION", color="red", index=1),
+        "2": models.ValueMappingResult(text="PENDING", color="orange", index=2),
     }
     panel.mappings([models.ValueMap(options=texts)])
     panel.no_value("no verdict")
-    return panel.thresholds(steps((None, "green"), (1, "red"))).color_mode(common_models.BigValueColorMode.BACKGROUND)
+    return panel.thresholds(steps((None, "green"), (1, "red"), (2, "orange"))).color_mode(
+        common_models.BigValueColorMode.BACKGROUND
+    )
 
 
 def versions() -> stat.Panel:

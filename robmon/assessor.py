@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -21,13 +21,26 @@ from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
-from robmon.history.store import History, VersionState
+from robmon.history.memory import Entry, judged
+from robmon.history.standing import Pending, PendingReason, VersionState, version_state
+from robmon.history.store import History, Judged, Numbers
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
 from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
-from robmon.messages import Assess, Assessed, Comparison, KeptClasses, ModelVersion, Plan, SampledRequest, Verdict
+from robmon.messages import (
+    Assess,
+    Assessed,
+    Comparison,
+    KeptClasses,
+    ModelVersion,
+    NotCompared,
+    Plan,
+    SampledRequest,
+    Verdict,
+)
 from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
+from robmon.verdict_memory import VerdictMemory
 
 log = structlog.get_logger("robmon.assess")
 
@@ -37,6 +50,8 @@ MISMATCH_RATIO: Final = 0.05
 """Share of served answers above which they are said to differ, as in the alert."""
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
+_PENDING_REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
+"""Why a version is not judged, by why its reference version was not assessed; else `failed`."""
 TOO_FEW_INPUTS_ADVICE: Final = "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows"
 
 
@@ -69,6 +84,7 @@ class Assessor:
         sample: Sample,
         labels: Labels,
         history: History,
+        memory: VerdictMemory,
         published: Published,
         metrics: Metrics,
     ) -> None:
@@ -78,9 +94,10 @@ class Assessor:
         self._sample = sample
         self._labels = labels
         self._history = history
+        self._memory = memory
         self._published = published
         self._metrics = metrics
-        self._number = history.last_number()
+        self._numbers = Numbers(history)
         self._baselines: dict[str, dict[str, Any]] = {}
         self._kept: Kept | None = None
         self._tried_version: str | None = None
@@ -92,14 +109,18 @@ class Assessor:
         self._served_differ = False
         self._told_notes: list[str] = []
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
-        published.state = history.read_state()
+        self._obstacle: Pending | None = None
+        """Why the last try to judge the version served came to nothing."""
+        self._quiet_at = -math.inf
+        """Unix time at which an accepted version was last seen served."""
+        self.refresh()
 
     @property
     def needed_versions(self) -> list[str]:
         """Versions whose files must stay on disk."""
         target = self._follower.target
         needed = [model.version for model in (target, self._host.usable) if model is not None]
-        reference = self._reference_version(target) if target is not None else None
+        reference = self._reference_version if target is not None else None
         return needed + ([reference] if reference is not None else [])
 
     @property
@@ -108,7 +129,7 @@ class Assessor:
         target = self._follower.target
         if target is None or target.version == self._tried_version:
             return False
-        has_kept = self._kept is not None and self._kept.version == self._reference_version(target)
+        has_kept = self._kept is not None and self._kept.version == self._reference_version
         return has_kept or self._has_rows
 
     @property
@@ -150,6 +171,7 @@ class Assessor:
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
         self._published.count(outcome, reason, problem)
+        self._see_obstacle(reason, problem)
 
     def _tell_of_inputs(self, reason: str, problem: str) -> None:
         """Too few inputs are told when that begins and when it ends: without traffic, every assessment lacks them."""
@@ -174,19 +196,19 @@ class Assessor:
             raise NotAssessedError("skipped", "worker_backoff", "the worker failed and is started again after a wait")
         model = await self._use(target)
         if model.version != UNKNOWN_VERSION:
-            self._accept_where_obvious(model)
+            self._accept_unseen(model)
         kept = await self._reference_assessment(model) if self._comparison_due(model) else None
         model = await self._use(model)
         if kept is None:
             result, mine = await self._assess_sample(model)
             items = mine.items
-            if mine.is_usable and self._published.state.accepted_version in (None, model.version):
+            if mine.is_usable and self._reference_version in (None, model.version):
                 self._kept = mine
         else:
             result = await self._assess_against(kept, model)
             items = kept.items
         if model.version == UNKNOWN_VERSION:  # of an endpoint, which may be found not to answer, or to tell another
-            self._accept_where_obvious(model)
+            self._accept_unseen(model)
         self._publish(model, result, items)
 
     async def _use(self, target: ModelVersion) -> ModelVersion:
@@ -197,7 +219,10 @@ class Assessor:
             if published.model is not None:
                 self._watched_since = clock.now()
                 published.served.clear()
+            self._obstacle = None
+            self._memory.see_served(model)
         published.model, published.loaded = model, self._host.loaded
+        self.refresh()
         return model
 
     # --- the two ways to assess --------------------------------------------------------------------------------------
@@ -209,10 +234,10 @@ class Assessor:
         items = self._sample.snapshot(now)
         if self._sample.shrunk:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
-        self._number += 1
-        seed = assessment_seed(model.name, model.version, self._number)
+        number = self._numbers.next()
+        seed = assessment_seed(model.name, model.version, number)
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
-        question, blobs = self._question(model, items, seed, labelled)
+        question, blobs = self._question(model, items, number, seed, labelled)
         try:
             result, blob = await self._host.assess(question, blobs)
         except NotAssessedError as error:
@@ -251,7 +276,6 @@ class Assessor:
 
     async def _assess_against(self, kept: Kept, model: ModelVersion) -> Assessed:
         """Assess the loaded version on the sample, seed and scale of its reference, and take the verdict."""
-        self._number += 1
         comparison = Comparison(
             version=kept.version,
             alpha=self._settings.compare.alpha,
@@ -262,7 +286,7 @@ class Assessor:
             nonfinite_rows=kept.nonfinite_rows,
             classes=kept.classes,
         )
-        question, blobs = self._question(model, kept.items, kept.seed)
+        question, blobs = self._question(model, kept.items, self._numbers.next(), kept.seed)
         question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
         try:
             result, _ = await self._host.assess(question, [*blobs, kept.blob])
@@ -273,15 +297,34 @@ class Assessor:
         if result.verdict is None:
             self._comparison_backoff.failed()
             self._metrics.model_failures.labels("comparison", "not_comparable").inc()
-            why = result.not_compared.why if result.not_compared is not None else "no verdict came"
-            log.warning("versions not comparable", version=model.version, reference_version=kept.version, why=why)
+            why = result.not_compared or NotCompared(reason="failed", why="no verdict came")
+            log.warning("versions not comparable", version=model.version, reference_version=kept.version, why=why.why)
+            self._obstacle = Pending(why.reason, why.why)
         else:
-            self._write_state(self._published.state.judge(model.version, result.verdict, time.time()))
-            _log_verdict(model.version, result.verdict)
+            self._take_verdict(model, result.verdict, result.plan.rows)
         return result
 
+    def _take_verdict(self, model: ModelVersion, verdict: Verdict, rows: int) -> None:
+        ratio = verdict.pooled_ratio
+        entry = judged(
+            self._memory.entries,
+            version=model.version,
+            run_id=model.run_id,
+            accepted=not verdict.worse,
+            against=verdict.reference_version,
+            pooled_ratio=None if ratio is None or math.isnan(ratio) else ratio,
+            pvalue=verdict.pvalue,
+            rows=rows,
+            at=round(time.time(), 3),
+            specification=self._settings.specification,
+        )
+        self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=verdict))
+        self._obstacle = None
+        self.refresh()
+        _log_verdict(model.version, verdict)
+
     def _question(
-        self, model: ModelVersion, items: Sequence[Item], seed: int, labelled: Sequence[Item] = ()
+        self, model: ModelVersion, items: Sequence[Item], number: int, seed: int, labelled: Sequence[Item] = ()
     ) -> tuple[Assess, list[bytes]]:
         """The question, and its blobs."""
         assess = self._settings.assess
@@ -292,7 +335,7 @@ class Assessor:
                 request.answer = len(blobs)
                 blobs.append(item.feedback.answer)
         question = Assess(
-            number=self._number,
+            number=number,
             seed=seed,
             requests=requests,
             labelled=[_request(item) for item in labelled],
@@ -326,44 +369,52 @@ class Assessor:
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
-    def _reference_version(self, model: ModelVersion) -> str | None:
-        target = self._follower.target
-        return (
-            self._settings.model.reference
-            or self._published.state.accepted_version
-            or self._follower.accepted_tag
-            or (self._follower.previous_version if target is not None and model.version == target.version else None)
-        )
+    @property
+    def _reference_version(self) -> str | None:
+        """The version to compare with: the one that a setting names, else the newest accepted one."""
+        if self._settings.model.reference is not None:
+            return self._follower.version_of(self._settings.model.reference)
+        newest = self._memory.reference
+        return newest.version if newest is not None else None
 
-    def _accept_where_obvious(self, model: ModelVersion) -> None:
-        """Accept a version that a person accepted, that is its own reference, or that has nothing to compare with."""
-        state = self._published.state
-        if state.accepted_version == model.version and state.regression is None:
+    def _is_judged(self, model: ModelVersion) -> bool:
+        """Whether that version has a verdict, of whatever pod: it is judged once.
+
+        One that was accepted unseen has none, and is judged where a setting names a version to compare it with.
+        """
+        entry = self._memory.entry(model)
+        if entry is None or entry.by != "first":
+            return entry is not None
+        return self._settings.model.reference is None or self._reference_version == model.version
+
+    def _accept_unseen(self, model: ModelVersion) -> None:
+        """Accept the very first version, for want of another to compare it with."""
+        if self._is_judged(model) or not self._memory.is_complete:
             return
-        reference = self._reference_version(model)
-        if model.version in (self._history.read_state().accepted_version, self._follower.accepted_tag):
-            why = "a person accepted it"
-        elif reference == model.version:
-            why = "it is the reference version itself"
-        elif reference in (None, UNKNOWN_VERSION):
-            why = "there is none to compare it with"
-        else:
+        reference = self._reference_version
+        if reference not in (None, UNKNOWN_VERSION) or model.version == reference:
             return
-        self._write_state(state.accept(model.version))
-        log.info("version accepted", version=model.version, because=why)
+        if reference is not None:
+            self._memory.forget((UNKNOWN_VERSION, None))  # it told no version before
+        at = round(time.time(), 3)
+        self._memory.add(Entry(version=model.version, run_id=model.run_id, accepted=True, by="first", at=at))
+        self.refresh()
+        why = "there is none to compare it with"
+        log.warning("version accepted", version=model.version, because=why, note="accepted unseen")
 
     def _comparison_due(self, model: ModelVersion) -> bool:
-        state, reference = self._published.state, self._reference_version(model)
-        is_judged = state.judged_version == model.version and state.judged_against == reference
-        return reference not in (None, model.version) and not is_judged and not self._comparison_backoff.waiting
+        can_be = self._reference_version not in (None, model.version) and not self._comparison_backoff.waiting
+        return can_be and not self._is_judged(model)
 
     async def _reference_assessment(self, model: ModelVersion) -> Kept | None:
         """The assessment to compare `model` with; made now if it is not at hand, None where it cannot be made."""
-        reference = str(self._reference_version(model))
+        reference = str(self._reference_version)
         if self._kept is None or self._kept.version != reference or not self._kept.is_usable:
             self._require_rows()
             try:
                 fetched = await self._follower.fetch_version(reference, self.needed_versions)
+                if self._is_other_model(fetched):
+                    return None
                 await self._host.load(fetched)
                 _, self._kept = await self._assess_sample(fetched)
             except RobmonError as error:
@@ -371,8 +422,70 @@ class Assessor:
                 reason = error.reason if isinstance(error, NotAssessedError) else failure_reason(error)
                 self._metrics.model_failures.labels("reference", reason).inc()
                 log.warning("reference version not assessed", version=reference, reason=reason, error=str(error))
+                self._obstacle = Pending(
+                    _PENDING_REASONS.get(reason, "failed"), f"version {reference} cannot be assessed beside it: {error}"
+                )
                 return None
         return self._kept
+
+    def _is_other_model(self, fetched: ModelVersion) -> bool:
+        """Whether what was accepted under that number is another model than the one that has it now."""
+        newest = self._memory.reference
+        if self._settings.model.reference is not None or newest is None or newest.run_id == fetched.run_id:
+            return False
+        log.warning("earlier verdict ignored: it is of another run", version=newest.version, run_id=newest.run_id)
+        self._memory.forget(newest.key)
+        return True
+
+    # --- where the version stands ------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Publish where the version served stands by what is remembered now."""
+        model = self._published.model or self._follower.target
+        served = (model.version, model.run_id) if model is not None else self._memory.served
+        state = version_state(
+            self._memory.entries,
+            served,
+            judged=self._memory.judged,
+            is_reference=served is not None
+            and self._settings.model.reference is not None
+            and self._reference_version == served[0],
+            quiet_at=self._quiet_at,
+            specification=self._settings.specification,
+        )
+        if state.is_accepted:
+            self._quiet_at = time.time()
+        pending = self._pending(model, state) if model is not None else ()
+        notes = (*state.notes, *filter(None, [_as_sentence(self._memory.fallback)]))
+        self._published.state = replace(state, pending=tuple(pending), notes=notes)
+
+    def _pending(self, model: ModelVersion, state: VersionState) -> Iterator[Pending]:
+        """Why nobody can rely on a verdict on that version."""
+        version = model.version
+        reference, is_judged = self._reference_version, self._is_judged(model)
+        if state.unseen and is_judged:
+            why = "It was accepted unseen: there was no accepted version to compare it with."
+            advice = "Accept it, or name a version in model.reference."
+            yield Pending("no_reference", f"Accepted version: {version}. {why} {advice}")
+        elif not is_judged and reference != version:
+            if self._obstacle is not None:
+                yield replace(self._obstacle, sentence=f"Version {version} is not judged: {self._obstacle.sentence}.")
+            elif reference is None:
+                why = self._memory.damage or "it is not known which version was accepted."
+                yield Pending("no_reference", f"Version {version} is not judged: {why}")
+            else:
+                against = f"to be compared with version {reference}"
+                yield Pending("too_few_rows", f"Version {version} is not judged yet: it waits for rows {against}.")
+        if self._memory.not_kept:
+            yield Pending("memory_not_kept", _as_sentence(self._memory.not_kept))
+
+    def _see_obstacle(self, reason: str, problem: str) -> None:
+        """Take note of why an assessment of a version without a verdict came to nothing."""
+        if reason == "too_few_inputs":
+            self._obstacle = Pending("too_few_rows", problem)
+        elif reason not in ("none", "version_changed", *BEFORE_INPUTS):
+            self._obstacle = Pending("failed", f"the last assessment ended with {reason}: {problem}")
+        self.refresh()
 
     # --- results -----------------------------------------------------------------------------------------------------
 
@@ -430,10 +543,6 @@ class Assessor:
             tell(f"served answers {what} this version's", compared=served.compared, mismatched=served.mismatched)
         self._served_differ = differ
 
-    def _write_state(self, state: VersionState) -> None:
-        self._published.state = state
-        self._write(lambda: self._history.write_state(state))
-
     def _write(self, write: Callable[[], None]) -> None:
         """Write to the data folder; a disk that is full costs the memory of a restart, never an assessment."""
         try:
@@ -449,6 +558,10 @@ def assessment_seed(name: str, version: str, number: int) -> int:
     One fixed seed would make the bound right or wrong together all month.
     """
     return int.from_bytes(hashlib.blake2b(f"{name}/{version}/{number}".encode(), digest_size=8).digest()) >> 1
+
+
+def _as_sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _request(item: Item) -> SampledRequest:

@@ -1,4 +1,4 @@
-"""Baselines from the command line: record one, assess a version on the one it has, accept a version."""
+"""Baselines from the command line: record one, assess a version on the one it has."""
 
 from __future__ import annotations
 
@@ -155,50 +155,6 @@ def _recorded(model: str | RemoteModel) -> Baseline | None:
     registry = Registry()
     content = read_baseline(registry, registry.resolve(model))
     return None if content is None else Baseline.from_dict(content)
-
-
-def accept(uri: str, data_dir: Path, name: str | None = None) -> str:
-    """Make a version the accepted one: by the registry's tag, and in the data folder if this model has a history there.
-
-    Args:
-        uri: the version; of a model at an endpoint the URL that names it, and then only the data folder is written.
-        data_dir: the daemon's data folder.
-        name: of a model at an endpoint whose URL has none.
-
-    Returns:
-        the accepted version, as `name/version`.
-
-    Raises:
-        ModelError: the model is not a registered one; or has no history in the data folder, which an endpoint's needs.
-        RegistryError: the registry did not answer, or refused.
-    """
-    parsed = parse(uri)
-    if isinstance(parsed, Endpoint):
-        return _accept_served(parsed, data_dir, name)
-    from robmon.models.registry import Registry
-
-    registry = Registry()
-    resolved = registry.resolve(uri)
-    if resolved.tags is None:
-        raise ModelError(f"{uri} is no registered version: only those can be accepted")
-    registry.set_accepted(resolved.name, resolved.version)
-    history = _history(data_dir, parsed, resolved.name)
-    if history.state_file.exists():
-        history.write_state(history.read_state().accept(resolved.version))
-    return f"{resolved.name}/{resolved.version}"
-
-
-def _accept_served(endpoint: Endpoint, data_dir: Path, name: str | None) -> str:
-    history = _history(data_dir, endpoint, name)
-    if endpoint.version is None:
-        raise ModelError("the URL must name the version to accept, as /v2/models/name/versions/3/infer does")
-    if not history.state_file.exists():
-        raise ModelError(
-            f"{data_dir} holds no history of the model {name or endpoint.name} at {endpoint.place}: give the daemon's "
-            "data folder, and the URL as it stands in model.uri"
-        )
-    history.write_state(history.read_state().accept(endpoint.version))
-    return f"{name or endpoint.name}/{endpoint.version}"
 
 
 def _history(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:

@@ -202,7 +202,9 @@ def _assessment_options(command: Function) -> Function:
         click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
                      callback=lambda context, option, threads: hold(threads), show_default="the processors it may use",
                      help="Threads that a model computes with here."),
-        click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking server or SQLite file."),
+        click.option("--tracking-uri", help="MLflow tracking server or SQLite file.  "
+                     "[default: mlflow.tracking_uri of the daemon's settings, else MLFLOW_TRACKING_URI]"),
+        config_option,
         click.option("--rows-per-second", type=click.FloatRange(0, min_open=True), default=1000, show_default=True,
                      help="Most rows a second sent to an endpoint."),
         click.option("--batch-rows", type=click.IntRange(1), default=32, show_default=True,
@@ -241,9 +243,10 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 
 
 @main.command(cls=TargetsCommand)
-@click.option("--model", required=True,
+@click.option("--model",
               help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or an endpoint's URL "
-              "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).")  # fmt: skip
+              "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).  "
+              "[default: model.uri of the daemon's settings]")  # fmt: skip
 @click.option("--target", multiple=True, metavar="COLUMN...",
               help="Column of the inputs that holds the labels, or several (--target y1 y2 y3), one an output in the "
               "model's order: the reference is then the label.")  # fmt: skip
@@ -261,7 +264,9 @@ def _outputs(name: str) -> Callable[[Function], Function]:
               help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @_outputs("assessment")
-def assess(model: str, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
+def assess(
+    model: str | None, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
+) -> None:
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
 
     Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
@@ -272,8 +277,9 @@ def assess(model: str, target: tuple[str, ...], json_file: Path, png: Path, no_p
     from robmon.robustness.words import sentence, table
 
     picture = _files_to_write(json_file, png, no_picture)
+    daemon = _daemon_settings(options)
     inputs, targets = _read(options, target)
-    asked = _asked(options, model)[model]
+    model, asked = _watched(options, model, daemon)
     if options["max_seconds"] is None and asked != model:
         options["max_seconds"] = ENDPOINT_MAX_SECONDS
     with _progress("assessing") as progress:
@@ -301,6 +307,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bo
     from robmon.model_uri import mask
 
     picture = _files_to_write(json_file, png, no_picture)
+    _daemon_settings(options)
     inputs, _ = _read(options)
     asked = _asked(options, reference, new)
     judge = {"alpha": options.pop("alpha"), "tolerance": options.pop("tolerance")}
@@ -346,6 +353,7 @@ def rank(
     from robmon.model_uri import mask
 
     picture = _files_to_write(json_file, png, no_picture)
+    _daemon_settings(options)
     inputs, targets = _read(options, target)
     asked = _asked(options, *models)
     arguments = _arguments(options)
@@ -363,36 +371,49 @@ def rank(
 
 
 @main.command()
-@click.option("--model", required=True, help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.")
+@click.option("--model", help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.  "
+              "[default: model.uri of the daemon's settings]")  # fmt: skip
 @click.option("--name", help="Name of a model at an endpoint whose URL has none.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default="robmon-data", show_default=True,
-              envvar="ROBMON_DATA_DIR", help="Data folder of the daemon.")  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path),
+              help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
+@click.option("--scope", help="Scope of the daemon that is to know.  [default: history.scope of the daemon's settings]")
 @_assessment_options
-def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, data_dir: Path, **options: Any) -> None:
+def baseline(
+    model: str | None,
+    name: str | None,
+    accept: bool,
+    log_artifact: bool,
+    data_dir: Path | None,
+    scope: str | None,
+    **options: Any,
+) -> None:
     """Record the baseline of a version from a file of inputs, or accept a version.
 
-    Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression: the
-    accepted version is written to the registry as the tag robmon.accepted_version, and to the data folder; of a model
-    at an endpoint, whose URL must then name the version, to the data folder alone.
+    Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression of that
+    version: it is written to the registry, in the tag that remembers verdicts, and to the data folder; of a model at an
+    endpoint, whose URL must then name the version, to the data folder alone. Where the daemon's settings are in the
+    environment, or in the file that ROBMON_CONFIG names, they say where all that is.
     """
     if not accept and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
-    from robmon import baselines
+    from robmon import acceptance, baselines
     from robmon.history.folder import make_writable
 
-    asked = _asked(options, model)[model]
+    daemon = _daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
+    settings = daemon.settings
+    model, asked = _watched(options, model, daemon)
     if options["inputs"] is not None and not log_artifact:
-        make_writable(data_dir)
+        make_writable(settings.data_dir)
     if options["inputs"] is not None:
         inputs, _ = _read(options)
         with _progress("recording") as progress:
             recorded = baselines.record(
                 asked,
                 inputs,
-                name=name,
-                data_dir=None if log_artifact else data_dir,
+                name=name or settings.model.name,
+                data_dir=None if log_artifact else settings.data_dir,
                 progress=progress,
                 **_arguments(options),
             )
@@ -400,7 +421,8 @@ def baseline(model: str, name: str | None, accept: bool, log_artifact: bool, dat
     else:
         _use_tracking_uri(options)
     if accept:
-        click.echo(f"accepted: {baselines.accept(model, data_dir, name)}")
+        is_daemons = _is_daemons(daemon)
+        click.echo(f"accepted: {acceptance.accept(model, settings, is_daemons=is_daemons, name=name)}")
 
 
 @main.command()
@@ -411,6 +433,33 @@ def demo(keep: bool, png: Path, no_picture: bool) -> None:
     from robmon.demo import run as run_demo
 
     run_demo(keep=keep, png=_picture(png, no_picture))
+
+
+def _daemon_settings(options: dict[str, Any], flags: dict[str, Any] | None = None) -> Loaded:
+    """The settings that a daemon has in this environment; those of its model are made up where it has none."""
+    from robmon.settings import load
+
+    given = {name: str(value) for name, value in (flags or {}).items() if value is not None}
+    daemon = load(given, options.pop("config"), otherwise={"model.uri": "models:/none/0"})
+    options["tracking_uri"] = options["tracking_uri"] or daemon.settings.mlflow.tracking_uri
+    return daemon
+
+
+def _is_daemons(daemon: Loaded) -> bool:
+    """Whether a daemon's settings are there, rather than made up."""
+    return daemon.sources["model.uri"] != "default"
+
+
+def _watched(options: dict[str, Any], model: str | None, daemon: Loaded) -> tuple[str, str | RemoteModel]:
+    """The model given, else the one that the daemon watches: its URI, and what is asked."""
+    if model is not None:
+        return model, _asked(options, model)[model]
+    if not _is_daemons(daemon):
+        raise click.UsageError("give --model, or run this where the daemon's settings are")
+    uri = daemon.settings.model.uri
+    options |= dict(daemon.settings.model.access)
+    options.pop("token")
+    return uri, _asked(options, uri)[uri]
 
 
 def _read(options: dict[str, Any], target: tuple[str, ...] = ()) -> tuple[Any, Any]:

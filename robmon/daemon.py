@@ -41,6 +41,7 @@ from robmon.ports.server import PortServer, bound, serving
 from robmon.schedule import STEADY, Every
 from robmon.settings import Settings
 from robmon.strays import strays
+from robmon.verdict_memory import VerdictMemory
 from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.daemon")
@@ -108,6 +109,7 @@ class Daemon:
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
         key = history_key(parse(settings.model.uri), self._follower.name)
         history = History(settings.data_dir, key)
+        self._memory = VerdictMemory(settings, self._follower, history, self._metrics)
         self._assessor = Assessor(
             settings,
             self._follower,
@@ -115,6 +117,7 @@ class Daemon:
             self._sample,
             self._labels,
             history,
+            self._memory,
             self._published,
             self._metrics,
         )
@@ -183,6 +186,7 @@ class Daemon:
         self._scheduler.add_job(self._follow, Every(settings.model.poll_seconds), next_run_time=now, **common)
         self._scheduler.add_job(self._assess, Every(settings.assess.interval_seconds), id="assess", **common)
         self._scheduler.add_job(self._hurry, Every(HURRY_SECONDS), **common)
+        self._scheduler.add_job(self._remember, Every(HURRY_SECONDS), **common)
         self._scheduler.add_job(self._renew_access, Every(RENEW_SECONDS), **common)
         self._scheduler.add_job(self._expire_labels, Every(EXPIRE_SECONDS), **common)
         if self._files is not None:
@@ -200,14 +204,18 @@ class Daemon:
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""
+        remembered = [entry.version for entry in self._memory.entries]
         try:
-            changed = await self._follower.poll(self._assessor.needed_versions)
+            changed = await self._follower.poll(self._assessor.needed_versions, remembered)
         except RobmonError as error:
             self._metrics.model_failures.labels("fetch", failure_reason(error)).inc()
             if str(error) != self._follower.failure:
                 log.warning("served version unknown", error=str(error), still=self._served_version())
             self._follower.failure = str(error)
             return
+        finally:
+            self._memory.read()
+            self._assessor.refresh()
         if self._follower.failure is not None:
             log.info("registry answers again", version=self._served_version())
             self._follower.failure = None
@@ -224,6 +232,11 @@ class Daemon:
         """Job: start the first assessment of a version as soon as it can be made."""
         if not self._one_at_a_time.locked() and self._assessor.can_start_first:
             self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
+
+    async def _remember(self) -> None:
+        """Job: write to folder and registry what they lack of the verdicts."""
+        await self._memory.write()
+        self._assessor.refresh()
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""

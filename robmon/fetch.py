@@ -1,8 +1,9 @@
 """The short process that gets a model version: `python -m robmon.fetch --fd N`.
 
-It alone has the registry's credentials. Of a model at an endpoint it asks the version, and nothing more. It reads one
-`Fetch` from the socket at descriptor N, answers with `Fetched` or `Failure`, and ends; it also ends, whatever it is
-doing, when the other side closes the socket.
+It alone has the registry's credentials, and so it also writes there what is remembered of a model's versions. Of a
+model at an endpoint it asks the version, and nothing more. It reads one `Fetch` or `Remember` from the socket at
+descriptor N, answers with `Fetched`, `Remembered` or `Failure`, and ends; it also ends, whatever it is doing, when the
+other side closes the socket.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, PredictionError, RegistryError, RobmonError
-from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, ModelVersion
+from robmon.errors import (
+    InvalidInputError,
+    ModelError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    PredictionError,
+    RegistryError,
+    RobmonError,
+)
+from robmon.history.memory import from_json, to_json
+from robmon.history.shared import remember
+from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message, ModelVersion, Remember, Remembered
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, parse
 
 _TEMPORARY = "robmon-fetch-"
@@ -45,14 +56,16 @@ def main(fd: int) -> None:
         return
     threading.Thread(target=_end_with_peer, args=(fd,), daemon=True).start()
     with temporary_home():
-        told = answer(question) if isinstance(question, Fetch) else Failure(reason="error", error="ProtocolError")
+        told = answer(question)
     channel.send(told)
 
 
-def answer(question: Fetch) -> Fetched | Failure:
-    """Resolve, check and download what is asked for."""
+def answer(question: Message) -> Fetched | Remembered | Failure:
+    """Resolve, check and download what is asked for, or write what is to be remembered."""
+    if not isinstance(question, Fetch | Remember):
+        return Failure(reason="error", error="ProtocolError")
     try:
-        return _fetch(question)
+        return _remember(question) if isinstance(question, Remember) else _fetch(question)
     except PredictionError as error:
         return Failure(reason=error.reason, error=type(error).__name__, message=str(error))
     except RobmonError as error:
@@ -74,13 +87,8 @@ def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
 
     versions = remote.served_versions(endpoint, question.access)
     version = endpoint.version or (versions[-1] if versions else UNKNOWN_VERSION)
-    before = versions.index(version) - 1 if version in versions else -1
     model = ModelVersion(name=endpoint.name, version=version, endpoint=endpoint.text)
-    return Fetched(
-        version=version,
-        model=None if version == question.known_version else model,
-        previous_version=versions[before] if before >= 0 else None,
-    )
+    return Fetched(version=version, model=None if version == question.known_version else model)
 
 
 def _download(question: Fetch) -> Fetched:
@@ -95,9 +103,11 @@ def _download(question: Fetch) -> Fetched:
     fetched = Fetched(
         version=model.version,
         model=None,
-        accepted_version=model.accepted_version,
-        previous_version=model.previous_version,
+        memory=model.model_tags.get(question.memory_tag) if question.memory_tag is not None else None,
+        aliases=model.aliases,
     )
+    if question.memory_tag is not None:
+        fetched.run_ids = source.run_ids(model.name, {*question.remembered_versions, *_versions(fetched.memory)})
     if model.version == question.known_version:
         return fetched
     requirements = registry.Requirements(question.allowed_flavors, question.require_tags)
@@ -112,6 +122,29 @@ def _download(question: Fetch) -> Fetched:
         baseline=read_baseline(source, model),
     )
     return fetched
+
+
+def _versions(memory: str | None) -> set[str]:
+    """The versions that a tag speaks of; none where it cannot be understood, which the daemon tells."""
+    try:
+        return {entry.version for entry in from_json(memory)} if memory is not None else set()
+    except InvalidInputError:
+        return set()
+
+
+def _remember(question: Remember) -> Remembered:
+    from robmon.models import registry
+    from robmon.models.loading import bound_waiting
+
+    bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    entries = remember(
+        lambda: source.read_tag(question.name, question.tag),
+        lambda text: source.write_tag(question.name, question.tag, text),
+        from_json(question.entries),
+        question.without,
+    )
+    return Remembered(memory=to_json(entries))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +17,8 @@ import structlog
 
 from robmon import model_uri, registry_access
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
-from robmon.messages import Failure, Fetch, Fetched, ModelVersion
+from robmon.history.memory import TAG_PREFIX, Key
+from robmon.messages import Failure, Fetch, Fetched, Message, ModelVersion, Remember, Remembered
 from robmon.model_uri import known_aliases
 from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
@@ -40,23 +41,21 @@ class FetchFailedError(RobmonError):
         super().__init__(message)
 
 
-@dataclass(frozen=True)
-class RegisteredModel:
-    """What the registry says of a model in one answer: version of the followed alias, and the accepted version."""
-
-    version: str | None
-    accepted_version: str | None
-
-
 class Follower:
     """Keeps `target`, the version to assess, up to date; fetches it and any version it is compared with."""
 
     def __init__(self, settings: Settings) -> None:
         self.target: ModelVersion | None = None
-        self.accepted_tag: str | None = None
-        """The registry's tag `robmon.accepted_version`."""
-        self.previous_version: str | None = None
-        """The highest registered version below the target."""
+        self.memory: str | None = None
+        """What the registry's tag says of earlier verdicts, as it was read last."""
+        self.has_memory = False
+        """Whether that has been read."""
+        self.memory_failure: str | None = None
+        """Why it could not be read last time."""
+        self.run_ids: dict[str, str | None] = {}
+        """The runs of versions that are remembered."""
+        self.aliases: dict[str, str] = {}
+        """The model's aliases, and the versions that they stood for at the last look-up."""
         self.failure: str | None = None
         """Why the last look-up failed; None after a good one."""
         self._settings = settings
@@ -69,31 +68,81 @@ class Follower:
         """The model's name."""
         return self._settings.model.name or self._uri.name
 
-    async def poll(self, keep: list[str]) -> bool:
+    @property
+    def memory_tag(self) -> str | None:
+        """The registered model's tag that remembers verdicts; None where they are remembered in the folder alone."""
+        is_registered = isinstance(self._uri, model_uri.ModelUri) and self._uri.is_registered
+        if self._settings.history.store == "folder" or not is_registered:
+            return None
+        return TAG_PREFIX + self._settings.scope
+
+    async def poll(self, keep: list[str], remembered: Iterable[str] = ()) -> bool:
         """Look which version is served now, and fetch it if it is another. True where the target changed.
 
         Args:
             keep: versions whose files are still needed.
+            remembered: versions whose runs are wanted.
 
         Raises:
             RobmonError: the registry did not answer, or the version cannot be had; the old target stays.
         """
         if self._has_files and not self._may_move():
+            await self._read_memory(keep, remembered)
             return False
         if self._may_move() and self._has_rest_api() and isinstance(self._uri, model_uri.ModelUri):
-            registered = await self._ask_registry(self._uri.target)
-            self.accepted_tag = registered.accepted_version
-            if self._has_files and self.target is not None and registered.version == self.target.version:
+            alias = self._uri.target
+            await self._ask_registry()
+            if alias not in self.aliases:
+                known = known_aliases(self.aliases)
+                raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known}")
+            if self._has_files and self.target is not None and self.aliases[alias] == self.target.version:
                 return False
         before = self.target.version if self.target is not None else None
-        fetched = await self._fetch(self._uri.text, before if self._has_files else None, keep)
-        self.accepted_tag = fetched.accepted_version
-        self.previous_version = fetched.previous_version
+        fetched = await self._fetch(self._uri.text, before if self._has_files else None, keep, remembered)
         if fetched.model is None:
             return False
         self.target = fetched.model
+        self.run_ids[fetched.version] = fetched.model.run_id
         log.info("served version", model=self.name, version=fetched.version, before=before)
         return True
+
+    async def _read_memory(self, keep: list[str], remembered: Iterable[str]) -> None:
+        """Read the tag although the version is fixed; a registry that is down is no news then, and told once."""
+        if self.memory_tag is None or self.target is None:
+            return
+        try:
+            if self._has_rest_api():
+                await self._ask_registry()
+            else:
+                await self._fetch(self._uri.with_version(self.target.version), self.target.version, keep, remembered)
+            failure = None
+        except RobmonError as error:
+            failure = str(error)
+        if failure is not None and failure != self.memory_failure:
+            log.warning("verdicts in the registry not read", error=failure)
+        self.memory_failure = failure
+
+    async def remember(self, entries: str, without: Iterable[Key] = ()) -> None:
+        """Merge entries into the tag that remembers verdicts.
+
+        Raises:
+            RobmonError: the registry does not let us, or did not answer.
+        """
+        question = Remember(
+            tracking_uri=self._tracking_uri,
+            name=self._uri.name,
+            tag=self.memory_tag or "",
+            entries=entries,
+            without=list(without),
+        )
+        answer = await self._ask(question)
+        if not isinstance(answer, Remembered):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        self.memory = answer.memory
+
+    def version_of(self, reference: str) -> str:
+        """The version that a version or alias stands for; an alias that is not known stands for itself."""
+        return self.aliases.get(reference.removeprefix("@"), reference)
 
     def observe(self, served_version: str) -> None:
         """Take over the version as which the endpoint answered."""
@@ -120,7 +169,8 @@ class Follower:
         is_http = self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
         return is_http and not registry_access.is_left_to_mlflow()
 
-    async def _ask_registry(self, alias: str) -> RegisteredModel:
+    async def _ask_registry(self) -> None:
+        """Take the model's aliases, and what is remembered of its versions, from one answer."""
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
             access = registry_access.from_environment(url)
@@ -137,11 +187,10 @@ class Follower:
             raise RegistryError(f"the registry at {where} did not answer: {why}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RegistryError("the registry's answer is none of MLflow's") from None
-        if alias not in aliases:
-            raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known_aliases(aliases)}")
-        return RegisteredModel(aliases[alias], tags.get("robmon.accepted_version"))
+        self.aliases, self.has_memory = aliases, True
+        self.memory = tags.get(self.memory_tag) if self.memory_tag is not None else None
 
-    async def _fetch(self, uri: str, known: str | None, keep: list[str]) -> Fetched:
+    async def _fetch(self, uri: str, known: str | None, keep: list[str], remembered: Iterable[str] = ()) -> Fetched:
         question = Fetch(
             uri=uri,
             tracking_uri=self._tracking_uri,
@@ -151,7 +200,20 @@ class Follower:
             require_tags=list(self._settings.model.require_tags),
             keep_versions=keep,
             access=self._settings.model.access,
+            memory_tag=self.memory_tag,
+            remembered_versions=list(remembered),
         )
+        answer = await self._ask(question)
+        if not isinstance(answer, Fetched):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        if answer.model is not None:
+            answer.model.name = self.name
+        self.memory, self.has_memory = answer.memory, True
+        self.aliases = answer.aliases
+        self.run_ids |= answer.run_ids
+        return answer
+
+    async def _ask(self, question: Fetch | Remember) -> Message:
         command = Command(sys.executable, "robmon.fetch", fetch_environment())
         try:
             child = await Child.start(command)
@@ -163,10 +225,6 @@ class Follower:
             raise FetchFailedError(error.reason, f"the fetch process failed: {error}") from None
         if isinstance(answer, Failure):
             raise FetchFailedError(answer.reason, answer.message or f"{answer.error} at {answer.where}")
-        if not isinstance(answer, Fetched):
-            raise FetchFailedError("error", "the fetch process gave no answer that fits")
-        if answer.model is not None:
-            answer.model.name = self.name
         return answer
 
 

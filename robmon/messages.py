@@ -105,6 +105,10 @@ class Fetch(Message):
     require_tags: list[str] = []
     keep_versions: list[str] = []
     access: EndpointAccess = EndpointAccess()
+    memory_tag: str | None = None
+    """Tag of the registered model that is read too: what is remembered of its versions."""
+    remembered_versions: list[str] = []
+    """Versions whose runs are asked for, besides those in the tag."""
 
 
 class Fetched(Message):
@@ -113,10 +117,32 @@ class Fetched(Message):
     type: Literal["fetched"] = "fetched"
     version: str
     model: ModelVersion | None
-    accepted_version: str | None = None
-    """The registry's tag `robmon.accepted_version`, which names the version to compare with."""
-    previous_version: str | None = None
-    """The highest registered version below this one."""
+    memory: str | None = None
+    """The tag's text, None where there is none."""
+    run_ids: dict[str, str | None] = {}
+    """The runs of the versions that are remembered, of those that the registry has."""
+    aliases: dict[str, str] = {}
+    """The registered model's aliases, and the versions that they stand for."""
+
+
+class Remember(Message):
+    """Merge entries into what a tag of a registered model remembers of its versions."""
+
+    type: Literal["remember"] = "remember"
+    tracking_uri: str | None = None
+    name: str
+    tag: str
+    entries: str
+    """As JSON, see `history.memory`."""
+    without: list[tuple[str, str | None]] = []
+    """Version and run id of entries that are taken out."""
+
+
+class Remembered(Message):
+    """What the tag holds, as it was read again after the write."""
+
+    type: Literal["remembered"] = "remembered"
+    memory: str
 
 
 # --- tail ------------------------------------------------------------------------------------------------------------
@@ -479,6 +505,8 @@ AnyMessage = Annotated[
     | Failure
     | Fetch
     | Fetched
+    | Remember
+    | Remembered
     | Tail
     | ReadMore
     | FileOpened

@@ -42,6 +42,11 @@ class ModelUri:
         """Whether it may stand for another version tomorrow."""
         return self.kind == "alias"
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether it names a version of a registered model."""
+        return self.kind in ("alias", "version")
+
     def with_version(self, version: str) -> str:
         """The URI of a given version of the same registered model."""
         return f"models:/{self.name}/{version}"
@@ -125,6 +130,15 @@ def history_key(uri: ModelUri | Endpoint, name: str) -> str:
         return name
     told = uri.text.rstrip("/") if isinstance(uri, ModelUri) else replace(uri, version=None).url
     return f"{name}-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}"
+
+
+def default_scope(uri: ModelUri | Endpoint) -> str:
+    """The scope in which verdicts are remembered unless a setting names one: the alias, or `pinned`.
+
+    >>> default_scope(parse("models:/digits@champion")), default_scope(parse("models:/digits/3"))
+    ('champion', 'pinned')
+    """
+    return uri.target if isinstance(uri, ModelUri) and uri.kind == "alias" else "pinned"
 
 
 def registered_name(uri: str) -> str | None:

@@ -8,6 +8,7 @@ descriptions are the reference documentation: `robmon run --help` and the README
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import math
 import os
@@ -129,7 +130,7 @@ class ModelSettings(Section):
     )
     poll_seconds: PositiveSeconds = Field(30, description="Seconds between two look-ups of the alias")
     reference: str | None = Field(
-        None, description="Version to compare with; else the last accepted, the registry's tag, the highest lower one"
+        None, description="Version or alias to compare with; else the version accepted last, see history.store"
     )
     allowed_flavors: Words = Field(
         (), description="MLflow flavours (pytorch, sklearn ...) that may be loaded, which runs their code; empty: all"
@@ -309,6 +310,25 @@ class BaselineSettings(Section):
     min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
 
 
+def _scope(text: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{1,200}", text, re.ASCII):
+        raise ValueError("a scope is of letters, digits and . : _ - only, at most 200")
+    return text
+
+
+class HistorySettings(Section):
+    store: Literal["auto", "folder", "registry"] = Field(
+        "auto",
+        description="Where verdicts are remembered: folder: in data_dir; registry: also in a tag of the registered "
+        "model, so that they outlive the pod; auto: in the registry where it lets us write, else in the folder",
+    )
+    scope: Annotated[str, AfterValidator(_scope)] | None = Field(
+        None,
+        description="Daemons with the same scope share the verdicts on a model; unset: the alias that model.uri "
+        "names, or pinned",
+    )
+
+
 class DriftSettings(Section):
     max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
 
@@ -353,6 +373,7 @@ class Settings(BaseSettings):
     assess: AssessSettings = Field(default_factory=AssessSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
+    history: HistorySettings = Field(default_factory=HistorySettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     device: DeviceSettings = Field(default_factory=DeviceSettings)
@@ -400,6 +421,22 @@ class Settings(BaseSettings):
             )
         return self
 
+    @property
+    def scope(self) -> str:
+        """The scope in which verdicts are remembered."""
+        return self.history.scope or model_uri.default_scope(model_uri.parse(self.model.uri))
+
+    @property
+    def specification(self) -> str:
+        """Digest of the settings on which a verdict depends."""
+        judging = {
+            "assess": self.assess.model_dump(mode="json", exclude=_NOT_JUDGING),
+            "compare": self.compare.model_dump(mode="json"),
+            "output_column": getattr(self.model, "output_column", None),
+            "rows_per_request": self.inputs.rows_per_request,
+        }
+        return hashlib.blake2b(json.dumps(judging, sort_keys=True).encode(), digest_size=6).hexdigest()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -410,6 +447,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` merges the sources itself, because it says where each value came from
+
+
+_NOT_JUDGING = {"interval_seconds", "min_rows", "max_seconds", "mse_limit"}
+"""Of the settings of an assessment those that change how often and on how much, not what is judged."""
 
 
 @dataclass(frozen=True)
@@ -476,8 +517,15 @@ class Loaded:
         return value
 
 
-def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Loaded:
+def load(
+    flags: Mapping[str, Any] | None = None, file: Path | None = None, otherwise: Mapping[str, Any] | None = None
+) -> Loaded:
     """Read the settings from flags (dotted name -> value), the environment and a YAML file.
+
+    Args:
+        flags: win over everything else.
+        file: loses against the environment.
+        otherwise: stands in where nothing else says anything.
 
     Raises:
         SettingsError: in one sentence: which setting, which value, what is allowed.
@@ -487,7 +535,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Lo
         "environment": _from_environment(os.environ),
         "file": _from_file(file) if file is not None else {},
     }
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = _nest(otherwise or {})
     for layer in reversed(layers.values()):
         merged = _merge(merged, layer)
     try:

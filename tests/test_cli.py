@@ -169,7 +169,9 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
     from mlflow import MlflowClient
 
     with quiet_mlflow():
-        assert MlflowClient(registry, registry).get_registered_model("linear").tags["robmon.accepted_version"] == "2"
+        tags = MlflowClient(registry, registry).get_registered_model("linear").tags
+    (entry,) = json.loads(tags["robmon.memory.pinned"])
+    assert (entry["version"], entry["accepted"], entry["by"]) == ("2", True, "person")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from robmon import registry_access
 from robmon.errors import RobmonError
 from robmon.follow import Follower, failure_reason
+from robmon.history.memory import Entry, to_json
 from robmon.settings import load
 from tests.e2e.registry import Registry
 from tests.endpoint import V2Model, serving
@@ -46,7 +47,39 @@ async def test_the_alias_is_followed_and_lost_files_are_fetched_again(tmp_path: 
     assert holds_model(follow.target.path)
     model.serve(second)
     assert await follow.poll([first]) is True
-    assert (follow.target.version, follow.previous_version) == (second, first)
+    assert (follow.target.version, follow.version_of("@champion"), follow.version_of("1")) == (second, second, "1")
+
+
+async def test_verdicts_are_read_and_written_while_the_version_is_fixed(tmp_path: Path, mlflow_template: Path) -> None:
+    registry = Registry(local_registry(tmp_path, mlflow_template), tmp_path)
+    model = registry.model()
+    version = model.add()
+    follow = follower(f"models:/{model.name}/{version}", registry.tracking_uri, tmp_path)
+    assert await follow.poll([]) is True
+    assert follow.target is not None
+    assert (follow.memory_tag, follow.has_memory, follow.memory) == ("robmon.memory.pinned", True, None)
+    assert follow.run_ids == {version: follow.target.run_id}
+    told = to_json((Entry(version=version, run_id=follow.target.run_id, accepted=True, by="first", at=1),))
+    await follow.remember(told)
+    assert follow.memory == told
+    with registry.client() as client:
+        client.set_registered_model_tag(model.name, follow.memory_tag, "[]")
+    assert await follow.poll([]) is False
+    assert follow.memory == "[]"
+    shutil.move(registry.tracking_uri.removeprefix("sqlite:///"), tmp_path / "gone")
+    assert await follow.poll([]) is False
+    assert follow.memory_failure is not None and follow.memory == "[]", "a registry that is down takes nothing back"
+
+
+def test_where_no_registry_could_remember_verdicts_no_tag_is_asked_for(tmp_path: Path) -> None:
+    for uri, settings in (
+        ("runs:/1f/model", {}),
+        ("http://127.0.0.1/v2/models/m/infer", {}),
+        ("models:/m@champion", {"history.store": "folder"}),
+    ):
+        assert Follower(load({"model.uri": uri, "data_dir": tmp_path, **settings}).settings).memory_tag is None
+    named = load({"model.uri": "models:/m@champion", "data_dir": tmp_path, "history.scope": "release.shop"}).settings
+    assert Follower(named).memory_tag == "robmon.memory.release.shop"
 
 
 async def test_an_unreachable_registry_costs_no_process_and_tells_no_credential(tmp_path: Path) -> None:

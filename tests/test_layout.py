@@ -54,11 +54,13 @@ ALLOWED = {
     "history.baseline": {"robustness", "drift"},
     "strays": set(),
     "supervisor": {"strays"},
+    "acceptance": {"models", "history"},
+    "verdict_memory": {"host", "follow", "history", "export"},
     "export": {"clock", "history", "inputs", "ports"},
     "registry_access": set(),
-    "follow": {"registry_access", "supervisor"},
+    "follow": {"registry_access", "supervisor", "history"},
     "host": {"supervisor", "export"},
-    "assessor": {"clock", "host", "follow", "inputs", "history", "export"},
+    "assessor": {"clock", "host", "follow", "verdict_memory", "inputs", "history", "export"},
     "daemon": {
         "clock",
         "file_source",
@@ -71,9 +73,10 @@ ALLOWED = {
         "ports",
         "schedule",
         "strays",
+        "verdict_memory",
         "writer",
     },
-    "fetch": {"models"},
+    "fetch": {"models", "history"},
     "decoding": {"models", "inputs.codecs"},
     "labelled": {"decoding", "models", "robustness"},
     "served": {"decoding", "inputs.codecs", "robustness"},
@@ -90,7 +93,8 @@ ALLOWED = {
     "baselines": {"api", "prepared", "models", "history", "history.baseline", "robustness"},
     "ranking": {"api", "fitting", "prepared", "models", "robustness"},
     "demo": {"api", "models", "inputs", "robustness"},
-    "cli": {"api", "baselines", "daemon", "demo", "history", "inputs", "models", "ports", "ranking", "robustness"},
+    "cli": {"acceptance", "api", "baselines", "daemon", "demo", "history", "inputs", "models", "ports", "ranking"}
+    | {"robustness"},
     "__main__": {"cli"},
 }
 NUMERICS = {"robustness", "drift"}

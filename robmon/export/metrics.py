@@ -31,6 +31,7 @@ from prometheus_client.utils import floatToGoString
 from robmon import clock
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
+from robmon.history.standing import PENDING_REASONS
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.messages import Assessed, FeatureDrift
 from robmon.ports.protocol import CONNECTION_REASONS
@@ -232,8 +233,19 @@ def _verdict(published: Published) -> Families:
     detected = GaugeMetricFamily(
         "robmon_regression_detected", "1 while a robustness regression stands, else 0", labels=["model_name", "kind"]
     )
-    detected.add_metric([name, "version"], 1 if state.regression is not None else 0)
-    yield detected
+    if state.regression is not None or state.is_accepted:
+        detected.add_metric([name, "version"], 1 if state.regression is not None else 0)
+    yield from _nonempty(detected)
+    yield _pending(published)
+    if state.ratio_since is not None:
+        product = GaugeMetricFamily(
+            "robmon_version_ratio_since",
+            "Product of the pooled ratios of all versions accepted since the anchor, which a person or nobody accepted",
+            labels=["model_name", "anchor"],
+        )
+        anchor, value = state.ratio_since
+        product.add_metric([name, anchor], value)
+        yield product
     if state.regression is not None:
         since = GaugeMetricFamily(
             "robmon_regression_since_timestamp_seconds",
@@ -242,8 +254,24 @@ def _verdict(published: Published) -> Families:
         )
         since.add_metric([name, "version"], state.regression.since)
         yield since
+        info = InfoMetricFamily("robmon_regression", "Which version regressed, against which", labels=["model_name"])
+        versions = {"model_version": state.regression.version, "reference_version": state.regression.reference_version}
+        info.add_metric([name], versions)
+        yield info
     if state.verdict is not None:
         yield from verdict_metrics(name, state.verdict)
+
+
+def _pending(published: Published) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "robmon_comparison_pending",
+        "1 while nobody can rely on a verdict on the version served, by reason",
+        labels=["model_name", "reason"],
+    )
+    reasons = {pending.reason for pending in published.state.pending}
+    for reason in PENDING_REASONS:
+        family.add_metric([published.model_name, reason], 1 if reason in reasons else 0)
+    return family
 
 
 def _measurement(name: str, measurement: Measurement) -> Families:

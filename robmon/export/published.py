@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from robmon.history.store import VersionState
+from robmon.history.standing import VersionState
 from robmon.messages import Assessed, LoadedModel, ModelVersion, ServedResult
 
 ENOUGH_ANSWERS: Final = 20

@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 import math
 from datetime import UTC, datetime
+from typing import Final
 
 from robmon import clock
 from robmon.errors import duration
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import headline, verdict_details
-from robmon.history.store import VersionState
+from robmon.history.standing import Regression, VersionState
 from robmon.messages import Assessed, LevelResult, ServedResult
 from robmon.model_uri import mask, parse_endpoint
 
+_PERSON_DECIDES: Final = ("no_reference", "failed", "other_units")
+"""Reasons for want of a verdict in which a person may accept the version in its stead."""
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>robmon: {title}</title>
 <meta http-equiv="refresh" content="10">
@@ -43,26 +46,56 @@ def status_page(published: Published, now: float | None = None) -> str:
 
 
 def _verdict(published: Published, is_current: bool) -> str:
-    regression = published.state.regression
-    if regression is not None:
-        since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        verdict = published.state.verdict
-        ratio = f", {headline(verdict)}" if verdict is not None else ""
-        accept = f"robmon baseline --model {_named(published, regression.version)} --accept"
-        served = published.model.version if published.model is not None else regression.version
-        pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
-        return ("" if served == regression.version else pending) + (
-            f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
-            f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
-            f"<p>Roll back, or accept the version: <code>{html.escape(accept)}</code></p>\n"
-            f"{verdict_details(verdict) if verdict is not None else ''}"
-        )
-    accepted = published.state.accepted_version
-    if accepted is None or not published.last_assessment_at:
-        return '<p class="unknown">No version has been assessed since robmon was started.</p>'
-    color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
-    told = f"No regression{until}. Accepted version: {html.escape(accepted)}."
-    return f'<p class="{color}">{told}</p>\n{_judged(published.state)}'
+    state = published.state
+    parts = []
+    if state.regression is not None:
+        parts.append(_regressed(published, state.regression))
+    elif state.is_accepted and not state.unseen and published.last_assessment_at:
+        color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
+        color = "unknown" if state.pending else color
+        told = f"No regression{until}. Accepted version: {html.escape(state.version or '')}."
+        parts.append(f'<p class="{color}">{told}</p>\n{_judged(state)}')
+    elif not published.last_assessment_at:
+        parts.append('<p class="unknown">No version has been assessed since robmon was started.</p>')
+    parts += [f'<p class="unknown">{html.escape(each.sentence)}</p>' for each in state.pending]
+    if state.regression is None and any(each.reason in _PERSON_DECIDES for each in state.pending):
+        parts.append(f"<p>To accept it: {_accept(published, state.version or '')}</p>")
+    parts += [f"<p>{html.escape(note)}</p>" for note in (*state.notes, *_ratio_since(state))]
+    return "\n".join(parts)
+
+
+def _accept(published: Published, version: str) -> str:
+    command = html.escape(accept_command(published, version))
+    return f"where robmon runs, <code>{command}</code>"
+
+
+def accept_command(published: Published, version: str) -> str:
+    """What accepts a version, typed where the daemon runs."""
+    return f"robmon baseline --model {_named(published, version)} --accept"
+
+
+def _ratio_since(state: VersionState) -> list[str]:
+    """How far the accepted versions have come, small step by small step."""
+    if state.ratio_since is None or state.ratio_since[0] == state.accepted_version:
+        return []
+    anchor, ratio = state.ratio_since
+    return [f"Since version {anchor} the accepted versions have come to {ratio:.3g} times its noise MSE."]
+
+
+def _regressed(published: Published, regression: Regression) -> str:
+    state = published.state
+    verdict = state.verdict
+    ratio = f", {regression.pooled_ratio:.3g} times its noise error" if regression.pooled_ratio is not None else ""
+    ratio = ratio if verdict is None else f", {headline(verdict)}"
+    since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    served = state.version or regression.version
+    pending = f"<p>Version {html.escape(served)} is served now and not judged yet.</p>\n"
+    return ("" if served == regression.version else pending) + (
+        f'<p class="bad">Robustness regressed: version {html.escape(regression.version)} against '
+        f"{html.escape(regression.reference_version)}{ratio}, since {since}.</p>\n"
+        f"<p>Roll back, or accept the version: {_accept(published, regression.version)}</p>\n"
+        f"{verdict_details(verdict) if verdict is not None else ''}"
+    )
 
 
 def _judged(state: VersionState) -> str:

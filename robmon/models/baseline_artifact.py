@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from robmon.errors import ModelError
-from robmon.model_uri import parse_registry
 from robmon.models.registry import Registry, Resolved, path_safe
 
 
@@ -34,19 +33,6 @@ def read_baseline(registry: Registry, model: Resolved) -> dict[str, Any] | None:
     if model.run_id is None:
         return None
     return registry.read_artifact(model.run_id, artifact_path(model))
-
-
-def set_accepted(uri_or_name: str, version: str, tracking_uri: str | None) -> None:
-    """Name the version that new ones are compared with, by the tag `robmon.accepted_version` of the registered model.
-
-    Raises:
-        ModelNotFoundError: there is no such version.
-        RegistryError: as `Registry.resolve`.
-    """
-    name = uri_or_name
-    if ":/" in uri_or_name:
-        name = parse_registry(uri_or_name).name
-    Registry(tracking_uri).set_accepted(name, version)
 
 
 def artifact_path(model: Resolved) -> str:

@@ -13,8 +13,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -30,8 +30,6 @@ from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, Reg
 from robmon.model_uri import ModelUri, known_aliases, mask, parse_registry
 from robmon.models import mlmodel
 from robmon.registry_access import behind, why_unreachable
-
-ACCEPTED_TAG = "robmon.accepted_version"
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
@@ -49,8 +47,8 @@ class Resolved:
         run_id: the run that made it, if known.
         source: where its files lie.
         tags: of the registered version; None where it is not registered.
-        accepted_version: the registered model's tag `robmon.accepted_version`.
-        previous_version: the highest registered version below this one.
+        model_tags: of the registered model.
+        aliases: of the registered model, and the versions that they stand for.
     """
 
     uri: ModelUri
@@ -59,8 +57,8 @@ class Resolved:
     source: str
     created_milliseconds: int
     tags: dict[str, str] | None = None
-    accepted_version: str | None = None
-    previous_version: str | None = None
+    model_tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -135,7 +133,6 @@ class Registry:
         else:
             found = self.client.get_model_version(uri.name, uri.target)
         model = self.client.get_registered_model(uri.name)
-        lower = [int(each.version) for each in self._all(uri.name) if int(each.version) < int(found.version)]
         return Resolved(
             uri=uri,
             version=str(found.version),
@@ -143,8 +140,8 @@ class Registry:
             source=self.client.get_model_version_download_uri(uri.name, str(found.version)),
             created_milliseconds=found.creation_timestamp,
             tags=dict(found.tags),
-            accepted_version=model.tags.get(ACCEPTED_TAG),
-            previous_version=str(max(lower)) if lower else None,
+            model_tags=dict(model.tags),
+            aliases={alias: str(version) for alias, version in model.aliases.items()},
         )
 
     def versions(self, name: str) -> list[Version]:
@@ -282,11 +279,33 @@ class Registry:
             with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
                 self.client.log_artifact(run_id, str(file), folder)
 
-    def set_accepted(self, name: str, version: str) -> None:
-        """Set the tag that names the version which new ones are compared with."""
-        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
-            self.client.get_model_version(name, version)
-            self.client.set_registered_model_tag(name, ACCEPTED_TAG, version)
+    def run_ids(self, name: str, versions: Iterable[str]) -> dict[str, str | None]:
+        """The runs of some versions of a registered model; versions that do not exist are left out."""
+        wanted = set(versions)
+        if not wanted:
+            return {}
+        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+            found = {str(each.version): each.run_id or None for each in self._all(name)}
+        return {version: found[version] for version in wanted & found.keys()}
+
+    def read_tag(self, name: str, tag: str) -> str | None:
+        """The text of a registered model's tag, None where it has none.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`.
+        """
+        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+            text: str | None = self.client.get_registered_model(name).tags.get(tag)
+        return text
+
+    def write_tag(self, name: str, tag: str, text: str) -> None:
+        """Replace a registered model's tag.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
+        """
+        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+            self.client.set_registered_model_tag(name, tag, text)
 
     @contextlib.contextmanager
     def _asking(self, not_found: str = "not found") -> Iterator[None]:

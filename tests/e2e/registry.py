@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import mlflow.pyfunc
@@ -14,6 +16,8 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
+from robmon.acceptance import accept
+from robmon.settings import load
 from tests.mlflow_client import quiet_mlflow, tracking
 
 COLUMNS = {"length": "double", "width": "double", "serial": "long"}
@@ -84,15 +88,23 @@ class RegisteredModel:
             )
         return str(info.registered_model_version)
 
-    def serve(self, version: str) -> None:
+    def serve(self, version: str, alias: str = "champion") -> None:
         """Move the alias."""
         with self.registry.client() as client:
-            client.set_registered_model_alias(self.name, "champion", version)
+            client.set_registered_model_alias(self.name, alias, version)
 
     def accept(self, version: str) -> None:
-        """Set the registry's tag, as a release pipeline would."""
+        """Accept a version before any daemon has run, as a release pipeline would."""
+        settings = load({"model.uri": self.uri, "data_dir": str(self.registry.folder / "nowhere")}).settings
+        with quiet_mlflow(), tracking(self.registry.tracking_uri):
+            accept(f"models:/{self.name}/{version}", settings, is_daemons=True)
+
+    def memory(self, scope: str = "champion") -> list[dict[str, Any]]:
+        """What the registry remembers of the versions."""
         with self.registry.client() as client:
-            client.set_registered_model_tag(self.name, "robmon.accepted_version", version)
+            text = client.get_registered_model(self.name).tags.get(f"robmon.memory.{scope}", "[]")
+        entries: list[dict[str, Any]] = json.loads(text)
+        return entries
 
     def files(self, version: str) -> Path:
         """The folder in which the registry keeps the files of a version."""

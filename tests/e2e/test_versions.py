@@ -28,13 +28,14 @@ def reference_version(daemon: Daemon) -> str:
 
 
 def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
-    """A daemon that starts on the new version, as in a new pod, compares it with the one before.
+    """A daemon that starts on the new version, as in a new pod, compares it with the one that was accepted.
 
     A third version, to which the alias moves during an assessment, is as bad and does not clear the alert; accepting it
     does.
     """
     model = served.model()
     first, second, third = (model.add(weight) for weight in (GOOD, FRAGILE, AS_FRAGILE))
+    model.accept(first)
     model.serve(second)
     with running_daemon(tmp_path, model.uri, served.tracking_uri) as daemon:
         daemon.send()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
-from robmon.history.store import VersionState
+from robmon.history.memory import Entry, Key, merge
+from robmon.history.standing import VersionState, version_state
+from robmon.history.store import Judged
 from robmon.messages import (
     Assessed,
     FeatureDrift,
@@ -79,6 +81,22 @@ def assessed() -> Assessed:
     )
 
 
+def state_of(served: Key, *told: tuple[str, bool], judged: Judged | None = None) -> VersionState:
+    """Where a version stands after these were accepted or not, the last of them 100 s before `NOW`."""
+    entries = [
+        Entry(
+            version=version,
+            accepted=accepted,
+            by="verdict" if index else "person",
+            against=told[index - 1][0] if index else None,
+            pooled_ratio=1.5,
+            at=NOW - 100 - len(told) + index + 1,
+        )
+        for index, (version, accepted) in enumerate(told)
+    ]
+    return version_state(merge(entries), served, judged=judged)
+
+
 def everything() -> Published:
     """Version 2 is assessed, stands as a regression against version 1, and was measured at `NOW`."""
     verdict = Verdict(
@@ -110,6 +128,6 @@ def everything() -> Published:
         measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9"), ("order 3 <i>",)),
         served=[ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW)],
         last_assessment_at=NOW,
-        state=VersionState().accept("1").judge("2", verdict, NOW - 100),
+        state=state_of(("2", None), ("1", True), ("2", False), judged=Judged(version="2", verdict=verdict)),
         worker_memory_bytes=lambda: 350 * 2**20,
     )

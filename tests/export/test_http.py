@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 from robmon.export.http import http_application
 from robmon.export.published import Published
 from robmon.export.status import status_page
-from robmon.history.store import VersionState
+from robmon.history.standing import PENDING_REASONS, Pending, PendingReason
+from robmon.history.store import Judged
 from robmon.messages import Verdict
-from tests.export.published import NOW, everything
+from tests.export.published import NOW, everything, state_of
 
 
 def client(published: Published) -> httpx.AsyncClient:
@@ -52,6 +53,7 @@ def test_a_version_that_is_served_and_not_judged_is_told() -> None:
     published = everything()
     assert published.model is not None
     published.model = published.model.model_copy(update={"version": "3"})
+    published.state = state_of(("3", None), ("1", True), ("2", False))
     assert "Version 3 is served now and not judged yet" in status_page(published, NOW)
 
 
@@ -79,6 +81,7 @@ def test_the_page_tells_the_regression_and_the_curve() -> None:
     assert "Without noise 6.25 % of the rows get another class." in page
     assert "<th>MSE ratio</th><th>flip ratio</th><th>agreement of version 1</th><th>of this version</th>" in page
     assert "<tr><td>0.05</td><td>1.5</td><td>1.125</td><td>0.75</td><td>0.5</td></tr>" in page
+    assert "<code>robmon baseline --model models:/digits/2 --accept</code>" in page
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page
     assert "Levels of gaussian noise count standard deviations of each feature. Not perturbed: 2 indicator" in page
     assert "<td>0.05</td><td>0.25</td><td>inf</td><td>0.75</td><td>1.5</td>" in page
@@ -107,27 +110,47 @@ def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() ->
     verdict = published.state.verdict
     assert verdict is not None
     held = verdict.model_copy(update={"worse": False, "pvalue": 0.4, "pooled_ratio": 1.02, "pooled_low": 0.9})
-    published.state = VersionState().accept("1").judge("2", held, NOW)
+    told = (("2", None), ("1", True), ("2", True))
+    published.state = state_of(*told, judged=Judged(version="2", verdict=held))
     page = status_page(published, NOW)
     assert "compared with version 1: 1.02 times its noise MSE (98 % interval 0.9 to 1.75, p = 0.4)" in page
     assert "Only 1.1 times as much, or more, would have been found with 90 % power" in page
     few = held.model_copy(update={"detectable_ratio": math.inf})
-    published.state = VersionState().accept("1").judge("2", few, NOW)
+    published.state = state_of(*told, judged=Judged(version="2", verdict=few))
     assert "no worsening with 90 % power, however large" in status_page(published, NOW)
     flips = held.model_copy(update={"score": "flips", "agreement_a": None, "reason": "labels"})
-    published.state = VersionState().accept("1").judge("2", flips, NOW)
+    published.state = state_of(*told, judged=Judged(version="2", verdict=flips))
     page = status_page(published, NOW)
     assert "1.02 times its share of changed classes" in page and "<th>level</th><th>flip ratio</th></tr>" in page
     old = Verdict(reference_version="1", worse=False, pvalue=0.4, levels=[0.1], ratio=[1.5], detectable_ratio=None)
-    published.state = VersionState().accept("1").judge("2", old, NOW)
+    published.state = state_of(*told, judged=Judged(version="2", verdict=old))
     assert "up to 1.5 times its noise MSE (p = 0.4)" in status_page(published, NOW), "a verdict of an older robmon"
-    published.state = VersionState().accept("2")
+    published.state = state_of(("2", None), ("2", True))
     assert "90 % power" not in status_page(published, NOW)
 
 
 def test_names_from_the_registry_are_escaped() -> None:
     published = everything()
     published.model_name = "<script>"
-    published.state = VersionState().accept("<b>")
+    published.state = state_of(("<b>", None), ("<b>", True))
     page = status_page(published, NOW)
     assert "<script>" not in page and "<b>" not in page
+
+
+@pytest.mark.parametrize("reason", PENDING_REASONS)
+def test_a_verdict_that_cannot_be_made_is_told_and_not_green(reason: PendingReason) -> None:
+    """And never that nothing was assessed, above a table of what was."""
+    published = everything()
+    for told in ((), (("2", True),)):
+        state = state_of(("2", None), *told)
+        published.state = replace(state, pending=(Pending(reason, "It is not known <why>."),))
+        page = status_page(published, NOW)
+        assert '<p class="unknown">It is not known &lt;why&gt;.</p>' in page
+        assert 'class="good"' not in page and "No version has been assessed" not in page
+        assert ("--accept</code>" in page) == (reason in ("no_reference", "failed", "other_units"))
+
+
+def test_how_far_small_steps_have_led_is_told() -> None:
+    published = everything()
+    published.state = replace(state_of(("2", None), ("2", True)), ratio_since=("1", 2.8126))
+    assert "Since version 1 the accepted versions have come to 2.81 times its noise MSE." in status_page(published, NOW)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,10 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from robmon.export.metrics import Metrics, PublishedCollector
 from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
-from robmon.history.store import VersionState
+from robmon.history.standing import PENDING_REASONS, Pending
 from robmon.inputs.counts import InputCounts
 from robmon.messages import ServedResult
-from tests.export.published import NOW, everything
+from tests.export.published import NOW, everything, state_of
 from tests.watching.contract import LABELS
 
 VERSION = {"model_name": "digits", "model_version": "2"}
@@ -179,11 +180,35 @@ def test_many_small_comparisons_are_not_heaped_up() -> None:
 
 def test_without_a_regression() -> None:
     published = everything()
-    published.state = VersionState().accept("2")
+    published.state = state_of(("2", None), ("2", True))
     registry = scrape(published)
     detected = registry.get_sample_value("robmon_regression_detected", {"model_name": "digits", "kind": "version"})
     assert detected == 0
-    assert "robmon_regression_since_timestamp_seconds" not in names(registry)
+    assert not {"robmon_regression_since_timestamp_seconds", "robmon_regression_info"} & set(names(registry))
+
+
+def test_a_version_without_a_verdict_is_no_version_without_a_regression() -> None:
+    published = everything()
+    published.state = replace(
+        state_of(("3", None), ("1", True), ("2", False), ("2b", True)), pending=(Pending("failed", "It fails."),)
+    )
+    registry = scrape(published)
+    assert "robmon_regression_detected" not in names(registry)
+    pending = {
+        reason: registry.get_sample_value("robmon_comparison_pending", {"model_name": "digits", "reason": reason})
+        for reason in PENDING_REASONS
+    }
+    assert pending == {reason: float(reason == "failed") for reason in PENDING_REASONS}
+
+
+def test_the_regression_names_the_versions_it_speaks_of() -> None:
+    """Not the one that is served while it waits for its verdict."""
+    published = everything()
+    published.state = state_of(("3", None), ("1", True), ("2", False))
+    registry = scrape(published)
+    of = {"model_name": "digits", "model_version": "2", "reference_version": "1"}
+    assert registry.get_sample_value("robmon_regression_info", of) == 1
+    assert registry.get_sample_value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) == 1
 
 
 def all_metrics(published: Published) -> Metrics:
@@ -265,4 +290,5 @@ def test_known_label_sets_start_at_zero() -> None:
     assert value("robmon_worker_restarts_total", {"reason": "crash"}) == 0
     assert value("robmon_inputs_received_total", {"source": "mlflow"}) == 0
     assert value("robmon_last_assessment_timestamp_seconds", {"model_name": "digits"}) == 0
-    assert value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) == 0
+    assert value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) is None
+    assert value("robmon_comparison_pending", {"model_name": "digits", "reason": "failed"}) == 0

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from robmon.export.published import Published
 from robmon.export.status import status_page
+from robmon.history.standing import Pending
 from tests.browser import chromium, dom
 from tests.export.published import NOW, everything
 
@@ -48,9 +49,10 @@ def test_no_text_becomes_markup(state: str, tmp_path: Path) -> None:
     published = with_markup(everything())
     published.problem, published.last_assessment_at = MARKUP, NOW
     if state == "held":
-        published.state = published.state.model_copy(update={"regression": None})
+        published.state = dataclasses.replace(published.state, regression=None, is_accepted=True)
     elif state == "pending":
-        published.model.version = MARKUP + "2"
+        pending = (Pending("failed", MARKUP),)
+        published.state = dataclasses.replace(published.state, regression=None, pending=pending)
     elif state == "asked":
         published.model.endpoint = "http://127.0.0.1/v2/models/<img>/infer"
     elif state == "nothing":

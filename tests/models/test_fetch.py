@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 
 from robmon.fetch import answer
-from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message
+from robmon.history.memory import Entry, from_json, judged, reference, standing, to_json
+from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message, Remember, Remembered
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
 from robmon.models.registry import Registry, Resolved
@@ -46,7 +48,7 @@ def fetch_process(output: Path, **environment: str) -> Iterator[tuple[subprocess
             end_group(child)
 
 
-def ask(question: Fetch, folder: Path, **environment: str) -> Message:
+def ask(question: Fetch | Remember, folder: Path, **environment: str) -> Message:
     """What a fetch process answers; it must end by itself, well, and print nothing."""
     folder.mkdir(exist_ok=True)
     with fetch_process(folder / "output", **environment) as (child, channel):
@@ -60,7 +62,8 @@ def ask(question: Fetch, folder: Path, **environment: str) -> Message:
 def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
     name = store.register(versions=2, reviewed="yes")
     store.client.set_registered_model_alias(name, "champion", "2")
-    baseline_artifact.set_accepted(name, "1", store.tracking_uri)
+    told = to_json((Entry(version="1", run_id=store.run_id, accepted=True, by="first", at=1),))
+    store.client.set_registered_model_tag(name, "robmon.memory.champion", told)
     baseline_artifact.log_baseline(f"models:/{name}/2", store.tracking_uri, {"rows": 64})
     data_dir = tmp_path / "data"
     question = Fetch(
@@ -69,11 +72,14 @@ def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
         data_dir=str(data_dir),
         allowed_flavors=["python_function"],
         require_tags=["reviewed=yes"],
+        memory_tag="robmon.memory.champion",
+        remembered_versions=["7", "2"],
     )
 
     fetched = ask(question, tmp_path)
     assert isinstance(fetched, Fetched)
-    assert (fetched.version, fetched.accepted_version, fetched.previous_version) == ("2", "1", "1")
+    assert (fetched.version, fetched.memory, fetched.aliases) == ("2", told, {"champion": "2"})
+    assert fetched.run_ids == {"1": store.run_id, "2": store.run_id}
     model = fetched.model
     assert model is not None
     assert (model.name, model.version, model.run_id) == (name, "2", store.run_id)
@@ -81,6 +87,45 @@ def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
     assert model.baseline == {"rows": 64}
     assert Path(model.path).is_relative_to(data_dir / "models")
     assert load(model.path).flavor == "pyfunc"
+
+
+def test_five_at_once_remember_one_version(store: Store, tmp_path: Path) -> None:
+    """Each has judged the same version at a ratio that is found in most samples only, and one has let it pass."""
+    name = store.register(versions=2)
+    first = Entry(version="1", run_id=store.run_id, accepted=True, by="first", at=1)
+    tag = "robmon.memory.champion"
+    store.client.set_registered_model_tag(name, tag, to_json((first,)))
+
+    def judge(number: int) -> Message:
+        mine = judged(
+            (first,),
+            version="2",
+            run_id=store.run_id,
+            accepted=number == 2,
+            against="1",
+            pooled_ratio=1.3 + number / 10,
+            pvalue=0.02 if number == 2 else 0.001,
+            rows=256,
+            at=10.0 + number,
+            specification="s",
+        )
+        question = Remember(tracking_uri=store.tracking_uri, name=name, tag=tag, entries=to_json((first, mine)))
+        return ask(question, tmp_path / str(number))
+
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(judge, range(5)))
+    assert all(isinstance(each, Remembered) for each in answers)
+    for text in (store.client.get_registered_model(name).tags[tag], answers[-1].memory):
+        entries = from_json(text)
+        stands = standing(entries, "2", store.run_id)
+        assert stands is not None and stands.against == "1", "for every pod, also on an empty disk"
+        assert reference(entries) == first
+
+
+def test_a_registry_that_keeps_nothing_is_told(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    failure = ask(Remember(tracking_uri=url, name="digits", tag="t", entries="[]"), tmp_path)
+    assert isinstance(failure, Failure) and failure.reason == "registry_unreachable"
 
 
 def test_does_not_fetch_what_is_known(sqlite_store: Store, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from robmon.errors import ModelNotFoundError, ModelRefusedError, RegistryError
+from robmon.history.memory import MAX_BYTES
 from robmon.models import baseline_artifact, mlmodel
 from robmon.models.loading import load, load_uri
 from robmon.models.registry import Registry, Requirements, path_safe
@@ -20,15 +21,14 @@ from tests.models.conftest import Store
 from tests.servers import free_port, wait_until
 
 
-def test_version_alias_and_the_version_before(store: Store) -> None:
+def test_version_and_alias(store: Store) -> None:
     name = store.register(versions=11)
     registry = Registry(store.tracking_uri)
     store.client.set_registered_model_alias(name, "champion", "11")
 
     eleventh = registry.resolve(f"models:/{name}@champion")
     assert (eleventh.name, eleventh.version, eleventh.run_id) == (name, "11", store.run_id)
-    assert eleventh.previous_version == "10"  # by number, not by text
-    assert registry.resolve(f"models:/{name}/1").previous_version is None
+    assert eleventh.aliases == {"champion": "11"}
 
     store.client.set_registered_model_alias(name, "champion", "2")
     assert registry.resolve(f"models:/{name}@champion").version == "2"
@@ -270,16 +270,18 @@ def test_baseline_of_a_run(store: Store) -> None:
     assert baseline_artifact.read_baseline(registry, registry.resolve(uri)) == {"rows": 1}
 
 
-def test_accepted_version(store: Store) -> None:
+def test_tags_and_runs(store: Store) -> None:
     name = store.register(versions=2)
     registry = Registry(store.tracking_uri)
-    assert registry.resolve(f"models:/{name}/2").accepted_version is None
-    baseline_artifact.set_accepted(name, "1", store.tracking_uri)
-    assert registry.resolve(f"models:/{name}/2").accepted_version == "1"
-    baseline_artifact.set_accepted(f"models:/{name}@champion", "2", store.tracking_uri)
-    assert registry.resolve(f"models:/{name}/2").accepted_version == "2"
-    with pytest.raises(ModelNotFoundError):
-        baseline_artifact.set_accepted(name, "3", store.tracking_uri)
+    assert registry.read_tag(name, "robmon.memory.champion") is None
+    longest = "x" * MAX_BYTES
+    registry.write_tag(name, "robmon.memory.champion", longest)
+    assert registry.read_tag(name, "robmon.memory.champion") == longest
+    assert registry.resolve(f"models:/{name}/2").model_tags == {"robmon.memory.champion": longest}
+    assert registry.run_ids(name, ["2", "7"]) == {"2": store.run_id}
+    for ask in (lambda: registry.read_tag("nix", "t"), lambda: registry.write_tag("nix", "t", "")):
+        with pytest.raises(ModelNotFoundError):
+            ask()
 
 
 def test_load_uri(store: Store) -> None:

@@ -29,6 +29,9 @@ _MEASUREMENTS = {
 _STATES = {
     "robmon_model_info": "model_version flavor device run_id baseline",
     "robmon_regression_detected": "kind",
+    "robmon_regression_info": "model_version reference_version",
+    "robmon_comparison_pending": "reason",
+    "robmon_version_ratio_since": "anchor",
     "robmon_version_mse_ratio": "reference_version level",
     "robmon_version_flip_ratio": "reference_version level",
     "robmon_version_ratio": "reference_version score",

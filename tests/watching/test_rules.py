@@ -45,6 +45,13 @@ MUTATIONS = {
     "the regression waits for nothing": ("regression", r"for: 2m\n", "for: 0m\n"),
     "the regression keeps no firing": ("regression", r"keep_firing_for: 10m", "keep_firing_for: 0s"),
     "any ratio is a regression": ("regression", r"regression_detected:max == 1", "regression_detected:max >= 0"),
+    "pending waits for nothing": ("pending", r"for: 60m\n", "for: 0m\n"),
+    "no reason is a reason": ("pending", r"pending:max == 1", "pending:max >= 0"),
+    "a reason in one pod is none": (
+        "pending",
+        r"max without (.*) \(robmon_comparison",
+        r"min without \1 (robmon_comparison",
+    ),
     "staleness has no age": ("stale", r"> 600", "> 60"),
     "staleness waits for nothing": ("stale", r"for: 10m\n", "for: 0m\n"),
     "a target down is forgotten": ("stale", r"up == 0", "up == 2"),
@@ -94,9 +101,10 @@ def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
     assert headings == [name, "Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
-def test_the_five_alerts_and_no_runbook_without_one() -> None:
+def test_the_six_alerts_and_no_runbook_without_one() -> None:
     assert set(ALERTS) == {
         "RobmonRobustnessRegression",
+        "RobmonComparisonPending",
         "RobmonAssessmentsStale",
         "RobmonTooFewInputs",
         "RobmonServedPredictionMismatch",

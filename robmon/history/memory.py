@@ -1,0 +1,223 @@
+"""What is remembered of the verdicts on a model's versions, in data folder and registry alike: pure functions.
+
+A memory is a list of entries, the oldest first. Several daemons write the same one, each when it has judged a version,
+so two memories are merged by rules that give the same result in whatever order they are met.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from robmon.errors import InvalidInputError
+
+MAX_ENTRIES: Final = 10
+MAX_BYTES: Final = 4096
+"""Of a memory as JSON: MLflow's database keeps 5000 characters of a registered model's tag."""
+TAG_PREFIX: Final = "robmon.memory."
+
+Key = tuple[str, str | None]
+"""Version and run id: numbers begin again when a model is made anew."""
+
+
+class Entry(BaseModel):
+    """What became of one version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: str
+    run_id: str | None = None
+    """The run that made the version, None where there is none."""
+    accepted: bool
+    """Whether it was accepted, else it was rejected."""
+    by: Literal["person", "verdict", "first"]
+    """Who says so: a person, a comparison, or nobody: the first version has none to be compared with."""
+    against: str | None = None
+    """The version that it was compared with."""
+    pooled_ratio: float | None = None
+    """Its noise MSE over that version's, pooled over the levels."""
+    pvalue: float | None = None
+    rows: int | None = None
+    """Rows of the comparison."""
+    at: Annotated[float, Field(allow_inf_nan=False)]
+    """Unix time."""
+    specification: str = ""
+    """Digest of the settings under which it was judged; empty where it was not."""
+    anchor: str | None = None
+    """Of a version accepted by verdict: the last version before it that a person, or nobody, accepted."""
+    ratio_since: float | None = None
+    """Product of the pooled ratios from the anchor to this version, of those judged under this specification."""
+
+    @model_validator(mode="after")
+    def _only_verdicts_reject(self) -> Entry:
+        if not self.accepted and self.by != "verdict":
+            raise ValueError("only a verdict rejects a version")
+        return self
+
+    @property
+    def key(self) -> Key:
+        """By which it is told from other entries."""
+        return self.version, self.run_id
+
+    @property
+    def _rank(self) -> tuple[int, float]:
+        """A person outranks verdicts, a rejection an acceptance: of many pods one always passes a bad version."""
+        if self.by == "person":
+            return 3, self.at
+        return (2 if not self.accepted else 1 if self.by == "verdict" else 0), -self.at
+
+
+Entries = tuple[Entry, ...]
+_ENTRIES: TypeAdapter[Entries] = TypeAdapter(Entries)
+
+
+def merge(*memories: Iterable[Entry], without: Iterable[Key] = ()) -> Entries:
+    """One memory of several: one entry a version, of the highest rank, cut to what fits.
+
+    Of versions that were accepted because nobody knew another, only the oldest keeps that: two pods that start on an
+    empty memory with two versions would else accept both unseen.
+
+    Args:
+        memories: in any order.
+        without: entries that are left out.
+    """
+    left_out = set(without)
+    by_key: dict[Key, Entry] = {}
+    for entry in (entry for memory in memories for entry in memory if entry.key not in left_out):
+        known = by_key.get(entry.key)
+        if known is None or entry._rank > known._rank:
+            by_key[entry.key] = entry
+    entries = sorted(by_key.values(), key=_age)
+    return _fitting([entry for index, entry in enumerate(entries) if entry.by != "first" or index == 0])
+
+
+def of_version(entries: Entries, version: str, run_id: str | None) -> Entry | None:
+    """What is remembered of one version, None where nothing is."""
+    return next((entry for entry in reversed(entries) if entry.key == (version, run_id)), None)
+
+
+def reference(entries: Entries) -> Entry | None:
+    """The newest accepted entry, whose version new ones are compared with; None where there is none."""
+    return next((entry for entry in reversed(entries) if entry.accepted), None)
+
+
+def standing(entries: Entries, version: str, run_id: str | None, quiet_at: float = -math.inf) -> Entry | None:
+    """The rejection that stands while this version is served; None where none does.
+
+    A rejected version's own stands wherever it is served. Over a version that is not judged yet the newest rejection
+    stands, unless some version was accepted after it, or an accepted one was served here since.
+
+    Args:
+        entries: the memory.
+        version: the version served.
+        run_id: its run.
+        quiet_at: Unix time at which an accepted version was last seen served here.
+    """
+    entry = of_version(entries, version, run_id)
+    if entry is not None:
+        return None if entry.accepted else entry
+    newest = entries[-1] if entries else None
+    return newest if newest is not None and not newest.accepted and newest.at > quiet_at else None
+
+
+def standing_since(entries: Entries, rejection: Entry) -> float:
+    """Unix time at which the regression began: further bad versions, with none accepted between, do not renew it."""
+    since = rejection.at
+    for entry in reversed(entries[: entries.index(rejection)]):
+        if entry.accepted:
+            break
+        since = entry.at
+    return since
+
+
+def judged(
+    entries: Entries,
+    *,
+    version: str,
+    run_id: str | None,
+    accepted: bool,
+    against: str,
+    pooled_ratio: float | None,
+    pvalue: float,
+    rows: int,
+    at: float,
+    specification: str,
+) -> Entry:
+    """The entry of a version that was compared, which carries on the product of the ratios."""
+    anchor = ratio = None
+    if accepted and pooled_ratio is not None:
+        before = next((entry for entry in reversed(entries) if entry.accepted and entry.version == against), None)
+        anchor = against if before is None or before.anchor is None else before.anchor
+        ratio = pooled_ratio * (1.0 if before is None else _product(entries, before, specification) or 1.0)
+    return Entry(
+        version=version,
+        run_id=run_id,
+        accepted=accepted,
+        by="verdict",
+        against=against,
+        pooled_ratio=pooled_ratio,
+        pvalue=pvalue,
+        rows=rows,
+        at=at,
+        specification=specification,
+        anchor=anchor,
+        ratio_since=ratio,
+    )
+
+
+def ratio_since(entries: Entries, entry: Entry, specification: str) -> tuple[str, float] | None:
+    """The anchor of an accepted entry, and the product of the pooled ratios since, of those judged as now.
+
+    None where no ratio between the two was found under this specification.
+    """
+    if not entry.accepted:
+        return None
+    product = _product(entries, entry, specification)
+    return None if product is None else (entry.anchor or entry.version, product)
+
+
+def _product(entries: Entries, upto: Entry, specification: str) -> float | None:
+    """Of the ratios between the anchor of `upto` and itself; 1 where it is its own anchor."""
+    if upto.anchor is None:
+        return 1.0 if upto.by != "verdict" else None
+    for entry in reversed(entries):
+        if entry.at <= upto.at and entry.anchor == upto.anchor and entry.specification == specification:
+            return entry.ratio_since
+    return None
+
+
+def to_json(entries: Entries) -> str:
+    """A memory as a JSON list, ASCII."""
+    return json.dumps([_plain(entry) for entry in entries], separators=(",", ":"))
+
+
+def from_json(text: str | bytes) -> Entries:
+    """A memory from JSON.
+
+    Raises:
+        InvalidInputError: it is none, or one that a person has spoilt.
+    """
+    try:
+        return merge(_ENTRIES.validate_json(text))
+    except ValidationError:
+        raise InvalidInputError("what is remembered of the versions cannot be understood") from None
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {name: "Infinity" if value == math.inf else value for name, value in entry.model_dump().items()}
+
+
+def _age(entry: Entry) -> tuple[float, str, str]:
+    return entry.at, entry.version, entry.run_id or ""
+
+
+def _fitting(entries: list[Entry]) -> Entries:
+    """The newest entries that fit, and always the reference: else ten bad versions in a row would make it forgotten."""
+    while len(entries) > 1 and (len(entries) > MAX_ENTRIES or len(to_json(tuple(entries))) > MAX_BYTES):
+        newest_accepted = reference(tuple(entries))
+        entries.remove(next(entry for entry in entries if entry is not newest_accepted))
+    return tuple(entries)
