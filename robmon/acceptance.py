@@ -48,7 +48,7 @@ def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None =
 
 
 def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoint | None) -> str:
-    registry = Registry()
+    registry = Registry(settings.mlflow.tracking_uri)
     model = registry.resolve(uri)
     if model.tags is None:
         raise ModelError(f"{uri} is no registered version: only those can be accepted")

@@ -439,9 +439,10 @@ def _daemon_settings(options: dict[str, Any], flags: dict[str, Any] | None = Non
     """The settings that a daemon has in this environment; those of its model are made up where it has none."""
     from robmon.settings import load
 
-    given = {name: str(value) for name, value in (flags or {}).items() if value is not None}
+    flags = {"mlflow.tracking_uri": options["tracking_uri"], **(flags or {})}
+    given = {name: str(value) for name, value in flags.items() if value is not None}
     daemon = load(given, options.pop("config"), otherwise={"model.uri": "models:/none/0"})
-    options["tracking_uri"] = options["tracking_uri"] or daemon.settings.mlflow.tracking_uri
+    options["tracking_uri"] = daemon.settings.mlflow.tracking_uri
     return daemon
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -91,6 +93,7 @@ class Daemon:
     process: subprocess.Popen[bytes]
     folder: Path
     log_file: Path
+    environment: dict[str, str]
     scheme: str = "http"
 
     @property
@@ -203,6 +206,14 @@ class Daemon:
         called.unlink(missing_ok=True)
         self.wait_for(called.exists, "a call of the model")
 
+    def run_printed_command(self) -> str:
+        """What the page says to run, with this daemon's environment and nothing else; what it prints."""
+        (command,) = re.findall("<code>(robmon .*?)</code>", self.get("/").text)
+        words = [sys.executable, "-m", *shlex.split(html.unescape(command))]
+        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     # --- its processes -----------------------------------------------------------------------------------------------
 
     def children(self, module: str) -> list[psutil.Process]:
@@ -264,9 +275,17 @@ class Daemon:
 
 @contextlib.contextmanager
 def running_daemon(
-    folder: Path, uri: str, tracking_uri: str, *, python: str | Path = sys.executable, **settings: object
+    folder: Path,
+    uri: str,
+    tracking_uri: str,
+    *,
+    python: str | Path = sys.executable,
+    by_environment: bool = False,
+    **settings: object,
 ) -> Iterator[Daemon]:
     """`robmon run` on a data folder below `folder`, with quick settings and those given (`__` for the dot).
+
+    They are given as flags, or all in the environment as in a container.
 
     At the end it is terminated, unless the test has ended it, and held to its promises.
     """
@@ -274,16 +293,21 @@ def running_daemon(
     flags |= {"model.uri": uri, "mlflow.tracking_uri": tracking_uri, "data_dir": folder / "data"}
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     log_file = folder / f"daemon-{len(list(folder.glob('daemon-*.log')))}.log"
+    environment = _environment(folder / "tmp")
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    if by_environment:
+        environment |= {f"ROBMON_{name.replace('.', '__').upper()}": str(value) for name, value in flags.items()}
+        words = []
     with log_file.open("wb") as output:
         process = subprocess.Popen(
-            [str(python), "-m", "robmon", "run", *(f"--{name}={value}" for name, value in flags.items())],
+            [str(python), "-m", "robmon", "run", *words],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(folder / "tmp"),
+            env=environment,
         )
-    daemon = Daemon(process, folder, log_file)
+    daemon = Daemon(process, folder, log_file, environment)
     try:
         daemon.wait_for(lambda: daemon.log("listening"), "the line that says where it listens")
         yield daemon

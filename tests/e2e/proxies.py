@@ -1,14 +1,18 @@
-"""The proxies that mirror, run on the files in deploy/mirror with nothing but their addresses changed."""
+"""A registry that may only be read; the proxies that mirror, run on deploy/mirror with only their addresses changed."""
 
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import yaml
 
 from tests.servers import free_port, server
@@ -24,6 +28,51 @@ def filled(text: str, values: Mapping[str, str]) -> str:
         assert key in text, f"{key} is not in the shipped file"
         text = text.replace(key, value)
     return text
+
+
+class _ReadOnly(http.server.BaseHTTPRequestHandler):
+    """Passes on what reads; what would write is refused as MLflow refuses a user who may only read."""
+
+    registry: str
+
+    def do_GET(self) -> None:
+        self._pass_on(None)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if urlsplit(self.path).path.endswith("/search"):
+            self._pass_on(body)
+        else:
+            self._answer(403, b"Permission denied", "text/plain")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _pass_on(self, body: bytes | None) -> None:
+        headers = {"Content-Type": "application/json"} if body else {}
+        answer = httpx.request(self.command, self.registry + self.path, content=body, headers=headers, trust_env=False)
+        self._answer(answer.status_code, answer.content, answer.headers.get("content-type", "application/json"))
+
+    def _answer(self, status: int, content: bytes, content_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextlib.contextmanager
+def read_only(registry: str) -> Iterator[str]:
+    """A registry as seen by a user who may only read it; yields its base URL."""
+    handler = type("ReadOnly", (_ReadOnly,), {"registry": registry})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager

@@ -95,8 +95,9 @@ class RegisteredModel:
 
     def accept(self, version: str) -> None:
         """Accept a version before any daemon has run, as a release pipeline would."""
-        settings = load({"model.uri": self.uri, "data_dir": str(self.registry.folder / "nowhere")}).settings
-        with quiet_mlflow(), tracking(self.registry.tracking_uri):
+        given = {"model.uri": self.uri, "mlflow.tracking_uri": self.registry.tracking_uri}
+        settings = load(given | {"data_dir": str(self.registry.folder / "nowhere")}).settings
+        with quiet_mlflow():
             accept(f"models:/{self.name}/{version}", settings, is_daemons=True)
 
     def memory(self, scope: str = "champion") -> list[dict[str, Any]]:

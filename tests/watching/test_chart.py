@@ -219,6 +219,28 @@ def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("uri", "scope"),
+    [
+        ("models:/digits@champion", "release.models.champion"),
+        ("models:/digits/3", "release.models.pinned"),
+        ("http://me:secret@host/v2/models/digits/infer", "release.models.pinned"),
+    ],
+)
+def test_releases_do_not_judge_for_each_other(
+    uri: str, scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--set", "standalone.enabled=true", "--set", f"settings.model.uri={uri}")
+    for name, value in environment(robmon_container(pod_spec(render(CHART, *arguments, home=tmp_path)))).items():
+        monkeypatch.setenv(name, value)
+    assert settings.load().settings.scope == scope
+    arguments += ("--set", "settings.history.scope=shop")
+    assert (
+        environment(robmon_container(pod_spec(render(CHART, *arguments, home=tmp_path))))["ROBMON_HISTORY__SCOPE"]
+        == "shop"
+    )
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("--set", "standalone.enabled=true"), "settings.model.uri is required"),

@@ -145,6 +145,10 @@ single file would never be replaced.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if not (dig "history" "scope" "" .Values.settings) }}
+- name: ROBMON_HISTORY__SCOPE
+  value: {{ include "robmon.scope" . | quote }}
+{{- end }}
 {{- if eq .Values.device.mode "none" }}
 - name: CUDA_VISIBLE_DEVICES
   value: ""
@@ -152,6 +156,17 @@ single file would never be replaced.
 - name: ROBMON_DEVICE__NAME
   value: auto
 {{- end }}
+{{- end }}
+
+{{/*
+The scope in which verdicts are remembered: staging, challengers and shadows do not judge for each other, though they
+share a registry. It ends with what robmon itself would take: the alias, or pinned.
+*/}}
+{{- define "robmon.scope" -}}
+{{- $uri := .Values.settings.model.uri | default "" -}}
+{{- $alias := ternary (regexFind "@[^/@]+$" $uri | trimPrefix "@") "" (hasPrefix "models:/" $uri) -}}
+{{- $of := printf "%s.%s" .Release.Name .Release.Namespace -}}
+{{- ternary (printf "%s.%s" $of ($alias | default "pinned")) $of (not (empty $uri)) | trunc 200 -}}
 {{- end }}
 
 {{/* A setting as text: anything but text as JSON, lists so that their words may have spaces. */}}
