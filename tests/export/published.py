@@ -69,6 +69,7 @@ def assessed() -> Assessed:
         ),
         labelled_rows=120,
         clean_variance=[1.0],
+        features_watched=2,
         input_drift=[
             FeatureDrift(feature="age", statistic="psi", value=0.3),
             FeatureDrift(feature="all", statistic="mean_psi", value=0.2),
