@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -87,12 +87,28 @@ class Unsigned:
         cells, kept, rejected = each(rows, convert)
         if not cells:
             return finish(None, [], rejected)
+        if rows[kept[0]].reading == "tensor" and any(isinstance(cell, list) for cell in cells[0].values()):
+            return self._collect_arrays(cells, kept, rejected)
         frame = pd.DataFrame(cells, columns=list(usual))
         floating = {name for name in numbers if _is_written_with_fraction([row[name] for row in cells])}
         # Whole numbers beside a missing one are floating in pandas, and so when the model is served.
         gaps = {name for name in numbers - floating if any(is_missing(row[name]) for row in cells)}
         frame = frame.astype(dict.fromkeys(floating, self.dtype) | dict.fromkeys(gaps, np.dtype(np.float64)))
         return finish(WholeColumns(frame, frozenset(gaps)), kept, rejected)
+
+    def _collect_arrays(
+        self, cells: Sequence[Mapping[Any, Any]], kept: Sequence[int], rejected: dict[int, str]
+    ) -> Collected:
+        """Named arrays, as the server hands `instances` and `inputs` to the model; floating ones are perturbed."""
+        arrays = [{str(name): np.asarray(cell) for name, cell in row.items()} for row in cells]
+        shapes = [tuple(array.shape for array in row.values()) for row in arrays]
+        usual = Counter(shapes).most_common(1)[0][0]
+        same = [at for at, shape in enumerate(shapes) if shape == usual]
+        rejected |= {kept[at]: "other_shape" for at in set(range(len(shapes))) - set(same)}
+        stacked = {name: np.stack([arrays[at][name] for at in same]) for name in arrays[0]}
+        tensors = {name: array.astype(self.dtype) if array.dtype.kind == "f" else array
+                   for name, array in stacked.items()}  # fmt: skip
+        return finish(tensors, [kept[at] for at in same], rejected)
 
 
 def _is_written_with_fraction(cells: Sequence[Any]) -> bool:

@@ -162,6 +162,84 @@ def test_numbered_columns(names: Sequence[Any] | None, tmp_path: Path) -> None:
             assert assessed(model, [body]) == [theirs], body
 
 
+def split(row: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """A table of one row."""
+    return {"dataframe_split": {"columns": list(row), "data": [list(row.values())], **others}}
+
+
+ROW = {"a": 0.5, "n": 3, "s": "x", "m": True}
+TABLE = columns(("a", "double"), ("n", "long"), ("s", "string"), ("m", "boolean"))
+BODIES: dict[str, tuple[ModelSignature | None, list[Any]]] = {
+    "table": (
+        TABLE,
+        [
+            *(split({**ROW, **change}) for change in (
+                {}, {"a": 1}, {"a": "0.5"}, {"a": True}, {"a": None}, {"n": "3"}, {"n": 3.0}, {"n": 3.7}, {"n": True},
+                {"n": None}, {"n": 2**63 - 1}, {"n": 2**70}, {"s": 5}, {"s": None}, {"m": 1}, {"m": 2}, {"m": "true"},
+                {"m": ""}, {"m": None}, {"extra": [1]},
+            )),
+            split(ROW, index=[7]), {**split(ROW), "params": {"p": 1}}, {"dataframe_records": [ROW], "params": {}},
+            {"dataframe_records": [ROW, {"m": False, "s": "y", "a": 1.5, "n": 4}]}, {"dataframe_records": ROW},
+            {"dataframe_records": [ROW, {"a": 1.5, "n": 4, "s": "y"}]}, {"dataframe_records": []},
+            {"dataframe_split": {"columns": [*ROW, "z", "z"], "data": [[*ROW.values(), 1, 2]]}},
+            {"dataframe_split": {"columns": [*ROW, "s"], "data": [[*ROW.values(), "y"]]}},
+            {"dataframe_split": {"columns": [*ROW], "data": [[*ROW.values()], [1, 2, "y"]]}},
+            {"dataframe_split": {"columns": [*ROW], "data": [[1, 2, "y"]]}},
+            {"inputs": ROW}, {"inputs": [ROW]}, {"inputs": {name: [cell] for name, cell in ROW.items()}},
+            {"instances": [ROW, ROW]}, {"instances": ROW}, {"instances": [ROW], "inputs": [ROW]},
+        ],
+    ),
+    "date": (
+        columns(("a", "double"), ("t", "datetime")),
+        [
+            split({"a": 0.5, "t": time})
+            for time in ("2020-01-01", "2020-01-01T10:00:00", "01/02/2020", 0, 1.5e9, None, "x")
+        ],
+    ),
+    "tensor": (
+        tensor("float32", (-1, 2)),
+        [
+            *({"inputs": data} for data in ([[1, 2]], [[1, "2"]], [[True, 2]], [1, 2], [[1, 2, 3]], [[[1, 2]]], [])),
+            split({"p": 1.5, "q": 2}), split({"p": [1.5, 2]}), {"dataframe_records": [{"p": 1.5, "q": 2}]},
+        ],
+    ),
+    "named tensors": (
+        named_tensors(("x", "float32", (-1, 2)), ("k", "int64", (-1,))),
+        [
+            *({"inputs": {"x": [[1, 2]], **other}} for other in (
+                {"k": [3]}, {}, {"k": [3], "z": [1]}, {"k": [3.0]}, {"k": [3.7]}, {"k": ["x"]},
+            )),
+            {"instances": [{"k": 3, "x": [1, 2]}]}, split({"x": [1, 2], "k": 3}),
+        ],
+    ),
+    "none": (
+        None,
+        [{"inputs": [[1.5, 2]]}, {"inputs": [1.5]}, {"instances": [{"a": [1.5, 2]}]}, split({"a": 1.5, "s": "x"})],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_whatever_the_server_takes(name: str, tmp_path: Path) -> None:
+    """And what it refuses here is refused."""
+
+    def count(data: Any) -> Any:
+        return np.zeros(len(next(iter(data.values())) if isinstance(data, dict) else data))
+
+    signature, contents = BODIES[name]
+    folder = save_pyfunc(tmp_path / "model", count, signature)
+    model, bodies = load(folder), [json_body(content) for content in contents]
+    for body, theirs in zip(bodies, served(folder, bodies), strict=True):
+        try:
+            rows = list(decode("mlflow", {"content-type": JSON}, body[1]))
+        except CodecError:
+            rows = []
+        inputs, kept, _ = model.collect(rows)
+        assert (len(kept) == len(rows) > 0) == (theirs is not None), body
+        if theirs is not None and inputs is not None:
+            assert len(model.predict(inputs.assemble(inputs.array, slice(0, inputs.rows)))) == len(theirs)
+
+
 NAN, INF = float("nan"), float("inf")
 
 

@@ -5,6 +5,7 @@ The same bodies are accepted as by `mlflow.pyfunc.scoring_server`; what the sign
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,16 +48,22 @@ def _split(frame: Any) -> Sequence[Row]:
         raise CodecError("no_inputs", "the data of dataframe_split must be a list of rows")
     data = [row if isinstance(row, list) else [row] for row in data]
     names = _column_names(frame.get("columns"))
-    width = len(names) if names is not None else len(data[0]) if data else 0
-    if any(len(row) != width for row in data):
+    longest = max(map(len, data), default=0)
+    width = len(names) if names is not None else longest
+    if data and (longest != width or len(data) * width > max(MAX_FILLED_CELLS, sum(map(len, data)))):
         raise ragged()
     labels = names if names is not None else list(range(width))
+    twice = {name for name, count in Counter(labels).items() if count > 1}  # the server takes no such column
+    if labels and twice == set(labels):
+        raise CodecError("bad_columns", "every column of dataframe_split has the name of another")
     by_number = sorted(range(width), key=labels.__getitem__) if sorted(labels, key=str) == _numbers(width) else None
 
     def build(index: int) -> Row:
-        cells = zip(labels, data[index], strict=True)
-        unnamed = None if by_number is None else _tensor_or_none([data[index][at] for at in by_number])
-        return Row(columns={name: as_cell(cell) for name, cell in cells}, tensor=unnamed, reading="frame")
+        row = data[index] + [_MISSING] * (width - len(data[index]))
+        cells = zip(labels, row, strict=True)
+        unnamed = None if by_number is None else _tensor_or_none([row[at] for at in by_number])
+        columns = {name: as_cell(cell) for name, cell in cells if name not in twice}
+        return Row(columns=columns, tensor=unnamed, reading="frame")
 
     return LazyRows(len(data), build)
 
@@ -79,8 +86,6 @@ def _column_names(columns: Any) -> list[Any] | None:
         return None
     if not isinstance(columns, list) or any(type(name) not in (str, int) for name in columns):
         raise CodecError("bad_columns", "the columns of dataframe_split must be a list of names")
-    if len(set(map(str, columns))) != len(columns):
-        raise CodecError("bad_columns", "two columns of dataframe_split have the same name")
     return columns
 
 
