@@ -94,6 +94,8 @@ def assess(
         if baseline is not None and features is not None:
             options |= {"features": features, "output_variance": baseline.output_variance}
         result = rows.assess(targets=targets, **options)
+    if baseline is not None:
+        baseline.is_of_other_outputs(result.output)
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
         return result, {}
     return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))

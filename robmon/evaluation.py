@@ -100,10 +100,14 @@ def _evaluate(
         sample = sample.take(range(question.sample_rows))
     baseline = _baseline(model, question, sample)
     plan, result, reference = _assess(model, question, blobs, sample, baseline, phases, deadline)
+    if baseline.is_of_other_outputs(result.output):
+        # It was learnt when these outputs were taken for something else: all of it is learnt anew.
+        fresh = question.model_copy(update={"baseline": None})
+        return _evaluate(model, fresh, blobs, sample, phases, deadline)
     with phases("labels"):
         against_labels = _against_labels(model, question, blobs, result, baseline, deadline)
     with phases("compare"):
-        served = compare_served(question.requests, blobs, sample, result)
+        served = compare_served(question.requests, blobs, sample, result, question.output_column)
         judged = None if reference is None else judge(reference, result, plan.origins)
         kept = keep(result)
     with phases("drift"):

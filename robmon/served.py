@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,13 @@ SMALLEST_TOLERANCE = 1e-8
 
 
 def compare_served(
-    requests: Sequence[SampledRequest], blobs: Sequence[bytes], sample: DecodedSample, result: Assessment
+    requests: Sequence[SampledRequest],
+    blobs: Sequence[bytes],
+    sample: DecodedSample,
+    result: Assessment,
+    output_column: str | None = None,
 ) -> ServedResult | None:
-    """Compare the served answers with the clean outputs of the rows that were drawn.
+    """Compare the served answers with the clean outputs of the rows that were drawn; of several parts the one chosen.
 
     Returns:
         None where no answer is known.
@@ -42,7 +47,9 @@ def compare_served(
             row, count = sample.places[index]
             differs = None
             if len(rows) == count:
-                differs = _differs(rows[row], result.clean_outputs[index], result.output, tolerance)
+                differs = _differs(
+                    _chosen(rows[row], output_column), result.clean_outputs[index], result.output, tolerance
+                )
         except CodecError:
             differs = None
         differ.setdefault(origin, []).append(differs)
@@ -64,6 +71,8 @@ def _differs(row: Row, own: Any, output: OutputKind, tolerance: NDArray[np.float
         return next((_other_label(cells[0], own) for cells in candidates if len(cells) == 1), None)
     for cells in candidates:
         if len(cells) == len(own) and not _is_class(cells, own, output) and (numbers := _numbers(cells)) is not None:
+            if output == "probability" and len(own) > 1 and numbers.sum() > 0:
+                numbers = numbers / numbers.sum()  # as the model's own, where those of one class against the rest
             return not np.allclose(numbers, own, RELATIVE_TOLERANCE, tolerance, equal_nan=True)
     if output not in ("value", "multilabel"):
         for cells in candidates:
@@ -71,6 +80,13 @@ def _differs(row: Row, own: Any, output: OutputKind, tolerance: NDArray[np.float
                 classes = max(len(own), 2)
                 return int(cells[0]) != classes_of(own[None], output)[0] if 0 <= cells[0] < classes else None
     return None
+
+
+def _chosen(row: Row, output_column: str | None) -> Row:
+    """The row with the part alone that is assessed, if the answer has one of that name."""
+    if output_column is None or row.columns is None or output_column not in row.columns:
+        return row
+    return replace(row, columns={output_column: row.columns[output_column]})
 
 
 def _candidates(row: Row) -> Iterator[list[Any]]:

@@ -18,6 +18,7 @@ from robmon.messages import Assess, Assessed, Comparison, SampledRequest
 from robmon.models.loading import ServedModel, load
 from robmon.worker import failure
 from tests.mlflow_client import quiet_mlflow
+from tests.models.conftest import columns, save_pyfunc
 
 LEVELS = [0.0, 0.1, 0.4]
 NAMES = ["a", "b", "c"]
@@ -472,3 +473,37 @@ def test_a_version_without_outputs_where_its_reference_had_some_is_worse(losing:
     assert "not finite for any of the 122 rows" in answer.notes[1]
     with pytest.raises(PredictionError, match="not finite for any of the 122 rows"):
         evaluate(losing["all"], asked, sample)
+
+
+def test_of_several_outputs_the_one_that_is_chosen_is_assessed_and_told(tmp_path: Path) -> None:
+    def predict(rows: Any) -> pd.DataFrame:
+        sums = rows.to_numpy().sum(axis=1)
+        return pd.DataFrame({"label": (sums > 0) + 1.0, "score": 1 / (1 + np.exp(-sums)), "row": np.arange(len(rows))})
+
+    model = load(save_pyfunc(tmp_path / "model", predict, columns(*((name, "double") for name in NAMES))))
+    sample = bodies(64)
+    told = r"label \(numbers\), score \(numbers\), row \((whole|running) numbers\). Choose .* model.output_column"
+    with pytest.raises(PredictionError, match=told) as raised:
+        evaluate(model, question(64, task="classification"), sample)
+    assert failure(raised.value).reason == "invalid_output"
+    by_label, _ = assessed(model, question(64, task="classification", output_column="label"), sample)
+    by_score, _ = assessed(model, question(64, task="classification", output_column="score"), sample)
+    assert (by_label.output, by_score.output) == ("label", "probability")
+    assert [point.agreement for point in by_label.levels] == [point.agreement for point in by_score.levels]
+    assert by_label.notes[:2] == [
+        "of the outputs label, score, row what is assessed is label, as chosen",
+        "output is label: one column of whole numbers under classification",
+    ]
+
+
+def test_a_baseline_of_outputs_that_were_taken_for_something_else_is_learnt_anew(linear: list[ServedModel]) -> None:
+    before, _ = assessed(linear[0], question(64, baseline_min_rows=32), bodies(64))
+    asked = question(64, baseline_min_rows=32, task="classification", baseline=before.baseline)
+    after, _ = assessed(linear[0], asked, bodies(64))
+    assert (before.baseline["output"], after.baseline["output"]) == ("value", "logit")
+    assert after.baseline["rows"] == 64 and after.prediction_drift == []
+    recorded = before.baseline | {"source": "local"}
+    with pytest.raises(
+        InvalidInputError, match="recorded of outputs that are value, and these are logit: record a new"
+    ):
+        evaluate(linear[0], asked.model_copy(update={"baseline": recorded}), bodies(64))

@@ -97,6 +97,21 @@ class Baseline:
         """Whether ratios and drift may be measured against it."""
         return self.source != "learning"
 
+    def is_of_other_outputs(self, output: str) -> bool:
+        """Whether its outputs were of another kind than these, so that its numbers mean something else.
+
+        Raises:
+            InvalidInputError: they were, and it was recorded, not learnt.
+        """
+        if self.output in (None, output):
+            return False
+        if self.source in ("artifact", "local"):
+            raise InvalidInputError(
+                f"the baseline was recorded of outputs that are {self.output}, and these are {output}: record a new "
+                "baseline, or say what they are with assess.output (--output)"
+            )
+        return True
+
     def learn_inputs(self, inputs: NDArray[Any]) -> None:
         """Take more inputs, shape `(n, *input_shape)`, none of which was there before."""
         if not len(inputs):
