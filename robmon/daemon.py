@@ -22,7 +22,7 @@ from robmon.assessor import Assessor
 from robmon.bearer import bearer_token
 from robmon.errors import RobmonError
 from robmon.export.http import http_application
-from robmon.export.metrics import Metrics
+from robmon.export.metrics import Circumstances, Metrics
 from robmon.export.published import Published
 from robmon.extras import check_installed
 from robmon.file_source import FileSource
@@ -104,7 +104,12 @@ class Daemon:
         )
         self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
         self._published.inputs_problem = lambda: self._receiver.problem
-        self._metrics = Metrics(self._published, self._receiver.counts, self._sample_now)
+        self._metrics = Metrics(
+            self._published,
+            self._receiver.counts,
+            self._sample_now,
+            Circumstances(is_endpoint(settings.model.uri), inputs.files is not None),
+        )
         self._host = ModelHost(settings, self._metrics)
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
         key = history_key(parse(settings.model.uri), self._follower.name)

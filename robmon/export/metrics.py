@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 
 from prometheus_client import (
@@ -33,6 +34,7 @@ from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.history.standing import PENDING_REASONS
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
+from robmon.inputs.routing import NO_SOURCE
 from robmon.messages import Assessed, FeatureDrift
 from robmon.ports.protocol import CONNECTION_REASONS
 
@@ -44,6 +46,16 @@ OUTCOMES: Mapping[str, tuple[str, ...]] = {
         *("endpoint_unreachable", "endpoint_status"),
     ),
 }
+ENDPOINT_REASONS = frozenset({"version_changed", "endpoint_unreachable", "endpoint_status"})
+"""Of assessments: those that only a model at its endpoint can have."""
+FAILURE_REASONS: Mapping[str, tuple[str, ...]] = {
+    "fetch": ("registry_unreachable", "not_found", "refused", "unsupported", "crash", "timeout", "error"),
+    "load": ("not_loadable", "crash", "timeout", "memory", "error"),
+}
+ARRIVING = ("mlflow", "v1", "v2", "cloudevents")
+"""Formats of requests, which may arrive whatever the settings."""
+ARRIVAL_REASONS = ("too_large", "inflight_full", "timeout", "disconnected")
+"""Why a request is rejected while it arrives, before it is decoded."""
 RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
 PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 LAG_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -51,11 +63,33 @@ LAG_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 Families = Iterator[Metric]
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What can happen under the settings: its counters start at 0, so that the first increase of each is seen.
+
+    Attributes:
+        is_endpoint: the model is asked at its endpoint, not loaded.
+        reads_files: inputs are read from files too.
+    """
+
+    is_endpoint: bool = False
+    reads_files: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where inputs can come from."""
+        return (*ARRIVING, "file") if self.reads_files else ARRIVING
+
+
 class Metrics:
     """The registry with all of robmon's metrics, and the counters that the daemon increments."""
 
     def __init__(
-        self, published: Published, inputs: InputCounts, sample: Callable[[], tuple[int, float | None]]
+        self,
+        published: Published,
+        inputs: InputCounts,
+        sample: Callable[[], tuple[int, float | None]],
+        circumstances: Circumstances = Circumstances(),
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -100,14 +134,18 @@ class Metrics:
         )
         for outcome, reasons in OUTCOMES.items():
             for reason in reasons:
-                self.assessments.labels(outcome, reason)
+                if circumstances.is_endpoint or reason not in ENDPOINT_REASONS:
+                    self.assessments.labels(outcome, reason)
+        for stage, reasons in FAILURE_REASONS.items():
+            for reason in reasons:
+                self.model_failures.labels(stage, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
         for reason in CONNECTION_REASONS:
             self.http_rejected.labels(reason)
         self._inputs = inputs
         self.registry.register(PublishedCollector(published))
-        self.registry.register(InputsCollector(published.model_name, inputs, sample))
+        self.registry.register(InputsCollector(published.model_name, inputs, sample, circumstances.sources))
 
     def count_rejected(self, rejected: Mapping[str, Mapping[str, int]]) -> None:
         """Count requests that the worker could not decode, by format and reason."""
@@ -136,7 +174,14 @@ class PublishedCollector(Collector):
 class InputsCollector(Collector):
     """Counters of the receiver and gauges of the sample."""
 
-    def __init__(self, model_name: str, counts: InputCounts, sample: Callable[[], tuple[int, float | None]]) -> None:
+    def __init__(
+        self,
+        model_name: str,
+        counts: InputCounts,
+        sample: Callable[[], tuple[int, float | None]],
+        sources: tuple[str, ...],
+    ) -> None:
+        self._sources = {*sources, NO_SOURCE}
         self._model_name = model_name
         self._counts = counts
         self._sample = sample
@@ -146,18 +191,22 @@ class InputsCollector(Collector):
         for event in ("received", "sampled", "skipped"):
             family = CounterMetricFamily(f"robmon_inputs_{event}", f"Requests {event}, by source", labels=["source"])
             for source, count in getattr(self._counts, event).items():
-                family.add_metric([source], count)
+                if count or source in self._sources:
+                    family.add_metric([source], count)
             yield family
         rejected = CounterMetricFamily(
             "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
         )
-        for (source, reason), count in self._counts.rejected.items():
+        known = [(source, reason) for source in ARRIVING for reason in ARRIVAL_REASONS]
+        known += [(NO_SOURCE, reason) for reason in CONNECTION_REASONS]
+        for (source, reason), count in (dict.fromkeys(known, 0) | self._counts.rejected).items():
             rejected.add_metric([source, reason], count)
         yield rejected
         labels = self._counts.labels
         yield _by_outcome("robmon_labels", "Labels told, by what became of them", labels.target)
         yield _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)
-        yield _body_bytes(self._counts.body_bytes)
+        sizes = self._counts.body_bytes
+        yield _body_bytes({name: each for name, each in sizes.items() if each.total or name in self._sources})
         rows, oldest = self._sample()
         yield _gauge(
             "robmon_sample_rows",

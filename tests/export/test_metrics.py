@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from robmon.export.metrics import Metrics, PublishedCollector
+from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
 from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
 from robmon.history.standing import PENDING_REASONS, Pending
@@ -292,3 +292,21 @@ def test_known_label_sets_start_at_zero() -> None:
     assert value("robmon_last_assessment_timestamp_seconds", {"model_name": "digits"}) == 0
     assert value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) is None
     assert value("robmon_comparison_pending", {"model_name": "digits", "reason": "failed"}) == 0
+    assert value("robmon_inputs_rejected_total", {"source": "v2", "reason": "too_large"}) == 0
+    assert value("robmon_inputs_rejected_total", {"source": "none", "reason": "head_timeout"}) == 0
+    assert value("robmon_model_failures_total", {"stage": "fetch", "reason": "registry_unreachable"}) == 0
+    assert value("robmon_model_failures_total", {"stage": "load", "reason": "not_loadable"}) == 0
+
+
+@pytest.mark.parametrize("circumstances", [Circumstances(), Circumstances(is_endpoint=True, reads_files=True)])
+def test_what_cannot_happen_has_no_series(circumstances: Circumstances) -> None:
+    """Until it does happen, whatever the settings say."""
+    counts = InputCounts()
+    value = Metrics(Published("m", 60, 3600), counts, lambda: (0, None), circumstances).registry.get_sample_value
+    at_endpoint = {"outcome": "failed", "reason": "endpoint_unreachable"}
+    assert value("robmon_assessments_total", at_endpoint) == (0 if circumstances.is_endpoint else None)
+    for name in ("received", "sampled", "skipped"):
+        assert value(f"robmon_inputs_{name}_total", {"source": "file"}) == (0 if circumstances.reads_files else None)
+        assert value(f"robmon_inputs_{name}_total", {"source": "kafka"}) is None
+    counts.received["file"] += 2
+    assert value("robmon_inputs_received_total", {"source": "file"}) == 2
