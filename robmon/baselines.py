@@ -137,7 +137,8 @@ def _features(baseline: Baseline, rows: PreparedRows, options: dict[str, Any]) -
         InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
     """
     array, asked = to_numpy(rows.array), options.get("scale_axis")
-    if (asked is not None or baseline.axis is None) and not baseline.has_axis(rows.axis(asked), array.shape):
+    is_asked = array.ndim > 2 and (asked is not None or baseline.axis is None)
+    if is_asked and not baseline.has_axis(rows.axis(asked), array.shape):
         raise InvalidInputError(
             f"the recorded baseline has its scales on axis {baseline.axis_of(array.shape).axis} of the inputs, and "
             "these are read otherwise: record a new baseline, or give another scale axis (--scale-axis)"

@@ -318,6 +318,8 @@ def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bo
     reference, new = mask(reference), mask(new)
     click.echo(result.describe(reference, new))
     click.echo(_scale_used(result, reference, on_baseline))
+    for note in dict.fromkeys(note for each in (result.a, result.b) if each is not None for note in each.notes):
+        click.echo(note)
     content = {"reference": reference, "new": new, "recorded_baseline": on_baseline, **result.to_dict()}
     _write(json_file, content, picture, lambda: result.plot(reference, new))
     if result.worse:

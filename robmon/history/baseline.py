@@ -148,9 +148,10 @@ class Baseline:
         return FeatureAxis(None if len(shape) < 2 else 1 if len(shape) == 2 else of_images(shape))
 
     def has_axis(self, axis: FeatureAxis, shape: tuple[int, ...]) -> bool:
-        """Whether that is the axis which counts features here."""
+        """Whether that is the axis which counts features here; of an older baseline also whether it has as many."""
         own = self.axis_of(shape)
-        return (own.axis, own.feature_of) == (axis.axis, axis.feature_of)
+        is_same = (own.axis, own.feature_of) == (axis.axis, axis.feature_of)
+        return is_same and (self.axis is not None or len(self.inputs.zero_one) == axis.columns(shape))
 
     def features(self, inputs: NDArray[Any], whole: Whole | None = None) -> Features:
         """What noise must know of the features, or channels, of inputs `(n, *input_shape)`.
@@ -167,6 +168,7 @@ class Baseline:
         if count != known:
             raise InvalidInputError(
                 f"the baseline has {known} features or channels, the inputs have {count}: record a new baseline"
+                + (f", or give the same integers, {' '.join(self.integers)}" if self.integers else "")
             )
         known_inputs = self.inputs
         if whole is not None and known_inputs.low is None:
