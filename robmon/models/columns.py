@@ -20,7 +20,7 @@ from robmon.models.collected import (
     named,
 )
 from robmon.models.forms import Chain, Forms, columns_only
-from robmon.models.inputs import Rebuild
+from robmon.models.inputs import Rebuild, WholeColumns
 
 
 class Columns:
@@ -88,7 +88,9 @@ class Columns:
         present = [tuple(name for name in self._specs if name in cells[at]) for at in fit]
         if set(present) != {tuple(order)}:
             steps.append(Forms.of(present, columns_only))
-        inputs, indices, counts = finish(frame, [kept[at] for at in fit], rejected)
+        texts = frozenset(name for name in self._specs if str(name) in self._textual)
+        given = WholeColumns(frame, frozenset(), texts)
+        inputs, indices, counts = finish(given, [kept[at] for at in fit], rejected)
         return inputs.rebuilt(Chain(tuple(steps))) if inputs is not None and steps else inputs, indices, counts
 
     def _taken_apart(

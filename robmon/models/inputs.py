@@ -36,10 +36,14 @@ LEFT_ALONE_TOLD: Final = 10
 
 @dataclass(frozen=True)
 class WholeColumns:
-    """A DataFrame of which some columns hold whole numbers, whatever their dtype, as those with a missing cell do."""
+    """A DataFrame of which some columns hold whole numbers, whatever their dtype, as those with a missing cell do.
+
+    Others hold text, though all of it may look like numbers.
+    """
 
     frame: Any
     names: frozenset[Any]
+    texts: frozenset[Any] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,7 @@ def split(inputs: Any, integers: Collection[str] = ()) -> ModelInputs:
     if isinstance(inputs, np.ndarray):
         result = _split_array(inputs, names)
     elif isinstance(inputs, WholeColumns):
-        result = _split_frame(inputs.frame, names, inputs.names)
+        result = _split_frame(inputs.frame, names, inputs.names, inputs.texts)
     elif pandas is not None and isinstance(inputs, pandas.DataFrame):
         result = _split_frame(inputs, names)
     elif isinstance(inputs, Mapping) and inputs:
@@ -415,9 +419,15 @@ def _kind_of_objects(column: Any) -> _Kind:
 
 
 def _split_frame(
-    frame: pd.DataFrame, integers: Sequence[str], known_whole: Collection[Any] = frozenset()
+    frame: pd.DataFrame,
+    integers: Sequence[str],
+    known_whole: Collection[Any] = frozenset(),
+    texts: Collection[Any] = frozenset(),
 ) -> ModelInputs:
-    kinds = [_kind_of(frame.iloc[:, position], name in known_whole) for position, name in enumerate(frame.columns)]
+    kinds = [
+        _Kind("text", None, False, False) if name in texts else _kind_of(frame.iloc[:, position], name in known_whole)
+        for position, name in enumerate(frame.columns)
+    ]
     names = [str(name) for name in frame.columns]
     _check_names(integers, {name: kind.is_number for name, kind in zip(names, kinds, strict=True)})
     wanted = [
