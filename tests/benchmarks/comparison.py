@@ -1,6 +1,6 @@
 """Does the comparison of versions keep its promises? Prints tables and PASS or FAIL; exit status 1 on a failure.
 
-    python tests/benchmarks/comparison.py [--runs 2000]
+    python tests/benchmarks/comparison.py [--runs 2000] [--classifiers]
 
 Simulated models where the truth is known, and real retrainings (scikit-learn's diabetes and digits). Fixed seeds: the
 same figures on every run.
@@ -27,6 +27,7 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.comparison import compare_rows
 from robmon.robustness.mean_test import moments, pvalue
+from tests.benchmarks.classifiers import classifiers
 
 Float64 = NDArray[np.float64]
 Pair = tuple[Float64, Float64]
@@ -445,8 +446,13 @@ def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000, help="runs that count false alarms (default 2000)")
-    runs = parser.parse_args().runs
-    good = [five_percent(), equal_in_law(runs)]
+    parser.add_argument("--classifiers", action="store_true", help="only what is measured of classifiers")
+    given = parser.parse_args()
+    runs = given.runs
+    good = classifiers(runs, tell, verdict, share)
+    if given.classifiers:
+        return 0 if all(good) else 1
+    good += [five_percent(), equal_in_law(runs)]
     skewed_differences()
     good.append(baseline_limits())
     real = [retrainings(name) for name in ("diabetes", "digits")]

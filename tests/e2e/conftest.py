@@ -10,8 +10,8 @@ import pytest
 from tests.e2e.registry import Registry
 from tests.servers import local_registry, mlflow_server, model_server
 
-# It is for the worker, and no module of the tests: MLflow warns where it is imported.
-collect_ignore = ["odd_model.py"]
+# They are for the worker, and no modules of the tests: MLflow warns where they are imported.
+collect_ignore = ["loud_model.py", "odd_model.py"]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from tests.mlflow_client import quiet_mlflow, tracking
 COLUMNS = {"length": "double", "width": "double", "serial": "long"}
 SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()]))
 CODE = Path(__file__).with_name("odd_model.py")
+CLASSIFIER_CODE = Path(__file__).with_name("loud_model.py")
 
 _numbers = itertools.count(1)
 
@@ -63,6 +64,10 @@ class RegisteredModel:
     def add(self, weight: float = 1.0, *, on_load: str = "behaves", has_signature: bool = True) -> str:
         """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square."""
         return self._log(str(CODE), {"weight": weight, "on_load": on_load}, SIGNATURE if has_signature else None)
+
+    def add_classifier(self, form: str, loudness: float, fragility: float = 0.0) -> str:
+        """Register the next version: a classifier that returns `logits` or `softmax`, so loud, so fragile."""
+        return self._log(str(CLASSIFIER_CODE), {"form": form, "loudness": loudness, "fragility": fragility})
 
     def add_pickled(self) -> str:
         """Register the next version: a model that is a pickle."""

@@ -61,6 +61,37 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         assert daemon.value("robmon_regression_since_timestamp_seconds") is None
 
 
+def test_classifiers_are_judged_by_what_they_say(local: Registry, tmp_path: Path) -> None:
+    """The same classifier as probabilities of another temperature and type passes; a fragile, quieter one does not."""
+    model = local.model("loud")
+    first, same = model.add_classifier("logits", 3.0), model.add_classifier("softmax", 1.5)
+    fragile = model.add_classifier("logits", 1.2, fragility=1.5)
+    model.serve(first)
+    settings = {"assess__task": "classification", "inputs__sample_rows": 200}
+    with running_daemon(tmp_path, model.uri, local.tracking_uri, **settings) as daemon:
+        daemon.send()
+        wait_for_version(daemon, first)
+        model.serve(same)
+        wait_for_version(daemon, same)
+        daemon.wait_for(lambda: daemon.value("robmon_version_ratio", score="probability") is not None, "a verdict")
+        assert not daemon.regression_stands
+        assert daemon.value("robmon_version_ratio", score="probability") == pytest.approx(1, abs=1e-3)
+        assert daemon.value("robmon_version_flip_ratio", level="0.3") == pytest.approx(1)
+        page = daemon.get("/").text
+        assert "1 times its noise MSE (98 % interval" in page and "at a common confidence of" in page
+
+        model.serve(fragile)
+        wait_for_version(daemon, fragile)
+        assert daemon.regression_stands
+        names = [f"robmon_version_ratio{end}" for end in ("_lower", "", "_upper")]
+        low, ratio, high = (daemon.value(name, reference_version=same, score="probability") for name in names)
+        assert 1.1 < low < ratio < high
+        told = daemon.log("robustness regressed")[-1]
+        assert told["pooled_ratio"] == pytest.approx(ratio, abs=1e-3) and told["score"] == "probability"
+        assert told["agreement"][-1] < told["agreement_of_reference"][-1]
+        assert f"Robustness regressed: version {fragile} against {same}" in daemon.get("/").text
+
+
 def accept(model: RegisteredModel, version: str, daemon: Daemon) -> None:
     """As the owner of the model would."""
     command = [sys.executable, "-m", "robmon", "baseline", "--accept", "--model", f"models:/{model.name}/{version}"]
