@@ -44,7 +44,7 @@ VERSIONS: dict[str, Callable[[Any], Any]] = {
     "fragile, logits halved": lambda frame: 0.4 * logits_of(frame, noise=0.8),
     "fragile labels": lambda frame: logits_of(frame, noise=0.8).argmax(axis=1),
     "one class": lambda frame: logits_of(frame) + np.array([100.0, 0.0, 0.0]),
-    "constant": lambda frame: 0 * logits_of(frame) + np.array([1.0, 2.0, 0.0]),
+    "constant": lambda frame: 0 * logits_of(frame) + np.array([1.5, 2.5, 0.5]),
     "not finite": lambda frame: np.where(np.arange(len(frame))[:, None] == 5, np.nan, logits_of(frame)),
     "two classes": lambda frame: logits_of(frame)[:, :2],
 }

@@ -138,7 +138,8 @@ def class_codes(classes: NDArray[Any], kind: OutputKind) -> NDArray[np.int64]:
     True
     """
     if classes.ndim > 1:
-        return np.array([_code(row.tobytes()) for row in classes], dtype=np.int64)
+        sets = (MISSING if np.any(row < 0) else _code(row.astype(np.int8).tobytes()) for row in classes)
+        return np.array(list(sets), dtype=np.int64)
     if kind != "label":
         return np.where(classes < 0, MISSING, classes).astype(np.int64)
     known, which = np.unique(np.array([_code(each) for each in classes.tolist()], dtype=np.int64), return_inverse=True)

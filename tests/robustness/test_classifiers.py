@@ -102,6 +102,26 @@ def test_one_column_and_several_classifiers_at_once():
             assert result.pooled_ratio == pytest.approx(1, abs=1e-4)
 
 
+def test_each_column_of_several_labels_is_a_classifier():
+    def sigmoid(logits):
+        return 1 / (1 + np.exp(-logits))
+
+    model, x = network(), rows()
+    for factor in (0.4, 3.0):
+        result = compared(
+            lambda x: sigmoid(model(x)),
+            lambda x, factor=factor: sigmoid(factor * model(x)).astype("f4"),
+            x,
+            output="multilabel",
+        )
+        assert (result.score, result.worse, result.disagreement) == ("probability", False, 0)
+        assert result.pooled_ratio == pytest.approx(1, abs=1e-4)
+    moved = compared(
+        lambda x: sigmoid(model(x)), lambda x: sigmoid(model(x) + np.array([0, 0, 2.0])), x, output="multilabel"
+    )
+    assert moved.reason == "other_classes" and moved.disagreement > 0.1
+
+
 def test_the_more_fragile_model_is_found_however_loudly_it_speaks():
     def fragile(x):
         return softmax(network()(x) + 1.5 * np.sin(9 * x[:, :CLASSES]))
