@@ -214,29 +214,34 @@ class Registry:
         home = data_dir.resolve() / "models" / path_safe(model.name)
         home.mkdir(parents=True, exist_ok=True)
         target = home / path_safe(model.version)
-        with (home / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(home / ".lock"):
             keep = {path_safe(version) for version in (*keep_versions, model.version)}
             for other in home.iterdir():
                 if other.is_dir() and other.name not in keep:
-                    shutil.rmtree(other, ignore_errors=True)
-            if _holds(target, model):
-                _judge(target, model, requirements)
-            else:
-                self._replace(target, model, requirements)
+                    _sweep(other)
+            is_there = _holds(target, model)
+        if is_there:
+            _judge(target, model, requirements)
+        else:
+            self._replace(target, model, requirements)
         return target
 
     def _replace(self, target: Path, model: Resolved, requirements: Requirements) -> None:
+        """Download without the lock of the model: a slow version must not hold up the others."""
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
-        try:
-            complete = self._download(model.source, unfinished, model)
-            _judge(complete, model, requirements)
-            (complete / _SOURCE_FILE).write_text(_identity(model), encoding="ascii")
-            if target.exists():  # of another registry that used the same names
-                target.rename(unfinished / "outdated")
-            complete.rename(target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        with _locked(unfinished):
+            try:
+                complete = self._download(model.source, unfinished, model)
+                _judge(complete, model, requirements)
+                (complete / _SOURCE_FILE).write_text(_identity(model), encoding="ascii")
+                with _locked(target.parent / ".lock"):
+                    if _holds(target, model):
+                        return  # another process was faster
+                    if target.exists():  # of another registry that used the same names
+                        target.rename(unfinished / "outdated")
+                    complete.rename(target)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def _download(self, source: str, folder: Path, model: Resolved) -> Path:
         with self._asking(f"the files of {model.uri.text} are not in the store that {self.place} names"):
@@ -340,6 +345,23 @@ class Registry:
         why = why_unreachable(error)
         told = f": {why}" if why != type(error).__name__ else f" ({error.error_code})"
         return RegistryError(f"the registry at {self.place} did not answer{told}")
+
+
+@contextlib.contextmanager
+def _locked(path: Path, flags: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock of a file, which is made, or of a folder. Raises OSError where it is held and not waited for."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(descriptor, flags)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove a folder that is not needed, unless a process is still at work in it."""
+    with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _judge(folder: Path, model: Resolved, requirements: Requirements) -> mlmodel.MLmodel:

@@ -21,6 +21,8 @@ from robmon.ports.tokens import guarded
 
 SHUTDOWN_SECONDS: Final = 2
 BACKLOG: Final = 2048
+MOMENT_SECONDS: Final = 0.25
+"""How long a connection that has just come, or just been answered, is left alone."""
 
 
 class Connection(Protocol):
@@ -86,6 +88,7 @@ class PortServer(uvicorn.Server):
         self.refuse = refuse
         self.listening = asyncio.Event()
         self._max_connections = max_connections
+        self._giving_way: set[Connection] = set()
         self._accepting: list[asyncio.Task[None]] = []
         self._tls = access.tls if access is not None else None
 
@@ -95,18 +98,31 @@ class PortServer(uvicorn.Server):
         return cast("set[Connection]", self.server_state.connections)
 
     def admit(self) -> bool:
-        """Whether there is room for one connection more, after one that waits for its client has given way."""
-        if len(self.connections) < self._max_connections:
+        """Whether there is room for one connection more, after one that waits for its client has given way.
+
+        Many connections are accepted before anything is read of one, and an answer is sent a moment after it is
+        complete: so that no probe is thrown out unread or unanswered, what has just come or just become idle stays for
+        a moment, and there may be twice as many so long.
+        """
+        count = len(self.connections - self._giving_way)
+        if count < self._max_connections or self._give_way(asyncio.get_running_loop().time() - MOMENT_SECONDS):
             return True
-        idle = min(self.connections, key=lambda one: one.idle_since)
-        unfinished = min(self.connections, key=lambda one: one.unfinished_since)
-        if idle.idle_since < inf:
-            idle.refuse("too_many_connections")
-        elif unfinished.unfinished_since < inf:
-            unfinished.refuse("too_many_connections")
-        else:
-            return False
-        return True
+        return self._waiting(inf) != [] and (count < 2 * self._max_connections or self._give_way(inf))
+
+    def _give_way(self, before: float) -> bool:
+        """End the connection that has waited for longest, if since before that time; an idle one rather than others."""
+        waiting = self._waiting(before)
+        if waiting:
+            self._giving_way.add(waiting[0])
+            waiting[0].refuse("too_many_connections")
+        return waiting != []
+
+    def _waiting(self, before: float) -> list[Connection]:
+        """The connections that have waited for their clients since before that time, the first to give way first."""
+        those = self.connections - self._giving_way
+        idle = [one for one in those if one.idle_since < before]
+        unfinished = [one for one in those if one.unfinished_since < before]
+        return sorted(idle, key=lambda one: one.idle_since) + sorted(unfinished, key=lambda one: one.unfinished_since)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -131,6 +147,10 @@ class PortServer(uvicorn.Server):
         now = asyncio.get_running_loop().time()
         for connection in list(self.connections):
             connection.check(now)
+        while len(self.connections - self._giving_way) > self._max_connections:
+            if not self._give_way(now - MOMENT_SECONDS):
+                break
+        self._giving_way &= self.connections
         return await super().on_tick(counter)
 
     @contextlib.contextmanager

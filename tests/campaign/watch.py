@@ -14,6 +14,7 @@ from tests.e2e.daemon import Daemon, again_and_again
 
 PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
 
 
 @dataclass
@@ -74,6 +75,10 @@ def watched(daemon: Daemon, fault: str, times: int = 1, token: str = "") -> Iter
         yield finding
     if daemon.process.poll() is None:
         after = Held.by(daemon)
+        settled = time.monotonic() + SETTLE_SECONDS
+        while after.descriptors > before.descriptors and time.monotonic() < settled:
+            time.sleep(PAUSE_SECONDS)
+            after = Held.by(daemon)
         finding.growth = Held(
             after.memory_bytes - before.memory_bytes,
             after.descriptors - before.descriptors,

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from robmon.history.memory import Entry, from_json, judged, reference, standing,
 from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message, Remember, Remembered
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
-from robmon.models.registry import Registry, Resolved
+from robmon.models.registry import Registry, Resolved, path_safe
 from tests.models.conftest import Store
 from tests.servers import end_group, free_port, wait_until
 
@@ -270,3 +271,38 @@ def test_a_full_disk_is_told_as_that(
     assert isinstance(failure, Failure)
     assert failure.message == "the files cannot be written: No space left on device"
     assert failure.reason == "error"
+
+
+def test_a_slow_version_holds_up_no_other(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its unfinished folder is left alone as long as it is at work, and no longer."""
+    name, real = sqlite_store.register(versions=2), Registry._download
+    began, released = threading.Event(), threading.Event()
+
+    def download(self: Registry, source: str, folder: Path, model: Resolved) -> Path:
+        if model.version == "1" and not source.endswith("MLmodel"):
+            began.set()
+            assert released.wait(60)
+        return real(self, source, folder, model)
+
+    monkeypatch.setattr(Registry, "_download", download)
+    data_dir = tmp_path / "data"
+
+    def fetch(version: str) -> Fetched | Failure:
+        return answer(
+            Fetch(
+                uri=f"models:/{name}/{version}",
+                tracking_uri=sqlite_store.tracking_uri,
+                data_dir=str(data_dir),
+                keep_versions=["1", "2"],
+            )
+        )
+
+    home = data_dir / "models" / path_safe(name)
+    (home / ".unfinished-dead").mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(fetch, "1")
+        assert began.wait(60)
+        assert isinstance(fetch("2"), Fetched)
+        released.set()
+        assert isinstance(slow.result(60), Fetched)
+    assert sorted(path.name for path in home.iterdir()) == [".lock", "1", "2"]

@@ -340,6 +340,17 @@ def test_the_oldest_half_head_gives_way_where_none_is_idle() -> None:
         assert status(half[1]) == 200
 
 
+def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way() -> None:
+    """Accepted in one go, and idle as soon as they are answered: as many again as there may be."""
+    for _ in range(5):
+        with Port(max_connections=4) as port, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(port.connection()) for _ in range(8)]
+            for client in clients:
+                client.sendall(GET)
+            assert [status(client) for client in clients] == [200] * 8
+            wait_until(lambda: port.connections == 4)
+
+
 def test_the_newest_connection_goes_where_all_others_have_a_request_in_progress() -> None:
     with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
         for number in (1, 2):
