@@ -6,10 +6,11 @@ which stays in memory for that purpose. Where there is none, as in a new pod, th
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
@@ -41,6 +42,7 @@ from robmon.messages import (
 from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
 from robmon.verdict_memory import VerdictMemory
+from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.assess")
 
@@ -48,6 +50,8 @@ SHOWN_IDS: Final = 10
 SHOWN_ID_CHARACTERS: Final = 128
 MISMATCH_RATIO: Final = 0.05
 """Share of served answers above which they are said to differ, as in the alert."""
+REFERENCE_WAIT_SECONDS: Final = 30.0
+"""How long a first assessment waits for the reference to be downloaded; later ones do not wait for it."""
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 _PENDING_REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
@@ -85,6 +89,7 @@ class Assessor:
         labels: Labels,
         history: History,
         memory: VerdictMemory,
+        writer: Writer,
         published: Published,
         metrics: Metrics,
     ) -> None:
@@ -98,6 +103,10 @@ class Assessor:
         self._published = published
         self._metrics = metrics
         self._numbers = Numbers(history)
+        self._writer = writer
+        self._fetching: tuple[str, asyncio.Task[ModelVersion]] | None = None
+        self._written: dict[str, dict[str, Any]] = {}
+        """The baselines as they lie on disk."""
         self._baselines: dict[str, dict[str, Any]] = {}
         self._kept: Kept | None = None
         self._tried_version: str | None = None
@@ -234,7 +243,7 @@ class Assessor:
         items = self._sample.snapshot(now)
         if self._sample.shrunk:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
-        number = self._numbers.next()
+        number = await asyncio.to_thread(self._numbers.next)
         seed = assessment_seed(model.name, model.version, number)
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = self._question(model, items, number, seed, labelled)
@@ -286,7 +295,8 @@ class Assessor:
             nonfinite_rows=kept.nonfinite_rows,
             classes=kept.classes,
         )
-        question, blobs = self._question(model, kept.items, self._numbers.next(), kept.seed)
+        number = await asyncio.to_thread(self._numbers.next)
+        question, blobs = self._question(model, kept.items, number, kept.seed)
         question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
         try:
             result, _ = await self._host.assess(question, [*blobs, kept.blob])
@@ -412,8 +422,8 @@ class Assessor:
         if self._kept is None or self._kept.version != reference or not self._kept.is_usable:
             self._require_rows()
             try:
-                fetched = await self._follower.fetch_version(reference, self.needed_versions)
-                if self._is_other_model(fetched):
+                fetched = await self._fetched_reference(reference)
+                if fetched is None or self._is_other_model(fetched):
                     return None
                 await self._host.load(fetched)
                 _, self._kept = await self._assess_sample(fetched)
@@ -427,6 +437,33 @@ class Assessor:
                 )
                 return None
         return self._kept
+
+    async def _fetched_reference(self, version: str) -> ModelVersion | None:
+        """The reference's files; None while they are downloaded: a slow store must not hold up the assessments.
+
+        Raises:
+            RobmonError: they cannot be had.
+        """
+        seconds = 0.0
+        if self._fetching is None or self._fetching[0] != version:
+            await self.close()
+            fetching = self._follower.fetch_version(version, self.needed_versions)
+            self._fetching, seconds = (version, asyncio.create_task(fetching)), REFERENCE_WAIT_SECONDS
+        _, task = self._fetching
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            self._obstacle = Pending("no_reference", f"version {version} is still being downloaded")
+            return None
+        self._fetching = None
+        return task.result()
+
+    async def close(self) -> None:
+        """End the download of a reference."""
+        if self._fetching is not None:
+            _, task = self._fetching
+            self._fetching = None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _is_other_model(self, fetched: ModelVersion) -> bool:
         """Whether what was accepted under that number is another model than the one that has it now."""
@@ -493,15 +530,14 @@ class Assessor:
         if model.version not in self._baselines:
             recorded = model.baseline or self._history.read_baseline(model.version)
             if recorded is not None:
-                self._baselines[model.version] = recorded
+                self._baselines[model.version] = self._written[model.version] = recorded
         return self._baselines.get(model.version)
 
     def _publish(self, model: ModelVersion, result: Assessed, items: Sequence[Item]) -> None:
         now = clock.now()
         published = self._published
-        if self._baselines.get(model.version) != result.baseline:
-            self._baselines[model.version] = result.baseline
-            self._write(lambda: self._history.write_baseline(model.version, result.baseline))
+        self._baselines[model.version] = result.baseline
+        self._write_baseline(model.version, result.baseline)
         published.baseline = _info(result.baseline)
         fragile = shown_ids([items[index] for index in result.worst_requests])
         lost = dict.fromkeys(result.plan.origins[row] for row in result.nonfinite_rows)
@@ -516,7 +552,8 @@ class Assessor:
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
         self._tell_notes(model, result)
-        self._write(lambda: self._history.append({"at": time.time(), **summary}))
+        line = {"at": time.time(), **summary}
+        self._writer.write(lambda: self._history.append(line))
 
     def _tell_notes(self, model: ModelVersion, result: Assessed) -> None:
         """Notes are told when they change: most assessments have those of the one before."""
@@ -543,13 +580,15 @@ class Assessor:
             tell(f"served answers {what} this version's", compared=served.compared, mismatched=served.mismatched)
         self._served_differ = differ
 
-    def _write(self, write: Callable[[], None]) -> None:
-        """Write to the data folder; a disk that is full costs the memory of a restart, never an assessment."""
-        try:
-            write()
-        except OSError as error:
-            self._metrics.history_failures.inc()
-            log.error("data folder not written", error=error.strerror)
+    def _write_baseline(self, version: str, baseline: dict[str, Any]) -> None:
+        """Write it where the disk has another, also one that could not be written before."""
+
+        def write() -> None:
+            self._history.write_baseline(version, baseline)
+            self._written[version] = baseline
+
+        if self._written.get(version) != baseline:
+            self._writer.write(write, place=("baseline", version))
 
 
 def assessment_seed(name: str, version: str, number: int) -> int:

@@ -114,6 +114,7 @@ class Daemon:
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
         key = history_key(parse(settings.model.uri), self._follower.name)
         history = History(settings.data_dir, key)
+        self._writer = Writer(self._tell_unwritten)
         self._memory = VerdictMemory(settings, self._follower, history, self._metrics)
         self._assessor = Assessor(
             settings,
@@ -123,6 +124,7 @@ class Daemon:
             self._labels,
             history,
             self._memory,
+            self._writer,
             self._published,
             self._metrics,
         )
@@ -139,7 +141,6 @@ class Daemon:
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=MAX_INPUT_CONNECTIONS, access=self._access["inputs"]
         )
-        self._writer = Writer(self._tell_unwritten)
         self._files: FileSource | None = None
         if inputs.files is not None:
             self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, self._writer)
@@ -202,6 +203,7 @@ class Daemon:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
+            await self._assessor.close()
             await self._host.close()
             if self._files is not None:
                 await self._files.close()

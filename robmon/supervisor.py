@@ -300,6 +300,8 @@ class Child:
             ending.cancel()
 
     async def _send(self, message: Message, blobs: Sequence[bytes]) -> None:
+        if self._writer.is_closing():  # it is being killed: uvloop would raise what looks like a mistake of ours
+            raise ConnectionResetError
         for piece in encode(message, blobs):
             self._writer.write(piece)
             await self._writer.drain()

@@ -60,7 +60,7 @@ ALLOWED = {
     "registry_access": set(),
     "follow": {"registry_access", "supervisor", "history"},
     "host": {"supervisor", "export"},
-    "assessor": {"clock", "host", "follow", "verdict_memory", "inputs", "history", "export"},
+    "assessor": {"clock", "host", "follow", "verdict_memory", "inputs", "history", "export", "writer"},
     "daemon": {
         "clock",
         "file_source",

@@ -206,6 +206,20 @@ async def test_stop_of_one_that_does_not_listen(odd_child: OddChild, monkeypatch
 
 
 @on_uvloop
+async def test_stop_of_one_that_is_killed_already(odd_child: OddChild) -> None:
+    """As when the daemon ends while it waits for an answer: its jobs are cancelled, and then all is closed."""
+    child = await Child.start(odd_child("time.sleep(3600)"))
+    question = asyncio.create_task(child.ask(Stop(), timeout_seconds=PLENTY_SECONDS))
+    await asyncio.sleep(0)
+    question.cancel()
+    await asyncio.sleep(0)
+    await child.stop()
+    with pytest.raises(asyncio.CancelledError):
+        await question
+    assert (await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))).reason == "crash"
+
+
+@on_uvloop
 async def test_cancelled_question(odd_child: OddChild) -> None:
     """As when the daemon ends in the midst of an assessment."""
     child = await Child.start(odd_child("time.sleep(3600)"))

@@ -56,10 +56,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
         with running_daemon(tmp_path / "daemon", url, NO_REGISTRY, **settings) as daemon:
             daemon.wait_for_assessments()
             with watched(daemon, "data_dir full, then room"):
-                with (disk / "fill").open("wb") as fill, contextlib.suppress(OSError):
+                with (disk / "fill").open("wb", buffering=0) as fill, contextlib.suppress(OSError):
                     while True:
                         fill.write(bytes(4096))
-                        fill.flush()
                 with (inputs / "a.jsonl").open("a") as more:
                     more.write(lines(ROWS[60:120]))
                 daemon.wait_for_assessments(10)

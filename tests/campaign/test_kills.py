@@ -23,7 +23,7 @@ MODULES = ("robmon.worker", "robmon.tail")
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("lives", [25])
+@pytest.mark.parametrize("lives", [40])
 def test_kills_at_random_moments(lives: int, tmp_path: Path) -> None:
     random, inputs = Random(5), tmp_path / "inputs"
     inputs.mkdir()

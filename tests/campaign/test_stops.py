@@ -18,7 +18,7 @@ from tests.e2e.registry import Registry
 def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
     model = local.model()
     uri = f"models:/{model.name}/{model.add()}"
-    with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=6) as daemon:
+    with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=20) as daemon:
         daemon.send()
         daemon.wait_for_assessments()
         yield daemon
@@ -27,11 +27,11 @@ def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.mark.campaign
 def test_a_daemon_that_was_stopped_takes_the_answers_that_lie_ready(daemon: Daemon) -> None:
     worker = daemon.worker()
-    with watched(daemon, "SIGSTOP of the daemon for 8 s in an assessment"):
+    with watched(daemon, "SIGSTOP of the daemon for 22 s in an assessment"):
         daemon.model("is slow")
         daemon.wait_for_call()
         daemon.process.send_signal(signal.SIGSTOP)
-        time.sleep(8)
+        time.sleep(22)
         daemon.process.send_signal(signal.SIGCONT)
         daemon.model("behaves")
         daemon.wait_for_assessments(2)
