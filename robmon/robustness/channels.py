@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -185,6 +186,8 @@ def _lazily(read: Read | None, count: int) -> Read:
 
 
 def _check_exists(asked: int | None, ranks: Sequence[int]) -> None:
+    if asked is not None and (isinstance(asked, bool) or not isinstance(asked, Integral)):
+        raise InvalidInputError(f"{SETTING} is the number of an axis, such as 1 or -1, not {asked!r}")
     highest = max(ranks) - 1
     if asked is None or 1 <= asked <= highest or -highest <= asked <= -1:
         return

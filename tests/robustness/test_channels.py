@@ -142,6 +142,9 @@ def test_a_given_scale_is_refused_nothing_and_axes_that_are_not_there_are() -> N
     for axis in (0, 3, -3):
         with pytest.raises(InvalidInputError, match=f"is {axis}, and the inputs have axes 1 to 2"):
             robmon.assess(second, sensors(), scale_axis=axis)
+    for axis in ("last", 2.0, True):
+        with pytest.raises(InvalidInputError, match="is the number of an axis, such as 1 or -1, not"):
+            robmon.assess(second, sensors(), scale_axis=axis)
     with pytest.raises(InvalidInputError, match="axes 1 to 1"):
         robmon.assess(lambda x: x[:, 0], sensors()[:, 0], scale_axis=2)
 
