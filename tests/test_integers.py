@@ -274,6 +274,16 @@ def test_one_value_with_a_fraction_makes_a_column_one_of_measurements() -> None:
     assert frame["b"].dtype == np.int64 and frame["c"].dtype == np.float64  # as pandas reads them for the server
 
 
+def test_what_is_perturbed_does_not_change_with_a_sample_that_happens_to_hold_no_fraction() -> None:
+    collect = Unsigned(np.dtype(np.float64), None, as_matrix=False).collect
+    for rows, perturbed in (
+        ([Sent(a=1.5, b=None), Sent(a=2, b=None)], ("a", "b")),
+        ([Sent(a=1, b=4), Sent(a=2, b=5)], ("a",)),  # nobody has seen a fraction in b
+    ):
+        inputs, _, _ = collect(rows)
+        assert inputs is not None and inputs.feature_names == perturbed
+
+
 def test_a_model_of_integers_alone_needs_the_setting(tmp_path: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -37,12 +37,15 @@ class Unsigned:
         shape: of one row, if the settings give it.
         as_matrix: named cells are taken as one array, in their order, and not as a DataFrame.
         fixed_rows: nothing fixes it.
+        fractional: names of the columns in which a number has ever been written with a fraction: what is perturbed does
+            not change with the sample, which may hold whole numbers only where fractions are rare.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...] | None
     as_matrix: bool
     fixed_rows: int | None = None
+    fractional: set[Any] = field(default_factory=set, compare=False)
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows."""
@@ -90,7 +93,9 @@ class Unsigned:
         if rows[kept[0]].reading == "tensor" and any(isinstance(cell, list) for cell in cells[0].values()):
             return self._collect_arrays(cells, kept, rejected)
         frame = pd.DataFrame(cells, columns=list(usual))
-        floating = {name for name in numbers if _is_written_with_fraction([row[name] for row in cells])}
+        present = {name: [row[name] for row in cells if not is_missing(row[name])] for name in numbers}
+        self.fractional.update(name for name, found in present.items() if any(isinstance(cell, float) for cell in found))
+        floating = {name for name, found in present.items() if not found or name in self.fractional}
         # Whole numbers beside a missing one are floating in pandas, and so when the model is served.
         gaps = {name for name in numbers - floating if any(is_missing(row[name]) for row in cells)}
         frame = frame.astype(dict.fromkeys(floating, self.dtype) | dict.fromkeys(gaps, np.dtype(np.float64)))
@@ -109,12 +114,6 @@ class Unsigned:
         tensors = {name: array.astype(self.dtype) if array.dtype.kind == "f" else array
                    for name, array in stacked.items()}  # fmt: skip
         return finish(tensors, [kept[at] for at in same], rejected)
-
-
-def _is_written_with_fraction(cells: Sequence[Any]) -> bool:
-    """Whether any number is; also where all are missing."""
-    present = [cell for cell in cells if not is_missing(cell)]
-    return not present or any(isinstance(cell, float) for cell in present)
 
 
 def _are_numbers(cells: Sequence[Any]) -> bool:
