@@ -25,6 +25,7 @@ No message holds a production input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_column)"
 """Which part of a model's outputs is assessed, as function, command and daemon are told it."""
@@ -96,24 +97,31 @@ def or_pace(section: str = "model.") -> str:
     return f", or {section}rows_per_second and {section}batch_rows if the endpoint can take it"
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it.
+def duration(seconds: float, rounding: str = ROUND_HALF_EVEN) -> str:
+    """A time as people say it, rounded as one of the modes of `decimal`.
 
     >>> duration(0.125), duration(64.2), duration(4380.0), duration(7300.0), duration(4e5)
     ('0.125 s', '64.2 s', '73 min', '2 h', '4.6 days')
+    >>> duration(10.001, ROUND_CEILING), duration(9.999, ROUND_FLOOR)
+    ('10.1 s', '9.99 s')
     """
-    for longest, unit_seconds, digits, unit in (
-        (300, 1, ".3g", "s"),
-        (7200, 60, ".0f", "min"),
-        (172800, 3600, ".2g", "h"),
-    ):
-        if seconds < longest:
-            return f"{seconds / unit_seconds:{digits}} {unit}"
-    return f"{seconds / 86400:.2g} days"
+    unit_seconds, digits, unit = next(
+        (
+            each
+            for longest, *each in ((300, 1, 3, "s"), (7200, 60, 0, "min"), (172800, 3600, 2, "h"))
+            if seconds < longest
+        ),
+        (86400, 2, "days"),
+    )
+    exact = Decimal(repr(float(seconds))) / unit_seconds
+    rounded = Context(digits, rounding).plus(exact) if digits else exact.to_integral_value(rounding)
+    return f"{float(rounded):.6g} {unit}"
 
 
 class OverBudgetError(RobmonError):
     """Not even the fewest rows fit into the time budget.
+
+    What is needed is told rounded up, and the budget down: the one is more than the other, and enough as a budget.
 
     Attributes:
         needed_seconds: what the smallest assessment would take.
@@ -133,9 +141,10 @@ class OverBudgetError(RobmonError):
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
         self.at_least = at_least
+        needed, budget = duration(needed_seconds, ROUND_CEILING), duration(budget_seconds, ROUND_FLOOR)
         super().__init__(
-            f"the smallest assessment needs {'at least ' if at_least else ''}{duration(needed_seconds)}, "
-            f"the budget is {duration(budget_seconds)}: raise {higher}, or lower {lower}"
+            f"the smallest assessment needs {'at least ' if at_least else ''}{needed}, "
+            f"the budget is {budget}: raise {higher}, or lower {lower}"
         )
 
 

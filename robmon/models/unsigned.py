@@ -94,7 +94,9 @@ class Unsigned:
             return self._collect_arrays(cells, kept, rejected)
         frame = pd.DataFrame(cells, columns=list(usual))
         present = {name: [row[name] for row in cells if not is_missing(row[name])] for name in numbers}
-        self.fractional.update(name for name, found in present.items() if any(isinstance(cell, float) for cell in found))
+        self.fractional.update(
+            name for name, found in present.items() if any(isinstance(cell, float) for cell in found)
+        )
         floating = {name for name, found in present.items() if not found or name in self.fractional}
         # Whole numbers beside a missing one are floating in pandas, and so when the model is served.
         gaps = {name for name in numbers - floating if any(is_missing(row[name]) for row in cells)}

@@ -149,7 +149,13 @@ def _of_regression(outputs: Array, names: Sequence[str]) -> OutputForm:
             f"{_columns(counts, names)} of the outputs counts the rows, and the others do not: choose what is assessed "
             f"with {HOW_TO_CHOOSE}"
         )
-    return OutputForm("value", "output is value: numbers under regression")
+    note = "output is value: numbers under regression"
+    if table.shape[1] > 1 and len(table) and _is_within(table) and _sums_to_one(table):
+        note += (
+            f"; the rows of {table.shape[1]} columns sum to 1: if they are probabilities of classes, set the task to "
+            "classification (task=, --task, assess.task)"
+        )
+    return OutputForm("value", note)
 
 
 def _of_text(outputs: NDArray[Any], names: Sequence[str]) -> OutputForm:

@@ -94,6 +94,7 @@ def texts(x: Any) -> list[str]:
 TABLE = pd.DataFrame(INPUTS, columns=["a", "b", "c"])
 CASES: dict[str, Callable[[], str]] = {
     "floats `(n,)` or `(n, k)`, regression": lambda: said(lambda x: x @ WEIGHTS, "regression"),
+    "rows that sum to 1, regression": lambda: said(chances, "regression"),
     "integers or text, regression": lambda: said(ids, "regression"),
     "whole numbers, one column: int, float32, float64": as_ids(lambda labels: (labels + 1).astype("f4")),
     "whole numbers -1 and 1, as floats": lambda: said(lambda x: np.sign(x[:, 0])),

@@ -12,6 +12,7 @@ from tests.robustness import linear
 
 INPUTS = linear.inputs(300)
 WEIGHTS = np.random.default_rng(4).normal(size=(4, 3))
+SHARES = np.linspace(0.1, 0.9, 9)
 
 
 def ids(x):
@@ -154,3 +155,31 @@ def test_compare_and_rank_take_the_column_too():
         {"a": both, "b": both}, INPUTS, ids(INPUTS), task="classification", trials=19, output_column="label"
     )
     assert ranked.scores[0, 0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "columns"),
+    [
+        (np.c_[SHARES, 1 - SHARES], 2),
+        (np.c_[SHARES, 1 - SHARES].astype(np.float32)[:, None, :], 2),
+        (np.eye(3)[[0, 1, 2, 2]], 3),
+        (np.array([[np.nan, np.nan], [0.25, 0.75]]), 2),
+    ],
+)
+def test_probabilities_under_regression_are_told(outputs: np.ndarray, columns: int) -> None:
+    form = resolve_output(outputs, "regression", None)
+    assert form.kind == "value"
+    assert f"; the rows of {columns} columns sum to 1: if they are probabilities of classes, set" in form.note
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        np.ones((9, 1)),  # one column that is 1
+        np.c_[1 + SHARES, -SHARES],  # not within 0 and 1
+        np.c_[SHARES, SHARES / 2],  # sums differ
+        np.full((9, 2), np.nan),  # nothing is known
+    ],
+)
+def test_other_values_under_regression_are_not(outputs: np.ndarray) -> None:
+    assert resolve_output(outputs, "regression", None).note == "output is value: numbers under regression"

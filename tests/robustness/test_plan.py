@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
+from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError, duration
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.plan import AssessmentPlan, plan_assessment
 from tests.robustness import linear
@@ -90,8 +90,24 @@ def test_a_budget_in_which_no_second_batch_can_be_timed_is_told_as_that():
 
 
 def test_times_are_told_as_people_say_them():
-    for seconds, told in ((0.35, "0.35 s"), (4380, "73 min"), (8000, "2.2 h"), (3e5, "3.5 days")):
-        assert f"needs {told}, the budget is 10 s" in str(OverBudgetError(seconds, 10))
+    for seconds, told in ((0.35, "0.35 s"), (4380, "73 min"), (7920, "2.2 h"), (3e5, "3.5 days"), (1e7, "120 days")):
+        assert duration(seconds) == told
+        assert f"needs {told}, the budget is 0.1 s" in str(OverBudgetError(seconds, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("needed", "budget", "told"),
+    [
+        (10.001, 10, "needs 10.1 s, the budget is 10 s"),
+        (9.999, 9.998, "needs 10 s, the budget is 9.99 s"),
+        (0.30000001, 0.3, "needs 0.301 s, the budget is 0.3 s"),
+        (4381, 4380, "needs 74 min, the budget is 73 min"),
+        (7921, 7920, "needs 2.3 h, the budget is 2.2 h"),
+        (900001, 900000, "needs 11 days, the budget is 10 days"),
+    ],
+)
+def test_what_is_needed_is_told_as_more_than_the_budget(needed, budget, told):
+    assert told in str(OverBudgetError(needed, budget))
 
 
 def test_a_pace_that_leaves_no_doubt_is_refused_without_a_call():
