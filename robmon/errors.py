@@ -105,14 +105,9 @@ def duration(seconds: float, rounding: str = ROUND_HALF_EVEN) -> str:
     >>> duration(10.001, ROUND_CEILING), duration(9.999, ROUND_FLOOR)
     ('10.1 s', '9.99 s')
     """
-    unit_seconds, digits, unit = next(
-        (
-            each
-            for longest, *each in ((300, 1, 3, "s"), (7200, 60, 0, "min"), (172800, 3600, 2, "h"))
-            if seconds < longest
-        ),
-        (86400, 2, "days"),
-    )
+    units = ((300, 1, 3, "s"), (7200, 60, 0, "min"), (172800, 3600, 2, "h"))
+    fitting = ((size, digits, unit) for longest, size, digits, unit in units if seconds < longest)
+    unit_seconds, digits, unit = next(fitting, (86400, 2, "days"))
     exact = Decimal(repr(float(seconds))) / unit_seconds
     rounded = Context(digits, rounding).plus(exact) if digits else exact.to_integral_value(rounding)
     return f"{float(rounded):.6g} {unit}"
