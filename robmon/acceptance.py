@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robmon.errors import ModelError, RegistryError, SettingsError
 from robmon.history.memory import TAG_PREFIX, Entry
 from robmon.history.shared import remember
 from robmon.history.store import History
 from robmon.model_uri import Endpoint, ModelUri, default_scope, history_key, parse
-from robmon.models.registry import Registry, Resolved
 from robmon.settings import Settings
+
+if TYPE_CHECKING:
+    from robmon.models.registry import Resolved
 
 
 def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None = None) -> str:
@@ -48,6 +51,8 @@ def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None =
 
 
 def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoint | None) -> str:
+    from robmon.models.registry import Registry  # needs MLflow, which who accepts a version at an endpoint may lack
+
     registry = Registry(settings.mlflow.tracking_uri)
     model = registry.resolve(uri)
     if model.tags is None:

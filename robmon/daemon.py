@@ -61,6 +61,7 @@ def run(settings: Settings) -> None:
         MissingPackageError: what `model.uri` or `inputs.files` needs is not installed.
     """
     check_packages(settings)
+    make_writable(settings.data_dir)
     uvloop.run(Daemon(settings).run())
 
 
@@ -149,7 +150,6 @@ class Daemon:
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
-        make_writable(self._settings.data_dir)
         strays.adopt()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs

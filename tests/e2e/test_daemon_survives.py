@@ -70,8 +70,13 @@ def test_output_that_is_none(daemon: Daemon) -> None:
     daemon.wait_for_assessments(2, outcome="failed", reason="invalid_output")
 
 
-def test_nan(daemon: Daemon) -> None:
+def test_no_number_at_all(daemon: Daemon) -> None:
     daemon.model("returns nan")
+    daemon.wait_for_assessments(outcome="failed", reason="invalid_output")
+
+
+def test_nan(daemon: Daemon) -> None:
+    daemon.model("returns nan under noise")
     daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound", level="0.1") == math.inf, "an infinite bound")
     assert daemon.count("robmon_nonfinite_outputs_total", level="0.3") > 0
     assert daemon.value("robmon_robustness_index") is None

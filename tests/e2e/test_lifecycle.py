@@ -69,7 +69,7 @@ def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
         daemon.send()
         daemon.wait_for_assessments()
         numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"]
-        assert numbers[0] == last + 1, "no seed is used twice"
+        assert numbers[0] > last, "no seed is used twice"
 
 
 def test_end_while_a_model_is_fetched(local: Registry, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_quiet_night(local: Registry, tmp_path: Path) -> None:
     model.serve(third)
     model.accept(first)
     pinned = {"model__follow": "pinned", "model__poll_seconds": 2}
-    with running_daemon(tmp_path, model.uri, local.tracking_uri, inputs__max_age_seconds=4, **pinned) as daemon:
+    with running_daemon(tmp_path, model.uri, local.tracking_uri, inputs__max_age_seconds=10, **pinned) as daemon:
         with daemon.traffic():
             daemon.wait_for(lambda: daemon.regression_stands, "the alert")
             model.serve(first)
