@@ -501,7 +501,8 @@ class Assessor:
         version = model.version
         reference, is_judged = self._reference_version, self._is_judged(model)
         if state.unseen and is_judged:
-            why = "It was accepted unseen: there was no accepted version to compare it with."
+            at = "" if state.accepted_at is None else f" at {clock.utc(state.accepted_at)}"
+            why = f"It was accepted unseen{at}: there was no accepted version to compare it with."
             advice = "Accept it, or name a version in model.reference."
             yield Pending("no_reference", f"Accepted version: {version}. {why} {advice}")
         elif not is_judged and reference != version:
@@ -642,6 +643,7 @@ def _log_verdict(version: str, verdict: Verdict) -> None:
         disagreement=_rounded(verdict.disagreement),
         agreement_of_reference=_listed(verdict.agreement_a),
         agreement=_listed(verdict.agreement_b),
+        on_flips=verdict.flip_note or None,
         pvalue=float(f"{verdict.pvalue:.3g}"),
         smallest_ratio_found=_rounded(verdict.detectable_ratio),
     )

@@ -7,6 +7,7 @@ wall clock are for what is shown, what is kept beyond this process, and what oth
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 SLEW_SECONDS: Final = 0.05
@@ -28,6 +29,15 @@ def as_shown(at: float) -> float:
 def from_wall(at: float) -> float:
     """A time that others told, such as when a file was changed, as a time by `now`."""
     return at - _difference()
+
+
+def utc(at: float) -> str:
+    """Unix seconds in words, to the minute.
+
+    >>> utc(1795722060.5)
+    '2026-11-26 19:41 UTC'
+    """
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _difference() -> float:

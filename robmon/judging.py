@@ -207,6 +207,7 @@ def _told(comparison: Comparison, compared: Compared) -> Verdict:
         flip_ratio=_listed(compared.flip_ratio),
         agreement_a=_listed(compared.agreement_a),
         agreement_b=_listed(compared.agreement_b),
+        flip_note=compared.flip_note,
     )
 
 

@@ -425,6 +425,8 @@ class Verdict(Message):
     agreement_a: list[float] | None = None
     """Of the reference, by level."""
     agreement_b: list[float] | None = None
+    flip_note: str = ""
+    """Where flips say another thing than the verdict: a sentence."""
 
 
 class NotCompared(Message):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from robmon.evaluation import evaluate
+from robmon.export.verdict import verdict_details
 from robmon.messages import Assess, Assessed, Comparison, Verdict, decode, encode
 from robmon.models.loading import ServedModel, load
 from tests.mlflow_client import quiet_mlflow
@@ -44,6 +45,8 @@ VERSIONS: dict[str, Callable[[Any], Any]] = {
     "fragile, logits halved": lambda frame: 0.4 * logits_of(frame, noise=0.8),
     "fragile labels": lambda frame: logits_of(frame, noise=0.8).argmax(axis=1),
     "one class": lambda frame: logits_of(frame) + np.array([100.0, 0.0, 0.0]),
+    "jagged": lambda frame: logits_of(frame, noise=0.4),
+    "restless": lambda frame: np.exp(2 * np.sin(6 * np.asarray(frame)[:, :1])) * logits_of(frame),
     "constant": lambda frame: 0 * logits_of(frame) + np.array([1.5, 2.5, 0.5]),
     "not finite": lambda frame: np.where(np.arange(len(frame))[:, None] == 5, np.nan, logits_of(frame)),
     "two classes": lambda frame: logits_of(frame)[:, :2],
@@ -156,6 +159,14 @@ def test_a_more_fragile_classifier_is_found_though_it_speaks_lower(versions: Any
     assert told.agreement_b[-1] < told.agreement_a[-1]
     assert not verdict(versions("fragile, logits halved"), versions("logits")).worse
     assert verdict(versions("labels"), versions("fragile labels")).worse
+
+
+def test_a_verdict_that_flips_contradict_carries_a_sentence_on_it(versions: Any) -> None:
+    told = verdict(versions("jagged"), versions("restless"))
+    assert told.worse and told.score == "probability" and told.flip_ratio is not None and max(told.flip_ratio) < 1
+    assert told.flip_note.startswith("The classes themselves change less often")
+    assert told.flip_note in verdict_details(told)
+    assert verdict(versions("logits"), versions("fragile, logits halved")).flip_note == ""
 
 
 def test_another_prior_is_told_and_flips_decide(versions: Any) -> None:

@@ -10,9 +10,9 @@ from typing import Final
 from robmon import clock
 from robmon.errors import duration
 from robmon.export.published import Measurement, Published
-from robmon.export.verdict import headline, verdict_details
+from robmon.export.verdict import headline, ratio_and_chance, verdict_details
 from robmon.history.standing import Regression, VersionState
-from robmon.messages import Assessed, LevelResult, ServedResult
+from robmon.messages import Assessed, LevelResult, ServedResult, Verdict
 from robmon.model_uri import mask, parse_endpoint
 
 _PERSON_DECIDES: Final = ("no_reference", "failed", "other_units")
@@ -51,10 +51,7 @@ def _verdict(published: Published, is_current: bool) -> str:
     if state.regression is not None:
         parts.append(_regressed(published, state.regression))
     elif state.is_accepted and not state.unseen and published.last_assessment_at:
-        color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
-        color = "unknown" if state.pending else color
-        told = f"No regression{until}. Accepted version: {html.escape(state.version or '')}."
-        parts.append(f'<p class="{color}">{told}</p>\n{_judged(state)}')
+        parts.append(_accepted(state, is_current))
     elif not published.last_assessment_at:
         parts.append('<p class="unknown">No version has been assessed since robmon was started.</p>')
     parts += [f'<p class="unknown">{html.escape(each.sentence)}</p>' for each in state.pending]
@@ -62,6 +59,29 @@ def _verdict(published: Published, is_current: bool) -> str:
         parts.append(f"<p>To accept it: {_accept(published, state.version or '')}</p>")
     parts += [f"<p>{html.escape(note)}</p>" for note in (*state.notes, *_ratio_since(state))]
     return "\n".join(parts)
+
+
+def _accepted(state: VersionState, is_current: bool) -> str:
+    """Of an accepted version: who accepted it and when, and what the verdict on it was."""
+    version, verdict = html.escape(state.version or ""), state.verdict
+    if verdict is not None and verdict.worse:
+        told = (
+            f"Version {version} was judged worse than version {html.escape(verdict.reference_version)} "
+            f"({', '.join(ratio_and_chance(verdict))}) and {_acceptance(state)}."
+        )
+        return f'<p class="unknown">{told}</p>\n{verdict_details(verdict)}'
+    color, until = ("good", "") if is_current else ("unknown", " up to the last good assessment")
+    color = "unknown" if state.pending else color
+    told = f"No regression{until}. Accepted version: {version}. It was {_acceptance(state)}."
+    return f'<p class="{color}">{told}</p>\n{_judged(verdict) if verdict is not None else ""}'
+
+
+def _acceptance(state: VersionState) -> str:
+    """By whom the version was accepted, and when."""
+    if state.accepted_at is None:
+        return "accepted because model.reference names it"
+    who = "a person" if state.accepted_by == "person" else "the verdict"
+    return f"accepted by {who} at {clock.utc(state.accepted_at)}"
 
 
 def _accept(published: Published, version: str) -> str:
@@ -98,11 +118,8 @@ def _regressed(published: Published, regression: Regression) -> str:
     )
 
 
-def _judged(state: VersionState) -> str:
+def _judged(verdict: Verdict) -> str:
     """Of a version that passed: how sure that is."""
-    verdict = state.verdict
-    if verdict is None:
-        return ""
     text = f"It was compared with version {html.escape(verdict.reference_version)}: {headline(verdict)}."
     smallest = verdict.detectable_ratio
     if smallest is not None and smallest < 1.005:

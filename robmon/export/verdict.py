@@ -48,13 +48,20 @@ def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
 
 def headline(verdict: Verdict) -> str:
     """The pooled ratio with its interval, in words."""
+    ratio, chance = ratio_and_chance(verdict)
+    return f"{ratio} ({chance})"
+
+
+def ratio_and_chance(verdict: Verdict) -> tuple[str, str]:
+    """The pooled ratio, and its interval with the p-value, in words."""
+    probability = f"p = {verdict.pvalue:.2g}"
     what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
     if verdict.pooled_ratio is None:  # of a verdict that was taken before there was one
-        return f"up to {max(verdict.ratio):.3g} times its {what} (p = {verdict.pvalue:.2g})"
+        return f"up to {max(verdict.ratio):.3g} times its {what}", probability
     interval = ""
     if verdict.pooled_low is not None and verdict.pooled_high is not None and verdict.confidence is not None:
         interval = f"{100 * verdict.confidence:g} % interval {verdict.pooled_low:.3g} to {verdict.pooled_high:.3g}, "
-    return f"{verdict.pooled_ratio:.3g} times its {what} ({interval}p = {verdict.pvalue:.2g})"
+    return f"{verdict.pooled_ratio:.3g} times its {what}", f"{interval}{probability}"
 
 
 def verdict_details(verdict: Verdict) -> str:
@@ -62,6 +69,7 @@ def verdict_details(verdict: Verdict) -> str:
     told = [f"Compared: {verdict.why}."] if verdict.why else []
     if verdict.disagreement is not None:
         told.append(f"Without noise {100 * verdict.disagreement:.3g} % of the rows get another class.")
+    told += filter(None, [verdict.flip_note])
     columns: dict[str, list[float]] = {"level": verdict.levels}
     columns["flip ratio" if verdict.score == "flips" else "MSE ratio"] = verdict.ratio
     if verdict.score != "flips" and verdict.flip_ratio is not None:

@@ -42,6 +42,10 @@ class VersionState:
     version: str | None = None
     """The version served; None before one is loaded."""
     is_accepted: bool = False
+    accepted_by: Literal["person", "verdict", "first", "setting"] | None = None
+    """Who accepted the version served, as in `memory.Entry`; `setting`: none did, and `model.reference` names it."""
+    accepted_at: float | None = None
+    """Unix time of that; None where a setting names it."""
     unseen: bool = False
     """Whether it was accepted only because there was nothing to compare it with."""
     accepted_version: str | None = None
@@ -80,6 +84,8 @@ def version_state(
         return VersionState()
     entry = of_version(entries, *served)
     rejection = standing(entries, *served, quiet_at)
+    is_accepted = rejection is None and (is_reference or (entry is not None and entry.accepted))
+    acceptance = entry if is_accepted and entry is not None and not (is_reference and entry.by == "first") else None
     newest = reference(entries)
     accepted = entry if entry is not None and entry.accepted else newest
     shown = served if rejection is None else rejection.key
@@ -92,7 +98,9 @@ def version_state(
         )
     return VersionState(
         version=served[0],
-        is_accepted=rejection is None and (is_reference or (entry is not None and entry.accepted)),
+        is_accepted=is_accepted,
+        accepted_by=acceptance.by if acceptance is not None else "setting" if is_accepted else None,
+        accepted_at=acceptance.at if acceptance is not None else None,
         unseen=entry is not None and entry.by == "first" and not is_reference,
         accepted_version=newest.version if newest is not None else None,
         regression=None

@@ -176,6 +176,8 @@ def compare_classifiers(
     beside: dict[str, Any] = {
         "disagreement": _disagreement(a.classes, b.classes),
         "flip_ratio": by_flips.ratio,
+        "flip_pooled_ratio": by_flips.pooled_ratio,
+        "flip_pvalue": by_flips.pvalue,
         "agreement_a": _agreement(a.flips[known]),
         "agreement_b": _agreement(b.flips[known]),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
@@ -55,6 +55,8 @@ class Comparison:
         ratio_low, ratio_high: its confidence limits, from 0 to +Inf.
         delta: shape `(levels,)`, mean error of b less that of a, in the units of the score.
         delta_low, delta_high: its confidence limits.
+        error_share: shape `(levels,)`, which part of b's finite errors, all levels together, lies at each; 0 where it
+            has none.
         rows, alpha, tolerance: as used.
         exponents: of a and b, which bring them to the common confidence; None where the score is another.
         common_confidence: the mean top probability to which both are brought; None as above.
@@ -63,6 +65,7 @@ class Comparison:
         disagreement: share of rows to which the versions give other classes without noise; None where outputs are no
             classes, or classes of one have names and those of the other numbers.
         flip_ratio: shape `(levels,)`, share of flips of b over that of a; None where outputs are no classes.
+        flip_pooled_ratio, flip_pvalue: what `pooled_ratio` and `pvalue` are where flips decide; None as above.
         agreement_a, agreement_b: shape `(levels,)`, share of unchanged classes under noise; None as above.
         a, b: both assessments, where the comparison was made from such.
     """
@@ -74,6 +77,7 @@ class Comparison:
     delta: Float64
     delta_low: Float64
     delta_high: Float64
+    error_share: Float64
     pooled_ratio: float
     pooled_low: float
     pooled_high: float
@@ -89,6 +93,8 @@ class Comparison:
     reason: Reason | None = None
     disagreement: float | None = None
     flip_ratio: Float64 | None = None
+    flip_pooled_ratio: float | None = None
+    flip_pvalue: float | None = None
     agreement_a: Float64 | None = None
     agreement_b: Float64 | None = None
     a: Assessment | None = None
@@ -101,8 +107,7 @@ class Comparison:
 
     def verdict(self, name_a: str = "a", name_b: str = "b") -> str:
         """The verdict in plain words; where nothing was found, also what could have been."""
-        probability = f"p = {self.pvalue:.2g}" if self.pvalue >= 1e-6 else "p < 0.000001"
-        chance = f"{probability}, {self.rows} rows"
+        chance = f"{_probability(self.pvalue)}, {self.rows} rows"
         beyond = f" by more than the tolerated {100 * self.tolerance:g} %" if self.tolerance else ""
         if self.worse:
             return f"Under noise {name_b} is worse than {name_a}{beyond}: {self._size(name_a)} ({chance})."
@@ -141,11 +146,35 @@ class Comparison:
             f"(exponents {a:.3g} and {b:.3g})"
         )
 
+    @property
+    def flip_note(self) -> str:
+        """Where a verdict on probabilities says one thing and flips another: a sentence; else empty."""
+        ratio, pooled, chance = self.flip_ratio, self.flip_pooled_ratio, self.flip_pvalue
+        if self.score != "probability" or ratio is None or pooled is None or chance is None:
+            return ""
+        if not math.isfinite(self.pooled_ratio):
+            return ""
+        if self.worse:
+            is_less = np.round(ratio, 2) < 1
+            if not is_less.any():
+                return ""
+            low, high = (f"{each:.2g}" for each in (ratio[is_less].min(), ratio[is_less].max()))
+            ratios = low if low == high else f"{low} to {high}"
+            told = f"The classes themselves change less often {_where(self.levels, is_less)} (flip ratio {ratios}): "
+        elif chance < self.alpha:
+            often = f"{pooled:.3g} times as often" if math.isfinite(pooled) else "where none did"
+            told = f"The classes themselves change {often} ({_probability(chance)}), which alone would be worse: "
+        else:
+            return ""
+        most = int(np.argmax(self.error_share))
+        share = f", {100 * self.error_share[most]:.2g} % of whose error lies at level {self.levels[most]:g}"
+        return f"{told}the verdict rests on the probabilities{share if len(self.levels) > 1 else ''}."
+
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""
         own = {key: value for key, value in vars(self).items() if key not in ("a", "b")}
         assessments = {key: None if each is None else each.to_dict() for key, each in (("a", self.a), ("b", self.b))}
-        return jsonable(own | {"confidence": self.confidence} | assessments)  # type: ignore[no-any-return]
+        return jsonable(own | {"confidence": self.confidence, "flip_note": self.flip_note} | assessments)  # type: ignore[no-any-return]
 
     def plot(self, name_a: str = "a", name_b: str = "b") -> Figure:
         """Both curves in one matplotlib figure. Needs both assessments."""
@@ -181,7 +210,7 @@ class Comparison:
         lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         if self.score == "mse" and self.a is not None:
             lines.append(f"The difference is in units of twice the variance of the clean outputs of {name_a}.")
-        return "\n".join([*lines, self.verdict(name_a, name_b)])
+        return "\n".join([*lines, self.verdict(name_a, name_b), *filter(None, [self.flip_note])])
 
     def __str__(self) -> str:
         return self.describe()
@@ -191,6 +220,26 @@ class Comparison:
             f"<Comparison worse={self.worse} pooled_ratio={self.pooled_ratio:.4g} pvalue={self.pvalue:.3g} "
             f"score={self.score} rows={self.rows}>"
         )
+
+
+def _probability(pvalue: float) -> str:
+    return f"p = {pvalue:.2g}" if pvalue >= 1e-6 else "p < 0.000001"
+
+
+def _where(levels: Float64, chosen: NDArray[np.bool_]) -> str:
+    """At which levels, in words; at least one is chosen.
+
+    >>> levels = np.array([0.1, 0.2, 0.4])
+    >>> [_where(levels, np.array(chosen, dtype=bool)) for chosen in ([1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1])]
+    ['at level 0.1', 'up to level 0.2', 'at levels 0.1, 0.4', 'at every level']
+    """
+    named = [f"{level:g}" for level in levels[chosen]]
+    if len(named) == 1:
+        return f"at level {named[0]}"
+    if chosen.all():
+        return "at every level"
+    highest = levels[chosen].max()
+    return f"up to level {highest:g}" if np.array_equal(chosen, levels <= highest) else f"at levels {', '.join(named)}"
 
 
 def _numbers(values: Float64) -> list[str]:
@@ -262,6 +311,7 @@ def compare_rows(
         delta=delta,
         delta_low=delta_low,
         delta_high=delta_high,
+        error_share=_shares(second),
         pooled_ratio=whole[0],
         pooled_low=whole[1],
         pooled_high=whole[2],
@@ -272,6 +322,13 @@ def compare_rows(
         alpha=alpha,
         tolerance=tolerance,
     )
+
+
+def _shares(errors: Float64) -> Float64:
+    """Which part of the finite errors lies at each level, shape `(levels,)`."""
+    finite = np.where(np.isfinite(errors), errors, 0.0)
+    by_level = (finite / _safe(finite.max())).mean(axis=0)
+    return np.asarray(by_level / _safe(by_level.sum()))
 
 
 def _corrections(correction: ArrayLike | None, shape: tuple[int, ...]) -> tuple[Float64, Float64]:

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from robmon.export.http import http_application
 from robmon.export.published import Published
 from robmon.export.status import status_page
-from robmon.history.standing import PENDING_REASONS, Pending, PendingReason
+from robmon.history.memory import Entry
+from robmon.history.standing import PENDING_REASONS, Pending, PendingReason, VersionState, version_state
 from robmon.history.store import Judged
 from robmon.messages import Verdict
 from tests.export.published import NOW, everything, state_of
@@ -127,6 +128,47 @@ def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() ->
     assert "up to 1.5 times its noise MSE (p = 0.4)" in status_page(published, NOW), "a verdict of an older robmon"
     published.state = state_of(("2", None), ("2", True))
     assert "90 % power" not in status_page(published, NOW)
+
+
+def accepted_state(by: str, worse: bool, is_reference: bool = False) -> VersionState:
+    """Version 2 was judged against version 1, and then accepted at 2026-11-26 19:41:40 UTC."""
+    verdict = everything().state.verdict
+    assert verdict is not None
+    verdict = verdict.model_copy(update={"worse": worse, "flip_note": "Classes <say> no."})
+    judged = Judged(version="2", verdict=verdict)
+    told = {"version": "2", "accepted": True, "by": by, "at": 1795722100}
+    return version_state(
+        (Entry.model_validate(told),) if by else (), ("2", None), judged=judged, is_reference=is_reference
+    )
+
+
+def test_a_version_that_was_judged_worse_and_accepted_by_a_person_is_told_as_that() -> None:
+    published = everything()
+    published.state = accepted_state("person", worse=True)
+    page = status_page(published, NOW)
+    assert (
+        "Version 2 was judged worse than version 1 (1.4 times its noise MSE, 98 % interval 1.25 to 1.75, p = 0.001) "
+        "and accepted by a person at 2026-11-26 19:41 UTC." in page
+    )
+    assert "No regression" not in page and "90 % power" not in page and 'class="good"' not in page
+    assert "Compared: squared changes" in page and "Classes &lt;say&gt; no." in page
+
+
+@pytest.mark.parametrize(
+    ("by", "is_reference", "told"),
+    [
+        ("person", False, "It was accepted by a person at 2026-11-26 19:41 UTC."),
+        ("person", True, "It was accepted by a person at 2026-11-26 19:41 UTC."),
+        ("verdict", False, "It was accepted by the verdict at 2026-11-26 19:41 UTC."),
+        ("first", True, "It was accepted because model.reference names it."),
+        ("", True, "It was accepted because model.reference names it."),
+    ],
+)
+def test_who_accepted_a_version_and_when_is_told(by: str, is_reference: bool, told: str) -> None:
+    published = everything()
+    published.state = accepted_state(by, worse=False, is_reference=is_reference)
+    page = status_page(published, NOW)
+    assert f"No regression. Accepted version: 2. {told}</p>" in page and "90 % power" in page
 
 
 def test_names_from_the_registry_are_escaped() -> None:

@@ -133,6 +133,49 @@ def test_the_more_fragile_model_is_found_however_loudly_it_speaks():
         assert not compared(lambda x, loud=loud: loud * np.log(fragile(x)), plain, x).worse
 
 
+def restless(x):
+    """Probabilities that swing with the inputs, and classes that hardly do."""
+    return np.exp(2 * np.sin(6 * x[:, :1])) * network()(x)
+
+
+def jagged(x):
+    """Classes that change with the inputs more often than those of `restless`."""
+    return network()(x) + 0.6 * np.sin(9 * x[:, :CLASSES])
+
+
+def test_a_worse_verdict_on_probabilities_tells_that_classes_change_less_often():
+    result = compared(jagged, restless, rows())
+    assert result.worse and result.score == "probability" and (result.flip_ratio < 1).all()
+    low, high = result.flip_ratio
+    assert result.flip_note == (
+        f"The classes themselves change less often at every level (flip ratio {low:.2g} to {high:.2g}): the verdict "
+        f"rests on the probabilities, {100 * result.error_share[1]:.2g} % of whose error lies at level 0.4."
+    )
+    assert result.describe().splitlines()[-1] == result.flip_note == result.to_dict()["flip_note"]
+    some = replace(result, flip_ratio=np.array([0.5, 1.2]))
+    assert "less often at level 0.1 (flip ratio 0.5): the verdict" in some.flip_note
+    for agreeing in ({"flip_ratio": np.array([0.997, 1.2])}, {"score": "flips"}, {"pooled_ratio": math.inf}):
+        assert replace(result, **agreeing).flip_note == ""
+
+
+def test_a_verdict_that_found_nothing_tells_that_classes_alone_would_be_worse():
+    result = compared(restless, jagged, rows())
+    assert not result.worse and result.flip_pvalue < 0.01 and result.flip_pooled_ratio > 1.2
+    assert result.flip_note.startswith(
+        f"The classes themselves change {result.flip_pooled_ratio:.3g} times as often (p = {result.flip_pvalue:.2g}), "
+        "which alone would be worse: the verdict rests on the probabilities, "
+    )
+    assert "change where none did" in replace(result, flip_pooled_ratio=math.inf).flip_note
+    assert replace(result, flip_pvalue=0.2).flip_note == ""
+
+
+def test_classifiers_whose_flips_agree_with_the_verdict_need_no_word_on_it():
+    x = rows()
+    fragile = compared(network(), lambda x: network()(x) + 1.5 * np.sin(9 * x[:, :CLASSES]), x)
+    assert fragile.worse and (fragile.flip_ratio > 1).all() and fragile.flip_note == ""
+    assert compared(network(), network(), x).flip_note == ""
+
+
 def equal_in_law(generator, rows):
     """A model, and the same behind a random rotation, at another temperature: equal in law on isotropic inputs."""
     first = generator.normal(size=(FEATURES, 10)) * 0.6

@@ -237,6 +237,13 @@ def test_a_result_reads_well():
     assert "it has errors where a has none" in compare_rows(0 * a, b).verdict()
 
 
+def test_where_the_error_lies():
+    errors = np.array([[1.0, 3.0], [3.0, 9.0], [0.0, math.inf]])
+    assert compare_rows(np.ones((3, 2)), errors).error_share == pytest.approx([0.25, 0.75])
+    assert compare_rows(np.ones((3, 2)), 1e308 * np.ones((3, 2))).error_share == pytest.approx([0.5, 0.5])
+    assert compare_rows(np.ones((3, 2)), np.zeros((3, 2))).error_share.tolist() == [0, 0]
+
+
 def test_order_of_rows_does_not_matter():
     generator = np.random.default_rng(5)
     a, b, order = errors(generator), errors(generator), generator.permutation(128)
