@@ -10,14 +10,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
-from robmon.extras import check_installed, missing_extra
+from robmon.extras import Need, check_all_installed, missing_extra
 from robmon.threads import default_threads, hold
 from robmon.vocabulary import NOISE_NAMES
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ENDPOINT_MAX_SECONDS = 15
 PROGRESS_SECONDS = 3.0
+PICTURE = Need("matplotlib", "a picture", "give --no-picture")
 REGRESSION = 1
 BAD_INPUT = 2
 BUG = 70
@@ -276,8 +277,9 @@ def assess(
     from robmon.model_uri import mask
     from robmon.robustness.words import sentence, table
 
-    picture = _files_to_write(json_file, png, no_picture)
     daemon = _daemon_settings(options)
+    _check_packages([model or _daemons_model(daemon)], options["inputs"], picture=not no_picture)
+    picture = _files_to_write(json_file, png, no_picture)
     inputs, targets = _read(options, target)
     model, asked = _watched(options, model, daemon)
     if options["max_seconds"] is None and asked != model:
@@ -306,6 +308,7 @@ def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bo
     from robmon import baselines
     from robmon.model_uri import mask
 
+    _check_packages([reference, new], options["inputs"], picture=not no_picture)
     picture = _files_to_write(json_file, png, no_picture)
     _daemon_settings(options)
     inputs, _ = _read(options)
@@ -354,6 +357,7 @@ def rank(
     from robmon import ranking
     from robmon.model_uri import mask
 
+    _check_packages(models, options["inputs"], picture=not no_picture)
     picture = _files_to_write(json_file, png, no_picture)
     _daemon_settings(options)
     inputs, targets = _read(options, target)
@@ -400,11 +404,12 @@ def baseline(
     """
     if not accept and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
+    daemon = _daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
+    settings = daemon.settings
+    _check_packages([model or _daemons_model(daemon)], options["inputs"], picture=False)
     from robmon import acceptance, baselines
     from robmon.history.folder import make_writable
 
-    daemon = _daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
-    settings = daemon.settings
     model, asked = _watched(options, model, daemon)
     if options["inputs"] is not None and not log_artifact:
         make_writable(settings.data_dir)
@@ -432,8 +437,10 @@ def baseline(
 @_picture_options("robmon-demo.png")
 def demo(keep: bool, png: Path, no_picture: bool) -> None:
     """Watch a fragile release being caught: registry, model server, traffic, daemon, all on this machine."""
+    from robmon.demo import check_packages
     from robmon.demo import run as run_demo
 
+    check_packages()
     run_demo(keep=keep, png=_picture(png, no_picture))
 
 
@@ -451,6 +458,25 @@ def _daemon_settings(options: dict[str, Any], flags: dict[str, Any] | None = Non
 def _is_daemons(daemon: Loaded) -> bool:
     """Whether a daemon's settings are there, rather than made up."""
     return daemon.sources["model.uri"] != "default"
+
+
+def _daemons_model(daemon: Loaded) -> str | None:
+    return daemon.settings.model.uri if _is_daemons(daemon) else None
+
+
+def _check_packages(models: Iterable[str | None], inputs: Path | None, *, picture: bool) -> None:
+    """Tell at once all that a command needs and that is not installed."""
+    from robmon.model_uri import is_endpoint, mask
+
+    loaded = [uri for uri in models if uri is not None and not is_endpoint(uri)]
+    needs = [Need("mlflow", mask(uri)) for uri in loaded[:1]]
+    if inputs is not None and inputs.suffix.lower() in (".csv", ".parquet"):
+        needs.append(Need("pandas", str(inputs)))
+    if inputs is not None and inputs.suffix.lower() == ".parquet":
+        needs.append(Need("pyarrow", str(inputs)))
+    if picture:
+        needs.append(PICTURE)
+    check_all_installed(needs)
 
 
 def _watched(options: dict[str, Any], model: str | None, daemon: Loaded) -> tuple[str, str | RemoteModel]:
@@ -490,7 +516,7 @@ def _picture(png: Path, no_picture: bool) -> Path | None:
     """The picture to write, of a kind that can be drawn; None where none is wanted."""
     if no_picture:
         return None
-    check_installed("matplotlib", "a picture", instead="give --no-picture")
+    check_all_installed([PICTURE])
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = FigureCanvasBase.get_supported_filetypes()

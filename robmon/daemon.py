@@ -24,7 +24,7 @@ from robmon.errors import RobmonError
 from robmon.export.http import http_application
 from robmon.export.metrics import Circumstances, Metrics
 from robmon.export.published import Published
-from robmon.extras import check_installed
+from robmon.extras import Need, check_all_installed
 from robmon.file_source import FileSource
 from robmon.follow import Follower, failure_reason
 from robmon.history.folder import make_writable
@@ -70,15 +70,15 @@ def check_packages(settings: Settings) -> None:
 
     Raises:
         MissingPackageError: it is not.
+        MissingPackagesError: several packages are not.
     """
-    uri = settings.model.uri
-    if not is_endpoint(uri):
-        check_installed("mlflow", f"model.uri = {uri!r}")
-    files = settings.inputs.files
+    uri, files = settings.model.uri, settings.inputs.files
+    needs = [] if is_endpoint(uri) else [Need("mlflow", f"model.uri = {uri!r}")]
     if files is not None:
-        check_installed("fsspec", "inputs.files")
+        needs.append(Need("fsspec", "inputs.files"))
         if files.startswith(("s3://", "s3a://")):
-            check_installed("s3fs", "inputs.files")
+            needs.append(Need("s3fs", "inputs.files"))
+    check_all_installed(needs)
 
 
 class Daemon:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from robmon.errors import RobmonError
 
@@ -56,6 +57,42 @@ def check_installed(module: str, what_for: str = "", *, extra: str | None = None
     """
     if importlib.util.find_spec(module) is None:
         raise MissingPackageError(module, what_for, extra=extra, instead=instead)
+
+
+class Need(NamedTuple):
+    """What needs a module, and what to do without that; as for `check_installed`."""
+
+    module: str
+    what_for: str
+    instead: str = ""
+
+
+class MissingPackagesError(RobmonError):
+    """Several packages that extras bring are not installed: all at once, with one command.
+
+    Attributes:
+        modules: the modules that cannot be imported.
+    """
+
+    def __init__(self, missing: Sequence[Need]) -> None:
+        self.modules = tuple(need.module for need in missing)
+        told = [f"{need.what_for} needs {need.module}{need.instead and f' (or {need.instead})'}" for need in missing]
+        names = ",".join(dict.fromkeys(EXTRAS[need.module] for need in missing))
+        super().__init__(f"{', '.join(told)}, which are not installed: pip install 'robmon[{names}]'")
+
+
+def check_all_installed(needs: Iterable[Need]) -> None:
+    """Look whether modules of `EXTRAS` can be imported, without importing them.
+
+    Raises:
+        MissingPackageError: one is not installed.
+        MissingPackagesError: several are not.
+    """
+    missing = [need for need in needs if importlib.util.find_spec(need.module) is None]
+    if len(missing) > 1:
+        raise MissingPackagesError(missing)
+    for need in missing:
+        raise MissingPackageError(need.module, need.what_for, instead=need.instead)
 
 
 def missing_extra(error: ImportError) -> MissingPackageError | None:

@@ -91,6 +91,8 @@ def test_one_bad_row_is_left_out_and_told(tmp_path: Path) -> None:
         robmon.assess(model, frame.assign(n=frame["n"].mask(np.arange(40) < 25)))
     with pytest.raises(InvalidInputError, match=r"40 of 40 rows .* missing_column n"):
         robmon.assess(model, frame[["x"]])
+    with pytest.raises(InvalidInputError, match=r"40 of 40 rows .* missing_column x, n \(40: "):
+        robmon.assess(model, frame[["x"]].rename(columns={"x": "other"}))
 
 
 def test_models_that_take_different_rows_are_not_compared(tmp_path: Path) -> None:

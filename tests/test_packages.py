@@ -10,11 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import robmon
 from robmon import extras
+from robmon.cli import main
 from tests.environment import REPOSITORY
 
 PACKAGE = Path(robmon.__file__).parent
@@ -69,3 +71,30 @@ def test_a_failed_import_is_told_only_where_an_extra_is_missing(module: str, mon
     assert str(missing) == f"{module} is not installed: pip install 'robmon[{extras.EXTRAS[module]}]'"
     assert extras.missing_extra(ImportError(name="no_such_module")) is None
     assert extras.missing_extra(ImportError("a broken library")) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "assess --model models:/m/1 --inputs x.csv",
+            "models:/m/1 needs mlflow, x.csv needs pandas, a picture needs matplotlib (or give --no-picture), which "
+            "are not installed: pip install 'robmon[mlflow,files,plot]'",
+        ),
+        ("compare http://h/invocations runs:/1/m --inputs x.jsonl", "pip install 'robmon[mlflow,plot]'"),
+        ("rank models:/m --inputs x.parquet --target y --no-picture", "pip install 'robmon[mlflow,files]'"),
+        ("baseline --model models:/m/1 --inputs x.csv", "pip install 'robmon[mlflow,files]'"),
+        ("check-config --model.uri models:/m@a --inputs.files s3://b/*.csv", "pip install 'robmon[mlflow,files,s3]'"),
+        ("assess --model http://h/invocations --inputs x.csv --no-picture",
+         "x.csv needs pandas, which is not installed: pip install 'robmon[files]'"),
+    ],
+)  # fmt: skip
+def test_all_that_is_missing_is_told_at_once(
+    words: str, sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for module in extras.EXTRAS:
+        monkeypatch.setitem(sys.modules, module, None)
+    done = CliRunner().invoke(main, words.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("robmon: ") and done.stderr.endswith(f"{sentence}\n")

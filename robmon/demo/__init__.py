@@ -15,6 +15,16 @@ NEEDED = ("mlflow", "sklearn")
 FAILED = 1
 
 
+def check_packages() -> None:
+    """Look whether what the demo needs is installed; its extra brings what draws the picture, too.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    for module in NEEDED:
+        check_installed(module, "the demo", extra="demo")
+
+
 def run(*, keep: bool, png: Path | None) -> None:
     """Run the demo; with `keep`, everything goes on afterwards until Ctrl-C.
 
@@ -23,11 +33,8 @@ def run(*, keep: bool, png: Path | None) -> None:
         png: where the picture of both curves is written; None: nowhere.
 
     Raises:
-        MissingPackageError: something that the demo needs is not installed.
         SystemExit: with 1 if a step failed or the regression was not found, 128 + signal if interrupted.
     """
-    for module in NEEDED:
-        check_installed(module, "the demo", extra="demo")
     status = asyncio.run(_run(keep, png and png.absolute()))
     if status:
         raise SystemExit(status)

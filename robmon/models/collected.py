@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from robmon.models.inputs import ModelInputs, split_as_found
 
 Value = TypeVar("Value")
+
+MISSING_TOLD: Final = 10
 
 
 class Row(Protocol):
@@ -63,6 +65,17 @@ class RejectedRowError(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+def missing_columns(names: Collection[Any]) -> RejectedRowError:
+    """A row lacks these columns, of which the first ten are named.
+
+    >>> print(missing_columns(["age", "income"]))
+    missing_column age, income
+    """
+    told = ", ".join(map(str, list(names)[:MISSING_TOLD]))
+    more = f" and {len(names) - MISSING_TOLD} more" if len(names) > MISSING_TOLD else ""
+    return RejectedRowError(f"missing_column {told}{more}")
 
 
 def each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Value], list[int], dict[int, str]]:

@@ -17,6 +17,7 @@ from robmon.models.collected import (
     finish,
     is_missing,
     is_table,
+    missing_columns,
     named,
 )
 from robmon.models.forms import Chain, Forms, columns_only
@@ -121,8 +122,8 @@ class Columns:
             if len(values) < len(self._specs):
                 raise RejectedRowError("missing_column")
             return dict(zip(self._specs, values, strict=False))
-        if missing := {name for name in self._required if str(name) not in by_name}:
-            raise RejectedRowError(f"missing_column {min(missing, key=str)}")
+        if missing := [name for name in self._specs if name in self._required and str(name) not in by_name]:
+            raise missing_columns(missing)
         return {name: by_name[str(name)] for name in self._specs if str(name) in by_name}
 
     def _as_written(self, by_name: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from robmon.models.collected import (
     each,
     finish,
     is_raw,
+    missing_columns,
     named,
     refuse_text,
     unnamed,
@@ -104,8 +105,8 @@ class NamedTensors:
             refuse_text(row)
             by_name = named(row, self.specs.keys())
             cells = by_name if by_name is not None else self._by_order(row.tensor)
-            if missing := self.specs.keys() - cells.keys():
-                raise RejectedRowError(f"missing_column {min(missing)}")
+            if missing := [name for name in self.specs if name not in cells]:
+                raise missing_columns(missing)
             reshape = row.columns is not None
             return {name: spec.convert(cells[name], reshape=reshape) for name, spec in self.specs.items()}
 

@@ -96,10 +96,11 @@ def test_the_bare_install_runs_at_an_endpoint(bare: Environment, url: str, tmp_p
         ("assess --model URL --inputs inputs.jsonl", "a picture needs matplotlib, which is not installed: "
          "pip install 'robmon[plot]', or give --no-picture"),
         ("compare URL URL --inputs inputs.jsonl", "pip install 'robmon[plot]', or give --no-picture"),
-        ("demo", "pip install 'robmon[plot]', or give --no-picture"),
+        ("demo", "pip install 'robmon[demo]'"),
         ("demo --no-picture", "pip install 'robmon[demo]'"),
         ("assess --model models:/m/1 --inputs inputs.jsonl --no-picture",
-         "mlflow is not installed: pip install 'robmon[mlflow]'"),
+         "models:/m/1 needs mlflow, which is not installed: pip install 'robmon[mlflow]'"),
+        ("assess --model models:/m/1 --inputs inputs.csv", "pip install 'robmon[mlflow,files,plot]'"),
         ("assess --model FOLDER --inputs inputs.jsonl --no-picture", "pip install 'robmon[mlflow]'"),
         ("compare models:/m/1 URL --inputs inputs.jsonl --no-picture", "pip install 'robmon[mlflow]'"),
         ("rank models:/m --inputs inputs.jsonl --target b --no-picture", "pip install 'robmon[mlflow]'"),
