@@ -7,8 +7,6 @@ import json
 import os
 import re
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import click
 
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import Need, check_all_installed, missing_extra
+from robmon.progress import tell_regularly
 from robmon.threads import default_threads, hold
 from robmon.vocabulary import NOISE_NAMES
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from robmon.settings import Loaded
 
 ENDPOINT_MAX_SECONDS = 15
-PROGRESS_SECONDS = 3.0
 PICTURE = Need("matplotlib", "a picture", "give --no-picture")
 REGRESSION = 1
 BAD_INPUT = 2
@@ -144,12 +142,12 @@ def check_config(config: Path | None, **flags: str | None) -> None:
     """Print the effective settings, where each came from, and nothing secret.
 
     What the daemon looks at when it starts is looked at here too, so that it is told: files of tokens and certificates,
-    the data folder, and whether what the settings need is installed.
+    the data folder, whether what the settings need is installed, and whether a registry is named.
     """
     from rich.table import Table
 
     from robmon.bearer import bearer_token
-    from robmon.daemon import check_packages
+    from robmon.daemon import check_packages, check_registry
     from robmon.history.folder import check_writable
     from robmon.model_uri import mask
     from robmon.ports.access import Access
@@ -161,6 +159,7 @@ def check_config(config: Path | None, **flags: str | None) -> None:
     bearer_token(loaded.settings.model.access, "model.token_file")
     check_writable(loaded.settings.data_dir)
     check_packages(loaded.settings)
+    check_registry(loaded.settings)
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for leaf in leaves():
         source = loaded.sources[leaf.name]
@@ -586,27 +585,19 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def _progress_lines(what: str) -> Iterator[Callable[[int, int], None]]:
-    """From a thread, because a trial may take long, and so may loading the model before the first."""
-    began, over = time.monotonic(), threading.Event()
     progress = (0, 0)
 
-    def tell() -> None:
-        while not over.wait(PROGRESS_SECONDS):
-            done, total = progress
-            trials = f"{done} of {total} trials" if total else "getting ready"
-            click.echo(f"{what}: {trials}, {time.monotonic() - began:.0f} s", err=True)
+    def tell(seconds: float) -> None:
+        done, total = progress
+        trials = f"{done} of {total} trials" if total else "getting ready"
+        click.echo(f"{what}: {trials}, {seconds:.0f} s", err=True)
 
     def update(done: int, total: int) -> None:
         nonlocal progress
         progress = (done, total)
 
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
+    with tell_regularly(tell):
         yield update
-    finally:
-        over.set()
-        thread.join()
 
 
 def _print(what: Table | str) -> None:

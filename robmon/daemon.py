@@ -38,6 +38,7 @@ from robmon.model_uri import history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving
+from robmon.registry_access import check_named
 from robmon.schedule import STEADY, Every
 from robmon.settings import Settings
 from robmon.strays import strays
@@ -59,6 +60,7 @@ def run(settings: Settings) -> None:
     Raises:
         SettingsError: a port cannot be bound, a token or certificate not be used, or the data folder not be written.
         MissingPackageError: what `model.uri` or `inputs.files` needs is not installed.
+        RegistryError: no registry is named, and there is no default one.
     """
     check_packages(settings)
     make_writable(settings.data_dir)
@@ -79,6 +81,16 @@ def check_packages(settings: Settings) -> None:
         if files.startswith(("s3://", "s3a://")):
             needs.append(Need("s3fs", "inputs.files"))
     check_all_installed(needs)
+
+
+def check_registry(settings: Settings) -> None:
+    """Look whether the settings, or the environment, name a registry where the model is of one.
+
+    Raises:
+        RegistryError: they do not, and there is no default one.
+    """
+    if not is_endpoint(settings.model.uri):
+        check_named(settings.mlflow.tracking_uri)
 
 
 class Daemon:
@@ -154,6 +166,7 @@ class Daemon:
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
+            check_registry(self._settings)
             servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
             async with serving(servers), self._watched(), self._scheduled():
                 log.info(

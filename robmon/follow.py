@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -182,9 +181,8 @@ class Follower:
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"the registry answered {error.response.status_code} for {self.name}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            where = urlsplit(url).hostname
             why = registry_access.why_unreachable(error)
-            raise RegistryError(f"the registry at {where} did not answer: {why}") from None
+            raise RegistryError(f"the registry at {registry_access.origin(url)} did not answer: {why}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RegistryError("the registry's answer is none of MLflow's") from None
         self.aliases, self.has_memory = aliases, True

@@ -1,4 +1,4 @@
-"""How an http(s) registry is asked without MLflow: the ways in that MLflow's client knows, from the same variables.
+"""Where the registry is, and how an http(s) one is asked without MLflow: as MLflow's client, from the same variables.
 
 As MLflow 3 and requests, on which it stands, read them: certificates, credentials, proxies, redirects. What cannot be
 done here, such as plugins that sign requests, is left to the fetch process, which uses MLflow's client itself.
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from robmon.errors import RegistryError
+from robmon.model_uri import mask
 
 TOTAL_SECONDS: Final = 30.0
 """For a whole answer: one that comes byte by byte is none."""
@@ -32,6 +33,36 @@ TRUE: Final = ("true", "1")
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
 _PLUGINS: Final = ("mlflow.request_header_provider",)
+
+
+def check_named(tracking_uri: str | None) -> None:
+    """Look whether there is a registry to ask: one that is named, or MLflow's default in the working folder.
+
+    Args:
+        tracking_uri: the setting; MLFLOW_TRACKING_URI stands in for it.
+
+    Raises:
+        RegistryError: none is named, and there is no default one.
+    """
+    if tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    database = Path("mlflow.db").absolute()
+    # MLflow's default is the older store of files where that holds an experiment.
+    if not database.exists() and not any(Path("mlruns").glob("[0-9]*/meta.yaml")):
+        raise RegistryError(
+            f"there is no model registry at sqlite:///{database}: the file does not exist; set MLFLOW_TRACKING_URI, "
+            "or mlflow.tracking_uri (--tracking-uri on the command line)"
+        )
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL: nothing of it that is secret.
+
+    >>> origin("http://me:secret@127.0.0.1:5999/api?token=1")
+    'http://127.0.0.1:5999'
+    """
+    parts = urlsplit(mask(url))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +125,7 @@ def _unpack(content: bytes, encoding: str, url: str) -> bytes:
     if encoding.lower() in ("identity", ""):
         return content
     if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
-        raise RegistryError(f"the registry at {urlsplit(url).hostname} answered in an encoding that was not asked for")
+        raise RegistryError(f"the registry at {origin(url)} answered in an encoding that was not asked for")
     try:
         unpacked = zlib.decompressobj(_GZIP_OR_ZLIB).decompress(content, MAX_ANSWER_BYTES + 1)
     except zlib.error:
@@ -105,7 +136,7 @@ def _unpack(content: bytes, encoding: str, url: str) -> bytes:
 
 
 def _too_large(url: str) -> RegistryError:
-    return RegistryError(f"the registry at {urlsplit(url).hostname} answered more than {MAX_ANSWER_BYTES} bytes")
+    return RegistryError(f"the registry at {origin(url)} answered more than {MAX_ANSWER_BYTES} bytes")
 
 
 def is_left_to_mlflow() -> bool:

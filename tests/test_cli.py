@@ -233,6 +233,44 @@ def test_an_unreachable_registry_is_told_within_seconds(inputs: Path, tmp_path: 
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--model.uri", "models:/a@b", "--http.port=0", "--inputs.port=0"],
+        ["run", "--model.uri", "runs:/1f/model", "--http.port=0", "--inputs.port=0"],
+        ["check-config", "--model.uri", "models:/a@b"],
+        ["rank", "models:/linear", "--inputs", "INPUTS", "--target", "y"],
+    ],
+)
+def test_where_no_registry_is_named_the_sentence_says_what_to_set(
+    words: list[str], inputs: Path, tmp_path: Path
+) -> None:
+    done = robmon(*[str(inputs) if word == "INPUTS" else word for word in words], cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"robmon: there is no model registry at sqlite:///{tmp_path}/mlflow.db: the file does not exist; "
+        "set MLFLOW_TRACKING_URI, or mlflow.tracking_uri (--tracking-uri on the command line)"
+    )
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("file", ["mlflow.db", "mlruns/0/meta.yaml"])
+def test_the_default_registry_is_no_refusal(file: str, tmp_path: Path) -> None:
+    """The database in the working folder, or the folder of files that older versions of MLflow left."""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    done = robmon("check-config", "--model.uri", "models:/a@b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags", [ENDPOINT, ["--model.uri", "models:/a@b", "--mlflow.tracking_uri", "sqlite:///no.db"]]
+)
+def test_a_registry_that_is_named_or_not_needed_is_no_refusal(flags: list[str], tmp_path: Path) -> None:
+    done = robmon("check-config", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_port_that_is_taken_is_told_as_the_setting_it_is(tmp_path: Path) -> None:
     import socket
 
@@ -259,7 +297,15 @@ def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
 
 
 def test_check_config_says_what_the_filter_of_the_model_leaves_out(tmp_path: Path) -> None:
-    done = robmon("check-config", "--model.uri", "models:/a@b", "--inputs.model", "digits", cwd=tmp_path)
+    done = robmon(
+        "check-config",
+        "--model.uri",
+        "models:/a@b",
+        "--inputs.model",
+        "digits",
+        cwd=tmp_path,
+        MLFLOW_TRACKING_URI="http://mlflow",
+    )
     told = "inputs.model = 'digits': requests that name no model, as all those to /invocations, are left out"
     assert done.returncode == 0 and told in " ".join(done.stdout.split())
 

@@ -26,6 +26,9 @@ POLL_SECONDS = 0.1
 TAIL_LINES = 25
 CLEAN_UP_SECONDS = 20.0
 
+OWN_NETWORK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+"""Variables that keep proxies of the user's from what is on this machine."""
+
 Result = TypeVar("Result")
 
 
@@ -163,20 +166,27 @@ async def answers(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
+def is_of_the_user(variable: str) -> bool:
+    """Whether an environment variable may point at a registry or settings of the user's own."""
+    return variable.startswith(("ROBMON_", "MLFLOW_"))
+
+
 def _environment(folder: Path) -> dict[str, str]:
     """What the processes see: nothing that points them at a registry, settings or proxy of the user's own."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith(("ROBMON_", "MLFLOW_"))}
-    return theirs | {
-        "TMPDIR": str(folder / "tmp"),
-        # `mlflow models serve` starts uvicorn by its bare name.
-        "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "GIT_PYTHON_REFRESH": "quiet",
-        # Several processes share the machine, and none of their models is worth a second thread.
-        "OMP_NUM_THREADS": "1",
-    }
+    theirs = {name: value for name, value in os.environ.items() if not is_of_the_user(name)}
+    return (
+        theirs
+        | OWN_NETWORK
+        | {
+            "TMPDIR": str(folder / "tmp"),
+            # `mlflow models serve` starts uvicorn by its bare name.
+            "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "GIT_PYTHON_REFRESH": "quiet",
+            # Several processes share the machine, and none of their models is worth a second thread.
+            "OMP_NUM_THREADS": "1",
+        }
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,8 +42,8 @@ class Outcome:
     moved_at: float
 
 
-def print_report(console: Console, outcome: Outcome, png: Path | None) -> None:
-    """Changed metrics first, so that the verdict is what stays on the screen."""
+def print_report(console: Console, outcome: Outcome, png: Path | None, *, keep: bool) -> None:
+    """Changed metrics first, so that the verdict is what stays on the screen; `keep`: whether all keeps running."""
     console.print()
     console.print("/metrics before (-) and after (+) the release:", style="bold")
     for line in changed_lines(outcome.before, outcome.after):
@@ -51,11 +52,13 @@ def print_report(console: Console, outcome: Outcome, png: Path | None) -> None:
     title = f"ROBUSTNESS REGRESSED: {NAME} version {outcome.after.version} against version {outcome.before.version}"
     if console.is_terminal:
         table = Table.grid(padding=(0, 2, 1, 0))
-        for name, text in verdict(outcome):
+        for name, text in verdict(outcome, keep=keep):
             table.add_row(Text(name, "bold"), Text(text))
         console.print(Panel(table, title=title, border_style="red", padding=(1, 2, 0, 2)))
     else:
-        console.print("\n".join([title, *(f"{name}: {text}" for name, text in verdict(outcome))]), soft_wrap=True)
+        console.print(
+            "\n".join([title, *(f"{name}: {text}" for name, text in verdict(outcome, keep=keep))]), soft_wrap=True
+        )
     if png is not None:
         console.print(f"Picture of both curves: {png}", soft_wrap=True, highlight=False)
 
@@ -73,18 +76,21 @@ def changed_lines(before: Scrape, after: Scrape) -> Iterator[str]:
 
 
 def sentence(outcome: Outcome) -> str:
-    """The finding in one or two sentences, for somebody who knows nothing else."""
+    """The finding in a few sentences, for somebody who knows nothing else."""
     before, after = outcome.before, outcome.after
     old, new = (each.at_level("robmon_noise_mse_bound") for each in (before, after))
-    ratio = after.ratios[float(HEADLINE_LEVEL)]
+    moves, there = (each.value("robmon_noise_mse", level=HEADLINE_LEVEL) or math.nan for each in (after, before))
     return (
-        f"On the same production inputs, under the same noise of {HEADLINE_LEVEL} standard deviations of each "
-        f"pixel, version {after.version} moves {ratio:.2g} times as far (mean squared) as version {before.version}. "
-        f"The bound that the error of a further trial keeps with 95 % probability rose from {old:.2g} to {new:.2g}."
+        f"On the same production inputs, under the same noise, version {after.version} moves {after.ratio:.2g} times "
+        f"as far (mean squared, all noise levels together) as version {before.version}, the probabilities of both "
+        "brought to the same confidence, because a version that is merely more confident is not more fragile. The "
+        f"curves are of the probabilities as they are: at noise of {HEADLINE_LEVEL} standard deviations of each pixel they "
+        f"differ {moves / there:.2g} times, and the bound that the error of a further trial keeps with 95 % probability rose "
+        f"from {old:.2g} to {new:.2g}."
     )
 
 
-def verdict(outcome: Outcome) -> list[tuple[str, str]]:
+def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
     """What changed, by how much, since when, why nobody else saw it, and what to do."""
     before, after = outcome.before, outcome.after
     ratios = ", ".join(f"{ratio:.2f} at level {level:g}" for level, ratio in sorted(after.ratios.items()))
@@ -96,17 +102,18 @@ def verdict(outcome: Outcome) -> list[tuple[str, str]]:
         ("What", sentence(outcome)),
         (
             "How much",
-            f"noise MSE of version {after.version} over that of version {before.version}: {ratios}; "
-            f"{1 + TOLERANCE:.2f} is tolerated. Unchanged answers at level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> "
-            f"{agreements[1]:.1f} %. Robustness index: {indices[0]:.3f} -> {indices[1]:.3f}.",
+            f"noise MSE of version {after.version} over that of version {before.version}, at the same confidence: "
+            f"{after.ratio:.2f} over all levels ({ratios}); {1 + TOLERANCE:.2f} is tolerated. Unchanged answers at "
+            f"level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> {agreements[1]:.1f} %. Robustness index: {indices[0]:.3f} -> "
+            f"{indices[1]:.3f}.",
         ),
         ("Since", f"{clock}, {since - outcome.moved_at:.1f} s after the alias moved."),
         ("Accuracy", _accuracy(outcome.registered)),
         (
             "On call",
-            "the alert RobmonRobustnessRegression of deploy/prometheus would fire. Roll back with "
-            f'MlflowClient().set_registered_model_alias("{NAME}", "{ALIAS}", "{before.version}"), or accept the '
-            f"version: robmon baseline --model models:/{NAME}/{after.version} --accept.",
+            f"the alert RobmonRobustnessRegression of deploy/prometheus would fire. Move the alias {ALIAS} back to "
+            f"version {before.version}, or accept version {after.version} with `robmon baseline --accept`: "
+            + ("the commands stand below." if keep else "`make demo KEEP=1` keeps it all running to try it."),
         ),
         (
             "Real here",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -102,6 +103,12 @@ class Scrape:
     def ratios(self) -> dict[float, float]:
         """Noise MSE of the judged version over its reference's, by level; empty before a verdict."""
         return {float(s.labels["level"]): s.value for s in self.find("robmon_version_mse_ratio")}
+
+    @property
+    def ratio(self) -> float:
+        """The ratio that the verdict tests, of all levels together; NaN before a verdict."""
+        ratio = self.value("robmon_version_ratio")
+        return math.nan if ratio is None else ratio
 
     @property
     def drift(self) -> float | None:

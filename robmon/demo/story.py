@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +23,7 @@ from rich.console import Console
 
 from robmon.demo import models, picture
 from robmon.demo.background import Background
-from robmon.demo.processes import DemoFailedError, Processes, Running, answers, free_port
+from robmon.demo.processes import OWN_NETWORK, DemoFailedError, Processes, Running, answers, free_port, is_of_the_user
 from robmon.demo.report import TOLERANCE, Outcome, print_report, sentence
 from robmon.demo.scrape import Scrape, Watch
 from robmon.demo.traffic import PATH, Mirror, Traffic
@@ -29,6 +33,7 @@ START_SECONDS = 120.0
 LEARN_SECONDS = 120.0
 DETECT_SECONDS = 120.0
 SAMPLE_ROWS = 400
+SETTINGS_FILE = "robmon.yaml"
 URI = f"models:/{models.NAME}@{models.ALIAS}"
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
 OLD, NEW = models.NOISE_BY_VERSION
@@ -75,7 +80,7 @@ async def play(console: Console, png: Path | None, keep: bool) -> None:
                 if png is not None:
                     curves = outcome.before.curve, outcome.after.curve
                     await asyncio.to_thread(picture.draw, *curves, sentence(outcome), png)
-            print_report(console, outcome, png)
+            print_report(console, outcome, png, keep=keep)
             if keep:
                 _print_addresses(console, stage, traffic)
                 with stage.view, suppress(asyncio.CancelledError):
@@ -120,7 +125,7 @@ async def _register_models(stage: Stage) -> list[models.Registered]:
 async def _start_serving(stage: Stage) -> tuple[Running, str]:
     """Model server and robmon start side by side."""
     with stage.view.step("MLflow's model server starts, and robmon beside it") as step:
-        settings = stage.processes.folder / "robmon.yaml"
+        settings = stage.processes.folder / SETTINGS_FILE
         settings.write_text(yaml.safe_dump(_settings(stage), sort_keys=False), encoding="utf-8")
         command = ["-m", "robmon", "run", "--config", str(settings)]
         robmon = stage.processes.start("robmon", command)
@@ -223,6 +228,16 @@ def _listening(robmon: Running) -> dict[str, Any] | None:
     return None
 
 
+def accept_command(settings: Path) -> str:
+    """The command that accepts the new version, for a shell of the user's with whatever settings of its own."""
+    environment = [word for name in os.environ if is_of_the_user(name) for word in ("-u", name)]
+    environment += [f"{name}={value}" for name, value in OWN_NETWORK.items()]
+    script = shutil.which("robmon", path=str(Path(sys.executable).parent))
+    robmon = [script] if script is not None else [sys.executable, "-m", "robmon"]
+    accept = ["baseline", "--model", f"models:/{models.NAME}/{NEW}", "--accept"]
+    return shlex.join(["env", *environment, f"ROBMON_CONFIG={settings}", *robmon, *accept])
+
+
 def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
     rollback = json.dumps({"name": models.NAME, "alias": models.ALIAS, "version": OLD})
     console.print()
@@ -234,5 +249,6 @@ def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
         ("MLflow registry", stage.registry_url),
         ("settings and logs", str(stage.processes.folder)),
         ("roll back", f"curl -H 'content-type: application/json' -d '{rollback}' {stage.registry_url}{ALIAS_PATH}"),
+        (f"accept version {NEW}", accept_command(stage.processes.folder / SETTINGS_FILE)),
     ):
         console.print(f"  {name:18} {what}", soft_wrap=True, highlight=False, markup=False)

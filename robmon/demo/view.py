@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from robmon.demo.scrape import HEADLINE_LEVEL, Scrape, Watch
 from robmon.demo.traffic import Traffic
+from robmon.progress import tell_regularly
 
 TITLE = "robmon demo: a fragile release is caught"
 
@@ -61,7 +62,12 @@ class View:
         step = Step(title, time.monotonic())
         self._steps.append(step)
         self._changed(f"{title} ...")
-        yield step
+        with (
+            nullcontext()
+            if self._live is not None
+            else tell_regularly(lambda seconds: self._changed(f"{title}: {seconds:.0f} s so far"))
+        ):
+            yield step
         step.seconds = time.monotonic() - step.started
         self._changed(f"{title}: {step.note or 'done'} ({step.seconds:.1f} s)")
 

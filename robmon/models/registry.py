@@ -29,7 +29,7 @@ from mlflow.protos import databricks_pb2 as codes
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
 from robmon.model_uri import ModelUri, known_aliases, mask, parse_registry
 from robmon.models import mlmodel
-from robmon.registry_access import behind, why_unreachable
+from robmon.registry_access import behind, check_named, why_unreachable
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
@@ -94,6 +94,8 @@ class Registry:
 
     def __init__(self, tracking_uri: str | None = None) -> None:
         """Raises RegistryError when a local SQLite file does not exist: MLflow would create it."""
+        if not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
+            check_named(tracking_uri)
         self.tracking_uri: str = tracking_uri or mlflow.get_tracking_uri()
         registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or self.tracking_uri
         self.place = mask(registry_uri)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from matplotlib.image import imread
@@ -22,6 +23,7 @@ from tests.servers import wait_until
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(500)]
 
 CLEAN_UP_SECONDS = 30
+THEIRS = os.environ | {"ROBMON_MODEL__URI": "models:/somebody-elses/1", "MLFLOW_REGISTRY_URI": "http://nowhere"}
 TITLE = "ROBUSTNESS REGRESSED: digits version 2 against version 1"
 
 
@@ -40,15 +42,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def demo(temporary: Path, png: Path, python: Path | str = sys.executable) -> Iterator[subprocess.Popen[str]]:
+def demo(
+    temporary: Path, png: Path, python: Path | str = sys.executable, *flags: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run the demo without a terminal; whatever a failing test leaves is killed."""
     child = subprocess.Popen(
-        [str(python), "-m", "robmon", "demo", "--png", str(png)],
+        [str(python), "-m", "robmon", "demo", "--png", str(png), *flags],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"TMPDIR": str(temporary), "ROBMON_MODEL__URI": "models:/somebody-elses/1"},
+        env=THEIRS | {"TMPDIR": str(temporary)},
         start_new_session=True,
     )
     with child:
@@ -75,23 +79,33 @@ def registry_of(temporary: Path) -> psutil.Process | None:
     return next((each for each in processes_of(temporary) if each.cmdline()[1:4] == ["-m", "mlflow", "server"]), None)
 
 
-def read_until(child: subprocess.Popen[str], text: str) -> None:
-    """Read what the demo prints up to the first line with `text`."""
+def read_until(child: subprocess.Popen[str], text: str) -> str:
+    """Read what the demo prints up to the first line with `text`, and return it."""
     assert child.stdout is not None
     lines = []
     for line in child.stdout:
         lines.append(line)
         if text in line:
-            return
+            return "".join(lines)
     raise AssertionError(f"the demo ended before it said {text!r}:\n{''.join(lines)}")
 
 
-def test_the_release_is_caught_and_nothing_is_left(temporary: Path, tmp_path: Path, python: Path) -> None:
-    """The whole story once, with nothing but what the extra brings."""
+def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
+    temporary: Path, tmp_path: Path, python: Path
+) -> None:
+    """The whole story once, with nothing but what the extra brings, then what it says to do, as it is printed."""
     png = tmp_path / "picture.png"
-    with demo(temporary, png, python) as child:
-        output, _ = child.communicate()
-    assert child.returncode == 0, output
+    with demo(temporary, png, python, "--keep") as child:
+        output = read_until(child, "accept version 2 ")
+        printed = dict(re.findall(r"^  (metrics|accept version 2) +(.+)$", output, re.MULTILINE))
+        shell = THEIRS | {"PATH": "/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-c", printed["accept version 2"]], cwd=tmp_path, env=shell, capture_output=True)
+        assert (done.returncode, done.stdout[:18]) == (0, b"accepted: digits/2"), done.stderr
+        quiet = 'robmon_regression_detected{kind="version",model_name="digits"} 0.0'
+        wait_until(lambda: quiet in httpx.get(printed["metrics"]).text, 60, "the regression is cleared")
+        child.send_signal(signal.SIGINT)
+        rest, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
+    assert child.returncode == 0, rest
     assert TITLE in output.splitlines()
     assert "Traceback" not in output
     ratios = dict(re.findall(r"([\d.]+) at level ([\d.]+)", output))
@@ -102,6 +116,13 @@ def test_the_release_is_caught_and_nothing_is_left(temporary: Path, tmp_path: Pa
     assert '+ robmon_regression_detected{kind="version",model_name="digits"} 1.0' in output
     assert re.search(r"version 1: bound [\d.e-]+, agreement [\d.]+ % .* drift [\d.e-]+, regression none", output)
     picture = imread(png, format="png")
+    pooled = r"version 2 moves ([\d.]+) times as far .* at the same confidence: ([\d.]+) over all levels"
+    told = re.search(pooled, output, re.DOTALL)
+    published = re.search(r"^\+ robmon_version_ratio\{.*\} ([\d.]+)$", output, re.MULTILINE)
+    assert told is not None and published is not None
+    ratio = float(published[1])
+    assert (told[1], told[2]) == (f"{ratio:.2g}", f"{ratio:.2f}")
+    assert re.search(r"an MLflow registry starts: \d+ s so far", output)
     assert picture.shape[0] > 500 and picture.shape[1] > 1000 and picture.std() > 0.01
     assert processes_of(temporary) == []
     assert list(temporary.iterdir()) == []

@@ -146,7 +146,9 @@ async def test_question_and_fetch_get_through_alike(
 
 
 async def test_a_certificate_that_is_not_trusted_is_told_as_that(front: Front, tmp_path: Path) -> None:
-    with pytest.raises(RobmonError, match=r"at 127\.0\.0\.1 did not answer: its certificate is not trusted") as caught:
+    with pytest.raises(
+        RobmonError, match=r"at https://127\.0\.0\.1:\d+ did not answer: its certificate is not trusted"
+    ) as caught:
         await follower(front, front.url, tmp_path).poll([])
     assert isinstance(caught.value, RegistryError)
 
