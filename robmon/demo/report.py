@@ -84,9 +84,9 @@ def sentence(outcome: Outcome) -> str:
         f"On the same production inputs, under the same noise, version {after.version} moves {after.ratio:.2g} times "
         f"as far (mean squared, all noise levels together) as version {before.version}, the probabilities of both "
         "brought to the same confidence, because a version that is merely more confident is not more fragile. The "
-        f"curves are of the probabilities as they are: at noise of {HEADLINE_LEVEL} standard deviations of each pixel they "
-        f"differ {moves / there:.2g} times, and the bound that the error of a further trial keeps with 95 % probability rose "
-        f"from {old:.2g} to {new:.2g}."
+        f"curves are of the probabilities as they are: at noise of {HEADLINE_LEVEL} standard deviations of each pixel "
+        f"they differ {moves / there:.2g} times, and the bound that the error of a further trial keeps with 95 % "
+        f"probability rose from {old:.2g} to {new:.2g}."
     )
 
 
@@ -104,8 +104,8 @@ def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
             "How much",
             f"noise MSE of version {after.version} over that of version {before.version}, at the same confidence: "
             f"{after.ratio:.2f} over all levels ({ratios}); {1 + TOLERANCE:.2f} is tolerated. Unchanged answers at "
-            f"level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> {agreements[1]:.1f} %. Robustness index: {indices[0]:.3f} -> "
-            f"{indices[1]:.3f}.",
+            f"level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> {agreements[1]:.1f} %. "
+            f"Robustness index: {indices[0]:.3f} -> {indices[1]:.3f}.",
         ),
         ("Since", f"{clock}, {since - outcome.moved_at:.1f} s after the alias moved."),
         ("Accuracy", _accuracy(outcome.registered)),

@@ -96,7 +96,7 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
     """The whole story once, with nothing but what the extra brings, then what it says to do, as it is printed."""
     png = tmp_path / "picture.png"
     with demo(temporary, png, python, "--keep") as child:
-        output = read_until(child, "accept version 2 ")
+        output = read_until(child, "models:/digits/2 --accept")
         printed = dict(re.findall(r"^  (metrics|accept version 2) +(.+)$", output, re.MULTILINE))
         shell = THEIRS | {"PATH": "/usr/bin:/bin"}
         done = subprocess.run(["sh", "-c", printed["accept version 2"]], cwd=tmp_path, env=shell, capture_output=True)
