@@ -20,7 +20,7 @@ def draw(before: Sequence[Point], after: Sequence[Point], sentence: str, file: P
     """Error and agreement against the noise level, and a sentence in plain words under them, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
+    figure = Figure(figsize=(10.5, 6.0), layout="constrained")
     errors, agreements = figure.subplots(1, 2)
     for points, name, color in zip((before, after), NAMES, (BEFORE, AFTER), strict=True):
         levels = [point.level for point in points]
