@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.types import ColSpec
 
 import robmon
 from robmon.errors import InvalidInputError
@@ -129,3 +130,18 @@ def test_nan_in_arrays_is_left_alone() -> None:
     result = robmon.assess(lambda x: np.nansum(x, axis=1), inputs)
     assert result.masked.missing_cells == 12
     assert np.isfinite(result.curve[-1].bound)
+
+
+@pytest.mark.parametrize(("held", "told"), [(0, "40 of 40"), (25, "15 of 40"), (40, None)])
+@pytest.mark.parametrize("integers", [(), ("o",)])
+def test_an_absent_optional_column_is_told(
+    held: int, told: str | None, integers: tuple[str, ...], tmp_path: Path
+) -> None:
+    schema = columns(("x", "double"))
+    schema.inputs.inputs.append(ColSpec("long", "o", required=False))
+    model = load(save_pyfunc(tmp_path / "model", lambda frame: frame["x"].to_numpy(), schema))
+    frame = pd.DataFrame({"x": np.arange(40.0), "o": np.where(np.arange(40) < held, np.arange(40), np.nan)})
+    frame = frame.astype(object).where(frame.notna(), None)
+    notes = fit(model, frame if held else frame[["x"]], integers if held else ()).inputs.told("--integers")
+    found = [note for note in notes if "absent" in note]
+    assert found == ([] if told is None else [f"optional columns are absent: o in {told} rows"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,11 @@ class Columns:
         texts = frozenset(name for name in self._specs if str(name) in self._textual)
         given = WholeColumns(frame, frozenset(), texts)
         inputs, indices, counts = finish(given, [kept[at] for at in fit], rejected)
-        return inputs.rebuilt(Chain(tuple(steps))) if inputs is not None and steps else inputs, indices, counts
+        if inputs is not None:
+            lacking = {name: sum(name not in names for names in present) for name in self._specs}
+            absent = tuple(f"{name} in {count} of {len(fit)} rows" for name, count in lacking.items() if count)
+            inputs = replace(inputs.rebuilt(Chain(tuple(steps))) if steps else inputs, absent=absent)
+        return inputs, indices, counts
 
     def _taken_apart(
         self, name: Any, column: casting.Column, unfit: dict[int, str]

@@ -100,6 +100,7 @@ class ModelInputs:
         whole: which columns of the array are whole numbers, and within what they stay; None: none.
         tensors: the perturbed named tensors.
         given: the inputs as they were given to `split`; None of some of their rows.
+        absent: the optional columns that rows lacked when they were gathered, each with in how many.
     """
 
     array: FloatArray
@@ -108,6 +109,7 @@ class ModelInputs:
     whole: Whole | None = None
     tensors: tuple[NamedTensor, ...] | None = None
     given: Any = field(default=None, repr=False, compare=False)
+    absent: tuple[str, ...] = ()
     _rebuild: Rebuild | None = None
     _fixed_axis: int | None = None
 
@@ -155,14 +157,15 @@ class ModelInputs:
         return len(self.left_alone)
 
     def told(self, option: str) -> tuple[str, ...]:
-        """A sentence on what passes through, column by column, if anything does.
+        """Sentences on what passes through, and on optional columns that rows lack, column by column.
 
         Args:
             option: which makes measurements of whole numbers, such as `--integers`.
         """
+        absent = (f"optional columns are absent: {_short(self.absent)}",) if self.absent else ()
         if not self.left_alone:
-            return ()
-        return (f"left alone: {_short((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}",)
+            return absent
+        return (f"left alone: {_short((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}", *absent)
 
     def not_watched(self) -> tuple[str, ...]:
         """A sentence on the columns of which no drift is measured, if there are any."""
@@ -210,7 +213,11 @@ def perturbing(parts: ModelInputs, integers: Collection[str]) -> ModelInputs:
     if parts.array.size and not integers:
         return parts
     return replace(
-        split(parts.given, integers), given=parts.given, _rebuild=parts._rebuild, _fixed_axis=parts._fixed_axis
+        split(parts.given, integers),
+        given=parts.given,
+        absent=parts.absent,
+        _rebuild=parts._rebuild,
+        _fixed_axis=parts._fixed_axis,
     )
 
 
