@@ -15,6 +15,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from robmon import clock
+from robmon.history.folder import replace_file
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, Message, NoMoreRows, ReadMore, Tail
@@ -22,7 +23,7 @@ from robmon.model_uri import mask
 from robmon.ports.rejections import RejectionLog
 from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
-from robmon.writer import Writer, replace_file
+from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.files")
 

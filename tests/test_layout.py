@@ -88,7 +88,7 @@ ALLOWED = {
     "guest": set(),
     "worker": {"guest", "evaluation", "models"},
     "tail": {"guest", "inputs.tailing"},
-    "file_source": {"clock", "supervisor", "inputs", "ports", "writer"},
+    "file_source": {"clock", "supervisor", "history", "inputs", "ports", "writer"},
     "fitting": {"models"},
     "prepared": {"fitting", "models", "robustness"},
     "api": {"fitting", "prepared", "models", "robustness", "drift"},

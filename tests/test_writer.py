@@ -10,7 +10,8 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from robmon import writer as writer_module
-from robmon.writer import MAX_WAITING, Writer, replace_file
+from robmon.history.folder import replace_file
+from robmon.writer import MAX_WAITING, Writer
 
 
 class SlowDisk:

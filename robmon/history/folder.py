@@ -1,4 +1,4 @@
-"""The data folder: whether it can be written, told before anything is done."""
+"""The data folder: whether it can be written, told before anything is done, and how a file in it is."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def check_writable(data_dir: Path) -> None:
 
 def _refused(data_dir: Path, error: OSError) -> SettingsError:
     return SettingsError(f"data_dir = {str(data_dir)!r} cannot be written: {error.strerror}")
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Write a file whole: beside it, then renamed, so that a kill in mid-write leaves the old one. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)

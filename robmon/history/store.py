@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from robmon.history.folder import replace_file
 from robmon.history.memory import Entries, Entry, Key, merge
 from robmon.messages import Verdict
 
@@ -128,7 +129,7 @@ class History:
             )
             if merged != known:
                 state.scopes[scope] = merged
-                _replace(self.state_file, state.model_dump_json(indent=1).encode())
+                replace_file(self.state_file, state.model_dump_json(indent=1).encode())
         return merged
 
     def set_aside(self) -> Path | None:
@@ -170,7 +171,7 @@ class History:
 
     def write_baseline(self, version: str, baseline: dict[str, Any]) -> None:
         """Replace the baseline of a version. Raises OSError."""
-        _replace(self.baseline_file(version), json.dumps(baseline).encode())
+        replace_file(self.baseline_file(version), json.dumps(baseline).encode())
 
     # --- assessments -------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,7 @@ class History:
 
     def reserve_numbers(self, upto: int) -> None:
         """Note that numbers up to this one may be used, before any of them is. Raises OSError."""
-        _replace(self.number_file, f"{upto}\n".encode())
+        replace_file(self.number_file, f"{upto}\n".encode())
 
     @property
     def _rotated_log(self) -> Path:
@@ -239,13 +240,3 @@ def _ends_line(file: Path) -> bool:
             return stream.read(1) == b"\n"
     except OSError:
         return True
-
-
-def _replace(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
