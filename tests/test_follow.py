@@ -192,7 +192,7 @@ async def test_answers_without_end_are_bounded(
         before = psutil.Process().memory_info().rss
         began = time.monotonic()
         with pytest.raises(RobmonError, match=told):
-            await follow._ask_registry("champion")
+            await follow._ask_registry()
         assert time.monotonic() - began < 10
         assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
@@ -201,8 +201,9 @@ async def test_answers_without_end_are_bounded(
 async def test_a_packed_answer_is_understood(encoding: str | None, tmp_path: Path) -> None:
     body = json.dumps(ANSWER).encode()
     with registry_that(with_body(gzip.compress(body) if encoding else body, encoding)) as url:
-        found = await follower("models:/m@champion", url, tmp_path)._ask_registry("champion")
-    assert found.version == "7"
+        asking = follower("models:/m@champion", url, tmp_path)
+        await asking._ask_registry()
+    assert asking.aliases == {"champion": "7"}
 
 
 def endpoint_follower(url: str, folder: Path, **settings: str) -> Follower:
