@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +25,15 @@ def quiet_mlflow() -> Iterator[None]:
 
 @contextmanager
 def tracking(uri: str) -> Iterator[None]:
-    """MLflow logs and registers to the tracking URI that is set for the whole process."""
-    before = mlflow.get_tracking_uri()
+    """MLflow logs and registers to the tracking URI that is set for the whole process, and in its environment.
+
+    Afterwards none is set, as before: one that stays set would outweigh the variable in the tests that follow.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
