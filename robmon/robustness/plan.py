@@ -126,7 +126,8 @@ def plan_assessment(
     noisy_levels = len(check_levels(levels)) - 1
     budget = _Budget(max_seconds, clock() if began is None else began, clock)
     smallest_passes = _passes(fewest, noisy_levels)
-    budget.check(smallest_passes * min_rows / (rows_per_second or math.inf))
+    most_rows_per_second = rows_per_second or math.inf
+    budget.check(smallest_passes * min_rows / most_rows_per_second)
     batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(noise)
@@ -138,7 +139,8 @@ def plan_assessment(
         return _batch_seconds(timely, inputs, count, chosen, fitted, clock, warm)
 
     def seconds(rows: int, times: int) -> float:
-        return cost.of(rows, batch_rows) * _passes(times, noisy_levels)
+        # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
+        return max(cost.of(rows, batch_rows), rows / most_rows_per_second) * _passes(times, noisy_levels)
 
     cost = _first_cost(batch_seconds, min(batch_rows, min_rows), budget, smallest_passes)
     budget.check(seconds(min_rows, fewest))

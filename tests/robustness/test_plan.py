@@ -110,6 +110,12 @@ def test_what_is_needed_is_told_as_more_than_the_budget(needed, budget, told):
     assert told in str(OverBudgetError(needed, budget))
 
 
+def test_nothing_is_planned_faster_than_the_pace():
+    """A batch that has a shorter one before it is asked for at once."""
+    planned = Slow(row_seconds=0.0).plan(5.0, rows_per_second=1000)
+    assert (planned.rows, planned.seconds) == (50, pytest.approx(50 * 80 / 1000))
+
+
 def test_a_pace_that_leaves_no_doubt_is_refused_without_a_call():
     model = Slow()
     with pytest.raises(OverBudgetError) as caught:
