@@ -68,7 +68,7 @@ class LeftAlone:
 
 
 def as_option(names: Sequence[str]) -> str:
-    """Names as a command line takes them in one word.
+    r"""Names as a command line takes them in one word.
 
     >>> as_option(["age", "rooms"]), as_option(["hours per week"])
     ('age,rooms', '\'["hours per week"]\'')

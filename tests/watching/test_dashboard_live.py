@@ -21,7 +21,14 @@ BOARD = json.loads((REPOSITORY / "grafana" / "dashboards" / "robmon-model.json")
 TARGETS = [(panel["title"], target) for panel in BOARD["panels"] for target in panel.get("targets", [])]
 CURVE = {target["refId"]: target["expr"] for title, target in TARGETS if title == "Noise robustness curve"}
 
-VALUES = {"model_name": "digits", "model_version": "2", "reference": "prediction", "score": "mse", "level": "0.1"}
+VALUES = {
+    "le": "+Inf",
+    "model_name": "digits",
+    "model_version": "2",
+    "reference": "prediction",
+    "score": "mse",
+    "level": "0.1",
+}
 VARIABLES = {"$job": ".+", "$instance": ".+", "$model_name": "digits", "$model_version": ".+"}
 
 
@@ -43,6 +50,10 @@ class Contract(Collector):
                 counter = name.endswith("_total")
                 family = (CounterMetricFamily if counter else GaugeMetricFamily)(name, name, labels=names)
                 family.add_metric(values, self._scrapes)
+                if "le" in names:  # a quantile lies between two bounds
+                    family.add_metric(
+                        ["0.1" if label == "le" else VALUES.get(label, label) for label in names], self._scrapes
+                    )
             else:
                 family = GaugeMetricFamily(name, name, labels=names)
                 family.add_metric(values, time.time() if "timestamp" in name else 1)

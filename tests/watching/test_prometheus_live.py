@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Info, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from tests.servers import wait_until
 from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
@@ -15,7 +15,8 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     detected = Gauge("robmon_regression_detected", "1 while one stands", ["model_name", "kind"], registry=registry)
     ratio = Gauge("robmon_version_ratio", "Ratio", ["model_name", "reference_version", "score"], registry=registry)
-    Info("robmon_model", "The model", ["model_name"], registry=registry).labels("digits").info({"model_version": "2"})
+    versions = ["model_name", "model_version", "reference_version"]
+    info = Gauge("robmon_regression_info", "1 while one stands", versions, registry=registry)
     detected.labels("digits", "version").set(0)
     ratio.labels("digits", "1", "mse").set(2.5)
 
@@ -28,6 +29,7 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
                 wait_until(lambda: query(prometheus, "model:robmon_regression_detected:max == 0"), 20, "a scrape")
                 assert alerts(receiver) == {}
 
+                info.labels("digits", "2", "1").set(1)
                 detected.labels("digits", "version").set(1)
                 alert: dict[str, Any] = wait_until(
                     lambda: alerts(receiver).get("RobmonRobustnessRegression", {}), 20, "the alert"
@@ -35,7 +37,7 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
                 assert alert["labels"]["severity"] == "critical"
                 assert alert["labels"]["model_name"] == "digits"
                 description = alert["annotations"]["description"]
-                assert "Model digits version 2 is less robust" in description
+                assert "Model digits version 2 (against 1) is less robust" in description
                 assert "2.50 times as much" in description
                 assert "accepted version 1" in description
 
