@@ -78,6 +78,7 @@ def test_what_is_damaged_is_told_and_no_empty_memory(where: str, tmp_path: Path)
         remembered, follower = memory(tmp_path)
         follower.has_memory, follower.memory = True, "{" if where == "registry" else None
         remembered.read()
+        remembered.see_served(ModelVersion(name="m", version="1"))
         remembered.read()
     assert len(logs) == 1 and logs[0]["log_level"] == "error"
     assert not remembered.is_complete and remembered.reference is None

@@ -98,9 +98,12 @@ class History:
 
         Raises:
             OSError: the file cannot be read.
-            DamagedStateError: it cannot be understood, or was set aside before and nothing has been written since.
+            DamagedStateError: it cannot be understood, or was set aside before and no verdict has been written since.
         """
-        return self._read_state().scopes.get(scope, Scope())
+        known = self._read_state().scopes.get(scope, Scope())
+        if not known.entries and (aside := self.set_aside()) is not None:
+            raise DamagedStateError(aside.name)
+        return known
 
     def write_scope(
         self,

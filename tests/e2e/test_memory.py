@@ -153,7 +153,7 @@ def test_a_registry_that_may_be_read_only(served: Registry, tmp_path: Path) -> N
         state.write_text(state.read_text()[:-20])
         with running_daemon(tmp_path, model.uri, url, by_environment=True) as daemon:
             daemon.send()
-            daemon.wait_for_assessments()
+            daemon.wait_for_assessments(3)
             assert (pending(daemon), detected(daemon)) == ({"no_reference"}, None)
             page = daemon.get("/").text
             assert f"damaged, and was set aside as {state.name}.damaged-" in page

@@ -73,8 +73,11 @@ def test_a_damaged_state_is_set_aside_and_not_taken_for_none(content: bytes, tmp
             History(tmp_path, "m").read_scope("s")
     aside = history.set_aside()
     assert aside is not None and aside.read_bytes() == content
+    history.write_scope("s", [], served=("1", None))
+    with pytest.raises(DamagedStateError):
+        history.read_scope("s")
     history.write_scope("s", [entry("1")])
-    assert [each.version for each in history.read_scope("s").entries] == ["1"], "until something is written"
+    assert [each.version for each in history.read_scope("s").entries] == ["1"], "until a verdict is written"
     assert aside.read_bytes() == content
 
 
