@@ -33,6 +33,7 @@ START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
 STOP_SECONDS = 2.0
 EXIT_SECONDS = 0.5
+OUTPUT_SECONDS = 2.0
 WAKE_SECONDS = 0.5
 """How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
 MAX_LINE_BYTES = 4096
@@ -188,7 +189,8 @@ class Child:
         self._memory_limit = command.memory_bytes
         self._is_worker = command.module == WORKER
         self._death: DeathReason | None = None
-        self._tasks = [asyncio.create_task(self._watch_memory())]
+        self._watching = asyncio.create_task(self._watch_memory())
+        self._logging = asyncio.create_task(_log_lines(process.stdout)) if process.stdout is not None else None
 
     @classmethod
     async def start(cls, command: Command) -> Child:
@@ -221,8 +223,6 @@ class Child:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         child = cls(process, reader, writer, command)
-        if command.log_output:
-            child._tasks.append(asyncio.create_task(_log_lines(process.stdout)))
         await child._expect_hello()
         return child
 
@@ -257,14 +257,20 @@ class Child:
         """Kill the process and all it started. The first reason given is the one that counts."""
         self._death = self._death or reason
         self._signal_group()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        self._watching.cancel()
         self._writer.close()
         await self._process.wait()
         strays.forget(self.pid)
         if self._is_worker:
             await strays.end()
+        await self._log_rest()
+
+    async def _log_rest(self) -> None:
+        """Wait until all that was printed is logged; whoever still holds the output open is not waited for long."""
+        if self._logging is not None:
+            await asyncio.wait({self._logging}, timeout=OUTPUT_SECONDS)
+            self._logging.cancel()
+            await asyncio.wait({self._logging})
 
     async def _expect_hello(self) -> None:
         async def hello() -> Frame:
@@ -394,12 +400,14 @@ class _OutputLog:
         self.tell_dropped()
 
 
-async def _log_lines(output: asyncio.StreamReader | None) -> None:
+async def _log_lines(output: asyncio.StreamReader) -> None:
     lines = _OutputLog()
-    while output is not None and (chunk := await output.read(MAX_CHUNK_BYTES)):
-        lines.take(chunk, asyncio.get_running_loop().time())
-        await asyncio.sleep(0)  # a read of what is there already would give no other task its turn
-    lines.end()
+    try:
+        while chunk := await output.read(MAX_CHUNK_BYTES):
+            lines.take(chunk, asyncio.get_running_loop().time())
+            await asyncio.sleep(0)  # a read of what is there already would give no other task its turn
+    finally:
+        lines.end()
 
 
 def _resident_bytes(members: Sequence[psutil.Process]) -> int:
