@@ -22,7 +22,7 @@ from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
-from robmon.history.memory import Entry, judged
+from robmon.history.memory import Entry, Key, judged
 from robmon.history.standing import Pending, PendingReason, VersionState, version_state
 from robmon.history.store import History, Judged, Numbers
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
@@ -122,6 +122,10 @@ class Assessor:
         """Why the last try to judge the version served came to nothing."""
         self._quiet_at = -math.inf
         """Unix time at which an accepted version was last seen served."""
+        self._begun: tuple[Key, float] | None = None
+        """Version and run id that were last begun to be loaded, and the Unix time of that."""
+        self._judged_here: Key | None = None
+        """Version and run id of the last verdict taken here."""
         self.refresh()
 
     @property
@@ -221,6 +225,9 @@ class Assessor:
         self._publish(model, result, items)
 
     async def _use(self, target: ModelVersion) -> ModelVersion:
+        key = target.version, target.run_id
+        if self._begun is None or self._begun[0] != key:
+            self._begun = key, time.time()
         model = await self._host.use(target)
         published = self._published
         if published.model is None or published.model.version != model.version:
@@ -329,6 +336,7 @@ class Assessor:
             specification=self._settings.specification,
         )
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=verdict))
+        self._judged_here = entry.key
         self._obstacle = None
         self.refresh()
         _log_verdict(model.version, verdict)
@@ -384,8 +392,26 @@ class Assessor:
         """The version to compare with: the one that a setting names, else the newest accepted one."""
         if self._settings.model.reference is not None:
             return self._follower.version_of(self._settings.model.reference)
-        newest = self._memory.reference
+        newest = self._reference_entry
         return newest.version if newest is not None else None
+
+    @property
+    def _reference_entry(self) -> Entry | None:
+        """The newest accepted entry, leaving out one that does not spare this pod a verdict of its own."""
+        newest = self._memory.reference
+        if newest is not None and self._was_passed_meanwhile(newest):
+            earlier = (entry for entry in reversed(self._memory.entries) if entry.accepted and entry is not newest)
+            return next(earlier, None)
+        return newest
+
+    def _was_passed_meanwhile(self, entry: Entry) -> bool:
+        """Whether another pod let a version pass after this one had begun with it.
+
+        Of many pods that take up a bad version together one always passes it, and must not keep the others from
+        finding it bad only because it was faster.
+        """
+        is_pass = entry.by == "verdict" and entry.accepted and entry.key != self._judged_here
+        return is_pass and self._begun is not None and self._begun[0] == entry.key and self._begun[1] <= entry.at
 
     def _is_judged(self, model: ModelVersion) -> bool:
         """Whether that version has a verdict, of whatever pod: it is judged once.
@@ -414,7 +440,8 @@ class Assessor:
 
     def _comparison_due(self, model: ModelVersion) -> bool:
         can_be = self._reference_version not in (None, model.version) and not self._comparison_backoff.waiting
-        return can_be and not self._is_judged(model)
+        entry = self._memory.entry(model)
+        return can_be and (not self._is_judged(model) or (entry is not None and self._was_passed_meanwhile(entry)))
 
     async def _reference_assessment(self, model: ModelVersion) -> Kept | None:
         """The assessment to compare `model` with; made now if it is not at hand, None where it cannot be made."""
@@ -467,7 +494,7 @@ class Assessor:
 
     def _is_other_model(self, fetched: ModelVersion) -> bool:
         """Whether what was accepted under that number is another model than the one that has it now."""
-        newest = self._memory.reference
+        newest = self._reference_entry
         if self._settings.model.reference is not None or newest is None or newest.run_id == fetched.run_id:
             return False
         log.warning("earlier verdict ignored: it is of another run", version=newest.version, run_id=newest.run_id)
