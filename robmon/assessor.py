@@ -329,7 +329,7 @@ class Assessor:
             run_id=model.run_id,
             accepted=not verdict.worse,
             against=verdict.reference_version,
-            pooled_ratio=None if ratio is None or math.isnan(ratio) else ratio,
+            pooled_ratio=None if math.isnan(ratio) else ratio,
             pvalue=verdict.pvalue,
             rows=rows,
             at=round(time.time(), 3),

@@ -408,14 +408,14 @@ class Verdict(Message):
     ratio: list[float]
     detectable_ratio: float | None
     """The smallest pooled ratio that this sample finds with 90 % power: infinite where it finds none."""
-    pooled_ratio: float | None = None
-    """What is tested: all errors of the new version over all of its reference. None: the verdict is older than that."""
-    pooled_low: float | None = None
-    pooled_high: float | None = None
-    confidence: float | None = None
+    pooled_ratio: float
+    """What is tested: all errors of the new version over all of its reference."""
+    pooled_low: float
+    pooled_high: float
+    confidence: float
     """Of the interval."""
-    score: Literal["mse", "probability", "flips"] = "mse"
-    why: str = ""
+    score: Literal["mse", "probability", "flips"]
+    why: str
     """What was compared, and why that, in words."""
     exponents: tuple[float, float] | None = None
     reason: str | None = None

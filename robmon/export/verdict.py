@@ -23,7 +23,7 @@ def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
         "robmon_version_ratio_upper": (verdict.pooled_high, "Upper confidence limit of robmon_version_ratio"),
     }
     for metric, (value, help_text) in pooled.items():
-        if value is not None and not math.isnan(value):
+        if not math.isnan(value):
             family = GaugeMetricFamily(metric, help_text, labels=["model_name", "reference_version", "score"])
             family.add_metric([name, verdict.reference_version, verdict.score], value)
             yield family
@@ -56,17 +56,13 @@ def ratio_and_chance(verdict: Verdict) -> tuple[str, str]:
     """The pooled ratio, and its interval with the p-value, in words."""
     probability = f"p = {verdict.pvalue:.2g}"
     what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
-    if verdict.pooled_ratio is None:  # of a verdict that was taken before there was one
-        return f"up to {max(verdict.ratio):.3g} times its {what}", probability
-    interval = ""
-    if verdict.pooled_low is not None and verdict.pooled_high is not None and verdict.confidence is not None:
-        interval = f"{100 * verdict.confidence:g} % interval {verdict.pooled_low:.3g} to {verdict.pooled_high:.3g}, "
-    return f"{verdict.pooled_ratio:.3g} times its {what}", f"{interval}{probability}"
+    interval = f"{100 * verdict.confidence:g} % interval {verdict.pooled_low:.3g} to {verdict.pooled_high:.3g}"
+    return f"{verdict.pooled_ratio:.3g} times its {what}", f"{interval}, {probability}"
 
 
 def verdict_details(verdict: Verdict) -> str:
     """What was compared and why that, how much classes differ, and the ratios by level, as HTML."""
-    told = [f"Compared: {verdict.why}."] if verdict.why else []
+    told = [f"Compared: {verdict.why}."]
     if verdict.disagreement is not None:
         told.append(f"Without noise {100 * verdict.disagreement:.3g} % of the rows get another class.")
     told += filter(None, [verdict.flip_note])
@@ -83,4 +79,4 @@ def verdict_details(verdict: Verdict) -> str:
         for row in zip(*columns.values(), strict=True)
     )
     table = f"<table>\n<tr>{head}</tr>\n{chr(10).join(rows)}\n</table>"
-    return f"<p>{html.escape(' '.join(told))}</p>\n{table}" if told else table
+    return f"<p>{html.escape(' '.join(told))}</p>\n{table}"

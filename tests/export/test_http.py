@@ -15,7 +15,6 @@ from robmon.export.status import status_page
 from robmon.history.memory import Entry
 from robmon.history.standing import PENDING_REASONS, Pending, PendingReason, VersionState, version_state
 from robmon.history.store import Judged
-from robmon.messages import Verdict
 from tests.export.published import NOW, everything, state_of
 
 
@@ -123,9 +122,6 @@ def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() ->
     published.state = state_of(*told, judged=Judged(version="2", verdict=flips))
     page = status_page(published, NOW)
     assert "1.02 times its share of changed classes" in page and "<th>level</th><th>flip ratio</th></tr>" in page
-    old = Verdict(reference_version="1", worse=False, pvalue=0.4, levels=[0.1], ratio=[1.5], detectable_ratio=None)
-    published.state = state_of(*told, judged=Judged(version="2", verdict=old))
-    assert "up to 1.5 times its noise MSE (p = 0.4)" in status_page(published, NOW), "a verdict of an older robmon"
     published.state = state_of(("2", None), ("2", True))
     assert "90 % power" not in status_page(published, NOW)
 

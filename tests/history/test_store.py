@@ -11,7 +11,7 @@ import pytest
 from robmon.history import store
 from robmon.history.memory import Entry
 from robmon.history.store import DamagedStateError, History, Judged, Numbers, Scope
-from robmon.messages import Verdict
+from tests.export.published import everything
 
 
 def entry(version: str, *, accepted: bool = True, at: float = 1.0) -> Entry:
@@ -20,7 +20,8 @@ def entry(version: str, *, accepted: bool = True, at: float = 1.0) -> Entry:
 
 def test_state_baseline_and_log_survive_a_restart(tmp_path: Path) -> None:
     history = History(tmp_path, "team/digits model")
-    verdict = Verdict(reference_version="1", worse=True, pvalue=0.001, levels=[0.1], ratio=[2.0], detectable_ratio=1.1)
+    verdict = everything().state.verdict
+    assert verdict is not None
     judged = Judged(version="2", verdict=verdict)
     written = history.write_scope("champion", [entry("1"), entry("2", accepted=False, at=2)], judged=judged)
     history.write_baseline("2", {"format": 1})
