@@ -25,11 +25,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from tests.benchmarks._figures import MIB
 from tests.servers import end_group, local_registry, template_database, wait_until
 
 FEATURES = 64
 ROWS = 256
-MIB = 2**20
 
 
 @dataclass

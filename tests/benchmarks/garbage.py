@@ -26,12 +26,12 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from tests.benchmarks._figures import MIB, Requirement, judge, quantile
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.garbage import ALL_REASONS, MAX_BODY_BYTES, Key, Tally, handled, send, settled, silence
 from tests.e2e.registry import Registry
 from tests.servers import local_registry, template_database
 
-MIB = 2**20
 ANSWERED = re.compile(r"^robmon_inputs_(?:received|skipped)_total{.*} (\S+)$", re.MULTILINE)
 SCRAPE_EVERY_SECONDS = 0.02
 FULL_SHARE = 0.2
@@ -77,15 +77,15 @@ def bombard(watch: Watch, clients: int) -> Tally:
         return sum((future.result() for future in sending), Tally())
 
 
-def requirements(watch: Watch, sent: Tally, found: Counter[Key]) -> Iterator[tuple[bool, str, str]]:
+def requirements(watch: Watch, sent: Tally, found: Counter[Key]) -> Iterator[Requirement]:
     """Whether each is met, what it is, and what was found."""
     worker = watch.daemon.worker()
     yield worker == watch.worker, "the worker needed no restart", f"process {worker.pid}"
     for name, (before, since) in watch.peaks_mib.items():
         what = f"memory of the {name} grows by less than {MAX_GROWTH_MIB:g} MiB once the sample is full"
         yield since - before < MAX_GROWTH_MIB, what, f"at most {before:.1f} MiB before, {since:.1f} MiB since"
-    scrapes = sorted(watch.scrape_seconds)
-    p99, slowest = scrapes[int(0.99 * len(scrapes))], scrapes[-1]
+    scrapes = watch.scrape_seconds
+    p99, slowest = quantile(scrapes, 0.99), max(scrapes)
     what = f"/metrics answers within {MAX_SCRAPE_SECONDS * 1e3:g} ms"
     took = f"99 % of {len(scrapes)} within {p99 * 1e3:.1f} ms, the slowest in {slowest * 1e3:.1f} ms"
     yield slowest < MAX_SCRAPE_SECONDS, what, took
@@ -122,9 +122,7 @@ def main() -> None:
             ended = {outcome: daemon.count("robmon_assessments_total", outcome=outcome) for outcome in ("ok", "failed")}
     print(f"{sent.sent / seconds:,.0f} requests/s, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores;")
     print(f"meanwhile {ended['ok']:.0f} assessments ended well, {ended['failed']:.0f} found little but garbage")
-    for met, what, seen in judged:
-        print("PASS" if met else "FAIL", what, f"({seen})")
-    sys.exit(not all(met for met, _, _ in judged))
+    sys.exit(not judge(judged))
 
 
 if __name__ == "__main__":

@@ -32,12 +32,12 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from tests.benchmarks._figures import MIB, Requirement, judge
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
 from tests.servers import START_SECONDS, local_registry, template_database
 
 BARE_SERVER = Path(__file__).with_name("_bare_server.py")
-MIB = 2**20
 CONNECTIONS = 64  # so many that the server has work while wrk waits for the worker's turn to end
 SAMPLE_ROWS = 256
 SETTINGS = {
@@ -223,7 +223,7 @@ class Comparison:
     rejected: int
     assessments: int
 
-    def requirements(self) -> Iterator[tuple[bool, str, str]]:
+    def requirements(self) -> Iterator[Requirement]:
         """Whether each is met, what it is, and what was found."""
         daemon, name = self.daemon, self.post.name
         if self.post.min_requests_per_second is not None:
@@ -274,10 +274,7 @@ def report(comparisons: Sequence[Comparison]) -> bool:
         ratio = compared.daemon.requests_per_second / compared.bare.requests_per_second
         cost = compared.daemon.cpu_microseconds / compared.bare.cpu_microseconds
         print(f"daemon / bare: {ratio:.2f} of the requests/s, {cost:.2f} times the CPU a request")
-    judged = [requirement for compared in comparisons for requirement in compared.requirements()]
-    for met, what, found in judged:
-        print("PASS" if met else "FAIL", what, f"({found})")
-    return all(met for met, _, _ in judged)
+    return judge(requirement for compared in comparisons for requirement in compared.requirements())
 
 
 def main() -> None:

@@ -165,9 +165,8 @@ def _split(rows: list[list[float]]) -> bytes:
     return json.dumps({"dataframe_split": {"columns": ["length", "width", "serial"], "data": rows}}).encode()
 
 
-def valid(random: Random) -> tuple[bytes, Headers]:
-    """What a decent client of the odd model sends, in one of the formats."""
-    row = [round(random.uniform(1, 9), 3), round(random.uniform(1, 9), 3), random.randrange(1000)]
+def forms(row: list[float], event_id: str = "1") -> tuple[tuple[str, bytes, Headers], ...]:
+    """What a decent client of the odd model sends for one row, in each of the formats: path, body and headers."""
     named = dict(zip(("length", "width", "serial"), row, strict=True))
     tensors = [
         {"name": name, "shape": [1], "datatype": "INT64" if name == "serial" else "FP64", "data": [value]}
@@ -178,16 +177,24 @@ def valid(random: Random) -> tuple[bytes, Headers]:
         for t in tensors
     ]
     head = json.dumps({"inputs": binary}).encode()
-    event = {"specversion": "1.0", "id": "1", "source": "x", "type": "org.kubeflow.serving.inference.request"}
-    kinds: tuple[tuple[bytes, Headers], ...] = (
-        (_split([row]), {"Content-Type": "application/json"}),
-        (json.dumps({"instances": [named]}).encode(), {}),
-        (json.dumps({"inputs": tensors}).encode(), {}),
-        (head + struct.pack("<ddq", *row), {"Inference-Header-Content-Length": str(len(head))}),
-        (f"length,width,serial\n{row[0]},{row[1]},{row[2]}\n".encode(), {"Content-Type": "text/csv"}),
-        (json.dumps(event | {"data": {"instances": [named]}}).encode(), {"Content-Type": EVENT}),
-    )  # fmt: skip
-    return random.choice(kinds)
+    event = {"specversion": "1.0", "id": event_id, "source": "x", "type": "org.kubeflow.serving.inference.request"}
+    csv = f"length,width,serial\n{row[0]},{row[1]},{row[2]}\n".encode()
+    v2 = "/v2/models/odd/infer"
+    return (
+        ("/invocations", _split([row]), {"Content-Type": "application/json"}),
+        ("/v1/models/odd:predict", json.dumps({"instances": [named]}).encode(), {}),
+        (v2, json.dumps({"inputs": tensors}).encode(), {}),
+        (v2, head + struct.pack("<ddq", *row), {"Inference-Header-Content-Length": str(len(head))}),
+        ("/invocations", csv, {"Content-Type": "text/csv"}),
+        ("/", json.dumps(event | {"data": {"instances": [named]}}).encode(), {"Content-Type": EVENT}),
+    )
+
+
+def valid(random: Random) -> tuple[bytes, Headers]:
+    """One of them, whose path does not matter."""
+    row = [round(random.uniform(1, 9), 3), round(random.uniform(1, 9), 3), random.randrange(1000)]
+    _, body, headers = random.choice(forms(row))
+    return body, headers
 
 
 def _mutated(random: Random) -> tuple[bytes, Headers]:
