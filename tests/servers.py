@@ -153,10 +153,13 @@ def _copy_database(template: Path, folder: Path, artifacts: str) -> Path:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, template: Path | None = None, port: int | None = None) -> Iterator[str]:
+def mlflow_server(
+    folder: Path, template: Path | None = None, port: int | None = None, admin_password: str | None = None
+) -> Iterator[str]:
     """MLflow's tracking server, with registry and artifacts, on `folder`; yields its base URL.
 
-    A folder that already holds a registry is served as it is, so that a server can be stopped and started again.
+    A folder that already holds a registry is served as it is, so that a server can be stopped and started again. With
+    a password for `admin` it asks for users by MLflow's own basic authentication; what a user may do is to read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     database = folder / "mlflow.db"
@@ -166,7 +169,20 @@ def mlflow_server(folder: Path, template: Path | None = None, port: int | None =
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts")]
     url = f"http://127.0.0.1:{port}"
-    with server(command, f"{url}/health", folder / "mlflow-server.log"):
+    environment = {}
+    if admin_password is not None:
+        command += ["--app-name", "basic-auth"]
+        configuration = folder / "basic-auth.ini"
+        configuration.write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\nadmin_username = admin\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        environment = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(configuration),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": admin_password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": admin_password,
+        }
+    with server(command, f"{url}/health", folder / "mlflow-server.log", environment):
         yield url
 
 

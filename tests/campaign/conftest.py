@@ -9,7 +9,7 @@ import pytest
 from tests.campaign.watch import FINDINGS, table
 from tests.e2e import conftest as e2e
 
-local = e2e.local
+local, served = e2e.local, e2e.served
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

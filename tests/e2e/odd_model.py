@@ -7,6 +7,7 @@ gets from the daemon; without that file the model is a plain linear one.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -25,17 +26,21 @@ Array = NDArray[np.float64]
 
 
 class OddModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """`weight` times the sum of a row's first two numbers; its settings are in the model's configuration in MLflow."""
+    """`weight` times the sum of a row's first two numbers; its settings are in the model's configuration in MLflow.
+
+    With `steep_above` it is twice that where the first number is above it.
+    """
 
     def load_context(self, context: Any) -> None:
         """Take the weight, and do what this version does when it is loaded."""
         self.weight = context.model_config["weight"]
+        self.steep_above = context.model_config.get("steep_above", math.inf)
         BEHAVIOURS[context.model_config["on_load"]](np.zeros((1, 1)))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow would obey types
         """Outputs of shape (rows,)."""
         rows = np.asarray(model_input, dtype=np.float64)
-        outputs: Array = self.weight * rows[:, :2].sum(axis=1)
+        outputs: Array = self.weight * rows[:, :2].sum(axis=1) * np.where(rows[:, 0] > self.steep_above, 2.0, 1.0)
         changed = BEHAVIOURS[_told()](rows)
         return outputs if changed is None else changed
 

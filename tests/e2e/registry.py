@@ -61,9 +61,19 @@ class RegisteredModel:
         """What the daemon follows."""
         return f"models:/{self.name}@champion"
 
-    def add(self, weight: float = 1.0, *, on_load: str = "behaves", has_signature: bool = True) -> str:
+    def add(
+        self,
+        weight: float = 1.0,
+        *,
+        on_load: str = "behaves",
+        has_signature: bool = True,
+        steep_above: float | None = None,
+    ) -> str:
         """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square."""
-        return self._log(str(CODE), {"weight": weight, "on_load": on_load}, SIGNATURE if has_signature else None)
+        config: dict[str, object] = {"weight": weight, "on_load": on_load}
+        if steep_above is not None:
+            config["steep_above"] = steep_above
+        return self._log(str(CODE), config, SIGNATURE if has_signature else None)
 
     def add_classifier(self, form: str, loudness: float, fragility: float = 0.0) -> str:
         """Register the next version: a classifier that returns `logits` or `softmax`, so loud, so fragile."""
