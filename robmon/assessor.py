@@ -23,7 +23,7 @@ from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
 from robmon.history.memory import Entry, Key, judged
-from robmon.history.standing import Pending, PendingReason, VersionState, version_state
+from robmon.history.standing import Pending, VersionState, version_state
 from robmon.history.store import History, Judged, Numbers
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
 from robmon.inputs.labels import Labels
@@ -42,6 +42,7 @@ from robmon.messages import (
 from robmon.model_uri import UNKNOWN_VERSION
 from robmon.settings import Settings
 from robmon.verdict_memory import VerdictMemory
+from robmon.vocabulary import PendingReason
 from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.assess")

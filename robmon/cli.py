@@ -18,7 +18,7 @@ from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import Need, check_all_installed, missing_extra
 from robmon.progress import tell_regularly
 from robmon.threads import default_threads, hold
-from robmon.vocabulary import NOISE_NAMES
+from robmon.vocabulary import BOUNDS, NOISE_NAMES, OUTPUT_KINDS, TASKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,9 +185,9 @@ def _assessment_options(command: Function) -> Function:
                      help="Noise model."),
         click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
         click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
-        click.option("--task", type=click.Choice(["regression", "classification"]), default="regression",
+        click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
                      show_default=True, help="What the model does."),
-        click.option("--output", type=click.Choice(["value", "probability", "multilabel", "logit", "label"]),
+        click.option("--output", type=click.Choice(OUTPUT_KINDS),
                      help="What the model's numbers are.  [default: by their type and the task]"),
         click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
                      "its name or position, or several of them, separated by commas."),
@@ -253,8 +253,8 @@ def _outputs(name: str) -> Callable[[Function], Function]:
 @_assessment_options
 @click.option(
     "--bound",
-    type=click.Choice(["order_statistic", "tolerance", "cantelli", "student_t"]),
-    default="order_statistic",
+    type=click.Choice(BOUNDS),
+    default=BOUNDS[0],
     show_default=True,
     help="Method of the bound.",
 )

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import structlog
 
 from robmon.errors import RobmonError
-from robmon.export.metrics import OUTCOMES, Metrics
+from robmon.export.metrics import Metrics
 from robmon.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion
 from robmon.settings import Settings
 from robmon.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
+from robmon.vocabulary import OUTCOMES, Outcome
 
 log = structlog.get_logger("robmon.host")
 
@@ -44,7 +45,7 @@ class NotAssessedError(RobmonError):
 
     def __init__(
         self,
-        outcome: str,
+        outcome: Outcome,
         reason: str,
         message: str = "",
         unusable: Sequence[int] = (),
@@ -201,7 +202,7 @@ class ModelHost:
                 self._metrics.count_rejected(answer.rejected)
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
-            outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
+            outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
             await self._replace_if_damaged(reason)
             if not isinstance(answer, Failure):
                 raise NotAssessedError(outcome, reason, message, unusable)

@@ -20,9 +20,9 @@ from robmon.models.outputs import OutputReader
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.extreme_rows import extreme_rows
-from robmon.robustness.outputs import OutputKind
 from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
+from robmon.vocabulary import OutputKind
 
 
 @dataclass(frozen=True)

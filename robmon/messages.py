@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from robmon.errors import ProtocolError
+from robmon.vocabulary import ComparisonScore, NoExponent, NoVerdict
 
 PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
@@ -269,7 +270,7 @@ class KeptClasses(Message):
     exponent: float | None
     is_own: bool
     sensitivity: list[float]
-    reason: Literal["labels", "saturated", "exponent", "other_classes"] | None
+    reason: NoExponent | None
 
 
 class Comparison(Message):
@@ -414,11 +415,11 @@ class Verdict(Message):
     pooled_high: float
     confidence: float
     """Of the interval."""
-    score: Literal["mse", "probability", "flips"]
+    score: ComparisonScore
     why: str
     """What was compared, and why that, in words."""
     exponents: tuple[float, float] | None = None
-    reason: str | None = None
+    reason: NoExponent | None = None
     """Why flips decide."""
     disagreement: float | None = None
     flip_ratio: list[float] | None = None
@@ -432,7 +433,7 @@ class Verdict(Message):
 class NotCompared(Message):
     """Why a version could not be compared with its reference; without any input."""
 
-    reason: Literal["failed", "other_units", "too_few_rows"]
+    reason: NoVerdict
     why: str
 
 

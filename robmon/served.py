@@ -13,8 +13,9 @@ from robmon.decoding import DecodedSample
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, answers
 from robmon.messages import SampledRequest, ServedResult
-from robmon.robustness.outputs import OutputKind, classes_of, missing_labels
+from robmon.robustness.outputs import classes_of, missing_labels
 from robmon.robustness.result import Assessment
+from robmon.vocabulary import OutputKind
 
 RELATIVE_TOLERANCE = 1e-5
 STD_TOLERANCE = 1e-3

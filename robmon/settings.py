@@ -28,7 +28,7 @@ from robmon import model_uri
 from robmon.errors import ModelError, OverBudgetError, SettingsError, or_pace
 from robmon.messages import EndpointAccess
 from robmon.model_uri import mask
-from robmon.vocabulary import LARGEST_LEVELS, PLANNED_SHARE, NoiseName, fewest_trials
+from robmon.vocabulary import LARGEST_LEVELS, PLANNED_SHARE, NoiseName, OutputKind, Task, fewest_trials
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
@@ -262,8 +262,8 @@ class AssessSettings(Section):
     )
     trials: PositiveInt = Field(39, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="Stated probability of the bounds")
-    task: Literal["regression", "classification"] = Field("regression", description="What the model does")
-    output: Literal["value", "probability", "multilabel", "logit", "label"] | None = Field(
+    task: Task = Field("regression", description="What the model does")
+    output: OutputKind | None = Field(
         None, description="What the model's numbers are; unset: by their type and the task"
     )
     integers: Words = Field(

@@ -26,6 +26,7 @@ from robmon.errors import ProtocolError, RobmonError
 from robmon.messages import Frame, Hello, Message, Stop, decode, encode
 from robmon.strays import strays
 from robmon.threads import environment
+from robmon.vocabulary import DeathReason
 
 log = structlog.get_logger("robmon.supervisor")
 
@@ -41,7 +42,6 @@ MAX_OUTPUT_BYTES_PER_SECOND = 128 * 1024
 MAX_CHUNK_BYTES = 64 * 1024
 WORKER = "robmon.worker"
 
-DeathReason = Literal["crash", "timeout", "memory"]
 
 # What a worker may see of the daemon's environment: nothing in it is a credential.
 WORKER_VARIABLES = (

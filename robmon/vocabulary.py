@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
+
+# --- what is assessed, and how ---------------------------------------------------------------------------------------
 
 NoiseName = Literal[
     "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
@@ -13,8 +16,66 @@ NOISE_NAMES: Final[tuple[NoiseName, ...]] = get_args(NoiseName)
 """The noise models that robmon brings."""
 LARGEST_LEVELS: Final[dict[str, float]] = {"salt_and_pepper": 1.0, "missing": 1.0}
 """The largest level that has a meaning, of noises whose levels are shares of the cells; others have none."""
+BoundName = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
+BOUNDS: Final[tuple[BoundName, ...]] = get_args(BoundName)
+"""Methods of the trial bound."""
+Task = Literal["regression", "classification"]
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
+OutputKind = Literal["value", "probability", "multilabel", "logit", "label"]
+"""Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves."""
+OUTPUT_KINDS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
+ComparisonScore = Literal["mse", "probability", "flips"]
+"""What row errors of a comparison are: squared changes of values, or of probabilities at a common confidence, or shares
+of changed classes."""
+NoExponent = Literal["labels", "saturated", "exponent", "other_classes"]
+"""Why flips decide between classifiers: no exponent brings both to a common confidence."""
 PLANNED_SHARE: Final = 0.8
 """Share of a time budget that is planned for: one measured batch is an estimate."""
+
+# --- how it ends ------------------------------------------------------------------------------------------------------
+
+Outcome = Literal["ok", "skipped", "failed"]
+OUTCOMES: Final[Mapping[Outcome, tuple[str, ...]]] = {
+    "ok": ("none",),
+    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff", "version_changed"),
+    "failed": (
+        *("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
+        *("endpoint_unreachable", "endpoint_status"),
+    ),
+}
+"""How an assessment ends, and for which reasons."""
+ENDPOINT_REASONS: Final = frozenset({"version_changed", "endpoint_unreachable", "endpoint_status"})
+"""Of assessments: those that only a model at its endpoint can have."""
+FAILURE_REASONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "fetch": ("registry_unreachable", "not_found", "refused", "unsupported", "crash", "timeout", "error"),
+    "load": ("not_loadable", "crash", "timeout", "memory", "error"),
+}
+"""Why a model version cannot be fetched, or loaded."""
+NoVerdict = Literal["failed", "other_units", "too_few_rows"]
+"""Why a version could not be compared with its reference."""
+PendingReason = Literal["no_reference", "memory_not_kept", NoVerdict]
+PENDING_REASONS: Final[tuple[PendingReason, ...]] = get_args(PendingReason)
+"""Why nobody can rely on a verdict on the version served."""
+DeathReason = Literal["crash", "timeout", "memory"]
+RESTART_REASONS: Final[tuple[str, ...]] = (*get_args(DeathReason), "new_version")
+"""Why the worker is started again: how it died, or for another version."""
+ARRIVAL_REASONS: Final = ("too_large", "inflight_full", "timeout", "disconnected")
+"""Why a request is rejected while it arrives, before it is decoded."""
+CONNECTION_REASONS: Final = (
+    "not_http",
+    "head_too_large",
+    "head_timeout",
+    "answer_timeout",
+    "disconnected",
+    "too_many_pipelined",
+    "too_many_connections",
+    "tls_handshake",
+    "unauthorized",
+)
+"""Why connections and requests are refused on either port."""
+
+# --- formulas ---------------------------------------------------------------------------------------------------------
+
 GUARD: Final = 1e-9
 """What floating point may add to a whole number: 10 * 0.9 must need rank 9, 0.3 = 0.1 * 3 of 9 trials rank 3."""
 

@@ -32,31 +32,21 @@ from prometheus_client.utils import floatToGoString
 from robmon import clock
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
-from robmon.history.standing import PENDING_REASONS
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
 from robmon.messages import Assessed, FeatureDrift
-from robmon.ports.protocol import CONNECTION_REASONS
+from robmon.vocabulary import (
+    ARRIVAL_REASONS,
+    CONNECTION_REASONS,
+    ENDPOINT_REASONS,
+    FAILURE_REASONS,
+    OUTCOMES,
+    PENDING_REASONS,
+    RESTART_REASONS,
+)
 
-OUTCOMES: Mapping[str, tuple[str, ...]] = {
-    "ok": ("none",),
-    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff", "version_changed"),
-    "failed": (
-        *("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
-        *("endpoint_unreachable", "endpoint_status"),
-    ),
-}
-ENDPOINT_REASONS = frozenset({"version_changed", "endpoint_unreachable", "endpoint_status"})
-"""Of assessments: those that only a model at its endpoint can have."""
-FAILURE_REASONS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("registry_unreachable", "not_found", "refused", "unsupported", "crash", "timeout", "error"),
-    "load": ("not_loadable", "crash", "timeout", "memory", "error"),
-}
 ARRIVING = ("mlflow", "v1", "v2", "cloudevents")
 """Formats of requests, which may arrive whatever the settings."""
-ARRIVAL_REASONS = ("too_large", "inflight_full", "timeout", "disconnected")
-"""Why a request is rejected while it arrives, before it is decoded."""
-RESTART_REASONS = ("crash", "timeout", "memory", "new_version")
 PHASE_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 LAG_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing, standing_since
 from robmon.history.store import Judged
 from robmon.messages import Verdict
-
-PendingReason = Literal["no_reference", "memory_not_kept", "failed", "other_units", "too_few_rows"]
-PENDING_REASONS: tuple[PendingReason, ...] = get_args(PendingReason)
+from robmon.vocabulary import PendingReason
 
 
 @dataclass(frozen=True)

@@ -31,19 +31,6 @@ LINGER_SECONDS: Final = 2.0
 """How long the rest of a body is thrown away after an answer that did not wait for it. To close at once would reset the
 connection, and the client might never see the answer."""
 
-CONNECTION_REASONS: Final = (
-    "not_http",
-    "head_too_large",
-    "head_timeout",
-    "answer_timeout",
-    "disconnected",
-    "too_many_pipelined",
-    "too_many_connections",
-    "tls_handshake",
-    "unauthorized",
-)
-"""Why connections and requests are refused on either port."""
-
 
 class _RefusedError(Exception):
     """Stops the parser, which makes uvicorn answer 400 and close."""

@@ -39,7 +39,6 @@ from robmon.robustness.notes import feature_notes
 from robmon.robustness.output_kind import OutputForm, normalising, one_class_note, resolve_output
 from robmon.robustness.output_kind import normalised as as_probabilities
 from robmon.robustness.outputs import (
-    OutputKind,
     RowErrors,
     are_alike,
     classes_of,
@@ -62,6 +61,7 @@ from robmon.robustness.trials import (
 )
 from robmon.robustness.whole import Whole
 from robmon.robustness.worst import worst_share
+from robmon.vocabulary import OutputKind
 
 ROUNDING = 1e-10
 """A change of the clean outputs below this share of their variance is rounding, not randomness of the model."""

@@ -10,7 +10,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,9 +17,8 @@ from numpy.typing import ArrayLike
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import beta, student
 from robmon.robustness.arrays import Float64, numbers
-from robmon.vocabulary import fewest_trials, order_statistic_rank
+from robmon.vocabulary import BoundName, fewest_trials, order_statistic_rank
 
-BoundMethod = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 ASSURANCE = 0.95
 """Probability with which the `tolerance` bound keeps its statement, given one set of trials."""
 CALIBRATION_STEP = 20
@@ -144,7 +142,7 @@ def _spread(trials: Float64) -> float:
     return float(trials.std(ddof=1)) * math.sqrt(1.0 + 1.0 / trials.size)
 
 
-_METHODS: dict[str, Callable[[Float64, float], float]] = {
+_METHODS: dict[BoundName, Callable[[Float64, float], float]] = {
     "order_statistic": _order_statistic,
     "tolerance": _tolerance,
     "cantelli": _cantelli,

@@ -14,9 +14,10 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import Comparison, compare_rows
-from robmon.robustness.confidence import STEP, Common, Reason, other_classes
-from robmon.robustness.outputs import OutputKind, classes_of
+from robmon.robustness.confidence import STEP, Common, other_classes
+from robmon.robustness.outputs import classes_of
 from robmon.robustness.result import Assessment
+from robmon.vocabulary import NoExponent, OutputKind
 
 MISSING = np.iinfo(np.int64).min
 """Code of a class that is none."""
@@ -66,7 +67,7 @@ class ClassifierRows:
     flips: Float64
     class_means: Float64 | None
     tempered: TemperedRows | None
-    reason: Reason | None
+    reason: NoExponent | None
 
     @property
     def has_one_class(self) -> bool:
@@ -196,7 +197,7 @@ def compare_classifiers(
     )
 
 
-def _reason(a: ClassifierRows, b: ClassifierRows) -> Reason | None:
+def _reason(a: ClassifierRows, b: ClassifierRows) -> NoExponent | None:
     """Why flips decide; None where probabilities do."""
     if a.class_means is None or b.class_means is None:
         return "labels"

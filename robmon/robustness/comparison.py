@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
-from robmon.robustness.confidence import WHY, Reason
+from robmon.robustness.confidence import WHY
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
+from robmon.vocabulary import ComparisonScore, NoExponent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from robmon.robustness.result import Assessment
 
-Score = Literal["mse", "probability", "flips"]
-"""What row errors of a comparison are, see `Comparison`."""
-SHORT: dict[Score, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip"}
+SHORT: dict[ComparisonScore, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip"}
 POWER = 0.9
 ROUNDING = 1e-4
 """A worsening by this share is none: the same model in another precision may be so far off, on every row alike."""
@@ -87,10 +86,10 @@ class Comparison:
     rows: int
     alpha: float
     tolerance: float
-    score: Score = "mse"
+    score: ComparisonScore = "mse"
     exponents: tuple[float, float] | None = None
     common_confidence: float | None = None
-    reason: Reason | None = None
+    reason: NoExponent | None = None
     disagreement: float | None = None
     flip_ratio: Float64 | None = None
     flip_pooled_ratio: float | None = None

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import PredictionError
 from robmon.robustness.arrays import Array, Float64, like, namespace, to_numpy
+from robmon.vocabulary import NoExponent
 
-Reason = Literal["labels", "saturated", "exponent", "other_classes"]
-"""Why versions are compared by flips: see `WHY`."""
-WHY: dict[str, str] = {
+WHY: dict[NoExponent, str] = {
     "labels": "outputs are labels, which have no probabilities",
     "saturated": "more than 5 % of the top probabilities round to 1, so that what they differ by is lost: let the "
     "model return logits",
@@ -107,7 +105,7 @@ class Clean:
     confidence: float
     is_own: bool
     exponent: float | None
-    reason: Reason | None
+    reason: NoExponent | None
     top: Float64
     top_slope: float
     class_means: Float64
@@ -139,7 +137,7 @@ def bring(clean: Array, kind: str, weights: Float64, confidence: float | None = 
     if confidence is None:
         caps = own > MOST_CONFIDENCE and _smaller_classes(scores, weights) >= SMALLER_CLASSES
         confidence, is_own = (MOST_CONFIDENCE, False) if caps else (own, True)
-    reason: Reason | None = None
+    reason: NoExponent | None = None
     exponent: float | None = None
     if kind != "logit" and rows.size and _saturated_share(clean, kind, is_finite, resolution) > SATURATED_SHARE:
         reason = "saturated"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from robmon.errors import HOW_TO_CHOOSE, HOW_TO_SAY, InvalidInputError, PredictionError
 from robmon.robustness.arrays import Array, Float64, Predict, as_float64, is_floating, namespace, to_numpy
-from robmon.robustness.outputs import KINDS, TASKS, OutputKind, is_numeric, missing_labels
+from robmon.robustness.outputs import is_numeric, missing_labels
+from robmon.vocabulary import OUTPUT_KINDS, TASKS, OutputKind
 
 MAX_NAMES: Final = 10
 MANY_CLASSES: Final = 20
@@ -26,7 +27,7 @@ class OutputForm:
     """What the outputs are.
 
     Attributes:
-        kind: see `robmon.robustness.outputs.OutputKind`.
+        kind: see `robmon.vocabulary.OutputKind`.
         note: the kind, and why it is that, in a sentence.
         is_normalised: whether rows of probabilities are divided by their sum, because they do not sum to 1.
     """
@@ -62,8 +63,8 @@ def resolve_output(
     """
     if task not in TASKS:
         raise InvalidInputError(f"task {task!r} is not known: it is one of {', '.join(TASKS)}")
-    if output is not None and output not in KINDS:
-        raise InvalidInputError(f"output {output!r} is not known: it is one of {', '.join(KINDS)}")
+    if output is not None and output not in OUTPUT_KINDS:
+        raise InvalidInputError(f"output {output!r} is not known: it is one of {', '.join(OUTPUT_KINDS)}")
     if len(outputs.shape) == 0:
         raise PredictionError("the model returned a single number, not one output a row", reason="invalid_output")
     columns = int(np.prod(outputs.shape[1:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,7 @@ from robmon.robustness.arrays import (
     namespace,
     to_numpy,
 )
-
-OutputKind = Literal["value", "probability", "multilabel", "logit", "label"]
-"""Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves."""
-Task = Literal["regression", "classification"]
-KINDS = ("value", "probability", "multilabel", "logit", "label")
-TASKS = ("regression", "classification")
+from robmon.vocabulary import OutputKind
 
 
 def is_numeric(outputs: Array) -> bool:

@@ -19,9 +19,9 @@ from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.features import Features
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.masking import Masked
-from robmon.robustness.outputs import OutputKind
 from robmon.robustness.words import table
 from robmon.robustness.worst import WORST_SHARE, worst_rows
+from robmon.vocabulary import OutputKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

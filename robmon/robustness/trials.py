@@ -17,12 +17,12 @@ from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.nonfinite import finite_rows, newly_beyond
 from robmon.robustness.outputs import (
-    OutputKind,
     RowErrors,
     classes_of,
     flatten,
     same_classes,
 )
+from robmon.vocabulary import OutputKind
 
 Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from robmon.ports.protocol import CONNECTION_REASONS
+from robmon.vocabulary import CONNECTION_REASONS
 from tests.e2e.daemon import Daemon
 from tests.inputs.fuzzing import REASONS
 from tests.servers import wait_until

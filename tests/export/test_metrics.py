@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
 from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
-from robmon.history.standing import PENDING_REASONS, Pending
+from robmon.history.standing import Pending
 from robmon.inputs.counts import InputCounts
 from robmon.messages import ServedResult
+from robmon.vocabulary import PENDING_REASONS
 from tests.export.published import NOW, everything, state_of
 from tests.watching.contract import LABELS
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from robmon.export.metrics import OUTCOMES
+from robmon.vocabulary import OUTCOMES
 from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
 
 RULE_TESTS = sorted((PROMETHEUS_FILES / "tests").glob("*.yaml"))
