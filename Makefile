@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test lint format campaign demo docs benchmarks load soak coverage-table fuzz clean
+.PHONY: help venv tools test lint format campaign campaign-red demo docs benchmarks load soak coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,8 +42,11 @@ format: venv  ## Format the code
 test: tools lint  ## Check everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-campaign: tools  ## Try all faults on real daemons, and print a table of what they did (about an hour)
-	ROBMON_CAMPAIGN=1 $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)
+campaign: tools  ## Try all faults on real daemons, and write docs/evidence/campaign.md: what they did
+	ROBMON_CAMPAIGN=docs/evidence/campaign.md $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)
+
+campaign-red: tools  ## Run the scenarios of faults of commit 8576890 on that commit: each must fail there
+	$(BIN)/python -m tests.campaign.other_commit docs/evidence/campaign-red.md $(ARGS)
 
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)

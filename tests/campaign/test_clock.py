@@ -49,6 +49,7 @@ STEPS = {
 SHORT = ("forward a day and back",)
 
 
+@pytest.mark.red
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in SHORT else pytest.mark.campaign) for name in STEPS]
 )

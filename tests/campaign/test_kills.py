@@ -1,74 +1,232 @@
-"""Kills at random moments: no number twice, no row in two assessments of two lives, no line lost or read twice."""
+"""Kills at random moments: no number twice, no row in assessments of two lives, no line lost or read twice."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import json
+import datetime
+import functools
+import itertools
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.campaign.watch import FINDINGS, Finding
-from tests.e2e.daemon import ROWS, Daemon, running_daemon
-from tests.e2e.test_endpoint import NO_REGISTRY, QUICK
-from tests.e2e.test_files import lines, summed
-from tests.endpoint import V2Model, serving
+from tests.campaign.watch import Finding, begun, lasting_processes
+from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
+from tests.e2e.registry import Registry
+from tests.e2e.test_endpoint import NO_REGISTRY
+from tests.e2e.test_files import append, summed
+from tests.endpoint import Arrays, V2Model, serving
+from tests.servers import wait_until
 
-MODULES = ("robmon.worker", "robmon.tail")
+WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.tail", "robmon.fetch", "the daemon"
+ROWS_OF_A_LIFE = 40
+PATIENT_LIVES = 0.8
+START_SECONDS = 90.0
+SETTINGS = {
+    "inputs__sample_rows": 1000,
+    "inputs__files_poll_seconds": 0.2,
+    "assess__interval_seconds": 0.4,
+    "assess__trials": 9,
+    "assess__confidence": 0.9,
+    "model__poll_seconds": 0.5,
+}
+
+
+Call = tuple[float, set[int]]
+
+
+@dataclass
+class Lives:
+    """Daemons on one data folder, one after the other, each killed at a random moment.
+
+    Attributes:
+        folder: of the daemons.
+        start: starts one.
+        chances: how likely a process of a module is killed at each look.
+        calls: time and serials of the rows of every call of a model so far, in order.
+        seconds: how long a life is at least and at most, and the alias stands.
+        move: moves the alias.
+    """
+
+    folder: Path
+    inputs: Path
+    start: Callable[[], contextlib.AbstractContextManager[Daemon]]
+    chances: dict[str, float]
+    calls: Callable[[], list[Call]]
+    seconds: tuple[float, float]
+    move: Callable[[Random], None] | None = None
+    random: Random = field(default_factory=lambda: Random(5))
+    kills: collections.Counter[str] = field(default_factory=collections.Counter)
+    moves: int = 0
+    serials: Iterator[int] = field(default_factory=lambda: itertools.count(10**11))
+    written: set[int] = field(default_factory=set)
+    logs: list[list[dict[str, Any]]] = field(default_factory=list)
+    """The lines on assessments, life by life."""
+
+    def write(self) -> None:
+        """Log some more requests, each with a serial of its own; sometimes the file is rotated before."""
+        rows: list[Row] = []
+        for length, width, _ in self.random.choices(ROWS, k=ROWS_OF_A_LIFE // 2):
+            rows.append((length, width, next(self.serials)))
+            self.written.add(rows[-1][2])
+        log = self.inputs / "log.jsonl"
+        if log.exists() and self.random.random() < 0.3:
+            log.rename(self.inputs / f"log-{rows[0][2]}.jsonl")
+        append(log, rows)
+
+    def live(self) -> None:
+        """One life: rows come, the alias moves, processes are killed, and at last the daemon.
+
+        Most lives begin with a good assessment; in the others everything is killed from the first moment on.
+        """
+        random = self.random
+        self.write()
+        with self.start() as daemon:
+            if random.random() < PATIENT_LIVES:
+                daemon.wait_for(lambda: good(daemon), "a good assessment", START_SECONDS)
+            end = time.monotonic() + random.uniform(*self.seconds)
+            writes_at, moves_at = (random.uniform(time.monotonic(), end) for _ in range(2))
+            while (now := time.monotonic()) < end:
+                if now > writes_at:
+                    self.write()
+                    writes_at = end
+                if now > moves_at and self.move is not None:
+                    self.move(random)
+                    self.moves += 1
+                    moves_at = now + random.uniform(*self.seconds)
+                self._kill_some(daemon)
+                time.sleep(random.uniform(0, 0.4))
+            daemon.kill()
+            self.kills[DAEMON] += 1
+        self.logs.append(daemon.log("assessment"))
+
+    def _kill_some(self, daemon: Daemon) -> None:
+        with contextlib.suppress(psutil.Error):
+            for module, chance in self.chances.items():
+                for child in daemon.children(module):
+                    if self.random.random() < chance:
+                        child.kill()
+                        self.kills[module] += 1
+
+    def end(self) -> None:
+        """A last life, in peace: all that is there is assessed, and nothing is left over."""
+        self.write()
+        with self.start() as daemon:
+            wait_until(lambda: self.asked_about() >= self.written, 90, "every line that was written is assessed")
+            daemon.wait_for_assessments(2)
+            assert lasting_processes(daemon) <= 3, "no process is left"
+            if self.move is not None:
+                self.move(self.random)
+            daemon.wait_for(lambda: not left_over(daemon), "the sweep of what dead processes left")
+        self.logs.append(daemon.log("assessment"))
+
+    def asked_about(self) -> set[int]:
+        """The serials of all rows that any model was asked about."""
+        return {serial for _, serials in self.calls() for serial in serials}
+
+    def check(self) -> int:
+        """That no number, seed or row is in two good assessments of two lives; how many there were."""
+        rows_of, calls = [], self.calls()
+        numbers: collections.Counter[int] = collections.Counter()
+        lives_of_seed: collections.defaultdict[int, set[int]] = collections.defaultdict(set)
+        for life, lines in enumerate(self.logs):
+            rows: set[int] = set()
+            before = 0.0
+            for line in lines:
+                at = datetime.datetime.fromisoformat(line["timestamp"]).timestamp()
+                if line["outcome"] == "ok":
+                    numbers[line["number"]] += 1
+                    lives_of_seed[line["seed"]].add(life)
+                    rows |= set().union(*(serials for when, serials in calls if before < when <= at))
+                before = at
+            rows_of.append(rows)
+        twice = [number for number, count in numbers.items() if count > 1]
+        assert not twice, f"numbers came twice: {twice}"
+        twice = [seed for seed, lives in lives_of_seed.items() if len(lives) > 1]
+        assert not twice, f"seeds came in two lives: {twice}"
+        lives_of_row = collections.Counter(row for rows in rows_of for row in rows)
+        assert lives_of_row.keys() <= self.written
+        again = [row for row, lives in lives_of_row.items() if lives > 1]
+        assert not again, f"{len(again)} rows of {len(lives_of_row)} were assessed in two lives"
+        return numbers.total()
+
+
+def good(daemon: Daemon) -> int:
+    """How many good assessments it has told."""
+    return sum(line["outcome"] == "ok" for line in daemon.log("assessment"))
+
+
+def calls_in(seen: Path) -> list[Call]:
+    """What an odd model wrote there of its calls."""
+    if not seen.exists():
+        return []
+    words = (line.split() for line in seen.read_text(encoding="ascii").splitlines())
+    return [(float(at), set(map(int, serials))) for at, *serials in words]
+
+
+def left_over(daemon: Daemon) -> list[Path]:
+    """Temporary files, and folders that a dead process has left."""
+    folders = [*daemon.temporary.glob("robmon-fetch-*"), *daemon.temporary.glob("tmp*")]
+    return [*folders, *daemon.data_dir.rglob("*.tmp"), *daemon.data_dir.rglob("*.unfinished*")]
+
+
+def until_killed(lives: Lives, finding: Finding, wanted: dict[str, int]) -> None:
+    """Live until so many kills of each kind, then check what all lives left."""
+    while any(lives.kills[module] < count for module, count in wanted.items()):
+        lives.live()
+        finding.times = lives.kills.total()
+    lives.end()
+    assessments = lives.check()
+    assert assessments >= lives.kills[DAEMON], "lives are long enough for assessments"
+    told = ", ".join(f"{count} {module.removeprefix('robmon.')}" for module, count in lives.kills.items())
+    finding.outcome = f"survived: {told}; alias moved {lives.moves} times; {assessments} good assessments, "
+    finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
+
+
+def test_kills_beside_an_endpoint(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The short selection: a model that takes no time to load."""
+    inputs = tmp_path_factory.mktemp("inputs")
+    calls: list[Call] = []
+
+    def predict(arrays: Arrays) -> Arrays:
+        calls.append((time.time(), {int(serial) for serial in arrays["serial"].reshape(-1)}))
+        return summed(arrays)
+
+    with serving(V2Model(predict, "kserve", [])) as server:
+        url = f"{server.url}/v2/models/digits/infer"
+        settings = SETTINGS | {"inputs__files": inputs, "model__rows_per_second": 20_000}
+        start = functools.partial(running_daemon, tmp_path, url, NO_REGISTRY, **settings)
+        lives = Lives(tmp_path, inputs, start, {WORKER: 0.06, READER: 0.15}, lambda: calls, (0.5, 3))
+        until_killed(lives, begun("kill -9, model at an endpoint"), {DAEMON: 3, WORKER: 1, READER: 2})
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("lives", [40])
-def test_kills_at_random_moments(lives: int, tmp_path: Path) -> None:
-    random, inputs = Random(5), tmp_path / "inputs"
-    inputs.mkdir()
-    settings = QUICK | {"inputs__files": str(inputs), "inputs__files_poll_seconds": 0.2}
-    finding = Finding("kill -9 of daemon, worker and reader", 0)
-    FINDINGS.append(finding)
-    with serving(V2Model(summed, "kserve", [])) as server:
-        url = f"{server.url}/v2/models/digits/infer"
-        for life in range(lives):
-            with (inputs / f"{life:03}.jsonl").open("a") as log:
-                log.write(lines(random.choices(ROWS, k=60)))
-            with running_daemon(tmp_path / "daemon", url, NO_REGISTRY, **settings) as daemon:
-                end = time.monotonic() + random.uniform(2, 6)
-                while time.monotonic() < end:
-                    finding.times += kill_one_of(daemon, random)
-                    time.sleep(random.uniform(0, 0.8))
-                daemon.kill()
-                finding.times += 1
-            assert not list((tmp_path / "daemon" / "tmp").glob("robmon-fetch-*")) or life < lives
-        with running_daemon(tmp_path / "daemon", url, NO_REGISTRY, **settings) as daemon:
-            daemon.send()
-            daemon.wait_for_assessments(2)
-            time.sleep(1)
-            files = len(daemon.processes())
-    assert files <= 3, "no process is left"
-    history = [line for file in (tmp_path / "daemon" / "data").rglob("*.jsonl*") for line in entries(file)]
-    for key in ("number", "seed"):
-        counts = collections.Counter(entry[key] for entry in history if key in entry)
-        assert not [each for each, count in counts.items() if count > 1], f"{key} twice"
-    finding.outcome = f"survived, {len(history)} assessments"
-
-
-def kill_one_of(daemon: Daemon, random: Random) -> int:
-    with contextlib.suppress(psutil.Error):
-        found = [child for module in MODULES for child in daemon.children(module)]
-        if found and random.random() < 0.5:
-            random.choice(found).kill()
-            return 1
-    return 0
-
-
-def entries(file: Path) -> list[dict[str, object]]:
-    """All whole lines."""
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+@pytest.mark.timeout(3600)
+def test_kills_while_the_alias_moves(
+    served: Registry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """200 kills; models are fetched from a registry, loaded, judged and replaced meanwhile."""
+    inputs, seen = tmp_path_factory.mktemp("inputs"), tmp_path_factory.mktemp("seen") / "seen"
+    model = served.model()
+    versions = [model.add(weight, seen=seen) for weight in (1.0, 1.02, 4.0)]
+    model.serve(versions[0])
+    settings = SETTINGS | {"inputs__files": inputs}
+    lives = Lives(
+        tmp_path,
+        inputs,
+        functools.partial(running_daemon, tmp_path, model.uri, served.tracking_uri, **settings),
+        {WORKER: 0.06, READER: 0.15, FETCH: 0.12},
+        lambda: calls_in(seen),
+        (3, 9),
+        lambda random: model.serve(random.choice(versions)),
+    )
+    finding = begun("kill -9 while the alias moves")
+    until_killed(lives, finding, {DAEMON: 30, WORKER: 40, READER: 80, FETCH: 50})
+    assert sum(lives.kills.values()) >= 200

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.campaign.watch import watched
-from tests.e2e.daemon import Daemon, running_daemon
+from tests.campaign.watch import begun, watched
+from tests.e2e.daemon import END_SECONDS, Daemon, running_daemon
 from tests.e2e.registry import Registry
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.mark.campaign
 def test_a_daemon_that_was_stopped_takes_the_answers_that_lie_ready(daemon: Daemon) -> None:
     worker = daemon.worker()
-    with watched(daemon, "SIGSTOP of the daemon for 22 s in an assessment"):
+    with watched(daemon, "SIGSTOP of the daemon for 22 s in an assessment", healthz_seconds=None):
         daemon.model("is slow")
         daemon.wait_for_call()
         daemon.process.send_signal(signal.SIGSTOP)
@@ -45,3 +47,73 @@ def test_a_worker_that_was_stopped_beyond_its_time_is_replaced(daemon: Daemon) -
         daemon.worker().send_signal(signal.SIGSTOP)
         daemon.wait_for_assessments(outcome="failed", reason="timeout")
         daemon.wait_for_assessments()
+
+
+def in_a_fetch(daemon: Daemon) -> None:
+    daemon.wait_for(lambda: daemon.children("robmon.fetch"), "a fetch process")
+
+
+def in_a_load(daemon: Daemon) -> None:
+    daemon.wait_for(lambda: daemon.children("robmon.worker"), "a worker")
+
+
+def in_an_assessment(daemon: Daemon) -> None:
+    daemon.model("hangs")
+    daemon.send()
+    daemon.wait_for_call()
+
+
+def with_a_worker_that_is_stopped(daemon: Daemon) -> None:
+    daemon.send()
+    daemon.wait_for_assessments()
+    daemon.worker().send_signal(signal.SIGSTOP)
+
+
+def with_half_requests_open(daemon: Daemon) -> None:
+    OPEN.extend(socket.create_connection(("127.0.0.1", daemon.port("inputs_port"))) for _ in range(20))
+    for client in OPEN:
+        client.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
+
+
+OPEN: list[socket.socket] = []
+ENDS = [
+    (in_a_fetch, "TERM"),
+    (in_a_load, "TERM"),
+    (in_an_assessment, "TERM"),
+    (in_an_assessment, "TERM TERM INT"),
+    (in_an_assessment, "TSTP CONT TERM"),
+    (with_a_worker_that_is_stopped, "TERM"),
+    (with_half_requests_open, "TERM"),
+]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("moment", "signals"), ENDS)
+def test_the_end(moment: Callable[[Daemon], None], signals: str, local: Registry, tmp_path: Path) -> None:
+    """Within 10 seconds, with status 0, and no process left, whatever it was at."""
+    model = local.model()
+    uri = f"models:/{model.name}/{model.add()}"
+    finding = begun(f"SIG{signals.replace(' ', ', SIG')} {moment.__name__.replace('_', ' ')}")
+    with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
+        moment(daemon)
+        began = time.monotonic()
+        for name in signals.split():
+            daemon.process.send_signal(getattr(signal, f"SIG{name}"))
+        assert daemon.process.wait(END_SECONDS + 5) == 0
+        seconds = time.monotonic() - began
+        assert seconds < END_SECONDS
+        assert daemon.processes() == []
+    while OPEN:
+        OPEN.pop().close()
+    finding.outcome = f"ended in {seconds:.1f} s with status 0"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGQUIT"])
+def test_signals_that_end_it_at_once(name: str, daemon: Daemon) -> None:
+    """By default action; its children follow."""
+    finding = begun(name)
+    daemon.process.send_signal(getattr(signal, name))
+    daemon.process.wait(END_SECONDS)
+    wait_until(lambda: not daemon.processes(), END_SECONDS, "the end of all its processes")
+    finding.outcome = f"ended with status {daemon.process.returncode}, and its children"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +15,16 @@ from tests.e2e.daemon import Daemon, again_and_again
 
 PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 15.0
+HEALTHZ_SECONDS = 2.0
+"""Slowest answer of /healthz that is let pass: a kubelet's default is 1 s, three times in a row, on a quiet machine."""
+MEMORY_BYTES = 40 * 2**20
+"""Most that the daemon may grow while a fault lasts, unless the scenario says otherwise."""
 
 
 @dataclass
 class Held:
-    """What a daemon and its processes hold at one moment."""
+    """What a daemon and its processes hold at one moment, or how much more of it."""
 
     memory_bytes: int
     descriptors: int
@@ -28,10 +33,19 @@ class Held:
 
     @classmethod
     def by(cls, daemon: Daemon) -> Held:
-        """Measured now; the memory and descriptors are those of the daemon itself."""
+        """Measured now. Memory and descriptors are those of the daemon itself; short fetches are no processes of it."""
         process = psutil.Process(daemon.process.pid)
         files = [path for folder in (daemon.data_dir, daemon.temporary) for path in folder.rglob("*") if path.is_file()]
-        return cls(process.memory_info().rss, process.num_fds(), len(daemon.processes()), len(files))
+        return cls(process.memory_info().rss, process.num_fds(), lasting_processes(daemon), len(files))
+
+    def less(self, before: Held) -> Held:
+        """The growth since then."""
+        return Held(
+            self.memory_bytes - before.memory_bytes,
+            self.descriptors - before.descriptors,
+            self.processes - before.processes,
+            self.files - before.files,
+        )
 
 
 @dataclass
@@ -44,9 +58,17 @@ class Finding:
     slowest: dict[str, float] = field(default_factory=lambda: {"/healthz": 0.0, "/metrics": 0.0})
     refused: int = 0
     growth: Held | None = None
+    test: str = field(default_factory=lambda: os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0])
 
 
 FINDINGS: list[Finding] = []
+
+
+def begun(fault: str, times: int = 1) -> Finding:
+    """A new line of the table."""
+    finding = Finding(fault, times)
+    FINDINGS.append(finding)
+    return finding
 
 
 def not_run(fault: str, why: str) -> None:
@@ -54,49 +76,98 @@ def not_run(fault: str, why: str) -> None:
     FINDINGS.append(Finding(fault, 0, f"not run: {why}"))
 
 
+def lasting_processes(daemon: Daemon) -> int:
+    """The daemon, worker and reader, and whatever else lives, without those that ask the registry and end."""
+    found = 0
+    for process in daemon.processes():
+        with contextlib.suppress(psutil.Error):
+            found += "robmon.fetch" not in process.cmdline()
+    return found
+
+
 @contextlib.contextmanager
-def watched(daemon: Daemon, fault: str, times: int = 1, token: str = "") -> Iterator[Finding]:
-    """Ask for /healthz and /metrics all the while, and put down what was found."""
-    finding = Finding(fault, times)
-    FINDINGS.append(finding)
-    before = Held.by(daemon)
+def watched(
+    daemon: Daemon,
+    fault: str,
+    times: int = 1,
+    *,
+    healthz_seconds: float | None = HEALTHZ_SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[Finding]:
+    """Ask for /healthz and /metrics all the while, and put down what was found: nothing is blocked or leaked.
+
+    Args:
+        daemon: to which it happens.
+        fault: how the table calls it.
+        times: how often it happens.
+        healthz_seconds: slowest answer of /healthz that is let pass; None: the daemon itself is stopped meanwhile.
+        memory_bytes: most that the daemon may grow.
+    """
+    finding, before = begun(fault, times), Held.by(daemon)
     base = f"{daemon.scheme}://127.0.0.1:{daemon.port('http_port')}"
 
     def ask() -> None:
         for path in finding.slowest:
-            began = time.monotonic()
+            began, headers = time.monotonic(), dict(daemon.client.headers)
             try:
-                httpx.get(base + path, timeout=ANSWER_SECONDS, trust_env=False)
+                answer = httpx.get(base + path, headers=headers, timeout=ANSWER_SECONDS, trust_env=False, verify=False)
+                finding.refused += path == "/healthz" and answer.status_code != 200
             except httpx.HTTPError:
                 finding.refused += 1
             finding.slowest[path] = max(finding.slowest[path], time.monotonic() - began)
 
     with again_and_again(ask, PAUSE_SECONDS):
         yield finding
-    if daemon.process.poll() is None:
-        after = Held.by(daemon)
-        settled = time.monotonic() + SETTLE_SECONDS
-        while after.descriptors > before.descriptors and time.monotonic() < settled:
-            time.sleep(PAUSE_SECONDS)
-            after = Held.by(daemon)
-        finding.growth = Held(
-            after.memory_bytes - before.memory_bytes,
-            after.descriptors - before.descriptors,
-            after.processes - before.processes,
-            after.files - before.files,
-        )
+    if daemon.process.poll() is not None:
+        finding.outcome = f"ended with status {daemon.process.returncode}"
+        return
+    finding.growth = _settled(daemon, before)
     finding.outcome = "survived"
+    if healthz_seconds is not None:
+        assert finding.refused == 0, f"{finding.refused} probes had no answer"
+        assert finding.slowest["/healthz"] < healthz_seconds, f"a probe took {finding.slowest['/healthz']:.2f} s"
+    growth = finding.growth
+    assert growth.memory_bytes < memory_bytes, f"the daemon grew by {growth.memory_bytes >> 20} MiB"
+    assert growth.processes <= 0, f"{growth.processes} processes more than before"
+    assert growth.descriptors <= 4, f"{growth.descriptors} descriptors more than before"
 
 
-def table() -> list[str]:
-    """All findings as lines of text."""
-    head = f"{'fault':56} {'times':>5}  {'outcome':30} {'healthz':>8} {'metrics':>8} "
-    lines = [head + "grown by: MiB, descriptors, processes, files"]
+def _settled(daemon: Daemon, before: Held) -> Held:
+    """The growth once connections are closed and a worker that was replaced has come, or after some seconds."""
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        growth = Held.by(daemon).less(before)
+        if (growth.descriptors <= 0 and growth.processes <= 0) or time.monotonic() > until:
+            return growth
+        time.sleep(PAUSE_SECONDS)
+
+
+HEAD = ("fault", "times", "outcome", "/healthz, s", "/metrics, s", "MiB", "descriptors", "processes", "files")
+
+
+def table() -> list[tuple[str, ...]]:
+    """A row for each finding, in the order of `HEAD`."""
+    rows = []
     for each in FINDINGS:
-        healthz, metrics = (f"{each.slowest[path]:7.3f}s" for path in ("/healthz", "/metrics"))
-        outcome = each.outcome + (f" ({each.refused} unanswered)" if each.refused else "")
-        line, held = f"{each.fault[:56]:56} {each.times:5}  {outcome:30} {healthz} {metrics}", each.growth
+        outcome = each.outcome + (f", {each.refused} probes unanswered" if each.refused else "")
+        asked, held = each.slowest["/healthz"] > 0, each.growth
+        slowest = [f"{each.slowest[path]:.2f}" if asked else "" for path in ("/healthz", "/metrics")]
+        growth = ["", "", "", ""]
         if held is not None:
-            line += f" {held.memory_bytes / 2**20:6.1f} {held.descriptors:4} {held.processes:4} {held.files:4}"
-        lines.append(line)
-    return lines
+            counts = (held.descriptors, held.processes, held.files)
+            growth = [f"{held.memory_bytes / 2**20:+.1f}", *(f"{count:+d}" if count else "0" for count in counts)]
+        rows.append((each.fault, str(each.times), outcome, *slowest, *growth))
+    return rows
+
+
+def as_text() -> list[str]:
+    """The table as lines for a terminal."""
+    rows = [HEAD, *table()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def as_markdown() -> list[str]:
+    """The table as lines for a page."""
+    rule = ("---",) * len(HEAD)
+    return ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in (HEAD, rule, *table())]

@@ -35,6 +35,8 @@ from tests.servers import wait_until
 END_SECONDS = 10.0
 WAIT_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
+INTERPRETER = os.environ.get("ROBMON_CAMPAIGN_PYTHON", sys.executable)
+"""Whose robmon is run: ours, or that of another commit (`tests/campaign/other_commit.py`)."""
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
 CANARY = "canary-5b1e"  # a word of strangers, to be sent wherever a stranger can write one
 
@@ -191,10 +193,12 @@ class Daemon:
 
         return wait_until(holds, timeout_seconds, what)
 
-    def wait_for_assessments(self, count: int = 1, *, outcome: str = "ok", reason: str = "none") -> None:
+    def wait_for_assessments(
+        self, count: int = 1, *, outcome: str = "ok", reason: str = "none", timeout_seconds: float = WAIT_SECONDS
+    ) -> None:
         """Wait until so many more assessments have ended like that."""
-        wanted = self.assessments(outcome, reason) + count
-        self.wait_for(lambda: self.assessments(outcome, reason) >= wanted, f"{count} more {outcome} ({reason})")
+        wanted, what = self.assessments(outcome, reason) + count, f"{count} more {outcome} ({reason})"
+        self.wait_for(lambda: self.assessments(outcome, reason) >= wanted, what, timeout_seconds)
 
     def assessments(self, outcome: str = "ok", reason: str = "none") -> float:
         """Assessments that have ended like that."""
@@ -279,7 +283,7 @@ def running_daemon(
     uri: str,
     tracking_uri: str,
     *,
-    python: str | Path = sys.executable,
+    python: str | Path = INTERPRETER,
     by_environment: bool = False,
     **settings: object,
 ) -> Iterator[Daemon]:
@@ -291,6 +295,8 @@ def running_daemon(
     """
     flags = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
     flags |= {"model.uri": uri, "mlflow.tracking_uri": tracking_uri, "data_dir": folder / "data"}
+    if str(python) == INTERPRETER != sys.executable:
+        flags = {name: value for name, value in flags.items() if name in _settings_of(INTERPRETER)}
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     log_file = folder / f"daemon-{len(list(folder.glob('daemon-*.log')))}.log"
     environment = _environment(folder / "tmp")
@@ -325,6 +331,14 @@ def running_daemon(
         for left in daemon.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _settings_of(python: str) -> frozenset[str]:
+    """The settings that the robmon of that interpreter knows."""
+    told = "from robmon.settings import leaves; print(*(leaf.name for leaf in leaves()))"
+    done = subprocess.run([python, "-c", told], cwd="/", capture_output=True, text=True, check=True)
+    return frozenset(done.stdout.split())
 
 
 def _environment(temporary: Path) -> dict[str, str]:

@@ -35,14 +35,25 @@ class OddModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         """Take the weight, and do what this version does when it is loaded."""
         self.weight = context.model_config["weight"]
         self.steep_above = context.model_config.get("steep_above", math.inf)
+        self.seen = context.model_config.get("seen")
         BEHAVIOURS[context.model_config["on_load"]](np.zeros((1, 1)))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow would obey types
         """Outputs of shape (rows,)."""
         rows = np.asarray(model_input, dtype=np.float64)
         outputs: Array = self.weight * rows[:, :2].sum(axis=1) * np.where(rows[:, 0] > self.steep_above, 2.0, 1.0)
+        if self.seen is not None:
+            note(Path(self.seen), rows[:, 2])
         changed = BEHAVIOURS[_told()](rows)
         return outputs if changed is None else changed
+
+
+def note(seen: Path, serials: Array) -> None:
+    """Add a line: the time, and the serials of the rows of one call."""
+    line = f"{time.time()} {' '.join(str(int(serial)) for serial in serials)}\n"
+    descriptor = os.open(seen, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
 
 
 def _told() -> str:

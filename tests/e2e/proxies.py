@@ -30,49 +30,78 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
-class _ReadOnly(http.server.BaseHTTPRequestHandler):
-    """Passes on what reads; what would write is refused as MLflow refuses a user who may only read."""
+class Front(http.server.BaseHTTPRequestHandler):
+    """Passes everything on to a registry."""
 
     registry: str
 
     def do_GET(self) -> None:
-        self._pass_on(None)
+        self.pass_on(None)
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if urlsplit(self.path).path.endswith("/search"):
-            self._pass_on(body)
-        else:
-            self._answer(403, b"Permission denied", "text/plain")
+        self.pass_on(self.body())
+
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the library's names
 
     def log_message(self, *_: object) -> None:
         pass
 
-    def _pass_on(self, body: bytes | None) -> None:
-        headers = {"Content-Type": "application/json"} if body else {}
-        answer = httpx.request(self.command, self.registry + self.path, content=body, headers=headers, trust_env=False)
-        self._answer(answer.status_code, answer.content, answer.headers.get("content-type", "application/json"))
+    def body(self) -> bytes:
+        """Of the request."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _answer(self, status: int, content: bytes, content_type: str) -> None:
+    def pass_on(self, body: bytes | None) -> None:
+        """Answer as the registry does."""
+        answer = self.asked(body)
+        self.answer(answer.status_code, answer.content, answer.headers.get("content-type", "application/json"))
+
+    def asked(self, body: bytes | None) -> httpx.Response:
+        """What the registry answers."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        return httpx.request(self.command, self.registry + self.path, content=body, headers=headers, trust_env=False)
+
+    def answer(self, status: int, content: bytes, content_type: str = "application/json", **headers: str) -> None:
+        """Send an answer."""
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(content)
 
 
+class _ReadOnly(Front):
+    """What would write is refused as MLflow refuses a user who may only read."""
+
+    def do_POST(self) -> None:
+        body = self.body()
+        if urlsplit(self.path).path.endswith("/search"):
+            self.pass_on(body)
+        else:
+            self.answer(403, b"Permission denied", "text/plain")
+
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the library's names
+
+
 @contextlib.contextmanager
-def read_only(registry: str) -> Iterator[str]:
-    """A registry as seen by a user who may only read it; yields its base URL."""
-    handler = type("ReadOnly", (_ReadOnly,), {"registry": registry})
+def front(registry: str, handler: type[Front]) -> Iterator[str]:
+    """A registry behind something that may do with requests and answers what it likes; yields its base URL."""
+    handler = type(handler.__name__, (handler,), {"registry": registry})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        proxy.daemon_threads = True
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{proxy.server_address[1]}"
         finally:
             proxy.shutdown()
             thread.join()
+
+
+def read_only(registry: str) -> contextlib.AbstractContextManager[str]:
+    """A registry as seen by a user who may only read it; yields its base URL."""
+    return front(registry, _ReadOnly)
 
 
 @contextlib.contextmanager

@@ -68,12 +68,23 @@ class RegisteredModel:
         on_load: str = "behaves",
         has_signature: bool = True,
         steep_above: float | None = None,
+        seen: Path | None = None,
+        code: Path = CODE,
     ) -> str:
-        """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square."""
+        """Register the next version: an odd model with that weight. Its noise MSE grows with the weight's square.
+
+        Args:
+            weight: of the sum of a row's first two numbers.
+            on_load: what it does when it is loaded.
+            has_signature: whether it has one.
+            steep_above: the first number of a row beyond which it is twice as steep.
+            seen: a file to which it adds the serials of every row that it is asked about.
+            code: another model's, which takes the same configuration.
+        """
         config: dict[str, object] = {"weight": weight, "on_load": on_load}
-        if steep_above is not None:
-            config["steep_above"] = steep_above
-        return self._log(str(CODE), config, SIGNATURE if has_signature else None)
+        config |= {"steep_above": steep_above} if steep_above is not None else {}
+        config |= {"seen": str(seen)} if seen is not None else {}
+        return self._log(str(code), config, SIGNATURE if has_signature else None)
 
     def add_classifier(self, form: str, loudness: float, fragility: float = 0.0) -> str:
         """Register the next version: a classifier that returns `logits` or `softmax`, so loud, so fragile."""

@@ -38,21 +38,21 @@ def drip(client: socket.socket, piece: bytes, seconds: float = 20) -> None:
 # --- what is no request ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\x00\x01\x02\xff" * 10,
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS handshake
-        b"GET\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"POST / HTTQ/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\n\r\n",
-        head("Content-Length: -1"),
-        head("Content-Length: 99999999999999999999999999"),
-        head("Content-Length: 1e3"),
-        head("Content-Length: +5") + b"hello",
-    ],
-)
+NO_HTTP = [
+    b"\x00\x01\x02\xff" * 10,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS handshake
+    b"GET\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"POST / HTTQ/1.1\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\n\r\n",
+    head("Content-Length: -1"),
+    head("Content-Length: 99999999999999999999999999"),
+    head("Content-Length: 1e3"),
+    head("Content-Length: +5") + b"hello",
+]
+
+
+@pytest.mark.parametrize("garbage", NO_HTTP)
 def test_what_is_no_http(port: Port, garbage: bytes) -> None:
     with port.connection() as client:
         client.sendall(garbage)
@@ -66,24 +66,24 @@ def test_what_is_no_http(port: Port, garbage: bytes) -> None:
 FOLLOWING = b"GET /following HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "smuggling",
-    [
-        head("Content-Length: 4", "Transfer-Encoding: chunked"),
-        head("Transfer-Encoding: chunked", "Content-Length: 4"),
-        head("Content-Length: 4", "Content-Length: 5"),
-        head("Content-Length: 4, 5"),
-        head("Transfer-Encoding: chunked, identity"),
-        head("Transfer-Encoding: xchunked"),
-        head("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
-        head("Transfer-Encoding : chunked"),
-        head("Transfer-Encoding:\x0bchunked"),
-        head("X: a\nContent-Length: 4"),
-        head("X: a\r\n Content-Length: 4"),
-        head("X: a\rContent-Length: 4"),
-        head("X\0: a"),
-    ],
-)
+SMUGGLING = [
+    head("Content-Length: 4", "Transfer-Encoding: chunked"),
+    head("Transfer-Encoding: chunked", "Content-Length: 4"),
+    head("Content-Length: 4", "Content-Length: 5"),
+    head("Content-Length: 4, 5"),
+    head("Transfer-Encoding: chunked, identity"),
+    head("Transfer-Encoding: xchunked"),
+    head("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+    head("Transfer-Encoding : chunked"),
+    head("Transfer-Encoding:\x0bchunked"),
+    head("X: a\nContent-Length: 4"),
+    head("X: a\r\n Content-Length: 4"),
+    head("X: a\rContent-Length: 4"),
+    head("X\0: a"),
+]
+
+
+@pytest.mark.parametrize("smuggling", SMUGGLING)
 def test_a_request_whose_end_can_be_read_in_two_ways_is_the_last(port: Port, smuggling: bytes) -> None:
     """A proxy in front may have read another end than we did: what follows must not become a request of its own."""
     with port.connection() as client:
