@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.campaign.watch import FINDINGS, Finding
+from tests.campaign.watch import begun
 from tests.e2e.daemon import PASSWORD, ROWS, running_daemon
 from tests.e2e.registry import Registry
 from tests.e2e.test_memory import GOOD, detected, pending, regression, remembered
@@ -27,8 +27,7 @@ HIGH, LOW = (sorted(ROWS)[100:160], sorted(ROWS)[:60])
 
 @contextlib.contextmanager
 def finding(fault: str, times: int) -> Iterator[None]:
-    entry = Finding(fault, times)
-    FINDINGS.append(entry)
+    entry = begun(fault, times)
     yield
     entry.outcome = "survived"
 
