@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -163,6 +164,7 @@ class Daemon:
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
         strays.adopt()
+        _leave_to_itself_what_stays()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
@@ -283,6 +285,12 @@ class Daemon:
         now = clock.now()
         oldest = self._sample.oldest(now)
         return self._sample.rows(now), clock.as_shown(oldest) if oldest is not None else None
+
+
+def _leave_to_itself_what_stays() -> None:
+    """Modules and settings are no garbage: each look through all of them would hold up the event loop."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _signal() -> None:

@@ -6,6 +6,7 @@ download, and the model's endpoint) is left to a short fetch process, because ML
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterable
@@ -172,7 +173,7 @@ class Follower:
         """Take the model's aliases, and what is remembered of its versions, from one answer."""
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
-            access = registry_access.from_environment(url)
+            access = await asyncio.to_thread(registry_access.from_environment, url)
             answer = await access.get(url, {"name": self.name}, REGISTRY_TIMEOUT_SECONDS)
             answer.raise_for_status()
             registered = answer.json()["registered_model"]

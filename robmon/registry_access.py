@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import functools
 import netrc
 import os
 import ssl
@@ -70,13 +71,13 @@ class RegistryAccess:
     """What opens a registry.
 
     Attributes:
-        tls: how its certificate is checked, and which of ours is shown; False: not at all.
+        tls: how its certificate is checked, and which of ours is shown.
         auth: user and password that replace those of the URL; None: those of the URL, if it has any.
         headers: of every request.
         follows_redirects: whether redirects are followed.
     """
 
-    tls: ssl.SSLContext | bool
+    tls: ssl.SSLContext
     auth: httpx.Auth | None
     headers: dict[str, str]
     follows_redirects: bool
@@ -150,11 +151,17 @@ def is_left_to_mlflow() -> bool:
     networks = "/" in proxies.get("no", "")  # such as 10.0.0.0/8, which httpx does not know
     if any(proxy.startswith("socks") or networks for name, proxy in proxies.items() if name != "no"):
         return True
+    return _has_plugins()
+
+
+@functools.cache
+def _has_plugins() -> bool:
+    """What is installed stays so as long as a process lives, and looking for it reads a file of every package."""
     return any(entry_points(group=group) for group in _PLUGINS)
 
 
 def from_environment(url: str) -> RegistryAccess:
-    """What the environment, and the files it names, say of how `url` is asked.
+    """What the environment, and the files it names, say of how `url` is asked. The files are read each time.
 
     Raises:
         RegistryError: a file of certificates cannot be used.
@@ -189,7 +196,8 @@ def _credentials_file() -> dict[str, str]:
     """The section of MLflow's in `~/.mlflow/credentials`; nothing where there is none."""
     parser = configparser.ConfigParser()
     try:
-        parser.read(Path("~/.mlflow/credentials").expanduser())
+        file = Path("~/.mlflow/credentials").expanduser()
+        parser.read([file] if file.is_file() else [])
         return dict(parser["mlflow"]) if parser.has_section("mlflow") else {}
     except (configparser.Error, OSError, ValueError, RuntimeError):
         return {}
@@ -209,13 +217,21 @@ def _netrc(host: str) -> tuple[str, str] | None:
     return None
 
 
-def _tls() -> ssl.SSLContext | bool:
+def _tls() -> ssl.SSLContext:
     variable, authorities = _authorities()
     own = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
-    if authorities is None and _is_true("MLFLOW_TRACKING_INSECURE_TLS"):
-        context = httpx.create_ssl_context(verify=False)
-    elif authorities is None:
-        context = httpx.create_ssl_context()
+    is_open = authorities is None and _is_true("MLFLOW_TRACKING_INSECURE_TLS")
+    files = (authorities, own, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return _context(variable, authorities, own, is_open, tuple(map(_state_of, files)))
+
+
+@functools.lru_cache(maxsize=1)
+def _context(
+    variable: str, authorities: str | None, own: str | None, is_open: bool, _files: tuple[object, ...]
+) -> ssl.SSLContext:
+    """Made anew where a file has changed: to read all authorities takes tens of milliseconds."""
+    if authorities is None:
+        context = httpx.create_ssl_context(verify=not is_open)
     else:
         folder = Path(authorities).is_dir()
         try:
@@ -230,6 +246,15 @@ def _tls() -> ssl.SSLContext | bool:
         except OSError as error:
             raise _unusable("MLFLOW_TRACKING_CLIENT_CERT_PATH", own, error) from None
     return context
+
+
+def _state_of(file: str | None) -> tuple[object, ...]:
+    """What is another once the file has been changed or replaced."""
+    try:
+        state = Path(file).stat() if file else None
+    except OSError:
+        state = None
+    return (file, state and (state.st_ino, state.st_mtime_ns, state.st_size))
 
 
 def _authorities() -> tuple[str, str | None]:

@@ -11,7 +11,8 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psutil
 
@@ -52,31 +53,57 @@ class Strays:
         """It has ended."""
         self._own.discard(pid)
 
-    def found(self) -> list[psutil.Process]:
+    def found(self, parents: Mapping[int, int]) -> list[psutil.Process]:
         """Those that model code left behind and that live, with their descendants; what has ended is waited for."""
         if not self._is_adopting or self._starting:
             return []
         found: list[psutil.Process] = []
-        for child in psutil.Process().children():
+        for pid in [pid for pid, parent in parents.items() if parent == os.getpid()]:
             with contextlib.suppress(psutil.Error, OSError):
-                if child.pid in self._own or child.pid in self._before:
+                if pid in self._own or pid in self._before:
                     continue
+                child = psutil.Process(pid)
                 if child.status() == psutil.STATUS_ZOMBIE:
-                    os.waitpid(child.pid, os.WNOHANG)
+                    os.waitpid(pid, os.WNOHANG)
                 elif _is_guests(child):
-                    found += [child, *child.children(recursive=True)]
+                    found += [child, *descendants(pid, parents)]
         return found
 
     async def end(self) -> None:
         """End them all, also those that start others meanwhile."""
         for _ in range(END_ROUNDS if self._is_adopting else 0):
-            found = self.found()
+            found = self.found(await asyncio.to_thread(all_parents))
             if not found and not self._starting:
                 return
             for process in found:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(signal.SIGKILL)
             await asyncio.sleep(ROUND_SECONDS)
+
+
+def all_parents() -> dict[int, int]:
+    """The parent of every process of this machine, of which there may be thousands: call it in a thread.
+
+    psutil looks through all of them anew for each process whose children are asked for.
+    """
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):  # what is no process, or has just ended
+            pid, state = int(folder.name), (folder / "stat").read_bytes()
+            parents[pid] = int(state.rpartition(b")")[2].split(maxsplit=2)[1])  # the name may hold anything
+    return parents
+
+
+def descendants(pid: int, parents: Mapping[int, int]) -> list[psutil.Process]:
+    """The processes that a process has started, and those that they have, as far as they live."""
+    below, generation = set[int](), {pid}
+    while generation := {child for child, parent in parents.items() if parent in generation} - below:
+        below |= generation
+    found = []
+    for child in below:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(child))
+    return found
 
 
 def _is_guests(process: psutil.Process) -> bool:

@@ -24,7 +24,7 @@ import structlog
 
 from robmon.errors import ProtocolError, RobmonError
 from robmon.messages import Frame, Hello, Message, Stop, decode, encode
-from robmon.strays import strays
+from robmon.strays import all_parents, descendants, strays
 from robmon.threads import environment
 from robmon.vocabulary import DeathReason
 
@@ -337,24 +337,23 @@ class Child:
 
     async def _watch_memory(self) -> None:
         while True:
-            self.memory_bytes = _resident_bytes(self._members())
+            self.memory_bytes = _resident_bytes(self._members(await asyncio.to_thread(all_parents)))
             if self._memory_limit is not None and self.memory_bytes > self._memory_limit:
                 self._death = self._death or "memory"
                 self._signal_group()
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    def _members(self) -> list[psutil.Process]:
+    def _members(self, parents: Mapping[int, int]) -> list[psutil.Process]:
         """The process, all its descendants, and what it left behind."""
-        left_behind = strays.found() if self._is_worker else []
+        members = strays.found(parents) if self._is_worker else []
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            return [process, *process.children(recursive=True), *left_behind]
-        return left_behind
+            members += [psutil.Process(self.pid), *descendants(self.pid, parents)]
+        return members
 
     def _signal_group(self) -> None:
         """Kill the process, its session, and descendants that made a session of their own."""
-        members = self._members()
+        members = self._members(all_parents())
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         for member in members:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from robmon.inputs.join_keys import MAX_ID_CHARACTERS, as_key
@@ -13,6 +14,8 @@ MAX_FEEDBACK_BYTES: Final = 2**20
 MAX_LABELS: Final = 10_000
 MAX_TARGET_DEPTH: Final = 8
 _GZIP: Final = b"\x1f\x8b"
+_BLANK: Final = re.compile(r"[ \t\r\n]*+")
+_KINDS: Final = {int, float, bool, str, list}
 _SEND: Final = 'send {"id": "...", "target": ...}, a list of these, or one a line'
 
 
@@ -41,61 +44,96 @@ def parse(body: bytes) -> list[Label]:
     >>> parse(b'{"id": "a", "target": "cat"}\\n{"id": "b", "target": [1, 2]}')[1]
     Label(id='b', target=b'[1,2]')
     """
+    return list(read(body))
+
+
+def read(body: bytes) -> Iterator[Label]:
+    """The labels of a body, each read only when it is asked for: ten thousand at once would hold up an event loop.
+
+    Raises:
+        FeedbackError: somewhere on the way; then those before it do not count either.
+    """
+    place = 0
     try:
-        told = list(_told(body))
-        if not told:
-            raise FeedbackError(f"there is no label in the body: {_SEND}")
-        return [_label(each, place) for place, each in enumerate(told)]
+        for place, told in enumerate(_told(_text(body)), 1):
+            if place > MAX_LABELS:
+                raise FeedbackError(f"there are more than {MAX_LABELS} labels in one body: send several requests")
+            yield _label(told, place)
     except RecursionError:
         raise FeedbackError(f"the JSON is nested too deeply: {_SEND}") from None
-    except ValueError:  # also UnicodeDecodeError, and integers of too many digits
-        raise FeedbackError(f"{_what_is_wrong(body)}: {_SEND}") from None
+    if place == 0:
+        raise FeedbackError(f"there is no label in the body: {_SEND}")
 
 
-def _told(body: bytes) -> Iterator[Any]:
+def _text(body: bytes) -> str:
+    if not body.strip():
+        raise FeedbackError(f"the body is empty: {_SEND}")
+    if body.startswith(_GZIP):
+        raise FeedbackError(f"the body is compressed, which is not read here: {_SEND}")
     try:
-        content = _json(body)
-    except ValueError:
-        lines = _lines(body)
-        if len(lines) < 2:
-            raise
-        content = [_json(line) for line in lines[: MAX_LABELS + 1]]
-    if isinstance(content, list):
-        if len(content) > MAX_LABELS:
-            raise FeedbackError(f"there are more than {MAX_LABELS} labels in one body: send several requests")
-        yield from content
-    else:
-        yield content
+        return body.decode(json.detect_encoding(body), "surrogatepass")
+    except UnicodeDecodeError:
+        raise _not_json() from None
 
 
-def _json(text: bytes) -> Any:
-    return json.loads(text, parse_constant=_refuse)
+def _told(text: str) -> Iterator[Any]:
+    """The values of a list, or those that stand one a line; a single one may go over several lines."""
+    at = _after_blank(text, 0)
+    if text.startswith("[", at):
+        yield from _listed(text, _after_blank(text, at + 1))
+        return
+    line = 0
+    while at < len(text):
+        line += 1
+        value, end = _value(text, at, line)
+        yield value
+        at = _after_blank(text, end)
+        if at < len(text) and not {*text[end:at]} & {"\r", "\n"}:
+            raise _not_json(line)
+
+
+def _listed(text: str, at: int) -> Iterator[Any]:
+    is_first = True
+    while not text.startswith("]", at):
+        if not is_first:
+            if not text.startswith(",", at):
+                raise _not_json()
+            at = _after_blank(text, at + 1)
+        is_first = False
+        value, at = _value(text, at)
+        yield value
+        at = _after_blank(text, at)
+    if _after_blank(text, at + 1) < len(text):
+        raise _not_json()
+
+
+def _after_blank(text: str, at: int) -> int:
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank is not None else at
+
+
+def _value(text: str, at: int, line: int = 1) -> tuple[Any, int]:
+    """The value that begins here, and where it ends."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except ValueError:  # also integers of too many digits
+        raise _not_json(line) from None
 
 
 def _refuse(_: str) -> None:
     raise FeedbackError(f"NaN and Infinity are neither JSON nor labels, leave out what has no value: {_SEND}")
 
 
-def _lines(body: bytes) -> list[bytes]:
-    return [line for line in body.splitlines() if line.strip()]
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
-def _what_is_wrong(body: bytes) -> str:
-    """Of a body that is not JSON."""
-    if not body.strip():
-        return "the body is empty"
-    if body.startswith(_GZIP):
-        return "the body is compressed, which is not read here"
-    for place, line in enumerate(_lines(body)):
-        try:
-            _json(line)
-        except ValueError:
-            return f"line {place + 1} is not JSON" if place else "the body is not JSON"
-    return "the body is not JSON"
+def _not_json(line: int = 1) -> FeedbackError:
+    return FeedbackError(f"{'the body' if line == 1 else f'line {line}'} is not JSON: {_SEND}")
 
 
 def _label(told: Any, place: int) -> Label:
-    where = f"label {place + 1}"
+    where = f"label {place}"
     if not isinstance(told, dict):
         raise FeedbackError(f"{where} is no object with an id and a target: {_SEND}")
     if "target" not in told:
@@ -103,12 +141,20 @@ def _label(told: Any, place: int) -> Label:
     key = told.get("id")
     if not isinstance(key, str) or not 0 < len(key.strip()) <= MAX_ID_CHARACTERS:
         raise FeedbackError(f"{where} needs an id, a text of 1 to {MAX_ID_CHARACTERS} characters: {_SEND}")
-    if not _is_target(told["target"], MAX_TARGET_DEPTH):
-        raise FeedbackError(f"the target of {where} must be a finite number, a text, or a list of them: {_SEND}")
-    return Label(as_key(key), json.dumps(told["target"], separators=(",", ":")).encode())
+    try:
+        if _is_target(told["target"]):
+            return Label(as_key(key), _ENCODER.encode(told["target"]).encode())
+    except ValueError:  # a number is too large to be finite
+        pass
+    raise FeedbackError(f"the target of {where} must be a finite number, a text, or a list of them: {_SEND}")
 
 
-def _is_target(target: Any, depth: int) -> bool:
-    if isinstance(target, list):
-        return depth > 0 and bool(target) and all(_is_target(each, depth - 1) for each in target)
-    return isinstance(target, str | int) or (isinstance(target, float) and math.isfinite(target))
+def _is_target(target: Any) -> bool:
+    """Whether it has the form of one: a whole level of lists is looked at in one go."""
+    level, depth = [target], 0
+    while level:
+        lists = [each for each in level if isinstance(each, list)]
+        if not {*map(type, level)} <= _KINDS or not all(lists) or (lists and depth == MAX_TARGET_DEPTH):
+            return False
+        level, depth = list(chain.from_iterable(lists)), depth + 1
+    return True

@@ -7,6 +7,7 @@ mode, the head. Full means refuse and count, never wait: a sink that waits stall
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -32,6 +33,7 @@ from robmon.inputs.routing import (
 )
 from robmon.inputs.sample import Sample
 from robmon.inputs.timeouts import Timeouts
+from robmon.inputs.turns import in_turns
 from robmon.ports.rejections import RejectionLog
 
 log = structlog.get_logger(__name__)
@@ -96,7 +98,7 @@ class Receiver:
         self.labels = labels if labels is not None else Labels()
         self.counts = InputCounts(labels=self.labels.counts)
         self.inflight_bytes = 0
-        """Bytes held of bodies that are still arriving."""
+        """Bytes held of bodies that are still arriving, and of labels that are not taken yet."""
         self._sample = sample
         self._router = Router(filters)
         self._model = filters.model
@@ -106,6 +108,7 @@ class Receiver:
         self._clock = clock
         self._rejections = RejectionLog("inputs")
         self._timeouts = Timeouts()
+        self._taking_labels = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 202 for what is taken, 200 for anything else, an error for what exceeds a bound."""
@@ -131,7 +134,7 @@ class Receiver:
             picked = event_headers(body)
             route, key = self._router.route_event(route, scope["path"], picked), self._sample.draw()
         if route.kind is Kind.FEEDBACK:
-            await _answer(send, *self._take_feedback(body))
+            await _answer(send, *await self._take_feedback(body))
         elif route.kind is Kind.LLM:
             self._reject(route, "unsupported_llm")
             await _answer(send, 202)
@@ -163,16 +166,22 @@ class Receiver:
             self.counts.sampled[route.source] += 1
             self.labels.follow(item, now)
 
-    def _take_feedback(self, body: bytes) -> tuple[int, bytes]:
-        """Status and content of the answer to labels."""
+    async def _take_feedback(self, body: bytes) -> tuple[int, bytes]:
+        """Status and content of the answer to labels. One body at a time has turns; the others wait within bounds."""
+        if self.inflight_bytes + len(body) > self._max_inflight_bytes:
+            self._reject(_FEEDBACK, "inflight_full")
+            return 503, b""
+        self.inflight_bytes += len(body)
         try:
-            labels = feedback.parse(body)
+            async with self._taking_labels:
+                labels = [label async for label in in_turns(feedback.read(body))]
+                async for label in in_turns(labels):
+                    self.labels.tell("target", label.id, label.target, self._clock())
         except feedback.FeedbackError as error:
             self._reject(_FEEDBACK, "bad_feedback")
             return 400, _told(str(error))
-        now = self._clock()
-        for label in labels:
-            self.labels.tell("target", label.id, label.target, now)
+        finally:
+            self.inflight_bytes -= len(body)
         return 202, json.dumps({"accepted": len(labels)}).encode()
 
     def _skip(self, route: Route) -> None:

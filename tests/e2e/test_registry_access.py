@@ -205,6 +205,27 @@ async def test_proxies_and_redirects_are_those_of_the_environment(monkeypatch: p
         assert proxy.requests[-1].path == "/there"
 
 
+def test_certificates_are_read_anew_only_once_their_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all authorities takes longer than the event loop may be held, and a question comes every few seconds."""
+    before, after = (Authority(tmp_path / name).ca.read_bytes() for name in ("before", "after"))
+    file = tmp_path / "authorities.pem"
+    file.write_bytes(before)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    first = registry_access.from_environment("https://registry.invalid").tls
+    assert registry_access.from_environment("https://registry.invalid").tls is first
+    file.with_suffix(".new").write_bytes(after)
+    file.with_suffix(".new").replace(file)
+    second = registry_access.from_environment("https://registry.invalid").tls
+    assert [each["serialNumber"] for each in second.get_ca_certs()] != [
+        each["serialNumber"] for each in first.get_ca_certs()
+    ]
+    file.unlink()
+    with pytest.raises(RegistryError, match="cannot be used"):
+        registry_access.from_environment("https://registry.invalid")
+
+
 def test_credentials_win_over_one_another_as_in_mlflows_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """netrc before the URL before variables before the file; a user without a password is none."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import http.client
 import itertools
 import json
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from hypothesis import strategies as st
 from robmon.errors import CodecError
 from robmon.inputs.codecs import answers
 from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABELS, FeedbackError, Label, parse
+from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters, Kind, Router
+from robmon.inputs.sample import Sample
 from robmon.marks import PROBE_ID_PREFIX
 from tests.inputs import senders
 from tests.inputs.conftest import Served
@@ -96,6 +100,23 @@ def test_too_many_labels() -> None:
     for body in (b"[" + b",".join([line] * (MAX_LABELS + 1)) + b"]", b"\n".join([line] * (MAX_LABELS + 1))):
         with pytest.raises(FeedbackError, match="more than 10000 labels"):
             parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'[{"id": "a", "target": 1} {"id": "b", "target": 1}]', "the body is not JSON"),
+        (b'[{"id": "a", "target": 1}, ]', "the body is not JSON"),
+        (b'[{"id": "a", "target": 1}', "the body is not JSON"),
+        (b'[{"id": "a", "target": 1}] {}', "the body is not JSON"),
+        (b'{"id": "a", "target": 1} {"id": "b", "target": 1}', "the body is not JSON"),
+        (b'{"id": "a", "target": 1}\n\n{"id": "b", "target": 1}}', "line 2 is not JSON"),
+        (b'{"id": "a", "target": 1}\n{"id": "b", "target": 1}\n[', "line 3 is not JSON"),
+    ],
+)
+def test_labels_that_come_apart_on_the_way_are_none(body: bytes, sentence: str) -> None:
+    with pytest.raises(FeedbackError, match=sentence):
+        parse(body)
 
 
 VALUES = st.recursive(
@@ -195,6 +216,38 @@ def test_a_body_of_labels_has_a_limit_of_its_own(served: Served) -> None:
     assert post(served, "/invocations", bytes(100_001)) == (413, None)
     assert served.counts.rejected == {("feedback", "too_large"): 1, ("mlflow", "too_large"): 1}
     assert sum(served.counts.received.values()) == 1
+
+
+async def told(receiver: Receiver, body: bytes) -> int:
+    """Post labels to a receiver on this very event loop; the status of its answer."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await receiver({"type": "http", "method": "POST", "path": "/feedback", "headers": []}, receive, send)
+    return int(sent[0]["status"])
+
+
+async def test_everybody_has_turns_while_many_labels_are_taken() -> None:
+    """Else whoever sends them would hold up the probe of the pod."""
+    receiver = Receiver(
+        Sample(sample_rows=1, max_age_seconds=1, sample_bytes=1), max_body_bytes=2**20, max_inflight_bytes=2**20
+    )
+    body = json.dumps([{"id": f"request {number}", "target": number} for number in range(MAX_LABELS)]).encode()
+    many = [asyncio.create_task(told(receiver, body)) for _ in range(3)]
+    turns = 0
+    while not all(each.done() for each in many):
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    assert sorted([await each for each in many]) == [202, 202, 503], "those that wait are bounded"
+    assert receiver.inflight_bytes == 0
+    receiver.labels.expire(inf)
+    assert receiver.counts.labels.target["unknown"] == 2 * MAX_LABELS
 
 
 def test_filters_leave_labels_alone() -> None:
