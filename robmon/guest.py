@@ -18,3 +18,7 @@ def behave_as_guest() -> None:
     os.nice(NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    if os.getsid(0) == os.getpid():
+        # Where the kernel groups processes by session, each group has the same share, however nice those in it are.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
