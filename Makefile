@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test lint format campaign campaign-red demo docs benchmarks load soak coverage-table fuzz clean
+.PHONY: help venv tools test lint format campaign campaign-red demo docs benchmarks load soak neighbour coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,12 +58,15 @@ benchmarks: venv  ## Measure speed, memory and what the statistics promise
 	@$(BIN)/python tools/install_confseq.py
 	@for program in $(filter-out %/soak.py %/neighbour.py,$(wildcard tests/benchmarks/[a-z]*.py)); do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
-load: venv  ## Load a daemon for 10 minutes, then send it 1,000,000 garbage requests; needs wrk and two idle cores
+load: venv  ## Load a daemon for 10 minutes, then send it 1,000,000 garbage requests and labels; needs wrk and two idle cores
 	$(BIN)/python tests/benchmarks/receiver.py --seconds 300
-	$(BIN)/python tests/benchmarks/garbage.py --requests 1000000
+	$(BIN)/python tests/benchmarks/garbage.py --requests 1000000 --labels 1000000
 
 soak: venv  ## Watch a daemon for 20 minutes under traffic, labels and new versions: memory, losses, answers of /metrics
 	$(BIN)/python tests/benchmarks/soak.py $(ARGS)
+
+neighbour: venv  ## Measure what a model server feels of robmon: absent, idle, assessing each second (about 15 minutes)
+	$(BIN)/python tests/benchmarks/neighbour.py $(ARGS)
 
 coverage-table: venv  ## Measure how often every bound holds, and write it into the README (some minutes)
 	@$(BIN)/python tools/install_confseq.py

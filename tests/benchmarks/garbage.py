@@ -1,15 +1,18 @@
 """Garbage on the input port of a real daemon: it lives, stays small, answers /metrics and counts every request.
 
-    python tests/benchmarks/garbage.py [--requests 1000000]
+    python tests/benchmarks/garbage.py [--requests 1000000] [--labels 1000000]
 
 Client processes send garbage as fast as the daemon takes it (see tests/e2e/garbage.py), mostly on kept-open
-connections. Meanwhile the worker assesses what of the sample can be used, and /metrics is asked all the time. Prints
-what is required of the daemon; exit status 1 if a requirement is not met.
+connections. Meanwhile the worker assesses what of the sample can be used, and /metrics is asked all the time. Then one
+client sends labels of requests that nobody has sent, as many in a body as there may be, and /healthz is asked on new
+connections, as a kubelet does. Prints what is required of the daemon; exit status 1 if a requirement is not met.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import re
 import sys
@@ -19,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,9 +30,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from robmon.inputs.feedback import MAX_LABELS
 from tests.benchmarks._figures import MIB, Requirement, judge, quantile
 from tests.e2e.daemon import Daemon, running_daemon
-from tests.e2e.garbage import ALL_REASONS, MAX_BODY_BYTES, Key, Tally, handled, send, settled, silence
+from tests.e2e.garbage import ALL_REASONS, ANSWER_SECONDS, MAX_BODY_BYTES, Key, Tally, handled, send, settled, silence
 from tests.e2e.registry import Registry
 from tests.servers import local_registry, template_database
 
@@ -39,6 +44,8 @@ FULL_SHARE = 0.2
 SILENT_CONNECTIONS = 40
 MAX_GROWTH_MIB = 20.0
 MAX_SCRAPE_SECONDS = 0.1
+QUIET_PROBES = 100
+MAX_PROBE_SECONDS = 0.1
 
 
 @dataclass
@@ -99,10 +106,53 @@ def requirements(watch: Watch, sent: Tally, found: Counter[Key]) -> Iterator[Req
     yield reasons <= ALL_REASONS, f"of {len(ALL_REASONS)} reasons that there are", f"{len(reasons)} came up"
 
 
+def send_labels(port: int, count: int) -> int:
+    """Labels of requests that nobody has sent, as fast as they are taken; how many were."""
+    taken = 0
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, ANSWER_SECONDS)) as connection:
+        for start in range(0, count, MAX_LABELS):
+            ids = range(start, min(start + MAX_LABELS, count))
+            body = json.dumps([{"id": f"nobody's-{number}", "target": number / 7} for number in ids])
+            connection.request("POST", "/feedback", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            taken += json.loads(answer.read()).get("accepted", 0)
+    return taken
+
+
+def probe(port: int) -> float:
+    """Seconds that /healthz took on a new connection."""
+    began = time.perf_counter()
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, ANSWER_SECONDS)) as connection:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+    return time.perf_counter() - began
+
+
+def flood(daemon: Daemon, count: int) -> Iterator[Requirement]:
+    """Send labels, and ask for /healthz before and meanwhile."""
+    port, process = daemon.port("http_port"), psutil.Process(daemon.process.pid)
+    quiet, before = [probe(port) for _ in range(QUIET_PROBES)], process.memory_info().rss
+    took, began = [], time.monotonic()
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        sending = pool.submit(send_labels, daemon.port("inputs_port"), count)
+        while not sending.done():
+            took.append(probe(port))
+            time.sleep(SCRAPE_EVERY_SECONDS)
+        taken, seconds = sending.result(), time.monotonic() - began
+    grown = (process.memory_info().rss - before) / MIB
+    yield taken == count, "all labels are taken", f"{taken:,} in {seconds:.1f} s, {taken / seconds:,.0f} a second"
+    yield grown < MAX_GROWTH_MIB, f"memory grows by less than {MAX_GROWTH_MIB:g} MiB", f"{grown:.1f} MiB"
+    middle, most, slowest = (quantile(took, share) * 1e3 for share in (0.5, 0.99, 1))
+    told = f"p50 {middle:.1f} ms, p99 {most:.1f} ms, slowest {slowest:.1f} ms of {len(took):,}"
+    told += f"; before p50 {quantile(quiet, 0.5) * 1e3:.1f} ms, slowest {max(quiet) * 1e3:.1f} ms"
+    yield max(took) < MAX_PROBE_SECONDS, f"/healthz answers within {MAX_PROBE_SECONDS * 1e3:g} ms", told
+
+
 def main() -> None:
     """Send, look, and print what is required."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000, help="requests to send (default 100000)")
+    parser.add_argument("--labels", type=int, default=100_000, help="labels to send (default 100000)")
     parser.add_argument("--clients", type=int, default=3, help="processes that send them (default 3)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -119,6 +169,7 @@ def main() -> None:
             seconds = time.monotonic() - began
             found = settled(daemon, sent)
             judged = list(requirements(watch, sent, found))
+            judged += flood(daemon, arguments.labels) if arguments.labels else ()
             ended = {outcome: daemon.count("robmon_assessments_total", outcome=outcome) for outcome in ("ok", "failed")}
     print(f"{sent.sent / seconds:,.0f} requests/s, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores;")
     print(f"meanwhile {ended['ok']:.0f} assessments ended well, {ended['failed']:.0f} found little but garbage")

@@ -14,6 +14,15 @@ from tests.servers import local_registry, mlflow_server, model_server
 collect_ignore = ["loud_model.py", "odd_model.py"]
 
 
+TIMEOUT_SECONDS = 900
+"""For a test: more than the longest wait in it, which then says what has not come."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Real processes take as long as the machine lets them."""
+    item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Registry:
     """A SQLite registry, which is looked up by a process of its own."""

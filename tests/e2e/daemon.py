@@ -33,8 +33,9 @@ from tests.e2e.registry import COLUMNS
 from tests.servers import wait_until
 
 END_SECONDS = 10.0
-WAIT_SECONDS = 60.0
-ANSWER_SECONDS = 5.0
+WAIT_SECONDS = 240.0
+"""For what comes within seconds: a machine that is busy with other things takes many times as long."""
+ANSWER_SECONDS = 20.0
 INTERPRETER = os.environ.get("ROBMON_CAMPAIGN_PYTHON", sys.executable)
 """Whose robmon is run: ours, or that of another commit (`tests/campaign/other_commit.py`)."""
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
