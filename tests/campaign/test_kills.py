@@ -28,7 +28,7 @@ from tests.servers import wait_until
 WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.tail", "robmon.fetch", "the daemon"
 ROWS_OF_A_LIFE = 40
 PATIENT_LIVES = 0.8
-START_SECONDS = 90.0
+START_SECONDS = 150.0
 SETTINGS = {
     "inputs__sample_rows": 1000,
     "inputs__files_poll_seconds": 0.2,
@@ -119,7 +119,7 @@ class Lives:
         """A last life, in peace: all that is there is assessed, and nothing is left over."""
         self.write()
         with self.start() as daemon:
-            wait_until(lambda: self.asked_about() >= self.written, 90, "every line that was written is assessed")
+            wait_until(lambda: self.asked_about() >= self.written, 150, "every line that was written is assessed")
             daemon.wait_for_assessments(2)
             assert lasting_processes(daemon) <= 3, "no process is left"
             if self.move is not None:
@@ -222,11 +222,11 @@ def test_kills_while_the_alias_moves(
         tmp_path,
         inputs,
         functools.partial(running_daemon, tmp_path, model.uri, served.tracking_uri, **settings),
-        {WORKER: 0.06, READER: 0.15, FETCH: 0.12},
+        {WORKER: 0.06, READER: 0.2, FETCH: 0.06},
         lambda: calls_in(seen),
         (3, 9),
         lambda random: model.serve(random.choice(versions)),
     )
     finding = begun("kill -9 while the alias moves")
-    until_killed(lives, finding, {DAEMON: 30, WORKER: 40, READER: 80, FETCH: 50})
+    until_killed(lives, finding, {DAEMON: 35, WORKER: 40, READER: 75, FETCH: 50})
     assert sum(lives.kills.values()) >= 200

@@ -324,6 +324,9 @@ def running_daemon(
         daemon.hold_to_promises()
     except BaseException:
         print(log_file.read_text(encoding="utf-8", errors="replace")[-20_000:])
+        for left in daemon.processes():
+            with contextlib.suppress(psutil.Error):
+                print(left.cmdline()[-4:], left.status(), left.cpu_times(), [t.system_time for t in left.threads()])
         raise
     finally:
         daemon.client.close()
