@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -38,7 +39,7 @@ from robmon.inputs.sample import Sample
 from robmon.model_uri import history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
-from robmon.ports.server import PortServer, bound, serving
+from robmon.ports.server import PortServer, bound, serving, within
 from robmon.registry_access import check_named
 from robmon.schedule import STEADY, Every
 from robmon.settings import Settings
@@ -145,15 +146,17 @@ class Daemon:
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
         self._http_rejections = RejectionLog("http")
         self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
         self._http_server = PortServer(
             http_application(self._published, self._metrics.registry),
             self._refuse_http,
-            max_connections=MAX_HTTP_CONNECTIONS,
+            max_connections=http_connections,
             access=self._access["http"],
             open_paths={"/healthz"},
         )
         self._inputs_server = PortServer(
-            self._receiver, self._receiver.refuse, max_connections=MAX_INPUT_CONNECTIONS, access=self._access["inputs"]
+            self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
         )
         self._files: FileSource | None = None
         if inputs.files is not None:

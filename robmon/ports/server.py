@@ -21,6 +21,8 @@ from robmon.ports.tokens import guarded
 
 SHUTDOWN_SECONDS: Final = 2
 BACKLOG: Final = 2048
+OWN_DESCRIPTORS: Final = 48
+"""Left for what is no connection: listeners, children, files, the registry's answers."""
 MOMENT_SECONDS: Final = 0.25
 """How long a connection that has just come, or just been answered, is left alone."""
 
@@ -41,6 +43,23 @@ class Connection(Protocol):
 
     def refuse(self, reason: str) -> None:
         """Count the reason and end it without an answer."""
+
+
+def within(descriptors: int, *wanted: int) -> list[int]:
+    """Most connections of each port, as many as wanted or a fair share of the descriptors that the process may have.
+
+    For a moment a port holds twice as many, until those have gone that give way. Without a share of its own a port
+    whose flood takes all descriptors would keep every probe from the other.
+
+    >>> within(20_000, 64, 512), within(1024, 64, 512), within(64, 64, 512)
+    ([64, 512], [64, 424], [4, 4])
+    """
+    left = max((descriptors - OWN_DESCRIPTORS) // 2, 2 * len(wanted)) if descriptors >= 0 else sum(wanted)
+    shares = dict.fromkeys(range(len(wanted)), 0)
+    for waiting, port in enumerate(sorted(shares, key=lambda port: wanted[port])):
+        shares[port] = min(wanted[port], left // (len(wanted) - waiting))
+        left -= shares[port]
+    return list(shares.values())
 
 
 class PortServer(uvicorn.Server):
