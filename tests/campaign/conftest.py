@@ -21,8 +21,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what is long, unless all is wanted."""
+    """Leave out what is long, unless all is wanted; the rest takes as long as the machine lets it."""
     for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(e2e.TIMEOUT_SECONDS))
         if item.get_closest_marker("campaign") and not os.environ.get("ROBMON_CAMPAIGN"):
             item.add_marker(pytest.mark.skip(reason="make campaign runs it"))
 

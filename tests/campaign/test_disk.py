@@ -167,7 +167,6 @@ def test_no_inode_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(400)
 def test_a_disk_that_becomes_read_only(served: Registry, tmp_path: Path) -> None:
     """As a file system does after an error; the alias moves meanwhile."""
     fault = "data_dir read-only, the alias moved, then writable"
@@ -200,7 +199,6 @@ def remounted(disk: Path, how: str) -> bool:
 
 @pytest.mark.campaign
 @pytest.mark.red
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("place", ["data", "tmp"])
 def test_no_room_for_a_version(place: str, served: Registry, tmp_path: Path) -> None:
     """It is told as that, not as a registry that is silent; when there is room it is fetched."""
@@ -227,7 +225,6 @@ def test_no_room_for_a_version(place: str, served: Registry, tmp_path: Path) -> 
 
 @pytest.mark.campaign
 @pytest.mark.red
-@pytest.mark.timeout(400)
 def test_the_reader_is_killed_while_it_reads(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """As by the kernel, which chooses it first: that says nothing about the file; no line is lost or read twice."""
     inputs, random, kills, files = tmp_path_factory.mktemp("inputs"), Random(3), 0, 8

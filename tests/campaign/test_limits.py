@@ -19,7 +19,7 @@ from tests.e2e.test_endpoint import NO_REGISTRY, QUICK
 from tests.e2e.test_files import summed
 from tests.endpoint import V2Model, serving
 
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.campaign
 GROUPS = Path("/sys/fs/cgroup")
 MEMORY_BYTES = 700 * 2**20
 
@@ -57,7 +57,7 @@ def test_memory(local: Registry, tmp_path: Path) -> None:
         with running_daemon(tmp_path, uri, local.tracking_uri, model__poll_seconds=60) as daemon:
             (group / "cgroup.procs").write_text(str(daemon.process.pid))
             daemon.send()
-            daemon.wait_for_assessments(timeout_seconds=120)
+            daemon.wait_for_assessments()
             with watched(daemon, fault):
                 failed = daemon.count("robmon_assessments_total", outcome="failed")
                 daemon.model("wants 3 GB for a moment")
@@ -65,7 +65,7 @@ def test_memory(local: Registry, tmp_path: Path) -> None:
                     lambda: daemon.count("robmon_assessments_total", outcome="failed") > failed, "a failure", 120
                 )
                 daemon.model("behaves")
-                daemon.wait_for_assessments(timeout_seconds=120)
+                daemon.wait_for_assessments()
 
 
 def test_processes(local: Registry, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_processes(local: Registry, tmp_path: Path) -> None:
             daemon.worker().kill()
             time.sleep(5)
             (group / "pids.max").write_text("max")
-            daemon.wait_for_assessments(2, timeout_seconds=120)
+            daemon.wait_for_assessments(2)
 
 
 def test_descriptors(tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ def test_descriptors(tmp_path: Path) -> None:
                 with held(daemon.port("inputs_port"), 300):
                     time.sleep(6)
                 daemon.send()
-                daemon.wait_for_assessments(2, timeout_seconds=120)
+                daemon.wait_for_assessments(2)

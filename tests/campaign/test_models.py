@@ -82,26 +82,24 @@ def daemon(shared: Daemon) -> Iterator[Daemon]:
     shared.send(ROWS[:30])
     yield shared
     shared.model("behaves")
-    shared.wait_for_assessments(timeout_seconds=120)
+    shared.wait_for_assessments()
     shared.hold_to_promises()
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("behaviour", marked(GOES_ON))
 def test_what_a_model_may_do(behaviour: str, daemon: Daemon) -> None:
     """It is assessed all the same. What it started ends with its worker."""
     with watched(daemon, f"a model that {behaviour}"):
         daemon.model(behaviour)
-        daemon.wait_for_assessments(3, timeout_seconds=120)
+        daemon.wait_for_assessments(3)
         daemon.model("behaves")
         daemon.worker().kill()
         daemon.wait_for(lambda: lasting_processes(daemon) == 1, "the end of all that the worker started")
-        daemon.wait_for_assessments(timeout_seconds=120)
+        daemon.wait_for_assessments()
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("behaviour", marked(FAILS))
 def test_what_costs_assessments(behaviour: str, daemon: Daemon) -> None:
     with watched(daemon, f"a model that {behaviour}"):
@@ -109,12 +107,11 @@ def test_what_costs_assessments(behaviour: str, daemon: Daemon) -> None:
         daemon.model(behaviour)
         daemon.wait_for(lambda: daemon.count("robmon_assessments_total", outcome="failed") > failed, "a failure", 120)
         daemon.model("behaves")
-        daemon.wait_for_assessments(timeout_seconds=120)
+        daemon.wait_for_assessments()
     daemon.hold_to_promises()
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("behaviour", marked(HEALS))
 def test_what_a_new_worker_heals(behaviour: str, daemon: Daemon) -> None:
     """Though the model goes on doing what it does, which is nothing any more."""
@@ -123,7 +120,7 @@ def test_what_a_new_worker_heals(behaviour: str, daemon: Daemon) -> None:
         daemon.model(behaviour)
         daemon.wait_for((daemon.temporary / "once").exists, "that it is done")
         daemon.wait_for(lambda: not worker.is_running(), "a new worker", 60)
-        daemon.wait_for_assessments(2, timeout_seconds=120)
+        daemon.wait_for_assessments(2)
         assert lasting_processes(daemon) == 2
 
 
@@ -140,6 +137,6 @@ def test_output_that_is_logged(local: Registry, tmp_path: Path) -> None:
         worker, size = daemon.worker(), daemon.log_file.stat().st_size
         with watched(daemon, "a model that prints without end into the log"):
             daemon.model("prints without end")
-            daemon.wait_for_assessments(6, timeout_seconds=120)
+            daemon.wait_for_assessments(6)
         assert daemon.worker() == worker
         assert daemon.log_file.stat().st_size - size < 30 * 2**20
