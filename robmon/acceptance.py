@@ -64,7 +64,7 @@ def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoin
         scope = default_scope(watched)
     entry = _entry(model.version, model.run_id)
     history = History(settings.data_dir, model.name)
-    has_folder = is_watched or _has_history(history)
+    has_folder = is_watched or history.exists
     places = []
     if settings.history.store != "folder":
         tag = TAG_PREFIX + scope
@@ -80,7 +80,7 @@ def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoin
                 raise
     elif not has_folder:
         raise ModelError(f"{settings.data_dir} holds no history of {model.name}: give the daemon's data folder")
-    if _has_history(history) or not places:
+    if history.exists or not places:
         _write(history, scope, entry)
         places.append(str(settings.data_dir))
     return f"{model.name}/{model.version} (scope {scope}, in {' and '.join(places)})"
@@ -100,7 +100,7 @@ def _only_scope(model: Resolved) -> str:
 
 def _accept_served(endpoint: Endpoint, version: str, settings: Settings, name: str) -> str:
     history = History(settings.data_dir, history_key(endpoint, name))
-    if not _has_history(history):
+    if not history.exists:
         raise ModelError(
             f"{settings.data_dir} holds no history of the model {name} at {endpoint.place}: give the daemon's data "
             "folder, and the URL as it stands in model.uri"
@@ -112,10 +112,6 @@ def _accept_served(endpoint: Endpoint, version: str, settings: Settings, name: s
 
 def _entry(version: str, run_id: str | None) -> Entry:
     return Entry(version=version, run_id=run_id, accepted=True, by="person", at=round(time.time(), 3))
-
-
-def _has_history(history: History) -> bool:
-    return history.state_file.exists() or history.set_aside() is not None
 
 
 def _write(history: History, scope: str, entry: Entry) -> None:

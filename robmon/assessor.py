@@ -23,8 +23,10 @@ from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
 from robmon.history.memory import Entry, Key, judged
+from robmon.history.numbers import NUMBERS_RESERVED, Numbers
+from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
-from robmon.history.store import History, Judged, Numbers
+from robmon.history.store import History
 from robmon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
 from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
@@ -53,6 +55,8 @@ MISMATCH_RATIO: Final = 0.05
 """Share of served answers above which they are said to differ, as in the alert."""
 REFERENCE_WAIT_SECONDS: Final = 30.0
 """How long a first assessment waits for the reference to be downloaded; later ones do not wait for it."""
+BASELINE_SECONDS: Final = 10.0
+"""How long a recorded baseline is waited for."""
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 _PENDING_REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
@@ -91,6 +95,7 @@ class Assessor:
         history: History,
         memory: VerdictMemory,
         writer: Writer,
+        baseline_writer: Writer,
         published: Published,
         metrics: Metrics,
     ) -> None:
@@ -103,11 +108,15 @@ class Assessor:
         self._memory = memory
         self._published = published
         self._metrics = metrics
-        self._numbers = Numbers(history)
         self._writer = writer
+        self._baseline_writer = baseline_writer
+        self._numbers = Numbers(self._reserve_numbers)
+        self._numbers.prepare()
         self._fetching: tuple[str, asyncio.Task[ModelVersion]] | None = None
         self._written: dict[str, dict[str, Any]] = {}
         """The baselines as they lie on disk."""
+        self._unread: set[str] = set()
+        """Versions whose recorded baseline could not be read, and so is not replaced."""
         self._baselines: dict[str, dict[str, Any]] = {}
         self._kept: Kept | None = None
         self._tried_version: str | None = None
@@ -229,7 +238,9 @@ class Assessor:
         key = target.version, target.run_id
         if self._begun is None or self._begun[0] != key:
             self._begun = key, time.time()
+        self.refresh()  # as long as the version before is the one served
         model = await self._host.use(target)
+        await self._read_baseline(model)
         published = self._published
         if published.model is None or published.model.version != model.version:
             published.baseline = _info(self._baseline(model))
@@ -251,7 +262,8 @@ class Assessor:
         items = self._sample.snapshot(now)
         if self._sample.shrunk:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
-        number = await asyncio.to_thread(self._numbers.next)
+        await self._read_baseline(model)
+        number = self._numbers.next()
         seed = assessment_seed(model.name, model.version, number)
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = self._question(model, items, number, seed, labelled)
@@ -303,7 +315,7 @@ class Assessor:
             nonfinite_rows=kept.nonfinite_rows,
             classes=kept.classes,
         )
-        number = await asyncio.to_thread(self._numbers.next)
+        number = self._numbers.next()
         question, blobs = self._question(model, kept.items, number, kept.seed)
         question = question.model_copy(update={"plan": kept.plan, "comparison": comparison})
         try:
@@ -555,11 +567,27 @@ class Assessor:
 
     # --- results -----------------------------------------------------------------------------------------------------
 
+    def _reserve_numbers(self) -> None:
+        self._writer.write(
+            lambda: self._history.reserve_numbers(NUMBERS_RESERVED), place="numbers", done=self._numbers.add
+        )
+
+    async def _read_baseline(self, model: ModelVersion) -> None:
+        """Know the baseline recorded for that version, if there is one; a disk that hangs does not hold it up."""
+        if model.version in self._baselines or model.version in self._unread:
+            return
+        recorded = model.baseline
+        if recorded is None:
+            try:
+                read = self._history.read_baseline
+                recorded = await self._baseline_writer.ask(lambda: read(model.version), BASELINE_SECONDS)
+            except TimeoutError:
+                self._unread.add(model.version)
+                log.warning("recorded baseline not read", version=model.version, error="the disk does not answer")
+        if recorded is not None:
+            self._baselines[model.version] = self._written[model.version] = recorded
+
     def _baseline(self, model: ModelVersion) -> dict[str, Any] | None:
-        if model.version not in self._baselines:
-            recorded = model.baseline or self._history.read_baseline(model.version)
-            if recorded is not None:
-                self._baselines[model.version] = self._written[model.version] = recorded
         return self._baselines.get(model.version)
 
     def _publish(self, model: ModelVersion, result: Assessed, items: Sequence[Item]) -> None:
@@ -616,8 +644,8 @@ class Assessor:
             self._history.write_baseline(version, baseline)
             self._written[version] = baseline
 
-        if self._written.get(version) != baseline:
-            self._writer.write(write, place=("baseline", version))
+        if self._written.get(version) != baseline and version not in self._unread:
+            self._baseline_writer.write(write, place=version)
 
 
 def assessment_seed(name: str, version: str, number: int) -> int:

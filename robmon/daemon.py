@@ -129,8 +129,9 @@ class Daemon:
         self._published.worker_memory_bytes = lambda: self._host.memory_bytes
         key = history_key(parse(settings.model.uri), self._follower.name)
         history = History(settings.data_dir, key)
-        self._writer = Writer(self._tell_unwritten)
-        self._memory = VerdictMemory(settings, self._follower, history, self._metrics)
+        self._writer = Writer(self._metrics.history_failures.inc)
+        self._baseline_writer = Writer(self._metrics.history_failures.inc)
+        self._memory = VerdictMemory(settings, self._follower, history, self._writer)
         self._assessor = Assessor(
             settings,
             self._follower,
@@ -140,6 +141,7 @@ class Daemon:
             history,
             self._memory,
             self._writer,
+            self._baseline_writer,
             self._published,
             self._metrics,
         )
@@ -160,7 +162,7 @@ class Daemon:
         )
         self._files: FileSource | None = None
         if inputs.files is not None:
-            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, self._writer)
+            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, history, self._writer)
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=STEADY)
 
@@ -225,7 +227,7 @@ class Daemon:
             await self._host.close()
             if self._files is not None:
                 await self._files.close()
-            await self._writer.close()
+            await asyncio.gather(self._writer.close(), self._baseline_writer.close())
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""
@@ -259,9 +261,11 @@ class Daemon:
             self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
 
     async def _remember(self) -> None:
-        """Job: write to folder and registry what they lack of the verdicts."""
-        await self._memory.write()
-        self._assessor.refresh()
+        """Job: write to the registry what it lacks of the verdicts, and take note of what came of writing."""
+        self._writer.watch()
+        self._baseline_writer.watch()
+        if await self._memory.write():
+            self._assessor.refresh()
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""
@@ -271,11 +275,6 @@ class Daemon:
     async def _expire_labels(self) -> None:
         """Job: count labels and answers whose request does not come, also when no other comes."""
         self._labels.expire(clock.now())
-
-    def _tell_unwritten(self, error: OSError) -> None:
-        """A disk that is full costs the memory of a restart, never an assessment."""
-        self._metrics.history_failures.inc()
-        log.error("data folder not written", error=error.strerror)
 
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()

@@ -7,15 +7,12 @@ have been in a good assessment, and not before: after a kill, rows that only the
 from __future__ import annotations
 
 import itertools
-import json
 import sys
-from pathlib import Path
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
 from robmon import clock
-from robmon.history.folder import replace_file
+from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
 from robmon.messages import Failure, FileOpened, FilePosition, FileRows, Message, NoMoreRows, ReadMore, Tail
@@ -35,7 +32,6 @@ FILE_REASONS = frozenset({"bad_file", "too_large_decompressed", "unreadable"})
 DEATHS_OF_A_BAD_FILE = 3
 """So often in a row the reader must die at the same place of a file before the file is to blame."""
 MAX_NAMED = 10_000
-_POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
 class _Deaths:
@@ -56,7 +52,13 @@ class FileSource:
     """Keeps the sample supplied from `inputs.files`."""
 
     def __init__(
-        self, settings: Settings, url: str, sample: Sample, counts: InputCounts, writer: Writer | None = None
+        self,
+        settings: Settings,
+        url: str,
+        sample: Sample,
+        counts: InputCounts,
+        history: History,
+        writer: Writer | None = None,
     ) -> None:
         self._settings = settings
         self._url = url
@@ -64,8 +66,8 @@ class FileSource:
         self._counts = counts
         self._rejections = RejectionLog("files")
         self._writer = writer or Writer()
-        self._file = settings.data_dir / "file-positions.json"
-        self._read = _read_positions(self._file, url)
+        self._history = history
+        self._read = _read_positions(history, url)
         self._marked = dict(self._read)
         self._reader: Child | None = None
         self._opened: FileOpened | None = None
@@ -109,13 +111,8 @@ class FileSource:
 
     def commit(self) -> None:
         """The assessment was good: what was marked need not be read again."""
-        url, marked, file = self._url, self._marked, self._file
-
-        def write() -> None:
-            content = {"files": url, "positions": _POSITIONS.dump_python(marked, mode="json")}
-            replace_file(file, json.dumps(content).encode())
-
-        self._writer.write(write, place=file)
+        url, marked = self._url, self._marked
+        self._writer.write(lambda: self._history.write_positions(url, marked), place="positions")
 
     async def _next(self) -> bool:
         """Take in one answer of the reading process; whether there may be more of them."""
@@ -217,10 +214,9 @@ def _shown(place: str) -> str:
     return mask(place.partition("?")[0] if is_http else place)
 
 
-def _read_positions(file: Path, url: str) -> dict[str, FilePosition]:
-    """The positions as last written, for the same files; none where they cannot be understood."""
+def _read_positions(history: History, url: str) -> dict[str, FilePosition]:
     try:
-        content = json.loads(file.read_bytes())
-        return _POSITIONS.validate_python(content["positions"]) if content["files"] == url else {}
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return history.read_positions(url)
+    except OSError as error:
+        log.error("positions in files not read", error=error.strerror)
         return {}

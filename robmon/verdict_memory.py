@@ -1,22 +1,26 @@
 """What the daemon remembers of the verdicts on versions: its data folder's and its registry's, as one memory.
 
-What this process has found is never lost to a disk or registry that fails: it is written as soon as that can be.
+What this process has found is never lost to a disk or registry that fails: it is written as soon as that can be. The
+folder is read here once, before the event loop runs; after that it is read and written on the writer's thread.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from robmon.errors import InvalidInputError, RobmonError
-from robmon.export.metrics import Metrics
 from robmon.follow import Follower
 from robmon.history.memory import Entries, Entry, Key, from_json, merge, of_version, reference, to_json
-from robmon.history.store import DamagedStateError, History, Judged
+from robmon.history.scope import Judged, Scope
+from robmon.history.state_file import DamagedStateError
+from robmon.history.store import History
 from robmon.host import Backoff
 from robmon.messages import ModelVersion
 from robmon.settings import Settings
+from robmon.writer import Writer
 
 log = structlog.get_logger("robmon.memory")
 
@@ -24,9 +28,13 @@ WRITE_BACKOFF_SECONDS: Final = (5.0, 600.0)
 
 
 class VerdictMemory:
-    """The memory of one scope; `read` and `write` never raise, whatever disk and registry do."""
+    """The memory of one scope; once it is built nothing raises, whatever disk and registry do.
 
-    def __init__(self, settings: Settings, follower: Follower, history: History, metrics: Metrics) -> None:
+    Raises:
+        NewerStateError: the data folder is of a newer robmon.
+    """
+
+    def __init__(self, settings: Settings, follower: Follower, history: History, writer: Writer) -> None:
         self.entries: Entries = ()
         self.judged: Judged | None = None
         """The last verdict in full."""
@@ -35,15 +43,20 @@ class VerdictMemory:
         self._settings = settings
         self._follower = follower
         self._history = history
-        self._metrics = metrics
+        self._writer = writer
+        self._unwritten_judged: Judged | None = None
+        self._unwritten_served: Key | None = None
         self._outdated: set[Key] = set()
         self._damage: dict[str, str] = {}
-        self._folder: Entries = ()
-        self._folder_failure = self._registry_failure = ""
-        self._folder_backoff = Backoff(WRITE_BACKOFF_SECONDS)
+        self._tag: tuple[str | None, Entries] = (None, ())
+        """What the registry's tag says, as text and understood."""
+        self._registry_failure = ""
         self._registry_backoff = Backoff(WRITE_BACKOFF_SECONDS)
-        self.read()
+        self._set_aside: Path | None = None
+        self._read_folder()
         self._folder_outlived_us = bool(self.entries)
+        self._merge_tag()
+        self._seen = self._state
 
     # --- what it says ------------------------------------------------------------------------------------------------
 
@@ -69,8 +82,8 @@ class VerdictMemory:
     @property
     def not_kept(self) -> str:
         """A sentence on why verdicts would not outlive this pod, as far as that is known; else empty."""
-        if self._folder_failure and (self._follower.memory_tag is None or self._registry_failure):
-            return f"verdicts are not kept: the data folder cannot be written ({self._folder_failure})"
+        if self._writer.failure and (self._follower.memory_tag is None or self._registry_failure):
+            return f"verdicts are not kept: the data folder cannot be written ({self._writer.failure})"
         if self._registry_failure and (self._settings.history.store == "registry" or not self._folder_outlived_us):
             return (
                 f"verdicts are kept in the data folder alone, which was empty when robmon started: "
@@ -91,64 +104,105 @@ class VerdictMemory:
 
     def read(self) -> None:
         """Take over what others have written to folder and registry: persons, and other pods."""
-        self._folder = self._read_folder()
-        tag = self._read_tag()
-        self._find_outdated((*self._folder, *tag))
-        self.entries = merge(self.entries, self._folder, tag, without=self._outdated)
+        self._merge_tag()
+        self._exchange()
 
     def add(self, entry: Entry, judged: Judged | None = None) -> None:
-        """Remember what became of a version; the registry follows with the next `write`."""
+        """Remember what became of a version; folder and registry follow."""
         self.entries = merge(self.entries, [entry], without=self._outdated)
         self.judged = judged or self.judged
-        self._write_folder()
+        self._unwritten_judged = judged or self._unwritten_judged
+        self._exchange()
         self._registry_backoff.succeeded()
 
     def see_served(self, model: ModelVersion) -> None:
         """Remember which version is served."""
         if self.served != (served := (model.version, model.run_id)):
-            self.served = served
-            self._write_folder()
+            self.served = self._unwritten_served = served
+            self._exchange()
 
     def forget(self, key: Key) -> None:
         """Leave out what is remembered of that version and run."""
         self._outdated.add(key)
-        self.read()
+        self.entries = merge(self.entries, without=self._outdated)
+        self._exchange()
 
-    async def write(self) -> None:
-        """Write to folder and registry what they lack; after a failure not at once again."""
-        if self.entries != self._folder and not self._folder_backoff.waiting:
-            self._write_folder()
+    async def write(self) -> bool:
+        """Write to the registry what it lacks, after a failure not at once again; whether anything here has changed."""
         if self._registry_is_behind and not self._registry_backoff.waiting:
             await self._write_registry()
+        before, self._seen = self._seen, self._state
+        return before != self._seen
+
+    @property
+    def _state(self) -> tuple[object, ...]:
+        return self.entries, self.judged, self.served, self.damage, self.not_kept, self.fallback
 
     @property
     def _registry_is_behind(self) -> bool:
         has_tag = self._follower.memory_tag is not None and self._follower.has_memory
         return has_tag and bool(self.entries) and self._read_tag() != self.entries
 
-    def _read_folder(self) -> Entries:
+    def _read_folder(self) -> None:
         try:
             scope = self._history.read_scope(self._settings.scope)
         except DamagedStateError as error:
-            self._tell_damage("folder", f"the file of earlier verdicts is damaged, and was set aside as {error}.")
-            return ()
+            self._tell_damage("folder", _damage_sentence(str(error)))
         except OSError as error:
             self._tell_damage("folder", f"the file of earlier verdicts cannot be read: {error.strerror}.")
-            return ()
-        self._damage.pop("folder", None)
+        else:
+            self._take(scope)
+        finally:
+            self._set_aside = self._history.set_aside()
+
+    def _exchange(self) -> None:
+        """Have the folder told what it lacks, and take over what others have written there."""
+        entries, outdated = self.entries, frozenset(self._outdated)
+        judged, served = self._unwritten_judged, self._unwritten_served
+
+        def exchange() -> tuple[Scope, Path | None]:
+            scope = self._history.write_scope(
+                self._settings.scope, entries, judged=judged, served=served, without=outdated
+            )
+            return scope, self._history.set_aside()
+
+        def take(found: tuple[Scope, Path | None]) -> None:
+            scope, aside = found
+            if self._unwritten_judged is judged:
+                self._unwritten_judged = None
+            if self._unwritten_served is served:
+                self._unwritten_served = None
+            if aside != self._set_aside and aside is not None:
+                self._tell_damage("folder", _damage_sentence(aside.name))
+            elif aside is None or scope.entries:
+                self._damage.pop("folder", None)
+            self._set_aside = aside
+            self._take(scope)
+
+        self._writer.write(exchange, place="verdicts", done=take)
+
+    def _take(self, scope: Scope) -> None:
         self.judged = self.judged or scope.judged
         self.served = self.served or scope.served
-        return scope.entries
+        self._find_outdated(scope.entries)
+        self.entries = merge(self.entries, scope.entries, without=self._outdated)
+
+    def _merge_tag(self) -> None:
+        tag = self._read_tag()
+        self._find_outdated((*self.entries, *tag))
+        self.entries = merge(self.entries, tag, without=self._outdated)
 
     def _read_tag(self) -> Entries:
+        """What the registry's tag says, understood anew only where it says something else."""
         text = self._follower.memory
-        try:
-            entries = from_json(text) if text is not None else ()
-        except InvalidInputError:
-            self._tell_damage("registry", f"the registry's tag {self._follower.memory_tag} cannot be understood.")
-            return ()
-        self._damage.pop("registry", None)
-        return entries
+        if text != self._tag[0]:
+            try:
+                self._tag = (text, from_json(text) if text is not None else ())
+                self._damage.pop("registry", None)
+            except InvalidInputError:
+                self._tag = (text, ())
+                self._tell_damage("registry", f"the registry's tag {self._follower.memory_tag} cannot be understood.")
+        return self._tag[1]
 
     def _tell_damage(self, where: str, sentence: str) -> None:
         if self._damage.get(where) != sentence:
@@ -162,22 +216,6 @@ class VerdictMemory:
             if entry.version in runs and runs[entry.version] != entry.run_id and entry.key not in self._outdated:
                 self._outdated.add(entry.key)
                 log.warning("earlier verdict ignored: it is of another run", version=entry.version, run_id=entry.run_id)
-
-    def _write_folder(self) -> None:
-        try:
-            written = self._history.write_scope(
-                self._settings.scope, self.entries, judged=self.judged, served=self.served, without=self._outdated
-            )
-        except OSError as error:
-            self._folder_backoff.failed()
-            self._folder_failure = error.strerror or type(error).__name__
-            self._metrics.history_failures.inc()
-            log.error("data folder not written", error=error.strerror)
-            return
-        self._folder_backoff.succeeded()
-        self._folder_failure = ""
-        self._folder = written.entries
-        self.entries = merge(self.entries, written.entries, without=self._outdated)
 
     async def _write_registry(self) -> None:
         try:
@@ -193,3 +231,7 @@ class VerdictMemory:
             log.info("verdicts kept in the registry again")
             self._registry_failure = ""
         self.read()
+
+
+def _damage_sentence(aside: str) -> str:
+    return f"the file of earlier verdicts is damaged, and was set aside as {aside}."

@@ -17,9 +17,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from robmon.file_source import FileSource
+from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.sample import Sample
-from robmon.messages import Failure, FileOpened
+from robmon.messages import Failure, FileOpened, FilePosition
 from robmon.ports.rejections import RejectionLog
 from robmon.settings import load
 from tests.object_store import object_store
@@ -40,7 +41,7 @@ class Daemon:
         settings.data_dir.mkdir(exist_ok=True)
         self.sample = Sample(sample_rows=10_000, max_age_seconds=3600, sample_bytes=2**20)
         self.counts = InputCounts()
-        self.source = FileSource(settings, files, self.sample, self.counts)
+        self.source = FileSource(settings, files, self.sample, self.counts, History(settings.data_dir, "m"))
 
     def sampled(self) -> list[int]:
         """What the sample holds, which an assessment takes now."""
@@ -124,12 +125,14 @@ async def test_rows_that_come_while_an_assessment_runs_belong_to_the_next(tmp_pa
 async def test_a_slow_disk_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positions of a good assessment are written by and by, and the newest of them in the end."""
     released, waiting = threading.Event(), threading.Event()
+    write_positions = History.write_positions
 
-    def slow(_descriptor: int) -> None:
+    def slow(history: History, files: str, positions: Mapping[str, FilePosition]) -> None:
         waiting.set()
         released.wait(20)
+        write_positions(history, files, positions)
 
-    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr(History, "write_positions", slow)
     file = tmp_path / "inputs" / "a.jsonl"
     async with running(tmp_path) as daemon:
         for first in range(0, 50, 10):
@@ -155,13 +158,10 @@ async def test_other_files_are_begun_anew(tmp_path: Path) -> None:
         assert daemon.sampled() == list(range(10))
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"files": 1}', '{"files": "x", "positions": {"a": {"offset": "b"}}}']
-)
-async def test_positions_that_cannot_be_understood(tmp_path: Path, content: str) -> None:
+async def test_positions_in_a_damaged_file_are_begun_anew(tmp_path: Path) -> None:
     write(tmp_path / "inputs" / "a.jsonl", range(10))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "file-positions.json").write_text(content.replace("x", str(tmp_path / "inputs")))
+    (tmp_path / "data" / "history").mkdir(parents=True)
+    (tmp_path / "data" / "history" / "m.sqlite").write_bytes(b"{")
     async with running(tmp_path) as daemon:
         await daemon.source.poll()
         assert daemon.sampled() == list(range(10))

@@ -57,7 +57,7 @@ ALLOWED = {
     "strays": set(),
     "supervisor": {"strays"},
     "acceptance": {"models", "history"},
-    "verdict_memory": {"host", "follow", "history", "export"},
+    "verdict_memory": {"host", "follow", "history", "writer"},
     "export": {"clock", "history", "inputs", "ports"},
     "registry_access": set(),
     "follow": {"registry_access", "supervisor", "history"},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 from robmon.errors import SettingsError
 
@@ -52,3 +55,28 @@ def replace_file(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)
+
+
+LOCAL_FILE_SYSTEMS: Final = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "overlay"}
+"""On which processes that map a file see one another's writes, as SQLite's write-ahead log needs."""
+
+
+def bears_wal(folder: Path) -> bool:
+    """Whether SQLite's write-ahead log can be kept there: on no network volume, and nowhere in doubt."""
+    place, found = folder.absolute().resolve(), (0, "")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+            mount, _, source = line.partition(" - ")
+            point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4]))
+            if place.is_relative_to(point) and len(point.parts) >= found[0]:
+                found = (len(point.parts), source.split(" ")[0])
+    return found[1] in LOCAL_FILE_SYSTEMS
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a file that was renamed in it outlive a loss of power. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -27,7 +27,7 @@ Key = tuple[str, str | None]
 class Entry(BaseModel):
     """What became of one version."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
     version: str
     run_id: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing, standing_since
-from robmon.history.store import Judged
+from robmon.history.scope import Judged
 from robmon.messages import Verdict
 from robmon.vocabulary import PendingReason
 

@@ -1,93 +1,62 @@
-"""What robmon remembers of a model across restarts: verdicts, baselines, past assessments.
+"""What robmon remembers of a model across restarts: verdicts, numbers, positions, past assessments, baselines.
 
-Everything lies under `data_dir` as JSON that a person can read. Files are replaced whole (written beside, then
-renamed), so that a kill in mid-write leaves the old one; no production input is among what is kept.
+Everything lies under `data_dir`: baselines as JSON that a person can read, the rest in one file of SQLite's, whose rows
+are JSON too. No production input is among what is kept.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import re
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter
 
 from robmon.history.folder import replace_file
-from robmon.history.memory import Entries, Entry, Key, merge
-from robmon.messages import Verdict
+from robmon.history.memory import Entry, Key, merge
+from robmon.history.numbers import beyond_all
+from robmon.history.older import OlderFiles
+from robmon.history.scope import Judged, Scope
+from robmon.history.state_file import DamagedStateError, Kept, StateFile
+from robmon.messages import FilePosition
 
-MAX_LOG_BYTES: Final = 8 * 2**20
-NUMBERS_RESERVED: Final = 100
-_NUMBER: Final = re.compile(rb'"number": ?(\d{1,18})\b')
-
-
-class Judged(BaseModel):
-    """The last verdict in full, of which the memory keeps the headline only."""
-
-    model_config = ConfigDict(frozen=True)
-
-    version: str
-    run_id: str | None = None
-    verdict: Verdict
+MAX_ASSESSMENTS: Final = 20_000
+_POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
-class Scope(BaseModel):
-    """What is remembered in one scope."""
-
-    model_config = ConfigDict(frozen=True)
-
-    entries: Entries = ()
-    judged: Judged | None = None
-    served: Key | None = None
-    """Version and run id of what was served last here, which is known before the registry answers."""
-
-
-class _State(BaseModel):
-    """Content of the state file."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    scopes: dict[str, Scope]
-
-
-class DamagedStateError(Exception):
-    """The state file cannot be understood: damaged, or of an older robmon."""
-
-
-@dataclass(frozen=True)
 class History:
-    """The files of one model below `data_dir`."""
+    """What is remembered of one model, below `data_dir`. Not for two threads at the same time.
 
-    data_dir: Path
-    key: str
-    """Of the model, see `history_key`."""
+    Args:
+        data_dir: the data folder.
+        key: of the model, see `history_key`.
+    """
+
+    def __init__(self, data_dir: Path, key: str) -> None:
+        self.data_dir = data_dir
+        self.key = key
+        self._file = StateFile(data_dir / "history" / f"{quote(key, safe='')}.sqlite")
+        self._older = OlderFiles.of(data_dir, quote(key, safe=""))
 
     @property
     def state_file(self) -> Path:
-        """The verdicts on its versions, by scope."""
-        return self.data_dir / "history" / f"{quote(self.key, safe='')}.json"
-
-    @property
-    def log_file(self) -> Path:
-        """One line for each good assessment."""
-        return self.data_dir / "history" / f"{quote(self.key, safe='')}.jsonl"
-
-    @property
-    def number_file(self) -> Path:
-        """The assessment number up to which all are reserved for the process that runs."""
-        return self.data_dir / "history" / f"{quote(self.key, safe='')}.number"
+        """Verdicts by scope, numbers, positions, and one row for each good assessment."""
+        return self._file.path
 
     def baseline_file(self, version: str) -> Path:
         """The baseline of one version."""
         return self.data_dir / "baselines" / quote(self.key, safe="") / f"{quote(version, safe='')}.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one, damaged or not."""
+        return self.state_file.exists() or bool(self._older.there()) or self.set_aside() is not None
+
+    def set_aside(self) -> Path | None:
+        """The newest file that was set aside because it could not be understood."""
+        return self._file.set_aside() or self._older.set_aside()
 
     # --- verdicts ----------------------------------------------------------------------------------------------------
 
@@ -98,12 +67,14 @@ class History:
 
         Raises:
             OSError: the file cannot be read.
-            DamagedStateError: it cannot be understood, or was set aside before and no verdict has been written since.
+            DamagedStateError: it cannot be understood, or was set aside before and nothing was decided since.
+            NewerStateError: it is of a newer robmon.
         """
-        known = self._read_state().scopes.get(scope, Scope())
-        if not known.entries and (aside := self.set_aside()) is not None:
+        self._take_over()
+        remembered = self._file.read(lambda kept: _scope(kept, scope), Scope())
+        if not remembered.entries and (aside := self.set_aside()) is not None:
             raise DamagedStateError(aside.name)
-        return known
+        return remembered
 
     def write_scope(
         self,
@@ -119,48 +90,66 @@ class History:
         Raises:
             OSError: the file cannot be read or written.
         """
-        with self._lock():
-            try:
-                state = self._read_state()
-            except DamagedStateError:
-                state = _State(scopes={})
-            known = state.scopes.get(scope, Scope())
+        added, left_out = tuple(entries), tuple(without)
+
+        def write(kept: Kept) -> Scope:
+            known = _scope(kept, scope)
             merged = Scope(
-                entries=merge(known.entries, entries, without=without),
+                entries=merge(known.entries, added, without=left_out),
                 judged=judged or known.judged,
                 served=served or known.served,
             )
             if merged != known:
-                state.scopes[scope] = merged
-                replace_file(self.state_file, state.model_dump_json(indent=1).encode())
-        return merged
+                kept.put("scope", scope, merged.model_dump_json().encode())
+            return merged
 
-    def set_aside(self) -> Path | None:
-        """The newest state file that was set aside because it could not be understood."""
-        return max(self.state_file.parent.glob(f"{self.state_file.name}.damaged-*"), default=None)
+        self._take_over()
+        return self._file.write(write)
 
-    def _read_state(self) -> _State:
-        try:
-            content = self.state_file.read_bytes()
-        except FileNotFoundError:
-            if (aside := self.set_aside()) is not None:
-                raise DamagedStateError(aside.name) from None
-            return _State(scopes={})
-        try:
-            return _State.model_validate_json(content)
-        except ValidationError:
-            aside = self.state_file.with_name(f"{self.state_file.name}.damaged-{time.time_ns()}")
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                self.state_file.rename(aside)
-            raise DamagedStateError(aside.name) from None
+    # --- numbers -----------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold off other writers; in a sidecar these are commands that a person runs."""
-        self.state_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.state_file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def reserve_numbers(self, count: int) -> range:
+        """Numbers that nobody else has had or will get. Raises OSError.
+
+        Where a file was set aside, with the numbers that it knew, they begin beyond all that could have been in it.
+        """
+
+        def reserve(kept: Kept) -> range:
+            known = kept.get("numbers")
+            last = int(known) if known is not None else 0 if self.set_aside() is None else beyond_all()
+            kept.put("numbers", "", str(last + count).encode())
+            return range(last + 1, last + count + 1)
+
+        self._take_over()
+        return self._file.write(reserve)
+
+    # --- positions ---------------------------------------------------------------------------------------------------
+
+    def read_positions(self, files: str) -> dict[str, FilePosition]:
+        """How far each of those files has been read; none where nothing is known of them. Raises OSError."""
+        self._take_over()
+        content = self._file.read(lambda kept: kept.get("positions", files), None)
+        return {} if content is None else _POSITIONS.validate_json(content)
+
+    def write_positions(self, files: str, positions: Mapping[str, FilePosition]) -> None:
+        """Replace them. Raises OSError."""
+        content = _POSITIONS.dump_json(dict(positions))
+        self._take_over()
+        self._file.write(lambda kept: kept.put("positions", files, content))
+
+    # --- assessments -------------------------------------------------------------------------------------------------
+
+    def append(self, assessment: Mapping[str, Any]) -> None:
+        """Add one assessment, with `at` and `number`; the oldest beyond a bound are dropped. Raises OSError."""
+        at, number, content = float(assessment["at"]), int(assessment["number"]), json.dumps(assessment).encode()
+        self._take_over()
+        self._file.write(lambda kept: kept.append(at, number, content, most=MAX_ASSESSMENTS))
+
+    def assessments(self) -> list[dict[str, Any]]:
+        """All past ones that are known, in the order in which they were written. Raises OSError."""
+        self._take_over()
+        nothing: list[bytes] = []
+        return [json.loads(each) for each in self._file.read(Kept.assessments, nothing)]
 
     # --- baselines ---------------------------------------------------------------------------------------------------
 
@@ -176,70 +165,34 @@ class History:
         """Replace the baseline of a version. Raises OSError."""
         replace_file(self.baseline_file(version), json.dumps(baseline).encode())
 
-    # --- assessments -------------------------------------------------------------------------------------------------
+    # --- what robmon wrote before ------------------------------------------------------------------------------------
 
-    def append(self, assessment: dict[str, Any]) -> None:
-        """Add one assessment to the log, whose older half is dropped beyond a bound. Raises OSError.
+    def _take_over(self) -> None:
+        """Put into the file what lies beside it in an older layout."""
+        if not self._older.there():
+            return
+        found = self._older.read()
 
-        A line that a full disk or a kill has torn is ended first, so that it spoils no other.
-        """
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
-            self.log_file.replace(self._rotated_log)
-        with self.log_file.open("ab") as file:
-            line = json.dumps(assessment).encode() + b"\n"
-            file.write(line if _ends_line(self.log_file) else b"\n" + line)
+        def write(kept: Kept) -> None:
+            for name, added in found.scopes.items():
+                known = _scope(kept, name)
+                merged = Scope(
+                    entries=merge(known.entries, added.entries),
+                    judged=known.judged or added.judged,
+                    served=known.served or added.served,
+                )
+                kept.put("scope", name, merged.model_dump_json().encode())
+            kept.put("numbers", "", str(max(found.last_number, int(kept.get("numbers") or 0))).encode())
+            for files, positions in found.positions.items():
+                if kept.get("positions", files) is None:
+                    kept.put("positions", files, _POSITIONS.dump_json(positions))
+            for line in found.assessments:
+                kept.append(line["at"], line["number"], json.dumps(line).encode(), most=MAX_ASSESSMENTS)
 
-    def last_number(self) -> int:
-        """A number that no assessment before has exceeded, 0 where there was none.
-
-        Torn lines and lost ones are made up for by the numbers reserved.
-        """
-        numbers = [0]
-        for file in (self.log_file, self._rotated_log):
-            with contextlib.suppress(OSError):
-                numbers += map(int, _NUMBER.findall(file.read_bytes()))
-        with contextlib.suppress(OSError, ValueError):
-            numbers.append(int(self.number_file.read_bytes()[:20]))
-        return max(numbers)
-
-    def reserve_numbers(self, upto: int) -> None:
-        """Note that numbers up to this one may be used, before any of them is. Raises OSError."""
-        replace_file(self.number_file, f"{upto}\n".encode())
-
-    @property
-    def _rotated_log(self) -> Path:
-        return self.log_file.with_suffix(".jsonl.1")
+        self._file.write(write)
+        self._older.leave()
 
 
-class Numbers:
-    """Assessment numbers, and so seeds, none of which comes twice, whatever becomes of process and disk."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._last = self._reserved = history.last_number()
-
-    def next(self) -> int:
-        """The next one.
-
-        Where none can be reserved because the disk is full or read-only, numbers go on with the milliseconds of the
-        clock: nothing that was ever reserved comes near those.
-        """
-        self._last += 1
-        if self._last > self._reserved:
-            try:
-                self._history.reserve_numbers(self._last + NUMBERS_RESERVED - 1)
-                self._reserved = self._last + NUMBERS_RESERVED - 1
-            except OSError:
-                self._last = max(self._last, time.time_ns() // 10**6)
-        return self._last
-
-
-def _ends_line(file: Path) -> bool:
-    """Whether the file is empty or its last line is whole; one that cannot be told about, such as a device, is."""
-    try:
-        with file.open("rb") as stream:
-            stream.seek(-1, os.SEEK_END)
-            return stream.read(1) == b"\n"
-    except OSError:
-        return True
+def _scope(kept: Kept, name: str) -> Scope:
+    content = kept.get("scope", name)
+    return Scope() if content is None else Scope.model_validate_json(content)

@@ -6,8 +6,8 @@ import math
 
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.history.memory import Entry, Key, merge
+from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
-from robmon.history.store import Judged
 from robmon.messages import (
     Assessed,
     FeatureDrift,

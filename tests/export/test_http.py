@@ -13,8 +13,8 @@ from robmon.export.http import http_application
 from robmon.export.published import Published
 from robmon.export.status import status_page
 from robmon.history.memory import Entry
+from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
-from robmon.history.store import Judged
 from robmon.vocabulary import PENDING_REASONS, PendingReason
 from tests.export.published import NOW, everything, state_of
 

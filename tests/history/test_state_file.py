@@ -1,0 +1,366 @@
+"""The state file: on real disks and processes, whatever damages, fills, locks or kills."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from robmon.history import state_file as module
+from robmon.history.folder import bears_wal
+from robmon.history.memory import Entry
+from robmon.history.state_file import DamagedStateError, NewerStateError
+from robmon.history.store import History
+from tests.servers import wait_until
+
+
+@pytest.fixture
+def memory_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for kills of processes fsync matters nothing, and costs most time."""
+    place = Path("/dev/shm")
+    if not os.access(place, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        yield Path(name)
+
+
+def entry(version: str, *, accepted: bool = True, at: float = 1.0) -> Entry:
+    return Entry(version=version, accepted=accepted, by="verdict", at=at)
+
+
+def versions(history: History) -> list[str]:
+    return [each.version for each in history.read_scope("s").entries]
+
+
+def filled(folder: Path) -> History:
+    """A state with something of everything in it."""
+    history = History(folder, "m")
+    history.write_scope("s", [entry("1"), entry("2", accepted=False, at=2)], served=("2", None))
+    history.reserve_numbers(100)
+    history.write_positions("/inputs", {})
+    for number in range(30):
+        history.append({"at": float(number), "number": number, "text": "x" * 300})
+    return history
+
+
+def told(folder: Path) -> str:
+    """All that a life after this one reads, or which file it says was set aside."""
+    history = History(folder, "m")
+    try:
+        read = [
+            *[each.model_dump_json() for each in history.read_scope("s").entries],
+            str(history.read_scope("s").served),
+            str(history.reserve_numbers(100)),
+            str(history.read_positions("/inputs")),
+            json.dumps(history.assessments()),
+        ]
+    except DamagedStateError as error:
+        return str(error)
+    return "\n".join(read)
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def truncated(file: Path, chance: random.Random) -> None:
+    os.truncate(file, chance.randrange(file.stat().st_size))
+
+
+def flipped(file: Path, chance: random.Random) -> None:
+    content = bytearray(file.read_bytes())
+    for _ in range(chance.choice([1, 1, 1, 20])):
+        content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
+    file.write_bytes(content)
+
+
+def overwritten(file: Path, chance: random.Random) -> None:
+    at = chance.randrange(0, file.stat().st_size, 512)
+    with file.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(chance.choice([bytes(512), chance.randbytes(512), chance.randbytes(4096)]))
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, overwritten])
+def test_a_damaged_file_is_read_right_or_set_aside_and_told(
+    memory_disk: Path, damage: Callable[[Path, random.Random], None]
+) -> None:
+    """Also where the structure stays whole, and only what it says differs."""
+    file = filled(memory_disk).state_file
+    whole = file.read_bytes()
+    right = told(memory_disk)
+    set_aside = 0
+    for seed in range(40):
+        for path in file.parent.iterdir():
+            path.unlink()
+        file.write_bytes(whole)
+        damage(file, random.Random(seed))
+        found = told(memory_disk)
+        if found != right:
+            assert found.startswith("m.sqlite.damaged-"), found
+            assert file.with_name(found).stat().st_size > 0 or damage is truncated
+            set_aside += 1
+    assert set_aside > 15
+
+
+def test_what_was_set_aside_is_told_until_something_is_decided(tmp_path: Path) -> None:
+    file = filled(tmp_path).state_file
+    os.truncate(file, 5000)
+    found = told(tmp_path)
+    assert found.startswith("m.sqlite.damaged-")
+    for _ in range(2):
+        History(tmp_path, "m").write_scope("s", [], served=("3", None))
+        assert told(tmp_path) == found
+    History(tmp_path, "m").write_scope("s", [entry("3")])
+    assert versions(History(tmp_path, "m")) == ["3"]
+    assert History(tmp_path, "m").reserve_numbers(1)[0] > 2**40, "none of those that were in it"
+    with pytest.raises(DamagedStateError):
+        History(tmp_path, "m").read_scope("another")
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def a_foreign_log(file: Path) -> None:
+    """The log of another model's file, which a copy has left without its own."""
+    other = History(file.parent.parent / "other", "m")
+    other.write_scope("s", [entry("7")])
+    connection = sqlite3.connect(other.state_file)
+    connection.execute("UPDATE kept SET content = '{}'")
+    connection.commit()
+    log = other.state_file.with_name("m.sqlite-wal").read_bytes()
+    connection.close()
+    file.with_name("m.sqlite-wal").write_bytes(log)
+
+
+REPLACEMENTS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "garbage": lambda file: file.write_bytes(random.Random(1).randbytes(20_000)),
+    "JSON": lambda file: file.write_text('{"scopes": {}}'),
+    "a folder": a_folder,
+    "another database": lambda file: (file.unlink(), sqlite3.connect(file).executescript("CREATE TABLE a (b)").close()),
+    "a log that does not fit": a_foreign_log,
+    "a row is gone": lambda file: sqlite3.connect(file, isolation_level=None).execute("DELETE FROM kept").close(),
+    "a row is changed": lambda file: (
+        sqlite3.connect(file, isolation_level=None)
+        .execute("UPDATE kept SET content = '{\"entries\": []}' WHERE kind = 'scope'")
+        .close()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPLACEMENTS)
+def test_what_stands_in_its_place_is_set_aside_with_its_journals(name: str, tmp_path: Path) -> None:
+    history = filled(tmp_path)
+    REPLACEMENTS[name](history.state_file)
+    with pytest.raises(DamagedStateError, match=r"m\.sqlite\.damaged-\d+$") as raised:
+        History(tmp_path, "m").read_scope("s")
+    assert (tmp_path / "history" / str(raised.value)).exists()
+    assert not list((tmp_path / "history").glob("m.sqlite-*"))
+    assert history.write_scope("s", [entry("3")]).entries == (entry("3"),), "also by who had it open before"
+
+
+def test_a_journal_that_was_left_alone_is_played_back_into_no_new_file(tmp_path: Path) -> None:
+    history = filled(tmp_path)
+    a_foreign_log(history.state_file)
+    history.state_file.unlink()
+    History(tmp_path, "m").write_scope("s", [entry("3")])
+    assert versions(History(tmp_path, "m")) == ["3"]
+    assert len(list((tmp_path / "history").glob("m.sqlite.damaged-*-wal"))) == 1
+
+
+def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    history = filled(tmp_path)
+    connection = sqlite3.connect(history.state_file, isolation_level=None)
+    connection.executescript("PRAGMA user_version = 2; UPDATE seal SET format = 2; DROP TABLE assessments")
+    connection.close()
+    content = history.state_file.read_bytes()
+    for use in (lambda: History(tmp_path, "m").read_scope("s"), lambda: History(tmp_path, "m").reserve_numbers(1)):
+        with pytest.raises(NewerStateError, match=r"m\.sqlite was written by a newer robmon \(format 2, and this one"):
+            use()
+    assert history.state_file.read_bytes() == content and history.set_aside() is None
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+def limited(history: History, do: Callable[[History], object], size: int) -> int:
+    """What `do` raises where no file may grow beyond so many bytes, as on a full disk."""
+    child = os.fork()
+    if child == 0:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        try:
+            do(History(history.data_dir, history.key))
+        except OSError as error:
+            os._exit(error.errno or 255)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("size", [0, 1000, 5000])
+def test_where_there_is_no_room_nothing_is_lost_and_all_can_be_read(tmp_path: Path, size: int) -> None:
+    history = filled(tmp_path)
+    assert limited(history, lambda each: each.write_scope("s", [entry("3", at=3)]), size) in (errno.EIO, errno.ENOSPC)
+    assert limited(history, lambda each: os._exit(len(each.read_scope("s").entries)), size) == 2
+    assert versions(history) == ["1", "2"] and history.set_aside() is None
+    history.write_scope("s", [entry("3", at=3)])
+    assert versions(History(tmp_path, "m")) == ["1", "2", "3"]
+
+
+def test_a_folder_that_is_read_only() -> None:
+    """It is read without writing anything beside it, and what cannot be written is told."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        history = filled(folder)
+        folder.chmod(0o755)
+        history.state_file.chmod(0o444)
+        history.state_file.parent.chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                mine = History(folder, "m")
+                if len(mine.read_scope("s").entries) == 2:
+                    mine.write_scope("s", [entry("3", at=3)])
+            except OSError as error:
+                os._exit(error.errno or 255)
+            finally:
+                os._exit(254)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        history.state_file.parent.chmod(0o755)
+        assert status in (errno.EACCES, errno.EROFS, errno.EIO)
+        assert history.set_aside() is None
+
+
+def journal_mode(history: History) -> str:
+    connection = sqlite3.connect(history.state_file)
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    return str(mode)
+
+
+def test_a_volume_that_bears_no_write_ahead_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file moves there, is written, and moves back."""
+    if not bears_wal(tmp_path):
+        pytest.skip("the tests run on such a volume")
+    history = filled(tmp_path)
+    assert journal_mode(history) == "wal"
+    monkeypatch.setattr(module, "bears_wal", lambda folder: False)
+    there = History(tmp_path, "m")
+    there.write_scope("s", [entry("3", at=3)])
+    assert journal_mode(there) == "delete" and versions(there) == ["1", "2", "3"]
+    assert History(tmp_path, "new").write_scope("s", [entry("1")]).entries == (entry("1"),)
+    monkeypatch.undo()
+    back = History(tmp_path, "m")
+    back.write_scope("s", [entry("4", at=4)])
+    assert journal_mode(back) == "wal" and versions(back) == ["1", "2", "3", "4"]
+
+
+def test_a_lock_that_is_not_given_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
+    history = filled(tmp_path)
+    holder = sqlite3.connect(history.state_file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OSError, match="another process holds the state file"):
+        history.append({"at": 1.0, "number": 1})
+    assert versions(history) == ["1", "2"], "it can be read"
+    holder.close()
+    assert history.set_aside() is None
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+WRITER = """
+import random, sys, time
+from pathlib import Path
+from robmon.history.memory import Entry
+from robmon.history.store import History
+history, scope = History(Path(sys.argv[1]), "m"), sys.argv[2]
+at = float(sys.argv[3])
+while True:
+    (number,) = history.reserve_numbers(1)
+    print("number", number, flush=True)
+    at += 1
+    history.write_scope(scope, [Entry(version=str(number), accepted=True, by="person", at=at)])
+    print("entry", number, flush=True)
+    history.append({"at": at, "number": number})
+    print("row", number, flush=True)
+"""
+
+
+def test_nothing_told_is_lost_by_kills_of_two_processes(memory_disk: Path) -> None:
+    """What a process said to be written is there, no number comes twice, and no kill damages the file."""
+    chance, said = random.Random(3), []
+    for life in range(3):
+        with contextlib.ExitStack() as stack:
+            for scope in ("one", "two"):
+                out = memory_disk / f"{life}-{scope}"
+                command = [sys.executable, "-c", WRITER, str(memory_disk), scope, str(1000.0 * life)]
+                process = subprocess.Popen(command, stdout=stack.enter_context(out.open("wb")))
+                stack.callback(process.wait)
+                stack.callback(process.kill)
+                wait_until(lambda out=out: out.stat().st_size > 100, 60, "what it wrote")
+            time.sleep(chance.uniform(0.0, 0.1))
+        for scope in ("one", "two"):
+            whole, _, _ = (memory_disk / f"{life}-{scope}").read_text().rpartition("\n")
+            said += [(scope, *line.split()) for line in whole.splitlines()]
+    history = History(memory_disk, "m")
+    numbers = [number for _, what, number in said if what == "number"]
+    rows = {int(number) for _, what, number in said if what == "row"}
+    written = [each["number"] for each in history.assessments()]
+    assert len(numbers) == len(set(numbers)) > 20
+    assert len(written) == len(set(written)) and set(written) >= rows
+    for scope in ("one", "two"):
+        last = next(number for where, what, number in reversed(said) if (where, what) == (scope, "entry"))
+        assert last in [each.version for each in history.read_scope(scope).entries]
+    assert history.set_aside() is None
+
+
+def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk: Path) -> None:
+    """Each life is a fork, which costs no start of an interpreter, and ends at a random moment, by kill -9."""
+    history, chance = History(memory_disk, "m"), random.Random(5)
+    said = b""
+    reading, writing = os.pipe()
+    for _ in range(200):
+        child = os.fork()
+        if child == 0:
+            try:
+                mine = History(memory_disk, "m")
+                while True:
+                    (number,) = mine.reserve_numbers(1)
+                    os.write(writing, b"%d number\n" % number)
+                    mine.write_scope("s", [Entry(version=str(number), accepted=True, by="person", at=number)])
+                    os.write(writing, b"%d entry\n" % number)
+            finally:
+                os._exit(9)
+        said += os.read(reading, 2**16)
+        time.sleep(chance.uniform(0.0, 0.01))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        said += stream.read()
+    told = [line.split() for line in said.decode().splitlines()]
+    numbers = [number for number, what in told if what == "number"]
+    entries = [number for number, what in told if what == "entry"]
+    assert len(numbers) == len(set(numbers)) >= 100
+    assert entries[-1] in [each.version for each in history.read_scope("s").entries]
+    assert history.set_aside() is None
