@@ -57,6 +57,8 @@ REFERENCE_WAIT_SECONDS: Final = 30.0
 """How long a first assessment waits for the reference to be downloaded; later ones do not wait for it."""
 BASELINE_SECONDS: Final = 10.0
 """How long a recorded baseline is waited for."""
+SETTLE_SECONDS: Final = 1.0
+"""How long the positions of the rows assessed are waited for: a kill between the two would have them assessed twice."""
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 _PENDING_REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
@@ -232,6 +234,7 @@ class Assessor:
             items = kept.items
         if model.version == UNKNOWN_VERSION:  # of an endpoint, which may be found not to answer, or to tell another
             self._accept_unseen(model)
+        await self._writer.settle(SETTLE_SECONDS)
         self._publish(model, result, items)
 
     async def _use(self, target: ModelVersion) -> ModelVersion:

@@ -59,6 +59,7 @@ class Writer:
         self._resume_at = 0.0
         self._pause_seconds = 0.0
         self._is_closing = False
+        self._is_slow = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def write(self, do: Callable[[], T], place: Hashable = None, done: Callable[[T], None] | None = None) -> None:
@@ -108,6 +109,22 @@ class Writer:
         self._start()
         async with asyncio.timeout(seconds):
             return await answer
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until what waits now is written; once only for a disk that turns out to be slow, full or hanging."""
+        if self.failure or self._is_slow:
+            return
+        written = asyncio.Event()
+        self._is_slow = True
+
+        def done(_: None) -> None:
+            self._is_slow = False
+            written.set()
+
+        self.write(lambda: None, place="settle", done=done)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await written.wait()
 
     def watch(self) -> None:
         """Tell where the disk does not answer at all; call it now and then."""

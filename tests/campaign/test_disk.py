@@ -27,6 +27,7 @@ SLOW_FSYNC = """
 #include <sys/syscall.h>
 #include <unistd.h>
 int fsync(int descriptor) { usleep(3000000); return syscall(SYS_fsync, descriptor); }
+int fdatasync(int descriptor) { usleep(3000000); return syscall(SYS_fdatasync, descriptor); }
 """
 
 

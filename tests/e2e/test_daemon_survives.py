@@ -8,11 +8,13 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import psutil
 import pytest
 
+from robmon.history.store import History
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import Registry
 
@@ -207,21 +209,26 @@ def test_bodies_that_never_end(daemon: Daemon) -> None:
         daemon.wait_for_assessments(2)
 
 
-def test_full_disk(daemon: Daemon) -> None:
-    """What was measured is published all the same; only the memory of a restart suffers."""
-    history = next((daemon.data_dir / "history").glob("*.jsonl"))
-    baseline = next((daemon.data_dir / "baselines").rglob("1.json"))
-    full = Path("/dev/full")
-    history.rename(history.with_suffix(".kept"))
-    for file in (history, baseline.with_name(".1.json.tmp")):
-        file.symlink_to(full)
+def test_a_data_folder_that_cannot_be_written(daemon: Daemon) -> None:
+    """What was measured is published all the same, and written when that can be."""
+    history = daemon.data_dir / "history"
+    (state,) = history.glob("*.sqlite")
+    temporary = next((daemon.data_dir / "baselines").rglob("1.json")).with_name(".1.json.tmp")
+    history.rename(history.with_name("kept"))
+    history.touch()
+    temporary.symlink_to("/dev/full")
     daemon.send()  # so that the baseline changes
     daemon.wait_for_assessments(2)
-    assert daemon.count("robmon_history_write_failures_total") >= 3
-    assert {line["error"] for line in daemon.log("data folder not written")} == {"No space left on device"}
-    for file in (history, baseline.with_name(".1.json.tmp")):
-        file.unlink()
+    daemon.wait_for(lambda: daemon.count("robmon_history_write_failures_total") >= 2, "both failures")
+    told = {line["error"] for line in daemon.log("data folder not written")}
+    assert told == {"No space left on device", "Not a directory"}
+    history.unlink()
+    history.with_name("kept").rename(history)
+    temporary.unlink()
+    daemon.wait_for(lambda: len(daemon.log("data folder written again")) == 2, "that both are written", 60)
     failures = daemon.count("robmon_history_write_failures_total")
     daemon.wait_for_assessments(2)
     assert daemon.count("robmon_history_write_failures_total") == failures
-    assert history.stat().st_size > 0
+    told_numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"][:-1]
+    kept = [line["number"] for line in History(daemon.data_dir, unquote(state.stem)).assessments()]
+    assert kept[: len(told_numbers)] == told_numbers, "none is lost"
