@@ -130,7 +130,7 @@ class Daemon:
         key = history_key(parse(settings.model.uri), self._follower.name)
         history = History(settings.data_dir, key)
         self._writer = Writer(self._metrics.history_failures.inc)
-        self._baseline_writer = Writer(self._metrics.history_failures.inc)
+        self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
         self._assessor = Assessor(
             settings,

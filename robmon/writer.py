@@ -44,12 +44,14 @@ class Writer:
 
     Args:
         count_failure: told of every write that failed.
+        what: is written by it, in words, for the log.
     """
 
-    def __init__(self, count_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, count_failure: Callable[[], None] = lambda: None, what: str = "state") -> None:
         self.failure = ""
         """Why what waits is not written, as was found last; empty while all is well."""
         self._count_failure = count_failure
+        self._what = what
         self._changed = threading.Condition()
         self._questions: deque[Callable[[], None]] = deque()
         self._waiting: OrderedDict[Hashable, _Write] = OrderedDict()
@@ -227,12 +229,12 @@ class Writer:
     def _tell_failure(self, why: str) -> None:
         """Told when it begins, and when it is another: a disk may be full for days."""
         if why != self.failure:
-            log.error("data folder not written", error=why)
+            log.error("data folder not written", what=self._what, error=why)
         self.failure = why
 
     def _succeed(self, done: Callable[[Any], None] | None, found: Any) -> None:
         if self.failure:
-            log.info("data folder written again")
+            log.info("data folder written again", what=self._what)
         self.failure = ""
         if done is not None:
             done(found)
