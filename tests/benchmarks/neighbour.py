@@ -66,7 +66,12 @@ def register(tracking_uri: str) -> tuple[Path, list[bytes]]:
     with quiet_mlflow(), tracking(tracking_uri), mlflow.start_run():
         signature = infer_signature(inputs, forest.predict(inputs))
         info = mlflow.sklearn.log_model(
-            forest, name="model", signature=signature, pip_requirements=[], registered_model_name=NAME
+            forest,
+            name="model",
+            signature=signature,
+            pip_requirements=[],
+            serialization_format="cloudpickle",
+            registered_model_name=NAME,
         )
         folder = Path(mlflow.artifacts.download_artifacts(info.model_uri))
     return folder, [json.dumps({"inputs": [row.tolist()]}).encode() for row in inputs]
