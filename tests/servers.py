@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-START_SECONDS = 90
+START_SECONDS = 180
 STOP_SECONDS = 10
 POLL_SECONDS = 0.02
 
@@ -45,7 +45,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], Result], timeout_seconds: float = 10, what: str = "the condition") -> Result:
+def wait_until(condition: Callable[[], Result], timeout_seconds: float = 60, what: str = "the condition") -> Result:
     """Call `condition` until it returns something true, and return that; fail after `timeout_seconds`."""
     deadline = time.monotonic() + timeout_seconds
     while True:

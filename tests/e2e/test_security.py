@@ -44,7 +44,7 @@ def secured_daemon(folder: Path, uri: str, tracking_uri: str, secrets: Path, **f
     with running_daemon(folder, uri, tracking_uri, **settings, inputs__sample_rows=200) as daemon:
         daemon.scheme = "https"
         authorized = {"Authorization": f"Bearer {TOKEN}"}
-        daemon.client = httpx.Client(timeout=5, trust_env=False, verify=context, headers=authorized)
+        daemon.client = httpx.Client(timeout=20, trust_env=False, verify=context, headers=authorized)
         yield daemon
 
 
@@ -54,7 +54,7 @@ def connection(daemon: Daemon, port: str, server_name: str = "robmon", tls: bool
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=5))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=20))
         if tls and daemon.scheme == "https":
             client = stack.enter_context(context.wrap_socket(client, server_hostname=server_name))
         yield client
@@ -85,7 +85,7 @@ def test_tokens_and_tls_on_both_ports(tmp_path: Path, secrets: Path, local: Regi
         target = f"127.0.0.1:{daemon.port('http_port')}"
         right = secured_config(target, secrets / "token", secrets / "ca.crt")
         prometheus = stack.enter_context(prometheus_server(tmp_path / "prometheus", right))
-        wait_until(lambda: query(prometheus, "robmon_noise_mse_bound"), 30, "a bound in Prometheus")
+        wait_until(lambda: query(prometheus, "robmon_noise_mse_bound"), 90, "a bound in Prometheus")
         assert get_json(f"{prometheus}/api/v1/targets")["data"]["activeTargets"][0]["health"] == "up"
 
         # A probe of the kubelet has no token and checks no certificate.

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from robmon.inputs import receiver
 from robmon.inputs.receiver import _Pieces
 from robmon.marks import PROBE_HEADER
+from robmon.ports import server as port_server
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 from tests.servers import wait_until
 
@@ -350,14 +351,15 @@ def test_every_request_is_counted_under_one_outcome(served: Served) -> None:
     assert served.counts.rejected == {("mlflow", "too_large"): 5}
 
 
-def test_the_end_of_the_server_waits_for_no_body(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_of_the_server_waits_for_no_body(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_server, "SHUTDOWN_SECONDS", 3600)
     with Served() as server, contextlib.ExitStack() as stack:
         client = stack.enter_context(connection(server))
         client.sendall(post()[:-1])
         wait_until(lambda: server.receiver.inflight_bytes > 0)
-        stopped_at = time.monotonic()
         server.stop()
-        assert time.monotonic() - stopped_at < 1.5  # uvicorn's grace is 2 s
         assert closed(client)
     assert server.counts.rejected == {("mlflow", "disconnected"): 1}
     assert caplog.text == ""

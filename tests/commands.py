@@ -1,0 +1,107 @@
+"""Commands of robmon as a user gives them, each in a process of its own that need not import the heavy packages first.
+
+Importing MLflow takes longer than most commands do, so one process imports it, once for all tests, and is forked for
+each command. What a command imports, prints while it does and leaves alone is for those who run `python -m robmon`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.servers import QUIET_MLFLOW
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WAIT_SECONDS = 170
+
+
+def run(words: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """`robmon WORDS` in that folder and that environment, without a terminal."""
+    with tempfile.TemporaryDirectory() as folder:
+        printed = {name: str(Path(folder, name)) for name in ("stdout", "stderr")}
+        wanted = {"words": list(map(str, words)), "cwd": str(cwd), "environment": dict(environment)}
+        status = _ask(json.dumps(wanted | printed))
+        stdout, stderr = (Path(file).read_text(encoding="utf-8") for file in printed.values())
+    return subprocess.CompletedProcess(list(map(str, words)), status, stdout, stderr)
+
+
+def _ask(line: str) -> int:
+    forking = _forking()
+    assert forking.stdin is not None and forking.stdout is not None
+    print(line, file=forking.stdin, flush=True)
+    if not select.select([forking.stdout], [], [], WAIT_SECONDS)[0]:
+        _end(forking)
+        _forking.cache_clear()
+        raise TimeoutError(f"not within {WAIT_SECONDS} s: {line}")
+    return int(forking.stdout.readline())
+
+
+@functools.cache
+def _forking() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.commands"],
+        cwd=REPOSITORY,
+        env=os.environ | QUIET_MLFLOW,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with process:  # closes its pipes
+        pass
+
+
+def _serve() -> None:
+    """Fork for each line on standard input; write the exit status of what it asks for."""
+    import matplotlib.pyplot  # noqa: F401
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+
+    import robmon.cli  # noqa: F401
+
+    gc.freeze()  # else each child would look through, and so copy, all that was imported before it ends
+    answers = os.fdopen(os.dup(1), "w")
+    for line in iter(sys.stdin.readline, ""):
+        child = os.fork()
+        if child == 0:
+            answers.close()
+            _become(**json.loads(line))
+            return
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+
+
+def _become(words: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str) -> None:
+    """The command: the interpreter ends after it as it would by itself."""
+    files = (os.devnull, os.O_RDONLY), (stdout, os.O_CREAT | os.O_WRONLY), (stderr, os.O_CREAT | os.O_WRONLY)
+    for target, (file, flags) in enumerate(files):
+        opened = os.open(file, flags, 0o600)
+        os.dup2(opened, target)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[:] = ["robmon", *words]
+    runpy.run_module("robmon", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _serve()
