@@ -190,8 +190,20 @@ def until_killed(lives: Lives, finding: Finding, wanted: dict[str, int]) -> None
     finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
 
 
-def test_kills_beside_an_endpoint(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The short selection: a model that takes no time to load."""
+SHORT = {DAEMON: 3, WORKER: 1, READER: 2}
+LONG = {DAEMON: 40, WORKER: 40, READER: 100, FETCH: 20}
+INPUTS = [("length", "FP64", [-1]), ("width", "FP64", [-1]), ("serial", "INT64", [-1])]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [SHORT, pytest.param(LONG, marks=[pytest.mark.campaign, pytest.mark.timeout(3600)])],
+    ids=["short", "long"],
+)
+def test_kills_beside_an_endpoint(
+    wanted: dict[str, int], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its version changes; no model has to be loaded, so that there are many assessments between the kills."""
     inputs = tmp_path_factory.mktemp("inputs")
     calls: list[Call] = []
 
@@ -199,12 +211,18 @@ def test_kills_beside_an_endpoint(tmp_path: Path, tmp_path_factory: pytest.TempP
         calls.append((time.time(), {int(serial) for serial in arrays["serial"].reshape(-1)}))
         return summed(arrays)
 
-    with serving(V2Model(predict, "kserve", [])) as server:
+    model = V2Model(predict, "triton", INPUTS, "1")
+
+    def move(random: Random) -> None:
+        model.version = str(random.randint(1, 3))
+
+    with serving(model) as server:
         url = f"{server.url}/v2/models/digits/infer"
         settings = SETTINGS | {"inputs__files": inputs, "model__rows_per_second": 20_000}
         start = functools.partial(running_daemon, tmp_path, url, NO_REGISTRY, **settings)
-        lives = Lives(tmp_path, inputs, start, {WORKER: 0.06, READER: 0.15}, lambda: calls, (0.5, 3))
-        until_killed(lives, begun("kill -9, model at an endpoint"), {DAEMON: 3, WORKER: 1, READER: 2})
+        chances = {WORKER: 0.06, READER: 0.2, FETCH: 0.06}
+        lives = Lives(tmp_path, inputs, start, chances, lambda: list(calls), (0.5, 4), move)
+        until_killed(lives, begun("kill -9 while the version behind an endpoint changes"), wanted)
 
 
 @pytest.mark.campaign
