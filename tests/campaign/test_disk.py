@@ -184,12 +184,12 @@ def test_a_disk_that_becomes_read_only(served: Registry, tmp_path: Path) -> None
             # Whoever has a file open for writing keeps the file system from being remounted.
             wait_until(lambda: remounted(disk, "ro"), 30, "a read-only file system")
             model.serve(versions[1])
-            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it", 90)
+            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it")
             daemon.wait_for_assessments(2)
             assert daemon.assessed_version == versions[0]
             assert "Read-only" in daemon.log("served version unknown")[0]["error"]
             assert remounted(disk, "rw")
-            daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version", 90)
+            daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version")
             daemon.wait_for_assessments(2)
 
 
@@ -216,11 +216,11 @@ def test_no_room_for_a_version(place: str, served: Registry, tmp_path: Path) -> 
         with watched(daemon, fault):
             fill(disk)
             model.serve(versions[1])
-            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it", 90)
+            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it")
             daemon.wait_for_assessments(2)
             assert "No space left on device" in daemon.log("served version unknown")[0]["error"]
             (disk / "fill").unlink()
-            daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version", 90)
+            daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version")
             daemon.wait_for_assessments(2)
 
 
@@ -242,9 +242,9 @@ def test_the_reader_is_killed_while_it_reads(tmp_path: Path, tmp_path_factory: p
                         for reader in daemon.children("robmon.tail"):
                             reader.kill()
                             kills += 1
-                    daemon.wait_for(lambda count=count: received(daemon) > count, "some more lines", 30)
+                    daemon.wait_for(lambda count=count: received(daemon) > count, "some more lines")
                 finding.times = kills
-                daemon.wait_for(lambda: received(daemon) >= files * 60_000, "all lines", 120)
+                daemon.wait_for(lambda: received(daemon) >= files * 60_000, "all lines")
                 daemon.wait_for_assessments(2)
             assert received(daemon) == files * 60_000
             assert daemon.count("robmon_inputs_rejected_total", source="file") == 0

@@ -231,7 +231,8 @@ def test_half_handshakes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactor
     secrets = tmp_path_factory.mktemp("secrets")
     Authority(secrets).sign("tls")
     model = V2Model(summed, "kserve", [])
-    settings = QUICK | {"http__tls_cert_file": secrets / "tls.crt", "http__tls_key_file": secrets / "tls.key"}
+    files = {"tls_cert_file": secrets / "tls.crt", "tls_key_file": secrets / "tls.key"}
+    settings = QUICK | {f"{port}__{name}": file for port in ("http", "inputs") for name, file in files.items()}
     with (
         serving(model) as server,
         running_daemon(tmp_path, f"{server.url}/v2/models/digits/infer", NO_REGISTRY, **settings) as daemon,

@@ -55,10 +55,10 @@ def test_a_file_of_tokens(put: str, shared: tuple[Daemon, Path]) -> None:
     daemon, file = shared
     told = len(daemon.log("tokens not replaced"))
     try:
-        with watched(daemon, f"token file {put}", healthz_seconds=1.5):
+        with watched(daemon, f"token file {put}"):
             file.unlink()
             PUT[put](file)
-            daemon.wait_for(lambda: len(daemon.log("tokens not replaced")) > told, "a word of it", 30)
+            daemon.wait_for(lambda: len(daemon.log("tokens not replaced")) > told, "a word of it")
             assert status(daemon, TOKEN) == 200
             daemon.wait_for_assessments()
     finally:
@@ -75,5 +75,5 @@ def test_a_file_of_tokens_is_replaced(shared: tuple[Daemon, Path]) -> None:
     with watched(daemon, "token replaced, and put back", 2):
         for token in ("other", TOKEN):
             file.write_text(token)
-            daemon.wait_for(lambda token=token: status(daemon, token) == 200, "the new token", 30)
+            daemon.wait_for(lambda token=token: status(daemon, token) == 200, "the new token")
         assert status(daemon, "other") == 401

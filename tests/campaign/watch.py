@@ -117,19 +117,33 @@ def watched(
             finding.slowest[path] = max(finding.slowest[path], time.monotonic() - began)
 
     with again_and_again(ask, PAUSE_SECONDS):
-        yield finding
+        try:
+            yield finding
+        except (AssertionError, TimeoutError, httpx.HTTPError) as error:
+            if why := _blocked(finding, healthz_seconds):
+                raise AssertionError(f"{why}; then {error}") from error
+            raise
     if daemon.process.poll() is not None:
         finding.outcome = f"ended with status {daemon.process.returncode}"
         return
     finding.growth = _settled(daemon, before)
     finding.outcome = "survived"
-    if healthz_seconds is not None:
-        assert finding.refused == 0, f"{finding.refused} probes had no answer"
-        assert finding.slowest["/healthz"] < healthz_seconds, f"a probe took {finding.slowest['/healthz']:.2f} s"
+    why = _blocked(finding, healthz_seconds)
+    assert not why, why
     growth = finding.growth
     assert growth.memory_bytes < memory_bytes, f"the daemon grew by {growth.memory_bytes >> 20} MiB"
     assert growth.processes <= 0, f"{growth.processes} processes more than before"
     assert growth.descriptors <= 4, f"{growth.descriptors} descriptors more than before"
+
+
+def _blocked(finding: Finding, healthz_seconds: float | None) -> str:
+    """How probes were held up, in words; nothing where they were not."""
+    if healthz_seconds is None:
+        return ""
+    if finding.refused:
+        return f"{finding.refused} probes had no answer"
+    slowest = finding.slowest["/healthz"]
+    return f"a probe took {slowest:.2f} s" if slowest > healthz_seconds else ""
 
 
 def _settled(daemon: Daemon, before: Held) -> Held:
