@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,10 @@ def _result(case: ElementTree.Element) -> Result:
     return Result(scenario, "no", "")
 
 
+def _told_arguments(arguments: list[str]) -> str:
+    return f" ARGS={shlex.quote(shlex.join(arguments))}" if arguments else ""
+
+
 def main() -> None:
     """Print the table, and write it where that is asked for; status 1 where a scenario did not fail."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,8 +97,8 @@ def main() -> None:
     lines = [
         f"# The campaign's scenarios on commit {options.commit}",
         "",
-        f"`make campaign-red`, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC. A scenario counts only if the",
-        "same program fails on the commit in which the fault was found.",
+        f"`make campaign-red{_told_arguments(arguments)}`, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.",
+        "A scenario counts only if the same program fails on the commit in which the fault was found.",
         "",
         "| scenario | fails there | at |",
         "| --- | --- | --- |",

@@ -253,10 +253,13 @@ class Daemon:
         assert self.processes() == []
 
     def kill(self) -> None:
-        """SIGKILL, as a container runtime or the kernel does: its processes must follow."""
+        """SIGKILL, as a container runtime or the kernel does: its processes must follow.
+
+        One that has just been started sees it when its interpreter is up, which takes long on a busy machine.
+        """
         self.process.kill()
         self.process.wait()
-        wait_until(lambda: not self.processes(), END_SECONDS, "the end of all processes of a killed daemon")
+        wait_until(lambda: not self.processes(), WAIT_SECONDS, "the end of all processes of a killed daemon")
 
     def hold_public_face_to_promises(self) -> None:
         """No input is told to whoever asks."""
