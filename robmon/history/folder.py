@@ -73,9 +73,9 @@ def bears_wal(folder: Path) -> bool:
     return found[1] in LOCAL_FILE_SYSTEMS
 
 
-def sync_folder(folder: Path) -> None:
-    """Have a file that was renamed in it outlive a loss of power. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlive a loss of power. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from robmon.errors import SettingsError
-from robmon.history.folder import bears_wal, sync_folder
+from robmon.history.folder import bears_wal, sync
 
 FORMAT: Final = 1
 BUSY_SECONDS: Final = 10.0
@@ -285,14 +285,15 @@ class StateFile:
                 new.with_name(new.name + suffix).unlink(missing_ok=True)
             try:
                 with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                    connection.execute("PRAGMA synchronous = OFF")  # all of it is synced before it gets its name
                     connection.execute(f"PRAGMA journal_mode = {'WAL' if bears_wal(new.parent) else 'TRUNCATE'}")
-                    connection.execute("PRAGMA synchronous = FULL")
                     connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {FORMAT};COMMIT")
                     Kept(connection).set_seal()
             except sqlite3.DatabaseError as error:
                 raise _not_damaged(error) or OSError(errno.EIO, str(error)) from None
+            sync(new)
             new.rename(self.path)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
 
     def _set_aside(self, found: os.stat_result | None) -> None:
         """Rename what was found, unless another process was faster. Raises OSError."""
