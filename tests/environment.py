@@ -57,7 +57,7 @@ class Environment:
         """Environment variables in which nothing of the tests' own environment is found."""
         dropped = ("ROBMON_", "MLFLOW_TRACKING", "PYTHON", "VIRTUAL_ENV")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        return kept | {"PATH": f"{self.python.parent}{os.pathsep}/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+        return kept | {"PATH": f"{self.python.parent}{os.pathsep}/usr/bin:/bin"}
 
     def _write_scripts(self, distribution: metadata.Distribution) -> None:
         for entry in distribution.entry_points.select(group="console_scripts"):

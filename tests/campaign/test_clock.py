@@ -53,15 +53,15 @@ SHORT = ("forward a day and back",)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in SHORT else pytest.mark.campaign) for name in STEPS]
 )
-def test_a_step_of_the_clock(name: str, step: Step, local: Registry, tmp_path: Path) -> None:
+def test_a_step_of_the_clock(name: str, step: Step, served: Registry, tmp_path: Path) -> None:
     """Assessments, look-ups, the token's renewal and all ages go on; what is shown follows the wall clock."""
-    model = local.model()
+    model = served.model()
     version = model.add()
     model.serve(version)
     token = tmp_path / "token"
     token.write_text("first-token\n", encoding="ascii")
     with running_daemon(
-        tmp_path / "daemon", model.uri, local.tracking_uri, http__token_file=token, inputs__max_age_seconds=1000
+        tmp_path / "daemon", model.uri, served.tracking_uri, http__token_file=token, inputs__max_age_seconds=1000
     ) as daemon:
         use_token(daemon, "first-token")
         daemon.send()

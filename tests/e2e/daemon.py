@@ -65,10 +65,16 @@ QUICK = {
     "assess.min_rows": 20,
     "assess.levels": "0.1 0.3",
     "assess.trials": 19,
-    "model.poll_seconds": 1,
     "log.format": "json",
     "log.level": "debug",
 }
+
+
+def _poll_seconds(uri: str, tracking_uri: str) -> float:
+    """As often as a look-up is cheap: a request to a server; at an endpoint a process; else one that imports MLflow."""
+    if uri.startswith("http"):
+        return 5
+    return 1 if tracking_uri.startswith("http") else 30
 
 
 @contextlib.contextmanager
@@ -295,7 +301,8 @@ def running_daemon(
 
     At the end it is terminated, unless the test has ended it, and held to its promises.
     """
-    flags = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
+    flags = QUICK | {"model.poll_seconds": _poll_seconds(uri, tracking_uri)}
+    flags |= {name.replace("__", "."): value for name, value in settings.items()}
     flags |= {"model.uri": uri, "mlflow.tracking_uri": tracking_uri, "data_dir": folder / "data"}
     if str(python) == INTERPRETER != sys.executable:
         flags = {name: value for name, value in flags.items() if name in _settings_of(INTERPRETER)}

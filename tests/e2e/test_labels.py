@@ -101,9 +101,10 @@ def test_answers_of_another_version_and_errors_against_labels(local: Registry, t
 
 
 def test_that_another_version_answers_stands_while_no_newer_answer_comes(local: Registry, tmp_path: Path) -> None:
+    """The registry is a local one, which a process of its own looks up."""
     model = local.model()
     model.serve(model.add(weight=1.0))
-    with running_daemon(tmp_path, model.uri, local.tracking_uri) as daemon:
+    with running_daemon(tmp_path, model.uri, local.tracking_uri, model__poll_seconds=10) as daemon:
         daemon.wait_for(lambda: daemon.assessed_version == "1", "a model")
         server = Server(daemon, weight=1.5)
         for row in ROWS[:25]:

@@ -17,12 +17,12 @@ from tests.watching.prometheus import alertmanager, alerts, live_config, prometh
 pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
 
 
-def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry, model_url: str) -> None:
-    model = local.model()
+def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, served: Registry, model_url: str) -> None:
+    model = served.model()
     good, fragile = model.add(1.0), model.add(2.0)
     model.serve(good)
     with contextlib.ExitStack() as stack:
-        daemon = stack.enter_context(running_daemon(tmp_path, model.uri, local.tracking_uri))
+        daemon = stack.enter_context(running_daemon(tmp_path, model.uri, served.tracking_uri))
         proxy = stack.enter_context(nginx(tmp_path / "nginx", model_url, daemon.port("inputs_port")))
         client = stack.enter_context(httpx.Client(base_url=proxy, trust_env=False))
         for row in ROWS[:60]:
@@ -35,12 +35,12 @@ def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry, mo
         manager = stack.enter_context(alertmanager(tmp_path / "alertmanager"))
         config = live_config(tmp_path / "prometheus", f"127.0.0.1:{daemon.port('http_port')}", manager)
         prometheus = stack.enter_context(prometheus_server(tmp_path / "prometheus", config))
-        wait_until(lambda: query(prometheus, "robmon_noise_mse_bound"), 30, "a bound in Prometheus")
+        wait_until(lambda: query(prometheus, "robmon_noise_mse_bound"), 90, "a bound in Prometheus")
         assert "RobmonRobustnessRegression" not in alerts(manager)
 
         model.serve(fragile)
         daemon.wait_for(lambda: daemon.regression_stands, "the regression")
-        alert = wait_until(lambda: alerts(manager).get("RobmonRobustnessRegression"), 30, "the alert")
+        alert = wait_until(lambda: alerts(manager).get("RobmonRobustnessRegression"), 90, "the alert")
         assert alert["labels"]["model_name"] == model.name
         assert f"version {fragile}" in alert["annotations"]["description"]
 
@@ -48,6 +48,6 @@ def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, local: Registry, mo
         daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
         wait_until(
             lambda: not query(prometheus, 'ALERTS{alertname="RobmonRobustnessRegression", alertstate="firing"}'),
-            30,
+            90,
             "the end of the alert",
         )

@@ -61,14 +61,14 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         assert daemon.value("robmon_regression_since_timestamp_seconds") is None
 
 
-def test_classifiers_are_judged_by_what_they_say(local: Registry, tmp_path: Path) -> None:
+def test_classifiers_are_judged_by_what_they_say(served: Registry, tmp_path: Path) -> None:
     """The same classifier as probabilities of another temperature and type passes; a fragile, quieter one does not."""
-    model = local.model("loud")
+    model = served.model("loud")
     first, same = model.add_classifier("logits", 3.0), model.add_classifier("softmax", 1.5)
     fragile = model.add_classifier("logits", 1.2, fragility=1.5)
     model.serve(first)
     settings = {"assess__task": "classification", "inputs__sample_rows": 200}
-    with running_daemon(tmp_path, model.uri, local.tracking_uri, **settings) as daemon:
+    with running_daemon(tmp_path, model.uri, served.tracking_uri, **settings) as daemon:
         daemon.send()
         wait_for_version(daemon, first)
         model.serve(same)

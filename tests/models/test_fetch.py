@@ -55,7 +55,7 @@ def ask(question: Fetch | Remember, folder: Path, **environment: str) -> Message
     with fetch_process(folder / "output", **environment) as (child, channel):
         channel.send(question)
         message, _ = channel.receive()
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     assert (folder / "output").read_text() == ""
     return message
 
@@ -90,7 +90,7 @@ def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
     assert load(model.path).flavor == "pyfunc"
 
 
-def test_five_at_once_remember_one_version(store: Store, tmp_path: Path) -> None:
+def test_three_at_once_remember_one_version(store: Store, tmp_path: Path) -> None:
     """Each has judged the same version at a ratio that is found in most samples only, and one has let it pass."""
     name = store.register(versions=2)
     first = Entry(version="1", run_id=store.run_id, accepted=True, by="first", at=1)
@@ -102,10 +102,10 @@ def test_five_at_once_remember_one_version(store: Store, tmp_path: Path) -> None
             (first,),
             version="2",
             run_id=store.run_id,
-            accepted=number == 2,
+            accepted=number == 1,
             against="1",
             pooled_ratio=1.3 + number / 10,
-            pvalue=0.02 if number == 2 else 0.001,
+            pvalue=0.02 if number == 1 else 0.001,
             rows=256,
             at=10.0 + number,
             specification="s",
@@ -114,7 +114,7 @@ def test_five_at_once_remember_one_version(store: Store, tmp_path: Path) -> None
         return ask(question, tmp_path / str(number))
 
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(judge, range(5)))
+        answers = list(pool.map(judge, range(3)))
     assert all(isinstance(each, Remembered) for each in answers)
     for text in (store.client.get_registered_model(name).tags[tag], answers[-1].memory):
         entries = from_json(text)
