@@ -84,19 +84,19 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "scrape_configs": [{"job_name": "robmon", "static_configs": [{"targets": [first, second]}]}],
         }
         with prometheus_server(tmp_path_factory.mktemp("prometheus"), config) as url:
-            wait_until(lambda: query(url, "count(robmon_assessments_total >= 4) == 2"), 20, "four scrapes of each pod")
+            wait_until(lambda: query(url, "count(robmon_assessments_total >= 4) == 2"), 90, "four scrapes of each pod")
             yield url
 
 
 def ask(url: str, expression: str) -> list[dict[str, Any]]:
     for variable, value in VARIABLES.items():
         expression = expression.replace(f'"{variable}"', f'"{value}"')
-    return query(url, expression.replace("$__rate_interval", "5s"))
+    return query(url, expression.replace("$__rate_interval", "30s"))
 
 
 def test_every_query_answers(prometheus: str) -> None:
-    silent = [(title, target["refId"]) for title, target in TARGETS if not ask(prometheus, target["expr"])]
-    assert silent == []
+    for title, target in TARGETS:  # of a busy machine some scrapes are missing
+        wait_until(lambda expression=target["expr"]: ask(prometheus, expression), what=f"{title}, {target['refId']}")
 
 
 def test_the_curve_is_one_pods(prometheus: str) -> None:
