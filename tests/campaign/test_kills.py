@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.campaign.watch import Finding, begun, lasting_processes
-from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
+from tests.e2e.daemon import ROWS, WAIT_SECONDS, Daemon, Row, running_daemon
 from tests.e2e.registry import Registry
 from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.e2e.test_files import append, summed
@@ -28,11 +28,11 @@ from tests.servers import wait_until
 WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.tail", "robmon.fetch", "the daemon"
 ROWS_OF_A_LIFE = 40
 PATIENT_LIVES = 0.8
-START_SECONDS = 150.0
 SETTINGS = {
     "inputs__sample_rows": 1000,
     "inputs__files_poll_seconds": 0.2,
     "assess__interval_seconds": 0.4,
+    "assess__max_seconds": 300,  # rows that a budget leaves out are in no assessment, and are not read again
     "assess__trials": 9,
     "assess__confidence": 0.9,
     "model__poll_seconds": 0.5,
@@ -90,7 +90,7 @@ class Lives:
         self.write()
         with self.start() as daemon:
             if random.random() < PATIENT_LIVES:
-                daemon.wait_for(lambda: good(daemon), "a good assessment", START_SECONDS)
+                daemon.wait_for(lambda: good(daemon), "a good assessment")
             end = time.monotonic() + random.uniform(*self.seconds)
             writes_at, moves_at = (random.uniform(time.monotonic(), end) for _ in range(2))
             while (now := time.monotonic()) < end:
@@ -119,7 +119,9 @@ class Lives:
         """A last life, in peace: all that is there is assessed, and nothing is left over."""
         self.write()
         with self.start() as daemon:
-            wait_until(lambda: self.asked_about() >= self.written, 150, "every line that was written is assessed")
+            wait_until(
+                lambda: self.asked_about() >= self.written, WAIT_SECONDS, "every line that was written is assessed"
+            )
             daemon.wait_for_assessments(2)
             assert lasting_processes(daemon) <= 3, "no process is left"
             if self.move is not None:
@@ -142,6 +144,7 @@ class Lives:
             for line in lines:
                 at = datetime.datetime.fromisoformat(line["timestamp"]).timestamp()
                 if line["outcome"] == "ok":
+                    assert line["cut"] is None
                     numbers[line["number"]] += 1
                     lives_of_seed[line["seed"]].add(life)
                     rows |= set().union(*(serials for when, serials in calls if before < when <= at))
