@@ -59,11 +59,11 @@ def once(do: Callable[[Array], Any]) -> Callable[[Array], Any]:
 
 
 def _raises_a_name(rows: Array) -> NoReturn:
-    raise type(f"X{rows[0, 0]:.6f}", (Exception,), {})
+    raise type(f"X{rows[0, 2]:.0f}", (Exception,), {})
 
 
 def _raises_in_a_file(rows: Array) -> None:
-    exec(compile("1 / 0", f"X{rows[0, 0]:.6f}.py", "exec"), {})
+    exec(compile("1 / 0", f"X{rows[0, 2]:.0f}.py", "exec"), {})
 
 
 def _broken(*_: object, **__: object) -> NoReturn:
