@@ -86,7 +86,8 @@ class Follower:
         Raises:
             RobmonError: the registry did not answer, or the version cannot be had; the old target stays.
         """
-        if self._has_files and not self._may_move():
+        has_files = await self._has_files()
+        if has_files and not self._may_move():
             await self._read_memory(keep, remembered)
             return False
         if self._may_move() and self._has_rest_api() and isinstance(self._uri, model_uri.ModelUri):
@@ -95,10 +96,10 @@ class Follower:
             if alias not in self.aliases:
                 known = known_aliases(self.aliases)
                 raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known}")
-            if self._has_files and self.target is not None and self.aliases[alias] == self.target.version:
+            if has_files and self.target is not None and self.aliases[alias] == self.target.version:
                 return False
         before = self.target.version if self.target is not None else None
-        fetched = await self._fetch(self._uri.text, before if self._has_files else None, keep, remembered)
+        fetched = await self._fetch(self._uri.text, before if has_files else None, keep, remembered)
         if fetched.model is None:
             return False
         self.target = fetched.model
@@ -157,10 +158,11 @@ class Follower:
             raise ModelNotFoundError(f"version {version} of {self.name} has no model")
         return fetched.model
 
-    @property
-    def _has_files(self) -> bool:
+    async def _has_files(self) -> bool:
         """Whether the target's files are there, if it has any; somebody may have cleaned the data folder."""
-        return self.target is not None and (self.target.endpoint is not None or Path(self.target.path).is_dir())
+        if self.target is None or self.target.endpoint is not None:
+            return self.target is not None
+        return await asyncio.to_thread(Path(self.target.path).is_dir)
 
     def _may_move(self) -> bool:
         return self._settings.model.follow == "alias" and self._uri.may_move
