@@ -58,14 +58,14 @@ class FileSource:
         sample: Sample,
         counts: InputCounts,
         history: History,
-        writer: Writer | None = None,
+        writer: Writer,
     ) -> None:
         self._settings = settings
         self._url = url
         self._sample = sample
         self._counts = counts
         self._rejections = RejectionLog("files")
-        self._writer = writer or Writer()
+        self._writer = writer
         self._history = history
         self._read = _read_positions(history, url)
         self._marked = dict(self._read)
@@ -95,7 +95,6 @@ class FileSource:
         if self._reader is not None:
             reader, self._reader = self._reader, None
             await reader.stop()
-        await self._writer.close()
 
     def _died_at(self, opened: FileOpened) -> None:
         """Read on from there, unless the reader ended there again and again: one kill from outside says nothing."""

@@ -23,6 +23,7 @@ from robmon.inputs.sample import Sample
 from robmon.messages import Failure, FileOpened, FilePosition
 from robmon.ports.rejections import RejectionLog
 from robmon.settings import load
+from robmon.writer import Writer
 from tests.object_store import object_store
 
 
@@ -41,7 +42,9 @@ class Daemon:
         settings.data_dir.mkdir(exist_ok=True)
         self.sample = Sample(sample_rows=10_000, max_age_seconds=3600, sample_bytes=2**20)
         self.counts = InputCounts()
-        self.source = FileSource(settings, files, self.sample, self.counts, History(settings.data_dir, "m"))
+        self.writer = Writer()
+        history = History(settings.data_dir, "m")
+        self.source = FileSource(settings, files, self.sample, self.counts, history, self.writer)
 
     def sampled(self) -> list[int]:
         """What the sample holds, which an assessment takes now."""
@@ -66,6 +69,7 @@ async def running(folder: Path, files: str | None = None) -> AsyncIterator[Daemo
         yield daemon
     finally:
         await daemon.source.close()
+        await daemon.writer.close()
 
 
 def write(file: Path, numbers: Iterable[int], mode: str = "w") -> None:
