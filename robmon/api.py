@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
 from robmon.prepared import PreparedRows, prepared
 from robmon.robustness.arrays import Array, Predict
+from robmon.robustness.checks import check_levels, words
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
 from robmon.robustness.outputs import is_numeric
 from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
 from robmon.robustness.trials import part_of
 
 __all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift", "endpoint"]
@@ -58,17 +60,39 @@ class AssessOptions(RankOptions, total=False):
     targets: Any
 
 
+class RunOptions(TypedDict, total=False):
+    """Of these options what belongs to the rows and the moment, not to the specification."""
+
+    targets: Any
+    scale: Any
+    seed: int
+    device: str
+    progress: Callable[[int, int], None] | None
+
+
+def specified(options: AssessOptions) -> tuple[Specification, RunOptions]:
+    """The specification that options make, and the rest of them.
+
+    Raises:
+        InvalidInputError: it cannot be.
+        TooFewTrialsError: the confidence needs more trials.
+    """
+    content: dict[str, Any] = dict(options)
+    run = {name: content.pop(name) for name in RunOptions.__annotations__ if name in content}
+    return Specification(**content), cast("RunOptions", run)
+
+
 def assess(
     predictor: Any,
     inputs: Any,
     targets: Any = None,
-    noise: str | Noise = "gaussian",
-    levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
+    noise: str | Noise = Specification.noise,
+    levels: Sequence[float] = Specification.levels,
     scale: Any = None,
-    trials: int = 39,
-    confidence: float = 0.95,
-    bound: str = "order_statistic",
-    task: str = "regression",
+    trials: int = Specification.trials,
+    confidence: float = Specification.confidence,
+    bound: str = Specification.bound,
+    task: str = Specification.task,
     output: str | None = None,
     output_column: str | int | Sequence[str | int] | None = None,
     integers: str | Sequence[str] | None = None,
@@ -138,23 +162,23 @@ def assess(
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """
-    with prepared(predictor, inputs, device, integers, output_column) as rows:
+    specification = Specification(
+        noise=noise,
+        levels=check_levels(levels),
+        trials=trials,
+        confidence=confidence,
+        bound=bound,
+        task=task,
+        output=output,
+        output_column=output_column,
+        integers=words(integers),
+        scale_axis=scale_axis,
+        max_batch_rows=max_batch_rows,
+        mse_limit=mse_limit,
+    )
+    with prepared(predictor, inputs, specification, device) as rows:
         return rows.assess(
-            targets=targets,
-            scale_axis=scale_axis,
-            noise=noise,
-            levels=levels,
-            scale=scale,
-            trials=trials,
-            confidence=confidence,
-            bound=bound,
-            task=task,
-            output=output,
-            seed=seed,
-            batch_rows=max_batch_rows,
-            mse_limit=mse_limit,
-            max_seconds=max_seconds,
-            progress=progress,
+            specification, targets=targets, scale=scale, seed=seed, max_seconds=max_seconds, progress=progress
         )
 
 
@@ -258,13 +282,14 @@ def compare_on(
 ) -> Comparison:
     """`compare` on given features, where `features_of` the prepared rows has any, not those of the inputs."""
     check_judgement(alpha, tolerance)
-    progress = options.pop("progress", None)
-    options["progress"] = part_of(progress, 0, 2)
-    a, taken = _assess_one("first", predictor_a, inputs, options, features_of)
+    specification, run = specified(options)
+    progress = run.get("progress")
+    run["progress"] = part_of(progress, 0, 2)
+    a, taken = _assess_one("first", predictor_a, inputs, specification, run, features_of)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
-    options["progress"] = part_of(progress, 1, 2)
-    b, _ = _assess_one("second", predictor_b, inputs, options, reference=a, taken=taken)
+    run["progress"] = part_of(progress, 1, 2)
+    b, _ = _assess_one("second", predictor_b, inputs, specification, run, reference=a, taken=taken)
     if b.finite.any() and not np.any(b.clean_variance > 0):
         raise InvalidInputError(
             "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
@@ -307,7 +332,8 @@ def _assess_one(
     which: str,
     predictor: Any,
     inputs: Any,
-    options: AssessOptions,
+    specification: Specification,
+    run: RunOptions,
     features_of: Callable[[PreparedRows], Features | None] = lambda rows: None,
     reference: Assessment | None = None,
     taken: _Taken | None = None,
@@ -316,18 +342,17 @@ def _assess_one(
 
     A model is gone when this returns, before the next is loaded: both may bring modules of the same names.
     """
-    given = _core(options)
-    device, batch_rows = given.pop("device", "auto"), given.pop("max_batch_rows", None)
-    integers, column = given.pop("integers", None), given.pop("output_column", None)
+    given: dict[str, Any] = dict(run)
+    device = given.pop("device", "auto")
     with ExitStack() as stack:
         try:
-            rows = stack.enter_context(prepared(predictor, inputs, device, integers, column))
+            rows = stack.enter_context(prepared(predictor, inputs, specification, device))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
         takes = _Taken(tuple(rows.array.shape), rows.column_names, rows.kept)
         if reference is None or taken is None:
             given["compare_at"] = "own"
-            return rows.assess(batch_rows=batch_rows, features=features_of(rows), **given), takes
+            return rows.assess(specification, features=features_of(rows), **given), takes
         _check_same_inputs(taken, takes)
         rows = replace(rows, predict=_checking(reference, rows.predict))
         given |= {"scale": None, "features": reference.features}
@@ -338,9 +363,10 @@ def _assess_one(
                 "compare_on": reference.finite,
             }
         else:
-            given |= {"output": reference.output, "comparison_variance": reference.clean_variance}
+            specification = replace(specification, output=reference.output)
+            given |= {"comparison_variance": reference.clean_variance}
         try:
-            return rows.assess(batch_rows=batch_rows, **given), takes
+            return rows.assess(specification, **given), takes
         except _OtherOutputsError:
             raise
         except InvalidInputError as error:
@@ -418,7 +444,3 @@ def _said(reference: Assessment) -> str:
         return "one label a row"
     shape = f"(shape (rows, {', '.join(str(size) for size in reference.clean_outputs.shape[1:])}))"
     return f"{reference.clean_variance.size} {reference.output} outputs a row {shape}"
-
-
-def _core(options: AssessOptions) -> dict[str, Any]:
-    return dict(options)

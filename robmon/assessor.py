@@ -349,7 +349,7 @@ class Assessor:
             pvalue=verdict.pvalue,
             rows=rows,
             at=round(time.time(), 3),
-            specification=self._settings.specification,
+            specification=self._settings.specification_digest,
         )
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=verdict))
         self._judged_here = entry.key
@@ -375,18 +375,9 @@ class Assessor:
             labelled=[_request(item) for item in labelled],
             rows_per_request=self._settings.inputs.rows_per_request,
             sample_rows=self._settings.inputs.sample_rows,
-            noise=assess.noise,
-            levels=list(assess.levels),
-            trials=assess.trials,
-            confidence=assess.confidence,
-            task=assess.task,
-            output=assess.output,
-            output_column=self._settings.model.output_column,
-            integers=list(assess.integers),
-            scale_axis=assess.scale_axis,
+            specification=self._settings.specification,
             min_rows=assess.min_rows,
             max_seconds=assess.max_seconds,
-            mse_limit=assess.mse_limit,
             max_features=self._settings.drift.max_features,
             baseline=self._baseline(model),
             baseline_min_rows=self._settings.baseline.min_rows,
@@ -531,7 +522,7 @@ class Assessor:
             and self._settings.model.reference is not None
             and self._reference_version == served[0],
             quiet_at=self._quiet_at,
-            specification=self._settings.specification,
+            specification=self._settings.specification_digest,
         )
         if state.is_accepted:
             self._quiet_at = time.time()

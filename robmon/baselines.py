@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, cast
 
-from robmon.api import compare_on
+from robmon.api import AssessOptions, RankOptions, compare_on, specified
 from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
@@ -18,10 +18,16 @@ from robmon.robustness.comparison import Comparison
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
 
 
 def record(
-    model: str | RemoteModel, inputs: Any, *, name: str | None = None, data_dir: Path | None, **options: Any
+    model: str | RemoteModel,
+    inputs: Any,
+    *,
+    name: str | None = None,
+    data_dir: Path | None,
+    **options: Unpack[RankOptions],
 ) -> str:
     """Assess a model version on inputs and keep the result as its baseline.
 
@@ -30,7 +36,7 @@ def record(
         inputs: as in `robmon.assess`.
         name: of a model at an endpoint whose URL has none.
         data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
-        options: `device`, and those of `assess_rows`.
+        options: those of `robmon.compare`.
 
     Returns:
         where it was written.
@@ -42,9 +48,10 @@ def record(
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     history = None if data_dir is None else _history(data_dir, parsed, name)
-    device, integers = options.pop("device", "auto"), options.pop("integers", None)
-    with prepared(model, inputs, device, integers, options.pop("output_column", None)) as rows:
-        result = rows.assess(**options)
+    specification, run = specified(cast("AssessOptions", options))
+    given: dict[str, Any] = dict(run)
+    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+        result = rows.assess(specification, **given)
         perturbed, whole = to_numpy(rows.array), rows.whole
     baseline = Baseline.empty(
         list(result.levels),
@@ -53,7 +60,7 @@ def record(
         result.noise,
         result.features.correlation is not None,
         whole=whole,
-        integers=[integers] if isinstance(integers, str) else list(integers or ()),
+        integers=list(specification.integers),
     )
     counted = result.counted
     baseline.learn_inputs(perturbed[counted])
@@ -70,7 +77,11 @@ def record(
 
 
 def assess(
-    model: str | RemoteModel, inputs: Any, targets: Any = None, **options: Any
+    model: str | RemoteModel,
+    inputs: Any,
+    targets: Any = None,
+    max_seconds: float | None = None,
+    **options: Unpack[RankOptions],
 ) -> tuple[Assessment, dict[float, float]]:
     """Assess a model as the daemon does: levels are multiples of the scales in its recorded baseline, if it has one.
 
@@ -78,7 +89,8 @@ def assess(
         model: as in `robmon.assess`.
         inputs: as there.
         targets: as there.
-        options: `device`, `max_seconds`, and those of `assess_rows`; with a scale the baseline is not used.
+        max_seconds: as there.
+        options: those of `robmon.compare`; with a scale the baseline is not used.
 
     Returns:
         the result, and the baseline's mean MSE by level: empty without one, or where it was recorded under another
@@ -87,13 +99,14 @@ def assess(
     Raises:
         RobmonError: as `robmon.assess`; or the baseline is of other inputs.
     """
-    device, integers = options.pop("device", "auto"), options.pop("integers", None)
-    baseline = _recorded(model) if options.get("scale") is None else None
-    with prepared(model, inputs, device, integers, options.pop("output_column", None)) as rows:
-        features = None if baseline is None else _features(baseline, rows, options)
+    specification, run = specified({**options, "targets": targets})
+    given: dict[str, Any] = dict(run)
+    baseline = _recorded(model) if given.get("scale") is None else None
+    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+        features = None if baseline is None else _features(baseline, rows, specification)
         if baseline is not None and features is not None:
-            options |= {"features": features, "output_variance": baseline.output_variance}
-        result = rows.assess(targets=targets, **options)
+            given |= {"features": features, "output_variance": baseline.output_variance}
+        result = rows.assess(specification, max_seconds=max_seconds, **given)
     if baseline is not None:
         baseline.is_of_other_outputs(result.output)
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
@@ -102,7 +115,12 @@ def assess(
 
 
 def compare(
-    reference: str | RemoteModel, new: str | RemoteModel, inputs: Any, **options: Any
+    reference: str | RemoteModel,
+    new: str | RemoteModel,
+    inputs: Any,
+    alpha: float,
+    tolerance: float,
+    **options: Unpack[RankOptions],
 ) -> tuple[Comparison, bool]:
     """Compare two models as the daemon does: levels are multiples of the scales in the reference's recorded baseline.
 
@@ -110,6 +128,7 @@ def compare(
         reference: the model, as in `robmon.compare`.
         new: as there.
         inputs: as there.
+        alpha, tolerance: as there.
         options: those of `robmon.compare`; with a scale the baseline is not used.
 
     Returns:
@@ -119,24 +138,25 @@ def compare(
         RobmonError: as `robmon.compare`; or the baseline is of other inputs.
     """
     baseline = _recorded(reference) if options.get("scale") is None else None
+    specification, _ = specified(cast("AssessOptions", options))
     used = []
 
     def features_of(rows: PreparedRows) -> Features | None:
-        features = None if baseline is None else _features(baseline, rows, options)
+        features = None if baseline is None else _features(baseline, rows, specification)
         used.append(features is not None)
         return features
 
-    result = compare_on(features_of, reference, new, inputs, **options)
+    result = compare_on(features_of, reference, new, inputs, alpha, tolerance, **options)
     return result, any(used)
 
 
-def _features(baseline: Baseline, rows: PreparedRows, options: dict[str, Any]) -> Features | None:
+def _features(baseline: Baseline, rows: PreparedRows, specification: Specification) -> Features | None:
     """What the baseline knows of these inputs; None where it lacks the correlation that the noise needs.
 
     Raises:
         InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
     """
-    array, asked = to_numpy(rows.array), options.get("scale_axis")
+    array, asked = to_numpy(rows.array), specification.scale_axis
     is_asked = array.ndim > 2 and (asked is not None or baseline.axis is None)
     if is_asked and not baseline.has_axis(rows.axis(asked), array.shape):
         raise InvalidInputError(
@@ -144,7 +164,7 @@ def _features(baseline: Baseline, rows: PreparedRows, options: dict[str, Any]) -
             "these are read otherwise: record a new baseline, or give another scale axis (--scale-axis)"
         )
     features = baseline.features(array, rows.whole)
-    needs_correlation = noise_model(options.get("noise", "gaussian")).needs_correlation
+    needs_correlation = noise_model(specification.noise).needs_correlation
     return None if features.correlation is None and needs_correlation else features
 
 

@@ -17,6 +17,7 @@ import click
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import Need, check_all_installed, missing_extra
 from robmon.progress import tell_regularly
+from robmon.robustness.specification import Specification
 from robmon.threads import default_threads, hold
 from robmon.vocabulary import BOUNDS, NOISE_NAMES, OUTPUT_KINDS, TASKS
 
@@ -178,13 +179,15 @@ def _assessment_options(command: Function) -> Function:
     options = [
         click.option("--inputs", type=click.Path(path_type=Path),
                      help="File of inputs, a row a line: parquet, csv, npy or jsonl."),
-        click.option("--levels", default="0 0.05 0.1 0.2 0.4", show_default=True,
+        click.option("--levels", default=" ".join(map("{:g}".format, Specification.levels)), show_default=True,
                      help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
         click.option("--noise", type=click.Choice(NOISE_NAMES), default=NOISE_NAMES[0], show_default=True,
                      help="Noise model."),
-        click.option("--trials", type=click.IntRange(1), default=39, show_default=True, help="Independent trials."),
-        click.option("--confidence", type=float, default=0.95, show_default=True, help="Probability of the bounds."),
+        click.option("--trials", type=click.IntRange(1), default=Specification.trials, show_default=True,
+                     help="Independent trials."),
+        click.option("--confidence", type=float, default=Specification.confidence, show_default=True,
+                     help="Probability of the bounds."),
         click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
                      show_default=True, help="What the model does."),
         click.option("--output", type=click.Choice(OUTPUT_KINDS),

@@ -14,7 +14,7 @@ from robmon.messages import Assess, SampledRequest
 from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
-from robmon.models.outputs import OutputReader
+from robmon.models.outputs import OutputColumn, OutputReader
 
 Result = TypeVar("Result")
 REFUSALS = frozenset({"model_raised", "endpoint_status"})
@@ -85,7 +85,7 @@ def decode_sample(
         rows += found
         places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
-    inputs, kept, misfits = model.collect(rows, question.integers) if rows else (None, [], Misfits({}))
+    inputs, kept, misfits = model.collect(rows, question.specification.integers) if rows else (None, [], Misfits({}))
     undecodable = Counter[str]()
     for counts in rejected.values():
         undecodable.update(counts)
@@ -152,7 +152,7 @@ def use_accepted(
     except PredictionError as error:
         if not _may_lie_in_a_row(error):
             raise
-        kept = _accepted(model, sample, question.output_column, deadline)
+        kept = _accepted(model, sample, question.specification.output_column, deadline)
         if kept is None or len(kept) == sample.inputs.rows:
             raise
     refused = sorted(set(range(sample.inputs.rows)) - set(kept))
@@ -170,7 +170,7 @@ def _may_lie_in_a_row(error: PredictionError) -> bool:
 
 
 def _accepted(
-    model: ServedModel, sample: DecodedSample, output_column: str | None, deadline: float
+    model: ServedModel, sample: DecodedSample, output_column: OutputColumn | None, deadline: float
 ) -> list[int] | None:
     """The rows that the model takes as they are; None where it takes none, or the time is up."""
 

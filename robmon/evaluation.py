@@ -82,7 +82,7 @@ def _without_extreme(model: ServedModel, question: Assess, sample: DecodedSample
     known = None if question.baseline is None else Baseline.from_dict(question.baseline)
     is_used = known is not None and (known.counts or _is_continued(known, question))
     codes = known.inputs.sentinels if known is not None and is_used else None
-    axis = inputs.axis(question.scale_axis, lambda: model.axes_read(inputs), refuses=False)
+    axis = inputs.axis(question.specification.scale_axis, lambda: model.axes_read(inputs), refuses=False)
     rows = np.flatnonzero(extreme_rows(inputs.array, codes, axis))
     return leave_out(sample, question.requests, rows.tolist(), "extreme_value", question.min_rows)
 
@@ -107,7 +107,7 @@ def _evaluate(
     with phases("labels"):
         against_labels = _against_labels(model, question, blobs, result, baseline, deadline)
     with phases("compare"):
-        served = compare_served(question.requests, blobs, sample, result, question.output_column)
+        served = compare_served(question.requests, blobs, sample, result, question.specification.output_column)
         judged = None if reference is None else judge(reference, result, plan.origins)
         kept = keep(result)
     with phases("drift"):
@@ -163,10 +163,10 @@ def _assess(
     deadline: float,
 ) -> tuple[Plan, Assessment, Reference | None]:
     """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows."""
-    followed = question.plan
+    followed, specification = question.plan, question.specification
     array = model.put(sample.inputs.array)
 
-    read = OutputReader(question.output_column)
+    read = OutputReader(specification.output_column)
 
     def predict(x: Any, rows: slice) -> Any:
         return model.predict(sample.inputs.assemble(x, rows), read)
@@ -177,11 +177,8 @@ def _assess(
             planned = plan_assessment(
                 predict,
                 array if followed is None else array[: followed.rows],
-                noise=question.noise,
+                specification if followed is None else replace(specification, trials=followed.trials),
                 features=features,
-                levels=question.levels,
-                trials=question.trials if followed is None else followed.trials,
-                confidence=question.confidence,
                 min_rows=question.min_rows,
                 max_seconds=question.max_seconds,
                 spare_seconds=_label_seconds(question),
@@ -200,21 +197,14 @@ def _assess(
         result = assess_rows(
             predict,
             array[: planned.rows],
-            noise=question.noise,
-            levels=question.levels,
+            planned.of(specification),
             features=features,
-            trials=planned.trials,
-            confidence=question.confidence,
-            task=question.task,
-            output=question.output,
             output_names=lambda: read.names,
             seed=question.seed,
-            batch_rows=planned.batch_rows,
             output_variance=baseline.output_variance if baseline.counts else None,
             comparison_variance=np.array(comparison.clean_variance) if comparison else None,
             compare_at=reference.compare_at if reference else "own",
             compare_on=reference.rows if reference else None,
-            mse_limit=question.mse_limit,
             clusters=origins,
             largest_inputs=sample.inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
@@ -223,7 +213,7 @@ def _assess(
         )
     masked = replace(result.masked, not_floating=sample.inputs.not_floating)
     result = replace(result, masked=masked, notes=(*read.notes, *result.notes))
-    asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=question.trials)
+    asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=specification.trials)
     return (
         Plan(
             rows=planned.rows,
@@ -292,32 +282,35 @@ def _baseline_so_far(model: ServedModel, question: Assess, inputs: ModelInputs) 
     Raises:
         InvalidInputError: nothing decides how the inputs are read; or a recorded baseline is of inputs read otherwise.
     """
+    specification, integers = question.specification, list(question.specification.integers)
     known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
     chosen: FeatureAxis | None = None
-    if known is None or known.axis is None or question.scale_axis is not None:
-        chosen = inputs.axis(question.scale_axis, lambda: model.axes_read(inputs))
+    if known is None or known.axis is None or specification.scale_axis is not None:
+        chosen = inputs.axis(question.specification.scale_axis, lambda: model.axes_read(inputs))
     if known is not None and (known.counts or _is_continued(known, question)):
-        if (chosen is None or known.has_axis(chosen, inputs.array.shape)) and known.integers == question.integers:
+        if (chosen is None or known.has_axis(chosen, inputs.array.shape)) and known.integers == integers:
             return known
         if known.source in ("artifact", "local"):
             raise InvalidInputError(
                 "the baseline was recorded with other settings of assess.scale_axis or assess.integers, or before "
                 "there were any: record a new baseline, or set them as they were"
             )
+    noise = noise_model(specification.noise)
     return Baseline.empty(
-        question.levels,
+        list(specification.levels),
         inputs.array,
-        chosen or inputs.axis(question.scale_axis, lambda: model.axes_read(inputs)),
-        question.noise,
-        noise_model(question.noise).needs_correlation,
+        chosen or inputs.axis(question.specification.scale_axis, lambda: model.axes_read(inputs)),
+        noise.name,
+        noise.needs_correlation,
         whole=inputs.whole,
-        integers=question.integers,
+        integers=integers,
     )
 
 
 def _is_continued(known: Baseline, question: Assess) -> bool:
     """Whether a baseline that is being learnt is of this noise."""
-    return (known.levels, known.noise) == (question.levels, question.noise)
+    specification = question.specification
+    return (known.levels, known.noise) == (list(specification.levels), specification.noise)
 
 
 def _new_rows(before: Baseline, question: Assess, sample: DecodedSample, lost: Set[int]) -> list[int]:

@@ -104,8 +104,8 @@ def _assessed(
     began: float,
 ) -> tuple[LabelResult, Sequence[str]]:
     array = model.put(sample.inputs.array)
-
-    read = OutputReader(question.output_column)
+    specification = replace(question.specification, output=unlabelled.output)
+    read = OutputReader(specification.output_column)
 
     def predict(x: Any, rows: slice) -> Any:
         return model.predict(sample.inputs.assemble(x, rows), read)
@@ -113,11 +113,8 @@ def _assessed(
     plan = plan_assessment(
         predict,
         array,
-        noise=question.noise,
+        specification,
         features=unlabelled.features,
-        levels=question.levels,
-        trials=question.trials,
-        confidence=question.confidence,
         min_rows=question.min_rows,
         max_seconds=max_seconds,
         began=began,
@@ -127,17 +124,11 @@ def _assessed(
     result = assess_rows(
         predict,
         array[: plan.rows],
+        plan.of(specification),
         targets=targets[: plan.rows],
-        noise=question.noise,
-        levels=question.levels,
         features=unlabelled.features,
-        trials=plan.trials,
-        confidence=question.confidence,
-        task=question.task,
-        output=unlabelled.output,
         output_names=lambda: read.names,
         seed=question.seed,
-        batch_rows=plan.batch_rows,
         output_variance=output_variance,
         clusters=sample.origins[: plan.rows],
         largest_inputs=sample.inputs.largest,

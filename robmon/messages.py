@@ -12,12 +12,14 @@ import struct
 from collections.abc import Generator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 from robmon.errors import ProtocolError
+from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
@@ -27,6 +29,20 @@ class Message(BaseModel):
     """Base of all messages: unknown fields are refused, infinities and NaN are kept."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+def _specification(content: Any) -> Specification:
+    return content if isinstance(content, Specification) else Specification.from_dict(content)
+
+
+SpecificationField = Annotated[
+    Specification,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_plain_validator_function(
+            _specification, serialization=core_schema.plain_serializer_function_ser_schema(Specification.to_dict)
+        )
+    ),
+]
 
 
 class EndpointAccess(Message):
@@ -321,21 +337,9 @@ class Assess(Message):
     """Most rows drawn from one."""
     sample_rows: int
     """Most rows assessed."""
-    noise: str
-    levels: list[float]
-    trials: int
-    confidence: float
-    task: str
-    output: str | None
-    output_column: str | None = None
-    """The part of the outputs that is assessed, where they have several."""
-    integers: list[str] = []
-    """Columns of whole numbers that are measurements, by name, or `all`."""
-    scale_axis: int | None = None
-    """Which axis of the inputs counts features, where the settings say it."""
+    specification: SpecificationField
     min_rows: int
     max_seconds: float
-    mse_limit: float | None
     max_features: int
     baseline: dict[str, Any] | None
     baseline_min_rows: int

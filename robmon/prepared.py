@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +18,13 @@ from robmon.fitting import fit
 from robmon.messages import EndpointAccess
 from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
 from robmon.models.loading import ROWS_READ, RemoteModel, ServedModel, load_uri
-from robmon.models.outputs import OutputColumn, OutputReader
+from robmon.models.outputs import OutputReader
 from robmon.robustness.arrays import Array, Float64, Predict, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose
-from robmon.robustness.plan import plan_assessment
+from robmon.robustness.plan import AssessmentPlan, plan_assessment
 from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
 from robmon.robustness.whole import Whole
 
 INTEGERS_OPTION = "--integers"
@@ -71,20 +72,27 @@ class PreparedRows:
         """Which axis of the array counts features, see `channels.choose`."""
         return choose(self.array, tensors=self.tensors, asked=asked, read=self.read, refuses=refuses)
 
-    def assess(self, max_seconds: float | None = None, scale_axis: int | None = None, **options: Any) -> Assessment:
+    def assess(
+        self, specification: Specification, *, targets: Any = None, max_seconds: float | None = None, **options: Any
+    ) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given."""
         cut = ""
         array = self.array
         if options.get("features") is None:
-            options |= {"axis": self.axis(scale_axis, refuses=options.get("scale") is None), "whole": self.whole}
-        targets = options.get("targets")
+            axis = self.axis(specification.scale_axis, refuses=options.get("scale") is None)
+            options |= {"axis": axis, "whole": self.whole}
         if self.kept is not None and targets is not None and len(targets) == self.of_rows:
-            options["targets"] = np.asarray(targets)[list(self.kept)]
+            targets = np.asarray(targets)[list(self.kept)]
         if max_seconds is not None:
-            array, cut, options = self._within(max_seconds, options)
+            plan, cut = self._plan(specification, max_seconds, options)
+            specification, array = plan.of(specification), array[: plan.rows]
+            if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
+                targets = targets[: plan.rows]
         result = assess_rows(
             self.predict,
             array,
+            specification,
+            targets=targets,
             feature_names=self.column_names,
             largest_inputs=self.largest,
             output_names=lambda: self.outputs.names,
@@ -94,52 +102,42 @@ class PreparedRows:
         masked = replace(result.masked, not_floating=self.not_floating)
         return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
 
-    def _within(self, max_seconds: float, options: dict[str, Any]) -> tuple[Array, str, dict[str, Any]]:
-        """The rows and options that fit into the time budget, and what was cut."""
+    def _plan(
+        self, specification: Specification, max_seconds: float, options: dict[str, Any]
+    ) -> tuple[AssessmentPlan, str]:
+        """What fits into the time budget, and what was cut."""
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
         higher = "max_seconds" + (or_pace(section="") if self.access else "")
-        known = ("noise", "features", "axis", "whole", "levels", "trials", "confidence", "bound")
         try:
             plan = plan_assessment(
                 self.predict,
                 self.array,
-                **{name: options[name] for name in known if name in options},
+                specification,
+                **{name: options[name] for name in ("features", "axis", "whole") if name in options},
                 feature_names=self.column_names,
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
-                max_batch_rows=options.get("batch_rows") or (self.access.request_rows if self.access else None),
+                max_batch_rows=self.access.request_rows if self.access else None,
                 rows_per_second=self.access.rows_per_second if self.access else None,
             )
         except OverBudgetError as error:
             lower = "confidence or levels"
             raise OverBudgetError(error.needed_seconds, max_seconds, higher, lower, at_least=error.at_least) from None
-        fitting = options | {"trials": plan.trials, "batch_rows": plan.batch_rows}
-        targets = options.get("targets")
-        if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
-            fitting["targets"] = targets[: plan.rows]
-        return self.array[: plan.rows], plan.told(f"max_seconds = {max_seconds:g}", higher), fitting
+        return plan, plan.told(f"max_seconds = {max_seconds:g}", higher)
 
 
 @contextmanager
-def prepared(
-    predictor: Any,
-    inputs: Any,
-    device: str,
-    integers: Collection[str] | None = None,
-    output_column: OutputColumn | None = None,
-) -> Iterator[PreparedRows]:
+def prepared(predictor: Any, inputs: Any, specification: Specification, device: str = "auto") -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed.
 
     Args:
         predictor: as in `robmon.assess`.
         inputs: as there.
+        specification: which columns are whole numbers, and which part of the outputs is assessed.
         device: as there.
-        integers: as there.
-        output_column: as there.
     """
-    outputs = OutputReader(output_column)
-    measured = (integers,) if isinstance(integers, str) else tuple(integers or ())
+    outputs, measured = OutputReader(specification.output_column), specification.integers
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
         yield _mlflow_model(predictor, inputs, device, measured, outputs)

@@ -9,17 +9,16 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from robmon.api import RankOptions
-from robmon.errors import InvalidInputError, PredictionError, RobmonError, TooFewTrialsError
+from robmon.api import RankOptions, RunOptions, specified
+from robmon.errors import InvalidInputError, PredictionError, RobmonError
 from robmon.fitting import other_rows
 from robmon.model_uri import mask, registered_name
 from robmon.models.loading import RemoteModel
 from robmon.prepared import prepared
 from robmon.robustness.arrays import Array, Float64, Predict
-from robmon.robustness.assessment import check_levels
-from robmon.robustness.noise_models import noise_model
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
 from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
 from robmon.robustness.trials import part_of
 
 
@@ -56,16 +55,14 @@ def rank(
     if targets is None:
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
-    noise_model(options.get("noise", "gaussian")).check(check_levels(options.get("levels", (1.0,))))
-    progress = options.pop("progress", None)
+    specification, run = specified({**options, "targets": targets})
+    progress = run.get("progress")
     results: dict[str, _Scored] = {}
     left_out = []
     for index, (name, predictor) in enumerate(named.items()):
-        options["progress"] = part_of(progress, index, len(named))
+        run["progress"] = part_of(progress, index, len(named))
         try:
-            results[name] = _assessed(predictor, inputs, targets, next(iter(results.values()), None), **options)
-        except TooFewTrialsError:
-            raise
+            results[name] = _assessed(predictor, inputs, specification, run, next(iter(results.values()), None))
         except RobmonError as error:
             left_out.append((name, str(error)))
     if len(results) < 2:
@@ -119,16 +116,15 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
 
 
 def _assessed(
-    predictor: Any, inputs: Any, targets: Any, first: _Scored | None, **options: Unpack[RankOptions]
+    predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: _Scored | None
 ) -> _Scored:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
-    batch_rows, column = options.pop("max_batch_rows", None), options.pop("output_column", None)
-    device, integers = options.pop("device", "auto"), options.pop("integers", None)
-    with prepared(predictor, inputs, device, integers, column) as rows:
+    given: dict[str, Any] = dict(run)
+    with prepared(predictor, inputs, specification, given.pop("device", "auto")) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         told = replace(rows, predict=_telling(rows.predict))
-        return _scored(told.assess(targets=targets, batch_rows=batch_rows, **options), rows.kept)
+        return _scored(told.assess(specification, **given), rows.kept)
 
 
 def _telling(predict: Predict) -> Predict:

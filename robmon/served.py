@@ -13,6 +13,7 @@ from robmon.decoding import DecodedSample
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, answers
 from robmon.messages import SampledRequest, ServedResult
+from robmon.models.outputs import OutputColumn
 from robmon.robustness.outputs import classes_of, missing_labels
 from robmon.robustness.result import Assessment
 from robmon.vocabulary import OutputKind
@@ -28,7 +29,7 @@ def compare_served(
     blobs: Sequence[bytes],
     sample: DecodedSample,
     result: Assessment,
-    output_column: str | None = None,
+    output_column: OutputColumn | None = None,
 ) -> ServedResult | None:
     """Compare the served answers with the clean outputs of the rows that were drawn; of several parts the one chosen.
 
@@ -83,9 +84,9 @@ def _differs(row: Row, own: Any, output: OutputKind, tolerance: NDArray[np.float
     return None
 
 
-def _chosen(row: Row, output_column: str | None) -> Row:
+def _chosen(row: Row, output_column: OutputColumn | None) -> Row:
     """The row with the part alone that is assessed, if the answer has one of that name."""
-    if output_column is None or row.columns is None or output_column not in row.columns:
+    if not isinstance(output_column, str) or row.columns is None or output_column not in row.columns:
         return row
     return replace(row, columns={output_column: row.columns[output_column]})
 

@@ -8,9 +8,7 @@ descriptions are the reference documentation: `robmon run --help` and the README
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -28,7 +26,9 @@ from robmon import model_uri
 from robmon.errors import ModelError, OverBudgetError, SettingsError, or_pace
 from robmon.messages import EndpointAccess
 from robmon.model_uri import mask
-from robmon.vocabulary import LARGEST_LEVELS, PLANNED_SHARE, NoiseName, OutputKind, Task, fewest_trials
+from robmon.robustness.checks import check_levels
+from robmon.robustness.specification import Specification
+from robmon.vocabulary import NOISE_NAMES, PLANNED_SHARE, TASKS, NoiseName, OutputKind, Task
 
 ENV_PREFIX = "ROBMON_"
 ENV_DELIMITER = "__"
@@ -54,18 +54,6 @@ def _split_list(value: Any) -> Any:
     return [word for word in re.split(r"[\s,]+", value) if word]
 
 
-def _distinct_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
-    if not levels:
-        raise ValueError("at least one level is needed")
-    if any(level < 0 or not math.isfinite(level) for level in levels):
-        raise ValueError("levels are finite numbers of at least 0")
-    if len(set(levels)) != len(levels):
-        raise ValueError("levels must differ from one another")
-    if max(levels) == 0:
-        raise ValueError("at least one level must be greater than 0")
-    return tuple(sorted({0.0, *levels}))
-
-
 def _header_names(words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", word, re.ASCII):
@@ -85,12 +73,6 @@ def _device(name: str) -> str:
     return name
 
 
-def _axis(axis: int) -> int:
-    if axis == 0:
-        raise ValueError("axis 0 are the rows")
-    return axis
-
-
 def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
     if any(not word.startswith("/") for word in words):
         raise ValueError("paths begin with /")
@@ -100,7 +82,7 @@ def _paths(words: tuple[str, ...]) -> tuple[str, ...]:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 HeaderNames = Annotated[Words, AfterValidator(_header_names)]
 Paths = Annotated[Words, AfterValidator(_paths)]
-Levels = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_distinct_levels)]
+Levels = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(check_levels)]
 Shape = Annotated[tuple[PositiveInt, ...], NoDecode, BeforeValidator(_split_list)]
 
 
@@ -256,20 +238,22 @@ class AssessSettings(Section):
     interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
     min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
     max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
-    noise: NoiseName = Field("gaussian", description="Noise model")
+    noise: NoiseName = Field(NOISE_NAMES[0], description="Noise model")
     levels: Levels = Field(
-        (0.0, 0.05, 0.1, 0.2, 0.4), description="Noise levels, in standard deviations of a feature, or shares"
+        Specification.levels, description="Noise levels, in standard deviations of a feature, or shares"
     )
-    trials: PositiveInt = Field(39, description="Independent trials of the noise at each level")
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="Stated probability of the bounds")
-    task: Task = Field("regression", description="What the model does")
+    trials: PositiveInt = Field(Specification.trials, description="Independent trials of the noise at each level")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        Specification.confidence, description="Stated probability of the bounds"
+    )
+    task: Task = Field(TASKS[0], description="What the model does")
     output: OutputKind | None = Field(
         None, description="What the model's numbers are; unset: by their type and the task"
     )
     integers: Words = Field(
         (), description="Integer columns that are measurements, by name, or all: perturbed and rounded; else left alone"
     )
-    scale_axis: Annotated[int, AfterValidator(_axis)] | None = Field(
+    scale_axis: int | None = Field(
         None,
         description="Axis of the inputs (axis 0 are the rows; -1 is the last) with a scale for each of its entries; "
         "unset: by rank and first layer",
@@ -279,24 +263,34 @@ class AssessSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _shares_are_shares(self) -> AssessSettings:
-        largest = LARGEST_LEVELS.get(self.noise, math.inf)
-        if max(self.levels) > largest:
-            raise ValueError(
-                f"levels of {self.noise} noise are shares of the cells, at most {largest:g}, not {max(self.levels):g}"
-            )
+    def _can_be_done(self) -> AssessSettings:
+        self.specification()
         return self
+
+    def specification(self, output_column: str | None = None) -> Specification:
+        """What an assessment does by these settings.
+
+        Raises:
+            InvalidInputError: they do not go together.
+        """
+        return Specification(
+            noise=self.noise,
+            levels=self.levels,
+            trials=self.trials,
+            confidence=self.confidence,
+            task=self.task,
+            output=self.output,
+            output_column=output_column,
+            integers=self.integers,
+            scale_axis=self.scale_axis,
+            mse_limit=self.mse_limit,
+        )
 
     @property
     def fewest_predictions(self) -> int:
         """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
-        return self.min_rows * (2 + fewest_trials(self.confidence) * (len(self.levels) - 1))
-
-    @model_validator(mode="after")
-    def _enough_trials(self) -> AssessSettings:
-        if self.trials < (needed := fewest_trials(self.confidence)):
-            raise ValueError(f"{self.trials} trials are too few for confidence {self.confidence:g}: at least {needed}")
-        return self
+        specification = self.specification()
+        return self.min_rows * (2 + specification.needed_trials * specification.noisy_levels)
 
 
 class CompareSettings(Section):
@@ -427,15 +421,15 @@ class Settings(BaseSettings):
         return self.history.scope or model_uri.default_scope(model_uri.parse(self.model.uri))
 
     @property
-    def specification(self) -> str:
-        """Digest of the settings on which a verdict depends."""
-        judging = {
-            "assess": self.assess.model_dump(mode="json", exclude=_NOT_JUDGING),
-            "compare": self.compare.model_dump(mode="json"),
-            "output_column": getattr(self.model, "output_column", None),
-            "rows_per_request": self.inputs.rows_per_request,
-        }
-        return hashlib.blake2b(json.dumps(judging, sort_keys=True).encode(), digest_size=6).hexdigest()
+    def specification(self) -> Specification:
+        """What an assessment does."""
+        return self.assess.specification(self.model.output_column)
+
+    @property
+    def specification_digest(self) -> str:
+        """A short word for all settings on which a verdict depends."""
+        compare = self.compare.model_dump(mode="json")
+        return self.specification.digest(compare=compare, rows_per_request=self.inputs.rows_per_request)
 
     @classmethod
     def settings_customise_sources(
@@ -447,10 +441,6 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` merges the sources itself, because it says where each value came from
-
-
-_NOT_JUDGING = {"interval_seconds", "min_rows", "max_seconds", "mse_limit"}
-"""Of the settings of an assessment those that change how often and on how much, not what is judged."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ NOISE_NAMES: Final[tuple[NoiseName, ...]] = get_args(NoiseName)
 """The noise models that robmon brings."""
 LARGEST_LEVELS: Final[dict[str, float]] = {"salt_and_pepper": 1.0, "missing": 1.0}
 """The largest level that has a meaning, of noises whose levels are shares of the cells; others have none."""
+CELLS: Final = "share of the cells"
+"""What the levels of those count."""
 BoundName = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 BOUNDS: Final[tuple[BoundName, ...]] = get_args(BoundName)
 """Methods of the trial bound."""

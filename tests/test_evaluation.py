@@ -19,6 +19,7 @@ from robmon.models.loading import ServedModel, load
 from robmon.worker import failure
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, save_pyfunc
+from tests.robustness.assessing import specified
 
 LEVELS = [0.0, 0.1, 0.4]
 NAMES = ["a", "b", "c"]
@@ -67,20 +68,14 @@ def question(count: int, **changes: Any) -> Assess:
         "requests": requests,
         "rows_per_request": 1,
         "sample_rows": 1000,
-        "noise": "gaussian",
-        "levels": LEVELS,
-        "trials": 19,
-        "confidence": 0.95,
-        "task": "regression",
-        "output": None,
         "min_rows": 32,
         "max_seconds": 30,
-        "mse_limit": None,
         "max_features": 2,
         "baseline": None,
         "baseline_min_rows": 1000,
     }
-    return Assess(**given | changes)
+    specification, rest = specified({"levels": LEVELS, "trials": 19} | changes)
+    return Assess(specification=specification, **given | rest)
 
 
 def assessed(model: ServedModel, asked: Assess, sample: list[bytes]) -> tuple[Assessed, np.ndarray[Any, Any]]:

@@ -19,6 +19,7 @@ from robmon.messages import Assess, Assessed, SampledRequest
 from robmon.models.loading import ServedModel, load
 from robmon.models.unsigned import Unsigned
 from tests.mlflow_client import quiet_mlflow
+from tests.robustness.assessing import specified
 
 ROWS = 300
 G = np.random.default_rng(1)
@@ -193,20 +194,14 @@ def question(rows: int, **changes: Any) -> Assess:
         "requests": [SampledRequest(format="mlflow", headers=header, seed=index) for index in range(rows)],
         "rows_per_request": 1,
         "sample_rows": 1000,
-        "noise": "gaussian",
-        "levels": [0.0, 0.1, 0.4],
-        "trials": 19,
-        "confidence": 0.95,
-        "task": "regression",
-        "output": None,
         "min_rows": 32,
         "max_seconds": 60,
-        "mse_limit": None,
         "max_features": 8,
         "baseline": None,
         "baseline_min_rows": 64,
     }
-    return Assess(**given | changes)
+    specification, rest = specified({"levels": [0.0, 0.1, 0.4], "trials": 19} | changes)
+    return Assess(specification=specification, **given | rest)
 
 
 def bodies(code: float | None = None) -> list[bytes]:

@@ -14,8 +14,8 @@ from robmon.decoding import DecodedSample
 from robmon.labelled import assess_labelled, fitting_targets
 from robmon.messages import Assess, SampledRequest
 from robmon.models.loading import ServedModel, load
-from robmon.robustness.assessment import assess_rows
 from tests.mlflow_client import quiet_mlflow
+from tests.robustness.assessing import assess_rows
 from tests.test_evaluation import LEVELS, NAMES, assessed, bodies, body, question, saved
 
 

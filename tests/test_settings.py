@@ -13,7 +13,7 @@ import pytest
 
 from robmon.errors import OverBudgetError, SettingsError, duration
 from robmon.model_uri import mask
-from robmon.robustness.bounds import needed_trials
+from robmon.robustness.checks import needed_trials
 from robmon.robustness.plan import plan_assessment
 from robmon.settings import as_text, leaves, load
 from robmon.vocabulary import PLANNED_SHARE
@@ -169,9 +169,7 @@ def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
         plan_assessment(
             lambda x, rows: x,
             np.ones((64, 1)),
-            levels=assess.levels,
-            trials=assess.trials,
-            confidence=assess.confidence,
+            assess.specification(),
             min_rows=assess.min_rows,
             max_seconds=assess.max_seconds,
             rows_per_second=1,

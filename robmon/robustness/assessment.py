@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
+from robmon.errors import InvalidInputError, PredictionError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import (
     Array,
@@ -24,9 +24,10 @@ from robmon.robustness.arrays import (
     rows_of,
     to_numpy,
 )
-from robmon.robustness.bounds import curve_band, needed_trials, request_bound, upper_bound
+from robmon.robustness.bounds import curve_band, request_bound, upper_bound
 from robmon.robustness.certificate import certified_radii
 from robmon.robustness.channels import FeatureAxis
+from robmon.robustness.checks import check_whole
 from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
 from robmon.robustness.features import Features, checked, measure
@@ -48,11 +49,11 @@ from robmon.robustness.outputs import (
     output_variance,
 )
 from robmon.robustness.result import Assessment, CurvePoint
+from robmon.robustness.specification import Specification
 from robmon.robustness.trials import (
     Measures,
     Progress,
     Tally,
-    check_trials,
     clean_pass,
     joined,
     of_rows,
@@ -70,28 +71,20 @@ ROUNDING = 1e-10
 def assess_rows(
     predict: Predict,
     inputs: Array,
+    specification: Specification,
     *,
     targets: Any = None,
-    noise: str | Noise = "gaussian",
-    levels: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.4),
     scale: Array | float | None = None,
     axis: FeatureAxis | None = None,
     whole: Whole | None = None,
     features: Features | None = None,
     feature_names: Sequence[str] | None = None,
-    trials: int = 39,
-    confidence: float = 0.95,
-    bound: str = "order_statistic",
-    task: str = "regression",
-    output: str | None = None,
     output_names: Callable[[], Sequence[str]] = tuple,
     seed: int = 0,
-    batch_rows: int | None = None,
     output_variance: Float64 | None = None,
     comparison_variance: Float64 | None = None,
     compare_at: float | Literal["own"] | None = None,
     compare_on: NDArray[np.bool_] | None = None,
-    mse_limit: float | None = None,
     clusters: Sequence[int] | None = None,
     largest_inputs: Float64 | None = None,
     notes: Sequence[str] = (),
@@ -104,10 +97,10 @@ def assess_rows(
     Args:
         predict: `predict(x, rows)`, the outputs for `x`, a perturbed copy of `inputs[rows]`, row by row.
         inputs: shape `(n, *input_shape)`, floating, NumPy array or torch tensor on any device. NaN stays NaN.
+        specification: what is done; which columns are whole numbers, which axis counts features and which part of the
+            outputs is assessed is settled before, in the arguments below and in `predict`.
         targets: true outputs, of the outputs' size, or classes 0, 1, ... of a model that returns one score a class,
             shape `(n,)`; the reference is then `label`.
-        noise: name or `Noise`.
-        levels: noise strengths of at least 0, in units of `scale`; 0 is always added.
         scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
             deviation (divisor n) of each feature over these inputs, for rank 3 and more over all cells of a feature or
             channel, and indicators and sentinels are not perturbed.
@@ -115,14 +108,8 @@ def assess_rows(
         whole: which columns of the inputs are whole numbers, which are perturbed in whole steps.
         features: the baseline's features, in the place of those measured on these inputs; not with a scale.
         feature_names: names of the columns of inputs of rank 2, for noise that is given them.
-        trials: independent draws of the noise for every row.
-        confidence: stated probability of all bounds.
-        bound: method of the trial bound, see `upper_bound`.
-        task: `regression` or `classification` (adds agreement, certified radii and, with targets, accuracy).
-        output: `value`, `probability`, `multilabel`, `logit`, `label`; None: see `resolve_output`.
         output_names: asked after the clean pass for each output column's part, where outputs have several.
         seed: fixes the noise: the same for a row, whatever the batches and however many rows follow it.
-        batch_rows: rows given to `predict` at a time; None: by the size of a row.
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
         comparison_variance: the reference version's variances, for `comparison_row_errors`; of another number of
             outputs there are none.
@@ -130,7 +117,6 @@ def assess_rows(
             it (see `robmon.robustness.confidence`); None: it is not compared.
         compare_on: shape `(n,)`, the rows on which a classifier is compared, those that are finite in the reference;
             None: in itself.
-        mse_limit: the owner's limit, for the noise margin.
         clusters: for each row the request it came from, where several came from one; then requests, not rows, are what
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
         largest_inputs: the largest numbers that the model's own input types hold, where those are smaller than the
@@ -145,35 +131,29 @@ def assess_rows(
 
     Raises:
         InvalidInputError: inputs, targets or an option cannot be used.
-        TooFewTrialsError: the confidence needs more trials; names the number.
         PredictionError: the model returned what is not one output a row, or no finite output for any row.
 
     >>> weights = np.array([3.0, 4.0])
     >>> inputs = np.random.default_rng(0).normal(size=(100, 2))
-    >>> result = assess_rows(lambda x, rows: x @ weights, inputs, levels=(0, 0.1), scale=1.0, seed=1)
+    >>> result = assess_rows(lambda x, rows: x @ weights, inputs, Specification(levels=(0, 0.1)), scale=1.0, seed=1)
     >>> round(result.slope.value), result.curve[0].bound, result.output
     (25, 0.0, 'value')
     """
-    levels = check_levels(levels)
-    check_trials(trials, seed)
-    if trials < (needed := needed_trials(confidence, bound)):
-        raise TooFewTrialsError(trials, needed, confidence, bound)
-    if batch_rows is not None and batch_rows < 1:
-        raise InvalidInputError(f"a batch needs at least 1 row, not {batch_rows}")
-    if mse_limit is not None:
-        curves.check_limit(mse_limit)
-    chosen = noise_model(noise)
-    chosen.check(levels)
+    levels, trials, task = specification.levels, specification.trials, specification.task
+    check_seed(seed)
+    chosen = noise_model(specification.noise)
     is_own = features is None
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
-    batch_rows = batch_rows or default_batch_rows(tuple(inputs.shape))
+    batch_rows = specification.max_batch_rows or default_batch_rows(tuple(inputs.shape))
 
     predict = accompanied(predict, inputs, batch_rows)
     outputs = clean_pass(predict, inputs, batch_rows)
     finite = finite_rows(outputs)
     counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
-    form = resolve_output(rows_of(outputs, counted), task, output, output_names(), rows_of(inputs, counted))
+    form = resolve_output(
+        rows_of(outputs, counted), task, specification.output, output_names(), rows_of(inputs, counted)
+    )
     kind = form.kind
     if form.is_normalised:
         outputs, predict = as_probabilities(outputs), normalising(predict)
@@ -221,7 +201,7 @@ def assess_rows(
 
     maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
     points = _points(
-        tally, levels, confidence, bound, maximum, groups[counted], counted,
+        tally, specification, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
         certifies=chosen == noise_model("gaussian"),
         brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
@@ -231,7 +211,7 @@ def assess_rows(
     compared = None if len(weights) < 3 else _all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
     has_area = bool(np.any(variance > 0)) and not is_one_class
     area = curves.area(normalised.mean(axis=0), levels) if has_area else None
-    clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, confidence, bound)
+    clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, specification)
     shares = [same.T / trials for same in tally.same]
     lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
     is_some_lost = bool(lost) or any(tally.nonfinite)
@@ -242,21 +222,16 @@ def assess_rows(
         clean_mse=clean_mse,
         own_mse=float(means[own][:, 0, 0].mean()),
         label_ceiling=ceiling,
-        band=_band(tally.trial_mse[0], [point.bound for point in points], confidence),
+        band=_band(tally.trial_mse[0], [point.bound for point in points], specification.confidence),
         reference="prediction" if truth is None else "label",
+        specification=specification,
         noise=chosen.name,
-        levels=levels,
         level_unit=chosen.level_unit(features.relative, features.axis.word),
         features=features,
         masked=masked,
-        trials=trials,
         rows=int(counted.sum()),
-        confidence=confidence,
-        bound_method=bound,
-        task=task,
         output=kind,
         seed=seed,
-        mse_limit=mse_limit,
         outputs_without_variance=int(np.sum(variance <= 0)),
         output_variance=variance,
         clean_variance=clean_variance,
@@ -309,28 +284,11 @@ def noise_features(
     return checked(noise.fitted(features, tuple(inputs.shape)))
 
 
-def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """The levels in rising order, 0 first.
-
-    Raises:
-        InvalidInputError: a level is negative or not finite, occurs twice, or none is above 0.
-
-    >>> check_levels([0.2, 0.1])
-    (0.0, 0.1, 0.2)
-    """
-    if isinstance(levels, str):
-        raise InvalidInputError("levels are a list of numbers, not text")
-    try:
-        numbers = [float(level) for level in levels]
-    except (TypeError, ValueError):
-        raise InvalidInputError("levels are a list of numbers, as in levels=(0.1, 0.2)") from None
-    if any(not math.isfinite(level) or level < 0 for level in numbers):
-        raise InvalidInputError("levels must be finite numbers of at least 0")
-    if len(set(numbers)) != len(numbers):
-        raise InvalidInputError("levels must differ from one another")
-    if not any(numbers):
-        raise InvalidInputError("at least one level must be above 0")
-    return tuple(sorted({0.0, *numbers}))
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    check_whole(seed, "seed")
+    if seed < 0:
+        raise InvalidInputError(f"seed must be at least 0, not {seed}")
 
 
 def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> NDArray[np.bool_]:
@@ -490,9 +448,7 @@ def _largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> fl
 
 def _points(
     tally: Tally,
-    levels: tuple[float, ...],
-    confidence: float,
-    bound: str,
+    specification: Specification,
     maximum: float | None,
     clusters: NDArray[np.int64],
     counted: NDArray[np.bool_],
@@ -502,9 +458,9 @@ def _points(
     certifies: bool,
     brier_factor: float | None,
 ) -> tuple[CurvePoint, ...]:
-    trials = len(tally.trial_mse[0])
+    trials, confidence, bound = specification.trials, specification.confidence, specification.bound
     points = []
-    for index, level in enumerate(levels):
+    for index, level in enumerate(specification.levels):
         trial_mse = tally.trial_mse[0][:, index]
         row_errors = tally.sums[0][0, index] / trials
         means = cluster_means(row_errors[:, None], clusters)[:, 0]
@@ -544,9 +500,10 @@ def _mean_bound(row_means: Float64, confidence: float, maximum: float | None) ->
     return mean_upper_bound(np.minimum(row_means, maximum), confidence, maximum)
 
 
-def _against_targets(tally: Tally, confidence: float, bound: str) -> tuple[float, tuple[float, ...]]:
+def _against_targets(tally: Tally, specification: Specification) -> tuple[float, tuple[float, ...]]:
     """Clean MSE, and the ceiling of the MSE against the targets by the triangle inequality."""
     clean = float(tally.trial_mse[0][:, 0].mean())
+    confidence, bound = specification.confidence, specification.bound
     moved = [upper_bound(trial_mse, confidence, bound) for trial_mse in tally.trial_mse[1].T]
     return clean, tuple((math.sqrt(clean) + math.sqrt(each)) ** 2 for each in moved)
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
-from robmon.robustness.bounds import check_confidence
+from robmon.robustness.checks import check_confidence
 
 
 def mean_ratio(

@@ -17,18 +17,11 @@ from numpy.typing import ArrayLike
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness import beta, student
 from robmon.robustness.arrays import Float64, numbers
-from robmon.vocabulary import BoundName, fewest_trials, order_statistic_rank
+from robmon.robustness.checks import ASSURANCE, needed_trials
+from robmon.vocabulary import order_statistic_rank
 
-ASSURANCE = 0.95
-"""Probability with which the `tolerance` bound keeps its statement, given one set of trials."""
 CALIBRATION_STEP = 20
 """Trials that calibrate the band are a multiple of this, less one: then 50, 80, 90 and 95 % are met exactly."""
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse what is no probability strictly between 0 and 1."""
-    if not 0.0 < confidence < 1.0:
-        raise InvalidInputError(f"confidence must lie between 0 and 1, not {confidence!r}")
 
 
 @lru_cache(maxsize=1024)
@@ -46,24 +39,6 @@ def tolerance_rank(count: int, confidence: float) -> int:
         return beta.cdf(confidence, rank, count + 1 - rank) <= 1.0 - ASSURANCE
 
     return 1 + bisect_left(range(1, count + 1), True, key=is_assured)
-
-
-def needed_trials(confidence: float, method: str = "order_statistic") -> int:
-    """The smallest number of trials with which the bound exists.
-
-    >>> needed_trials(0.95), needed_trials(0.99), needed_trials(0.95, "tolerance"), needed_trials(0.95, "student_t")
-    (19, 99, 59, 2)
-
-    Raises:
-        InvalidInputError: the confidence is no probability, or the method is not known.
-    """
-    check_confidence(confidence)
-    _method(method)
-    if method == "order_statistic":
-        return fewest_trials(confidence)
-    if method == "tolerance":
-        return math.ceil(math.log(1.0 - ASSURANCE) / math.log(confidence))
-    return 2
 
 
 def upper_bound(trial_mse: ArrayLike, confidence: float = 0.95, method: str = "order_statistic") -> float:
@@ -109,7 +84,7 @@ def upper_bound(trial_mse: ArrayLike, confidence: float = 0.95, method: str = "o
         raise TooFewTrialsError(trials.size, needed, confidence, method)
     if not np.all(np.isfinite(trials)):
         return math.inf
-    return _method(method)(trials, confidence)
+    return _METHODS[method](trials, confidence)
 
 
 def _order_statistic(trials: Float64, confidence: float) -> float:
@@ -142,18 +117,12 @@ def _spread(trials: Float64) -> float:
     return float(trials.std(ddof=1)) * math.sqrt(1.0 + 1.0 / trials.size)
 
 
-_METHODS: dict[BoundName, Callable[[Float64, float], float]] = {
+_METHODS: dict[str, Callable[[Float64, float], float]] = {
     "order_statistic": _order_statistic,
     "tolerance": _tolerance,
     "cantelli": _cantelli,
     "student_t": _student_t,
 }
-
-
-def _method(method: str) -> Callable[[Float64, float], float]:
-    if method not in _METHODS:
-        raise InvalidInputError(f"bound {method!r} is not known: it is one of {', '.join(_METHODS)}")
-    return _METHODS[method]
 
 
 def request_bound(row_errors: ArrayLike, confidence: float = 0.95) -> float | None:

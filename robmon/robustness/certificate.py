@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64, numbers
 from robmon.robustness.beta import lower_limit, upper_limit
-from robmon.robustness.bounds import check_confidence
+from robmon.robustness.checks import check_confidence
 
 
 @dataclass(frozen=True, eq=False)

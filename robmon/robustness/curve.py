@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal
 
 import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.checks import check_limit
 
 Score = Literal["mse", "agreement", "accuracy"]
 Axis = Literal["level_squared", "level", "severity"]
@@ -156,12 +156,6 @@ def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
         return None
     u = np.asarray(levels, dtype=np.float64) ** 2
     return float(np.trapezoid(normalised_mse, u) / u[-1])
-
-
-def check_limit(limit: float) -> None:
-    """Refuse what is no limit of an MSE."""
-    if not isinstance(limit, Real) or not limit >= 0:
-        raise InvalidInputError(f"the limit of the MSE must be at least 0, not {limit!r}")
 
 
 def noise_margin(bounds: Sequence[float], levels: Sequence[float], limit: float) -> NoiseMargin:

@@ -11,6 +11,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, numbers, to_numpy
+from robmon.robustness.checks import check_largest
 from robmon.robustness.features import Features, fitting
 from robmon.robustness.masking import untouched
 from robmon.robustness.whole import rounded
@@ -87,11 +88,7 @@ class Noise:
         low, high = (None if end is None else numbers(end, "clip") for end in self.clip or (None, None))
         if low is not None and high is not None and np.any(low >= high):
             raise InvalidInputError(f"clip of {self.name} noise is empty: its low end must lie below its high end")
-        if max(levels) > self.largest_level:
-            raise InvalidInputError(
-                f"level {max(levels):g} of {self.name} noise has no meaning: "
-                f"levels count {self.level_unit(True)}, at most {self.largest_level:g}"
-            )
+        check_largest(self.name, levels, self.largest_level, self.level_unit(True))
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
         """The features of inputs of `shape` as this noise perturbs them: scale 0 for those that it leaves alone.

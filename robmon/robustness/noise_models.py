@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.checks import check_noise_name
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Clip, Noise, of_features
-from robmon.vocabulary import LARGEST_LEVELS
-
-CELLS = "share of the cells"
+from robmon.vocabulary import CELLS, LARGEST_LEVELS
 
 
 @dataclass(frozen=True)
@@ -234,10 +233,5 @@ def noise_model(noise: str | Noise) -> Noise:
     Raises:
         InvalidInputError: no noise model has this name.
     """
-    if isinstance(noise, Noise):
-        return noise
-    if noise not in NOISE_MODELS:
-        raise InvalidInputError(
-            f"noise {noise!r} is not known: it is a robmon.Noise or one of {', '.join(NOISE_MODELS)}"
-        )
-    return NOISE_MODELS[noise]
+    check_noise_name(noise)
+    return NOISE_MODELS[noise] if isinstance(noise, str) else noise

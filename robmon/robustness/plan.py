@@ -7,17 +7,17 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
+from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.robustness.arrays import Array, Predict, as_float64, check_rows, default_batch_rows, to_numpy
-from robmon.robustness.assessment import check_levels, noise_features
-from robmon.robustness.bounds import needed_trials
+from robmon.robustness.assessment import noise_features
 from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise, NoisyRows, trial_generator
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.outputs import is_numeric
+from robmon.robustness.specification import Specification
 from robmon.robustness.whole import Whole
 from robmon.vocabulary import PLANNED_SHARE
 
@@ -52,6 +52,10 @@ class AssessmentPlan:
     of_rows: int
     of_trials: int
 
+    def of(self, specification: Specification) -> Specification:
+        """The specification as far as the budget goes."""
+        return replace(specification, trials=self.trials, max_batch_rows=self.batch_rows)
+
     def told(self, budget: str, higher: str) -> str:
         """What the budget left of rows and trials, and what to raise; empty where nothing was cut.
 
@@ -67,16 +71,12 @@ class AssessmentPlan:
 def plan_assessment(
     predict: Predict,
     inputs: Array,
+    specification: Specification,
     *,
-    noise: str | Noise = "gaussian",
     features: Features | None = None,
     feature_names: Sequence[str] | None = None,
     axis: FeatureAxis | None = None,
     whole: Whole | None = None,
-    levels: Sequence[float],
-    trials: int,
-    confidence: float,
-    bound: str = "order_statistic",
     min_rows: int,
     max_seconds: float,
     spare_seconds: float = 0.0,
@@ -94,43 +94,38 @@ def plan_assessment(
     A model that is itself random takes as many clean passes more as there are trials, which is not foreseen.
 
     Args:
-        predict, inputs, levels, trials, confidence, bound: as in `assess_rows`.
-        noise, features, feature_names, axis, whole: likewise; the noise is part of what is timed.
+        predict, inputs, specification: as in `assess_rows`; the noise is part of what is timed.
+        features, feature_names, axis, whole: likewise.
         min_rows: fewest rows.
         max_seconds: the budget.
         spare_seconds: what to leave of it, unless the smallest assessment needs it.
         began: when the budget began, by the clock; None: now.
-        max_batch_rows: most rows given to `predict` at a time.
+        max_batch_rows: most rows given to `predict` at a time where the specification does not say.
         rows_per_second: most rows that `predict` takes in a second, where it is known.
         clock: seconds, by which a batch is timed.
 
     Raises:
         OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed, which do not depend
             on how many rows are given. Where the rows a second leave no doubt, `predict` is not called.
-        TooFewTrialsError: `trials` are fewer than the confidence needs.
         InvalidInputError: fewer rows than `min_rows`, or inputs that cannot be perturbed.
 
     >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(128, 4))
-    >>> plan = plan_assessment(lambda x, rows: x.sum(axis=1), inputs, levels=(0, 0.1), trials=39, confidence=0.95,
-    ...                        min_rows=64, max_seconds=60)
+    >>> plan = plan_assessment(lambda x, rows: x.sum(axis=1), inputs, Specification(), min_rows=64, max_seconds=60)
     >>> plan.rows, plan.trials
     (128, 39)
     """
     shape = tuple(int(length) for length in inputs.shape)
     if shape[0] < min_rows:
         raise InvalidInputError(f"{shape[0]} rows are fewer than the {min_rows} asked for")
-    fewest = needed_trials(confidence, bound)
-    if trials < fewest:
-        raise TooFewTrialsError(trials, fewest, confidence, bound)
-    noisy_levels = len(check_levels(levels)) - 1
+    trials, fewest, noisy_levels = specification.trials, specification.needed_trials, specification.noisy_levels
     budget = _Budget(max_seconds, clock() if began is None else began, clock)
     smallest_passes = _passes(fewest, noisy_levels)
     most_rows_per_second = rows_per_second or math.inf
     budget.check(smallest_passes * min_rows / most_rows_per_second)
-    batch_rows = min(max_batch_rows or default_batch_rows(shape), shape[0])
+    batch_rows = min(specification.max_batch_rows or max_batch_rows or default_batch_rows(shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
-    chosen = noise_model(noise)
+    chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
 
     timely = budget.bounded(predict, smallest_passes * math.ceil(min_rows / batch_rows))

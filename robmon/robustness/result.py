@@ -19,6 +19,7 @@ from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.features import Features
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.masking import Masked
+from robmon.robustness.specification import Specification
 from robmon.robustness.words import table
 from robmon.robustness.worst import WORST_SHARE, worst_rows
 from robmon.vocabulary import OutputKind
@@ -92,6 +93,8 @@ class Assessment:
         label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level; None without targets.
         band: upper band per level, over the whole curve at once; None where trials are too few.
         reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
+        specification: what was done; its trials are those that were run.
+        noise: the name of the noise.
         rows: how many were assessed: those given, without those that have no finite clean output.
         finite: shape `(n,)`, which of the rows given have a finite clean output. The others are left out: what belongs
             to rows holds NaN for them, but of `comparison_row_errors` +Inf.
@@ -111,7 +114,6 @@ class Assessment:
         level_unit: what a level counts.
         features: scale and mean of the features, and what of them is set apart.
         masked: how much of the inputs was not perturbed, and why.
-        mse_limit: the owner's limit of the bound, if any.
         cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
         notes: sentences on what was deduced, left alone or left out.
         uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
@@ -126,19 +128,14 @@ class Assessment:
     label_ceiling: tuple[float, ...] | None
     band: tuple[float, ...] | None
     reference: Literal["prediction", "label"]
+    specification: Specification
     noise: str
-    levels: tuple[float, ...]
     level_unit: str
     features: Features = field(repr=False)
     masked: Masked
-    trials: int
     rows: int
-    confidence: float
-    bound_method: str
-    task: str
     output: OutputKind
     seed: int
-    mse_limit: float | None
     outputs_without_variance: int
     output_variance: Float64 = field(repr=False)
     clean_variance: Float64 = field(repr=False)
@@ -154,6 +151,36 @@ class Assessment:
     cut: str = ""
     notes: tuple[str, ...] = ()
     uses_realised_level: bool = False
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Noise strengths, rising from 0."""
+        return self.specification.levels
+
+    @property
+    def trials(self) -> int:
+        """Independent draws of the noise for every row."""
+        return self.specification.trials
+
+    @property
+    def confidence(self) -> float:
+        """Stated probability of the bounds."""
+        return self.specification.confidence
+
+    @property
+    def bound_method(self) -> str:
+        """Method of the trial bound."""
+        return self.specification.bound
+
+    @property
+    def task(self) -> str:
+        """`regression` or `classification`."""
+        return self.specification.task
+
+    @property
+    def mse_limit(self) -> float | None:
+        """The owner's limit of the bound, if any."""
+        return self.specification.mse_limit
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -206,11 +233,11 @@ class Assessment:
         Raises:
             InvalidInputError: no such axis or score.
 
-        >>> from robmon.robustness import assess_rows
+        >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
         >>> targets = (inputs.sum(axis=1) > 0).astype(int)
-        >>> result = assess_rows(
-        ...     lambda x, rows: (x.sum(axis=1) > 0).astype(int), inputs, targets=targets, task="classification"
+        >>> result = robmon.assess(
+        ...     lambda x: (x.sum(axis=1) > 0).astype(int), inputs, targets=targets, task="classification"
         ... )
         >>> slope = result.slope_over("severity", score="accuracy")
         >>> slope.axis, -0.06 < slope.value < 0
@@ -242,10 +269,10 @@ class Assessment:
         Raises:
             InvalidInputError: no such level, or no such share.
 
-        >>> from robmon.robustness import assess_rows
+        >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
         >>> inputs[7] = 20.0
-        >>> int(assess_rows(lambda x, rows: x[:, 0] ** 2, inputs).worst_rows()[0])
+        >>> int(robmon.assess(lambda x: x[:, 0] ** 2, inputs).worst_rows()[0])
         7
         """
         rows = np.flatnonzero(self.counted)
@@ -263,9 +290,9 @@ class Assessment:
         Raises:
             InvalidInputError: no such level, radii that cannot be, or there are no certificates.
 
-        >>> from robmon.robustness import assess_rows
+        >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
-        >>> result = assess_rows(lambda x, rows: (x[:, 0] > 0).astype(int), inputs, task="classification", trials=99)
+        >>> result = robmon.assess(lambda x: (x[:, 0] > 0).astype(int), inputs, task="classification", trials=99)
         >>> certified = result.certified_share([0.0, 0.5])
         >>> bool(certified.lower[1] < certified.share[1] < certified.upper[1] < certified.share[0])
         True
@@ -290,9 +317,9 @@ class Assessment:
 
         Its text is a plain answer. None where no limit is given or set.
 
-        >>> from robmon.robustness import assess_rows
+        >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
-        >>> result = assess_rows(lambda x, rows: x[:, 0], inputs, levels=(0.1, 0.2), scale=1.0)
+        >>> result = robmon.assess(lambda x: x[:, 0], inputs, levels=(0.1, 0.2), scale=1.0)
         >>> print(result.noise_margin(limit=0.02), "/", result.noise_margin(limit=1.0))
         0.1: the bound first exceeds 0.02 at level 0.2 / not crossed up to the highest level assessed, 0.2
         """

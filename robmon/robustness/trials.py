@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, Predict, batches, check_rows, copied, detached, namespace
 from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.features import Features
@@ -33,17 +31,6 @@ def part_of(progress: Progress | None, index: int, count: int) -> Progress | Non
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, count * total)
-
-
-def check_trials(trials: int, seed: int) -> None:
-    """Refuse numbers of trials and seeds that cannot be used."""
-    for name, number in (("trials", trials), ("seed", seed)):
-        if isinstance(number, bool) or not isinstance(number, Integral):
-            raise InvalidInputError(f"{name} must be a whole number, not {type(number).__name__}")
-    if trials < 1:
-        raise InvalidInputError(f"at least 1 trial is needed, not {trials}")
-    if seed < 0:
-        raise InvalidInputError(f"seed must be at least 0, not {seed}")
 
 
 def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.classifiers import ClassifierRows, classifier_rows, compare_classifiers
 from robmon.robustness.comparison import Comparison, compare_rows
 from robmon.robustness.result import Assessment
+from tests.robustness.assessing import assess_rows
 
 Float64 = NDArray[np.float64]
 Model = Callable[[Float64], NDArray[Any]]

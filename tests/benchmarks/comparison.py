@@ -23,11 +23,11 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.comparison import compare_rows
 from robmon.robustness.mean_test import moments, pvalue
 from tests.benchmarks.classifiers import classifiers
+from tests.robustness.assessing import assess_rows
 
 Float64 = NDArray[np.float64]
 Pair = tuple[Float64, Float64]

@@ -9,11 +9,11 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.features import measure
 from robmon.robustness.noise import Noise, trial_generator
 from robmon.robustness.words import rounded_up
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 
 def numbers(result):
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_numbers_for_every_batch_size(kind):
     if kind == "torch":
         inputs, weights = torch.from_numpy(inputs), torch.from_numpy(weights)
     results = [
-        numbers(assess_rows(predict, inputs, trials=19, seed=7, batch_rows=size)) for size in (None, 1, 7, 52, 53)
+        numbers(assess_rows(predict, inputs, trials=19, seed=7, max_batch_rows=size)) for size in (None, 1, 7, 52, 53)
     ]
     assert all(result == results[0] for result in results)
     other = numbers(assess_rows(predict, inputs, trials=19, seed=8))
@@ -86,8 +86,8 @@ def test_the_same_seed_gives_the_same_numbers_for_every_batch_size(kind):
 
 def test_a_rows_noise_does_not_depend_on_the_rows_after_it():
     inputs = linear.inputs(40)
-    few = assess_rows(linear.predict, inputs[:25], scale=1.0, trials=19, batch_rows=10)
-    many = assess_rows(linear.predict, inputs, scale=1.0, trials=19, batch_rows=40)
+    few = assess_rows(linear.predict, inputs[:25], scale=1.0, trials=19, max_batch_rows=10)
+    many = assess_rows(linear.predict, inputs, scale=1.0, trials=19, max_batch_rows=40)
     assert few.row_errors == pytest.approx(many.row_errors[:25])
 
 
@@ -102,7 +102,7 @@ def test_numpy_and_torch_agree():
 @pytest.mark.parametrize("batch_rows", [None, 10])
 def test_level_zero_of_a_single_precision_model_is_exactly_zero(batch_rows):
     inputs = torch.from_numpy(linear.inputs(64)).float()
-    result = assess_rows(on_torch(softmax_net()), inputs, task="classification", batch_rows=batch_rows)
+    result = assess_rows(on_torch(softmax_net()), inputs, task="classification", max_batch_rows=batch_rows)
     point = result.curve[0]
     assert (point.mean_mse, point.bound, point.request_bound, point.agreement) == (0.0, 0.0, 0.0, 1.0)
     assert not result.row_errors[:, 0].any()
@@ -367,7 +367,7 @@ def test_tensors_have_one_scale_a_channel(shape):
         (linear.inputs(10), {"levels": [-0.1]}, "at least 0"),
         (linear.inputs(10), {"seed": -1}, "seed"),
         (linear.inputs(10), {"noise": "pink"}, "not known"),
-        (linear.inputs(10), {"batch_rows": 0}, "at least 1 row"),
+        (linear.inputs(10), {"max_batch_rows": 0}, "at least 1 row"),
     ],
 )
 def test_what_cannot_be_assessed_is_told(inputs, options, words):

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
-from robmon.robustness.assessment import assess_rows
-from robmon.robustness.bounds import needed_trials, request_bound, tolerance_rank, upper_bound
+from robmon.robustness.bounds import request_bound, tolerance_rank, upper_bound
+from robmon.robustness.checks import needed_trials
 from robmon.vocabulary import order_statistic_rank
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 SEEDS = 2000
 METHODS = ["order_statistic", "tolerance", "cantelli", "student_t"]

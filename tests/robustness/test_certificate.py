@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.beta import lower_limit
 from robmon.robustness.certificate import certified_radii, certified_share
 from robmon.robustness.noise import Noise
 from robmon.robustness.noise_models import Gaussian
 from robmon.robustness.per_column import PerColumn
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 TRIALS, CONFIDENCE = 99, 0.95
 

@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.assessment import assess_rows
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 ROWS = 240
 INPUTS = linear.inputs(ROWS)

@@ -12,7 +12,6 @@ import torch
 from scipy import stats
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.classifiers import (
     MISSING,
     class_codes,
@@ -20,6 +19,7 @@ from robmon.robustness.classifiers import (
     compare_classifiers,
 )
 from robmon.robustness.confidence import TemperedErrors, bring, class_scores, other_classes, probabilities
+from tests.robustness.assessing import assess_rows
 
 LEVELS = (0.1, 0.4)
 FEATURES, CLASSES = 6, 3

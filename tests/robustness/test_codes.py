@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import robmon
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.codes import codes_of
 from robmon.robustness.columns import ColumnStatistics
 from robmon.robustness.features import Features, measure
+from tests.robustness.assessing import assess_rows
 
 ROWS = 1000
 

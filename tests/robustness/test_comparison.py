@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.comparison import comparable, compare_rows
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 LEVELS = [0.1, 0.2]
 

@@ -10,10 +10,10 @@ from scipy import stats
 
 from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.noise import Noise
 from robmon.robustness.words import headline
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 LEVELS = (0.0, 0.1, 0.3, 0.8)
 SQUARES = np.array([[2.0, 0.5, 0.0], [0.5, -1.0, 0.3], [0.0, 0.3, 0.5]])

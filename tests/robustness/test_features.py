@@ -14,12 +14,12 @@ from sklearn.datasets import load_digits
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.columns import MAX_CORRELATED, ColumnStatistics
 from robmon.robustness.features import Features, measure
 from robmon.robustness.masking import Masked, count_masked
 from robmon.robustness.moments import CoMoments, Moments
+from tests.robustness.assessing import assess_rows
 
 
 def celsius(rows, seed=0):

@@ -18,10 +18,10 @@ from robmon import noise as models
 from robmon import vocabulary
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
-from robmon.robustness.assessment import assess_rows, noise_features
+from robmon.robustness.assessment import noise_features
 from robmon.robustness.noise import NoisyRows, trial_generator
-from robmon.robustness.plan import plan_assessment
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows, plan_assessment
 
 ADDITIVE = {"gaussian": 3.0, "uniform": 1.8, "laplace": 6.0, "student_t": 9.0, "common_mode": 3.0, "correlated": 3.0}
 """Additive models and their draw's kurtosis."""
@@ -235,8 +235,8 @@ def test_every_name_assesses_plans_and_draws_a_picture(name):
     inputs = linear.inputs(64)
     noise = {"noise": name, "levels": [0.1, 0.5], "trials": 19}
     plan = plan_assessment(linear.predict, inputs, confidence=0.95, min_rows=8, max_seconds=60, **noise)
-    result = assess_rows(linear.predict, inputs, batch_rows=plan.batch_rows, **noise)
-    again = assess_rows(linear.predict, inputs, batch_rows=5, **noise)
+    result = assess_rows(linear.predict, inputs, max_batch_rows=plan.batch_rows, **noise)
+    again = assess_rows(linear.predict, inputs, max_batch_rows=5, **noise)
     assert [point.realised_level for point in again.curve] == [point.realised_level for point in result.curve]
     assert again.row_errors == pytest.approx(result.row_errors)
     axes = result.plot().axes[0]

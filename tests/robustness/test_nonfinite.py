@@ -11,8 +11,8 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError, PredictionError
-from robmon.robustness.assessment import assess_rows
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 LOST = [3, 7]
 
@@ -42,7 +42,7 @@ def test_rows_without_a_finite_clean_output_are_left_out_of_every_number(batch_r
     def noise(rows):
         return robmon.Noise("fixed", lambda generator, shape: draws[rows][: shape[0]])
 
-    options = {"trials": 39, "scale": np.full(4, 0.5), "batch_rows": 60}
+    options = {"trials": 39, "scale": np.full(4, 0.5), "max_batch_rows": 60}
     result = assess_rows(losing, inputs, noise=noise(np.arange(60)), **options)
     alone = assess_rows(linear.predict, inputs[kept], noise=noise(kept), **options)
     assert numbers(result) == pytest.approx(numbers(alone), rel=1e-12)
@@ -55,7 +55,7 @@ def test_rows_without_a_finite_clean_output_are_left_out_of_every_number(batch_r
         "2 of 60 rows are left out: without noise the output is not finite there (rows 3, 7, counted from 0)",
     )
     assert np.isnan(result.row_errors[LOST]).all() and np.isfinite(result.row_errors[kept]).all()
-    again = assess_rows(losing, inputs, trials=19, batch_rows=batch_rows)
+    again = assess_rows(losing, inputs, trials=19, max_batch_rows=batch_rows)
     assert not set(again.worst_rows(share=1.0)) & set(LOST) and len(again.worst_rows(share=1.0)) == 58
     json_told = again.to_dict()
     assert (json_told["rows"], json_told["clean_nonfinite_rows"], json_told["notes"]) == (58, 2, list(again.notes))

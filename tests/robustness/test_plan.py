@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError, duration
-from robmon.robustness.assessment import assess_rows
-from robmon.robustness.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.plan import AssessmentPlan
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows, plan_assessment
 
 ROW_SECONDS = 1e-4
 OPTIONS = {"levels": [0.0, 0.1, 0.2], "trials": 39, "confidence": 0.95, "min_rows": 16}
@@ -152,7 +152,7 @@ def test_a_planned_assessment_keeps_its_budget():
     planned = model.plan(budget)
     result = assess_rows(
         model, linear.inputs(128)[: planned.rows], levels=OPTIONS["levels"], trials=planned.trials,
-        batch_rows=planned.batch_rows,
+        max_batch_rows=planned.batch_rows,
     )  # fmt: skip
     assert 0.7 * budget < model.now < budget, "with what the planning took"
     assert (result.rows, result.trials) == (planned.rows, planned.trials)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.assessment import assess_rows
 from robmon.robustness.worst import worst_rows, worst_share
 from tests.robustness import linear
+from tests.robustness.assessing import assess_rows
 
 ERRORS = arrays.arrays(np.float64, st.integers(1, 200), elements=st.floats(0, 1e300))
 

@@ -17,10 +17,10 @@ import pytest
 from robmon.errors import ModelLoadError, PredictionError
 from robmon.inputs.codecs import Row
 from robmon.models.remote import client
-from robmon.robustness.plan import plan_assessment
 from tests.certificates import Authority
 from tests.endpoint import Reply, Request, Server, V2Model, reply_json, serving
 from tests.models.remote.conftest import connect, outputs
+from tests.robustness.assessing import plan_assessment
 from tests.servers import free_port
 
 ROWS = [Row(tensor=np.array([0.123456789 + i, 987654.25])) for i in range(4)]

@@ -1,0 +1,105 @@
+"""What is refused of the options of an assessment, each by itself. Needs no NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, Final
+
+from robmon.errors import InvalidInputError
+from robmon.vocabulary import BOUNDS, NOISE_NAMES, fewest_trials
+
+ASSURANCE: Final = 0.95
+"""Probability with which the `tolerance` bound keeps its statement, given one set of trials."""
+
+
+def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """The levels in rising order, 0 first.
+
+    Raises:
+        InvalidInputError: a level is negative or not finite, occurs twice, or none is above 0.
+
+    >>> check_levels([0.2, 0.1])
+    (0.0, 0.1, 0.2)
+    """
+    if isinstance(levels, str):
+        raise InvalidInputError("levels are a list of numbers, not text")
+    try:
+        numbers = [float(level) for level in levels]
+    except (TypeError, ValueError):
+        raise InvalidInputError("levels are a list of numbers, as in levels=(0.1, 0.2)") from None
+    if any(not math.isfinite(level) or level < 0 for level in numbers):
+        raise InvalidInputError("levels must be finite numbers of at least 0")
+    if len(set(numbers)) != len(numbers):
+        raise InvalidInputError("levels must differ from one another")
+    if not any(numbers):
+        raise InvalidInputError("at least one level must be above 0")
+    return tuple(sorted({0.0, *numbers}))
+
+
+def words(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names that are given as one, as several, or not at all.
+
+    >>> words("all"), words(["a", "b"]), words(None)
+    (('all',), ('a', 'b'), ())
+    """
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def check_largest(noise: str, levels: Sequence[float], largest: float, unit: str) -> None:
+    """Refuse levels beyond the largest that has a meaning."""
+    if max(levels) > largest:
+        raise InvalidInputError(
+            f"level {max(levels):g} of {noise} noise has no meaning: levels count {unit}, at most {largest:g}"
+        )
+
+
+def check_noise_name(noise: Any) -> None:
+    """Refuse the name of no noise model, and what is neither a name nor a noise."""
+    is_known = noise in NOISE_NAMES if isinstance(noise, str) else hasattr(noise, "perturbed")
+    if not is_known:
+        raise InvalidInputError(
+            f"noise {noise!r} is not known: it is a robmon.Noise or one of {', '.join(NOISE_NAMES)}"
+        )
+
+
+def check_whole(number: int, name: str) -> None:
+    """Refuse what is no whole number."""
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise InvalidInputError(f"{name} must be a whole number, not {type(number).__name__}")
+
+
+def check_limit(limit: float) -> None:
+    """Refuse what is no limit of an MSE."""
+    if not isinstance(limit, Real) or not limit >= 0:
+        raise InvalidInputError(f"the limit of the MSE must be at least 0, not {limit!r}")
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no probability strictly between 0 and 1."""
+    if not 0.0 < confidence < 1.0:
+        raise InvalidInputError(f"confidence must lie between 0 and 1, not {confidence!r}")
+
+
+def needed_trials(confidence: float, method: str = "order_statistic") -> int:
+    """The smallest number of trials with which the bound exists.
+
+    >>> needed_trials(0.95), needed_trials(0.99), needed_trials(0.95, "tolerance"), needed_trials(0.95, "student_t")
+    (19, 99, 59, 2)
+
+    Raises:
+        InvalidInputError: the confidence is no probability, or the method is not known.
+    """
+    check_confidence(confidence)
+    check_word("bound", method, BOUNDS)
+    if method == "order_statistic":
+        return fewest_trials(confidence)
+    if method == "tolerance":
+        return math.ceil(math.log(1.0 - ASSURANCE) / math.log(confidence))
+    return 2
+
+
+def check_word(name: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise InvalidInputError(f"{name} {word!r} is not known: it is one of {', '.join(known)}")
