@@ -19,16 +19,17 @@ from robmon.messages import EndpointAccess
 from robmon.model_uri import parse_endpoint
 from robmon.models.loading import RemoteModel
 from robmon.prepared import PreparedRows, prepared
-from robmon.robustness.arrays import Array, Predict
+from robmon.robustness.arrays import Array
 from robmon.robustness.checks import check_levels, words
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
+from robmon.robustness.engine.predictor import Predict, through
+from robmon.robustness.engine.trials import part_of
 from robmon.robustness.features import Features
 from robmon.robustness.noise import Noise
 from robmon.robustness.outputs import is_numeric
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
-from robmon.robustness.trials import part_of
 
 __all__ = ["AssessOptions", "RankOptions", "assess", "compare", "drift", "endpoint"]
 
@@ -354,7 +355,8 @@ def _assess_one(
             given["compare_at"] = "own"
             return rows.assess(specification, features=features_of(rows), **given), takes
         _check_same_inputs(taken, takes)
-        rows = replace(rows, predict=_checking(reference, rows.predict))
+        checking = _checking(reference, rows.predictor.predict)
+        rows = replace(rows, predictor=through(rows.predictor, checking))
         given |= {"scale": None, "features": reference.features}
         if is_classifier(reference):
             tempered = classifier_rows(reference, reference.finite).tempered

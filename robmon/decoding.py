@@ -15,6 +15,7 @@ from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.models.outputs import OutputColumn, OutputReader
+from robmon.models.predictor import predictor_of
 
 Result = TypeVar("Result")
 REFUSALS = frozenset({"model_raised", "endpoint_status"})
@@ -181,8 +182,8 @@ def _accepted(
         is_alone = stop - start == 1 and model.max_batch_rows != 1
         rows = sample.inputs.take([start, start] if is_alone else range(start, stop))
         try:
-            inputs = rows.assemble(model.put(rows.array), slice(0, rows.rows))
-            model.predict(inputs, OutputReader(output_column))
+            predictor = predictor_of(model, rows, OutputReader(output_column))
+            predictor.predict(model.put(rows.array), slice(0, rows.rows))
         except PredictionError as error:
             if not _may_lie_in_a_row(error):
                 raise

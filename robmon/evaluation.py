@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +19,15 @@ from robmon.messages import Assess, Assessed, FeatureDrift, Frame, LevelResult, 
 from robmon.models.inputs import ModelInputs
 from robmon.models.loading import ServedModel
 from robmon.models.outputs import OutputReader
+from robmon.models.predictor import predictor_of
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.clusters import cluster_means
+from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.extreme_rows import extreme_rows
 from robmon.robustness.features import Features
 from robmon.robustness.noise_models import noise_model
-from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.robustness.worst import worst_rows
 from robmon.served import compare_served
@@ -167,15 +167,12 @@ def _assess(
     array = model.put(sample.inputs.array)
 
     read = OutputReader(specification.output_column)
-
-    def predict(x: Any, rows: slice) -> Any:
-        return model.predict(sample.inputs.assemble(x, rows), read)
-
+    predictor = predictor_of(model, sample.inputs, read)
     features = _features(followed, baseline, sample.inputs)
     with phases("plan"):
         try:
             planned = plan_assessment(
-                predict,
+                predictor,
                 array if followed is None else array[: followed.rows],
                 specification if followed is None else replace(specification, trials=followed.trials),
                 features=features,
@@ -183,8 +180,6 @@ def _assess(
                 max_seconds=question.max_seconds,
                 spare_seconds=_label_seconds(question),
                 began=deadline - question.max_seconds,
-                max_batch_rows=model.max_batch_rows,
-                rows_per_second=model.rows_per_second,
             )
         except OverBudgetError as error:
             raise OverBudgetError(
@@ -195,7 +190,7 @@ def _assess(
     reference = reference_of(comparison, blobs[-1], planned.rows) if comparison else None
     with phases("assess"):
         result = assess_rows(
-            predict,
+            predictor,
             array[: planned.rows],
             planned.of(specification),
             features=features,
@@ -211,6 +206,7 @@ def _assess(
             notes=(*sample.inputs.told(INTEGERS_OPTION), *sample.inputs.not_watched()),
             tells_values=False,
         )
+    model.seen.is_deterministic = result.own_mse == 0.0
     masked = replace(result.masked, not_floating=sample.inputs.not_floating)
     result = replace(result, masked=masked, notes=(*read.notes, *result.notes))
     asked_for = replace(planned, of_rows=sample.inputs.rows, of_trials=specification.trials)

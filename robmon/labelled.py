@@ -17,10 +17,11 @@ from robmon.errors import RobmonError, TooFewRowsError
 from robmon.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
 from robmon.models.loading import ServedModel
 from robmon.models.outputs import OutputReader
+from robmon.models.predictor import predictor_of
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.extreme_rows import extreme_rows
-from robmon.robustness.plan import plan_assessment
 from robmon.robustness.result import Assessment
 from robmon.vocabulary import OutputKind
 
@@ -106,23 +107,18 @@ def _assessed(
     array = model.put(sample.inputs.array)
     specification = replace(question.specification, output=unlabelled.output)
     read = OutputReader(specification.output_column)
-
-    def predict(x: Any, rows: slice) -> Any:
-        return model.predict(sample.inputs.assemble(x, rows), read)
-
+    predictor = predictor_of(model, sample.inputs, read)
     plan = plan_assessment(
-        predict,
+        predictor,
         array,
         specification,
         features=unlabelled.features,
         min_rows=question.min_rows,
         max_seconds=max_seconds,
         began=began,
-        max_batch_rows=model.max_batch_rows,
-        rows_per_second=model.rows_per_second,
     )
     result = assess_rows(
-        predict,
+        predictor,
         array[: plan.rows],
         plan.of(specification),
         targets=targets[: plan.rows],

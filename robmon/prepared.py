@@ -15,14 +15,15 @@ import numpy as np
 
 from robmon.errors import InvalidInputError, OverBudgetError, or_pace
 from robmon.fitting import fit
-from robmon.messages import EndpointAccess
 from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
 from robmon.models.loading import ROWS_READ, RemoteModel, ServedModel, load_uri
 from robmon.models.outputs import OutputReader
-from robmon.robustness.arrays import Array, Float64, Predict, namespace, to_numpy
+from robmon.models.predictor import predictor_of
+from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose
-from robmon.robustness.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 from robmon.robustness.whole import Whole
@@ -39,11 +40,10 @@ class PreparedRows:
     """A predictor and inputs as the numerics take them.
 
     Attributes:
-        predict: `predict(x, rows)`.
+        predictor: the model.
         array: what is perturbed.
         column_names: of the array's columns, where they have any.
         not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
-        access: how an endpoint is asked.
         notes: sentences on what was deduced, left alone or left out.
         whole: which columns of the array are whole numbers.
         tensors: the named tensors that the array is made of.
@@ -53,11 +53,10 @@ class PreparedRows:
         outputs: reads the outputs, and knows the names of their parts once the model has been asked.
     """
 
-    predict: Predict
+    predictor: Predictor
     array: Array
     column_names: tuple[str, ...] | None = None
     not_floating: int = 0
-    access: EndpointAccess | None = None
     notes: tuple[str, ...] = ()
     whole: Whole | None = None
     tensors: tuple[NamedTensor, ...] | None = None
@@ -89,7 +88,7 @@ class PreparedRows:
             if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
                 targets = targets[: plan.rows]
         result = assess_rows(
-            self.predict,
+            self.predictor,
             array,
             specification,
             targets=targets,
@@ -108,18 +107,16 @@ class PreparedRows:
         """What fits into the time budget, and what was cut."""
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
-        higher = "max_seconds" + (or_pace(section="") if self.access else "")
+        higher = "max_seconds" + (or_pace(section="") if self.predictor.rows_per_second else "")
         try:
             plan = plan_assessment(
-                self.predict,
+                self.predictor,
                 self.array,
                 specification,
                 **{name: options[name] for name in ("features", "axis", "whole") if name in options},
                 feature_names=self.column_names,
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
-                max_batch_rows=self.access.request_rows if self.access else None,
-                rows_per_second=self.access.rows_per_second if self.access else None,
             )
         except OverBudgetError as error:
             lower = "confidence or levels"
@@ -144,7 +141,8 @@ def prepared(predictor: Any, inputs: Any, specification: Specification, device: 
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where, measured)
-            rows = _of_array(_without_gradients(predictor, outputs), array, measured, _reader(predictor, array))
+            asked = _without_gradients(predictor, outputs, where)
+            rows = _of_array(asked, array, measured, _reader(predictor, array))
             yield replace(rows, outputs=outputs)
     elif callable(predictor):
         yield replace(_callable(predictor, inputs, measured, outputs), outputs=outputs)
@@ -158,29 +156,24 @@ def _callable(
     function: Callable[[Any], Any], inputs: Any, integers: Sequence[str], outputs: OutputReader
 ) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
-        return _of_array(lambda x, rows: outputs(function(x), len(x)), _plain_array(inputs), integers)
+        array = _plain_array(inputs)
+        place = str(array_api_compat.device(array))
+        return _of_array(FunctionPredictor(lambda x, rows: outputs(function(x), len(x)), place), array, integers)
     parts = split(inputs, integers)
 
     def predict(x: Array, rows: slice) -> Array:
         model_input = parts.assemble(x, rows)
         return outputs(function(model_input), rows.stop - rows.start, model_input)
 
-    return _of_parts(predict, parts, parts.array)
+    return _of_parts(FunctionPredictor(predict), parts, parts.array)
 
 
-def _of_parts(
-    predict: Predict,
-    parts: ModelInputs,
-    array: Array,
-    access: EndpointAccess | None = None,
-    read: Read | None = None,
-) -> PreparedRows:
+def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read | None = None) -> PreparedRows:
     return PreparedRows(
-        predict,
+        predictor,
         array,
         parts.column_names,
         parts.not_floating,
-        access,
         notes=parts.told(INTEGERS_OPTION),
         whole=parts.whole,
         tensors=parts.tensors,
@@ -189,7 +182,7 @@ def _of_parts(
     )
 
 
-def _of_array(predict: Predict, array: Array, integers: Sequence[str], read: Read | None = None) -> PreparedRows:
+def _of_array(predictor: Predictor, array: Array, integers: Sequence[str], read: Read | None = None) -> PreparedRows:
     """An array of whole numbers is perturbed in float64, and the predictor gets it in its own dtype."""
     xp = namespace(array)
     if not xp.isdtype(array.dtype, "integral") or ALL not in integers:
@@ -200,12 +193,11 @@ def _of_array(predict: Predict, array: Array, integers: Sequence[str], read: Rea
                 f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers; "
                 + measurements_advice([])
             )
-        return PreparedRows(predict, array, read=read)
+        return PreparedRows(predictor, array, read=read)
     dtype, whole = array.dtype, Whole.of(to_numpy(array[:0]).dtype)
     as_numbers(to_numpy(array), "the inputs")
-    return PreparedRows(
-        lambda x, rows: predict(xp.astype(x, dtype), rows), xp.astype(array, xp.float64), whole=whole, read=read
-    )
+    in_own_dtype = through(predictor, lambda x, rows: predictor.predict(xp.astype(x, dtype), rows))
+    return PreparedRows(in_own_dtype, xp.astype(array, xp.float64), whole=whole, read=read)
 
 
 def _plain_array(inputs: Any) -> Array:
@@ -234,11 +226,8 @@ def _mlflow_model(
     given = _plain_array(inputs) if is_plain else inputs
     fitted = fit(model, given, integers)
     parts = fitted.inputs
-
-    def predict(x: Array, rows: slice) -> Array:
-        return model.predict(parts.assemble(x, rows), outputs)
-
-    rows = _of_parts(predict, parts, model.put(parts.array), model.access, lambda: model.axes_read(parts))
+    predictor = predictor_of(model, parts, outputs)
+    rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
     notes = (*_ignored(given, parts), *fitted.notes, *rows.notes)
     return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows, outputs=outputs)
 
@@ -320,11 +309,11 @@ def _reader(module: Any, array: Any) -> Read:
     return lambda: axes_read(module, [array[:ROWS_READ]])
 
 
-def _without_gradients(module: Any, outputs: OutputReader) -> Predict:
+def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predictor:
     import torch
 
     def predict(x: Any, rows: slice) -> Any:
         with torch.no_grad():
             return outputs(module(x), len(x))
 
-    return predict
+    return FunctionPredictor(predict, str(device or "cpu"), module=module)

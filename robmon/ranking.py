@@ -15,11 +15,12 @@ from robmon.fitting import other_rows
 from robmon.model_uri import mask, registered_name
 from robmon.models.loading import RemoteModel
 from robmon.prepared import prepared
-from robmon.robustness.arrays import Array, Float64, Predict
+from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.engine.predictor import Predict, through
+from robmon.robustness.engine.trials import part_of
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
-from robmon.robustness.trials import part_of
 
 
 def rank(
@@ -123,7 +124,7 @@ def _assessed(
     with prepared(predictor, inputs, specification, given.pop("device", "auto")) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
-        told = replace(rows, predict=_telling(rows.predict))
+        told = replace(rows, predictor=through(rows.predictor, _telling(rows.predictor.predict)))
         return _scored(told.assess(specification, **given), rows.kept)
 
 

@@ -14,7 +14,8 @@ import pytest
 from robmon.errors import OverBudgetError, SettingsError, duration
 from robmon.model_uri import mask
 from robmon.robustness.checks import needed_trials
-from robmon.robustness.plan import plan_assessment
+from robmon.robustness.engine.plan import plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor
 from robmon.settings import as_text, leaves, load
 from robmon.vocabulary import PLANNED_SHARE
 
@@ -167,12 +168,11 @@ def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
     assess = load({**MODEL, **flags}).settings.assess
     with pytest.raises(OverBudgetError) as planned:
         plan_assessment(
-            lambda x, rows: x,
+            FunctionPredictor(lambda x, rows: x, rows_per_second=1),
             np.ones((64, 1)),
             assess.specification(),
             min_rows=assess.min_rows,
             max_seconds=assess.max_seconds,
-            rows_per_second=1,
         )
     needed = planned.value.needed_seconds
     for factor in (0.99, 1.01):

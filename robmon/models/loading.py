@@ -34,6 +34,14 @@ ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
 
 
+@dataclass
+class Seen:
+    """What assessments have found of a loaded model."""
+
+    is_deterministic: bool | None = None
+    """Whether the same rows gave the same outputs again; None before the first."""
+
+
 @dataclass(frozen=True, eq=False)
 class ServedModel:
     """A loaded model.
@@ -53,6 +61,9 @@ class ServedModel:
     _put: Callable[[NDArray[Any]], Any] = field(repr=False)
     access: EndpointAccess | None = field(default=None, repr=False)
     _axes: Callable[[Any], list[int | None]] | None = field(default=None, repr=False)
+    seen: Seen = field(default_factory=Seen, repr=False)
+    module: Any | None = field(default=None, repr=False)
+    """The torch module, of a torch model."""
 
     @property
     def max_batch_rows(self) -> int | None:
@@ -178,7 +189,7 @@ def load(
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
-            used, call, put, axes = _load_predictor(kind, folder, device)
+            used, call, put, axes, module = _load_predictor(kind, folder, device)
     except RobmonError:
         raise
     except ModuleNotFoundError as error:
@@ -191,7 +202,7 @@ def load(
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
     hold_loaded()  # what the model brought
-    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put, _axes=axes)
+    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put, _axes=axes, module=module)
 
 
 def load_uri(
@@ -262,7 +273,7 @@ def _import_mlflow() -> None:
 
 def _load_predictor(
     kind: str, folder: Path, device: str
-) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None]:
+) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None, Any]:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
         from robmon.models import torch_predictor
@@ -271,4 +282,4 @@ def _load_predictor(
     from robmon.models import pyfunc_predictor
 
     used, call = pyfunc_predictor.load(folder, device)
-    return used, call, lambda array: array, None
+    return used, call, lambda array: array, None, None

@@ -18,12 +18,15 @@ from robmon.models.first_layer import axes_read
 
 def load(
     folder: Path, device: str
-) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]]]:
+) -> tuple[
+    str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]], torch.nn.Module
+]:
     """Load the module of a model folder.
 
     Returns:
         The device used, the predictor (tensor, array or dict of them -> the module's own output), `put`, which makes an
-        array a tensor on that device, and what tells which axis of its inputs the module takes for features.
+        array a tensor on that device, what tells which axis of its inputs the module takes for features, and
+        the module.
 
     Raises:
         ModelLoadError: the device is not there.
@@ -47,7 +50,7 @@ def load(
         with torch.inference_mode():
             return module(*arguments(model_input))
 
-    return str(place), call, put, lambda model_input: axes_read(module, arguments(model_input))
+    return str(place), call, put, lambda model_input: axes_read(module, arguments(model_input)), module
 
 
 def resolve_device(name: str) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import array_api_compat
@@ -14,8 +14,6 @@ from robmon.errors import InvalidInputError, PredictionError
 Array = Any
 """A NumPy array or a torch tensor on any device; shapes are told in the docstrings."""
 Float64 = NDArray[np.float64]
-Predict = Callable[[Array, slice], Array]
-"""`predict(x, rows)`: the outputs, row by row, for `x`, a perturbed copy of rows `rows` of the inputs."""
 BATCH_NUMBERS = 2**20
 """Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
 
@@ -117,23 +115,3 @@ def check_rows(outputs: Array, rows: int) -> Array:
     if not shape or shape[0] != rows:
         raise PredictionError(f"the model returned outputs of shape {shape} for {rows} rows", reason="invalid_output")
     return outputs
-
-
-def accompanied(predict: Predict, inputs: Array, batch_rows: int) -> Predict:
-    """The predictor, which is never given one row on its own: beside it stands the row before, as it is.
-
-    Models that squeeze, or that compute over the batch, are not made for one row. A batch of 1 row, which is how
-    production calls the model then, stays one, as does the only row.
-    """
-    if batch_rows == 1 or inputs.shape[0] == 1:
-        return predict
-
-    def with_neighbour(x: Array, rows: slice) -> Array:
-        if rows.stop - rows.start != 1:
-            return predict(x, rows)
-        at = min(rows.start, 1)
-        other = inputs[rows.start - 1 : rows.start] if at else inputs[1:2]
-        pair = namespace(x).concat([other, x] if at else [x, other])
-        return check_rows(predict(pair, slice(rows.start - at, rows.start - at + 2)), 2)[at : at + 1]
-
-    return with_neighbour

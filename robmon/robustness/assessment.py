@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +14,6 @@ from robmon.robustness import curve as curves
 from robmon.robustness.arrays import (
     Array,
     Float64,
-    Predict,
-    accompanied,
-    default_batch_rows,
     is_floating,
     like,
     namespace,
@@ -30,36 +26,30 @@ from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.checks import check_whole
 from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
-from robmon.robustness.features import Features, checked, measure
+from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass
+from robmon.robustness.engine.predictor import Predictor, accompanied, batch_rows_of, through
+from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
+from robmon.robustness.features import Features
 from robmon.robustness.masking import count_masked
 from robmon.robustness.mean_bound import mean_upper_bound
-from robmon.robustness.noise import Noise
+from robmon.robustness.noise import noise_features
 from robmon.robustness.noise_models import noise_model
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
-from robmon.robustness.output_kind import OutputForm, normalising, one_class_note, resolve_output
+from robmon.robustness.output_kind import OutputForm, one_class_note, resolve_output
 from robmon.robustness.output_kind import normalised as as_probabilities
 from robmon.robustness.outputs import (
     RowErrors,
     are_alike,
     classes_of,
     flatten,
+    mean_weights,
     missing_labels,
     normalising_weights,
     output_variance,
 )
 from robmon.robustness.result import Assessment, CurvePoint
 from robmon.robustness.specification import Specification
-from robmon.robustness.trials import (
-    Measures,
-    Progress,
-    Tally,
-    clean_pass,
-    joined,
-    of_rows,
-    repeated,
-    run_trials,
-)
 from robmon.robustness.whole import Whole
 from robmon.robustness.worst import worst_share
 from robmon.vocabulary import OutputKind
@@ -69,7 +59,7 @@ ROUNDING = 1e-10
 
 
 def assess_rows(
-    predict: Predict,
+    predictor: Predictor,
     inputs: Array,
     specification: Specification,
     *,
@@ -95,10 +85,10 @@ def assess_rows(
     """Assess a predictor on rows of inputs.
 
     Args:
-        predict: `predict(x, rows)`, the outputs for `x`, a perturbed copy of `inputs[rows]`, row by row.
+        predictor: the model.
         inputs: shape `(n, *input_shape)`, floating, NumPy array or torch tensor on any device. NaN stays NaN.
         specification: what is done; which columns are whole numbers, which axis counts features and which part of the
-            outputs is assessed is settled before, in the arguments below and in `predict`.
+            outputs is assessed is settled before, in the arguments below and in the predictor.
         targets: true outputs, of the outputs' size, or classes 0, 1, ... of a model that returns one score a class,
             shape `(n,)`; the reference is then `label`.
         scale: what levels multiply, broadcast to one input row; 1.0: levels are in input units. None: the standard
@@ -135,7 +125,9 @@ def assess_rows(
 
     >>> weights = np.array([3.0, 4.0])
     >>> inputs = np.random.default_rng(0).normal(size=(100, 2))
-    >>> result = assess_rows(lambda x, rows: x @ weights, inputs, Specification(levels=(0, 0.1)), scale=1.0, seed=1)
+    >>> from robmon.robustness.engine.predictor import FunctionPredictor
+    >>> model = FunctionPredictor(lambda x, rows: x @ weights)
+    >>> result = assess_rows(model, inputs, Specification(levels=(0, 0.1)), scale=1.0, seed=1)
     >>> round(result.slope.value), result.curve[0].bound, result.output
     (25, 0.0, 'value')
     """
@@ -145,10 +137,10 @@ def assess_rows(
     is_own = features is None
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
-    batch_rows = specification.max_batch_rows or default_batch_rows(tuple(inputs.shape))
+    batch_rows = batch_rows_of(predictor, specification.max_batch_rows, tuple(inputs.shape))
 
-    predict = accompanied(predict, inputs, batch_rows)
-    outputs = clean_pass(predict, inputs, batch_rows)
+    predictor = accompanied(predictor, inputs, batch_rows)
+    outputs = clean_pass(predictor, inputs, batch_rows)
     finite = finite_rows(outputs)
     counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
     form = resolve_output(
@@ -156,14 +148,14 @@ def assess_rows(
     )
     kind = form.kind
     if form.is_normalised:
-        outputs, predict = as_probabilities(outputs), normalising(predict)
+        outputs, predictor = as_probabilities(outputs), _normalising(predictor)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     truth = None if targets is None else _targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
-    weights = [_mean_weights(clean), normalising_weights(variance, kind)]
+    weights = [mean_weights(clean), normalising_weights(variance, kind)]
     if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
         weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
     references = [clean] if truth is None else [clean, truth]
@@ -173,7 +165,7 @@ def assess_rows(
     if is_scored and compare_at is not None:
         brought = _brought(clean, kind, groups, compare_at, finite if compare_on is None else compare_on, outputs)
     # Errors are against the targets first, where there are any: they are what the result speaks of.
-    errors: list[RowErrors | TemperedErrors] = [RowErrors(each, weights) for each in reversed(references)]
+    errors: list[RowMeasure] = [RowErrors(each, weights) for each in reversed(references)]
     own = len(errors) - 1  # of those against the clean outputs
     if brought is not None and brought.exponent is not None:
         errors.append(TemperedErrors(clean, kind, brought.exponent, truth))
@@ -186,17 +178,15 @@ def assess_rows(
 
     is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(measures.classes[0], kind)
 
-    def run(which: Predict, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
-        return run_trials(
-            which, inputs, measures, noise=chosen, features=features, levels=at, trials=times, seed=seed,
-            batch_rows=batch_rows, largest=largest, progress=told,
-        )  # fmt: skip
+    def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
+        engine = Engine(which, inputs, chosen, features, largest)
+        return run_trials(engine, measures, levels=at, trials=times, seed=seed, batch_rows=batch_rows, progress=told)
 
-    if _is_rounding(run(predict, levels[:1], 1), own):
-        quiet = repeated(run(lambda _, rows: outputs[rows], levels[:1], 1), trials)
+    if _is_rounding(run(predictor, levels[:1], 1), own):
+        quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)
     else:
-        quiet = run(predict, levels[:1], trials)
-    every = joined(quiet, run(predict, levels[1:], trials, progress))
+        quiet = run(predictor, levels[:1], trials)
+    every = joined(quiet, run(predictor, levels[1:], trials, progress))
     tally = of_rows(every, counted)
 
     maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
@@ -260,28 +250,9 @@ def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:
     return [form.note] if of_one_class is None else [form.note, one_class_note(of_one_class, form.kind)]
 
 
-def noise_features(
-    noise: Noise,
-    inputs: Array,
-    scale: Array | float | None = None,
-    features: Features | None = None,
-    names: Sequence[str] | None = None,
-    axis: FeatureAxis | None = None,
-    whole: Whole | None = None,
-) -> Features:
-    """The features as the noise perturbs them: those given, or measured on the inputs with this scale.
-
-    Raises:
-        InvalidInputError: both are given, nothing can be perturbed, or the noise cannot perturb these features.
-    """
-    if features is not None and scale is not None:
-        raise InvalidInputError("features hold a scale: give either, not both")
-    if features is None:
-        told = None if names is None else tuple(names)
-        features = measure(inputs, scale, correlation=noise.needs_correlation, names=told, axis=axis, whole=whole)
-    elif names is not None:
-        features = replace(features, names=tuple(names))
-    return checked(noise.fitted(features, tuple(inputs.shape)))
+def _normalising(predictor: Predictor) -> Predictor:
+    """The model with its rows of scores as probabilities."""
+    return through(predictor, lambda x, rows: as_probabilities(predictor.predict(x, rows)))
 
 
 def check_seed(seed: int) -> None:
@@ -327,11 +298,6 @@ def _overflows(
 
 
 _variance = output_variance  # assess_rows has an argument of this name
-
-
-def _mean_weights(clean: Array) -> Float64:
-    columns = int(clean.shape[1]) if len(clean.shape) > 1 else 1
-    return np.full(columns, 1.0 / columns)
 
 
 def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Float64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, numbers, to_numpy
+from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.checks import check_largest
-from robmon.robustness.features import Features, fitting
+from robmon.robustness.features import Features, checked, fitting, measure
 from robmon.robustness.masking import untouched
-from robmon.robustness.whole import rounded
+from robmon.robustness.whole import Whole, rounded
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Float64]
 """`draw(generator, shape)`: a standard draw in float64 that broadcasts to `shape`, `(rows, *input_shape)`."""
@@ -205,6 +207,30 @@ class NoisyRows:
 def of_features(values: Any, inputs: Array, what: str, features: Features) -> Array:
     """Numbers that a noise is given, one or one a feature, as an array that broadcasts to the inputs."""
     return like(fitting(numbers(values, what), tuple(inputs.shape), what, features.axis), inputs)
+
+
+def noise_features(
+    noise: Noise,
+    inputs: Array,
+    scale: Array | float | None = None,
+    features: Features | None = None,
+    names: Sequence[str] | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
+) -> Features:
+    """The features as the noise perturbs them: those given, or measured on the inputs with this scale.
+
+    Raises:
+        InvalidInputError: both are given, nothing can be perturbed, or the noise cannot perturb these features.
+    """
+    if features is not None and scale is not None:
+        raise InvalidInputError("features hold a scale: give either, not both")
+    if features is None:
+        told = None if names is None else tuple(names)
+        features = measure(inputs, scale, correlation=noise.needs_correlation, names=told, axis=axis, whole=whole)
+    elif names is not None:
+        features = replace(features, names=tuple(names))
+    return checked(noise.fitted(features, tuple(inputs.shape)))
 
 
 def trial_generator(seed: int, trial: int) -> np.random.Generator:

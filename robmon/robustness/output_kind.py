@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import HOW_TO_CHOOSE, HOW_TO_SAY, InvalidInputError, PredictionError
-from robmon.robustness.arrays import Array, Float64, Predict, as_float64, is_floating, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, is_floating, namespace, to_numpy
 from robmon.robustness.outputs import is_numeric, missing_labels
 from robmon.vocabulary import OutputKind
 
@@ -106,11 +106,6 @@ def normalised(outputs: Array) -> Array:
     sums = xp.sum(numbers, axis=1, keepdims=True)
     safe = xp.where(sums > 0, sums, xp.ones_like(sums))
     return xp.where(sums == 0, xp.ones_like(numbers) / numbers.shape[1], numbers / safe)
-
-
-def normalising(predict: Predict) -> Predict:
-    """The predictor with its rows of scores as probabilities."""
-    return lambda x, rows: normalised(predict(x, rows))
 
 
 def _given(outputs: Array, output: str) -> OutputForm:

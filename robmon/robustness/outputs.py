@@ -97,6 +97,12 @@ def output_variance(clean: Array, kind: OutputKind) -> Float64:
     return np.asarray(np.where(variance > rounding, variance, 0.0))
 
 
+def mean_weights(clean: Array) -> Float64:
+    """Weights with which a row error is the plain mean over outputs; `clean` is what `flatten` returns."""
+    columns = int(clean.shape[1]) if len(clean.shape) > 1 else 1
+    return np.full(columns, 1.0 / columns)
+
+
 def normalising_weights(variance: Float64, kind: OutputKind) -> Float64:
     """Weights w with `sum_j w_j d_j²` the row error over twice the output variance.
 

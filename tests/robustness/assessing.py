@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from robmon.robustness import assessment, plan
+from robmon.robustness import assessment
+from robmon.robustness.engine import plan
+from robmon.robustness.engine.predictor import FunctionPredictor
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 
@@ -21,10 +23,11 @@ def specified(options: dict[str, Any]) -> tuple[Specification, dict[str, Any]]:
 def assess_rows(predict: Any, inputs: Any, **options: Any) -> Assessment:
     """`robmon.robustness.assess_rows`."""
     specification, rest = specified(options)
-    return assessment.assess_rows(predict, inputs, specification, **rest)
+    return assessment.assess_rows(FunctionPredictor(predict), inputs, specification, **rest)
 
 
 def plan_assessment(predict: Any, inputs: Any, **options: Any) -> plan.AssessmentPlan:
-    """`robmon.robustness.plan.plan_assessment`."""
+    """`robmon.robustness.engine.plan.plan_assessment`."""
+    pace = options.pop("rows_per_second", None)
     specification, rest = specified(options)
-    return plan.plan_assessment(predict, inputs, specification, **rest)
+    return plan.plan_assessment(FunctionPredictor(predict, rows_per_second=pace), inputs, specification, **rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError, duration
-from robmon.robustness.plan import AssessmentPlan
+from robmon.robustness.engine.plan import AssessmentPlan
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows, plan_assessment
 

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from robmon.errors import InvalidInputError, OverBudgetError
-from robmon.robustness.arrays import Array, Predict, as_float64, check_rows, default_batch_rows, to_numpy
-from robmon.robustness.assessment import noise_features
+from robmon.robustness.arrays import Array
 from robmon.robustness.channels import FeatureAxis
+from robmon.robustness.engine.batch import Engine, Rehearsal
+from robmon.robustness.engine.predictor import Predictor, batch_rows_of, through
 from robmon.robustness.features import Features
-from robmon.robustness.noise import Noise, NoisyRows, trial_generator
+from robmon.robustness.noise import noise_features, trial_generator
 from robmon.robustness.noise_models import noise_model
-from robmon.robustness.outputs import is_numeric
 from robmon.robustness.specification import Specification
 from robmon.robustness.whole import Whole
 from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2
+TIMED_LEVEL = 0.1
 FEW_ROWS = 2
 """Of the batch that is timed first: whatever a row takes, it is soon known that the budget is too short."""
 WARM_CALLS = 4
@@ -69,7 +70,7 @@ class AssessmentPlan:
 
 
 def plan_assessment(
-    predict: Predict,
+    predictor: Predictor,
     inputs: Array,
     specification: Specification,
     *,
@@ -81,8 +82,6 @@ def plan_assessment(
     max_seconds: float,
     spare_seconds: float = 0.0,
     began: float | None = None,
-    max_batch_rows: int | None = None,
-    rows_per_second: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AssessmentPlan:
     """Fit an assessment into a time budget by timing batches after a warm-up, a small one first.
@@ -91,27 +90,28 @@ def plan_assessment(
     down to what the confidence needs (rows carry slope, index and comparison; but a row is always worth more than no
     result). What the timing takes is part of the budget.
 
-    A model that is itself random takes as many clean passes more as there are trials, which is not foreseen.
+    A model that is itself random takes as many clean passes more as there are trials, which is foreseen only of one
+    that is known to be.
 
     Args:
-        predict, inputs, specification: as in `assess_rows`; the noise is part of what is timed.
+        predictor, inputs, specification: as in `assess_rows`; what is timed is what runs there.
         features, feature_names, axis, whole: likewise.
         min_rows: fewest rows.
         max_seconds: the budget.
         spare_seconds: what to leave of it, unless the smallest assessment needs it.
         began: when the budget began, by the clock; None: now.
-        max_batch_rows: most rows given to `predict` at a time where the specification does not say.
-        rows_per_second: most rows that `predict` takes in a second, where it is known.
         clock: seconds, by which a batch is timed.
 
     Raises:
         OverBudgetError: not even `min_rows` with the fewest trials fit; holds the seconds needed, which do not depend
-            on how many rows are given. Where the rows a second leave no doubt, `predict` is not called.
+            on how many rows are given. Where the rows a second leave no doubt, the model is not called.
         InvalidInputError: fewer rows than `min_rows`, or inputs that cannot be perturbed.
 
     >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(128, 4))
-    >>> plan = plan_assessment(lambda x, rows: x.sum(axis=1), inputs, Specification(), min_rows=64, max_seconds=60)
+    >>> from robmon.robustness.engine.predictor import FunctionPredictor
+    >>> model = FunctionPredictor(lambda x, rows: x.sum(axis=1))
+    >>> plan = plan_assessment(model, inputs, Specification(), min_rows=64, max_seconds=60)
     >>> plan.rows, plan.trials
     (128, 39)
     """
@@ -120,22 +120,24 @@ def plan_assessment(
         raise InvalidInputError(f"{shape[0]} rows are fewer than the {min_rows} asked for")
     trials, fewest, noisy_levels = specification.trials, specification.needed_trials, specification.noisy_levels
     budget = _Budget(max_seconds, clock() if began is None else began, clock)
-    smallest_passes = _passes(fewest, noisy_levels)
-    most_rows_per_second = rows_per_second or math.inf
+    passes = noisy_levels + (1 if predictor.is_deterministic is False else 0)
+    smallest_passes = _passes(fewest, passes)
+    most_rows_per_second = predictor.rows_per_second or math.inf
     budget.check(smallest_passes * min_rows / most_rows_per_second)
-    batch_rows = min(specification.max_batch_rows or max_batch_rows or default_batch_rows(shape), shape[0])
+    batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
 
-    timely = budget.bounded(predict, smallest_passes * math.ceil(min_rows / batch_rows))
+    timely = budget.bounded(predictor, smallest_passes * math.ceil(min_rows / batch_rows))
+    engine = Engine(timely, inputs, chosen, fitted)
 
     def batch_seconds(count: int, warm: bool) -> float:
-        return _batch_seconds(timely, inputs, count, chosen, fitted, clock, warm)
+        return _batch_seconds(engine, specification.task, count, clock, warm)
 
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
-        return max(cost.of(rows, batch_rows), rows / most_rows_per_second) * _passes(times, noisy_levels)
+        return max(cost.of(rows, batch_rows), rows / most_rows_per_second) * _passes(times, passes)
 
     cost = _first_cost(batch_seconds, min(batch_rows, min_rows), budget, smallest_passes)
     budget.check(seconds(min_rows, fewest))
@@ -177,22 +179,22 @@ class _Budget:
             needed = smallest_seconds / PLANNED_SHARE + self.max_seconds - left
             raise OverBudgetError(needed, self.max_seconds, at_least=at_least)
 
-    def bounded(self, predict: Predict, smallest_calls: int) -> Predict:
+    def bounded(self, predictor: Predictor, smallest_calls: int) -> Predictor:
         """The predictor; a call that uses up the budget is the last one, and tells what the fewest calls will take."""
 
         def bounded(x: Array, rows: slice) -> Array:
             called = self.clock()
-            outputs = predict(x, rows)
+            outputs = predictor.predict(x, rows)
             if self.left_seconds() <= 0:
                 self.check(smallest_calls * (self.clock() - called), at_least=True)
             return outputs
 
-        return bounded
+        return through(predictor, bounded)
 
 
-def _passes(trials: int, noisy_levels: int) -> int:
-    """How often each row is predicted."""
-    return CLEAN_PASSES + trials * noisy_levels
+def _passes(trials: int, passes: int) -> int:
+    """How often each row is predicted, with so many passes a trial."""
+    return CLEAN_PASSES + trials * passes
 
 
 @dataclass(frozen=True)
@@ -244,26 +246,15 @@ def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, 
     return cost.and_of(min(target_rows, rows), batch_seconds, warm=not is_tight)
 
 
-def _batch_seconds(
-    predict: Predict,
-    inputs: Array,
-    batch_rows: int,
-    noise: Noise,
-    features: Features,
-    clock: Callable[[], float],
-    warm: bool,
-) -> float:
-    """Seconds for one batch at one level: draw, perturb, predict, and the way back of the outputs."""
-    rows, here = slice(0, batch_rows), features.like(inputs)
+def _batch_seconds(engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool) -> float:
+    """Seconds for one batch at one level, as trials run it."""
+    rows, rehearsal = slice(0, batch_rows), Rehearsal(task)
 
     def once(attempt: int) -> float:
         start = clock()
-        stream = noise.stream(trial_generator(0, attempt), features)
-        noisy = NoisyRows(noise, inputs[rows], stream, here)
-        perturbed = noisy.at(0.1)
-        noisy.squared_moves(perturbed, 0.1)
-        outputs = check_rows(predict(perturbed, rows), batch_rows)
-        to_numpy(as_float64(outputs) if is_numeric(outputs) else outputs)
+        stream = engine.stream(trial_generator(0, attempt))
+        for _ in engine.batch(stream, rows, (TIMED_LEVEL,), rehearsal):
+            pass
         return clock() - start
 
     if warm:

@@ -1,26 +1,16 @@
-"""The loop over trials: perturb, predict, add up. No more than one batch of perturbed inputs is ever held."""
+"""The loop over trials, and what they add up to. No more than one batch of perturbed inputs is ever held."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, Predict, batches, check_rows, copied, detached, namespace
-from robmon.robustness.confidence import TemperedErrors
-from robmon.robustness.features import Features
-from robmon.robustness.noise import Noise, NoisyRows, trial_generator
-from robmon.robustness.nonfinite import finite_rows, newly_beyond
-from robmon.robustness.outputs import (
-    RowErrors,
-    classes_of,
-    flatten,
-    same_classes,
-)
-from robmon.vocabulary import OutputKind
+from robmon.robustness.arrays import Float64, batches
+from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch
+from robmon.robustness.noise import trial_generator
 
 Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""
@@ -31,17 +21,6 @@ def part_of(progress: Progress | None, index: int, count: int) -> Progress | Non
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, count * total)
-
-
-def clean_pass(predict: Predict, inputs: Array, batch_rows: int) -> Array:
-    """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
-    parts = []
-    for rows in batches(inputs.shape[0], batch_rows):
-        outputs = check_rows(detached(predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
-        parts.append(copied(outputs))  # the model may return the same buffer at every call
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
 
 
 @dataclass
@@ -65,39 +44,21 @@ class Tally:
     """Squared moves of the inputs' cells in units of the scale, summed over cells and trials, shape `(levels, n)`."""
 
 
-@dataclass(frozen=True)
-class Measures:
-    """How flattened outputs are judged: row errors against references, and their classes where there are.
-
-    `classes[i]` holds the classes of the i-th reference, shape `(n,)`; `counted` says which rows count, shape `(n,)`.
-    """
-
-    kind: OutputKind
-    errors: Sequence[RowErrors | TemperedErrors]
-    classes: Sequence[NDArray[Any]]
-    counted: NDArray[np.bool_]
-
-
 def run_trials(
-    predict: Predict,
-    inputs: Array,
+    engine: Engine,
     measures: Measures,
     *,
-    noise: Noise,
-    features: Features,
     levels: Sequence[float],
     trials: int,
     seed: int,
     batch_rows: int,
-    largest: Float64 | float | None = None,
     progress: Progress | None = None,
 ) -> Tally:
     """Run all trials at these levels. Level 0 calls the model on the clean inputs again, trial after trial.
 
-    All levels of a trial share its standard draw (common random numbers). `largest` is the largest number of the type
-    in which the model gets its inputs, where that is small.
+    All levels of a trial share its standard draw (common random numbers).
     """
-    n, here, counted = int(inputs.shape[0]), features.like(inputs), measures.counted
+    n, counted = int(engine.inputs.shape[0]), measures.counted
     weightings = [errors.count for errors in measures.errors]
     tally = Tally(
         sums=[np.zeros((count, len(levels), n)) for count in weightings],
@@ -109,23 +70,11 @@ def run_trials(
         moves=np.zeros((len(levels), n)),
     )
     for trial in range(trials):
-        stream = noise.stream(trial_generator(seed, trial), features)
+        stream = engine.stream(trial_generator(seed, trial))
         errors = [np.empty((count, len(levels), n)) for count in weightings]
         for rows in batches(n, batch_rows):
-            noisy = NoisyRows(noise, inputs[rows], stream, here)
-            for index, level in enumerate(levels):
-                perturbed = noisy.at(level)
-                tally.moves[index, rows] += noisy.squared_moves(perturbed, level)
-                tally.beyond[index] += int(np.sum(newly_beyond(perturbed, inputs[rows], largest) & counted[rows]))
-                outputs = predict(perturbed, rows)
-                flat = flatten(outputs, measures.kind, rows.stop - rows.start)
-                tally.nonfinite[index] += int(np.sum(~finite_rows(flat) & counted[rows]))
-                for result, measure in zip(errors, measures.errors, strict=True):
-                    result[:, index, rows] = measure(flat, rows)
-                if measures.classes:
-                    said = classes_of(flat, measures.kind)
-                    for count, classes in zip(tally.same, measures.classes, strict=True):
-                        count[index, rows] += same_classes(said, classes[rows], measures.kind)
+            for index, batch in enumerate(engine.batch(stream, rows, levels, measures)):
+                _add(tally, errors, batch, index, rows, counted[rows])
         for which, result in enumerate(errors):
             tally.sums[which] += result
             # One mean over all rows at once, so that it does not depend on how they were cut into batches.
@@ -135,6 +84,24 @@ def run_trials(
         if progress is not None:
             progress(trial + 1, trials)
     return tally
+
+
+def _add(
+    tally: Tally,
+    errors: Sequence[Float64],
+    batch: NoisyBatch,
+    index: int,
+    rows: slice,
+    counted: NDArray[np.bool_],
+) -> None:
+    """Add a batch at the level of this index to the errors of its trial, and to what is summed over trials."""
+    tally.moves[index, rows] += batch.squared_moves
+    tally.beyond[index] += int(np.sum(batch.is_beyond & counted))
+    tally.nonfinite[index] += int(np.sum(~batch.outputs.is_finite & counted))
+    for result, each in zip(errors, batch.outputs.errors, strict=True):
+        result[:, index, rows] = each
+    for count, same in zip(tally.same, batch.outputs.same, strict=True):
+        count[index, rows] += same
 
 
 def _mean(errors: Float64, rows: NDArray[np.bool_]) -> Float64:

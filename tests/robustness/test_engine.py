@@ -1,0 +1,144 @@
+"""The engine: what one batch of noisy rows is reduced to, and that the plan times what the trials run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robmon.errors import PredictionError
+from robmon.models.inputs import split
+from robmon.models.outputs import OutputReader
+from robmon.models.predictor import predictor_of
+from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch, Rehearsal
+from robmon.robustness.engine.plan import plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor, Predict, batch_rows_of, through
+from robmon.robustness.noise import noise_features, trial_generator
+from robmon.robustness.noise_models import noise_model
+from robmon.robustness.outputs import RowErrors, mean_weights
+from robmon.robustness.specification import Specification
+from tests.endpoint import Request, reply_json, serving
+from tests.models.remote.conftest import connect
+from tests.robustness import linear
+
+
+def engine_of(predict: Predict, rows: int = 8) -> Engine:
+    inputs, noise = linear.inputs(rows), noise_model("gaussian")
+    return Engine(FunctionPredictor(predict), inputs, noise, noise_features(noise, inputs, 1.0))
+
+
+def test_a_batch_is_reduced_to_what_is_added_up() -> None:
+    def predict(x: Any, rows: slice) -> Any:
+        return np.c_[x[:, 0], np.where(x[:, 1] > 1, np.nan, x[:, 1])]
+
+    engine = engine_of(predict)
+    clean = engine.inputs[:, :2]
+    measures = Measures("value", [RowErrors(clean, [mean_weights(clean)])], [], np.ones(8, dtype=bool))
+    still, moved = engine.batch(engine.stream(trial_generator(0, 0)), slice(2, 5), (0.0, 0.5), measures)
+    lost = engine.inputs[2:5, 1] > 1
+    assert np.array_equal(still.outputs.errors[0][0], np.where(lost, np.inf, 0.0)) and not still.squared_moves.any()
+    assert np.array_equal(still.outputs.is_finite, ~lost)
+    draw = trial_generator(0, 0).standard_normal((3, engine.inputs.shape[1]))
+    noisy = engine.inputs[2:5] + 0.5 * draw
+    expected = np.where(noisy[:, 1] > 1, np.inf, ((0.5 * draw[:, :2]) ** 2).mean(axis=1))
+    assert moved.outputs.errors[0][0] == pytest.approx(expected)
+    assert moved.squared_moves == pytest.approx(((0.5 * draw) ** 2).sum(axis=1))
+
+
+def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
+    def writes(x: Any, rows: slice) -> Any:
+        x[:] = 7.0
+        return x[:, 0]
+
+    engine = engine_of(writes)
+    kept = engine.inputs.copy()
+    (batch,) = engine.batch(engine.stream(trial_generator(0, 0)), slice(0, 8), (0.5,), Rehearsal("regression"))
+    assert np.array_equal(engine.inputs, kept) and np.all(batch.squared_moves < 20)
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda x, rows: x[:, 0],
+        lambda x, rows: np.where(x > 0, np.inf, x),
+        lambda x, rows: x[:, :1] > 0,
+        lambda x, rows: np.where(x[:, 0] > 0, "yes", "no"),
+        lambda x, rows: np.where(x > 0, "yes", "no"),
+        lambda x, rows: x[:, :, None] * np.ones(3, dtype=np.float32),
+    ],
+    ids=["column", "infinite", "truth", "text", "texts", "tensor"],
+)
+def test_whatever_the_outputs_are_can_be_rehearsed(predict: Predict, task: str) -> None:
+    engine, rehearsal = engine_of(predict), Rehearsal(task)
+    for trial in range(2):
+        stream = engine.stream(trial_generator(0, trial))
+        (batch,) = engine.batch(stream, slice(0, 8), (0.1,), rehearsal)
+        assert all(each.shape[-1] == 8 for each in batch.outputs.errors)
+    with pytest.raises(PredictionError, match="for 8 rows"):
+        rehearsal.reduce(np.zeros(3), slice(0, 8))
+
+
+def test_the_plan_times_what_the_trials_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a batch costs in the engine, outside the model, is in the plan."""
+    now = 0.0
+    run = Engine.batch
+
+    def dear(self: Engine, stream: Any, rows: slice, levels: Any, reduction: Any) -> Iterator[NoisyBatch]:
+        nonlocal now
+        for each in run(self, stream, rows, levels, reduction):
+            now += 0.001 * (rows.stop - rows.start)
+            yield each
+
+    monkeypatch.setattr(Engine, "batch", dear)
+    inputs, specification = linear.inputs(64), Specification(levels=(0.1, 0.2))
+    model = FunctionPredictor(linear.predict)
+    planned = plan_assessment(model, inputs, specification, min_rows=16, max_seconds=1000, clock=lambda: now)
+    assert planned.rows == 64 and planned.seconds == pytest.approx(64 * (2 + 39 * 2) * 0.001)
+
+
+def test_the_clean_passes_of_a_model_that_is_known_to_be_random_are_foreseen() -> None:
+    class Clock:
+        now = 0.0
+
+    def slow(x: Any, rows: slice) -> Any:
+        Clock.now += 0.001 * len(x)
+        return linear.predict(x, rows)
+
+    seconds = {
+        known: plan_assessment(
+            FunctionPredictor(slow, is_deterministic=known),
+            linear.inputs(64),
+            Specification(levels=(0.1, 0.2)),
+            min_rows=16,
+            max_seconds=1000,
+            clock=lambda: Clock.now,
+        ).seconds
+        for known in (None, True, False)
+    }
+    assert seconds[None] == seconds[True] == pytest.approx(64 * (2 + 39 * 2) * 0.001)
+    assert seconds[False] == pytest.approx(64 * (2 + 39 * 3) * 0.001)
+
+
+def test_what_is_known_of_a_model_stays_known_however_it_is_asked() -> None:
+    module = object()
+    known = FunctionPredictor(linear.predict, "cuda:1", 7, 100.0, True, module)
+    asked = through(known, lambda x, rows: 2 * linear.predict(x, rows))
+    assert vars(asked) | {"predict": None} == vars(known) | {"predict": None}
+    assert batch_rows_of(asked, None, (90, 2)) == 7 and batch_rows_of(asked, 50, (90, 2)) == 50
+    assert batch_rows_of(FunctionPredictor(linear.predict), None, (90, 2)) == 1024
+
+
+def test_an_endpoint_s_pace_and_place_are_its_predictor_s() -> None:
+    def answer(request: Request) -> Any:
+        return reply_json({"predictions": [[1.0, 2.0]] * 3})
+
+    with serving(answer) as server:
+        model = connect(f"{server.url}/invocations", rows_per_second=250, batch_rows=20)
+        parts = split(linear.inputs(3))
+        predictor = predictor_of(model, parts, OutputReader())
+        assert (predictor.max_batch_rows, predictor.rows_per_second) == (20, 250)
+        assert (predictor.device, predictor.module) == (server.url.removeprefix("http://"), None)
+        assert predictor.predict(parts.array, slice(0, 3)).tolist() == [[1.0, 2.0]] * 3
