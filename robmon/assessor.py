@@ -603,7 +603,7 @@ class Assessor:
         summary = _summary(model, result)
         log.info("assessment", outcome="ok", reason="none", **summary)
         self._tell_notes(model, result)
-        line = {"at": time.time(), **summary}
+        line = {"at": time.time(), "specification": self._settings.specification_digest, **summary}
         self._writer.write(lambda: self._history.append(line))
 
     def _tell_notes(self, model: ModelVersion, result: Assessed) -> None:

@@ -243,6 +243,8 @@ async def daemon_metrics(folder: Path) -> dict[str, Any]:
             await daemon._assessor.close()
             await daemon._host.close()
             await daemon._writer.close()
+    kept = daemon._assessor._history.assessments()
+    assert [line["specification"] for line in kept] == [settings.specification_digest] * 3
     return dict(leaves(published))
 
 
