@@ -1,4 +1,7 @@
-"""Whatever model code, strangers on the input port or the disk do: the next assessment comes by itself."""
+"""Whatever model code, strangers on the input port or the disk do: the next assessment comes by itself.
+
+One daemon takes all the blows, one after the other, in whatever order.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,6 @@ from robmon.history.store import History
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import Registry
 
-# One daemon takes all the blows, one after the other, in whatever order.
-pytestmark = pytest.mark.xdist_group("daemon survives")
-
 
 @pytest.fixture(scope="module")
 def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
@@ -31,7 +31,7 @@ def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> 
         f"models:/{model.name}/{version}",
         local.tracking_uri,
         inputs__max_body_bytes=100_000,
-        worker__timeout_seconds=6,
+        worker__timeout_seconds=20,
         worker__memory_bytes=500 * 2**20,
     ) as daemon:
         daemon.send()

@@ -20,7 +20,7 @@ from tests.environment import Environment
 from tests.servers import wait_until
 
 # Two demos at once would only slow each other down.
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(500)]
+pytestmark = pytest.mark.timeout(500)
 
 CLEAN_UP_SECONDS = 120
 THEIRS = os.environ | {"ROBMON_MODEL__URI": "models:/somebody-elses/1", "MLFLOW_REGISTRY_URI": "http://nowhere"}

@@ -6,15 +6,12 @@ import contextlib
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.e2e.daemon import ROWS, running_daemon
 from tests.e2e.proxies import nginx
 from tests.e2e.registry import COLUMNS, Registry
 from tests.servers import wait_until
 from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
-
-pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
 
 
 def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, served: Registry, model_url: str) -> None:

@@ -31,8 +31,6 @@ from tests.e2e.proxies import MIRROR, envoy, envoy_config, nginx
 from tests.e2e.registry import COLUMNS
 from tests.servers import free_port, wait_until
 
-pytestmark = pytest.mark.xdist_group("mirrors")  # they share a model server
-
 TOKEN = "bWlycm9yLXRva2Vu"
 REQUESTS = 25
 STALL_SECONDS = 0.25
