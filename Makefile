@@ -73,9 +73,10 @@ coverage-table: venv  ## Measure how often every bound holds, and write it into 
 	$(BIN)/python tests/benchmarks/coverage.py --write docs/coverage.json
 	$(BIN)/python tools/readme_tables.py
 
-fuzz: venv  ## Give 200,000 hostile inputs to all that reads strangers' bytes, guided by coverage; ARGS="-runs=1000000"
+fuzz: venv  ## Give 200,000 hostile inputs to all that reads strangers' bytes, then measure its time against their size
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -W ignore -m tests.fuzz $(ARGS)
+	$(BIN)/python -W ignore -m tests.growth
 
 clean:  ## Remove what was made
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -119,7 +119,7 @@ class FileSource:
         match answer:
             case FileOpened():
                 self._opened = answer
-            case FileRows() if sum(answer.sizes) == sum(map(len, blobs)):
+            case FileRows() if answer.head_bytes + sum(answer.sizes) == sum(map(len, blobs)):
                 self._sample_rows(answer, b"".join(blobs))
                 self._read[answer.file] = answer.position
             case NoMoreRows():
@@ -155,14 +155,15 @@ class FileSource:
     def _sample_rows(self, answer: FileRows, rows: bytes) -> None:
         headers = {"content-type": answer.content_type}
         changed_at = clock.from_wall(answer.modified_at)
-        ends = itertools.accumulate(answer.sizes)
-        for size, end in zip(answer.sizes, ends, strict=True):
+        head = rows[: answer.head_bytes]
+        starts = itertools.accumulate(answer.sizes, initial=len(head))
+        for size, start in zip(answer.sizes, starts, strict=False):
             self._counts.received[SOURCE] += 1
-            self._counts.body_bytes[SOURCE].observe(size)
+            self._counts.body_bytes[SOURCE].observe(len(head) + size)
             key = self._sample.draw()
             if key is None:
                 continue
-            if self._sample.add(key, rows[end - size : end], SOURCE, headers, changed_at) is not None:
+            if self._sample.add(key, head + rows[start : start + size], SOURCE, headers, changed_at) is not None:
                 self._counts.sampled[SOURCE] += 1
         for reason, count in answer.rejected.items():
             self._counts.received[SOURCE] += count if reason == "too_large" else 0

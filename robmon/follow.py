@@ -7,6 +7,7 @@ download, and the model's endpoint) is left to a short fetch process, because ML
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ from robmon.supervisor import Child, ChildDiedError, Command, fetch_environment
 log = structlog.get_logger("robmon.follow")
 
 REGISTRY_TIMEOUT_SECONDS = 10.0
+MAX_OWN_BYTES = 256 * 1024
+"""Of an answer that the daemon reads itself: a longer one would hold its event loop, and is left to fetch."""
 FETCH_TIMEOUT_SECONDS = 1800.0
 
 
@@ -92,11 +95,11 @@ class Follower:
             return False
         if self._may_move() and self._has_rest_api() and isinstance(self._uri, model_uri.ModelUri):
             alias = self._uri.target
-            await self._ask_registry()
-            if alias not in self.aliases:
+            is_read = await self._ask_registry()
+            if is_read and alias not in self.aliases:
                 known = known_aliases(self.aliases)
                 raise ModelNotFoundError(f"{self.name} has no alias {alias} at this moment, {known}")
-            if has_files and self.target is not None and self.aliases[alias] == self.target.version:
+            if is_read and has_files and self.target is not None and self.aliases[alias] == self.target.version:
                 return False
         before = self.target.version if self.target is not None else None
         fetched = await self._fetch(self._uri.text, before if has_files else None, keep, remembered)
@@ -112,9 +115,7 @@ class Follower:
         if self.memory_tag is None or self.target is None:
             return
         try:
-            if self._has_rest_api():
-                await self._ask_registry()
-            else:
+            if not (self._has_rest_api() and await self._ask_registry()):
                 await self._fetch(self._uri.with_version(self.target.version), self.target.version, keep, remembered)
             failure = None
         except RobmonError as error:
@@ -171,16 +172,16 @@ class Follower:
         is_http = self._registry_uri is not None and self._registry_uri.startswith(("http://", "https://"))
         return is_http and not registry_access.is_left_to_mlflow()
 
-    async def _ask_registry(self) -> None:
-        """Take the model's aliases, and what is remembered of its versions, from one answer."""
+    async def _ask_registry(self) -> bool:
+        """Take the model's aliases and its memory of verdicts from one answer; False where it is too long."""
         url = (self._registry_uri or "").rstrip("/") + "/api/2.0/mlflow/registered-models/get"
         try:
             access = await asyncio.to_thread(registry_access.from_environment, url)
             answer = await access.get(url, {"name": self.name}, REGISTRY_TIMEOUT_SECONDS)
             answer.raise_for_status()
-            registered = answer.json()["registered_model"]
-            aliases = {item["alias"]: str(item["version"]) for item in registered.get("aliases", [])}
-            tags = {item["key"]: item["value"] for item in registered.get("tags", [])}
+            if len(answer.content) > MAX_OWN_BYTES:
+                return False
+            aliases, tags = aliases_and_tags(answer.content)
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"the registry answered {error.response.status_code} for {self.name}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -190,6 +191,7 @@ class Follower:
             raise RegistryError("the registry's answer is none of MLflow's") from None
         self.aliases, self.has_memory = aliases, True
         self.memory = tags.get(self.memory_tag) if self.memory_tag is not None else None
+        return True
 
     async def _fetch(self, uri: str, known: str | None, keep: list[str], remembered: Iterable[str] = ()) -> Fetched:
         question = Fetch(
@@ -227,6 +229,17 @@ class Follower:
         if isinstance(answer, Failure):
             raise FetchFailedError(answer.reason, answer.message or f"{answer.error} at {answer.where}")
         return answer
+
+
+def aliases_and_tags(answer: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """What a registry answers of a model: its aliases with the versions that they stand for, and its tags.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: it is no answer of MLflow's.
+    """
+    registered = json.loads(answer)["registered_model"]
+    aliases = {item["alias"]: str(item["version"]) for item in registered.get("aliases", [])}
+    return aliases, {item["key"]: item["value"] for item in registered.get("tags", [])}
 
 
 def failure_reason(error: RobmonError) -> str:

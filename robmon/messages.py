@@ -214,7 +214,7 @@ class FileOpened(Message):
 
 
 class FileRows(Message):
-    """Some rows of a file; the only blob holds them one behind another."""
+    """Some rows of a file; the only blob holds what belongs before each of them, and the rows one behind another."""
 
     type: Literal["file_rows"] = "file_rows"
     file: str
@@ -223,6 +223,8 @@ class FileRows(Message):
     content_type: str
     modified_at: float
     """Unix time at which the file was last written to."""
+    head_bytes: int = 0
+    """Of what belongs before each row: the header line of a table."""
     sizes: list[int]
     rejected: dict[str, int]
     """Rows that were left out, by reason."""

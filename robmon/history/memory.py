@@ -18,6 +18,8 @@ from robmon.errors import InvalidInputError
 MAX_ENTRIES: Final = 10
 MAX_BYTES: Final = 4096
 """Of a memory as JSON: MLflow's database keeps 5000 characters of a registered model's tag."""
+MAX_READ_BYTES: Final = 4 * MAX_BYTES
+"""Of what is read as a memory, which a person may have written by hand; anything longer is none."""
 TAG_PREFIX: Final = "robmon.memory."
 
 Key = tuple[str, str | None]
@@ -201,10 +203,13 @@ def from_json(text: str | bytes) -> Entries:
     Raises:
         InvalidInputError: it is none, or one that a person has spoilt.
     """
+    not_understood = InvalidInputError("what is remembered of the versions cannot be understood")
+    if len(text) > MAX_READ_BYTES:
+        raise not_understood
     try:
         return merge(_ENTRIES.validate_json(text))
     except ValidationError:
-        raise InvalidInputError("what is remembered of the versions cannot be understood") from None
+        raise not_understood from None
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -217,7 +222,10 @@ def _age(entry: Entry) -> tuple[float, str, str]:
 
 def _fitting(entries: list[Entry]) -> Entries:
     """The newest entries that fit, and always the reference: else ten bad versions in a row would make it forgotten."""
-    while len(entries) > 1 and (len(entries) > MAX_ENTRIES or len(to_json(tuple(entries))) > MAX_BYTES):
-        newest_accepted = reference(tuple(entries))
-        entries.remove(next(entry for entry in entries if entry is not newest_accepted))
-    return tuple(entries)
+    kept = reference(tuple(entries))
+    newest = entries[-MAX_ENTRIES:]
+    if kept is not None and kept not in newest:
+        newest = [kept, *newest[1:]]
+    while len(newest) > 1 and len(to_json(tuple(newest))) > MAX_BYTES:
+        newest.remove(next(entry for entry in newest if entry is not kept))
+    return tuple(newest)

@@ -157,7 +157,7 @@ class History:
         """The baseline of a version, or None."""
         try:
             baseline = json.loads(self.baseline_file(version).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return baseline if isinstance(baseline, dict) else None
 

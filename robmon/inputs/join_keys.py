@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -48,13 +48,13 @@ def event_id(header: str) -> str:
     return as_key(unquote(header))
 
 
-def texts_in_head(body: bytes) -> dict[str, str]:
-    """The texts by name in the object that a body begins with, as far as its head goes: the attributes of an event.
+def texts_in_head(body: bytes, names: Collection[str]) -> dict[str, str]:
+    """The texts of these names in the object that a body begins with, as far as its head goes: an event's attributes.
 
-    >>> texts_in_head(b'{"id": "a", "data": {"id": "b"}, "type": "c", "n": 1}')
+    >>> texts_in_head(b'{"id": "a", "data": {"id": "b"}, "type": "c", "n": 1}', ["id", "n", "type"])
     {'id': 'a', 'type': 'c'}
     """
-    return dict(_texts(_head(body)))
+    return dict(_texts(_head(body), names))
 
 
 def _found(headers: Mapping[str, str], body: bytes) -> Iterator[str | None]:
@@ -83,19 +83,22 @@ def _id_in_json(head: bytes) -> str | None:
     """
     if b'"id"' not in head:
         return None
-    return next((text for name, text in _texts(head) if name == "id"), None)
+    return next((text for _, text in _texts(head, ["id"])), None)
 
 
-def _texts(head: bytes) -> Iterator[tuple[str, str]]:
-    """The texts in the object that begins here, with their names; nothing is parsed but these."""
+def _texts(head: bytes, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The texts of these names in the object that begins here; nothing is parsed but these."""
     if not head.lstrip().startswith(b"{"):
         return
+    wanted = {f'"{name}"'.encode() for name in names}
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[0] in (b"{", b"["):
             depth += 1
         elif token[0] in (b"}", b"]"):
             depth -= 1
-        elif depth == 1 and (value := _VALUE.match(head, token.end())):
+        elif depth == 1 and (token[0] in wanted or b"\\" in token[0]) and (value := _VALUE.match(head, token.end())):
             with contextlib.suppress(ValueError):
-                yield str(json.loads(token[0])), str(json.loads(value[1]))
+                name = str(json.loads(token[0]))
+                if name in names:
+                    yield name, str(json.loads(value[1]))

@@ -182,7 +182,7 @@ def event_headers(body: bytes) -> dict[bytes, bytes]:
     >>> event_headers(b'{"specversion": "1.0", "id": "a b", "type": "x.inference.response", "data": [1]}')
     {b'ce-type': b'x.inference.response', b'ce-id': b'a%20b'}
     """
-    texts = texts_in_head(body)
+    texts = texts_in_head(body, _ATTRIBUTES.values())
     return {
         header: quote(texts[name], errors="surrogatepass").encode()
         for header, name in _ATTRIBUTES.items()

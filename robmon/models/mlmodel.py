@@ -12,6 +12,8 @@ import yaml
 from robmon.errors import ModelLoadError
 
 MLMODEL_FILE = "MLmodel"
+MAX_BYTES = 4 * 2**20
+"""Of the file: a signature of 10,000 columns takes one."""
 TORCH = "pytorch"
 PYFUNC = "python_function"
 
@@ -47,14 +49,45 @@ def read(folder: Path) -> MLmodel:
         ModelLoadError: there is none, or it is no such file.
     """
     try:
-        content = yaml.safe_load((folder / MLMODEL_FILE).read_text(encoding="utf-8"))
+        with (folder / MLMODEL_FILE).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ModelLoadError(f"the model's {MLMODEL_FILE} file is larger than {MAX_BYTES // 2**20} MiB")
+        content = yaml.load(text.decode(), _Loader)  # noqa: S506 - a safe loader that leaves more out
         signature = content.get("signature") or {}
         inputs = signature.get("inputs")
         return MLmodel(
-            flavors={str(name): dict(flavor or {}) for name, flavor in content["flavors"].items()},
+            flavors={str(name): _flavor(flavor) for name, flavor in content["flavors"].items()},
             inputs=json.loads(inputs) if inputs else None,
         )
     except OSError as error:
         raise ModelLoadError(f"the model has no readable {MLMODEL_FILE} file: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         raise ModelLoadError(f"the model's {MLMODEL_FILE} file is not what MLflow writes") from None
+
+
+def _flavor(told: Any) -> dict[str, Any]:
+    """What is told of a flavour. Not copied: many aliases may stand for one large object."""
+    if not isinstance(told or {}, dict):
+        raise TypeError
+    return told or {}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as MLflow writes it. What takes more time than it has bytes is refused: merged objects (`<<`), of which each
+    alias is a copy, and numbers of base 60, whose digits are multiplied one by one."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse an object that is to be merged into this one."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(None, None, "merged objects are not read", node.start_mark)
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        """A number, unless it has colons."""
+        if ":" in node.value:
+            raise yaml.constructor.ConstructorError(None, None, "numbers of base 60 are not read", node.start_mark)
+        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)

@@ -271,7 +271,7 @@ class Registry:
                 content = Path(file).read_bytes()
         try:
             value = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise ModelError(f"the run's artifact {name} is no JSON object")

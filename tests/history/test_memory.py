@@ -11,7 +11,17 @@ import pytest
 
 from robmon.errors import InvalidInputError
 from robmon.history import memory
-from robmon.history.memory import Entry, from_json, judged, merge, reference, standing, standing_since, to_json
+from robmon.history.memory import (
+    MAX_READ_BYTES,
+    Entry,
+    from_json,
+    judged,
+    merge,
+    reference,
+    standing,
+    standing_since,
+    to_json,
+)
 from robmon.history.shared import remember
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -233,3 +243,11 @@ def test_a_spoilt_tag_is_written_anew() -> None:
     place = Place()
     place.text = "{"
     assert words(remember(place.read, place.write, (entry("1", "person", 1),), pause=place.pause)) == {"1": "person"}
+
+
+def test_a_memory_much_longer_than_robmon_writes_is_none() -> None:
+    """Whoever may write the registry's tag may write anything, and the daemon reads it on its event loop."""
+    text = to_json((Entry(version="1", accepted=True, by="person", at=1.0),))
+    assert from_json(text + " " * (MAX_READ_BYTES - len(text))) == from_json(text)
+    with pytest.raises(InvalidInputError):
+        from_json(text + " " * MAX_READ_BYTES)

@@ -209,6 +209,7 @@ def test_columns_of_ragged_lists_stay_lists() -> None:
         ({"dataframe_records": []}, "empty"),
         ({"dataframe_split": [[1]]}, "no_inputs"),
         ({"dataframe_split": {"columns": ["a"]}}, "no_inputs"),
+        ({"dataframe_split": {"columns": [2**61 - 1], "data": [[1]]}}, "bad_columns"),
         ({"dataframe_split": {"columns": ["a"], "data": [[1]], "dtype": 1}}, "no_inputs"),
         ({"dataframe_split": {"columns": ["a"], "data": {"a": 1}}}, "no_inputs"),
         ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "ragged"),

@@ -313,8 +313,10 @@ def read(folder: Path, name: str, content: bytes) -> Sequence[Row]:
     while not isinstance((told := tailer.next())[0], NoMoreRows):
         if isinstance(answer := told[0], FileRows):
             assert not answer.rejected
-            for size, end in zip(answer.sizes, itertools.accumulate(answer.sizes), strict=True):
-                rows += decode("file", {"content-type": answer.content_type}, told[1][end - size : end])
+            head, starts = told[1][: answer.head_bytes], itertools.accumulate(answer.sizes, initial=answer.head_bytes)
+            for size, start in zip(answer.sizes, starts, strict=False):
+                body = head + told[1][start : start + size]
+                rows += decode("file", {"content-type": answer.content_type}, body)
     return rows
 
 

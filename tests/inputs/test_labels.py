@@ -93,7 +93,7 @@ def test_a_head_of_nothing_but_quotes_is_read_once(piece: bytes, monkeypatch: py
     """Not once from every quote: this much would take hours."""
     monkeypatch.setattr(join_keys_module, "HEAD_BYTES", 2**21)
     for start in (b"{", b'{"specversion":"1.0","data":"'):
-        found = texts_in_head(start + piece * (2**21 // len(piece)))
+        found = texts_in_head(start + piece * (2**21 // len(piece)), ["specversion"])
         assert found.get("specversion") == (None if start == b"{" else "1.0")
 
 

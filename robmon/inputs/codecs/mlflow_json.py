@@ -17,6 +17,9 @@ DATAFRAME_KEYS = frozenset({"dataframe_split", "dataframe_records"})
 _SPLIT_KEYS = {"columns", "index", "data"}
 MAX_FILLED_CELLS = 2**20
 """Most cells of records that lack some of one another's columns."""
+MAX_COLUMN_NUMBER = 2**60
+"""Python's hash of an integer is its remainder by 2**61 - 1: of larger ones as many as fit may share one hash, and then
+every look at a column costs a look at all."""
 _MISSING = float("nan")
 """What pandas fills in."""
 
@@ -86,6 +89,8 @@ def _column_names(columns: Any) -> list[Any] | None:
         return None
     if not isinstance(columns, list) or any(type(name) not in (str, int) for name in columns):
         raise CodecError("bad_columns", "the columns of dataframe_split must be a list of names")
+    if any(type(name) is int and abs(name) > MAX_COLUMN_NUMBER for name in columns):
+        raise CodecError("bad_columns", "a column of dataframe_split has a number that is too large for one")
     return columns
 
 

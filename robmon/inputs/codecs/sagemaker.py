@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
-
-import numpy as np
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import json_body, mlflow_json
@@ -120,7 +119,7 @@ def _joined(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
     ends = list(accumulate(map(len, parts)))
 
     def build(index: int) -> Row:
-        part = int(np.searchsorted(ends, index, side="right"))
+        part = bisect_right(ends, index)
         return parts[part][index - (ends[part] - len(parts[part]))]
 
     return LazyRows(ends[-1] if ends else 0, build)
@@ -145,7 +144,8 @@ def _has_header(lines: list[list[str]]) -> bool:
     names = lines[0] if lines else []
     if len(lines) < 2 or len(set(names)) < len(names) or not all(type(_cell(name)) is str for name in names):
         return False
-    below = [{type(_cell(line[at])) if at < len(line) else str for line in lines[1:]} for at in range(len(names))]
+    width = min(map(len, lines))  # a cell that is not there is no number
+    below = [{type(_cell(line[at])) for line in lines[1:]} for at in range(width)]
     return any(float in types and str not in types for types in below)
 
 

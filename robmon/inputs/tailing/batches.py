@@ -27,14 +27,21 @@ class Batch:
     """Some rows of a file.
 
     Attributes:
-        bodies: each a request or a row, of the same content type.
+        records: each a request or a row, of the same content type.
         offset: what comes next: a byte of lines and CSV, a row of Parquet.
         within_record: whether that is the middle of a record that is passed over.
         rejected: rows that are left out, by reason.
+        head: what belongs before each record, a table's header line: once, because it may be much longer than they.
     """
 
     content_type: str
-    bodies: list[bytes]
+    records: list[bytes]
     offset: int
     within_record: bool = False
     rejected: Counter[str] = field(default_factory=Counter)
+    head: bytes = b""
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The records, each with what belongs before it."""
+        return [self.head + record for record in self.records] if self.head else self.records

@@ -41,9 +41,9 @@ def read_json_lines(file: BinaryIO, start: Start) -> Iterator[Batch]:
     is_first = start.offset == 0
     for records in _records(file, start, "application/json", quoted=False):
         batch = _unlisted(records)
-        if is_first and batch.bodies and not any(map(_is_object, batch.bodies[:_LOOKED_AT])):
+        if is_first and batch.records and not any(map(_is_object, batch.records[:_LOOKED_AT])):
             raise BadFileError
-        is_first = is_first and not batch.bodies
+        is_first = is_first and not batch.records
         yield batch
 
 
@@ -55,30 +55,30 @@ def read_csv(file: BinaryIO, start: Start) -> Iterator[Batch]:
     """
     file.seek(0)
     head = file.read(MAX_HEADER_BYTES)
-    records, ends = _split(head, quoted=True)
-    if not records:
+    behind = _end_of_record(head)
+    if behind == 0:
         if len(head) == MAX_HEADER_BYTES:
             raise BadFileError
         return  # the header is not written yet
-    header, behind = records[0], ends[0]
+    header = head[: behind - 1]
     _check_header(header)
     prefix = header.rstrip(b"\r") + b"\n"
     rows = replace(start, offset=max(start.offset, behind), max_body_bytes=max(start.max_body_bytes - len(prefix), 0))
     for batch in _records(file, rows, "text/csv", quoted=True):
-        yield replace(batch, bodies=[prefix + record for record in batch.bodies])
+        yield replace(batch, head=prefix)
 
 
 def _unlisted(batch: Batch) -> Batch:
     """A line may be a list of records, as KServe's logger writes those of one batch: each is one for itself."""
     bodies: list[bytes] = []
     too_large = 0
-    for body in batch.bodies:
+    for body in batch.records:
         listed = _listed(body) if body.lstrip().startswith(b"[") else [body]
         too_large += len(listed) > BATCH_ROWS
         bodies += listed if len(listed) <= BATCH_ROWS else []
-    if too_large == 0 and bodies == batch.bodies:
+    if too_large == 0 and bodies == batch.records:
         return batch
-    return replace(batch, bodies=bodies, rejected=batch.rejected + Counter(too_large=too_large))
+    return replace(batch, records=bodies, rejected=batch.rejected + Counter(too_large=too_large))
 
 
 def _listed(body: bytes) -> list[bytes]:
@@ -109,27 +109,25 @@ def _check_header(header: bytes) -> None:
 
 def _records(file: BinaryIO, start: Start, content_type: str, *, quoted: bool) -> Iterator[Batch]:
     """The complete records, a batch at a time. What is behind the last batch is half a record."""
-    offset, passing, held = start.offset, start.within_record, b""
+    offset, passing, splitter = start.offset, start.within_record, _Splitter(quoted)
     file.seek(offset)
     while chunk := file.read(BATCH_BYTES):
-        held += chunk
         if passing:
-            before, newline, rest = held.partition(b"\n")
-            passing, offset, held = not newline, offset + len(before) + len(newline), rest
+            before, newline, chunk = chunk.partition(b"\n")
+            passing, offset = not newline, offset + len(before) + len(newline)
             if passing:
                 yield Batch(content_type, [], offset, within_record=True)
                 continue
-        records, ends = _split(held, quoted=quoted)
+        records, ends = splitter.take(chunk)
         for at in range(0, len(records), BATCH_ROWS):
             end = ends[at : at + BATCH_ROWS][-1]
             yield _batch(content_type, records[at : at + BATCH_ROWS], offset + end, start.max_body_bytes)
-        done = ends[-1] if ends else 0
-        offset, held = offset + done, held[done:]
-        if len(held) > start.max_body_bytes:
-            passing, offset, held = True, offset + len(held), b""
+        offset += ends[-1] if ends else 0
+        if splitter.held_bytes > start.max_body_bytes:
+            passing, offset, splitter = True, offset + splitter.held_bytes, _Splitter(quoted)
             yield Batch(content_type, [], offset, within_record=True, rejected=Counter(too_large=1))
-    if held and start.is_whole:
-        yield _batch(content_type, [held], offset + len(held), start.max_body_bytes)
+    if splitter.held_bytes and start.is_whole:
+        yield _batch(content_type, [splitter.held], offset + splitter.held_bytes, start.max_body_bytes)
 
 
 def _batch(content_type: str, records: Sequence[bytes], offset: int, max_body_bytes: int) -> Batch:
@@ -139,23 +137,60 @@ def _batch(content_type: str, records: Sequence[bytes], offset: int, max_body_by
     return Batch(content_type, bodies, offset, rejected=Counter(too_large=too_large) if too_large else Counter())
 
 
-def _split(held: bytes, *, quoted: bool) -> tuple[list[bytes], list[int]]:
-    """The complete records in some bytes, without their newlines, and for each the place behind its newline."""
-    lines = held.split(b"\n")[:-1]
-    records: list[bytes] = []
-    ends: list[int] = []
-    end = 0
-    parts: list[bytes] = []
-    is_open = False
-    for line in lines:
-        end += len(line) + 1
-        parts.append(line)
-        is_open = quoted and _is_open_after(line, is_open)
+class _Splitter:
+    """Cuts what is read, piece by piece, into records. What of the next one is there already is looked at only once."""
+
+    def __init__(self, quoted: bool) -> None:
+        self._quoted = quoted
+        self._lines: list[bytes] = []  # of the record that a quote holds open
+        self._lines_bytes = 0  # with their newlines
+        self._line: list[bytes] = []  # pieces of the line that has no end yet
+        self._line_bytes = 0
+        self._is_open = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the record that has no end yet."""
+        return self._lines_bytes + self._line_bytes
+
+    @property
+    def held(self) -> bytes:
+        """The record that has no end yet."""
+        return b"\n".join([*self._lines, b"".join(self._line)])
+
+    def take(self, chunk: bytes) -> tuple[list[bytes], list[int]]:
+        """The records that end in the next piece, without their newlines, and the place behind each, counted from the
+        beginning of the first."""
+        *lines, rest = chunk.split(b"\n")
+        records: list[bytes] = []
+        ends: list[int] = []
+        end = self._lines_bytes
+        if lines:
+            lines[0] = b"".join([*self._line, lines[0]])
+            self._line, self._line_bytes = [], 0
+        for line in lines:
+            end += len(line) + 1
+            self._lines.append(line)
+            self._is_open = self._quoted and _is_open_after(line, self._is_open)
+            if not self._is_open:
+                records.append(b"\n".join(self._lines))
+                ends.append(end)
+                self._lines = []
+        self._lines_bytes = end - (ends[-1] if ends else 0)
+        self._line.append(rest)
+        self._line_bytes += len(rest)
+        return records, ends
+
+
+def _end_of_record(head: bytes) -> int:
+    """The place behind the newline of the first record of a table, 0 where there is none."""
+    at, is_open = 0, False
+    while newline := head.find(b"\n", at) + 1:
+        is_open = _is_open_after(head[at : newline - 1], is_open)
         if not is_open:
-            records.append(b"\n".join(parts))
-            ends.append(end)
-            parts = []
-    return records, ends
+            return newline
+        at = newline
+    return 0
 
 
 _QUOTED = re.compile(rb'(?:[^"]|"")*+"')

@@ -155,10 +155,11 @@ class Tailer:
             position=position,
             content_type=batch.content_type,
             modified_at=min(file.modified_at or now, now),
-            sizes=list(map(len, batch.bodies)),
+            head_bytes=len(batch.head),
+            sizes=list(map(len, batch.records)),
             rejected=dict(batch.rejected),
         )
-        return answer, b"".join(batch.bodies)
+        return answer, b"".join([batch.head, *batch.records])
 
 
 def _why(error: Exception) -> str:

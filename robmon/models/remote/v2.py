@@ -26,6 +26,7 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 UNNAMED: Final = "input-0"
 """Name of the only tensor, where neither the server nor its clients named one."""
 MAX_VERSION_CHARACTERS: Final = 64
+MAX_LENGTH_DIGITS: Final = 15
 
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
@@ -141,7 +142,7 @@ class Dialogue:
             outputs = {}
             for tensor in content["outputs"]:
                 size = (tensor.get("parameters") or {}).get("binary_data_size")
-                blob, tail = (None, tail) if size is None else (tail[:size], tail[size:])
+                blob, tail = (None, tail) if size is None else (bytes(tail[:size]), tail[size:])
                 outputs[str(tensor["name"])] = _tensor(tensor, blob)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error):
             raise PredictionError("the endpoint's answer is none of the V2 protocol", "invalid_output") from None
@@ -156,14 +157,14 @@ class Dialogue:
             raise VersionChangedError(version, self.version)
 
 
-def _parted(answer: Answer) -> tuple[bytes, bytes]:
-    """The JSON of an answer, and the bytes of its tensors."""
+def _parted(answer: Answer) -> tuple[bytes, memoryview]:
+    """The JSON of an answer, and the bytes of its tensors: a view, of which parts are no copies."""
     length = answer.headers.get(HEADER_LENGTH.lower())
     if length is None:
-        return answer.body, b""
-    if not length.isdecimal():
-        raise PredictionError(f"the endpoint's header {HEADER_LENGTH} is no number", "invalid_output")
-    return answer.body[: int(length)], answer.body[int(length) :]
+        return answer.body, memoryview(b"")
+    if not (length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS):
+        raise PredictionError(f"the endpoint's header {HEADER_LENGTH} is no number of bytes", "invalid_output")
+    return answer.body[: int(length)], memoryview(answer.body)[int(length) :]
 
 
 def _tensor(tensor: Mapping[str, Any], blob: bytes | None) -> NDArray[Any]:
@@ -196,6 +197,8 @@ def _to_bytes(array: NDArray[Any]) -> bytes:
 
 
 def _strings(blob: bytes, count: int) -> NDArray[Any]:
+    if not 0 <= 4 * count <= len(blob):  # each stands behind its length
+        raise ValueError("more texts than bytes")
     strings = np.empty(count, dtype=object)
     at = 0
     for index in range(count):

@@ -75,13 +75,13 @@ class Reader:
                 return found
 
     def _take(self, answer: FileRows, rows: bytes) -> list[bytes]:
-        assert sum(answer.sizes) == len(rows)
+        assert answer.head_bytes + sum(answer.sizes) == len(rows)
         self.positions[answer.file] = answer.position
         self.rejected.update(answer.rejected)
         if answer.sizes:
             self.times.add(answer.modified_at)
-        ends = itertools.accumulate(answer.sizes)
-        return [rows[end - size : end] for size, end in zip(answer.sizes, ends, strict=True)]
+        head, starts = rows[: answer.head_bytes], itertools.accumulate(answer.sizes, initial=answer.head_bytes)
+        return [head + rows[start : start + size] for size, start in zip(answer.sizes, starts, strict=False)]
 
 
 def write(file: Path, content: str | bytes, *, age: float = 0.0, mode: str = "w") -> None:
