@@ -68,9 +68,10 @@ def read(folder: Path) -> MLmodel:
 
 def _flavor(told: Any) -> dict[str, Any]:
     """What is told of a flavour. Not copied: many aliases may stand for one large object."""
-    if not isinstance(told or {}, dict):
+    flavor: dict[str, Any] = told or {}
+    if not isinstance(flavor, dict):
         raise TypeError
-    return told or {}
+    return flavor
 
 
 class _Loader(yaml.SafeLoader):
