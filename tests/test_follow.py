@@ -17,7 +17,7 @@ import pytest
 
 from robmon import registry_access
 from robmon.errors import RobmonError
-from robmon.follow import Follower, failure_reason
+from robmon.follow import MAX_OWN_BYTES, Follower, failure_reason
 from robmon.history.memory import Entry, to_json
 from robmon.registry_access import origin
 from robmon.settings import load
@@ -174,7 +174,7 @@ def dripping_head(handler: http.server.BaseHTTPRequestHandler) -> None:
         (endless, "answered more than 8388608 bytes"),
         (with_body(b" " * (2**23 + 1)), "answered more than 8388608 bytes"),
         (with_body(gzip.compress(b" " * 2**28), "gzip"), "answered more than 8388608 bytes"),
-        (with_body(gzip.compress(b"{" * 2**20), "gzip"), "is none of MLflow's"),
+        (with_body(gzip.compress(b"{" * 2**17), "gzip"), "is none of MLflow's"),
         (with_body(b"no gzip", "gzip"), "did not answer: DecodingError"),
         (with_body(b"x", "br"), "in an encoding that was not asked for"),
         (with_body(b"[" * 200_000), "is none of MLflow's"),
@@ -195,6 +195,17 @@ async def test_answers_without_end_are_bounded(
             await follow._ask_registry()
         assert time.monotonic() - began < 90
         assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+async def test_an_answer_that_would_hold_the_event_loop_is_left_to_fetch(tmp_path: Path) -> None:
+    """Longer answers are not read here, whatever they say: not even those that are right."""
+    body = json.dumps(ANSWER).encode()
+    with registry_that(with_body(body + b" " * (MAX_OWN_BYTES - len(body)))) as url:
+        assert await follower("models:/m@champion", url, tmp_path)._ask_registry()
+    with registry_that(with_body(body + b" " * MAX_OWN_BYTES)) as url:
+        asking = follower("models:/m@champion", url, tmp_path)
+        assert not await asking._ask_registry()
+        assert not asking.has_memory
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,14 @@ PACKAGE = Path(robmon.__file__).parent
 SMALL_BYTES = 2**14
 MOST_GENERATORS = 8
 """Of each reader, spread over its list."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet_heap() -> Iterator[None]:
+    """Else every measurement would begin with a look at all that other tests have left."""
+    with quiet_heap():
+        yield
+
 
 # --- the criterion ---------------------------------------------------------------------------------------------------
 
@@ -95,8 +104,7 @@ def test_no_reader_is_worse_than_linear(reader: Reader) -> None:
 )  # fmt: skip
 def test_what_once_took_longer_is_linear_to_larger_sizes(reader: str, generator: str) -> None:
     [one] = [each for each in READERS if each.name == reader]
-    with quiet_heap():
-        growth = measure(one.read, one.hostile[generator], min(one.bound, 2**16))
+    growth = measure(one.read, one.hostile[generator], min(one.bound, 2**16))
     assert not growth.is_superlinear and not growth.error
 
 
