@@ -22,7 +22,9 @@ from robmon.errors import CodecError, InvalidInputError, RobmonError
 from robmon.export.http import http_application
 from robmon.history import memory
 from robmon.history.baseline import Baseline
-from robmon.history.store import DamagedStateError, History
+from robmon.history.older import OlderFiles
+from robmon.history.state_file import DamagedStateError
+from robmon.history.store import History
 from robmon.inputs import feedback, routing
 from robmon.inputs.codecs import compression
 from robmon.inputs.join_keys import HEAD_BYTES, join_keys
@@ -311,14 +313,18 @@ def folder() -> Iterator[Path]:
 
 
 def read_state(content: bytes) -> None:
-    """The files of the data folder: verdicts, log and baseline, all with this content."""
+    """The files of the data folder: the state, those of older layouts, and a baseline, all with this content."""
     with folder() as data_dir:
-        history = History(data_dir, "m")
-        for file in (history.state_file, history.log_file, history.number_file, history.baseline_file("1")):
+        history, older = History(data_dir, "m"), OlderFiles.of(data_dir, "m")
+        for file in (older.verdicts, older.number, *older.logs, older.positions, history.baseline_file("1")):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        history.last_number()
+        older.read()
         history.read_baseline("1")
+    with folder() as data_dir:
+        history = History(data_dir, "m")
+        history.state_file.parent.mkdir(parents=True)
+        history.state_file.write_bytes(content)
         with contextlib.suppress(DamagedStateError):
             history.read_scope("champion")
 
@@ -691,7 +697,8 @@ READERS: tuple[Reader, ...] = (
     Reader("packed answer of the registry", ("registry_access",), MAX_ANSWER_BYTES, read_packed_registry,
            packed(pick(RAW, "letters", "noise")) | RAW),
     Reader("memory of verdicts", ("history.memory",), 4 * memory.MAX_READ_BYTES, read_memory, MEMORY, on_loop=True),
-    Reader("files of the data folder", ("history.store",), BODY_BYTES, read_state, STATE),
+    Reader("files of the data folder", ("history.store", "history.older", "history.state_file"), BODY_BYTES,
+           read_state, STATE),
     Reader("requests to MLflow, JSON", ("inputs.codecs.mlflow", "inputs.codecs.mlflow_json", "inputs.codecs.json_body",
            "inputs.codecs.rows", "models.unsigned", "models.tensors", "models.columns", "models.remote.as_sent"),
            BODY_BYTES, decoded("mlflow", content_type=JSON), OF_ANY_JSON | OF_MLFLOW),

@@ -155,6 +155,7 @@ NOT_STRANGERS = {
     "supervisor": "the kernel's files",
     "threads": "the kernel's files",
     "verdict_memory": "hands on what `history.memory` reads",
+    "history.folder": "the kernel's files",
     "history.shared": "hands on what `history.memory` reads",
     "fetch": "hands on what `history.memory` and `models` read",
 }
