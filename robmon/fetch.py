@@ -73,7 +73,10 @@ def answer(question: Message) -> Fetched | Remembered | Failure:
         return Failure(reason=reason, error=type(error).__name__, message=str(error))
     except Exception as error:  # whatever MLflow, its stores or this code did wrong is told, not lost
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        return Failure(reason="error", error=type(error).__name__, where=f"{Path(frame.filename).stem}:{frame.lineno}")
+        where, message = f"{Path(frame.filename).stem}:{frame.lineno}", ""
+        if isinstance(error, OSError) and error.errno is not None and error.strerror:
+            message = f"{error.strerror} ({type(error).__name__} at {where})"  # without the path, which others name
+        return Failure(reason="error", error=type(error).__name__, where=where, message=message)
 
 
 def _fetch(question: Fetch) -> Fetched:

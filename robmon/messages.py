@@ -91,7 +91,7 @@ class Failure(Message):
     """An answer that tells what went wrong, in words that hold no production input.
 
     `reason` is a short word for counters. `error` is the exception's type, `where` its module and line.
-    `message` is only set for robmon's own errors, never for an exception of the model's code.
+    `message` is only set for robmon's own errors and the system's, never for an exception of the model's code.
     """
 
     type: Literal["failure"] = "failure"

@@ -202,7 +202,7 @@ def remounted(disk: Path, how: str) -> bool:
 @pytest.mark.red
 @pytest.mark.parametrize("place", ["data", "tmp"])
 def test_no_room_for_a_version(place: str, served: Registry, tmp_path: Path) -> None:
-    """It is told as that, not as a registry that is silent; when there is room it is fetched."""
+    """It is told as that, not as a registry that is silent; when there is room it is fetched, if it was not before."""
     fault = f"{place} full while a version is fetched"
     model = served.model()
     versions = [model.add(), model.add(1.01)]
@@ -216,9 +216,14 @@ def test_no_room_for_a_version(place: str, served: Registry, tmp_path: Path) -> 
         with watched(daemon, fault):
             fill(disk)
             model.serve(versions[1])
-            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it")
+            daemon.wait_for(
+                lambda: daemon.log("served version unknown") or daemon.assessed_version == versions[1],
+                "a word of it, or the other version",
+            )
             daemon.wait_for_assessments(2)
-            assert "No space left on device" in daemon.log("served version unknown")[0]["error"]
+            words = [line["error"] for line in daemon.log("served version unknown")]
+            assert words or place == "tmp", "what needs room there"
+            assert all("No space left on device" in word for word in words)
             (disk / "fill").unlink()
             daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version")
             daemon.wait_for_assessments(2)
@@ -236,6 +241,8 @@ def test_the_reader_is_killed_while_it_reads(tmp_path: Path, tmp_path_factory: p
     with serving(V2Model(summed, "kserve", [])) as server:
         url = f"{server.url}/v2/models/digits/infer"
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
+            daemon.worker()
+            daemon.wait_for(lambda: daemon.children("robmon.tail"), "the reader")
             with watched(daemon, "kill -9 of the reader while it reads") as finding:
                 while (count := received(daemon)) < files * 60_000 and kills < 40:
                     if count:

@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_written(sqlite_store: Store, tmp_path: Path, mo
     failure = answer(Fetch(uri=uri, tracking_uri=sqlite_store.tracking_uri, data_dir=f"{tmp_path}/file"))
     assert isinstance(failure, Failure)
     assert (failure.reason, failure.error) == ("error", "NotADirectoryError")
-    assert failure.where
+    assert failure.message == f"Not a directory (NotADirectoryError at {failure.where})"
 
 
 @pytest.mark.parametrize("asked", [False, True])
