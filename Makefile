@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test lint format campaign campaign-red demo docs benchmarks load soak neighbour coverage-table fuzz clean
+.PHONY: help venv tools test lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,8 +51,11 @@ campaign-red: tools  ## Run the scenarios of faults of commit 8576890 on that co
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)
 
-docs: venv  ## Write the generated parts of the README
-	$(BIN)/python tools/readme_tables.py
+docs: venv  ## Write the generated parts of the manual
+	$(BIN)/python tools/reference.py
+
+docs-site: venv  ## Build the manual as a site, .site/site; a warning is an error
+	$(BIN)/python tools/build_site.py .site
 
 benchmarks: venv  ## Measure speed, memory and what the statistics promise
 	@$(BIN)/python tools/install_confseq.py
@@ -68,10 +71,10 @@ soak: venv  ## Watch a daemon for 20 minutes under traffic, labels and new versi
 neighbour: venv  ## Measure what a model server feels of robmon: absent, idle, assessing each second (about 15 minutes)
 	$(BIN)/python tests/benchmarks/neighbour.py $(ARGS)
 
-coverage-table: venv  ## Measure how often every bound holds, and write it into the README (some minutes)
+coverage-table: venv  ## Measure how often every bound holds, and write it into the manual (some minutes)
 	@$(BIN)/python tools/install_confseq.py
-	$(BIN)/python tests/benchmarks/coverage.py --write docs/coverage.json
-	$(BIN)/python tools/readme_tables.py
+	$(BIN)/python tests/benchmarks/coverage.py --write docs/evidence/coverage.json
+	$(BIN)/python tools/reference.py
 
 fuzz: venv  ## Give 200,000 hostile inputs to all that reads strangers' bytes, then measure its time against their size
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
@@ -79,4 +82,4 @@ fuzz: venv  ## Give 200,000 hostile inputs to all that reads strangers' bytes, t
 	$(BIN)/python -W ignore -m tests.growth
 
 clean:  ## Remove what was made
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools .site .mypy_cache .ruff_cache .pytest_cache .hypothesis

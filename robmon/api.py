@@ -127,7 +127,7 @@ def assess(
         task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
             accuracy and, of probabilities, the Brier score.
         output: `value`, `probability`, `multilabel`, `logit`, `label`; None: by type and task, as the notes of the
-            result say (docs/forms.md has all forms).
+            result say (docs/reference/forms.md has all forms).
         output_column: name or position of the part of the outputs that is assessed, where they have several: a column
             of a DataFrame, key of a dict, field of a record, element of a tuple; or several of one kind, as a list.
         integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an array of

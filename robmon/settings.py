@@ -2,7 +2,7 @@
 
 This module is the only place that knows the settings. Values come, highest first, from command-line flags
 (`--assess.levels`), environment variables (`ROBMON_ASSESS__LEVELS`), a YAML file, and the defaults below. The field
-descriptions are the reference documentation: `robmon run --help` and the README's table are made from them.
+descriptions are the reference documentation: `robmon run --help` and the manual's table are made from them.
 """
 
 from __future__ import annotations

@@ -58,9 +58,9 @@ def drift(baseline_inputs: Any, current_inputs: Any) -> DriftResult:
     by the shares of their categories.
 
     Args:
-        baseline_inputs, current_inputs: arrays `(n, *input_shape)` and `(m, *input_shape)`, of rank 3 and more one
-            feature an entry of one axis: of rank 3 the last, else the channels'; or two DataFrames with the same
-            columns, in any order.
+        baseline_inputs: an array `(n, *input_shape)`, of rank 3 and more one feature an entry of one axis: of rank 3
+            the last, else the channels'; or a DataFrame.
+        current_inputs: likewise `(m, *input_shape)`; of a DataFrame the same columns, in any order.
 
     Raises:
         InvalidInputError: features differ, there are no rows, or they are not numbers.

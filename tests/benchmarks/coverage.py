@@ -1,6 +1,6 @@
 """How often every bound holds, against what it states, and how far above the truth it lies.
 
-    python tests/benchmarks/coverage.py [--repetitions 20000] [--write docs/coverage.json]
+    python tests/benchmarks/coverage.py [--repetitions 20000] [--write docs/evidence/coverage.json]
 
 Row errors are drawn from known laws, with a fixed seed, and bounded by the library's own functions. Prints a table and
 what is required of it; exit status 1 if a requirement is not met.

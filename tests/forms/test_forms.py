@@ -16,7 +16,7 @@ import pytest
 
 from robmon.errors import RobmonError
 
-DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "forms.md"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "reference" / "forms.md"
 
 
 def table_lines() -> list[tuple[str, str]]:

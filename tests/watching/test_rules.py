@@ -110,11 +110,11 @@ def test_the_six_alerts_and_no_runbook_without_one() -> None:
         "RobmonServedPredictionMismatch",
         "RobmonInputDrift",
     }
-    assert {file.stem for file in (PROMETHEUS_FILES / "runbooks").glob("*.md")} == set(ALERTS)
+    assert {file.stem for file in (REPOSITORY / "docs" / "operate" / "runbooks").glob("*.md")} == set(ALERTS)
 
 
 def test_the_runbook_of_staleness_explains_every_reason() -> None:
-    text = (PROMETHEUS_FILES / "runbooks" / "RobmonAssessmentsStale.md").read_text()
+    text = (REPOSITORY / "docs" / "operate" / "runbooks" / "RobmonAssessmentsStale.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     explained = {word for row in rows for word in re.findall(r"\w+", row)}
     reasons = {reason for reasons in OUTCOMES.values() for reason in reasons} - {"none", "too_few_inputs"}
