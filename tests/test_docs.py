@@ -201,7 +201,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.xdist_group("manual")
 def test_the_site_has_every_page_and_each_leads_somewhere(site: Path) -> None:
     built = {file.relative_to(site).as_posix(): Page(file) for file in site.rglob("*.html")}
     assert {place.replace(".md", ".html") for place in TEXTS} <= built.keys()
@@ -219,7 +218,6 @@ def test_the_site_has_every_page_and_each_leads_somewhere(site: Path) -> None:
                 assert unquote(address.fragment) in other.ids | {"__skip"}, f"{place} links to {link}"
 
 
-@pytest.mark.xdist_group("manual")
 def test_every_public_name_is_in_the_page_on_python(site: Path) -> None:
     page = Page(site / "reference" / "python.html")
     homes = {"drift": "robmon.drift.two_sample.drift"}
@@ -228,7 +226,6 @@ def test_every_public_name_is_in_the_page_on_python(site: Path) -> None:
     assert {homes.get(name, f"robmon.{name}") for name in names} | errors <= page.ids
 
 
-@pytest.mark.xdist_group("manual")
 def test_the_site_asks_no_other_host(site: Path, tmp_path: Path) -> None:
     for file in site.rglob("*.html"):
         outside = [address for address in Page(file).fetched if urlsplit(address).netloc]
