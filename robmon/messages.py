@@ -12,8 +12,16 @@ import struct
 from collections.abc import Generator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError
-from pydantic_core import core_schema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from robmon.errors import ProtocolError
 from robmon.robustness.specification import Specification
@@ -35,14 +43,8 @@ def _specification(content: Any) -> Specification:
     return content if isinstance(content, Specification) else Specification.from_dict(content)
 
 
-SpecificationField = Annotated[
-    Specification,
-    GetPydanticSchema(
-        lambda source, handler: core_schema.no_info_plain_validator_function(
-            _specification, serialization=core_schema.plain_serializer_function_ser_schema(Specification.to_dict)
-        )
-    ),
-]
+_Plain = Annotated[Any, PlainValidator(_specification), PlainSerializer(Specification.to_dict)]
+SpecificationField = Annotated[Specification, GetPydanticSchema(lambda _source, handler: handler(_Plain))]
 
 
 class EndpointAccess(Message):

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import QUIET_MLFLOW, template_database
 
 collect_ignore = ["fuzz.py"]  # a program, which needs the extra `fuzz`: `make fuzz` runs it
 os.environ.update(QUIET_MLFLOW)
+# The same examples in every run, and nothing that hangs on how fast the machine is at the moment.
+settings.register_profile("reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reproducible")
 
 
 @pytest.fixture(scope="session")

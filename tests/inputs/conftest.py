@@ -1,4 +1,4 @@
-"""What the tests of the inputs share: reproducible examples, and the receiver on a real server."""
+"""What the tests of the inputs share: the receiver on a real server."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from hypothesis import settings
 
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
 from robmon.ports import protocol
 from robmon.ports.server import PortServer
-
-settings.register_profile("reproducible", derandomize=True, deadline=None)
-settings.load_profile("reproducible")
 
 MAX_BODY_BYTES = 100_000
 MAX_INFLIGHT_BYTES = 150_000

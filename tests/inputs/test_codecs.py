@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -396,7 +396,7 @@ def mutated(draw: st.DrawFn, originals: Sequence[bytes]) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(mutated(VALID))
 def test_mutated_json(body: bytes) -> None:
     assert_rows_or_codec_error(body, JSON)
@@ -408,13 +408,13 @@ def test_mutated_csv(body: bytes) -> None:
     assert_rows_or_codec_error(body, CSV)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.sampled_from(["inputs", "instances", "dataframe_split", "dataframe_records"]), JSON_VALUES)
 def test_any_json_under_a_known_key(key: str, value: Any) -> None:
     assert_rows_or_codec_error(json.dumps({key: value}).encode(), JSON)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(mutated(VALID))
 def test_what_mlflow_cannot_parse_is_no_row_of_ours(body: bytes) -> None:
     """A request that MLflow refuses never reached the model, so it must not be assessed.
