@@ -59,6 +59,7 @@ def build(folder: Path) -> int:
     """Build into `folder`, which is emptied first; the status of the build."""
     shutil.rmtree(folder, ignore_errors=True)
     assemble(REPOSITORY, folder / "docs")
+    shutil.copy(REPOSITORY / "docs" / "site.css", folder / "docs")
     settings = (REPOSITORY / "zensical.toml").read_text(encoding="utf-8")
     (folder / "zensical.toml").write_text(settings.replace("REPOSITORY", REPOSITORY.as_posix()), encoding="utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
