@@ -6,6 +6,7 @@ from pathlib import Path
 
 from robmon.errors import SettingsError
 from robmon.messages import EndpointAccess
+from robmon.secret_file import read_secret
 
 
 def bearer_token(access: EndpointAccess, file_name: str = "token_file") -> str | None:
@@ -22,7 +23,7 @@ def bearer_token(access: EndpointAccess, file_name: str = "token_file") -> str |
         return None if access.token is None else _checked(access.token, "the token")
     told = f"{file_name} = {access.token_file!r}"
     try:
-        text = Path(access.token_file).read_text(encoding="ascii")
+        text = read_secret(Path(access.token_file)).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not ASCII"
         raise SettingsError(f"{told} cannot be read: {why}") from None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from robmon.errors import SettingsError
+from robmon.secret_file import read_secret
 
-MAX_SECRET_BYTES: Final = 64 * 1024
 Value = TypeVar("Value")
 
 
@@ -54,13 +52,7 @@ class SecretFiles(Generic[Value]):
 
 
 def _content_or_error(file: Path) -> bytes | str:
-    """What it holds. A pipe would wait for a writer, and a huge file take the memory: the event loop reads this."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return "it is no regular file"
-            content = stream.read(MAX_SECRET_BYTES + 1)
+        return read_secret(file)
     except OSError as error:
         return error.strerror or type(error).__name__
-    return content if len(content) <= MAX_SECRET_BYTES else f"it is larger than {MAX_SECRET_BYTES // 1024} KiB"

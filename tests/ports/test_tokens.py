@@ -110,6 +110,7 @@ def test_a_pipe_or_a_huge_file_in_its_place_holds_nothing_up(port: Port, access:
     for put, why in (
         (lambda: os.mkfifo(file), "it is no regular file"),
         (lambda: file.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda: file.symlink_to(file), "Too many levels of symbolic links"),
         (lambda: file.write_bytes(b"a" * 65537), "it is larger than 64 KiB"),
     ):
         put()
@@ -121,6 +122,18 @@ def test_a_pipe_or_a_huge_file_in_its_place_holds_nothing_up(port: Port, access:
         file.write_text(TOKEN)
         access.renew()
         file.unlink()
+
+
+def test_a_folder_in_its_place_takes_no_descriptors(access: Access, file: Path) -> None:
+    """It is looked at every few seconds, for as long as it is there."""
+    file.unlink()
+    file.mkdir()
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with capture_logs() as lines:
+        for _ in range(5):
+            access.renew()
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert [line["error"].endswith("it is no regular file") for line in lines] == [True]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"two words", b"Bearer abc", b"caf\xc3\xa9", b"a\x00b"])
