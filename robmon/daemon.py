@@ -151,7 +151,7 @@ class Daemon:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
         self._http_server = PortServer(
-            http_application(self._published, self._metrics.registry),
+            http_application(self._published, self._metrics.registry, most_waiting=max(http_connections // 2, 1)),
             self._refuse_http,
             max_connections=http_connections,
             access=self._access["http"],

@@ -64,6 +64,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
         return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS
 
+    @property
+    def unread_since(self) -> float:
+        """When the answer began that its client does not read, in the loop's time; infinite where there is none."""
+        unread = self.flow.write_paused and not self._in_head and not self.transport.is_closing()
+        return self._answer_deadline - REQUEST_SECONDS if unread and self.idle_since == inf else inf
+
     def check(self, now: float) -> None:
         """End the connection if it is past a deadline."""
         if now > self._head_deadline:

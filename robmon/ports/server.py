@@ -41,6 +41,10 @@ class Connection(Protocol):
     def check(self, now: float) -> None:
         """End it if it is past a deadline."""
 
+    @property
+    def unread_since(self) -> float:
+        """When the answer began that its client does not read; infinite where there is none."""
+
     def refuse(self, reason: str) -> None:
         """Count the reason and end it without an answer."""
 
@@ -69,8 +73,9 @@ class PortServer(uvicorn.Server):
         application: an ASGI application.
         refuse: counts, by reason, what is refused before it is a request.
         max_connections: beyond it the connection that is idle for longest goes, else the one whose head or handshake
-            has been unfinished for longest, else the newest. A probe sends its head at once, so that whoever holds all
-            places with half heads does not keep it out.
+            has been unfinished for longest, else the one that has left its answer unread for longest, else the newest.
+            A probe sends its head at once and reads what it is told, so that whoever holds all places with half heads
+            or unread answers does not keep it out.
         access: tokens and TLS; without it everybody may come, and plain HTTP is spoken.
         open_paths: paths that need no token.
     """
@@ -141,7 +146,12 @@ class PortServer(uvicorn.Server):
         those = self.connections - self._giving_way
         idle = [one for one in those if one.idle_since < before]
         unfinished = [one for one in those if one.unfinished_since < before]
-        return sorted(idle, key=lambda one: one.idle_since) + sorted(unfinished, key=lambda one: one.unfinished_since)
+        unread = [one for one in those if one.unread_since < before]
+        return [
+            *sorted(idle, key=lambda one: one.idle_since),
+            *sorted(unfinished, key=lambda one: one.unfinished_since),
+            *sorted(unread, key=lambda one: one.unread_since),
+        ]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()

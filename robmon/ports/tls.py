@@ -79,7 +79,7 @@ async def accept(server: PortServer, listener: socket.socket, files: SecretFiles
 class Handshake:
     """A connection on which TLS is not spoken yet; when it is, a `BoundedHttpProtocol` takes its place."""
 
-    idle_since = inf
+    idle_since = unread_since = inf
 
     def __init__(self, server: PortServer, connected: socket.socket, context: ssl.SSLContext) -> None:
         self._server = server

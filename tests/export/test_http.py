@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 
 from robmon.export.http import http_application
 from robmon.export.published import Published
@@ -67,6 +71,32 @@ async def test_openmetrics_where_it_is_asked_for() -> None:
     async with client(everything()) as http:
         answer = await http.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("version", ["x", "1.x", "", "-1"])
+async def test_a_version_that_is_none_is_answered_all_the_same(version: str) -> None:
+    async with client(everything()) as http:
+        accept = f"application/openmetrics-text; version={version}"
+        assert (await http.get("/metrics", headers={"accept": accept})).status_code == 200
+
+
+async def test_who_asks_at_once_gets_the_same_answer_and_leaves_a_place_and_half_of_the_time() -> None:
+    """Each answer takes time that probes are without."""
+    made = []
+
+    class Slow(CollectorRegistry):
+        def collect(self) -> Iterator[Metric]:
+            made.append(time.monotonic())
+            time.sleep(0.02)
+            return iter(())
+
+    transport = httpx.ASGITransport(http_application(everything(), Slow(), most_waiting=20))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://robmon") as http:
+        for _ in range(3):
+            answers = await asyncio.gather(*(http.get("/metrics") for _ in range(25)))
+            assert sorted(answer.status_code for answer in answers) == [200] * 20 + [503] * 5
+    assert len(made) == 3
+    assert all(later - earlier >= 0.04 for earlier, later in pairwise(made))
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nix", 404), ("POST", "/metrics", 405)])

@@ -72,6 +72,11 @@ class Port:
         return sum(connection.unfinished_since < inf for connection in self.server.connections)
 
     @property
+    def unread(self) -> int:
+        """How many leave their answer unread."""
+        return sum(connection.unread_since < inf for connection in self.server.connections)
+
+    @property
     def busy(self) -> int:
         """How many wait for their answer, or their head, to be complete."""
         return sum(connection.idle_since == inf for connection in self.server.connections)

@@ -340,6 +340,19 @@ def test_the_oldest_half_head_gives_way_where_none_is_idle() -> None:
         assert status(half[1]) == 200
 
 
+def test_the_oldest_answer_that_is_not_read_gives_way_where_nobody_is_idle_or_in_a_head() -> None:
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            client = stack.enter_context(port.connection())
+            client.sendall(head(method="GET", path="/long") * 3)
+            wait_until(lambda expected=number: port.unread == expected)  # type: ignore[misc]
+        for _ in range(3):
+            newest = stack.enter_context(port.connection())
+            newest.sendall(GET)
+            assert status(newest) == 200
+        wait_until(lambda: port.connections == 2)
+
+
 def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way() -> None:
     """Accepted in one go, and idle as soon as they are answered: as many again as there may be."""
     for _ in range(5):
