@@ -39,6 +39,8 @@ WAKE_SECONDS = 0.5
 """How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
 MAX_LINE_BYTES = 4096
 MAX_OUTPUT_BYTES_PER_SECOND = 128 * 1024
+LINE_BYTES = 256
+"""What a line counts besides its own: to write one takes as long as to write so much more of another."""
 MAX_CHUNK_BYTES = 64 * 1024
 WORKER = "robmon.worker"
 
@@ -375,15 +377,15 @@ class _OutputLog:
         if now >= self._second + 1:
             self.tell_dropped()
             self._second, self._left = now, MAX_OUTPUT_BYTES_PER_SECOND
-        if len(chunk) > self._left:
-            self._dropped_bytes += len(self._rest) + len(chunk)
-            self._rest, self._left = b"", 0
-            return
-        self._left -= len(chunk)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            lines, self._rest = [*lines, self._rest], b""
-        for line in lines:
+        pieces = (self._rest + chunk).split(b"\n")
+        if len(pieces[-1]) > MAX_LINE_BYTES:
+            pieces.append(b"")
+        *lines, self._rest = pieces
+        for place, line in enumerate(lines):
+            self._left -= len(line) + LINE_BYTES
+            if self._left < 0:
+                self._dropped_bytes += sum(map(len, lines[place:])) + len(lines) - place
+                return
             log.info("worker output", line=line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
 
     def tell_dropped(self) -> None:

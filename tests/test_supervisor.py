@@ -262,6 +262,22 @@ async def test_output_without_end(odd_child: OddChild) -> None:
     assert 20_000_000 <= told + left_out + 100 < 20_021_000, (told, left_out)
 
 
+@pytest.mark.parametrize(("line", "least"), [(b"", 100), (b"x", 100), (b"x" * 1000, 50)])
+def test_however_short_the_lines_are_few_of_them_are_logged_a_second(line: bytes, least: int) -> None:
+    """Each costs the event loop its time, an empty one too; what is left out is counted to the byte."""
+    output = supervisor._OutputLog()
+    chunk = (line + b"\n") * (supervisor.MAX_CHUNK_BYTES // (len(line) + 1))
+    with structlog.testing.capture_logs() as logged:
+        for hundredth in range(200):
+            output.take(chunk, hundredth / 100)
+        output.end()
+    lines = [each["line"] for each in logged if each["event"] == "worker output"]
+    left_out = sum(each["bytes"] for each in logged if each["event"] == "worker output left out")
+    assert set(lines) == {line.decode()}
+    assert 2 * least < len(lines) <= 2 * supervisor.MAX_OUTPUT_BYTES_PER_SECOND / supervisor.LINE_BYTES
+    assert left_out + len(lines) * (len(line) + 1) == 200 * len(chunk)
+
+
 @on_uvloop
 async def test_an_answer_that_was_ready_in_time_is_taken(odd_child: OddChild) -> None:
     """As when the daemon was stopped beyond its deadline, while the worker was not."""
