@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from robmon.inputs.join_keys import MAX_ID_CHARACTERS, as_key
 MAX_FEEDBACK_BYTES: Final = 2**20
 MAX_LABELS: Final = 10_000
 MAX_TARGET_DEPTH: Final = 8
+MAX_LABEL_CHARACTERS: Final = 128 * 1024
+"""Of one label, the target of 10,000 rows; each is read in one go, while nobody else has a turn."""
+_SHORT_LABEL: Final = 1024
+"""Most are no longer: they are looked for so far at first."""
 _GZIP: Final = b"\x1f\x8b"
 _BLANK: Final = re.compile(r"[ \t\r\n]*+")
 _KINDS: Final = {int, float, bool, str, list}
@@ -114,10 +119,14 @@ def _after_blank(text: str, at: int) -> int:
 
 def _value(text: str, at: int, line: int = 1) -> tuple[Any, int]:
     """The value that begins here, and where it ends."""
-    try:
-        return _DECODER.raw_decode(text, at)
-    except ValueError:  # also integers of too many digits
-        raise _not_json(line) from None
+    for length in (_SHORT_LABEL, MAX_LABEL_CHARACTERS):
+        with contextlib.suppress(ValueError):  # also integers of too many digits
+            value, end = _DECODER.raw_decode(text[at : at + length])
+            if end < length or len(text) == at + length:  # else it may go on
+                return value, at + end
+    if len(text) - at > MAX_LABEL_CHARACTERS:
+        raise _not_json(line, f"not JSON, or one label of it is longer than {MAX_LABEL_CHARACTERS} characters")
+    raise _not_json(line)
 
 
 def _refuse(_: str) -> None:
@@ -128,8 +137,8 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
-def _not_json(line: int = 1) -> FeedbackError:
-    return FeedbackError(f"{'the body' if line == 1 else f'line {line}'} is not JSON: {_SEND}")
+def _not_json(line: int = 1, why: str = "not JSON") -> FeedbackError:
+    return FeedbackError(f"{'the body' if line == 1 else f'line {line}'} is {why}: {_SEND}")
 
 
 def _label(told: Any, place: int) -> Label:

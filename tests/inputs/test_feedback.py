@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import answers
-from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABELS, FeedbackError, Label, parse
+from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABEL_CHARACTERS, MAX_LABELS, FeedbackError, Label, parse
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters, Kind, Router
 from robmon.inputs.sample import Sample
@@ -92,6 +92,25 @@ def test_garbage_is_refused_in_one_sentence_that_says_what_to_send(body: bytes, 
     with pytest.raises(FeedbackError) as caught:
         parse(body)
     assert str(caught.value) == f"{sentence}: {SEND}"
+
+
+@pytest.mark.parametrize("body", [b'{"id": "a", "target": [%b0]}', b'[{"id": "a", "target": [%b0]}]'])
+@pytest.mark.parametrize("piece", [b"0,", b"[0],", b"0.123456789,"])
+def test_a_label_has_a_limit_of_its_own(body: bytes, piece: bytes) -> None:
+    """It is read in one go: of a whole mebibyte of numbers that would take as long as a probe waits."""
+    number = MAX_LABEL_CHARACTERS // len(piece)
+    [largest] = parse(body % (piece * (number - 20)))
+    assert largest.target == b"[" + piece * (number - 20) + b"0]"
+    with pytest.raises(FeedbackError, match="not JSON, or one label of it is longer than 131072 characters"):
+        parse(body % (piece * number))
+
+
+@pytest.mark.parametrize("length", range(1010, 1040))
+def test_labels_are_told_apart_wherever_they_end(length: int) -> None:
+    body = b'{"target": 1, "id": "a", "x": "%b"}' % (b"x" * (length - 33))
+    assert parse(body) == [Label("a", b"1")]
+    for twice in (body + b"\n" + body, b"[" + body + b"," + body + b"]"):
+        assert parse(twice) == [Label("a", b"1")] * 2
 
 
 def test_too_many_labels() -> None:
