@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robmon.errors import ModelError, RegistryError, SettingsError
-from robmon.history.memory import TAG_PREFIX, Entry
+from robmon.errors import InvalidInputError, ModelError, RegistryError, SettingsError
+from robmon.history.memory import TAG_PREFIX, Entries, Entry, from_json, later_than
 from robmon.history.shared import remember
+from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.model_uri import Endpoint, ModelUri, default_scope, history_key, parse
 from robmon.settings import Settings
@@ -62,8 +64,9 @@ def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoin
         scope = settings.history.scope or _only_scope(model)
     else:
         scope = default_scope(watched)
-    entry = _entry(model.version, model.run_id)
     history = History(settings.data_dir, model.name)
+    in_registry = _understood(model.model_tags.get(TAG_PREFIX + scope))
+    entry = _entry(model.version, model.run_id, (*in_registry, *_in_folder(history, scope)))
     has_folder = is_watched or history.exists
     places = []
     if settings.history.store != "folder":
@@ -106,12 +109,25 @@ def _accept_served(endpoint: Endpoint, version: str, settings: Settings, name: s
             "folder, and the URL as it stands in model.uri"
         )
     scope = settings.history.scope or default_scope(endpoint)
-    _write(history, scope, _entry(version, None))
+    _write(history, scope, _entry(version, None, _in_folder(history, scope)))
     return f"{name}/{version} (scope {scope}, in {settings.data_dir})"
 
 
-def _entry(version: str, run_id: str | None) -> Entry:
-    return Entry(version=version, run_id=run_id, accepted=True, by="person", at=round(time.time(), 3))
+def _entry(version: str, run_id: str | None, before: Entries) -> Entry:
+    return Entry(version=version, run_id=run_id, accepted=True, by="person", at=later_than(before, time.time()))
+
+
+def _in_folder(history: History, scope: str) -> Entries:
+    """What is remembered there, as far as it can be read: only to be later than it."""
+    with contextlib.suppress(OSError, DamagedStateError):
+        return history.read_scope(scope).entries if history.exists else ()
+    return ()
+
+
+def _understood(tag: str | None) -> Entries:
+    with contextlib.suppress(InvalidInputError):
+        return from_json(tag) if tag is not None else ()
+    return ()
 
 
 def _write(history: History, scope: str, entry: Entry) -> None:

@@ -22,7 +22,7 @@ from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
 from robmon.follow import Follower, failure_reason
-from robmon.history.memory import Entry, Key, judged
+from robmon.history.memory import Entry, Key, judged, later_than
 from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
@@ -337,6 +337,10 @@ class Assessor:
             self._take_verdict(model, result.verdict, result.plan.rows)
         return result
 
+    def _now_in_memory(self) -> float:
+        """Unix time of an entry made now, after all before it, whatever the wall clock did meanwhile."""
+        return later_than(self._memory.entries, max(time.time(), self._quiet_at + 0.001))
+
     def _take_verdict(self, model: ModelVersion, verdict: Verdict, rows: int) -> None:
         ratio = verdict.pooled_ratio
         entry = judged(
@@ -348,7 +352,7 @@ class Assessor:
             pooled_ratio=None if math.isnan(ratio) else ratio,
             pvalue=verdict.pvalue,
             rows=rows,
-            at=round(time.time(), 3),
+            at=self._now_in_memory(),
             specification=self._settings.specification_digest,
         )
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=verdict))
@@ -439,7 +443,7 @@ class Assessor:
             return
         if reference is not None:
             self._memory.forget((UNKNOWN_VERSION, None))  # it told no version before
-        at = round(time.time(), 3)
+        at = self._now_in_memory()
         self._memory.add(Entry(version=model.version, run_id=model.run_id, accepted=True, by="first", at=at))
         self.refresh()
         why = "there is none to compare it with"
@@ -525,7 +529,7 @@ class Assessor:
             specification=self._settings.specification_digest,
         )
         if state.is_accepted:
-            self._quiet_at = time.time()
+            self._quiet_at = later_than(self._memory.entries, time.time())
         pending = self._pending(model, state) if model is not None else ()
         notes = (*state.notes, *filter(None, [_as_sentence(self._memory.fallback)]))
         self._published.state = replace(state, pending=tuple(pending), notes=notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from robmon.cli import main
-from robmon.history.memory import Entry
+from robmon.history.memory import Entry, reference
 from robmon.history.store import History
 from robmon.model_uri import history_key, parse
 from tests.e2e.registry import RegisteredModel, Registry
@@ -119,3 +120,12 @@ def test_a_version_at_an_endpoint_by_its_url_or_its_name(tmp_path: Path) -> None
         assert "accepted: digits/2 (scope pinned, in " in accept("--model", word, **environment)
         (entry,) = history.read_scope("pinned").entries
         assert (entry.version, entry.by) == ("2", "person")
+
+
+def test_what_a_person_accepts_is_the_newest_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1/v2/models/digits/infer"
+    history = History(tmp_path / "data", history_key(parse(url), "digits"))
+    history.write_scope("pinned", [Entry(version="3", accepted=True, by="verdict", at=time.time() + 86_400)])
+    accept("--model", "models:/digits/2", **{"ROBMON_MODEL__URI": url, "ROBMON_DATA_DIR": str(tmp_path / "data")})
+    newest = reference(history.read_scope("pinned").entries)
+    assert newest is not None and newest.version == "2"

@@ -107,6 +107,16 @@ def reference(entries: Entries) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.accepted), None)
 
 
+def later_than(entries: Entries, at: float) -> float:
+    """Unix time of what comes after all that is remembered, to the millisecond: a clock that was set back since must
+    not make it older.
+
+    >>> later_than((Entry(version="1", accepted=True, by="first", at=90_000.0),), 3_600.0)
+    90000.001
+    """
+    return round(max([at, *(entry.at + 0.001 for entry in entries)]), 3)
+
+
 def standing(entries: Entries, version: str, run_id: str | None, quiet_at: float = -math.inf) -> Entry | None:
     """The rejection that stands while this version is served; None where none does.
 

@@ -16,6 +16,7 @@ from robmon.history.memory import (
     Entry,
     from_json,
     judged,
+    later_than,
     merge,
     reference,
     standing,
@@ -106,6 +107,17 @@ STANDS: list[tuple[list[Entry], str, str | None]] = [
 def test_what_stands_while_a_version_is_served(entries: list[Entry], served: str, stands: str | None) -> None:
     found = standing(tuple(entries), served, RUN)
     assert (found.version if found is not None else None) == stands
+
+
+def test_a_clock_that_was_set_back_makes_nothing_older() -> None:
+    """Version 1 was accepted while the clock was a day ahead."""
+    entries = (entry("1", "first", at=86_400.0),)
+    for version, word in (("2", "passed"), ("3", "failed"), ("4", "passed")):
+        entries = merge(entries, [entry(version, word, at=later_than(entries, 60.0))])
+    assert [each.version for each in entries] == ["1", "2", "3", "4"]
+    newest = reference(entries)
+    assert newest is not None and newest.version == "4"
+    assert later_than(entries, 90_000.0) == 90_000.0
 
 
 def test_a_rollback_ends_the_regression_for_what_comes_after() -> None:
