@@ -28,11 +28,13 @@ SHARED = {
     "strangers",
     "threads",
     "vocabulary",
+    "secret_file",
 }
 
 # Each room and the rooms it may import, besides SHARED and itself.
 ALLOWED = {
     "bearer": set(),
+    "secret_file": set(),
     "errors": set(),
     "extras": set(),
     "vocabulary": set(),

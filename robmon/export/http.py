@@ -98,6 +98,8 @@ def http_application(
             accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
             status, content_type, body = await answer(scope["path"], accept.decode("latin-1"))
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+        if status == 503:  # whoever asks for many at once does not get the others either
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
