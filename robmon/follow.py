@@ -30,6 +30,8 @@ REGISTRY_TIMEOUT_SECONDS = 10.0
 MAX_OWN_BYTES = 256 * 1024
 """Of an answer that the daemon reads itself: a longer one would hold its event loop, and is left to fetch."""
 FETCH_TIMEOUT_SECONDS = 1800.0
+FETCH_MEMORY_BYTES = 768 * 2**20
+"""MLflow's client takes answers of any size into memory, packed ones unpacked; it needs less than 200 MiB itself."""
 
 
 class FetchFailedError(RobmonError):
@@ -217,7 +219,7 @@ class Follower:
         return answer
 
     async def _ask(self, question: Fetch | Remember) -> Message:
-        command = Command(sys.executable, "robmon.fetch", fetch_environment())
+        command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)
         try:
             child = await Child.start(command)
             try:

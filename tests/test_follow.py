@@ -17,7 +17,7 @@ import pytest
 
 from robmon import registry_access
 from robmon.errors import RobmonError
-from robmon.follow import MAX_OWN_BYTES, Follower, failure_reason
+from robmon.follow import MAX_OWN_BYTES, FetchFailedError, Follower, failure_reason
 from robmon.history.memory import Entry, to_json
 from robmon.registry_access import origin
 from robmon.settings import load
@@ -206,6 +206,15 @@ async def test_an_answer_that_would_hold_the_event_loop_is_left_to_fetch(tmp_pat
         asking = follower("models:/m@champion", url, tmp_path)
         assert not await asking._ask_registry()
         assert not asking.has_memory
+
+
+async def test_a_fetch_of_answers_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client would take them into memory until there is none."""
+    monkeypatch.setattr("robmon.follow.FETCH_MEMORY_BYTES", 400 * 2**20)
+    told = "held more than 419430400 bytes of memory"
+    with registry_that(endless) as url, pytest.raises(FetchFailedError, match=told) as caught:
+        await follower("models:/m/1", url, tmp_path).fetch_version("1", [])
+    assert caught.value.reason == "memory"
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
