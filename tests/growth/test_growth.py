@@ -15,8 +15,10 @@ import pytest
 
 import robmon
 from robmon.inputs import codecs
+from robmon.inputs.codecs import Row
+from robmon.models.remote.as_sent import AsSent
 from tests.growth.criterion import doubling, measure, quiet_heap
-from tests.growth.hostile import RAW, repeated
+from tests.growth.hostile import RAW, counted, repeated
 from tests.growth.readers import LOOP_SECONDS, READERS, Reader, measured
 
 PACKAGE = Path(robmon.__file__).parent
@@ -105,6 +107,16 @@ def test_no_reader_is_worse_than_linear(reader: Reader) -> None:
 def test_what_once_took_longer_is_linear_to_larger_sizes(reader: str, generator: str) -> None:
     [one] = [each for each in READERS if each.name == reader]
     growth = measure(one.read, one.hostile[generator], min(one.bound, 2**16))
+    assert not growth.is_superlinear and not growth.error
+
+
+def test_rows_of_many_columns_are_gathered_in_linear_time() -> None:
+    """Alone: as a table they take so long anyway that it would be seen among millions of columns only."""
+
+    def collect(names: bytes) -> None:
+        AsSent().collect([Row(columns=dict.fromkeys(names.decode().split(","), 1.5))])
+
+    growth = measure(collect, counted("a%d"), 2**18)
     assert not growth.is_superlinear and not growth.error
 
 

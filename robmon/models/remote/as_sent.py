@@ -10,7 +10,7 @@ order in which clients send them, if nearly all send them in one order; else nob
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,7 +62,8 @@ def _columns(row: Row) -> tuple[str, ...] | None:
     return tuple(sorted(row.columns))
 
 
-def _collect_named(rows: Sequence[Row], wanted: Sequence[str]) -> Collected:
+def _collect_named(rows: Sequence[Row], names: Sequence[str]) -> Collected:
+    wanted = frozenset(names)
     named = {index: _cells(row, wanted) for index, row in enumerate(rows) if _has_all(row, wanted)}
     unnamed = {index: row.tensor for index, row in enumerate(rows) if index not in named and row.tensor is not None}
     cells = _in_one_shape(named, named | _given_names(unnamed, list(named.values())))
@@ -93,11 +94,11 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def _has_all(row: Row, wanted: Sequence[str]) -> bool:
-    return row.columns is not None and row.columns.keys() >= {*wanted}
+def _has_all(row: Row, wanted: Set[str]) -> bool:
+    return row.columns is not None and row.columns.keys() >= wanted
 
 
-def _cells(row: Row, wanted: Sequence[str]) -> dict[str, Any]:
+def _cells(row: Row, wanted: Set[str]) -> dict[str, Any]:
     """The wanted cells in the shape and type in which they were sent."""
     columns = row.columns or {}
     if row.tensor is not None and len(columns) == 1:
