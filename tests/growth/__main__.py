@@ -26,7 +26,7 @@ def main() -> int:
     chosen = [each for each in READERS if not arguments.readers or any(part in each.name for part in arguments.readers)]
     failures: list[str] = []
     began = time.monotonic()
-    print(f"{'reader':<36}{'bound':>12}{'ms there':>10}{'exponent':>10}  worst of what it reads")
+    print(f"{'reader':<36}{'bytes':>12}{'ms there':>10}{'exponent':>10}  worst of what it reads")
     for reader in chosen:
         found = measured(reader, arguments.most)
         worst = sorted(found.items(), key=lambda item: (why(reader, item[1]) != "", item[1].seconds[-1]), reverse=True)

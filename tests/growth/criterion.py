@@ -18,6 +18,8 @@ TRIES = 3
 BEST_OF = 5
 BEST_OF_SECONDS = 2.0
 """Of times this long there are no further ones for the best of them."""
+LONGEST_SECONDS = 5.0
+"""After one call this long no larger size is tried, and the table tells the size that was reached, not the bound."""
 LARGE_BYTES = 2**16
 """Of a larger bound sizes begin here: what is worse than linear is known before it takes minutes."""
 
@@ -74,6 +76,8 @@ def measure(read: Read, generate: Generate, bound: int) -> Growth:
             confirmed, seconds[-3:] = _confirmed(read, generate, sizes[-3:], seconds[-3:])
             if confirmed:
                 return Growth(tuple(sizes), tuple(seconds), is_superlinear=True)
+        if seconds[-1] > LONGEST_SECONDS:
+            break
     return Growth(tuple(sizes), tuple(seconds))
 
 
