@@ -207,7 +207,10 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             ["check-config", *ENDPOINT, "--model.token_file", "/nix"],
             "model.token_file = '/nix' cannot be read: No such file",
         ),
-        (["run", *ENDPOINT, "--model.token_file", "/dev/null"], "model.token_file = '/dev/null' must hold one token"),
+        (
+            ["run", *ENDPOINT, "--model.token_file", "/dev/null"],
+            "model.token_file = '/dev/null' cannot be read: it is no regular file",
+        ),
         (
             ["assess", "--model", "models:/linear/1", "--inputs", "INPUTS", "--token-file", "x"],
             "--token-file is for endpoints",

@@ -71,8 +71,9 @@ def test_every_setting_and_metric_has_an_anchor() -> None:
 def test_every_flag_has_an_anchor() -> None:
     for name, command in cli.main.commands.items():
         settings = {f"--{leaf.name}" for leaf in leaves()}
-        flags = [flag.opts[0] for flag in command.get_params(click.Context(command)) if isinstance(flag, click.Option)]
-        missing = {f"{name}{flag}" for flag in flags if flag not in settings} - anchors("reference/commands.md")
+        parameters = command.get_params(click.Context(command, parent=reference.program()))
+        flags = [flag for flag in parameters if isinstance(flag, click.Option) and flag.opts[0] not in settings]
+        missing = {reference.flag_anchor(name, flag) for flag in flags} - anchors("reference/commands.md")
         assert missing == set()
 
 
@@ -158,7 +159,7 @@ def test_commands_in_the_pages_have_these_flags(
         Path(name).touch()
     monkeypatch.setattr(click.Path, "convert", lambda self, value, *_: Path(value))
     command = cli.main.commands[words[0]]
-    context = command.make_context(words[0], words[1:])
+    context = command.make_context(words[0], words[1:], parent=reference.program())
     if isinstance(command, cli.SettingsCommand):
         given = {leaf.name: context.params[leaf.name.replace(".", "__")] for leaf in leaves()}
         assert load({name: value for name, value in given.items() if value is not None}, None).settings.model.uri

@@ -24,7 +24,7 @@ def _socket(file: Path) -> None:
     ("put", "why"),
     [
         (os.mkfifo, "it is no regular file"),
-        (Path.mkdir, "it is no regular file"),
+        (Path.mkdir, "Is a directory"),
         (lambda file: file.symlink_to("/dev/zero"), "it is no regular file"),
         (lambda file: file.symlink_to(file), "Too many levels of symbolic links"),
         (_socket, "No such device or address"),

@@ -77,7 +77,7 @@ def metrics_table() -> Iterator[str]:
 def commands_reference() -> Iterator[str]:
     """A section a command: what it does, what it is given, its flags."""
     for name, command in cli.main.commands.items():
-        context = click.Context(command, info_name=name, parent=click.Context(cli.main, info_name="robmon"))
+        context = click.Context(command, info_name=name, parent=program())
         settings = {f"--{leaf.name}" for leaf in leaves()}
         flags = [flag for flag in command.get_params(context) if flag.opts[0] not in settings]
         yield from (f"## {name}", "", "```text", context.command.get_usage(context), "```", "")
@@ -89,13 +89,23 @@ def commands_reference() -> Iterator[str]:
         yield ""
 
 
+def program() -> click.Context:
+    """Of which the commands are: each remembers the names of its flag for help as it is asked first."""
+    return click.Context(cli.main, info_name="robmon", **cli.main.context_settings)
+
+
+def flag_anchor(command: str, flag: click.Option) -> str:
+    """By the long name."""
+    return command + max(flag.opts, key=len)
+
+
 def flag_row(command: str, flag: click.Option, context: click.Context) -> str:
     """Its row: names, what it takes, what it means and its default."""
     told = flag.get_help_record(context)
     record, text = told if told is not None else (flag.opts[0], "")
     value = record.partition(flag.opts[-1])[2].strip().replace("|", ", ").strip("[]")
     names = " ".join(f"`{name}`" for name in sorted(flag.opts, key=len, reverse=True))
-    return f'| <a id="{command}{flag.opts[0]}"></a>{names} | {value.lower()} | {cell(text)} |'
+    return f'| <a id="{flag_anchor(command, flag)}"></a>{names} | {value.lower()} | {cell(text)} |'
 
 
 def fields_table(kind: type, example: dict[str, Any]) -> Iterator[str]:

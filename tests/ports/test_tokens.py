@@ -133,7 +133,7 @@ def test_a_folder_in_its_place_takes_no_descriptors(access: Access, file: Path) 
         for _ in range(5):
             access.renew()
     assert len([*Path("/proc/self/fd").iterdir()]) == before
-    assert [line["error"].endswith("it is no regular file") for line in lines] == [True]
+    assert [line["error"].endswith("Is a directory") for line in lines] == [True]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"two words", b"Bearer abc", b"caf\xc3\xa9", b"a\x00b"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks import coverage
 
-COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "coverage.json"
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "coverage.json"
 REPETITIONS = 60
 
 
