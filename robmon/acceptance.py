@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robmon.errors import InvalidInputError, ModelError, RegistryError, SettingsError
-from robmon.history.memory import TAG_PREFIX, Entries, Entry, from_json, later_than
+from robmon.errors import ModelError, RegistryError, SettingsError
+from robmon.history.memory import TAG_PREFIX, Entries, Entry, later_than, understood
 from robmon.history.shared import remember
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
@@ -65,7 +65,7 @@ def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoin
     else:
         scope = default_scope(watched)
     history = History(settings.data_dir, model.name)
-    in_registry = _understood(model.model_tags.get(TAG_PREFIX + scope))
+    in_registry = understood(model.model_tags.get(TAG_PREFIX + scope)) or ()
     entry = _entry(model.version, model.run_id, (*in_registry, *_in_folder(history, scope)))
     has_folder = is_watched or history.exists
     places = []
@@ -121,12 +121,6 @@ def _in_folder(history: History, scope: str) -> Entries:
     """What is remembered there, as far as it can be read: only to be later than it."""
     with contextlib.suppress(OSError, DamagedStateError):
         return history.read_scope(scope).entries if history.exists else ()
-    return ()
-
-
-def _understood(tag: str | None) -> Entries:
-    with contextlib.suppress(InvalidInputError):
-        return from_json(tag) if tag is not None else ()
     return ()
 
 

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robmon.errors import (
-    InvalidInputError,
     ModelError,
     ModelNotFoundError,
     ModelRefusedError,
@@ -30,7 +29,7 @@ from robmon.errors import (
     RegistryError,
     RobmonError,
 )
-from robmon.history.memory import from_json, to_json
+from robmon.history.memory import from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message, ModelVersion, Remember, Remembered
 from robmon.model_uri import UNKNOWN_VERSION, Endpoint, parse
@@ -129,10 +128,7 @@ def _download(question: Fetch) -> Fetched:
 
 def _versions(memory: str | None) -> set[str]:
     """The versions that a tag speaks of; none where it cannot be understood, which the daemon tells."""
-    try:
-        return {entry.version for entry in from_json(memory)} if memory is not None else set()
-    except InvalidInputError:
-        return set()
+    return {entry.version for entry in understood(memory) or ()}
 
 
 def _remember(question: Remember) -> Remembered:

@@ -222,6 +222,14 @@ def from_json(text: str | bytes) -> Entries:
         raise not_understood from None
 
 
+def understood(text: str | None) -> Entries | None:
+    """A memory from JSON; None where there is none, or where it cannot be understood."""
+    try:
+        return None if text is None else from_json(text)
+    except InvalidInputError:
+        return None
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
     return {name: "Infinity" if value == math.inf else value for name, value in entry.model_dump().items()}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 
-from robmon.history.memory import Entries, Key
+from robmon.history.memory import Entries, Key, merge
 from robmon.messages import Verdict
 
 
@@ -27,3 +29,11 @@ class Scope(BaseModel):
     judged: Judged | None = None
     served: Key | None = None
     """Version and run id of what was served last here, which is known before the registry answers."""
+
+    def merge(self, other: Scope, without: Iterable[Key] = ()) -> Scope:
+        """The entries of both but those of some keys; of the rest what the other has where there is nothing here."""
+        return Scope(
+            entries=merge(self.entries, other.entries, without=without),
+            judged=self.judged or other.judged,
+            served=self.served or other.served,
+        )

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from robmon.errors import InvalidInputError, RegistryError
-from robmon.history.memory import Entries, Key, from_json, merge, to_json
+from robmon.errors import RegistryError
+from robmon.history.memory import Entries, Key, merge, to_json, understood
 
 TRIES: Final = 6
 LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -38,20 +38,13 @@ def remember(
     """
     jitter = random.SystemRandom()
     for _ in range(TRIES):
-        there = _understood(read())
+        there = understood(read())
         merged = merge(there or (), entries, without=without)
         if merged == there:
             return merged
         write(to_json(merged))
         pause(jitter.uniform(0.05, 1.0) * LONGEST_PAUSE_SECONDS)
-        now = _understood(read()) or ()
+        now = understood(read()) or ()
         if merge(now, entries, without=without) == now:
             return now
     raise RegistryError("what was to be remembered was not in the registry when it was read again")
-
-
-def _understood(text: str | None) -> Entries | None:
-    try:
-        return None if text is None else from_json(text)
-    except InvalidInputError:
-        return None

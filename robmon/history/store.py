@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from robmon.history.folder import replace_file
-from robmon.history.memory import Entry, Key, merge
+from robmon.history.memory import Entry, Key
 from robmon.history.numbers import beyond_all
 from robmon.history.older import OlderFiles
 from robmon.history.scope import Judged, Scope
@@ -94,11 +94,7 @@ class History:
 
         def write(kept: Kept) -> Scope:
             known = _scope(kept, scope)
-            merged = Scope(
-                entries=merge(known.entries, added, without=left_out),
-                judged=judged or known.judged,
-                served=served or known.served,
-            )
+            merged = Scope(entries=added, judged=judged, served=served).merge(known, without=left_out)
             if merged != known:
                 kept.put("scope", scope, merged.model_dump_json().encode())
             return merged
@@ -175,12 +171,7 @@ class History:
 
         def write(kept: Kept) -> None:
             for name, added in found.scopes.items():
-                known = _scope(kept, name)
-                merged = Scope(
-                    entries=merge(known.entries, added.entries),
-                    judged=known.judged or added.judged,
-                    served=known.served or added.served,
-                )
+                merged = _scope(kept, name).merge(added)
                 kept.put("scope", name, merged.model_dump_json().encode())
             kept.put("numbers", "", str(max(found.last_number, int(kept.get("numbers") or 0))).encode())
             for files, positions in found.positions.items():
