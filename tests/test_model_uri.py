@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robmon.errors import ModelError, ModelNotFoundError
-from robmon.model_uri import ModelUri, parse, parse_endpoint, parse_registry
+from robmon.model_uri import ModelUri, mask, parse, parse_endpoint, parse_registry
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,11 @@ def test_only_an_alias_moves(uri: str, moves: bool) -> None:
 def test_words_that_stand_for_another_version_tomorrow_are_told_as_not_supported(word: str) -> None:
     with pytest.raises(ModelError, match=rf"models:/name/{word} is not supported: .* models:/name/3, or an alias"):
         parse(f"models:/name/{word}")
+
+
+def test_users_and_passwords_are_masked() -> None:
+    assert mask("http://me:secret@mlflow:5000/x") == "http://***@mlflow:5000/x"
+    assert mask("postgresql://me:s@cret@db/x") == "postgresql://***@db/x"
+    assert mask("http://me:sec/ret@mlflow:5000/x") == "http://***@mlflow:5000/x"
+    assert mask("http://mlflow:5000/a@b") == "http://mlflow:5000/a@b"
+    assert mask("models:/digits@champion") == "models:/digits@champion"

@@ -1,0 +1,278 @@
+"""The settings, section by section: each typed and described, with its unit, and what goes together within a section.
+
+The descriptions are the reference documentation: `robmon run --help` and the manual's table are made from them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from robmon.messages import EndpointAccess
+from robmon.robustness.specification import Specification
+from robmon.settings.values import (
+    DEVICES,
+    CertFile,
+    Device,
+    HeaderNames,
+    KeyFile,
+    Levels,
+    NonEmpty,
+    Paths,
+    Port,
+    PositiveFloat,
+    PositiveInt,
+    PositiveSeconds,
+    Scope,
+    Shape,
+    Tags,
+    TokenFile,
+    Uri,
+    Words,
+)
+from robmon.vocabulary import NOISE_NAMES, TASKS, NoiseName, OutputKind, Task
+
+
+class Section(BaseModel):
+    """A group of settings. Unknown keys are refused; values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    uri: Uri = Field(
+        description="Served model: models:/name@alias, models:/name/3, a run's runs:/id/path, or its endpoint's URL: "
+        "http://host/invocations, http://host/v1/models/name:predict, http://host/v2/models/name/infer"
+    )
+    name: str | None = Field(
+        None, description="Name of a model that is asked at its endpoint; else that in the URL (MLflow's has none)"
+    )
+    follow: Literal["alias", "pinned"] = Field(
+        "alias", description="alias: look the alias up again and again; pinned: resolve it once, at the start"
+    )
+    poll_seconds: PositiveSeconds = Field(30, description="Seconds between two look-ups of the alias")
+    reference: str | None = Field(
+        None, description="Version or alias to compare with; else the version accepted last, see history.store"
+    )
+    allowed_flavors: Words = Field(
+        (), description="MLflow flavours (pytorch, sklearn ...) that may be loaded, which runs their code; empty: all"
+    )
+    require_tags: Tags = Field(
+        (), description="Tags, as key=value, that a registered version must carry before it is loaded"
+    )
+    input_dtype: Literal["float16", "float32", "float64"] | None = Field(
+        None, description="Type of the inputs of a model without a signature; else float32 for torch, float64 otherwise"
+    )
+    input_shape: Shape | None = Field(
+        None, description="Shape of one input row of a model without a signature; else that of the first row seen"
+    )
+    output_column: NonEmpty | None = Field(
+        None,
+        description="Column or part of the outputs that is assessed, where they have several: its name or position, "
+        "or several of them, separated by commas",
+    )
+    rows_per_second: PositiveFloat = Field(1000, description="Most rows a second sent to an endpoint")
+    batch_rows: PositiveInt = Field(32, description="Most rows in one request to an endpoint")
+    timeout_seconds: PositiveSeconds = Field(10, description="Seconds within which an endpoint answers")
+    token_file: Path | None = Field(None, description="File with a bearer token for the endpoint, read each time")
+
+    @property
+    def access(self) -> EndpointAccess:
+        """How an endpoint may be asked."""
+        return EndpointAccess(
+            token_file=str(self.token_file.absolute()) if self.token_file is not None else None,
+            rows_per_second=self.rows_per_second,
+            batch_rows=self.batch_rows,
+            timeout_seconds=self.timeout_seconds,
+        )
+
+
+class MlflowSettings(Section):
+    tracking_uri: str | None = Field(
+        None, description="MLflow tracking server or SQLite file; else the variable MLFLOW_TRACKING_URI"
+    )
+
+
+def _check_tls(section: InputsSettings | HttpSettings) -> None:
+    if (section.tls_cert_file is None) != (section.tls_key_file is None):
+        raise ValueError("tls_cert_file and tls_key_file must be given together")
+
+
+class InputsSettings(Section):
+    host: str = Field("127.0.0.1", description="Address on which mirrored requests arrive")
+    port: Port = Field(9878, description="Port on which mirrored requests arrive; 0: any free one")
+    sample_rows: PositiveInt = Field(256, description="Rows of the input sample")
+    max_age_seconds: PositiveSeconds = Field(3600, description="Age in seconds beyond which an input is not used")
+    rows_per_request: PositiveInt = Field(1, description="Most rows drawn at random from one request")
+    max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
+    sample_bytes: PositiveInt = Field(
+        32 * 2**20, description="Bytes of the sample as Python holds it; beyond it, fewer"
+    )
+    max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Share of the requests that is considered")
+    model: str | None = Field(
+        None,
+        description="Only requests that name this model, in path (/invocations names none) or event; unset: all",
+    )
+    exclude_headers: HeaderNames = Field(
+        (), description="Requests with one of these headers are left out (synthetic tests)"
+    )
+    exclude_paths: Paths = Field((), description="Requests whose path begins with one of these are left out")
+    files: NonEmpty | None = Field(
+        None, description="Inputs in files as well: a folder, a glob or a file (JSON lines, CSV, Parquet), or their URL"
+    )
+    files_poll_seconds: PositiveSeconds = Field(30, description="Seconds between two looks at the files")
+    label_window_seconds: PositiveSeconds = Field(
+        86_400, description="Seconds for which an assessed request waits for its label"
+    )
+    label_bytes: Annotated[int, Field(ge=2**16)] = Field(
+        16 * 2**20,
+        description="Bytes of labels, served answers, and of requests that wait for a label, as Python holds them",
+    )
+    token_file: TokenFile = None
+    tls_cert_file: CertFile = None
+    tls_key_file: KeyFile = None
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs of which clients need a certificate; unset: they need none"
+    )
+
+    @model_validator(mode="after")
+    def _tls(self) -> InputsSettings:
+        _check_tls(self)
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _sample_holds_a_body(self) -> InputsSettings:
+        if self.sample_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"sample_bytes ({self.sample_bytes}) must not be less than max_body_bytes ({self.max_body_bytes})"
+            )
+        return self
+
+
+class HttpSettings(Section):
+    host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and the status page")
+    port: Port = Field(9877, description="Port of /metrics, /healthz, /readyz and the status page; 0: any free one")
+    token_file: TokenFile = None
+    tls_cert_file: CertFile = None
+    tls_key_file: KeyFile = None
+
+    @model_validator(mode="after")
+    def _tls(self) -> HttpSettings:
+        _check_tls(self)
+        return self
+
+
+class AssessSettings(Section):
+    interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
+    min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
+    max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
+    noise: NoiseName = Field(NOISE_NAMES[0], description="Noise model")
+    levels: Levels = Field(
+        Specification.levels, description="Noise levels, in standard deviations of a feature, or shares"
+    )
+    trials: PositiveInt = Field(Specification.trials, description="Independent trials of the noise at each level")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        Specification.confidence, description="Stated probability of the bounds"
+    )
+    task: Task = Field(TASKS[0], description="What the model does")
+    output: OutputKind | None = Field(
+        None, description="What the model's numbers are; unset: by their type and the task"
+    )
+    integers: Words = Field(
+        (), description="Integer columns that are measurements, by name, or all: perturbed and rounded; else left alone"
+    )
+    scale_axis: int | None = Field(
+        None,
+        description="Axis of the inputs (axis 0 are the rows; -1 is the last) with a scale for each of its entries; "
+        "unset: by rank and first layer",
+    )
+    mse_limit: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> AssessSettings:
+        self.specification()
+        return self
+
+    def specification(self, output_column: str | None = None) -> Specification:
+        """What an assessment does by these settings.
+
+        Raises:
+            InvalidInputError: they do not go together.
+        """
+        return Specification(
+            noise=self.noise,
+            levels=self.levels,
+            trials=self.trials,
+            confidence=self.confidence,
+            task=self.task,
+            output=self.output,
+            output_column=output_column,
+            integers=self.integers,
+            scale_axis=self.scale_axis,
+            mse_limit=self.mse_limit,
+        )
+
+    @property
+    def fewest_predictions(self) -> int:
+        """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
+        specification = self.specification()
+        return self.min_rows * (2 + specification.needed_trials * specification.noisy_levels)
+
+
+class CompareSettings(Section):
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.01, description="Chance of a false alarm when comparing")
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.10, description="Relative worsening of the MSE that is tolerated"
+    )
+
+
+class BaselineSettings(Section):
+    min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
+
+
+class HistorySettings(Section):
+    store: Literal["auto", "folder", "registry"] = Field(
+        "auto",
+        description="Where verdicts are remembered: folder: in data_dir; registry: also in a tag of the registered "
+        "model, so that they outlive the pod; auto: in the registry where it lets us write, else in the folder",
+    )
+    scope: Scope | None = Field(
+        None,
+        description="Daemons with the same scope share the verdicts on a model; unset: the alias that model.uri "
+        "names, or pinned",
+    )
+
+
+class DriftSettings(Section):
+    max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
+
+
+class WorkerSettings(Section):
+    python: str = Field(sys.executable, description="Interpreter that loads the model; default: robmon's own")
+    timeout_seconds: PositiveSeconds = Field(600, description="Seconds after which a silent worker is killed")
+    memory_bytes: PositiveInt | Literal["auto"] = Field(
+        "auto", description="Memory at which the worker is killed; auto: 85 % of the cgroup's limit less 128 MiB"
+    )
+    output: Literal["drop", "log"] = Field("drop", description="What the model prints; it may hold production inputs")
+
+
+class DeviceSettings(Section):
+    name: Device = Field(
+        "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
+    )
+    threads: PositiveInt = Field(1, description="Threads of the worker: of torch, OpenMP, BLAS, joblib")
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line that is logged")
+    format: Literal["json", "console"] | None = Field(
+        None, description="Form of the log lines; unset: console on a terminal, else json"
+    )

@@ -1,0 +1,129 @@
+"""All settings of one process, and what must go together over the sections."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from robmon import model_uri
+from robmon.errors import OverBudgetError, or_pace
+from robmon.robustness.specification import Specification
+from robmon.settings.sections import (
+    AssessSettings,
+    BaselineSettings,
+    CompareSettings,
+    DeviceSettings,
+    DriftSettings,
+    HistorySettings,
+    HttpSettings,
+    InputsSettings,
+    LogSettings,
+    MlflowSettings,
+    ModelSettings,
+    WorkerSettings,
+)
+from robmon.vocabulary import PLANNED_SHARE
+
+ENV_PREFIX = "ROBMON_"
+ENV_DELIMITER = "__"
+SOURCES: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("SOURCES")
+"""Of the settings that are being built, highest first: `load` knows them, and pydantic-settings asks the class."""
+
+
+class Settings(BaseSettings):
+    """All settings of one robmon process. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        enable_decoding=False,  # a list is more than JSON: `values.Words`
+        case_sensitive=True,  # of `assess` and `Assess` in one file the library would drop one without a word
+        extra="forbid",
+        frozen=True,
+    )
+
+    model: ModelSettings
+    mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
+    inputs: InputsSettings = Field(default_factory=InputsSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    assess: AssessSettings = Field(default_factory=AssessSettings)
+    compare: CompareSettings = Field(default_factory=CompareSettings)
+    baseline: BaselineSettings = Field(default_factory=BaselineSettings)
+    history: HistorySettings = Field(default_factory=HistorySettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    device: DeviceSettings = Field(default_factory=DeviceSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    data_dir: Path = Field(Path("robmon-data"), description="Folder of models fetched, baselines and history")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.http.port == self.inputs.port != 0:
+            raise ValueError(f"http.port and inputs.port must differ, both are {self.http.port}")
+        return self
+
+    @model_validator(mode="after")
+    def _model_is_loaded_or_asked(self) -> Settings:
+        uri = model_uri.parse(self.model.uri)
+        if isinstance(uri, model_uri.ModelUri):
+            if self.model.name is not None or self.model.token_file is not None:
+                raise ValueError("model.name and model.token_file are for endpoints, and model.uri is none")
+            return self
+        if not (self.model.name or uri.name):
+            raise ValueError("model.name is required, because the URL of model.uri names no model")
+        if self.model.token_file is not None and uri.credentials is not None:
+            raise ValueError("model.token_file and a user in model.uri exclude one another")
+        if self.model.allowed_flavors or self.model.require_tags or self.worker.python != sys.executable:
+            raise ValueError(
+                "model.allowed_flavors, model.require_tags and worker.python are for models that are loaded, "
+                "and model.uri is an endpoint"
+            )
+        self._check_pace()
+        return self
+
+    def _check_pace(self) -> None:
+        """Refuse a pace at which no assessment could ever be made; a slower server is seen when it is asked."""
+        needed_seconds = self.assess.fewest_predictions / self.model.rows_per_second / PLANNED_SHARE
+        if needed_seconds > self.assess.max_seconds:
+            higher = f"assess.max_seconds{or_pace()}"
+            raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, higher)))
+
+    @model_validator(mode="after")
+    def _sample_holds_min_rows(self) -> Settings:
+        if self.assess.min_rows > self.inputs.sample_rows:
+            raise ValueError(
+                f"assess.min_rows ({self.assess.min_rows}) must not exceed "
+                f"inputs.sample_rows ({self.inputs.sample_rows})"
+            )
+        return self
+
+    @property
+    def scope(self) -> str:
+        """The scope in which verdicts are remembered."""
+        return self.history.scope or model_uri.default_scope(model_uri.parse(self.model.uri))
+
+    @property
+    def specification(self) -> Specification:
+        """What an assessment does."""
+        return self.assess.specification(self.model.output_column)
+
+    @property
+    def specification_digest(self) -> str:
+        """A short word for all settings on which a verdict depends."""
+        compare = self.compare.model_dump(mode="json")
+        return self.specification.digest(compare=compare, rows_per_request=self.inputs.rows_per_request)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return SOURCES.get()

@@ -1,0 +1,61 @@
+"""Where settings come from: pydantic-settings' own sources, and a refusal where they would pass over something."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic_settings import EnvSettingsSource, YamlConfigSettingsSource
+
+from robmon.errors import SettingsError
+from robmon.settings.leaves import leaves
+from robmon.settings.sentences import did_you_mean
+from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+
+
+class EnvironmentSource(EnvSettingsSource):
+    """The variables `ROBMON_SECTION__KEY`.
+
+    The library reads a variable in any case of letters, and a whole section as JSON from `ROBMON_SECTION`; such names
+    may be Kubernetes' own, which sets `ROBMON_*` for a Service called robmon. Of a misspelt section it says nothing.
+
+    Raises:
+        SettingsError: a variable has two underscores in a row after `ROBMON_` and is no setting.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Settings, case_sensitive=False)
+        known = {leaf.variable for leaf in leaves()}
+        for name in os.environ:
+            if name.startswith(ENV_PREFIX) and ENV_DELIMITER in name and name not in known:
+                raise SettingsError(f"the environment variable {name} is no setting{did_you_mean(name, known)}")
+        self.env_vars = {name.lower(): os.environ[name] for name in known & os.environ.keys()}
+
+
+class FileSource(YamlConfigSettingsSource):
+    """A YAML file of sections. The library says nothing of a file that is not there.
+
+    Raises:
+        SettingsError: it cannot be read, is not YAML, or holds no sections.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(Settings, file, yaml_file_encoding="utf-8")
+
+    def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:
+        return self._read_file(files)
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        try:
+            content: Any = super()._read_file(file_path)
+        except OSError as error:
+            raise SettingsError(f"the settings file {file_path} cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" (line {mark.line + 1})" if mark is not None else ""
+            raise SettingsError(f"the settings file {file_path} is not YAML{line}") from None
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise SettingsError(f"the settings file {file_path} must hold sections such as 'model:' at its top level")
+        return content

@@ -1,0 +1,97 @@
+"""What one setting can be: the types of values, and how a text becomes one.
+
+Environment variables and flags are texts, a YAML file has numbers and lists as well: each type takes both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from robmon import model_uri
+from robmon.errors import ModelError
+from robmon.robustness.checks import check_levels
+
+DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
+
+
+def _split_list(value: Any) -> Any:
+    """Accept a list as JSON, or as words separated by spaces or commas."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError("a list is JSON, or values separated by spaces or commas") from None
+    return [word for word in re.split(r"[\s,]+", value) if word]
+
+
+def _check_header_names(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", word, re.ASCII):
+            raise ValueError("headers are named without their values, such as X-Synthetic-Test")
+    return words
+
+
+def _check_tags(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any("=" not in word for word in words):
+        raise ValueError("tags are given as key=value")
+    return words
+
+
+def _check_paths(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not word.startswith("/") for word in words):
+        raise ValueError("paths begin with /")
+    return words
+
+
+def _check_device(name: str) -> str:
+    if not re.fullmatch(DEVICES, name):
+        raise ValueError("a device is cpu, cuda, cuda:1 or auto")
+    return name
+
+
+def _check_scope(text: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{1,200}", text, re.ASCII):
+        raise ValueError("a scope is of letters, digits and . : _ - only, at most 200")
+    return text
+
+
+def _normalise_uri(uri: str) -> str:
+    try:
+        return model_uri.parse(uri).text
+    except ModelError as error:
+        raise ValueError(str(error)) from None
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveSeconds = PositiveFloat
+PositiveInt = Annotated[int, Field(gt=0)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
+HeaderNames = Annotated[Words, AfterValidator(_check_header_names)]
+Paths = Annotated[Words, AfterValidator(_check_paths)]
+Tags = Annotated[Words, AfterValidator(_check_tags)]
+Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
+Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
+
+Uri = Annotated[str, AfterValidator(_normalise_uri)]
+Device = Annotated[str, AfterValidator(_check_device)]
+Scope = Annotated[str, AfterValidator(_check_scope)]
+
+TokenFile = Annotated[
+    Path | None, Field(description="File of bearer tokens, one a line, any of which a request must carry; unset: none")
+]
+CertFile = Annotated[
+    Path | None, Field(description="PEM file of the port's certificate chain; unset: plain HTTP, without TLS")
+]
+KeyFile = Annotated[Path | None, Field(description="PEM file of the certificate's private key, without a passphrase")]

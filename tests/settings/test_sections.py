@@ -1,0 +1,85 @@
+"""The settings themselves: the defaults that are promised, and what cannot go together."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robmon.errors import OverBudgetError, SettingsError, duration
+from robmon.robustness.checks import needed_trials
+from robmon.robustness.engine.plan import plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor
+from robmon.settings import as_text, leaves, load
+from robmon.vocabulary import PLANNED_SHARE
+from tests.settings.flags import ENDPOINT, MODEL
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = load(MODEL).settings
+    assert settings.model.follow == "alias" and settings.model.poll_seconds == 30
+    assert (settings.inputs.host, settings.inputs.port) == ("127.0.0.1", 9878)
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 9877)
+    assert (settings.inputs.sample_rows, settings.inputs.max_age_seconds, settings.inputs.rows_per_request) == (
+        256,
+        3600,
+        1,
+    )
+    assert (settings.inputs.max_body_bytes, settings.inputs.sample_bytes, settings.inputs.max_inflight_bytes) == (
+        8 * 2**20,
+        32 * 2**20,
+        16 * 2**20,
+    )
+    assert (settings.assess.interval_seconds, settings.assess.min_rows, settings.assess.max_seconds) == (60, 64, 10)
+    assert settings.assess.levels == (0, 0.05, 0.1, 0.2, 0.4)
+    assert (settings.assess.trials, settings.assess.confidence, settings.assess.task) == (39, 0.95, "regression")
+    assert (settings.compare.alpha, settings.compare.tolerance) == (0.01, 0.10)
+    assert settings.baseline.min_rows == 1024 and settings.worker.timeout_seconds == 600
+    assert (settings.device.name, settings.device.threads) == ("cpu", 1)
+    assert settings.data_dir == Path("robmon-data")
+
+
+def test_every_setting_has_a_description_and_a_default_that_reads_back() -> None:
+    for leaf in leaves():
+        assert leaf.field.description, leaf.name
+        if leaf.field.is_required() or leaf.field.default in (None, ()) or leaf.name == "worker.python":
+            continue
+        loaded = load({**MODEL, leaf.name: as_text(leaf.field.default)})
+        assert loaded.value(leaf.name) == leaf.field.default, leaf.name
+
+
+@pytest.mark.parametrize("flags", [{}, {"assess.levels": "0.1"}, {"assess.confidence": 0.9, "assess.min_rows": 8}])
+def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
+    """What is refused at once is what would be refused before the first request."""
+    assess = load({**MODEL, **flags}).settings.assess
+    with pytest.raises(OverBudgetError) as planned:
+        plan_assessment(
+            FunctionPredictor(lambda x, rows: x, rows_per_second=1),
+            np.ones((64, 1)),
+            assess.specification(),
+            min_rows=assess.min_rows,
+            max_seconds=assess.max_seconds,
+        )
+    needed = planned.value.needed_seconds
+    for factor in (0.99, 1.01):
+        pace = {"model.rows_per_second": 1, "assess.max_seconds": factor * needed}
+        if factor > 1:
+            load({**ENDPOINT, **flags, **pace})
+        else:
+            planned_seconds = round(needed * PLANNED_SHARE) / PLANNED_SHARE  # without the time that planning took
+            told = re.escape(f"needs {duration(planned_seconds, ROUND_CEILING)}, the budget is")
+            with pytest.raises(SettingsError, match=told):
+                load({**ENDPOINT, **flags, **pace})
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.999999])
+def test_trials_needed_agree_with_the_bound(confidence: float) -> None:
+    needed = needed_trials(confidence, "order_statistic")
+    load({**MODEL, "assess.confidence": confidence, "assess.trials": needed})
+    if needed > 1:
+        with pytest.raises(SettingsError, match=f"at least {needed}"):
+            load({**MODEL, "assess.confidence": confidence, "assess.trials": needed - 1})

@@ -1,0 +1,84 @@
+"""How a bad setting is told: in one sentence, with its name, and without secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robmon.errors import SettingsError
+from robmon.settings import load
+from tests.settings.flags import ENDPOINT, MODEL
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({}, ["model.uri", "required", "ROBMON_MODEL__URI"]),
+        ({**MODEL, "assess.trails": "5"}, ["assess.trails", "assess.trials"]),
+        ({**MODEL, "http.port": "abc"}, ["http.port", "'abc'", "integer"]),
+        ({**MODEL, "http.port": "70000"}, ["http.port", "70000", "65535"]),
+        ({**MODEL, "assess.confidence": "1.5"}, ["assess.confidence", "1.5", "less than 1"]),
+        ({**MODEL, "assess.trials": "9"}, ["9 trials", "0.95", "19"]),
+        ({**MODEL, "assess.levels": "0 -1"}, ["assess.levels", "at least 0"]),
+        ({**MODEL, "assess.levels": "0 x"}, ["assess.levels", "'x'", "number"]),
+        ({**MODEL, "assess.task": "ranking"}, ["assess.task", "'ranking'", "regression", "classification"]),
+        ({**MODEL, "inputs.sample_rows": "16"}, ["assess.min_rows", "64", "inputs.sample_rows", "16"]),
+        ({**MODEL, "device.name": "tpu"}, ["device.name", "'tpu'", "cpu, cuda, cuda:1 or auto"]),
+        ({**MODEL, "model.require_tags": "a=b checked"}, ["model.require_tags", "checked", "key=value"]),
+        ({"model.uri": "digits"}, ["model.uri", "'digits'", "models:/name@alias"]),
+        ({"model.uri": "http://me:secret@h/predict"}, ["model.uri", "http://***@h/predict", "/v2/models/name/infer"]),
+        ({"model.uri": "http://me:secret@h/invocations"}, ["model.name is required"]),
+        ({**MODEL, "model.name": "digits"}, ["model.name", "for endpoints"]),
+        ({**MODEL, "model.token_file": "token"}, ["model.token_file", "for endpoints"]),
+        ({**ENDPOINT, "model.require_tags": "a=b"}, ["model.require_tags", "for models that are loaded"]),
+        ({**ENDPOINT, "worker.python": "/usr/bin/python3"}, ["worker.python", "for models that are loaded"]),
+        ({**ENDPOINT, "model.token_file": "x", "model.uri": "http://me:secret@h/v1/models/m:predict"}, ["exclude"]),
+        ({**ENDPOINT, "model.rows_per_second": "0"}, ["model.rows_per_second", "greater than 0"]),
+        ({**ENDPOINT, "model.rows_per_second": "50"}, ["needs 125 s, the budget is 10 s", "model.rows_per_second"]),
+        ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
+        ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
+        ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
+        ({**MODEL, "inputs.exclude_paths": "/smoke health"}, ["inputs.exclude_paths", "begin with /"]),
+        ({**MODEL, "inputs.exclude_headers": "X-Synthetic:yes"}, ["inputs.exclude_headers", "without their values"]),
+        ({**MODEL, "inputs.share": "0"}, ["inputs.share", "it must be greater than 0"]),
+    ],
+)
+def test_a_bad_setting_is_told_in_one_sentence(flags: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(flags)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "secret" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("- a\n- b\n", "sections"),
+        ("model: [", "not YAML"),
+        ("model: {uri: 'models:/a/1'}\nasses: {trials: 39}\n", "asses is no setting; did you mean assess"),
+        ("model: {uri: 'models:/a/1', flow: x}\n", "model.flow is no setting"),
+        (
+            "model: {uri: 'models:/a/1'}\nAssess: {trials: 39}\nassess: {}\n",
+            "Assess is no setting; did you mean assess?",
+        ),
+        ("model: {uri: 'models:/a/1'}\nassess:\n", "assess is a section: .* such as assess.interval_seconds"),
+        ("model: {uri: 'models:/a/1'}\nassess: {levels: [0, x]}\n", "assess.levels = 'x' is not allowed"),
+        ("model: {uri: 'models:/a/1'}\nworker: {memory_bytes: 0}\n", "worker.memory_bytes = '0' is not allowed"),
+        ("_env_file: x\n", "_env_file is no setting"),
+    ],
+)
+def test_bad_files(content: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "robmon.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=words):
+        load({}, file, otherwise=MODEL)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for file, why in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(SettingsError, match=f"the settings file .* cannot be read: {why}"):
+            load({}, file)
