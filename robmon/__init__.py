@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robmon import noise
-    from robmon.api import assess, compare, drift, endpoint
     from robmon.errors import (
         InvalidInputError,
         ModelError,
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
         RobmonError,
         TooFewTrialsError,
     )
-    from robmon.ranking import rank
-    from robmon.robustness.bounds import upper_bound
-    from robmon.robustness.mean_bound import mean_upper_bound
-    from robmon.robustness.noise import Noise
+    from robmon.library.api import assess, compare, drift, endpoint
+    from robmon.library.rank import rank
+    from robmon.robustness.noise.base import Noise
+    from robmon.robustness.statistics.bounds import upper_bound
+    from robmon.robustness.statistics.mean_bound import mean_upper_bound
 
     __version__: str
 
@@ -49,13 +49,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "assess": "robmon.api",
-    "compare": "robmon.api",
-    "endpoint": "robmon.api",
-    "rank": "robmon.ranking",
-    "upper_bound": "robmon.robustness.bounds",
-    "mean_upper_bound": "robmon.robustness.mean_bound",
-    "Noise": "robmon.robustness.noise",
+    "assess": "robmon.library.api",
+    "compare": "robmon.library.api",
+    "endpoint": "robmon.library.api",
+    "rank": "robmon.library.rank",
+    "upper_bound": "robmon.robustness.statistics.bounds",
+    "mean_upper_bound": "robmon.robustness.statistics.mean_bound",
+    "Noise": "robmon.robustness.noise.base",
 }
 
 

@@ -1,6 +1,6 @@
 """`python -m robmon` is `robmon`."""
 
-from robmon.cli import main
+from robmon.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="robmon")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import structlog
 
-from robmon.strangers import place_word, type_word
+from robmon.models.strangers import place_word, type_word
 
 
 def _without_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

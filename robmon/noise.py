@@ -3,9 +3,9 @@
 Each also has a name, `noise="salt_and_pepper"`, which stands for the model with its default parameters.
 """
 
-from robmon.robustness.features import Features
-from robmon.robustness.noise import Noise
-from robmon.robustness.noise_models import (
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.models import (
     NOISE_MODELS,
     CommonMode,
     Correlated,
@@ -18,7 +18,7 @@ from robmon.robustness.noise_models import (
     StudentT,
     Uniform,
 )
-from robmon.robustness.per_column import PerColumn
+from robmon.robustness.noise.per_column import PerColumn
 
 __all__ = [
     "NOISE_MODELS",

@@ -76,6 +76,16 @@ CONNECTION_REASONS: Final = (
 )
 """Why connections and requests are refused on either port."""
 
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+PROBE_HEADER: Final = "X-Robmon-Probe"
+"""Header of every request that robmon sends to a model's endpoint itself, with the value 1: it never samples these. A
+proxy that mirrors them keeps headers; KServe's logger drops all, but makes the client's `Ce-Id` its event's."""
+PROBE_ID_PREFIX: Final = "robmon-probe-"
+"""What the `Ce-Id` header of such a request, and the `id` of an Open Inference Protocol body, begin with."""
+RECORD_TYPE: Final = "application/vnd.robmon.record+json"
+"""Content type of a row as a flat JSON object, whatever its columns are called."""
+
 # --- formulas ---------------------------------------------------------------------------------------------------------
 
 GUARD: Final = 1e-9

@@ -75,7 +75,7 @@ def _serve() -> None:
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
-    import robmon.cli  # noqa: F401
+    import robmon.cli.main  # noqa: F401
 
     gc.freeze()  # else each child would look through, and so copy, all that was imported before it ends
     answers = os.fdopen(os.dup(1), "w")

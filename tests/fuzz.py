@@ -17,7 +17,7 @@ from pathlib import Path
 
 import atheris
 
-READ = ["robmon.inputs.codecs", "robmon.inputs.feedback", "robmon.inputs.join_keys", "robmon.inputs.tailing"]
+READ = ["robmon.inputs.codecs", "robmon.inputs.feedback", "robmon.inputs.join_keys", "robmon.inputs.readers"]
 
 with atheris.instrument_imports(include=[*READ, "robmon.models.signature"]):
     from tests.inputs.fuzzing import FORMATS, PIECES, SEEDS, Sent, check

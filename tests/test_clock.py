@@ -11,7 +11,7 @@ import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock
-from robmon.schedule import STEADY, Every
+from robmon.daemon.schedule import STEADY, Every
 
 
 class Wall:

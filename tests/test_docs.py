@@ -25,7 +25,8 @@ import pytest
 import yaml
 
 import robmon
-from robmon import cli, vocabulary
+from robmon import vocabulary
+from robmon.cli import main as cli
 from robmon.settings import leaves, load
 from tests.browser import chromium
 from tests.inputs.reasons import REASONS

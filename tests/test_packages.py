@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 import robmon
 from robmon import extras
-from robmon.cli import main
+from robmon.cli.main import main
 from tests.environment import REPOSITORY
 
 PACKAGE = Path(robmon.__file__).parent

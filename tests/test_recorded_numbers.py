@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import robmon
 from robmon import clock
-from robmon.daemon import Daemon
+from robmon.daemon.app import Daemon
 from robmon.settings import load
 from tests.endpoint import V2Model, serving
 

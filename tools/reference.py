@@ -24,7 +24,7 @@ import click  # noqa: E402
 import numpy as np  # noqa: E402
 
 import robmon  # noqa: E402
-from robmon import cli  # noqa: E402
+from robmon.cli import main as cli  # noqa: E402
 from robmon.export.metrics import Metrics  # noqa: E402
 from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from robmon.demo.scrape import HEADLINE_LEVEL, Scrape, Watch
 from robmon.demo.traffic import Traffic
-from robmon.progress import tell_regularly
+from robmon.report.progress import tell_regularly
 
 TITLE = "robmon demo: a fragile release is caught"
 

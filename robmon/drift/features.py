@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.channels import FeatureAxis, choose
+from robmon.robustness.features.channels import FeatureAxis, choose
 
 
 def feature_matrix(inputs: Any, axis: FeatureAxis | None = None) -> NDArray[np.float64]:

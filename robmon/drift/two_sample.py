@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
-from robmon.robustness.channels import choose, named
+from robmon.robustness.features.channels import choose, named
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
-from robmon.messages import Assessed, FeatureDrift
+from robmon.processes.messages import Assessed, FeatureDrift
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,

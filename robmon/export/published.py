@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Final
 
 from robmon.history.standing import VersionState
-from robmon.messages import Assessed, LoadedModel, ModelVersion, ServedResult
+from robmon.processes.messages import Assessed, LoadedModel, ModelVersion, ServedResult
 
 ENOUGH_ANSWERS: Final = 20
 """So many newer answers outweigh all older ones: one of them is 5 %, above which the alert fires."""

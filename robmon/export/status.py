@@ -12,8 +12,9 @@ from robmon.errors import duration
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import headline, ratio_and_chance, verdict_details
 from robmon.history.standing import Regression, VersionState
-from robmon.messages import Assessed, LevelResult, ServedResult, Verdict
-from robmon.model_uri import mask, parse_endpoint
+from robmon.history.verdict import Verdict
+from robmon.models.uri import mask, parse_endpoint
+from robmon.processes.messages import Assessed, LevelResult, ServedResult
 
 _PERSON_DECIDES: Final = ("no_reference", "failed", "other_units")
 """Reasons for want of a verdict in which a person may accept the version in its stead."""

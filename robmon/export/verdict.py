@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 
-from robmon.messages import Verdict
+from robmon.history.verdict import Verdict
 
 
 def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
-from robmon.robustness.channels import FeatureAxis, of_images
-from robmon.robustness.columns import ColumnStatistics
-from robmon.robustness.features import Features
-from robmon.robustness.moments import Moments
-from robmon.robustness.whole import Whole
+from robmon.robustness.features.channels import FeatureAxis, of_images
+from robmon.robustness.features.columns import ColumnStatistics
+from robmon.robustness.features.features import Features
+from robmon.robustness.features.moments import Moments
+from robmon.robustness.features.whole_numbers import Whole
 
 Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from robmon.history.numbers import beyond_all
 from robmon.history.scope import Scope
-from robmon.messages import FilePosition
+from robmon.inputs.readers.position import FilePosition
 
 _NUMBER: Final = re.compile(rb'"number": ?(\d{1,18})\b')
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])

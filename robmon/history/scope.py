@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from robmon.history.memory import Entries, Key, merge
-from robmon.messages import Verdict
+from robmon.history.verdict import Verdict
 
 
 class Judged(BaseModel):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing, standing_since
 from robmon.history.scope import Judged
-from robmon.messages import Verdict
+from robmon.history.verdict import Verdict
 from robmon.vocabulary import PendingReason
 
 

@@ -20,7 +20,7 @@ from robmon.history.numbers import beyond_all
 from robmon.history.older import OlderFiles
 from robmon.history.scope import Judged, Scope
 from robmon.history.state_file import DamagedStateError, Kept, StateFile
-from robmon.messages import FilePosition
+from robmon.inputs.readers.position import FilePosition
 
 MAX_ASSESSMENTS: Final = 20_000
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])

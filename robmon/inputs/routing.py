@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from robmon.inputs.join_keys import texts_in_head
-from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
+from robmon.vocabulary import PROBE_HEADER, PROBE_ID_PREFIX
 
 SOURCES: Final = ("mlflow", "v1", "v2", "cloudevents", "file", "kafka")
 NO_SOURCE: Final = "none"

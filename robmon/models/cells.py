@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.strangers import type_word
+from robmon.models.strangers import type_word
 
 TEXT: Final = "text"
 TRUTH: Final = "truth values"

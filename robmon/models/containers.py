@@ -10,7 +10,7 @@ import numpy as np
 
 from robmon.errors import PredictionError
 from robmon.models import cells
-from robmon.strangers import type_word
+from robmon.models.strangers import type_word
 
 UNNAMED: Final = ""
 """Name of the only part of an array, a list or a Series."""

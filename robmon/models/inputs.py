@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
-from robmon.robustness.whole import LARGEST_WHOLE, Whole
+from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
+from robmon.robustness.features.whole_numbers import LARGEST_WHOLE, Whole
 
 if TYPE_CHECKING:
     import pandas as pd

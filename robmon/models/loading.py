@@ -11,133 +11,19 @@ import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import ModelLoadError, PredictionError, RobmonError
+from robmon.errors import ModelLoadError, RobmonError
 from robmon.extras import EXTRAS, check_installed, how_to_install
-from robmon.messages import EndpointAccess
-from robmon.model_uri import Endpoint, is_endpoint, parse_endpoint
 from robmon.models import mlmodel, requirements, signature
-from robmon.models.collected import Collected, Row
-from robmon.models.forms import Parts
-from robmon.models.inputs import ModelInputs, perturbing
-from robmon.models.outputs import OutputReader
-from robmon.strangers import is_raised_by_robmon, type_word
-from robmon.threads import hold_loaded
-
-ROWS_READ = 32
-"""Rows with which a model is called to see how its first layer takes them."""
-
-
-@dataclass
-class Seen:
-    """What assessments have found of a loaded model."""
-
-    is_deterministic: bool | None = None
-    """Whether the same rows gave the same outputs again; None before the first."""
-
-
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """A loaded model.
-
-    Attributes:
-        flavor: how it is called: as a torch module, as MLflow's model server does, or at its own endpoint.
-        device: the device it runs on, such as `cpu` or `cuda:0`; of an endpoint its host and port.
-        mismatches: recorded requirements that this environment does not meet, a sentence each.
-        access: how an endpoint is asked; None of a model that is loaded here.
-    """
-
-    flavor: Literal["torch", "pyfunc", "remote"]
-    device: str
-    mismatches: list[str]
-    _signature: signature.Signature = field(repr=False)
-    _call: Callable[[Any], Any] = field(repr=False)
-    _put: Callable[[NDArray[Any]], Any] = field(repr=False)
-    access: EndpointAccess | None = field(default=None, repr=False)
-    _axes: Callable[[Any], list[int | None]] | None = field(default=None, repr=False)
-    seen: Seen = field(default_factory=Seen, repr=False)
-    module: Any | None = field(default=None, repr=False)
-    """The torch module, of a torch model."""
-
-    @property
-    def max_batch_rows(self) -> int | None:
-        """Most rows in one call, where that is known: those of one request to an endpoint."""
-        return None if self.access is None else self.access.request_rows
-
-    @property
-    def rows_per_second(self) -> float | None:
-        """Most rows in a second, where that is known: of an endpoint."""
-        return None if self.access is None else self.access.rows_per_second
-
-    def collect(self, rows: Sequence[Row], integers: Collection[str] = ()) -> Collected:
-        """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
-
-        Args:
-            rows: of requests.
-            integers: names of columns of whole numbers that are measurements, see `models.inputs.split`.
-
-        Raises:
-            InvalidInputError: nothing in the inputs is perturbed, or a name is that of no column of numbers.
-        """
-        inputs, kept, rejected = self._signature.collect(rows)
-        return (None if inputs is None else perturbing(inputs, integers)), kept, rejected
-
-    def axes_read(self, inputs: ModelInputs) -> list[int | None]:
-        """The axis that the model's first layer takes for features, of each perturbed tensor; None: not known."""
-        count = len(inputs.tensors or (None,))
-        if self._axes is None:
-            return [None] * count
-        rows = slice(0, min(inputs.rows, ROWS_READ))
-        given = inputs.assemble(self.put(inputs.array[rows]), rows)
-        if isinstance(given, Parts):
-            given = given.inputs[0]
-        found = self._axes(given)
-        if not isinstance(given, dict):
-            return found
-        by_name = dict(zip(given, found, strict=True))
-        return [by_name[tensor.name] for tensor in inputs.tensors or ()]
-
-    def put(self, array: NDArray[Any]) -> Any:
-        """An array where the model wants it: a torch model's as a tensor on its device, else the array itself."""
-        return self._put(array)
-
-    def predict(self, model_input: Any, read: OutputReader | None = None) -> Any:
-        """Outputs as one array (or tensor, of a torch model), shape (rows, *output_shape).
-
-        Raises:
-            PredictionError: the model raised (reason `model_raised` or `out_of_memory`; the cause is kept, and its text
-                may hold inputs), or returned what is no array with one entry a row (`invalid_output`), or did not
-                answer (`endpoint_unreachable`, `endpoint_status`, `version_changed`).
-        """
-        if isinstance(model_input, Parts):
-            return model_input.joined([self.predict(each) for each in model_input.inputs])
-        rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
-        if self._signature.fixed_rows not in (None, rows):
-            return self.predict(_in_calls_of(self._signature.fixed_rows or rows, model_input, rows))
-        try:
-            outputs = self._call(model_input)
-        except Exception as error:  # model code may raise anything, also what is robmon's
-            if isinstance(error, PredictionError) and is_raised_by_robmon(error):
-                raise
-            kind = type_word(type(error))
-            reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
-            raise PredictionError(f"the model raised {kind}", reason) from error
-        return (read or OutputReader())(outputs, rows, model_input)
-
-
-def _in_calls_of(count: int, model_input: Any, rows: int) -> Parts:
-    """Tensors in parts of so many rows each; the last row stands for those that the last part lacks."""
-    positions = [np.arange(start, min(start + count, rows)) for start in range(0, rows, count)]
-    filled = [np.minimum(np.arange(at[0], at[0] + count), rows - 1) for at in positions]
-    if isinstance(model_input, dict):
-        return Parts([{name: tensor[at] for name, tensor in model_input.items()} for at in filled], positions)
-    return Parts([model_input[at] for at in filled], positions)
+from robmon.models.access import EndpointAccess
+from robmon.models.served import ServedModel
+from robmon.models.threads import hold_loaded
+from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
-from robmon.model_uri import ModelUri, known_aliases, mask, parse_registry
 from robmon.models import mlmodel
-from robmon.registry_access import behind, check_named, why_unreachable
+from robmon.models.registry_access import behind, check_named, why_unreachable
+from robmon.models.uri import ModelUri, known_aliases, mask, parse_registry
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"

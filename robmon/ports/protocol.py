@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-if TYPE_CHECKING:
-    from robmon.ports.server import PortServer
+from robmon.ports.connections import Port
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request."""
@@ -39,7 +38,7 @@ class _RefusedError(Exception):
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. What it refuses is counted, and never logged one by one."""
 
-    def __init__(self, server: PortServer, *, admitted: bool = False) -> None:
+    def __init__(self, server: Port, *, admitted: bool = False) -> None:
         super().__init__(server.config, server.server_state, {}, asyncio.get_running_loop())
         self.logger = logging.getLogger(__name__)
         self.access_log = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from robmon.errors import SettingsError
-from robmon.secret_file import read_secret
+from robmon.models.secret_file import read_secret
 
 Value = TypeVar("Value")
 

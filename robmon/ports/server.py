@@ -8,13 +8,14 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from math import inf
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import uvicorn
 
 from robmon.errors import SettingsError
 from robmon.ports import protocol
 from robmon.ports.access import Access
+from robmon.ports.connections import Connection
 from robmon.ports.protocol import BoundedHttpProtocol
 from robmon.ports.tls import accept
 from robmon.ports.tokens import guarded
@@ -25,28 +26,6 @@ OWN_DESCRIPTORS: Final = 48
 """Left for what is no connection: listeners, children, files, the registry's answers."""
 MOMENT_SECONDS: Final = 0.25
 """How long a connection that has just come, or just been answered, is left alone."""
-
-
-class Connection(Protocol):
-    """What the server knows of a connection, whether TLS or HTTP is spoken on it."""
-
-    @property
-    def idle_since(self) -> float:
-        """When its last answer was complete, in the loop's time; infinite while something is in progress."""
-
-    @property
-    def unfinished_since(self) -> float:
-        """When the head or the handshake that is still arriving began; infinite where there is none."""
-
-    def check(self, now: float) -> None:
-        """End it if it is past a deadline."""
-
-    @property
-    def unread_since(self) -> float:
-        """When the answer began that its client does not read; infinite where there is none."""
-
-    def refuse(self, reason: str) -> None:
-        """Count the reason and end it without an answer."""
 
 
 def within(descriptors: int, *wanted: int) -> list[int]:

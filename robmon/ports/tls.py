@@ -9,14 +9,12 @@ import ssl
 from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robmon.errors import SettingsError
+from robmon.ports.connections import Port
 from robmon.ports.protocol import BoundedHttpProtocol
 from robmon.ports.secret_files import SecretFiles
-
-if TYPE_CHECKING:
-    from robmon.ports.server import PortServer
 
 HANDSHAKE_SECONDS: Final = 10.0
 SHUTDOWN_SECONDS: Final = 2.0
@@ -56,7 +54,7 @@ def _refused_as(files: Mapping[str, Path], names: list[str], expected: str) -> I
         raise SettingsError(f"{named} cannot be used: {why}") from None
 
 
-async def accept(server: PortServer, listener: socket.socket, files: SecretFiles[ssl.SSLContext]) -> None:
+async def accept(server: Port, listener: socket.socket, files: SecretFiles[ssl.SSLContext]) -> None:
     """Accept connections until cancelled, and shake hands on each.
 
     asyncio's own TLS servers do not: they tell nobody of a handshake that fails, and count no connection before it has
@@ -81,7 +79,7 @@ class Handshake:
 
     idle_since = unread_since = inf
 
-    def __init__(self, server: PortServer, connected: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, server: Port, connected: socket.socket, context: ssl.SSLContext) -> None:
         self._server = server
         self._connected = connected
         self.unfinished_since = asyncio.get_running_loop().time()

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robmon.robustness.assessment import assess_rows
-    from robmon.robustness.bounds import request_bound, upper_bound
     from robmon.robustness.comparison import compare_rows
-    from robmon.robustness.mean_bound import mean_upper_bound
     from robmon.robustness.ranking import rank_scores
     from robmon.robustness.specification import Specification
+    from robmon.robustness.statistics.bounds import request_bound, upper_bound
+    from robmon.robustness.statistics.mean_bound import mean_upper_bound
 
 _HOMES = {
     "Specification": "specification",
     "assess_rows": "assessment",
     "compare_rows": "comparison",
-    "mean_upper_bound": "mean_bound",
+    "mean_upper_bound": "statistics.mean_bound",
     "rank_scores": "ranking",
-    "request_bound": "bounds",
-    "upper_bound": "bounds",
+    "request_bound": "statistics.bounds",
+    "upper_bound": "statistics.bounds",
 }
 __all__ = [
     "Specification",

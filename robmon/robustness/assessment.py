@@ -20,20 +20,17 @@ from robmon.robustness.arrays import (
     rows_of,
     to_numpy,
 )
-from robmon.robustness.bounds import curve_band, request_bound, upper_bound
-from robmon.robustness.certificate import certified_radii
-from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.checks import check_whole
-from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
 from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass
 from robmon.robustness.engine.predictor import Predictor, accompanied, batch_rows_of, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
-from robmon.robustness.features import Features
-from robmon.robustness.masking import count_masked
-from robmon.robustness.mean_bound import mean_upper_bound
-from robmon.robustness.noise import noise_features
-from robmon.robustness.noise_models import noise_model
+from robmon.robustness.features.channels import FeatureAxis
+from robmon.robustness.features.features import Features
+from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.noise.base import noise_features
+from robmon.robustness.noise.masking import count_masked
+from robmon.robustness.noise.models import noise_model
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
 from robmon.robustness.output_kind import OutputForm, one_class_note, resolve_output
@@ -50,7 +47,10 @@ from robmon.robustness.outputs import (
 )
 from robmon.robustness.result import Assessment, CurvePoint
 from robmon.robustness.specification import Specification
-from robmon.robustness.whole import Whole
+from robmon.robustness.statistics.bounds import curve_band, request_bound, upper_bound
+from robmon.robustness.statistics.certificate import certified_radii
+from robmon.robustness.statistics.clusters import cluster_means, first_rows
+from robmon.robustness.statistics.mean_bound import mean_upper_bound
 from robmon.robustness.worst import worst_share
 from robmon.vocabulary import OutputKind
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
-from robmon.robustness.clusters import cluster_means
 from robmon.robustness.comparison import Comparison, compare_rows
 from robmon.robustness.confidence import STEP, Common, other_classes
 from robmon.robustness.outputs import classes_of
 from robmon.robustness.result import Assessment
+from robmon.robustness.statistics.clusters import cluster_means
 from robmon.vocabulary import NoExponent, OutputKind
 
 MISSING = np.iinfo(np.int64).min

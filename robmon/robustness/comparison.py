@@ -14,7 +14,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.confidence import WHY
 from robmon.robustness.jsonable import jsonable
-from robmon.robustness.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
+from robmon.robustness.statistics.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
 from robmon.vocabulary import ComparisonScore, NoExponent
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Comparison:
 
     def plot(self, name_a: str = "a", name_b: str = "b") -> Figure:
         """Both curves in one matplotlib figure. Needs both assessments."""
-        from robmon.robustness.plot import plot_comparison
+        from robmon.report.plot import plot_comparison
 
         return plot_comparison(self, name_a, name_b)
 
@@ -261,8 +261,8 @@ def compare_rows(
     """Compare two versions by their row errors on the same rows under the same noise.
 
     Errors of a row are summed over the levels. Each row gives one difference `b - (1 + tolerance) a`; a one-sided
-    t-test over rows, corrected for skewness (Hall 1992, see `robmon.robustness.mean_test`), decides. The limits of the
-    ratio of the sums are those which the same test does not reject, as in Fieller (1954, J. R. Statist. Soc. B 16,
+    t-test over rows, corrected for skewness (Hall 1992, see `statistics.mean_test`), decides. The limits of the ratio
+    of the sums are those which the same test does not reject, as in Fieller (1954, J. R. Statist. Soc. B 16,
     175-185). The detectable ratio r is the smallest with which b's errors, scaled so that their means are r times a's,
     would be found with 90 % power: so it stays the same when b gets worse as a whole.
 
@@ -273,7 +273,7 @@ def compare_rows(
             subtracted from a and from b, and so from every difference, those of single levels included.
         levels: the levels of the columns; None: they are numbered from 1.
         alpha: chance of a false alarm, below 0.5. It is approximate: true where many rows carry a's error, and exceeded
-            where few do (`robmon.robustness.mean_test.pvalue` has figures).
+            where few do (`robmon.robustness.statistics.mean_test.pvalue` has figures).
         tolerance: relative worsening that is tolerated.
 
     Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where a's is infinite

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robmon.robustness import codes, whole
 from robmon.robustness.arrays import Array, Float64
-from robmon.robustness.channels import named
-from robmon.robustness.features import Features
-from robmon.robustness.masking import code_shares, count_by_column, unknown_codes
-from robmon.robustness.noise import Noise, NoisyRows, trial_generator
+from robmon.robustness.features import codes
+from robmon.robustness.features import whole_numbers as whole
+from robmon.robustness.features.channels import named
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Noise, NoisyRows, trial_generator
+from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes
 
 TOLD = 10
 """Features of which one kind of sentence is told."""

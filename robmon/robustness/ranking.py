@@ -126,7 +126,7 @@ class Ranking:
 
         Needs matplotlib (`pip install "robmon[plot]"`).
         """
-        from robmon.robustness.plot_ranking import plot_ranking
+        from robmon.report.plot_ranking import plot_ranking
 
         return plot_ranking(self)
 

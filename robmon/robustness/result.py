@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Float64
-from robmon.robustness.certificate import CertifiedShare, certified_share
-from robmon.robustness.clusters import cluster_means, first_rows
 from robmon.robustness.confidence import Common
 from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
-from robmon.robustness.features import Features
+from robmon.robustness.features.features import Features
 from robmon.robustness.jsonable import jsonable
-from robmon.robustness.masking import Masked
+from robmon.robustness.noise.masking import Masked
 from robmon.robustness.specification import Specification
-from robmon.robustness.words import table
+from robmon.robustness.statistics.certificate import CertifiedShare, certified_share
+from robmon.robustness.statistics.clusters import cluster_means, first_rows
 from robmon.robustness.worst import WORST_SHARE, worst_rows
 from robmon.vocabulary import OutputKind
 
@@ -377,11 +376,13 @@ class Assessment:
         Args:
             baseline: mean MSE by level of an earlier assessment, drawn beside it.
         """
-        from robmon.robustness.plot import plot_assessment
+        from robmon.report.plot import plot_assessment
 
         return plot_assessment(self, baseline)
 
     def __str__(self) -> str:
+        from robmon.report.words import table
+
         return table(self)
 
 

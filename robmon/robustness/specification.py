@@ -23,7 +23,7 @@ from robmon.robustness.checks import (
 from robmon.vocabulary import BOUNDS, CELLS, LARGEST_LEVELS, NOISE_NAMES, OUTPUT_KINDS, TASKS
 
 if TYPE_CHECKING:
-    from robmon.robustness.noise import Noise
+    from robmon.robustness.noise.base import Noise
 
 _NOT_JUDGING: Final = frozenset({"bound", "max_batch_rows", "mse_limit"})
 """On which no verdict between versions depends."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from robmon.messages import EndpointAccess
+from robmon.models.access import EndpointAccess
 from robmon.robustness.specification import Specification
 from robmon.settings.values import (
     DEVICES,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from robmon.model_uri import mask
+from robmon.models.uri import mask
 from robmon.settings.leaves import leaves, variable
 from robmon.settings.settings import Settings
 

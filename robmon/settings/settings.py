@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from robmon import model_uri
 from robmon.errors import OverBudgetError, or_pace
+from robmon.models import uri as model_uri
 from robmon.robustness.specification import Specification
 from robmon.settings.sections import (
     AssessSettings,

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from robmon import model_uri
 from robmon.errors import ModelError
+from robmon.models import uri as model_uri
 from robmon.robustness.checks import check_levels
 
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.comparison import compare_rows
-from robmon.robustness.mean_test import moments, pvalue
+from robmon.robustness.statistics.mean_test import moments, pvalue
 from tests.benchmarks.classifiers import classifiers
 from tests.robustness.assessing import assess_rows
 

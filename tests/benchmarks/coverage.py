@@ -21,9 +21,9 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from robmon.robustness.bounds import curve_band, request_bound, upper_bound
 from robmon.robustness.checks import needed_trials
-from robmon.robustness.mean_bound import mean_upper_bound
+from robmon.robustness.statistics.bounds import curve_band, request_bound, upper_bound
+from robmon.robustness.statistics.mean_bound import mean_upper_bound
 from robmon.vocabulary import order_statistic_rank
 from tests.robustness.confseq_reference import upper_limit
 

@@ -242,11 +242,11 @@ def test_the_reader_is_killed_while_it_reads(tmp_path: Path, tmp_path_factory: p
         url = f"{server.url}/v2/models/digits/infer"
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
             daemon.worker()
-            daemon.wait_for(lambda: daemon.children("robmon.tail"), "the reader")
+            daemon.wait_for(lambda: daemon.children("robmon.reader"), "the reader")
             with watched(daemon, "kill -9 of the reader while it reads") as finding:
                 while (count := received(daemon)) < files * 60_000 and kills < 40:
                     if count:
-                        for reader in daemon.children("robmon.tail"):
+                        for reader in daemon.children("robmon.reader"):
                             reader.kill()
                             kills += 1
                     daemon.wait_for(lambda count=count: received(daemon) > count, "some more lines")

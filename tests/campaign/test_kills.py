@@ -25,7 +25,7 @@ from tests.e2e.test_files import append, summed
 from tests.endpoint import Arrays, V2Model, serving
 from tests.servers import wait_until
 
-WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.tail", "robmon.fetch", "the daemon"
+WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.reader", "robmon.fetch", "the daemon"
 ROWS_OF_A_LIFE = 40
 PATIENT_LIVES = 0.8
 SETTINGS = {

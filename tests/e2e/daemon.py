@@ -38,6 +38,8 @@ INTERPRETER = os.environ.get("ROBMON_CAMPAIGN_PYTHON", sys.executable)
 """Whose robmon is run: ours, or that of another commit (`tests/campaign/other_commit.py`)."""
 WAIT_SECONDS = 240.0 if sys.executable == INTERPRETER else 120.0
 """For what comes within seconds: a machine that is busy with other things takes many times as long."""
+FORMER_MODULES = {"robmon.reader": "robmon.tail"}
+"""What a commit that is older calls them."""
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
 CANARY = "canary-5b1e"  # a word of strangers, to be sent wherever a stranger can write one
 
@@ -227,10 +229,10 @@ class Daemon:
 
     def children(self, module: str) -> list[psutil.Process]:
         """The processes that it runs of a module of robmon."""
-        found = []
+        found, names = [], {module, FORMER_MODULES.get(module, module)}
         for child in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if module in child.cmdline():
+                if not names.isdisjoint(child.cmdline()):
                     found.append(child)
         return found
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from robmon.acceptance import accept
+from robmon.cli.acceptance import accept
 from robmon.settings import load
 from tests.mlflow_client import quiet_mlflow, tracking
 

@@ -169,7 +169,7 @@ def test_a_process_that_dies_is_told_with_what_it_printed(temporary: Path, tmp_p
 
 def test_missing_packages_are_one_sentence() -> None:
     """Exit status 2, and what to install."""
-    hide = "import sys; sys.modules['sklearn'] = None; from robmon.cli import main; main(['demo'])"
+    hide = "import sys; sys.modules['sklearn'] = None; from robmon.cli.main import main; main(['demo'])"
     child = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=60)
     assert child.returncode == 2
     assert child.stderr == "robmon: the demo needs sklearn, which is not installed: pip install 'robmon[demo]'\n"

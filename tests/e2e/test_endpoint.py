@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import robmon
-from robmon.cli import main
+from robmon.cli.main import main
 from robmon.inputs.codecs import decode
 from tests.e2e import proxies
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon

@@ -72,7 +72,7 @@ def test_no_row_is_lost_or_used_twice(tmp_path: Path, tmp_path_factory: pytest.T
         append(log, ROWS[30:60])
         wait_for_rows(daemon, 30)  # of the new file alone
         daemon.wait_for_assessments()
-        (reader,) = daemon.children("robmon.tail")
+        (reader,) = daemon.children("robmon.reader")
         reader.kill()
         append(log, ROWS[60:70])
         wait_for_rows(daemon, 40)

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 
-from robmon import registry_access
+from robmon.daemon.follow import Follower
 from robmon.errors import RegistryError, RobmonError
-from robmon.follow import Follower
+from robmon.models import registry_access
 from robmon.settings import load
 from tests.certificates import Authority
 from tests.e2e.proxies import NGINX_FILES

@@ -8,7 +8,8 @@ from robmon.export.published import BaselineInfo, Measurement, Published, Served
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
-from robmon.messages import (
+from robmon.history.verdict import Verdict
+from robmon.processes.messages import (
     Assessed,
     FeatureDrift,
     LabelResult,
@@ -18,7 +19,6 @@ from robmon.messages import (
     Plan,
     ServedResult,
     SlopeResult,
-    Verdict,
 )
 
 NOW = 1_000_000.0

@@ -17,7 +17,7 @@ from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
 from robmon.history.standing import Pending
 from robmon.inputs.counts import InputCounts
-from robmon.messages import ServedResult
+from robmon.processes.messages import ServedResult
 from robmon.vocabulary import PENDING_REASONS
 from tests.export.published import NOW, everything, state_of
 from tests.watching.contract import LABELS

@@ -11,11 +11,11 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType, Map, Object, Property
 
 import robmon
-from robmon.fitting import fit
+from robmon.library.fitting import fit
 from robmon.models.columns import Columns
 from robmon.models.forms import Parts
 from robmon.models.hinted import Hinted
-from robmon.models.loading import ServedModel
+from robmon.models.served import ServedModel
 from robmon.models.signature import Signature, of_tensors
 from robmon.models.tensors import Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned

@@ -16,8 +16,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from robmon import follow
-from robmon.decoding import DecodedSample
+from robmon.daemon import follow
 from robmon.errors import CodecError, InvalidInputError, RobmonError
 from robmon.export.http import http_application
 from robmon.history import memory
@@ -30,17 +29,18 @@ from robmon.inputs.codecs import compression
 from robmon.inputs.join_keys import HEAD_BYTES, join_keys
 from robmon.inputs.receiver import KEPT_HEADERS, Receiver
 from robmon.inputs.sample import Sample
-from robmon.labelled import fitting_targets
-from robmon.marks import PROBE_HEADER
-from robmon.messages import SampledRequest
 from robmon.models import cells, mlmodel, requirements
+from robmon.models.registry_access import MAX_ANSWER_BYTES, _unpack
 from robmon.models.remote import json_bodies, v2
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.remote.client import Answer, parse_json
 from robmon.ports import tokens
 from robmon.ports.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 from robmon.ports.server import PortServer
-from robmon.registry_access import MAX_ANSWER_BYTES, _unpack
+from robmon.processes.messages import SampledRequest
+from robmon.vocabulary import PROBE_HEADER
+from robmon.worker.decoding import DecodedSample
+from robmon.worker.labelled import fitting_targets
 from tests.growth.criterion import Growth, measure, measure_again, quiet_heap
 from tests.growth.hostile import (
     FIELDS,
@@ -689,12 +689,12 @@ READERS: tuple[Reader, ...] = (
     Reader("what a scrape accepts", ("ports.protocol", "export.http"), MAX_HEAD_BYTES - 100, read_metrics_request,
            RAW | {"types": repeated(b"application/openmetrics-text;version=1.0.0,"),
                   "escapings": repeated(b"text/plain;escaping=a;")}, on_loop=True),
-    Reader("answer of the registry", ("follow",), follow.MAX_OWN_BYTES, read_registry,
+    Reader("answer of the registry", ("daemon.follow",), follow.MAX_OWN_BYTES, read_registry,
            around_json('{"registered_model":{"aliases":[', "]}}")
            | around_json('{"registered_model":{', "}}", ["fields"])
            | {"aliases": around(b'{"registered_model":{"aliases":[', counted('{"alias":"a%d","version":"1"}'), b"]}}")}
            | RAW, on_loop=True),
-    Reader("packed answer of the registry", ("registry_access",), MAX_ANSWER_BYTES, read_packed_registry,
+    Reader("packed answer of the registry", ("models.registry_access",), MAX_ANSWER_BYTES, read_packed_registry,
            packed(pick(RAW, "letters", "noise")) | RAW),
     Reader("memory of verdicts", ("history.memory",), 4 * memory.MAX_READ_BYTES, read_memory, MEMORY, on_loop=True),
     Reader("files of the data folder", ("history.store", "history.older", "history.state_file"), BODY_BYTES,
@@ -729,7 +729,7 @@ READERS: tuple[Reader, ...] = (
     Reader("compressed bodies that are none", ("inputs.codecs.compression",), BODY_BYTES, read_packed,
            RAW | within("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\0", RAW, b"") | within("zlib", b"\x78\x9c", RAW, b"")),
     Reader("answers of model servers", ("inputs.codecs.answers",), BODY_BYTES, read_answer, ANSWERS),
-    Reader("targets", ("labelled", "inputs.feedback"), feedback.MAX_FEEDBACK_BYTES, read_target, TARGETS),
+    Reader("targets", ("worker.labelled", "inputs.feedback"), feedback.MAX_FEEDBACK_BYTES, read_target, TARGETS),
     Reader("answers of an endpoint", ("models.remote.json_bodies", "models.cells", "models.remote.client"), BODY_BYTES,
            read_endpoint,
            RAW | around_json('{"predictions":[', "]}") | around_json('{"predictions":{', "}}", ["fields"])),
@@ -742,13 +742,13 @@ READERS: tuple[Reader, ...] = (
     Reader("MLmodel file", ("models.mlmodel",), MIB, read_mlmodel, YAML | RAW),
     Reader("requirements of a model", ("models.requirements",), MIB, read_requirements, REQUIREMENTS),
     Reader("recorded baselines", ("history.baseline",), BODY_BYTES, read_baseline, OF_BASELINES),
-    Reader("files of JSON lines", ("inputs.tailing.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_lines),
+    Reader("files of JSON lines", ("inputs.readers.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_lines),
            RAW | LINES),
-    Reader("files of CSV", ("inputs.tailing.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_table), RAW | LINES),
-    Reader("files of gzip", ("inputs.tailing.compressed", "inputs.tailing.lines"), FILE_BYTES,
+    Reader("files of CSV", ("inputs.readers.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_table), RAW | LINES),
+    Reader("files of gzip", ("inputs.readers.compressed", "inputs.readers.lines"), FILE_BYTES,
            file_reader(fuzzed_readers.read_compressed), packed(pick(LINES, "lines", "one line without end", "objects"))
            | RAW),
-    Reader("files of Parquet", ("inputs.tailing.parquet",), BODY_BYTES, file_reader(fuzzed_readers.read_columns),
+    Reader("files of Parquet", ("inputs.readers.parquet",), BODY_BYTES, file_reader(fuzzed_readers.read_columns),
            of_parquet()),
 )  # fmt: skip
 

@@ -134,39 +134,38 @@ READING = {
 }  # fmt: skip
 """Functions whose call makes a module one that may read strangers' bytes."""
 NOT_STRANGERS = {
-    "assessor": "loads by asking the worker",
-    "host": "loads by asking the worker",
-    "worker": "loads the model, which is code",
+    "daemon.assessor": "loads by asking the worker",
+    "daemon.host": "loads by asking the worker",
+    "worker.__main__": "loads the model, which is code",
     "inputs.codecs": "hands on to the codecs, which are in the list",
     "models.casting": "cells that a codec has read",
     "models.registry": "hands artifacts on: a baseline is in the list",
     "models.signature": "MLflow reads it, from a file that `models.mlmodel` has read before",
-    "robustness.codes": "a name of a setting",
-    "bearer": "a file of whoever runs the daemon",
+    "robustness.features.codes": "a name of a setting",
+    "models.bearer": "a file of whoever runs the daemon",
     "cli": "what a person types",
     "demo": "robmon's own",
-    "acceptance": "hands on what `history.memory` reads",
-    "baselines": "files of the person who asks",
-    "evaluation": "messages of the daemon",
-    "file_source": "its own file of positions",
-    "guest": "the kernel's files",
+    "library.baselines": "files of the person who asks",
+    "worker.evaluation": "messages of the daemon",
+    "daemon.file_source": "its own file of positions",
+    "processes.guest": "the kernel's files",
     "inputs.files": "a file of the person who asks",
-    "inputs.tailing.listing": "names, not content",
-    "inputs.tailing.tailer": "hands on what the readers of each kind of file read",
-    "judging": "messages of the daemon",
-    "messages": "of robmon's own processes",
-    "model_uri": "settings",
+    "inputs.readers.listing": "names, not content",
+    "reader.tailer": "hands on what the readers of each kind of file read",
+    "worker.judging": "messages of the daemon",
+    "processes.channel": "of robmon's own processes",
+    "models.uri": "settings",
     "models.loading": "loads the model, which is code",
     "models.outputs": "what the model returns",
     "models.pyfunc_predictor": "loads the model, which is code",
     "models.torch_predictor": "loads the model, which is code",
-    "registry_access": "files of whoever runs the daemon",
+    "models.registry_access": "files of whoever runs the daemon",
     "settings": "of whoever runs the daemon",
-    "strangers": "source code that is installed",
-    "strays": "the kernel's files",
-    "supervisor": "the kernel's files",
-    "threads": "the kernel's files",
-    "verdict_memory": "hands on what `history.memory` reads",
+    "models.strangers": "source code that is installed",
+    "processes.strays": "the kernel's files",
+    "processes.supervisor": "the kernel's files",
+    "models.threads": "the kernel's files",
+    "daemon.verdict_memory": "hands on what `history.memory` reads",
     "history.folder": "the kernel's files",
     "history.shared": "hands on what `history.memory` reads",
     "fetch": "hands on what `history.memory` and `models` read",
@@ -201,8 +200,8 @@ def test_every_module_that_reads_is_in_the_list() -> None:
 
 def test_every_codec_and_every_kind_of_file_is_in_the_list() -> None:
     listed = {module for reader in READERS for module in reader.modules}
-    rooms = ("inputs.codecs.", "inputs.tailing.", "models.remote.")
-    helpers = {"inputs.tailing.batches", "inputs.tailing.listing", "inputs.tailing.tailer"}
+    rooms = ("inputs.codecs.", "inputs.readers.", "models.remote.")
+    helpers = {"inputs.readers.batches", "inputs.readers.listing", "inputs.readers.position"}
     assert {name for name in modules() if name.startswith(rooms)} - helpers <= listed
 
 

@@ -10,7 +10,7 @@ import pytest
 from robmon.history.memory import Entry
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
-from robmon.messages import FilePosition
+from robmon.inputs.readers.position import FilePosition
 
 STATE = {
     "scopes": {

@@ -12,7 +12,7 @@ from robmon.history import store
 from robmon.history.memory import Entry
 from robmon.history.scope import Judged, Scope
 from robmon.history.store import History
-from robmon.messages import FilePosition
+from robmon.inputs.readers.position import FilePosition
 from tests.export.published import everything
 
 

@@ -11,10 +11,10 @@ from robmon.errors import CodecError
 from robmon.inputs import feedback
 from robmon.inputs.codecs import answers, choose_rows, decode
 from robmon.inputs.join_keys import MAX_ID_CHARACTERS, join_keys
-from robmon.inputs.tailing.batches import BadFileError, Batch
-from robmon.inputs.tailing.compressed import BROKEN, Unpacked
-from robmon.inputs.tailing.lines import Start, read_csv, read_json_lines
-from robmon.inputs.tailing.parquet import read_parquet
+from robmon.inputs.readers.batches import BadFileError, Batch
+from robmon.inputs.readers.compressed import BROKEN, Unpacked
+from robmon.inputs.readers.lines import Start, read_csv, read_json_lines
+from robmon.inputs.readers.parquet import read_parquet
 from tests.inputs.reasons import REASONS
 
 MAX_BODY_BYTES = 2000

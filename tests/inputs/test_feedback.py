@@ -22,7 +22,7 @@ from robmon.inputs.feedback import MAX_FEEDBACK_BYTES, MAX_LABEL_CHARACTERS, MAX
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.routing import Filters, Kind, Router
 from robmon.inputs.sample import Sample
-from robmon.marks import PROBE_ID_PREFIX
+from robmon.vocabulary import PROBE_ID_PREFIX
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 

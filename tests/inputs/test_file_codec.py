@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, choose_rows, decode
-from robmon.messages import RECORD_TYPE
+from robmon.vocabulary import RECORD_TYPE
 from tests.inputs.senders import RESPONSE_EVENT, Request, kserve_record
 
 

@@ -25,12 +25,12 @@ from tritonclient.utils import InferenceServerException
 
 from robmon.inputs.codecs import Row, decode
 from robmon.inputs.sample import Item
-from robmon.inputs.tailing.tailer import Tailer
-from robmon.messages import FileRows, NoMoreRows, Tail
 from robmon.models.columns import Columns
 from robmon.models.signature import Signature
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
+from robmon.processes.messages import FileRows, NoMoreRows, Tail
+from robmon.reader.tailer import Tailer
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 from tests.inputs.senders import CSV, JSON, PARQUET, Array, Request, event

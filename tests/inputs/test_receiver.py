@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from robmon.inputs import receiver
 from robmon.inputs.receiver import _Pieces
-from robmon.marks import PROBE_HEADER
 from robmon.ports import server as port_server
+from robmon.vocabulary import PROBE_HEADER
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
 from tests.servers import wait_until
 

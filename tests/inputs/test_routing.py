@@ -22,7 +22,7 @@ from robmon.inputs.routing import (
     event_headers,
 )
 from robmon.inputs.sample import Item
-from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
+from robmon.vocabulary import PROBE_HEADER, PROBE_ID_PREFIX
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 from tests.inputs.senders import REQUEST_EVENT as REQUEST

@@ -16,7 +16,8 @@ from mlflow.models import ModelSignature
 from mlflow.pyfunc import scoring_server
 
 from robmon.inputs.codecs import decode
-from robmon.models.loading import ServedModel, load
+from robmon.models.loading import load
+from robmon.models.served import ServedModel
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 from tests.servers import model_server
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from robmon.fetch import answer
+from robmon.fetch.__main__ import answer
 from robmon.history.memory import Entry, from_json, judged, reference, standing, to_json
-from robmon.messages import Channel, Failure, Fetch, Fetched, Hello, Message, Remember, Remembered
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
 from robmon.models.registry import Registry, Resolved, path_safe
+from robmon.processes.channel import Channel
+from robmon.processes.messages import Failure, Fetch, Fetched, Hello, Message, Remember, Remembered
 from tests.models.conftest import Store
 from tests.servers import end_group, free_port, wait_until
 

@@ -21,8 +21,9 @@ import robmon
 from robmon.errors import PredictionError
 from robmon.inputs.codecs import Row
 from robmon.models.columns import Columns
-from robmon.models.loading import ServedModel, load
+from robmon.models.loading import load
 from robmon.models.remote.as_sent import AsSent
+from robmon.models.served import ServedModel
 from robmon.models.signature import Signature
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned

@@ -9,9 +9,9 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from robmon.errors import InvalidInputError, PredictionError, TooFewTrialsError
-from robmon.robustness.features import measure
-from robmon.robustness.noise import Noise, trial_generator
-from robmon.robustness.words import rounded_up
+from robmon.report.words import rounded_up
+from robmon.robustness.features.features import measure
+from robmon.robustness.noise.base import Noise, trial_generator
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows
 

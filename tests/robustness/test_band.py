@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.bounds import curve_band
 from robmon.robustness.checks import needed_trials
+from robmon.robustness.statistics.bounds import curve_band
 
 
 def further_curves_covered(curves, calibrating, runs=1500):

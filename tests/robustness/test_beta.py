@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robmon.robustness import beta
+from robmon.robustness.statistics import beta
 
 SHAPES = [(1, 1), (0.5, 7.0), (1, 99), (99, 1), (20, 20), (70.5, 30), (990, 11), (5000, 5001), (1, 10_000)]
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
-from robmon.robustness.bounds import request_bound, tolerance_rank, upper_bound
 from robmon.robustness.checks import needed_trials
+from robmon.robustness.statistics.bounds import request_bound, tolerance_rank, upper_bound
 from robmon.vocabulary import order_statistic_rank
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.beta import lower_limit
-from robmon.robustness.certificate import certified_radii, certified_share
-from robmon.robustness.noise import Noise
-from robmon.robustness.noise_models import Gaussian
-from robmon.robustness.per_column import PerColumn
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.models import Gaussian
+from robmon.robustness.noise.per_column import PerColumn
+from robmon.robustness.statistics.beta import lower_limit
+from robmon.robustness.statistics.certificate import certified_radii, certified_share
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows
 

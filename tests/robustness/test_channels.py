@@ -13,8 +13,8 @@ from robmon.drift.features import feature_matrix
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.models.inputs import split
-from robmon.robustness.channels import FeatureAxis, choose
-from robmon.robustness.features import measure
+from robmon.robustness.features.channels import FeatureAxis, choose
+from robmon.robustness.features.features import measure
 
 SD, MEAN = np.array([5, 0.1, 500.0, 1, 1]), np.array([20, 0.5, 101325.0, 0, 0])
 

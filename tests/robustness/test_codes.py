@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import robmon
-from robmon.robustness.codes import codes_of
-from robmon.robustness.columns import ColumnStatistics
-from robmon.robustness.features import Features, measure
+from robmon.robustness.features.codes import codes_of
+from robmon.robustness.features.columns import ColumnStatistics
+from robmon.robustness.features.features import Features, measure
 from tests.robustness.assessing import assess_rows
 
 ROWS = 1000

@@ -8,9 +8,9 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError
-from robmon.robustness.extreme_rows import extreme_rows
-from robmon.robustness.features import measure
-from robmon.robustness.moments import CoMoments, Moments
+from robmon.robustness.features.extreme_rows import extreme_rows
+from robmon.robustness.features.features import measure
+from robmon.robustness.features.moments import CoMoments, Moments
 from tests.robustness.test_features import ordinary
 
 

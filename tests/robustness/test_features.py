@@ -14,11 +14,11 @@ from sklearn.datasets import load_digits
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
-from robmon.robustness.channels import FeatureAxis
-from robmon.robustness.columns import MAX_CORRELATED, ColumnStatistics
-from robmon.robustness.features import Features, measure
-from robmon.robustness.masking import Masked, count_masked
-from robmon.robustness.moments import CoMoments, Moments
+from robmon.robustness.features.channels import FeatureAxis
+from robmon.robustness.features.columns import MAX_CORRELATED, ColumnStatistics
+from robmon.robustness.features.features import Features, measure
+from robmon.robustness.features.moments import CoMoments, Moments
+from robmon.robustness.noise.masking import Masked, count_masked
 from tests.robustness.assessing import assess_rows
 
 

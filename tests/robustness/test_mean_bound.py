@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.mean_bound import mean_upper_bound
+from robmon.robustness.statistics.mean_bound import mean_upper_bound
 from tests.robustness.confseq_reference import upper_limit
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robmon.robustness.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
+from robmon.robustness.statistics.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
 
 ALPHA = 0.01
 

@@ -18,7 +18,7 @@ from robmon import noise as models
 from robmon import vocabulary
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
-from robmon.robustness.noise import NoisyRows, noise_features, trial_generator
+from robmon.robustness.noise.base import NoisyRows, noise_features, trial_generator
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows, plan_assessment
 

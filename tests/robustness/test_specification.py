@@ -11,7 +11,8 @@ import pytest
 
 import robmon
 from robmon.errors import InvalidInputError, ProtocolError, TooFewTrialsError
-from robmon.messages import Assess, Stop, decode, encode
+from robmon.processes.channel import decode, encode
+from robmon.processes.messages import Assess, Stop
 from robmon.robustness.specification import Specification
 from robmon.settings import load
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from robmon.robustness import student
+from robmon.robustness.statistics import student
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 7.5, 18, 38, 255, 10_000, 100_000])

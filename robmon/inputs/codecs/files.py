@@ -9,7 +9,7 @@ from typing import Any
 from robmon.errors import CodecError
 from robmon.inputs.codecs import cloudevents, json_body, kserve_log, mlflow_csv, mlflow_json, recognise, sagemaker, v2
 from robmon.inputs.codecs.rows import Row, as_cell
-from robmon.messages import RECORD_TYPE
+from robmon.vocabulary import RECORD_TYPE
 
 _BENTOML = frozenset({"timestamp", "request_id", "trace_id"})
 

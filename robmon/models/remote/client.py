@@ -20,11 +20,11 @@ from typing import Any, Final
 
 import httpx
 
-from robmon.bearer import bearer_token
 from robmon.errors import ModelLoadError, PredictionError, SettingsError
-from robmon.marks import PROBE_HEADER, PROBE_ID_PREFIX
-from robmon.messages import EndpointAccess
-from robmon.model_uri import Endpoint
+from robmon.models.access import EndpointAccess
+from robmon.models.bearer import bearer_token
+from robmon.models.uri import Endpoint
+from robmon.vocabulary import PROBE_HEADER, PROBE_ID_PREFIX
 
 MAX_ANSWER_BYTES: Final = 64 * 2**20
 ATTEMPTS: Final = 4

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, ModelNotFoundError, PredictionError, VersionChangedError
-from robmon.marks import PROBE_ID_PREFIX
-from robmon.model_uri import Endpoint
 from robmon.models.remote.client import Answer, Client, StatusError, parse_json
 from robmon.models.remote.json_bodies import Inputs, as_json, as_lists
+from robmon.models.uri import Endpoint
+from robmon.vocabulary import PROBE_ID_PREFIX
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 UNNAMED: Final = "input-0"

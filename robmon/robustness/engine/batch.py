@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from robmon.robustness.arrays import Array, Float64, batches, check_rows, copied, detached, namespace
 from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.engine.predictor import Predictor
-from robmon.robustness.features import Features
-from robmon.robustness.noise import Noise, NoisyRows, Stream
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Noise, NoisyRows, Stream
 from robmon.robustness.nonfinite import finite_rows, newly_beyond
 from robmon.robustness.outputs import (
     RowErrors,

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.robustness.arrays import Array
-from robmon.robustness.channels import FeatureAxis
 from robmon.robustness.engine.batch import Engine, Rehearsal
 from robmon.robustness.engine.predictor import Predictor, batch_rows_of, through
-from robmon.robustness.features import Features
-from robmon.robustness.noise import noise_features, trial_generator
-from robmon.robustness.noise_models import noise_model
+from robmon.robustness.features.channels import FeatureAxis
+from robmon.robustness.features.features import Features
+from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.noise.base import noise_features, trial_generator
+from robmon.robustness.noise.models import noise_model
 from robmon.robustness.specification import Specification
-from robmon.robustness.whole import Whole
 from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Float64, batches
 from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch
-from robmon.robustness.noise import trial_generator
+from robmon.robustness.noise.base import trial_generator
 
 Progress = Callable[[int, int], None]
 """Told after each trial how many are done, and of how many."""

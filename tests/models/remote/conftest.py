@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from robmon.inputs.codecs import Row
-from robmon.messages import EndpointAccess
-from robmon.model_uri import parse_endpoint
 from robmon.models import remote
-from robmon.models.loading import ServedModel
+from robmon.models.access import EndpointAccess
 from robmon.models.remote import client
+from robmon.models.served import ServedModel
+from robmon.models.uri import parse_endpoint
 
 FAST = {"rows_per_second": 1e9, "timeout_seconds": 5.0}
 

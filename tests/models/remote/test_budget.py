@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from robmon.errors import OverBudgetError, PredictionError
-from robmon.evaluation import evaluate
-from robmon.messages import Assessed
 from robmon.models.remote import client
+from robmon.processes.messages import Assessed
+from robmon.worker.evaluation import evaluate
 from tests.endpoint import Reply, Request, reply_json, serving
 from tests.models.remote.conftest import connect
-from tests.test_evaluation import bodies, question
+from tests.worker.test_evaluation import bodies, question
 
 
 def answered(request: Request) -> Reply:

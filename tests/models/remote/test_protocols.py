@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, ModelLoadError, ModelNotFoundError, PredictionError, VersionChangedError
 from robmon.inputs.codecs import Row, decode
-from robmon.messages import EndpointAccess
-from robmon.model_uri import parse_endpoint
+from robmon.models.access import EndpointAccess
 from robmon.models.remote import served_versions
+from robmon.models.uri import parse_endpoint
 from tests.endpoint import Arrays, Reply, Request, V2Model, reply_json, serving
 from tests.models.remote.conftest import connect, outputs
 

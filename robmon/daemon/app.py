@@ -1,0 +1,304 @@
+"""The light process: it wires the rooms together, schedules, and shuts down.
+
+It answers HTTP before a model is loaded and whatever worker and registry do. It never imports torch, mlflow, pandas or
+the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import structlog
+import uvloop
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from robmon import clock, logs
+from robmon.daemon.assessor import Assessor
+from robmon.daemon.file_source import FileSource
+from robmon.daemon.follow import Follower, failure_reason
+from robmon.daemon.host import ModelHost
+from robmon.daemon.schedule import STEADY, Every
+from robmon.daemon.verdict_memory import VerdictMemory
+from robmon.daemon.writer import Writer
+from robmon.errors import RobmonError
+from robmon.export.http import http_application
+from robmon.export.metrics import Circumstances, Metrics
+from robmon.export.published import Published
+from robmon.extras import Need, check_all_installed
+from robmon.history.folder import make_writable
+from robmon.history.store import History
+from robmon.inputs.labels import Labels
+from robmon.inputs.receiver import Receiver
+from robmon.inputs.routing import Filters
+from robmon.inputs.sample import Sample
+from robmon.models.bearer import bearer_token
+from robmon.models.registry_access import check_named
+from robmon.models.uri import history_key, is_endpoint, parse
+from robmon.ports.access import RENEW_SECONDS, Access
+from robmon.ports.rejections import RejectionLog
+from robmon.ports.server import PortServer, bound, serving, within
+from robmon.processes.strays import strays
+from robmon.settings import Settings
+
+log = structlog.get_logger("robmon.daemon.app")
+
+HURRY_SECONDS = 0.5
+EXPIRE_SECONDS = 5.0
+LAG_SECONDS = 0.1
+MAX_HTTP_CONNECTIONS = 64
+MAX_INPUT_CONNECTIONS = 512
+
+
+def run(settings: Settings) -> None:
+    """Run a daemon until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: a port cannot be bound, a token or certificate not be used, or the data folder not be written.
+        MissingPackageError: what `model.uri` or `inputs.files` needs is not installed.
+        RegistryError: no registry is named, and there is no default one.
+    """
+    check_packages(settings)
+    make_writable(settings.data_dir)
+    uvloop.run(Daemon(settings).run())
+
+
+def check_packages(settings: Settings) -> None:
+    """Look whether what the settings need is installed in this interpreter, from which models are fetched.
+
+    Raises:
+        MissingPackageError: it is not.
+        MissingPackagesError: several packages are not.
+    """
+    uri, files = settings.model.uri, settings.inputs.files
+    needs = [] if is_endpoint(uri) else [Need("mlflow", f"model.uri = {uri!r}")]
+    if files is not None:
+        needs.append(Need("fsspec", "inputs.files"))
+        if files.startswith(("s3://", "s3a://")):
+            needs.append(Need("s3fs", "inputs.files"))
+    check_all_installed(needs)
+
+
+def check_registry(settings: Settings) -> None:
+    """Look whether the settings, or the environment, name a registry where the model is of one.
+
+    Raises:
+        RegistryError: they do not, and there is no default one.
+    """
+    if not is_endpoint(settings.model.uri):
+        check_named(settings.mlflow.tracking_uri)
+
+
+class Daemon:
+    """One robmon daemon: build it, await `run`."""
+
+    def __init__(self, settings: Settings) -> None:
+        inputs = settings.inputs
+        self._settings = settings
+        self._follower = Follower(settings)
+        self._sample = Sample(
+            sample_rows=inputs.sample_rows,
+            max_age_seconds=inputs.max_age_seconds,
+            sample_bytes=inputs.sample_bytes,
+            rows_per_request=inputs.rows_per_request,
+            share=inputs.share,
+        )
+        self._labels = Labels(max_bytes=inputs.label_bytes, window_seconds=inputs.label_window_seconds)
+        self._receiver = Receiver(
+            self._sample,
+            max_body_bytes=inputs.max_body_bytes,
+            max_inflight_bytes=inputs.max_inflight_bytes,
+            filters=Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths),
+            labels=self._labels,
+        )
+        self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
+        self._published.inputs_problem = lambda: self._receiver.problem
+        self._metrics = Metrics(
+            self._published,
+            self._receiver.counts,
+            self._sample_now,
+            Circumstances(is_endpoint(settings.model.uri), inputs.files is not None),
+        )
+        self._host = ModelHost(settings, self._metrics)
+        self._published.worker_memory_bytes = lambda: self._host.memory_bytes
+        key = history_key(parse(settings.model.uri), self._follower.name)
+        history = History(settings.data_dir, key)
+        self._writer = Writer(self._metrics.history_failures.inc)
+        self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
+        self._memory = VerdictMemory(settings, self._follower, history, self._writer)
+        self._assessor = Assessor(
+            settings,
+            self._follower,
+            self._host,
+            self._sample,
+            self._labels,
+            history,
+            self._memory,
+            self._writer,
+            self._baseline_writer,
+            self._published,
+            self._metrics,
+        )
+        bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
+        self._http_rejections = RejectionLog("http")
+        self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
+        self._http_server = PortServer(
+            http_application(self._published, self._metrics.registry, most_waiting=max(http_connections // 2, 1)),
+            self._refuse_http,
+            max_connections=http_connections,
+            access=self._access["http"],
+            open_paths={"/healthz"},
+        )
+        self._inputs_server = PortServer(
+            self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
+        )
+        self._files: FileSource | None = None
+        if inputs.files is not None:
+            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, history, self._writer)
+        self._one_at_a_time = asyncio.Lock()
+        self._scheduler = AsyncIOScheduler(timezone=STEADY)
+
+    async def run(self) -> None:
+        """Answer, follow and assess until a signal comes; then end everything, children first."""
+        strays.adopt()
+        _leave_to_itself_what_stays()
+        asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
+        http, inputs = self._settings.http, self._settings.inputs
+        with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
+            check_registry(self._settings)
+            servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
+            async with serving(servers), self._watched(), self._scheduled():
+                log.info(
+                    "listening",
+                    model=self._follower.name,
+                    http_port=http_socket.getsockname()[1],
+                    inputs_port=in_socket.getsockname()[1],
+                )
+                await _signal()
+                log.info("stopping")
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """How late the event loop is: whatever holds it up holds up /healthz, and with it the pod."""
+
+        async def watch() -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                due = loop.time() + LAG_SECONDS
+                await asyncio.sleep(LAG_SECONDS)
+                self._metrics.event_loop_lag.observe(max(loop.time() - due, 0.0))
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _scheduled(self) -> AsyncIterator[None]:
+        """The jobs; one assessment at a time, and one that is late is not made up for."""
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        settings = self._settings
+        common = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        now = datetime.now(STEADY)
+        self._scheduler.add_job(self._follow, Every(settings.model.poll_seconds), next_run_time=now, **common)
+        self._scheduler.add_job(self._assess, Every(settings.assess.interval_seconds), id="assess", **common)
+        self._scheduler.add_job(self._hurry, Every(HURRY_SECONDS), **common)
+        self._scheduler.add_job(self._remember, Every(HURRY_SECONDS), **common)
+        self._scheduler.add_job(self._renew_access, Every(RENEW_SECONDS), **common)
+        self._scheduler.add_job(self._expire_labels, Every(EXPIRE_SECONDS), **common)
+        if self._files is not None:
+            every = Every(settings.inputs.files_poll_seconds)
+            self._scheduler.add_job(self._files.poll, every, next_run_time=now, **common)
+        self._scheduler.start()
+        try:
+            yield
+        finally:
+            self._scheduler.shutdown(wait=False)
+            await self._assessor.close()
+            await self._host.close()
+            if self._files is not None:
+                await self._files.close()
+            await asyncio.gather(self._writer.close(), self._baseline_writer.close())
+
+    async def _follow(self) -> None:
+        """Job: look which version is served, and load it where it is another."""
+        remembered = [entry.version for entry in self._memory.entries]
+        try:
+            changed = await self._follower.poll(self._assessor.needed_versions, remembered)
+        except RobmonError as error:
+            self._metrics.model_failures.labels("fetch", failure_reason(error)).inc()
+            if str(error) != self._follower.failure:
+                log.warning("served version unknown", error=str(error), still=self._served_version())
+            self._follower.failure = str(error)
+            return
+        finally:
+            self._memory.read()
+            self._assessor.refresh()
+        if self._follower.failure is not None:
+            log.info("registry answers again", version=self._served_version())
+            self._follower.failure = None
+        if changed:
+            async with self._one_at_a_time:
+                await self._assessor.prepare()
+
+    async def _assess(self) -> None:
+        """Job: one assessment."""
+        async with self._one_at_a_time:
+            await self._assessor.assess()
+
+    async def _hurry(self) -> None:
+        """Job: start the first assessment of a version as soon as it can be made."""
+        if not self._one_at_a_time.locked() and self._assessor.can_start_first:
+            self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
+
+    async def _remember(self) -> None:
+        """Job: write to the registry what it lacks of the verdicts, and take note of what came of writing."""
+        self._writer.watch()
+        self._baseline_writer.watch()
+        if await self._memory.write():
+            self._assessor.refresh()
+
+    async def _renew_access(self) -> None:
+        """Job: take over tokens and certificates that have been replaced."""
+        for access in self._access.values():
+            access.renew()
+
+    async def _expire_labels(self) -> None:
+        """Job: count labels and answers whose request does not come, also when no other comes."""
+        self._labels.expire(clock.now())
+
+    def _refuse_http(self, reason: str) -> None:
+        self._metrics.http_rejected.labels(reason).inc()
+        self._http_rejections.add(reason)
+
+    def _served_version(self) -> str | None:
+        return self._follower.target.version if self._follower.target is not None else None
+
+    def _sample_now(self) -> tuple[int, float | None]:
+        now = clock.now()
+        oldest = self._sample.oldest(now)
+        return self._sample.rows(now), clock.as_shown(oldest) if oldest is not None else None
+
+
+def _leave_to_itself_what_stays() -> None:
+    """Modules and settings are no garbage: each look through all of them would hold up the event loop."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    came = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, came.set)
+    await came.wait()

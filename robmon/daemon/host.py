@@ -1,0 +1,285 @@
+"""The one worker and the model version it has loaded.
+
+Two versions are never loaded together. A version that cannot be loaded leaves the one before in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from robmon.errors import RobmonError
+from robmon.export.metrics import Metrics
+from robmon.processes.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion
+from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
+from robmon.settings import Settings
+from robmon.vocabulary import OUTCOMES, Outcome
+
+log = structlog.get_logger("robmon.daemon.host")
+
+WORKER_BACKOFF_SECONDS = (1.0, 60.0)
+# Each further try to load a version costs the one before, which is still assessed, two starts of the worker.
+LOAD_BACKOFF_SECONDS = (10.0, 600.0)
+COMPARISON_BACKOFF_SECONDS = (10.0, 600.0)
+FAILURES_OF_A_DAMAGED_WORKER = (3, 48)
+"""After so many failures in a row a worker is replaced, for its model may have damaged the interpreter; a new one that
+does no better gets twice as many, up to the second number."""
+DAMAGED_REASONS = frozenset({"model_raised", "invalid_output", "invalid_input", "error"})
+
+
+class NotAssessedError(RobmonError):
+    """An assessment was skipped or failed.
+
+    Attributes:
+        outcome: `skipped` or `failed`.
+        reason: one of the reasons of that outcome.
+        unusable: indices of requests of the sample that turned out to be of no use.
+        rows: how many rows of the others could be used; None where that is not known.
+        served_version: version as which the endpoint answered, where that is another than the one assessed.
+    """
+
+    unusable: Sequence[int]
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        reason: str,
+        message: str = "",
+        unusable: Sequence[int] = (),
+        served_version: str | None = None,
+        rows: int | None = None,
+    ) -> None:
+        self.outcome = outcome
+        self.unusable = unusable
+        self.rows = rows
+        self.served_version = served_version
+        self.reason = reason if reason in OUTCOMES[outcome] else "error"
+        super().__init__(message or reason)
+
+
+class LoadFailedError(RobmonError):
+    """A model version could not be loaded.
+
+    Attributes:
+        reason: a short word for counters.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class Backoff:
+    """A wait that doubles with each failure in a row, between a first and a longest one."""
+
+    def __init__(self, first_and_longest_seconds: tuple[float, float]) -> None:
+        self._first_seconds, self._longest_seconds = first_and_longest_seconds
+        self._failures = 0
+        self._until = 0.0
+
+    def failed(self) -> None:
+        """Start, or lengthen, the wait."""
+        self._until = time.monotonic() + min(self._first_seconds * 2**self._failures, self._longest_seconds)
+        self._failures = min(self._failures + 1, 16)
+
+    def succeeded(self) -> None:
+        """Forget the failures."""
+        self._failures, self._until = 0, 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the wait is still on."""
+        return time.monotonic() < self._until
+
+
+class ModelHost:
+    """Keeps one worker with one model version; `usable` is the last version that could be loaded to be assessed."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.usable: ModelVersion | None = None
+        self.loaded: LoadedModel | None = None
+        self._settings = settings
+        self._metrics = metrics
+        self._worker: Child | None = None
+        self._worker_version: str | None = None
+        self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
+        self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
+        self._load_failure = ""
+        self._failed_version: str | None = None
+        self._failures = 0
+        self._failures_allowed = FAILURES_OF_A_DAMAGED_WORKER[0]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of the worker, 0 where there is none."""
+        return self._worker.memory_bytes if self._worker is not None else 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the worker failed and is not to be started again yet."""
+        return self._worker_backoff.waiting
+
+    async def use(self, target: ModelVersion) -> ModelVersion:
+        """Load `target`, or where that cannot be, what was usable before; returns the version loaded.
+
+        Raises:
+            NotAssessedError: neither can be loaded.
+        """
+        backoff = self._load_backoffs[target.version]
+        before = self.usable if self.usable is not None and self.usable.version != target.version else None
+        if not backoff.waiting:
+            try:
+                await self.load(target)
+            except LoadFailedError as error:
+                backoff.failed()
+                self._tell_load_failure(target, error, before)
+            else:
+                backoff.succeeded()
+                self.usable = target
+                return target
+        if before is None:
+            again = f"version {target.version} is not loaded and will be tried again: {self._load_failure}"
+            raise NotAssessedError("skipped", "model_not_ready", again)
+        try:
+            await self.load(before)
+        except LoadFailedError as error:
+            self._tell_load_failure(before, error, None)
+            raise NotAssessedError("skipped", "model_not_ready", str(error)) from None
+        return before
+
+    async def load(self, model: ModelVersion) -> None:
+        """Have a worker with this very version.
+
+        Raises:
+            LoadFailedError: it cannot be loaded.
+        """
+        if self._worker is not None and self._worker_version == model.version:
+            return
+        if self._worker is not None:
+            await self.close()
+            self._metrics.worker_restarts.labels("new_version").inc()
+        try:
+            self._worker = await Child.start(self._command())
+            answer, _ = await self._worker.ask(
+                self._load_question(model), timeout_seconds=self._settings.worker.timeout_seconds
+            )
+        except ChildDiedError as error:
+            self._lost_worker(error)
+            raise LoadFailedError(error.reason, str(error)) from None
+        if not isinstance(answer, LoadedModel):
+            await self.close()
+            raise LoadFailedError(*_told(answer))
+        if model.version != self._failed_version:
+            self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
+        self._worker_version = self._failed_version = model.version
+        self.loaded = answer
+        for mismatch in answer.mismatches:
+            log.warning("requirement not met", version=model.version, requirement=mismatch)
+
+    async def assess(self, question: Assess, blobs: Sequence[bytes]) -> tuple[Assessed, bytes]:
+        """Let the worker assess the version that it has loaded.
+
+        Raises:
+            NotAssessedError: whatever went wrong.
+        """
+        if self._worker is None:
+            raise NotAssessedError("skipped", "model_not_ready")
+        try:
+            answer, answered = await self._worker.ask(
+                question, blobs, timeout_seconds=self._settings.worker.timeout_seconds
+            )
+        except ChildDiedError as error:
+            self._lost_worker(error)
+            why = "out_of_memory" if error.reason == "memory" else error.reason
+            raise NotAssessedError("failed", why, str(error), _suspects(question)) from None
+        unusable: Sequence[int] = ()
+        if isinstance(answer, Assessed | Failure):
+            unusable = answer.unusable
+            if question.comparison is None:  # else the same requests were counted with the reference version
+                self._metrics.count_rejected(answer.rejected)
+        if not isinstance(answer, Assessed) or len(answered) != 1:
+            reason, message = _told(answer)
+            outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
+            await self._replace_if_damaged(reason)
+            if not isinstance(answer, Failure):
+                raise NotAssessedError(outcome, reason, message, unusable)
+            raise NotAssessedError(outcome, reason, message, unusable, answer.served_version, answer.rows)
+        self._worker_backoff.succeeded()
+        self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
+        return answer, answered[0]
+
+    async def _replace_if_damaged(self, reason: str) -> None:
+        self._failures += reason in DAMAGED_REASONS
+        if self._failures < self._failures_allowed:
+            return
+        log.warning("worker replaced", version=self._worker_version, because=f"{self._failures} failures in a row")
+        self._failures = 0
+        self._failures_allowed = min(2 * self._failures_allowed, FAILURES_OF_A_DAMAGED_WORKER[1])
+        await self.close()
+        self._metrics.worker_restarts.labels("crash").inc()
+
+    async def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            worker, self._worker, self._worker_version = self._worker, None, None
+            await worker.stop()
+
+    def _command(self) -> Command:
+        worker = self._settings.worker
+        return Command(
+            python=worker.python,
+            module="robmon.worker",
+            environment=worker_environment(self._settings.device.threads),
+            memory_bytes=memory_limit_bytes(worker.memory_bytes),
+            log_output=worker.output == "log",
+        )
+
+    def _load_question(self, model: ModelVersion) -> Load:
+        shape = self._settings.model.input_shape
+        return Load(
+            model=model.model_copy(update={"baseline": None}),
+            access=self._settings.model.access,
+            device=self._settings.device.name,
+            threads=self._settings.device.threads,
+            input_dtype=self._settings.model.input_dtype,
+            input_shape=list(shape) if shape is not None else None,
+            integers=list(self._settings.assess.integers),
+        )
+
+    def _lost_worker(self, error: ChildDiedError) -> None:
+        self._worker = self._worker_version = None
+        self._worker_backoff.failed()
+        self._metrics.worker_restarts.labels(error.reason).inc()
+
+    def _tell_load_failure(self, target: ModelVersion, error: LoadFailedError, before: ModelVersion | None) -> None:
+        self._load_failure = str(error)
+        self._metrics.model_failures.labels("load", error.reason).inc()
+        log.error(
+            "model version cannot be loaded",
+            version=target.version,
+            reason=error.reason,
+            error=str(error),
+            still_assessed=before.version if before is not None else None,
+        )
+
+
+def _suspects(question: Assess) -> list[int]:
+    """Requests that may have ended the worker, so that they do not do it again: foreign code reads Parquet."""
+    return [
+        index
+        for index, request in enumerate(question.requests)
+        if "parquet" in request.headers.get("content-type", "").lower()
+    ]
+
+
+def _told(answer: Message) -> tuple[str, str]:
+    """Reason and sentence of an answer that is not the one asked for; words of model code are not in it."""
+    if not isinstance(answer, Failure):
+        return "error", "the worker's answer does not fit the question"
+    place = f"{answer.error} at {answer.where}" if answer.where else answer.error
+    if answer.message and (not answer.where or answer.where in answer.message):
+        return answer.reason, answer.message
+    return answer.reason, f"{answer.message} ({place})" if answer.message else place

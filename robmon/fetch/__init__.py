@@ -1,0 +1,1 @@
+"""The short process that asks the registry and downloads a model version (`python -m robmon.fetch`)."""

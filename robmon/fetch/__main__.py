@@ -1,0 +1,188 @@
+"""The short process that gets a model version: `python -m robmon.fetch --fd N`.
+
+It alone has the registry's credentials, and so it also writes there what is remembered of a model's versions. Of a
+model at an endpoint it asks the version, and nothing more. It reads one `Fetch` or `Remember` from the socket at
+descriptor N, answers with `Fetched`, `Remembered` or `Failure`, and ends; it also ends, whatever it is doing, when the
+other side closes the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import select
+import shutil
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from robmon.errors import (
+    ModelError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    PredictionError,
+    RegistryError,
+    RobmonError,
+)
+from robmon.history.memory import from_json, to_json, understood
+from robmon.history.shared import remember
+from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
+from robmon.processes.channel import Channel
+from robmon.processes.messages import Failure, Fetch, Fetched, Hello, Message, ModelVersion, Remember, Remembered
+
+_TEMPORARY = "robmon-fetch-"
+_LOCK = ".lock"
+_REASONS: tuple[tuple[type[RobmonError], str], ...] = (
+    (RegistryError, "registry_unreachable"),
+    (ModelNotFoundError, "not_found"),
+    (ModelRefusedError, "refused"),
+    (ModelError, "unsupported"),
+)
+
+
+def main(fd: int) -> None:
+    """Answer one question on the socket at descriptor `fd`."""
+    channel = Channel.from_fd(fd)
+    _be_silent()
+    channel.send(Hello(pid=os.getpid()))
+    try:
+        question, _ = channel.receive()
+    except EOFError:
+        return
+    threading.Thread(target=_end_with_peer, args=(fd,), daemon=True).start()
+    with temporary_home():
+        told = answer(question)
+    channel.send(told)
+
+
+def answer(question: Message) -> Fetched | Remembered | Failure:
+    """Resolve, check and download what is asked for, or write what is to be remembered."""
+    if not isinstance(question, Fetch | Remember):
+        return Failure(reason="error", error="ProtocolError")
+    try:
+        return _remember(question) if isinstance(question, Remember) else _fetch(question)
+    except PredictionError as error:
+        return Failure(reason=error.reason, error=type(error).__name__, message=str(error))
+    except RobmonError as error:
+        reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "error")
+        return Failure(reason=reason, error=type(error).__name__, message=str(error))
+    except Exception as error:  # whatever MLflow, its stores or this code did wrong is told, not lost
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where, message = f"{Path(frame.filename).stem}:{frame.lineno}", ""
+        if isinstance(error, OSError) and error.errno is not None and error.strerror:
+            message = f"{error.strerror} ({type(error).__name__} at {where})"  # without the path, which others name
+        return Failure(reason="error", error=type(error).__name__, where=where, message=message)
+
+
+def _fetch(question: Fetch) -> Fetched:
+    uri = parse(question.uri)
+    return _look_up(uri, question) if isinstance(uri, Endpoint) else _download(question)
+
+
+def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
+    """Which version an endpoint serves: the one that its URL names, or else the highest that its server tells."""
+    from robmon.models import remote
+
+    versions = remote.served_versions(endpoint, question.access)
+    version = endpoint.version or (versions[-1] if versions else UNKNOWN_VERSION)
+    model = ModelVersion(name=endpoint.name, version=version, endpoint=endpoint.text)
+    return Fetched(version=version, model=None if version == question.known_version else model)
+
+
+def _download(question: Fetch) -> Fetched:
+    # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
+    from robmon.models import mlmodel, registry
+    from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.loading import bound_waiting
+
+    bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    model = source.resolve(question.uri)
+    fetched = Fetched(
+        version=model.version,
+        model=None,
+        memory=model.model_tags.get(question.memory_tag) if question.memory_tag is not None else None,
+        aliases=model.aliases,
+    )
+    if question.memory_tag is not None:
+        fetched.run_ids = source.run_ids(model.name, {*question.remembered_versions, *_versions(fetched.memory)})
+    if model.version == question.known_version:
+        return fetched
+    requirements = registry.Requirements(question.allowed_flavors, question.require_tags)
+    source.check(model, requirements)  # before much is downloaded
+    path = source.download(model, Path(question.data_dir), question.keep_versions, requirements)
+    fetched.model = ModelVersion(
+        name=model.name,
+        version=model.version,
+        run_id=model.run_id,
+        path=str(path),
+        flavors=list(mlmodel.read(path).flavors),
+        baseline=read_baseline(source, model),
+    )
+    return fetched
+
+
+def _versions(memory: str | None) -> set[str]:
+    """The versions that a tag speaks of; none where it cannot be understood, which the daemon tells."""
+    return {entry.version for entry in understood(memory) or ()}
+
+
+def _remember(question: Remember) -> Remembered:
+    from robmon.models import registry
+    from robmon.models.loading import bound_waiting
+
+    bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    entries = remember(
+        lambda: source.read_tag(question.name, question.tag),
+        lambda text: source.write_tag(question.name, question.tag, text),
+        from_json(question.entries),
+        question.without,
+    )
+    return Remembered(memory=to_json(entries))
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[None]:
+    """A temporary folder for all that this process, MLflow in it, puts into one. Those of dead ones are swept."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError), (left / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder, (Path(folder) / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+def _be_silent() -> None:
+    """MLflow reports to nobody, and prints nothing: what is to be told goes through the socket."""
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"
+    )
+    logging.disable(logging.CRITICAL)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def _end_with_peer(fd: int) -> None:
+    """Wait until the other side of the socket is gone, then end at once."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    poll.poll()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[sys.argv.index("--fd") + 1]))

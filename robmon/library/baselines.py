@@ -1,0 +1,201 @@
+"""Baselines from the command line: record one, assess a version on the one it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+from robmon.errors import InvalidInputError, ModelError
+from robmon.history.baseline import Baseline
+from robmon.history.store import History
+from robmon.library.api import AssessOptions, RankOptions, compare_on, specified
+from robmon.library.prepared import PreparedRows, prepared
+from robmon.models.access import EndpointAccess
+from robmon.models.loading import RemoteModel
+from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
+from robmon.robustness.arrays import to_numpy
+from robmon.robustness.comparison import Comparison
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.models import noise_model
+from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
+
+
+def record(
+    model: str | RemoteModel,
+    inputs: Any,
+    *,
+    name: str | None = None,
+    data_dir: Path | None,
+    **options: Unpack[RankOptions],
+) -> str:
+    """Assess a model version on inputs and keep the result as its baseline.
+
+    Args:
+        model: the version, as MLflow names it, or at its endpoint.
+        inputs: as in `robmon.assess`.
+        name: of a model at an endpoint whose URL has none.
+        data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
+        options: those of `robmon.compare`.
+
+    Returns:
+        where it was written.
+
+    Raises:
+        RobmonError: as `robmon.assess`; or the version was made without a run, which could hold the artifact.
+    """
+    parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
+    if isinstance(parsed, Endpoint) and data_dir is None:
+        raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
+    history = None if data_dir is None else _history(data_dir, parsed, name)
+    specification, run = specified(cast("AssessOptions", options))
+    given: dict[str, Any] = dict(run)
+    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+        result = rows.assess(specification, **given)
+        perturbed, whole = to_numpy(rows.array), rows.whole
+    baseline = Baseline.empty(
+        list(result.levels),
+        perturbed,
+        result.features.axis,
+        result.noise,
+        result.features.correlation is not None,
+        whole=whole,
+        integers=list(specification.integers),
+    )
+    counted = result.counted
+    baseline.learn_inputs(perturbed[counted])
+    baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
+    if history is None:
+        from robmon.models.baseline_artifact import log_baseline
+
+        baseline.source = "artifact"
+        return log_baseline(parsed.text, None, baseline.to_dict())
+    baseline.source = "local"
+    version = _version(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
+    history.write_baseline(version, baseline.to_dict())
+    return str(history.baseline_file(version))
+
+
+def assess(
+    model: str | RemoteModel,
+    inputs: Any,
+    targets: Any = None,
+    max_seconds: float | None = None,
+    **options: Unpack[RankOptions],
+) -> tuple[Assessment, dict[float, float]]:
+    """Assess a model as the daemon does: levels are multiples of the scales in its recorded baseline, if it has one.
+
+    Args:
+        model: as in `robmon.assess`.
+        inputs: as there.
+        targets: as there.
+        max_seconds: as there.
+        options: those of `robmon.compare`; with a scale the baseline is not used.
+
+    Returns:
+        the result, and the baseline's mean MSE by level: empty without one, or where it was recorded under another
+        noise, or is of another reference.
+
+    Raises:
+        RobmonError: as `robmon.assess`; or the baseline is of other inputs.
+    """
+    specification, run = specified({**options, "targets": targets})
+    given: dict[str, Any] = dict(run)
+    baseline = _recorded(model) if given.get("scale") is None else None
+    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+        features = None if baseline is None else _features(baseline, rows, specification)
+        if baseline is not None and features is not None:
+            given |= {"features": features, "output_variance": baseline.output_variance}
+        result = rows.assess(specification, max_seconds=max_seconds, **given)
+    if baseline is not None:
+        baseline.is_of_other_outputs(result.output)
+    if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
+        return result, {}
+    return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))
+
+
+def compare(
+    reference: str | RemoteModel,
+    new: str | RemoteModel,
+    inputs: Any,
+    alpha: float,
+    tolerance: float,
+    **options: Unpack[RankOptions],
+) -> tuple[Comparison, bool]:
+    """Compare two models as the daemon does: levels are multiples of the scales in the reference's recorded baseline.
+
+    Args:
+        reference: the model, as in `robmon.compare`.
+        new: as there.
+        inputs: as there.
+        alpha, tolerance: as there.
+        options: those of `robmon.compare`; with a scale the baseline is not used.
+
+    Returns:
+        the result, and whether a baseline was used: not without one, or where it lacks what the noise needs.
+
+    Raises:
+        RobmonError: as `robmon.compare`; or the baseline is of other inputs.
+    """
+    baseline = _recorded(reference) if options.get("scale") is None else None
+    specification, _ = specified(cast("AssessOptions", options))
+    used = []
+
+    def features_of(rows: PreparedRows) -> Features | None:
+        features = None if baseline is None else _features(baseline, rows, specification)
+        used.append(features is not None)
+        return features
+
+    result = compare_on(features_of, reference, new, inputs, alpha, tolerance, **options)
+    return result, any(used)
+
+
+def _features(baseline: Baseline, rows: PreparedRows, specification: Specification) -> Features | None:
+    """What the baseline knows of these inputs; None where it lacks the correlation that the noise needs.
+
+    Raises:
+        InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
+    """
+    array, asked = to_numpy(rows.array), specification.scale_axis
+    is_asked = array.ndim > 2 and (asked is not None or baseline.axis is None)
+    if is_asked and not baseline.has_axis(rows.axis(asked), array.shape):
+        raise InvalidInputError(
+            f"the recorded baseline has its scales on axis {baseline.axis_of(array.shape).axis} of the inputs, and "
+            "these are read otherwise: record a new baseline, or give another scale axis (--scale-axis)"
+        )
+    features = baseline.features(array, rows.whole)
+    needs_correlation = noise_model(specification.noise).needs_correlation
+    return None if features.correlation is None and needs_correlation else features
+
+
+def _recorded(model: str | RemoteModel) -> Baseline | None:
+    """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
+    if not isinstance(model, str) or not model.startswith(("models:/", "runs:/")):
+        return None
+    from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.registry import Registry
+
+    registry = Registry()
+    content = read_baseline(registry, registry.resolve(model))
+    return None if content is None else Baseline.from_dict(content)
+
+
+def _history(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:
+    return History(data_dir, history_key(uri, name or _name(uri)))
+
+
+def _name(uri: ModelUri | Endpoint) -> str:
+    if not uri.name:
+        raise ModelError("the URL names no model: give the name that the daemon has as model.name")
+    return uri.name
+
+
+def _version(uri: ModelUri | Endpoint, access: EndpointAccess) -> str:
+    if isinstance(uri, ModelUri):
+        from robmon.models.registry import Registry
+
+        return Registry().resolve(uri.text).version
+    from robmon.models.remote import served_versions
+
+    versions = served_versions(uri, access)
+    return uri.version or (versions[-1] if versions else UNKNOWN_VERSION)

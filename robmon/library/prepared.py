@@ -1,0 +1,320 @@
+"""A predictor and inputs of any kind as what the numerics take: one function, and the array that is perturbed."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from robmon.errors import InvalidInputError, OverBudgetError, or_pace
+from robmon.library.fitting import fit
+from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
+from robmon.models.loading import RemoteModel, load_uri
+from robmon.models.outputs import OutputReader
+from robmon.models.predictor import predictor_of
+from robmon.models.served import ROWS_READ, ServedModel
+from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
+from robmon.robustness.assessment import assess_rows
+from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
+from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose
+from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
+
+INTEGERS_OPTION = "--integers"
+MOST_NAMES = 10
+"""Most columns that a note names."""
+BUDGET_MIN_ROWS = 32
+"""Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """A predictor and inputs as the numerics take them.
+
+    Attributes:
+        predictor: the model.
+        array: what is perturbed.
+        column_names: of the array's columns, where they have any.
+        not_floating: columns of the inputs that are not in the array, because they hold no floating-point numbers.
+        notes: sentences on what was deduced, left alone or left out.
+        whole: which columns of the array are whole numbers.
+        tensors: the named tensors that the array is made of.
+        read: which axis of each tensor the model's first layer takes for features; None: not known.
+        kept: indices of the rows among those given; None where they are all there.
+        of_rows: how many were given, where not all are there.
+        outputs: reads the outputs, and knows the names of their parts once the model has been asked.
+    """
+
+    predictor: Predictor
+    array: Array
+    column_names: tuple[str, ...] | None = None
+    not_floating: int = 0
+    notes: tuple[str, ...] = ()
+    whole: Whole | None = None
+    tensors: tuple[NamedTensor, ...] | None = None
+    read: Read | None = None
+    largest: Float64 | None = None
+    """What the model gets of each feature at most, where that is less than the array holds."""
+    kept: tuple[int, ...] | None = None
+    of_rows: int | None = None
+    outputs: OutputReader = field(default_factory=OutputReader)
+
+    def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
+        """Which axis of the array counts features, see `channels.choose`."""
+        return choose(self.array, tensors=self.tensors, asked=asked, read=self.read, refuses=refuses)
+
+    def assess(
+        self, specification: Specification, *, targets: Any = None, max_seconds: float | None = None, **options: Any
+    ) -> Assessment:
+        """`assess_rows` of them, within a time budget if one is given."""
+        cut = ""
+        array = self.array
+        if options.get("features") is None:
+            axis = self.axis(specification.scale_axis, refuses=options.get("scale") is None)
+            options |= {"axis": axis, "whole": self.whole}
+        if self.kept is not None and targets is not None and len(targets) == self.of_rows:
+            targets = np.asarray(targets)[list(self.kept)]
+        if max_seconds is not None:
+            plan, cut = self._plan(specification, max_seconds, options)
+            specification, array = plan.of(specification), array[: plan.rows]
+            if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
+                targets = targets[: plan.rows]
+        result = assess_rows(
+            self.predictor,
+            array,
+            specification,
+            targets=targets,
+            feature_names=self.column_names,
+            largest_inputs=self.largest,
+            output_names=lambda: self.outputs.names,
+            notes=self.notes,
+            **options,
+        )
+        masked = replace(result.masked, not_floating=self.not_floating)
+        return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
+
+    def _plan(
+        self, specification: Specification, max_seconds: float, options: dict[str, Any]
+    ) -> tuple[AssessmentPlan, str]:
+        """What fits into the time budget, and what was cut."""
+        if not 0 < max_seconds < math.inf:
+            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+        higher = "max_seconds" + (or_pace(section="") if self.predictor.rows_per_second else "")
+        try:
+            plan = plan_assessment(
+                self.predictor,
+                self.array,
+                specification,
+                **{name: options[name] for name in ("features", "axis", "whole") if name in options},
+                feature_names=self.column_names,
+                min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
+                max_seconds=max_seconds,
+            )
+        except OverBudgetError as error:
+            lower = "confidence or levels"
+            raise OverBudgetError(error.needed_seconds, max_seconds, higher, lower, at_least=error.at_least) from None
+        return plan, plan.told(f"max_seconds = {max_seconds:g}", higher)
+
+
+@contextmanager
+def prepared(predictor: Any, inputs: Any, specification: Specification, device: str = "auto") -> Iterator[PreparedRows]:
+    """The predictor as `predict(x, rows)`, and the array that is perturbed.
+
+    Args:
+        predictor: as in `robmon.assess`.
+        inputs: as there.
+        specification: which columns are whole numbers, and which part of the outputs is assessed.
+        device: as there.
+    """
+    outputs, measured = OutputReader(specification.output_column), specification.integers
+    torch = sys.modules.get("torch")
+    if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
+        yield _mlflow_model(predictor, inputs, device, measured, outputs)
+    elif torch is not None and isinstance(predictor, torch.nn.Module):
+        with _evaluating(predictor, device) as where:
+            array = _as_tensor(inputs, predictor, where, measured)
+            asked = _without_gradients(predictor, outputs, where)
+            rows = _of_array(asked, array, measured, _reader(predictor, array))
+            yield replace(rows, outputs=outputs)
+    elif callable(predictor):
+        yield replace(_callable(predictor, inputs, measured, outputs), outputs=outputs)
+    else:
+        raise InvalidInputError(
+            f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
+        )
+
+
+def _callable(
+    function: Callable[[Any], Any], inputs: Any, integers: Sequence[str], outputs: OutputReader
+) -> PreparedRows:
+    if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
+        array = _plain_array(inputs)
+        place = str(array_api_compat.device(array))
+        return _of_array(FunctionPredictor(lambda x, rows: outputs(function(x), len(x)), place), array, integers)
+    parts = split(inputs, integers)
+
+    def predict(x: Array, rows: slice) -> Array:
+        model_input = parts.assemble(x, rows)
+        return outputs(function(model_input), rows.stop - rows.start, model_input)
+
+    return _of_parts(FunctionPredictor(predict), parts, parts.array)
+
+
+def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read | None = None) -> PreparedRows:
+    return PreparedRows(
+        predictor,
+        array,
+        parts.column_names,
+        parts.not_floating,
+        notes=parts.told(INTEGERS_OPTION),
+        whole=parts.whole,
+        tensors=parts.tensors,
+        read=read,
+        largest=parts.largest,
+    )
+
+
+def _of_array(predictor: Predictor, array: Array, integers: Sequence[str], read: Read | None = None) -> PreparedRows:
+    """An array of whole numbers is perturbed in float64, and the predictor gets it in its own dtype."""
+    xp = namespace(array)
+    if not xp.isdtype(array.dtype, "integral") or ALL not in integers:
+        if integers and not xp.isdtype(array.dtype, "integral"):
+            raise InvalidInputError(f"integers are of no use: the inputs are one array of {array.dtype}")
+        if xp.isdtype(array.dtype, "integral"):
+            raise InvalidInputError(
+                f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers; "
+                + measurements_advice([])
+            )
+        return PreparedRows(predictor, array, read=read)
+    dtype, whole = array.dtype, Whole.of(to_numpy(array[:0]).dtype)
+    as_numbers(to_numpy(array), "the inputs")
+    in_own_dtype = through(predictor, lambda x, rows: predictor.predict(xp.astype(x, dtype), rows))
+    return PreparedRows(in_own_dtype, xp.astype(array, xp.float64), whole=whole, read=read)
+
+
+def _plain_array(inputs: Any) -> Array:
+    """An array of numbers, NaN among them or not; whether they can be perturbed is seen later."""
+    try:
+        array = inputs if array_api_compat.is_array_api_obj(inputs) else np.asarray(inputs, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInputError("inputs are not an array of numbers") from None
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"inputs are of type {array.dtype}, not numbers")
+    return array
+
+
+def _mlflow_model(
+    model: str | Path | ServedModel | RemoteModel,
+    inputs: Any,
+    device: str,
+    integers: Sequence[str],
+    outputs: OutputReader,
+) -> PreparedRows:
+    if isinstance(model, RemoteModel):
+        model = model.connect(integers)
+    elif not isinstance(model, ServedModel):
+        model = load_uri(str(model), device=device, integers=integers)
+    is_plain = not (hasattr(inputs, "columns") or isinstance(inputs, dict) or _is_list_of_arrays(inputs))
+    given = _plain_array(inputs) if is_plain else inputs
+    fitted = fit(model, given, integers)
+    parts = fitted.inputs
+    predictor = predictor_of(model, parts, outputs)
+    rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
+    notes = (*_ignored(given, parts), *fitted.notes, *rows.notes)
+    return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows, outputs=outputs)
+
+
+def _ignored(given: Any, parts: ModelInputs) -> tuple[str, ...]:
+    """The named columns that the model does not take, such as a label that was left among the inputs."""
+    names = list(given.columns) if hasattr(given, "columns") else list(given) if isinstance(given, dict) else []
+    taken = parts.assemble(parts.array[:1], slice(0, 1))
+    if not (hasattr(taken, "columns") or isinstance(taken, dict)):
+        return ()  # one array, of the columns in their order
+    used = {str(name) for name in taken}
+    ignored = [str(name) for name in names if str(name) not in used]
+    return (f"ignored, because the model does not take it: {_listed(ignored)}",) if ignored else ()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _is_list_of_arrays(inputs: Any) -> bool:
+    return isinstance(inputs, list) and bool(inputs) and all(isinstance(row, np.ndarray) for row in inputs)
+
+
+@contextmanager
+def _evaluating(module: Any, device: str) -> Iterator[Any]:
+    """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
+    modes = [(part, part.training) for part in module.modules()]
+    first = next(module.parameters(), next(module.buffers(), None))
+    home = None if first is None else first.device
+    moved = device != "auto" and home is not None
+    try:
+        if moved:
+            _move(module, device)
+        try:
+            module.eval()
+        except NotImplementedError:  # an exported program keeps the mode in which it was exported
+            modes = []
+        yield device if moved else home
+    finally:
+        for part, training in modes:
+            part.training = training
+        if moved:
+            module.to(home)
+
+
+def _move(module: Any, device: str) -> None:
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either
+        import torch
+
+        if str(device).startswith("cuda") and torch.cuda.is_available():
+            raise
+        raise InvalidInputError(
+            f"device {device!r} cannot be used here: give cpu, or cuda on a machine that has it"
+        ) from error
+
+
+def _as_tensor(inputs: Any, module: Any, device: Any, integers: Sequence[str]) -> Any:
+    """The inputs as a tensor on the device, in the dtype of the module's parameters unless they are whole numbers."""
+    import torch
+
+    if hasattr(inputs, "columns"):
+        raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
+    array = _plain_array(inputs)
+    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
+    if isinstance(array, torch.Tensor):
+        array = array.detach().to(device)
+        return array if dtype is None or not array.dtype.is_floating_point else array.to(dtype)
+    if array.dtype.kind != "f":
+        return torch.tensor(array, device=device)
+    return torch.tensor(array, dtype=dtype, device=device)
+
+
+def _reader(module: Any, array: Any) -> Read:
+    from robmon.models.first_layer import axes_read
+
+    return lambda: axes_read(module, [array[:ROWS_READ]])
+
+
+def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predictor:
+    import torch
+
+    def predict(x: Any, rows: slice) -> Any:
+        with torch.no_grad():
+            return outputs(module(x), len(x))
+
+    return FunctionPredictor(predict, str(device or "cpu"), module=module)

@@ -1,0 +1,100 @@
+"""Messages on a socket of their own, so that what model code prints or closes on the standard descriptors is no answer.
+
+A frame is a JSON header, validated on arrival, followed by raw blobs (request bodies, arrays); nothing is ever
+unpickled. The first message of every process is `Hello`, which carries the protocol version.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Generator, Iterator, Sequence
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from robmon.errors import ProtocolError
+from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello, Message
+
+MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
+MAX_BLOBS = 2**20
+MAX_BLOB_BYTES = 2**31
+
+_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
+_PREFIX = struct.Struct("!II")
+_BLOB_LENGTH = struct.Struct("!Q")
+
+Frame = tuple[AnyMessage, list[bytes]]
+
+
+def encode(message: Message, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """The pieces of one frame: header length and number of blobs, header, then each blob behind its length."""
+    header = message.model_dump_json().encode()
+    yield _PREFIX.pack(len(header), len(blobs)) + header
+    for blob in blobs:
+        yield _BLOB_LENGTH.pack(len(blob))
+        yield blob
+
+
+def decode() -> Generator[int, bytes, Frame]:
+    """Parse one frame without doing any I/O: yields how many bytes it needs next, returns the frame.
+
+    Raises:
+        ProtocolError: the other side speaks another version, or nonsense.
+    """
+    header_length, blob_count = _PREFIX.unpack((yield _PREFIX.size))
+    if header_length > MAX_HEADER_BYTES or blob_count > MAX_BLOBS:
+        raise ProtocolError("the other process sent something that is no robmon message")
+    try:
+        message = _ADAPTER.validate_json((yield header_length))
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        raise ProtocolError(f"the other process sent a message that is not valid in: {fields}") from None
+    if isinstance(message, Hello) and message.protocol != PROTOCOL_VERSION:
+        raise ProtocolError(f"the other process speaks protocol {message.protocol}, this one {PROTOCOL_VERSION}")
+    blobs: list[bytes] = []
+    remaining = MAX_BLOB_BYTES
+    for _ in range(blob_count):
+        (length,) = _BLOB_LENGTH.unpack((yield _BLOB_LENGTH.size))
+        remaining -= length
+        if remaining < 0:
+            raise ProtocolError("the other process sent more data than any message holds")
+        blobs.append((yield length))
+    return message, blobs
+
+
+class Channel:
+    """The blocking end of the socket: what a worker or fetch process uses."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._reader = sock.makefile("rb")
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Channel:
+        """Take over the socket that the parent process left at this descriptor."""
+        sock = socket.socket(fileno=fd)
+        sock.set_inheritable(False)
+        return cls(sock)
+
+    def send(self, message: Message, blobs: Sequence[bytes] = ()) -> None:
+        """Send one message. Raises OSError when the peer is gone."""
+        for piece in encode(message, blobs):
+            self._socket.sendall(piece)
+
+    def receive(self) -> Frame:
+        """Wait for one message. Raises EOFError when the peer is gone, ProtocolError on nonsense."""
+        parser = decode()
+        needed = next(parser)
+        while True:
+            try:
+                needed = parser.send(self._read(needed))
+            except StopIteration as stop:
+                frame: Frame = stop.value
+                return frame
+
+    def _read(self, count: int) -> bytes:
+        data = self._reader.read(count)
+        if len(data) < count:
+            raise EOFError("the other process is gone")
+        return data

@@ -1,0 +1,441 @@
+"""The typed messages between the daemon and its short or heavy processes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema, PlainSerializer, PlainValidator
+
+from robmon.history.verdict import Verdict
+from robmon.inputs.readers.position import FilePosition
+from robmon.models.access import EndpointAccess
+from robmon.robustness.specification import Specification
+from robmon.vocabulary import NoExponent, NoVerdict
+
+PROTOCOL_VERSION = 3
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are refused, infinities and NaN are kept."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+def _specification(content: Any) -> Specification:
+    return content if isinstance(content, Specification) else Specification.from_dict(content)
+
+
+_Plain = Annotated[Any, PlainValidator(_specification), PlainSerializer(Specification.to_dict)]
+SpecificationField = Annotated[Specification, GetPydanticSchema(lambda _source, handler: handler(_Plain))]
+
+
+class ModelVersion(Message):
+    """One version of a registered model (or a run's model), fetched to a local folder, or served at an endpoint."""
+
+    name: str
+    version: str
+    run_id: str | None = None
+    path: str = ""
+    """Local folder; empty of a model at an endpoint."""
+    endpoint: str | None = None
+    """Prediction URL of a model that is not loaded here, but asked."""
+    flavors: list[str] = []
+    baseline: dict[str, Any] | None = None
+    """The baseline recorded beside the model as an artifact, if any."""
+
+
+class Hello(Message):
+    """First message of a worker or fetch process."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    pid: int
+
+
+class Failure(Message):
+    """An answer that tells what went wrong, in words that hold no production input.
+
+    `reason` is a short word for counters. `error` is the exception's type, `where` its module and line.
+    `message` is only set for robmon's own errors and the system's, never for an exception of the model's code.
+    """
+
+    type: Literal["failure"] = "failure"
+    reason: str
+    error: str = ""
+    where: str = ""
+    message: str = ""
+    rejected: dict[str, dict[str, int]] = {}
+    unusable: list[int] = []
+    rows: int | None = None
+    """How many rows of the other requests could be used, where that is known."""
+    served_version: str | None = None
+    """Version as which an endpoint answered, where that is another than the one that is assessed."""
+
+
+# --- fetch -----------------------------------------------------------------------------------------------------------
+
+
+class Fetch(Message):
+    """Resolve `uri`; download it unless it resolves to `known_version`."""
+
+    type: Literal["fetch"] = "fetch"
+    uri: str
+    tracking_uri: str | None = None
+    data_dir: str
+    known_version: str | None = None
+    allowed_flavors: list[str] = []
+    require_tags: list[str] = []
+    keep_versions: list[str] = []
+    access: EndpointAccess = EndpointAccess()
+    memory_tag: str | None = None
+    """Tag of the registered model that is read too: what is remembered of its versions."""
+    remembered_versions: list[str] = []
+    """Versions whose runs are asked for, besides those in the tag."""
+
+
+class Fetched(Message):
+    """What `uri` is now. `model` is None where it is still the known version."""
+
+    type: Literal["fetched"] = "fetched"
+    version: str
+    model: ModelVersion | None
+    memory: str | None = None
+    """The tag's text, None where there is none."""
+    run_ids: dict[str, str | None] = {}
+    """The runs of the versions that are remembered, of those that the registry has."""
+    aliases: dict[str, str] = {}
+    """The registered model's aliases, and the versions that they stand for."""
+
+
+class Remember(Message):
+    """Merge entries into what a tag of a registered model remembers of its versions."""
+
+    type: Literal["remember"] = "remember"
+    tracking_uri: str | None = None
+    name: str
+    tag: str
+    entries: str
+    """As JSON, see `history.memory`."""
+    without: list[tuple[str, str | None]] = []
+    """Version and run id of entries that are taken out."""
+
+
+class Remembered(Message):
+    """What the tag holds, as it was read again after the write."""
+
+    type: Literal["remembered"] = "remembered"
+    memory: str
+
+
+# --- tail ------------------------------------------------------------------------------------------------------------
+
+
+class Tail(Message):
+    """Read what is new in the files; the first message a tail process gets."""
+
+    type: Literal["tail"] = "tail"
+    url: str
+    max_age_seconds: float
+    max_body_bytes: int
+    positions: dict[str, FilePosition]
+
+
+class ReadMore(Message):
+    """Go on."""
+
+    type: Literal["read_more"] = "read_more"
+
+
+class FileOpened(Message):
+    """This file is read next. Should that take the process down, it is not to be tried again in this state."""
+
+    type: Literal["file_opened"] = "file_opened"
+    file: str
+    path: str
+    state: str
+    """What `FilePosition.state` is if its end is reached."""
+
+
+class FileRows(Message):
+    """Some rows of a file; the only blob holds what belongs before each of them, and the rows one behind another."""
+
+    type: Literal["file_rows"] = "file_rows"
+    file: str
+    position: FilePosition
+    """Behind the rows."""
+    content_type: str
+    modified_at: float
+    """Unix time at which the file was last written to."""
+    head_bytes: int = 0
+    """Of what belongs before each row: the header line of a table."""
+    sizes: list[int]
+    rejected: dict[str, int]
+    """Rows that were left out, by reason."""
+
+
+class NoMoreRows(Message):
+    """There is nothing new in any file at this moment. The files named are no longer there."""
+
+    type: Literal["no_more_rows"] = "no_more_rows"
+    gone: list[str]
+    files: int
+    """How many there are."""
+
+
+# --- worker ----------------------------------------------------------------------------------------------------------
+
+
+class Load(Message):
+    """Load a model version; the first message a worker gets, and it gets one only."""
+
+    type: Literal["load"] = "load"
+    model: ModelVersion
+    access: EndpointAccess = EndpointAccess()
+    device: str
+    threads: int
+    input_dtype: str | None = None
+    input_shape: list[int] | None = None
+    integers: list[str] = []
+
+
+class LoadedModel(Message):
+    """The model is loaded and can be assessed."""
+
+    type: Literal["loaded"] = "loaded"
+    flavor: str
+    device: str
+    mismatches: list[str] = []
+    """Recorded requirements that the worker's environment does not meet, a sentence each."""
+
+
+class SampledRequest(Message):
+    """One request of the sample, or one with a label."""
+
+    format: str
+    headers: dict[str, str] = {}
+    seed: int
+    """Decides which of the request's rows are drawn."""
+    topped_up: bool = False
+    target: str | None = None
+    """Its label, as JSON."""
+    answer: int | None = None
+    """Index of the blob that holds the answer that was served, where it is to be compared."""
+
+
+class KeptClasses(Message):
+    """What is kept of a classifier's assessment, beside its blob: see `robmon.worker.judging.Kept`."""
+
+    levels: int
+    """Those above 0."""
+    class_means: list[list[float]] | None
+    exponent: float | None
+    is_own: bool
+    sensitivity: list[float]
+    reason: NoExponent | None
+
+
+class Comparison(Message):
+    """The reference version's result on the very same rows and noise; what was kept of it is the last blob."""
+
+    version: str
+    alpha: float
+    tolerance: float
+    output: str
+    clean_variance: list[float]
+    origins: list[int]
+    nonfinite_rows: list[int] = []
+    """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
+    classes: KeptClasses | None = None
+    """Of a classifier."""
+
+
+class Plan(Message):
+    """What an assessment will do, fixed before its first trial."""
+
+    rows: int
+    trials: int
+    batch_rows: int
+    seconds: float
+    """What it is expected to take."""
+    features: dict[str, Any]
+    """Scale, mean, sentinels and, where the noise needs it, correlation of the features, as they were used."""
+    origins: list[int]
+    """For each row the index of the request that it came from."""
+    cut: str = ""
+    """What the time budget left of rows and trials, and what to raise, in words; empty where nothing was cut."""
+
+
+class Assess(Message):
+    """Assess the loaded model on the requests in the blobs.
+
+    The blobs are the bodies of `requests`, those of `labelled`, the answers, and what was kept of a comparison's
+    reference.
+    """
+
+    type: Literal["assess"] = "assess"
+    number: int
+    seed: int
+    requests: list[SampledRequest]
+    labelled: list[SampledRequest] = []
+    """Requests that have a label, of the sample or older, to be assessed against their labels too."""
+    rows_per_request: int
+    """Most rows drawn from one."""
+    sample_rows: int
+    """Most rows assessed."""
+    specification: SpecificationField
+    min_rows: int
+    max_seconds: float
+    max_features: int
+    baseline: dict[str, Any] | None
+    baseline_min_rows: int
+    plan: Plan | None = None
+    """A plan made before, which another version must follow so that both can be compared."""
+    comparison: Comparison | None = None
+
+
+class LevelResult(Message):
+    """One point of the noise robustness curve."""
+
+    level: float
+    mean_mse: float
+    bound: float
+    request_bound: float | None
+    agreement: float | None
+    realised_level: float = 0.0
+    """Root mean square of what was added to the perturbed cells, in units of their scale."""
+    nonfinite_outputs: int = 0
+    baseline_ratio: float | None = None
+    baseline_ratio_lower: float | None = None
+
+
+class SlopeResult(Message):
+    """The robustness slope of one score."""
+
+    value: float
+    lack_of_fit: float | None
+
+
+class FeatureDrift(Message):
+    """Drift of one feature; `feature` is `all` for the whole input."""
+
+    feature: str
+    statistic: str
+    value: float
+
+
+class LabelResult(Message):
+    """The model assessed on labelled rows: its errors against their targets."""
+
+    rows: int
+    trials: int
+    levels: list[LevelResult]
+    area: float | None
+    index: float | None
+    clean_mse: float | None
+    accuracy_slope: SlopeResult | None
+
+
+class ServedResult(Message):
+    """How many requests have a served answer that can be compared with the model's own, that differs, that cannot."""
+
+    compared: int
+    mismatched: int
+    not_comparable: int
+
+    @property
+    def answers(self) -> int:
+        """How many answers there were."""
+        return self.compared + self.not_comparable
+
+
+class NotCompared(Message):
+    """Why a version could not be compared with its reference; without any input."""
+
+    reason: NoVerdict
+    why: str
+
+
+class Assessed(Message):
+    """One complete assessment. Its only blob is what is kept for comparisons, see `robmon.worker.judging.Kept`."""
+
+    type: Literal["assessed"] = "assessed"
+    number: int
+    seed: int
+    plan: Plan
+    noise: str
+    level_unit: str
+    """What a noise level counts."""
+    masked: str
+    """What was not perturbed, and why, in words; empty where everything was."""
+    notes: list[str] = []
+    """Sentences on what was deduced, left alone or left out; no production input is in them."""
+    confidence: float
+    output: str
+    levels: list[LevelResult]
+    slopes: dict[str, SlopeResult] = {}
+    """By score: mse, agreement, accuracy."""
+    area: float | None
+    index: float | None
+    noise_margin: float | None = None
+    worst_requests: list[int] = []
+    """Indices of the requests with the largest errors at the highest level, largest first."""
+    labels: LabelResult | None = None
+    """The same against labels, where enough rows have one."""
+    label_problem: str = ""
+    """Why there is no such result although there are labels; without any input."""
+    labelled_rows: int = 0
+    """Rows that have a label which fits the model."""
+    unfit_labels: list[int] = []
+    """Indices of the labelled requests whose label does not fit the model's outputs."""
+    served: ServedResult | None = None
+    """The served answers against this version's, where any is known."""
+    clean_variance: list[float]
+    """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
+    input_drift: list[FeatureDrift] = []
+    features_watched: int | None = None
+    """Features of which drift is measured; None while the baseline is being learnt."""
+    prediction_drift: list[FeatureDrift] = []
+    baseline: dict[str, Any]
+    """The baseline as it stands after this assessment."""
+    kept_classes: KeptClasses | None = None
+    """Of a classifier, what is kept for comparisons beside the blob."""
+    is_reference: bool = True
+    """Whether another version can be compared with it."""
+    verdict: Verdict | None = None
+    not_compared: NotCompared | None = None
+    """Why there is no verdict although there was to be one."""
+    rejected: dict[str, dict[str, int]] = {}
+    """Requests, or rows of them, that could not be used: by format, then by reason."""
+    unusable: list[int] = []
+    """Indices of the requests of which nothing could be used."""
+    nonfinite_rows: list[int] = []
+    """Rows of the plan whose clean output is not finite: they are left out of every number."""
+    rows: int
+    """How many rows of the other requests could be used; the plan may take fewer."""
+    phase_seconds: dict[str, float] = {}
+
+
+class Stop(Message):
+    """End now."""
+
+    type: Literal["stop"] = "stop"
+
+
+AnyMessage = (
+    Hello
+    | Failure
+    | Fetch
+    | Fetched
+    | Remember
+    | Remembered
+    | Tail
+    | ReadMore
+    | FileOpened
+    | FileRows
+    | NoMoreRows
+    | Load
+    | LoadedModel
+    | Assess
+    | Assessed
+    | Stop
+)

@@ -1,0 +1,420 @@
+"""The daemon's handle on its heavy processes: start, ask, time, watch, kill.
+
+Model code is strangers' code: it may raise, leak, hang, exhaust memory or die by a signal. Whatever it does costs one
+answer. A child runs in its own session so that it and all it started can be killed at once, and every question has a
+deadline. This is crash isolation, not a security boundary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import structlog
+
+from robmon.errors import ProtocolError, RobmonError
+from robmon.models.threads import environment
+from robmon.processes.channel import Frame, decode, encode
+from robmon.processes.messages import Hello, Message, Stop
+from robmon.processes.strays import all_parents, descendants, strays
+from robmon.vocabulary import DeathReason
+
+log = structlog.get_logger("robmon.processes.supervisor")
+
+START_SECONDS = 60.0
+WATCH_SECONDS = 0.5
+STOP_SECONDS = 2.0
+EXIT_SECONDS = 0.5
+OUTPUT_SECONDS = 2.0
+WAKE_SECONDS = 0.5
+"""How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
+MAX_LINE_BYTES = 4096
+MAX_OUTPUT_BYTES_PER_SECOND = 128 * 1024
+LINE_BYTES = 256
+"""What a line counts besides its own: to write one takes as long as to write so much more of another."""
+MAX_CHUNK_BYTES = 64 * 1024
+WORKER = "robmon.worker"
+
+
+# What a worker may see of the daemon's environment: nothing in it is a credential.
+WORKER_VARIABLES = (
+    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+WORKER_VARIABLE_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_")
+
+
+class ChildDiedError(RobmonError):
+    """A child process did not answer, and is gone.
+
+    Attributes:
+        reason: `crash`, `timeout` or `memory`.
+    """
+
+    def __init__(self, reason: DeathReason, message: str) -> None:
+        self.reason: DeathReason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start a child process.
+
+    `python` is the interpreter and `module` a module of robmon; `environment` is all that the child sees.
+    """
+
+    python: str
+    module: str
+    environment: Mapping[str, str]
+    memory_bytes: int | None = None
+    log_output: bool = False
+
+    def arguments(self, fd: int) -> list[str]:
+        """The command line. A foreign interpreter is lent robmon and array_api_compat, and nothing else of ours."""
+        if Path(self.python) == Path(sys.executable):
+            return [self.python, "-m", self.module, "--fd", str(fd)]
+        return [self.python, "-c", _LEND_PACKAGES, str(Path(__file__).parent.parent), self.module, "--fd", str(fd)]
+
+
+_LEND_PACKAGES = """
+import importlib.machinery, importlib.util, os, runpy, sys
+robmon, module = sys.argv[1:3]
+lent = {"robmon": robmon}
+for folder in {os.path.dirname(robmon), *filter(None, os.environ.get("ROBMON_LENT", "").split(os.pathsep))}:
+    compat = os.path.join(folder, "array_api_compat")
+    if os.path.isdir(compat):
+        lent["array_api_compat"] = compat
+class Lender:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in lent:
+            init = os.path.join(lent[name], "__init__.py")
+            return importlib.util.spec_from_file_location(name, init, submodule_search_locations=[lent[name]])
+sys.meta_path.append(Lender)
+sys.argv[0:3] = [module]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """What a worker sees: the locale, paths and devices of the daemon, no credentials, and a bound on its threads."""
+    seen = {
+        name: value
+        for name, value in os.environ.items()
+        if name in WORKER_VARIABLES or name.startswith(WORKER_VARIABLE_PREFIXES)
+    }
+    return seen | environment(threads) | _common_environment()
+
+
+def fetch_environment() -> dict[str, str]:
+    """What a fetch process sees: everything, because it alone needs the registry's credentials."""
+    return {**os.environ, **_common_environment()}
+
+
+def _common_environment() -> dict[str, str]:
+    spec = importlib.util.find_spec("array_api_compat")
+    lent = str(Path(spec.origin).parent.parent) if spec is not None and spec.origin else ""
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "PYTHONUNBUFFERED": "1",
+        # Nothing is imported from the folder that the daemon happens to be started in.
+        "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
+        "ROBMON_LENT": lent,
+        # glibc returns freed memory of large arrays at once, so that a worker stays as small as it was.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+    }
+
+
+def memory_limit_bytes(setting: int | Literal["auto"]) -> int | None:
+    """The memory at which a worker is killed: the setting, or 85 % of the cgroup's limit less 128 MiB, or None."""
+    if setting != "auto":
+        return setting
+    limit = cgroup_limit_bytes()
+    if limit is not None and limit < psutil.virtual_memory().total:
+        return max(int(0.85 * limit) - 128 * 2**20, 64 * 2**20)
+    return None
+
+
+def cgroup_limit_bytes(root: Path = Path("/")) -> int | None:
+    """The memory limit of the cgroup that this process is in: the lowest of its own and of those above it.
+
+    In a cgroup namespace of its own a process sees itself at the root of them; without one it must look for itself.
+    """
+    limits = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        for mount in ("memory",) if controllers else ("", "unified"):
+            top = root / "sys/fs/cgroup" / mount
+            own = top / path.lstrip("/")
+            for folder in (own, *own.parents):
+                if folder == top or top in folder.parents:
+                    limits += [int(text) for text in _text(folder / name).split() if text.isdecimal()]
+    return min(limits, default=None)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
+class Child:
+    """One running child process and the socket to it. Build it with `start`, end it with `stop` or `kill`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        command: Command,
+    ) -> None:
+        self.memory_bytes = 0
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._memory_limit = command.memory_bytes
+        self._is_worker = command.module == WORKER
+        self._death: DeathReason | None = None
+        self._watching = asyncio.create_task(self._watch_memory())
+        self._logging = asyncio.create_task(_log_lines(process.stdout)) if process.stdout is not None else None
+
+    @classmethod
+    async def start(cls, command: Command) -> Child:
+        """Start the process and wait for its first message.
+
+        Must run on the event loop's own thread: a child of another thread dies with that thread.
+
+        Raises:
+            ChildDiedError: it could not be started, or did not say hello.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
+        try:
+            with strays.starting():
+                process = await asyncio.create_subprocess_exec(
+                    *command.arguments(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=asyncio.subprocess.STDOUT if command.log_output else output,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env=dict(command.environment),
+                )
+                strays.know(process.pid)
+        except OSError as error:
+            ours.close()
+            raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        child = cls(process, reader, writer, command)
+        await child._expect_hello()
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    async def ask(self, message: Message, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+        """Send a message and wait for the answer.
+
+        Raises:
+            ChildDiedError: no answer came in time, or the process is gone; it is killed in either case.
+        """
+
+        async def conversation() -> Frame:
+            await self._send(message, blobs)
+            return await self._receive()
+
+        return await self._or_kill(conversation(), timeout_seconds)
+
+    async def stop(self) -> None:
+        """End the process: ask it, then kill it and all it started."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._send(Stop(), ())
+                self._writer.close()
+                await self._process.wait()
+        await self.kill("crash")
+
+    async def kill(self, reason: DeathReason) -> None:
+        """Kill the process and all it started. The first reason given is the one that counts."""
+        self._death = self._death or reason
+        self._signal_group()
+        self._watching.cancel()
+        self._writer.close()
+        await self._process.wait()
+        strays.forget(self.pid)
+        if self._is_worker:
+            await strays.end()
+        await self._log_rest()
+
+    async def _log_rest(self) -> None:
+        """Wait until all that was printed is logged; whoever still holds the output open is not waited for long."""
+        if self._logging is not None:
+            await asyncio.wait({self._logging}, timeout=OUTPUT_SECONDS)
+            self._logging.cancel()
+            await asyncio.wait({self._logging})
+
+    async def _expect_hello(self) -> None:
+        async def hello() -> Frame:
+            frame = await self._receive()
+            if not isinstance(frame[0], Hello):
+                raise ProtocolError("the process did not say hello first")
+            return frame
+
+        await self._or_kill(hello(), START_SECONDS)
+
+    async def _or_kill(self, conversation: Coroutine[Any, Any, Frame], timeout_seconds: float) -> Frame:
+        """The result of a conversation with the process, which is killed if that fails in any way."""
+        answering = asyncio.ensure_future(conversation)
+        ending = asyncio.ensure_future(self._process.wait())  # what it left behind may hold the socket open
+        try:
+            await asyncio.wait({answering, ending}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if (await asyncio.wait({answering}, timeout=WAKE_SECONDS))[0]:
+                return answering.result()
+            answering.cancel()
+            if ending.done():
+                raise ConnectionResetError
+            await self.kill("timeout")
+            raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s")
+        except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
+            how = str(error) if isinstance(error, ProtocolError) else await self._exit_text()
+            await self.kill("crash")
+            raise ChildDiedError(self._death or "crash", how) from None
+        except asyncio.CancelledError:
+            answering.cancel()
+            await self.kill("crash")
+            raise
+        finally:
+            ending.cancel()
+
+    async def _send(self, message: Message, blobs: Sequence[bytes]) -> None:
+        if self._writer.is_closing():  # it is being killed: uvloop would raise what looks like a mistake of ours
+            raise ConnectionResetError
+        for piece in encode(message, blobs):
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def _receive(self) -> Frame:
+        parser = decode()
+        needed = next(parser)
+        while True:
+            data = await self._reader.readexactly(needed)
+            try:
+                needed = parser.send(data)
+            except StopIteration as stop:
+                frame: Frame = stop.value
+                return frame
+
+    async def _exit_text(self) -> str:
+        """How the process ended; its status comes a moment after its socket is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await self._process.wait()
+        code = self._process.returncode
+        if self._death == "memory":
+            return f"the process held more than {self._memory_limit} bytes of memory"
+        if code is None:
+            return "the process closed its channel"
+        return f"the process was ended by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
+
+    async def _watch_memory(self) -> None:
+        while True:
+            self.memory_bytes = _resident_bytes(self._members(await asyncio.to_thread(all_parents)))
+            if self._memory_limit is not None and self.memory_bytes > self._memory_limit:
+                self._death = self._death or "memory"
+                self._signal_group()
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _members(self, parents: Mapping[int, int]) -> list[psutil.Process]:
+        """The process, all its descendants, and what it left behind."""
+        members = strays.found(parents) if self._is_worker else []
+        with contextlib.suppress(psutil.Error):
+            members += [psutil.Process(self.pid), *descendants(self.pid, parents)]
+        return members
+
+    def _signal_group(self) -> None:
+        """Kill the process, its session, and descendants that made a session of their own."""
+        members = self._members(all_parents())
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for member in members:
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+
+
+class _OutputLog:
+    """What a child prints, line by line, up to a bound a second: the rest is read too, else the child would wait."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._left = MAX_OUTPUT_BYTES_PER_SECOND
+        self._second = 0.0
+        self._dropped_bytes = 0
+
+    def take(self, chunk: bytes, now: float) -> None:
+        """Log the lines that end in it."""
+        if now >= self._second + 1:
+            self.tell_dropped()
+            self._second, self._left = now, MAX_OUTPUT_BYTES_PER_SECOND
+        pieces = (self._rest + chunk).split(b"\n")
+        if len(pieces[-1]) > MAX_LINE_BYTES:
+            pieces.append(b"")
+        *lines, self._rest = pieces
+        for place, line in enumerate(lines):
+            self._left -= len(line) + LINE_BYTES
+            if self._left < 0:
+                self._dropped_bytes += sum(map(len, lines[place:])) + len(lines) - place
+                return
+            log.info("worker output", line=line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+    def tell_dropped(self) -> None:
+        """Tell how much was left out."""
+        if self._dropped_bytes:
+            log.warning("worker output left out", bytes=self._dropped_bytes, advice="it prints too much to be logged")
+        self._dropped_bytes = 0
+
+    def end(self) -> None:
+        """Log what is left."""
+        if self._rest:
+            log.info("worker output", line=self._rest.decode("utf-8", "replace"))
+        self.tell_dropped()
+
+
+async def _log_lines(output: asyncio.StreamReader) -> None:
+    lines = _OutputLog()
+    try:
+        while chunk := await output.read(MAX_CHUNK_BYTES):
+            lines.take(chunk, asyncio.get_running_loop().time())
+            await asyncio.sleep(0)  # a read of what is there already would give no other task its turn
+    finally:
+        lines.end()
+
+
+def _resident_bytes(members: Sequence[psutil.Process]) -> int:
+    total = 0
+    for member in members:
+        with contextlib.suppress(psutil.Error):
+            total += member.memory_info().rss
+    return total

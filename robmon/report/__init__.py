@@ -1,0 +1,1 @@
+"""What people read and look at: words, tables and pictures of results."""

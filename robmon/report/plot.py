@@ -1,0 +1,125 @@
+"""The noise robustness curve as a picture that a stranger understands."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from robmon.errors import InvalidInputError
+from robmon.report.words import sentence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from robmon.robustness.comparison import Comparison
+    from robmon.robustness.result import Assessment
+
+SIZE_INCHES = (7.5, 5.2)
+MEAN, BOUND, BAND, LIMIT, BASELINE = "#1f4e79", "#c55a11", "#fbeee5", "#7f7f7f", "#2e7d32"
+
+
+def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None = None) -> Figure:
+    """Mean, bound, band, baseline, limit and margin against level, and a sentence in plain words under them.
+
+    Args:
+        result: what is drawn.
+        baseline: mean MSE of the baseline by level, where there is one.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    if result.band is not None:
+        axes.fill_between(
+            result.levels,
+            0,
+            _finite(result.band),
+            color=BAND,
+            lw=0,
+            label=f"band of a whole further curve ({100 * result.confidence:g} %)",
+        )
+    draw_curve(axes, result)
+    if baseline:
+        mean = _finite(list(baseline.values()))
+        axes.plot(list(baseline), mean, color=BASELINE, ls="-.", label="mean of the baseline")
+    _draw_margin(axes, result)
+    _finish(figure, axes, sentence(result))
+    return figure
+
+
+def _draw_margin(axes: Axes, result: Assessment) -> None:
+    """The owner's limit as a line across, and the largest level that stays under it as a line down."""
+    margin = result.noise_margin()
+    if margin is None:
+        return
+    axes.axhline(margin.limit, color=LIMIT, ls=":", label=f"limit {margin.limit:g}")
+    if margin.level:
+        axes.axvline(margin.level, color=LIMIT, lw=1, label=f"noise margin {margin.level:g}")
+
+
+def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") -> Figure:
+    """Both curves in one picture, with the verdict under it.
+
+    Raises:
+        InvalidInputError: the comparison was made from row errors alone, without assessments.
+    """
+    from matplotlib.figure import Figure
+
+    if result.a is None or result.b is None:
+        raise InvalidInputError("a comparison of row errors alone has no curves to draw")
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    draw_curve(axes, result.a, label=name_a, color=MEAN)
+    draw_curve(axes, result.b, label=name_b, color=BOUND)
+    _finish(figure, axes, result.verdict(name_a, name_b))
+    return figure
+
+
+def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = MEAN) -> None:
+    """Draw one curve into axes, so that several can share a picture. Points that are infinite are left out and told."""
+    levels = np.array(result.levels)
+    mean, bound = (_finite([getattr(point, name) for point in result.curve]) for name in ("mean_mse", "bound"))
+    name = f"{label}: " if label else ""
+    axes.plot(
+        levels, bound, color=color if label else BOUND, ls="--", marker="v", ms=5,
+        label=f"{name}bound of a further trial ({100 * result.confidence:g} %)",
+    )  # fmt: skip
+    axes.plot(levels, mean, color=color, marker="o", ms=5, label=f"{name}mean of {result.trials} trials")
+    axes.set_xlabel(level_label(result))
+    axes.set_ylabel(error_label(result))
+    how = "move" if result.reference == "prediction" else "are off"
+    axes.set_title(f"How far outputs {how} under {result.noise} noise", loc="left")
+
+
+def _finish(figure: Figure, axes: Axes, text: str) -> None:
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", edgecolor="none", framealpha=0.9)
+    figure.supxlabel(textwrap.fill(text.replace(" %", "\N{NO-BREAK SPACE}%"), 105), fontsize=9)
+
+
+def level_label(result: Assessment) -> str:
+    """What the horizontal axis counts, with its unit."""
+    return f"noise level ({result.level_unit})"
+
+
+def error_label(result: Assessment) -> str:
+    """What the vertical axis counts, with its unit."""
+    against = "clean output" if result.reference == "prediction" else "target"
+    if result.output == "label":
+        return f"share of classes that differ from the {against}"
+    unit = {"value": "output units²", "probability": "probability²", "multilabel": "probability²", "logit": "logit²"}[
+        result.output
+    ]
+    return f"mean squared distance from the {against} ({unit})"
+
+
+def _finite(values: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)

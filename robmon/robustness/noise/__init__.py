@@ -1,0 +1,1 @@
+"""Noise models: what is drawn, how a level scales it, and what it leaves alone."""

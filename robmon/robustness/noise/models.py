@@ -1,0 +1,237 @@
+"""The noise models that robmon brings, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.checks import check_noise_name
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Clip, Noise, of_features
+from robmon.vocabulary import CELLS, LARGEST_LEVELS
+
+
+@dataclass(frozen=True)
+class Gaussian(Noise):
+    """Additive, normally distributed: the sum of many small independent errors."""
+
+    clip: Clip = None
+    name = "gaussian"
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.standard_normal(shape)
+
+
+@dataclass(frozen=True)
+class Uniform(Noise):
+    """Additive, uniform on ±sqrt(3), so of variance 1: rounding and bounded tolerances."""
+
+    clip: Clip = None
+    name = "uniform"
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.uniform(-math.sqrt(3.0), math.sqrt(3.0), shape)
+
+
+@dataclass(frozen=True)
+class Laplace(Noise):
+    """Additive, Laplace of variance 1: now and then a large error, as differential privacy adds it."""
+
+    clip: Clip = None
+    name = "laplace"
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.laplace(0.0, math.sqrt(0.5), shape)
+
+
+@dataclass(frozen=True)
+class StudentT(Noise):
+    """Additive, Student's t scaled to variance 1: heavy tails, outliers among ordinary errors.
+
+    Attributes:
+        df: degrees of freedom, above 2. At the default of 5 the kurtosis is 9 (normal: 3); at 4 and below the MSE of a
+            trial has no variance any more.
+    """
+
+    df: float = 5.0
+    clip: Clip = None
+    name = "student_t"
+
+    def __post_init__(self) -> None:
+        if not self.df > 2:
+            raise InvalidInputError(f"df must be above 2, or the noise has no variance, not {self.df:g}")
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.standard_t(self.df, shape) * math.sqrt((self.df - 2.0) / self.df)
+
+
+@dataclass(frozen=True)
+class SaltAndPepper(Noise):
+    """A share of the cells jumps to one of two values, each as likely as the other: dead pixels, stuck sensors.
+
+    A cell that is hit at one level is hit at every higher one too, with the same value.
+
+    Attributes:
+        low, high: the two values, one number or one a feature; None: the baseline's mean less, or plus, 3 scales.
+    """
+
+    low: Any = None
+    high: Any = None
+    clip: Clip = None
+    name = "salt_and_pepper"
+    unit = CELLS
+    largest_level = LARGEST_LEVELS[name]
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.uniform(-1.0, 1.0, shape)  # its size says when a cell is hit, its sign by what
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        xp, spread = namespace(inputs), 3.0 * features.scale
+        low = features.mean - spread if self.low is None else of_features(self.low, inputs, "low", features)
+        high = features.mean + spread if self.high is None else of_features(self.high, inputs, "high", features)
+        return xp.where(xp.abs(draw) < level, xp.where(draw < 0, low, high), inputs)
+
+
+@dataclass(frozen=True)
+class Missing(Noise):
+    """A share of the cells is lost and filled, as imputation does.
+
+    A cell that is lost at one level is lost at every higher one too.
+
+    Attributes:
+        fill: what stands in their place, one number or one a feature, also NaN; None: the baseline's mean.
+    """
+
+    fill: Any = None
+    clip: Clip = None
+    name = "missing"
+    unit = CELLS
+    largest_level = LARGEST_LEVELS[name]
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.random(shape)
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        fill = features.mean if self.fill is None else of_features(self.fill, inputs, "fill", features)
+        return namespace(inputs).where(draw < level, fill, inputs)
+
+
+@dataclass(frozen=True)
+class Quantize(Noise):
+    """Values are rounded to a grid, whose step is level times scale: a coarser sensor, fewer digits.
+
+    Nothing in it is random, so all trials are alike. With a fine grid the error's variance is step² / 12.
+    """
+
+    clip: Clip = None
+    name = "quantize"
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return np.zeros((1,) * len(shape))
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        xp, step = namespace(inputs), level * features.scale + draw
+        safe = xp.where(step > 0, step, xp.ones_like(step))
+        return xp.where(step > 0, xp.round(inputs / safe) * safe, inputs)
+
+
+@dataclass(frozen=True)
+class Multiplicative(Noise):
+    """Each value is multiplied by `1 + level * z`, z normal: errors of gain and calibration."""
+
+    clip: Clip = None
+    name = "multiplicative"
+    unit = "share of the value"
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.standard_normal(shape)
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        return inputs * (1.0 + level * draw)
+
+
+@dataclass(frozen=True)
+class CommonMode(Noise):
+    """Additive, normally distributed, one draw a row for a whole group of features: sensors that fail together.
+
+    Attributes:
+        groups: of features or channels, each by name or position; those in no group are left alone. None: all features
+            are one group.
+    """
+
+    groups: Sequence[Sequence[str | int]] | None = None
+    clip: Clip = None
+    name = "common_mode"
+
+    def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
+        is_grouped = self._group_of_each(features, features.axis.columns(shape)) >= 0
+        return replace(features, scale=features.scale * is_grouped.reshape(features.axis.scale_shape(shape)))
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        groups = self._group_of_each(features, features.axis.columns(shape))
+        shared = generator.standard_normal((shape[0], int(groups.max()) + 1))
+        return shared[:, groups].reshape(shape[0], *features.axis.scale_shape(shape))
+
+    def _group_of_each(self, features: Features, count: int) -> NDArray[np.intp]:
+        """The group of each of `count` features, -1 for none."""
+        if self.groups is None:
+            return np.zeros(count, dtype=np.intp)
+        result = np.full(count, -1)
+        for index, group in enumerate(self.groups):
+            for feature in group:
+                position = features.position(feature, count)
+                if result[position] >= 0:
+                    raise InvalidInputError(f"feature {feature!r} is in two groups")
+                result[position] = index
+        return result
+
+
+@dataclass(frozen=True)
+class Correlated(Noise):
+    """Additive, normally distributed, with the correlation that the features have in the baseline.
+
+    Perturbed rows stay as plausible as the inputs are, to second order. For inputs of rank 1 and 2.
+    """
+
+    clip: Clip = None
+    name = "correlated"
+    needs_correlation = True
+
+    def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
+        if len(shape) > 2 or features.axis.feature_of is not None:
+            raise InvalidInputError(f"correlated noise needs inputs of columns: these are of shape {shape[1:]} each")
+        if features.correlation is None:
+            raise InvalidInputError(
+                "correlated noise needs the correlation of the features, which the baseline does not hold: "
+                "record a baseline with this noise"
+            )
+        return features
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        independent = generator.standard_normal((shape[0], features.axis.columns(shape)))
+        # Row by row: in one product of matrices the last digits of a row depend on how many rows there are.
+        return np.asarray(np.matmul(features.mixing, independent[:, :, None]).reshape(shape))
+
+
+MODELS = (
+    Gaussian(), Uniform(), Laplace(), StudentT(), SaltAndPepper(), Missing(), Quantize(), Multiplicative(),
+    CommonMode(), Correlated(),
+)  # fmt: skip
+NOISE_MODELS: dict[str, Noise] = {model.name: model for model in MODELS}
+
+
+def noise_model(noise: str | Noise) -> Noise:
+    """The noise model of this name; a `Noise` is returned as it is.
+
+    Raises:
+        InvalidInputError: no noise model has this name.
+    """
+    check_noise_name(noise)
+    return NOISE_MODELS[noise] if isinstance(noise, str) else noise

@@ -1,0 +1,1 @@
+"""Bounds, tests and certificates, as functions of arrays of errors alone."""

@@ -1,0 +1,90 @@
+"""The one worker: what is left of a sample when it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from robmon import settings
+from robmon.daemon.host import ModelHost, NotAssessedError
+from robmon.export.metrics import Metrics
+from robmon.export.published import Published
+from robmon.inputs.counts import InputCounts
+from robmon.processes.messages import ModelVersion, SampledRequest
+from tests.models.conftest import columns, save_pyfunc
+from tests.worker.test_evaluation import question
+
+
+def ends(inputs: pd.DataFrame) -> Any:
+    os._exit(3)
+
+
+async def test_parquet_is_not_tried_again_when_the_worker_died(tmp_path: Path) -> None:
+    """Foreign code reads it, which a broken file may end: it would be in the next sample, too."""
+    folder = save_pyfunc(tmp_path / "model", ends, columns(("a", "double")))
+    sent = {
+        "application/json": json.dumps({"dataframe_records": [{"a": 1.5}]}).encode(),
+        "Application/vnd.apache.parquet": pd.DataFrame({"a": [2.5]}).to_parquet(),
+        "text/csv": b"a\n3.5\n",
+    }
+    requests = [SampledRequest(format="mlflow", headers={"content-type": kind}, seed=0) for kind in sent]
+    metrics = Metrics(Published("m", 60, 3600), InputCounts(), lambda: (0, None))
+    host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
+    try:
+        await host.use(ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"]))
+        with pytest.raises(NotAssessedError) as caught:
+            await host.assess(question(3, requests=requests, min_rows=2), list(sent.values()))
+    finally:
+        await host.close()
+    assert (caught.value.outcome, caught.value.reason) == ("failed", "crash"), str(caught.value)
+    assert caught.value.unusable == [1]
+
+
+DAMAGES = {
+    "numpy": "numpy.isfinite = broken",
+    "reading JSON": "json.loads = json.JSONDecoder.decode = broken",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_a_worker_that_its_model_has_damaged_is_replaced(tmp_path: Path, damage: str) -> None:
+    """The model does it in its first call of all, and is sane afterwards; only a new interpreter is, too."""
+    flag = tmp_path / "damaged"
+
+    def predict(inputs: pd.DataFrame) -> Any:
+        import json
+
+        import numpy
+
+        def broken(*_: object, **__: object) -> Any:
+            raise RuntimeError
+
+        if not flag.exists():
+            flag.touch()
+            exec(damage, {"json": json, "numpy": numpy, "broken": broken})
+        return inputs["a"].to_numpy()
+
+    folder = save_pyfunc(tmp_path / "model", predict, columns(("a", "double")))
+    bodies = [json.dumps({"dataframe_records": [{"a": row / 3}]}).encode() for row in range(8)]
+    requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in bodies]
+    metrics = Metrics(Published("m", 60, 3600), InputCounts(), lambda: (0, None))
+    host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
+    version = ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"])
+    outcomes = []
+    try:
+        for _ in range(6):
+            try:
+                await host.use(version)
+                await host.assess(question(len(bodies), requests=requests, min_rows=2), bodies)
+                outcomes.append("ok")
+            except NotAssessedError as error:
+                outcomes.append(error.outcome)
+    finally:
+        await host.close()
+    assert outcomes in (["failed"] * 3 + ["ok"] * 3, ["ok", "failed", "failed", "failed", "ok", "ok"])
+    assert metrics.registry.get_sample_value("robmon_worker_restarts_total", {"reason": "crash"}) == 1

@@ -1,0 +1,88 @@
+"""The messages between the processes, and the frames that carry them."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robmon.errors import ProtocolError
+from robmon.processes.channel import Channel, decode, encode
+from robmon.processes.messages import PROTOCOL_VERSION, Failure, FeatureDrift, Hello, LevelResult, Stop
+
+
+def fed(data: bytes) -> object:
+    """Parse a frame from bytes that are all there."""
+    parser = decode()
+    needed = next(parser)
+    try:
+        while True:
+            piece, data = data[:needed], data[needed:]
+            needed = parser.send(piece)
+    except StopIteration as stop:
+        assert not data
+        return stop.value
+
+
+@given(
+    reason=st.text(max_size=20),
+    blobs=st.lists(st.binary(max_size=50), max_size=4),
+)
+def test_frames_round_trip(reason: str, blobs: list[bytes]) -> None:
+    message = Failure(reason=reason)
+    assert fed(b"".join(encode(message, blobs))) == (message, blobs)
+
+
+def test_infinity_survives() -> None:
+    point = LevelResult(level=0.1, mean_mse=math.inf, bound=math.inf, request_bound=None, agreement=0.5)
+    assert LevelResult.model_validate_json(point.model_dump_json()) == point
+    assert FeatureDrift(feature="a", statistic="psi", value=math.inf).value == math.inf
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack("!II", 2**31, 0),
+        struct.pack("!II", 2, 2**31) + b"{}",
+        struct.pack("!II", 2, 0) + b"{}",
+        struct.pack("!II", 4, 0) + b"\xff\xfe\x00\x00",
+        struct.pack("!II", 15, 0) + b'{"type": "nix"}',
+        b"".join(encode(Hello(pid=1, protocol=PROTOCOL_VERSION + 1))),
+        b"".join(encode(Stop(), [b""]))[:-8] + struct.pack("!Q", 2**40),
+    ],
+)
+def test_nonsense_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        fed(data)
+
+
+def test_the_text_of_a_protocol_error_holds_no_data() -> None:
+    header = b'{"type": "failure", "reason": 77123.4567, "secret": "77123.4567"}'
+    with pytest.raises(ProtocolError) as caught:
+        fed(struct.pack("!II", len(header), 0) + header)
+    assert "77123" not in str(caught.value)
+
+
+@pytest.fixture
+def channels() -> Iterator[tuple[Channel, Channel]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Channel(ours), Channel(theirs)
+
+
+def test_a_channel_carries_large_blobs_and_tells_the_end(channels: tuple[Channel, Channel]) -> None:
+    ours, theirs = channels
+    blob = bytes(range(256)) * 8192
+    sender = threading.Thread(target=ours.send, args=(Hello(pid=7), [blob, b""]))
+    sender.start()
+    assert theirs.receive() == (Hello(pid=7), [blob, b""])
+    sender.join()
+    ours._socket.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(EOFError):
+        theirs.receive()
