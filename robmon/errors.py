@@ -24,7 +24,6 @@ No message holds a production input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_column)"
@@ -34,17 +33,7 @@ HOW_TO_SAY = "output (flag --output, setting assess.output)"
 
 
 class RobmonError(Exception):
-    """Base class of everything robmon raises on purpose.
-
-    Attributes:
-        rejected: how many requests of a sample, or rows of them, turned out to be of no use: by format, then reason.
-        unusable: indices of the requests of which nothing could be used.
-        rows: how many rows of the others could be used.
-    """
-
-    rejected: dict[str, dict[str, int]] | None = None
-    rows: int | None = None
-    unusable: Sequence[int] | None = None
+    """Base class of everything robmon raises on purpose."""
 
 
 class SettingsError(RobmonError):
@@ -82,12 +71,8 @@ class TooFewRowsError(RobmonError):
         why: the most frequent reasons; empty where none was refused.
     """
 
-    def __init__(
-        self, rows: int, needed: int, rejected: dict[str, dict[str, int]], unusable: list[int], why: str
-    ) -> None:
+    def __init__(self, rows: int, needed: int, why: str) -> None:
         self.rows = rows
-        self.rejected = rejected
-        self.unusable = unusable
         self.why = why
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 

@@ -42,6 +42,7 @@ from robmon.processes.messages import (
     ModelVersion,
     NotCompared,
     Plan,
+    Rejections,
     SampledRequest,
 )
 from robmon.settings import Settings
@@ -273,13 +274,12 @@ class Assessor:
         try:
             result, blob = await self._host.assess(question, blobs)
         except NotAssessedError as error:
-            self._sample.discard(items[index] for index in error.unusable)
-            if error.rows:
-                self._sample.learn(error.rows, len(items) - len(error.unusable))
+            self._sample.discard(items[index] for index in error.rejections.unusable)
+            self._learn_rows(items, error.rejections)
             raise
-        self._sample.discard(items[index] for index in result.unusable)
+        self._sample.discard(items[index] for index in result.rejections.unusable)
         self._sample.turn_over(now)
-        self._sample.learn(result.rows, len(items) - len(result.unusable))
+        self._learn_rows(items, result.rejections)
         self._labels.keep(items, now)
         self._take_served(question, items, result)
         if self._is_watched(model):
@@ -297,6 +297,10 @@ class Assessor:
             nonfinite_rows=result.nonfinite_rows,
             is_usable=result.is_reference,
         )
+
+    def _learn_rows(self, items: Sequence[Item], rejections: Rejections) -> None:
+        if rejections.rows:
+            self._sample.learn(rejections.rows, len(items) - len(rejections.unusable))
 
     def _require_rows(self) -> None:
         """How many rows there are is found out by decoding them; a sample that cannot have enough is spared that."""

@@ -13,7 +13,7 @@ import structlog
 
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
-from robmon.processes.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion
+from robmon.processes.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion, Rejections
 from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome
@@ -36,25 +36,20 @@ class NotAssessedError(RobmonError):
     Attributes:
         outcome: `skipped` or `failed`.
         reason: one of the reasons of that outcome.
-        unusable: indices of requests of the sample that turned out to be of no use.
-        rows: how many rows of the others could be used; None where that is not known.
+        rejections: what of the sample turned out to be of no use.
         served_version: version as which the endpoint answered, where that is another than the one assessed.
     """
-
-    unusable: Sequence[int]
 
     def __init__(
         self,
         outcome: Outcome,
         reason: str,
         message: str = "",
-        unusable: Sequence[int] = (),
+        rejections: Rejections | None = None,
         served_version: str | None = None,
-        rows: int | None = None,
     ) -> None:
         self.outcome = outcome
-        self.unusable = unusable
-        self.rows = rows
+        self.rejections = rejections or Rejections()
         self.served_version = served_version
         self.reason = reason if reason in OUTCOMES[outcome] else "error"
         super().__init__(message or reason)
@@ -194,19 +189,16 @@ class ModelHost:
         except ChildDiedError as error:
             self._lost_worker(error)
             why = "out_of_memory" if error.reason == "memory" else error.reason
-            raise NotAssessedError("failed", why, str(error), _suspects(question)) from None
-        unusable: Sequence[int] = ()
-        if isinstance(answer, Assessed | Failure):
-            unusable = answer.unusable
-            if question.comparison is None:  # else the same requests were counted with the reference version
-                self._metrics.count_rejected(answer.rejected)
+            raise NotAssessedError("failed", why, str(error), Rejections(unusable=_suspects(question))) from None
+        rejections = answer.rejections if isinstance(answer, Assessed | Failure) else Rejections()
+        if question.comparison is None:  # else the same requests were counted with the reference version
+            self._metrics.count_rejected(rejections.counts)
         if not isinstance(answer, Assessed) or len(answered) != 1:
             reason, message = _told(answer)
             outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
             await self._replace_if_damaged(reason)
-            if not isinstance(answer, Failure):
-                raise NotAssessedError(outcome, reason, message, unusable)
-            raise NotAssessedError(outcome, reason, message, unusable, answer.served_version, answer.rows)
+            served_version = answer.served_version if isinstance(answer, Failure) else None
+            raise NotAssessedError(outcome, reason, message, rejections, served_version)
         self._worker_backoff.succeeded()
         self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
         return answer, answered[0]

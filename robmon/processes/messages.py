@@ -52,6 +52,17 @@ class Hello(Message):
     pid: int
 
 
+class Rejections(Message):
+    """What of a sample could not be used. It holds, and is told, whatever becomes of the rest."""
+
+    counts: dict[str, dict[str, int]] = {}
+    """Requests, or rows of them, that could not be used: by format, then by reason."""
+    unusable: list[int] = []
+    """Indices of the requests of which nothing could be used."""
+    rows: int | None = None
+    """How many rows of the other requests could be used; None as long as that is not known."""
+
+
 class Failure(Message):
     """An answer that tells what went wrong, in words that hold no production input.
 
@@ -64,10 +75,8 @@ class Failure(Message):
     error: str = ""
     where: str = ""
     message: str = ""
-    rejected: dict[str, dict[str, int]] = {}
-    unusable: list[int] = []
-    rows: int | None = None
-    """How many rows of the other requests could be used, where that is known."""
+    rejections: Rejections = Rejections()
+    """Of the sample that was to be assessed."""
     served_version: str | None = None
     """Version as which an endpoint answered, where that is another than the one that is assessed."""
 
@@ -404,14 +413,10 @@ class Assessed(Message):
     verdict: Verdict | None = None
     not_compared: NotCompared | None = None
     """Why there is no verdict although there was to be one."""
-    rejected: dict[str, dict[str, int]] = {}
-    """Requests, or rows of them, that could not be used: by format, then by reason."""
-    unusable: list[int] = []
-    """Indices of the requests of which nothing could be used."""
+    rejections: Rejections
+    """Of the sample; the plan may take fewer rows than could be used."""
     nonfinite_rows: list[int] = []
     """Rows of the plan whose clean output is not finite: they are left out of every number."""
-    rows: int
-    """How many rows of the other requests could be used; the plan may take fewer."""
     phase_seconds: dict[str, float] = {}
 
 

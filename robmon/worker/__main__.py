@@ -25,7 +25,7 @@ from robmon.models.threads import hold
 from robmon.models.uri import parse_endpoint
 from robmon.processes.channel import Channel
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import Assess, Failure, Hello, Load, LoadedModel
+from robmon.processes.messages import Assess, Failure, Hello, Load, LoadedModel, Rejections
 
 if TYPE_CHECKING:
     from robmon.models.served import ServedModel
@@ -46,6 +46,7 @@ def _serve(channel: Channel) -> None:
     model: ServedModel | None = None
     while True:
         question, blobs = channel.receive()
+        rejections = Rejections()
         try:
             if isinstance(question, Load):
                 model, answer = _load(question)
@@ -54,11 +55,11 @@ def _serve(channel: Channel) -> None:
                 # Imported after the model, so that a broken environment is told as what it is.
                 from robmon.worker.evaluation import evaluate
 
-                channel.send(*evaluate(model, question, blobs))
+                channel.send(*evaluate(model, question, blobs, rejections))
             else:
                 return
         except BaseException as error:  # model code may raise anything, even SystemExit
-            channel.send(failure(error))
+            channel.send(failure(error, rejections))
 
 
 def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
@@ -87,8 +88,8 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
     return model, LoadedModel(flavor=model.flavor, device=model.device, mismatches=model.mismatches)
 
 
-def failure(error: BaseException) -> Failure:
-    """An exception in words that hold no production input.
+def failure(error: BaseException, rejections: Rejections) -> Failure:
+    """An exception in words that hold no production input, and what of the sample could not be used all the same.
 
     Texts are passed on only for robmon's own exceptions. Of any other, and of what stands behind a `PredictionError`,
     only type, module and line are told, as far as they are no names of the model's: MLflow's schema errors, for one,
@@ -97,21 +98,19 @@ def failure(error: BaseException) -> Failure:
     cause = error.__cause__ if isinstance(error, PredictionError | ModelLoadError) and error.__cause__ else error
     is_ours = isinstance(cause, RobmonError)
     return Failure(
-        reason=_reason(error),
+        reason=_reason(error, rejections),
         error=type_word(type(cause)),
         where="" if is_ours else place_word(cause.__traceback__),
         message=str(error) if isinstance(error, RobmonError) else "",
-        rejected=(error.rejected if isinstance(error, RobmonError) else None) or {},
-        unusable=list((error.unusable if isinstance(error, RobmonError) else None) or []),
-        rows=error.rows if isinstance(error, RobmonError) else None,
+        rejections=rejections,
         served_version=error.served_version if isinstance(error, VersionChangedError) else None,
     )
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, rejections: Rejections) -> str:
     match error:
         case TooFewRowsError():
-            return "invalid_input" if error.unusable else "too_few_inputs"
+            return "invalid_input" if rejections.unusable else "too_few_inputs"
         case PredictionError():
             return error.reason
         case OverBudgetError():

@@ -8,20 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from robmon.errors import CodecError, PredictionError, RobmonError, TooFewRowsError
+from robmon.errors import CodecError, PredictionError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
 from robmon.models.outputs import OutputColumn, OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, SampledRequest
+from robmon.processes.messages import Assess, Rejections, SampledRequest
 
 Result = TypeVar("Result")
 REFUSALS = frozenset({"model_raised", "endpoint_status"})
 """Reasons of a failed prediction that may lie in a row, not in the model."""
-Rejected = dict[str, dict[str, int]]
-"""How many requests, or rows of them, could not be used: by format, then by reason."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,13 @@ class DecodedSample:
         inputs: n rows.
         origins: for each row the index of the request it came from.
         places: for each row its index within its request, and the number of rows there.
-        rejected: what could not be used.
-        unusable: indices of the requests of which nothing could be used.
+        rejections: what could not be used, as far as it has been found out.
     """
 
     inputs: ModelInputs
     origins: list[int]
     places: list[tuple[int, int]]
-    rejected: Rejected
-    unusable: list[int]
+    rejections: Rejections
 
     def take(self, rows: Sequence[int]) -> DecodedSample:
         """These rows only, in this order."""
@@ -53,7 +49,11 @@ class DecodedSample:
 
 
 def decode_sample(
-    model: ServedModel, requests: Sequence[SampledRequest], blobs: Sequence[bytes], question: Assess
+    model: ServedModel,
+    requests: Sequence[SampledRequest],
+    blobs: Sequence[bytes],
+    question: Assess,
+    rejections: Rejections,
 ) -> DecodedSample:
     """Decode requests, draw the rows, and give them the form that the model takes.
 
@@ -62,11 +62,12 @@ def decode_sample(
         requests: those of the sample, or those with a label.
         blobs: their bodies, first of all.
         question: how many rows are drawn and needed.
+        rejections: takes what cannot be used, now and later.
 
     Raises:
         TooFewRowsError: too few rows are left.
     """
-    rejected: Rejected = {}
+    rejected: dict[str, dict[str, int]] = {}
     rows: list[Row] = []
     origins: list[int] = []
     places: list[tuple[int, int]] = []
@@ -94,12 +95,21 @@ def decode_sample(
         reason = misfits.by_row[row].split()[0]
         reject(origins[row], reason if reason == "other_shape" else "does_not_fit_model")
     used = [origins[index] for index in kept]
-    unusable = sorted(set(range(len(requests))) - set(used))
+    _note(rejections, rejected, requests, used)
     if inputs is None or inputs.rows < question.min_rows:
         worst = (undecodable + Counter(misfits)).most_common(3)
         why = ", ".join(f"{reason} ({count})" for reason, count in worst)
-        raise TooFewRowsError(len(kept), question.min_rows, rejected, unusable, why)
-    return DecodedSample(inputs, used, [places[index] for index in kept], rejected, unusable)
+        raise TooFewRowsError(len(kept), question.min_rows, why)
+    return DecodedSample(inputs, used, [places[index] for index in kept], rejections)
+
+
+def _note(
+    rejections: Rejections, counts: dict[str, dict[str, int]], requests: Sequence[SampledRequest], used: Sequence[int]
+) -> None:
+    """Note what cannot be used, and of which requests rows are left."""
+    rejections.counts = counts
+    rejections.unusable = sorted(set(range(len(requests))) - set(used))
+    rejections.rows = len(used)
 
 
 def leave_out(
@@ -119,15 +129,15 @@ def leave_out(
     """
     if not rows:
         return sample
-    rejected = {name: dict(reasons) for name, reasons in sample.rejected.items()}
+    rejected = {name: dict(reasons) for name, reasons in sample.rejections.counts.items()}
     for row in rows:
         counts = rejected.setdefault(requests[sample.origins[row]].format, {})
         counts[reason] = counts.get(reason, 0) + 1
     rest = sample.take(sorted(set(range(sample.inputs.rows)) - set(rows)))
-    unusable = sorted(set(sample.unusable) | (set(sample.origins) - set(rest.origins)))
+    _note(sample.rejections, rejected, requests, rest.origins)
     if rest.inputs.rows < min_rows:
-        raise TooFewRowsError(rest.inputs.rows, min_rows, rejected, unusable, f"{reason} ({len(rows)})")
-    return replace(rest, rejected=rejected, unusable=unusable)
+        raise TooFewRowsError(rest.inputs.rows, min_rows, f"{reason} ({len(rows)})")
+    return rest
 
 
 def use_accepted(
@@ -157,13 +167,7 @@ def use_accepted(
         if kept is None or len(kept) == sample.inputs.rows:
             raise
     refused = sorted(set(range(sample.inputs.rows)) - set(kept))
-    rest = leave_out(sample, requests, refused, "refused_by_model", question.min_rows)
-    try:
-        return use(rest)
-    except RobmonError as error:
-        if error.unusable is None:  # what was found to be refused is so whatever happens to the rest
-            error.rejected, error.unusable = rest.rejected, rest.unusable
-        raise
+    return use(leave_out(sample, requests, refused, "refused_by_model", question.min_rows))
 
 
 def _may_lie_in_a_row(error: PredictionError) -> bool:

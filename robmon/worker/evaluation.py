@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, OverBudgetError, RobmonError, or_pace
+from robmon.errors import InvalidInputError, OverBudgetError, or_pace
 from robmon.history.baseline import Baseline
 from robmon.history.verdict import Verdict
 from robmon.models.inputs import ModelInputs
@@ -18,7 +18,7 @@ from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.channel import Frame
-from robmon.processes.messages import Assess, Assessed, FeatureDrift, LevelResult, NotCompared, Plan
+from robmon.processes.messages import Assess, Assessed, FeatureDrift, LevelResult, NotCompared, Plan, Rejections
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.engine.plan import plan_assessment
@@ -51,31 +51,34 @@ class Phases(dict[str, float]):
         self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
-def evaluate(model: ServedModel, question: Assess, blobs: Sequence[bytes]) -> Frame:
+def evaluate(
+    model: ServedModel, question: Assess, blobs: Sequence[bytes], rejections: Rejections | None = None
+) -> Frame:
     """Assess the model on the requests in the blobs; the answer's blob holds the row errors for later comparisons.
+
+    Args:
+        model: the loaded version.
+        question: what is asked.
+        blobs: bodies of the requests, then those of the labelled ones, then what was kept of a reference.
+        rejections: takes what of the requests cannot be used, also where no result comes of the others.
 
     Raises:
         RobmonError: too few rows, over budget, nothing to perturb, a model that raised.
     """
     phases = Phases()
     deadline = time.perf_counter() + question.max_seconds
+    rejections = Rejections() if rejections is None else rejections
     with phases("decode"):
-        sample = decode_sample(model, question.requests, blobs, question)
-    try:
-        with phases("decode"):
-            sample = _without_extreme(model, question, sample)
-        return use_accepted(
-            model,
-            question,
-            question.requests,
-            sample,
-            lambda rest: _evaluate(model, question, blobs, rest, phases, deadline),
-            deadline,
-        )
-    except RobmonError as error:
-        if error.unusable is None:  # what was found to be garbage is so whatever happens to the rest
-            error.rejected, error.unusable, error.rows = sample.rejected, sample.unusable, sample.inputs.rows
-        raise
+        sample = decode_sample(model, question.requests, blobs, question, rejections)
+        sample = _without_extreme(model, question, sample)
+    return use_accepted(
+        model,
+        question,
+        question.requests,
+        sample,
+        lambda rest: _evaluate(model, question, blobs, rest, phases, deadline),
+        deadline,
+    )
 
 
 def _without_extreme(model: ServedModel, question: Assess, sample: DecodedSample) -> DecodedSample:
@@ -97,8 +100,7 @@ def _evaluate(
     phases: Phases,
     deadline: float,
 ) -> Frame:
-    usable_rows = sample.inputs.rows
-    if usable_rows > question.sample_rows:
+    if sample.inputs.rows > question.sample_rows:
         sample = sample.take(range(question.sample_rows))
     baseline = _baseline(model, question, sample)
     plan, result, reference = _assess(model, question, blobs, sample, baseline, phases, deadline)
@@ -146,9 +148,7 @@ def _evaluate(
         is_reference=kept.is_usable,
         verdict=judged if isinstance(judged, Verdict) else None,
         not_compared=judged if isinstance(judged, NotCompared) else None,
-        rejected=sample.rejected,
-        unusable=sample.unusable,
-        rows=usable_rows,
+        rejections=sample.rejections,
         nonfinite_rows=np.flatnonzero(~result.finite).tolist(),
         phase_seconds=dict(phases),
     )

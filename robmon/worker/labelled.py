@@ -16,7 +16,7 @@ from robmon.errors import RobmonError, TooFewRowsError
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, LabelResult, LevelResult, SampledRequest, SlopeResult
+from robmon.processes.messages import Assess, LabelResult, LevelResult, Rejections, SampledRequest, SlopeResult
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import plan_assessment
@@ -82,7 +82,7 @@ def assess_labelled(
 
     any_rows = question.model_copy(update={"min_rows": 1})  # whether labels fit is told of the first ones too
     try:
-        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows)
+        sample = decode_sample(model, question.labelled, blobs[len(question.requests) :], any_rows, Rejections())
         features = unlabelled.features
         codes = features.sentinels.reshape(len(features.sentinels), features.axis.columns(sample.inputs.array.shape))
         extreme = extreme_rows(sample.inputs.array, codes, features.axis)

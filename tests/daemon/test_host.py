@@ -42,7 +42,7 @@ async def test_parquet_is_not_tried_again_when_the_worker_died(tmp_path: Path) -
     finally:
         await host.close()
     assert (caught.value.outcome, caught.value.reason) == ("failed", "crash"), str(caught.value)
-    assert caught.value.unusable == [1]
+    assert caught.value.rejections.unusable == [1]
 
 
 DAMAGES = {

@@ -17,6 +17,7 @@ from robmon.processes.messages import (
     LoadedModel,
     ModelVersion,
     Plan,
+    Rejections,
     ServedResult,
     SlopeResult,
 )
@@ -76,7 +77,7 @@ def assessed() -> Assessed:
         ],
         prediction_drift=[FeatureDrift(feature="all", statistic="mean_psi", value=0.1)],
         baseline={},
-        rows=256,
+        rejections=Rejections(rows=256),
         nonfinite_rows=[3, 7],
         phase_seconds={"assess": 2.0},
     )

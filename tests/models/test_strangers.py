@@ -17,6 +17,7 @@ from robmon.errors import InvalidInputError, PredictionError, TooFewRowsError
 from robmon.models.loading import load
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import MODEL_CODE, place_word, type_word
+from robmon.processes.messages import Rejections
 from robmon.worker.__main__ import failure
 from tests.models.conftest import save_pyfunc, tensor
 
@@ -113,11 +114,11 @@ def raise_prediction(_: Any) -> NoReturn:
 
 
 def raise_rows(_: Any) -> NoReturn:
-    raise TooFewRowsError(1, 2, {CANARY: {CANARY: 1}}, [0], CANARY)
+    raise TooFewRowsError(1, 2, CANARY)
 
 
 def raise_base(_: Any) -> NoReturn:
-    told = {"rejected": {CANARY: {CANARY: 1}}, "served_version": CANARY, "unusable": [0], "rows": 3}
+    told = {"rejections": {CANARY: {CANARY: 1}}, "served_version": CANARY, "rows": 3}
     raise type(CANARY, (BaseException,), told)
 
 
@@ -156,10 +157,10 @@ def test_nothing_that_a_model_names_is_told(tmp_path: Path, model: Callable[[Any
     served = load(save_pyfunc(tmp_path / "model", model, tensor("float64", (-1, 1))))
     with pytest.raises(BaseException) as caught:
         served.predict(np.ones((2, 1)))
-    told = failure(caught.value)
+    told = failure(caught.value, Rejections())
     assert CANARY not in told.model_dump_json()
     assert told.reason in ("model_raised", "invalid_output")
-    assert (told.rejected, told.unusable, told.served_version) == ({}, [], None)
+    assert (told.rejections, told.served_version) == (Rejections(), None)
 
 
 def test_outputs_of_known_types_are_named() -> None:

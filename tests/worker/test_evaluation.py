@@ -14,7 +14,7 @@ import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, Comparison, SampledRequest
+from robmon.processes.messages import Assess, Assessed, Comparison, Rejections, SampledRequest
 from robmon.worker.__main__ import failure
 from robmon.worker.evaluation import evaluate
 from robmon.worker.judging import ROW_ERRORS_DTYPE
@@ -242,7 +242,7 @@ def test_requests_are_what_counts_where_several_rows_come_from_one(linear: list[
     assert answer.plan.rows == 160
     assert errors.shape == (40, 3)
     cut, _ = assessed(linear[0], question(40, rows_per_request=4, sample_rows=100), bodies(40, rows_each=10))
-    assert (cut.plan.rows, cut.rows) == (100, 160)
+    assert (cut.plan.rows, cut.rejections.rows) == (100, 160)
     few, _ = assessed(linear[0], question(16, rows_per_request=4), bodies(16, rows_each=10))
     assert few.levels[1].request_bound is None, "16 requests are too few for 95 %, though there are 64 rows"
 
@@ -251,19 +251,20 @@ def test_what_cannot_be_decoded_is_counted_and_costs_nothing_else(linear: list[S
     asked = question(66)
     sample = [*bodies(63), b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}', b"{", b"{"]
     answer, _ = assessed(linear[0], asked, sample)
-    assert answer.plan.rows == answer.rows == 63
-    assert answer.rejected == {"mlflow": {"does_not_fit_model": 1, "not_json": 2}}
-    assert answer.unusable == [63, 64, 65]
+    assert answer.plan.rows == answer.rejections.rows == 63
+    assert answer.rejections.counts == {"mlflow": {"does_not_fit_model": 1, "not_json": 2}}
+    assert answer.rejections.unusable == [63, 64, 65]
 
 
 def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
     lacking = b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}'
+    found = Rejections()
     with pytest.raises(TooFewRowsError, match=r"20 of the rows .* missing_column c \(15\), not_json \(5\)") as caught:
-        evaluate(linear[0], question(40), [b"{"] * 5 + [lacking] * 15 + bodies(20))
-    assert caught.value.rejected == {"mlflow": {"not_json": 5, "does_not_fit_model": 15}}
-    assert caught.value.unusable == list(range(20))
-    told = failure(caught.value)
-    assert (told.reason, told.rows) == ("invalid_input", 20)
+        evaluate(linear[0], question(40), [b"{"] * 5 + [lacking] * 15 + bodies(20), found)
+    assert found.counts == {"mlflow": {"not_json": 5, "does_not_fit_model": 15}}
+    assert (found.unusable, found.rows) == (list(range(20)), 20)
+    told = failure(caught.value, found)
+    assert (told.reason, told.rejections) == ("invalid_input", found)
     with pytest.raises(OverBudgetError, match=r"raise assess\.max_seconds"):
         evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
 
@@ -278,17 +279,19 @@ def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) 
     answer, _ = assessed(model, asked, [bad, *bodies(64)])
     assert answer.output == "label" and answer.plan.rows == 64
     assert answer.plan.origins == list(range(1, 65))
-    assert (answer.rejected, answer.unusable) == ({"mlflow": {"refused_by_model": 1}}, [0])
-    with pytest.raises(TooFewRowsError, match=r"24 of the rows .* refused_by_model \(40\)") as caught:
-        evaluate(model, question(64, task="classification"), [bad] * 40 + bodies(24))
-    assert (caught.value.unusable, caught.value.rows) == (list(range(40)), 24)
+    assert (answer.rejections.counts, answer.rejections.unusable) == ({"mlflow": {"refused_by_model": 1}}, [0])
+    found = Rejections()
+    with pytest.raises(TooFewRowsError, match=r"24 of the rows .* refused_by_model \(40\)"):
+        evaluate(model, question(64, task="classification"), [bad] * 40 + bodies(24), found)
+    assert found == Rejections(counts={"mlflow": {"refused_by_model": 40}}, unusable=list(range(40)), rows=24)
     each_bad = [
         b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, %d, 2.0]]}}' % number for number in range(64)
     ]
-    with pytest.raises(PredictionError) as every:
-        evaluate(model, question(65, task="classification"), [b"{", *each_bad])
-    assert (every.value.rejected, every.value.unusable) == ({"mlflow": {"not_json": 1}}, [0]), "it takes nothing at all"
-    assert every.value.rows == 64
+    found = Rejections()
+    with pytest.raises(PredictionError):
+        evaluate(model, question(65, task="classification"), [b"{", *each_bad], found)
+    told = Rejections(counts={"mlflow": {"not_json": 1}}, unusable=[0], rows=64)
+    assert found == told, "it takes nothing at all"
 
 
 def body(row: list[float]) -> bytes:
@@ -305,21 +308,25 @@ def test_a_row_with_an_extreme_value_is_left_out_and_never_learnt(linear: list[S
 
     plain, _ = assessed(linear[0], question(64, baseline_min_rows=32), bodies(64))
     answer, _ = assessed(linear[0], question(65, baseline_min_rows=32), [body(row), *bodies(64)])
-    assert (answer.rejected, answer.unusable) == ({"mlflow": {"extreme_value": 1}}, [0])
+    assert (answer.rejections.counts, answer.rejections.unusable) == ({"mlflow": {"extreme_value": 1}}, [0])
     assert told(answer) == pytest.approx(told(plain)), "the rest is assessed as if the row had never been there"
 
     learnt = question(70, baseline=plain.baseline)
     answer, _ = assessed(linear[0], learnt, [*bodies(64, seed=2), *[body(row)] * 6])
-    assert (answer.rejected, answer.unusable) == ({"mlflow": {"extreme_value": 6}}, list(range(64, 70)))
-    with pytest.raises(TooFewRowsError, match=r"31 of the rows .* extreme_value \(4\)") as caught:
-        evaluate(linear[0], question(35), [*[body(row)] * 4, *bodies(31)])
-    assert caught.value.unusable == list(range(4))
+    assert (answer.rejections.counts, answer.rejections.unusable) == (
+        {"mlflow": {"extreme_value": 6}},
+        list(range(64, 70)),
+    )
+    found = Rejections()
+    with pytest.raises(TooFewRowsError, match=r"31 of the rows .* extreme_value \(4\)"):
+        evaluate(linear[0], question(35), [*[body(row)] * 4, *bodies(31)], found)
+    assert found == Rejections(counts={"mlflow": {"extreme_value": 4}}, unusable=list(range(4)), rows=31)
 
 
 def test_inputs_that_are_all_huge_are_assessed_or_refused_in_true_words(linear: list[ServedModel]) -> None:
     rows = np.random.default_rng(3).normal(size=(64, 3))
     answer, _ = assessed(linear[0], question(64), [body(row) for row in (1e40 + 1e39 * rows).tolist()])
-    assert answer.plan.rows == 64 and answer.rejected == {}
+    assert answer.plan.rows == 64 and answer.rejections.counts == {}
     assert answer.slopes["mse"].value == pytest.approx(5.25e78, rel=0.4)
     with pytest.raises(InvalidInputError, match=r"constant, or beyond 1e\+140: divide those by a constant"):
         evaluate(linear[0], question(64), [body(row) for row in (1e200 + 1e199 * rows).tolist()])
@@ -331,9 +338,9 @@ def test_a_customary_sentinel_is_not_extreme(linear: list[ServedModel]) -> None:
     rows[::20, 0] = -3.4028234663852886e38
     sample = [body(row) for row in rows.tolist()]
     answer, _ = assessed(linear[0], question(200, baseline_min_rows=100), sample)
-    assert answer.rejected == {} and answer.masked == "not perturbed: 10 sentinel cells"
+    assert answer.rejections.counts == {} and answer.masked == "not perturbed: 10 sentinel cells"
     again, _ = assessed(linear[0], question(40, baseline=answer.baseline), sample[:40])
-    assert again.rejected == {}, "two are enough once it is known"
+    assert again.rejections.counts == {}, "two are enough once it is known"
 
 
 def test_names_of_strangers_are_cut_and_halves_of_characters_refused(tmp_path: Path) -> None:
@@ -364,7 +371,7 @@ def test_names_of_strangers_are_cut_and_halves_of_characters_refused(tmp_path: P
     sixteen = json.dumps({"inputs": "\ud800"}, ensure_ascii=False).encode("utf-16", "surrogatepass")
     whole = named(["a", "b", "\U0001f600"], 64)
     answer, _ = assessed(model, question(68), [*halves, raw, sixteen, *whole])
-    assert answer.plan.rows == 64 and answer.rejected == {"mlflow": {"not_utf8": 4}}
+    assert answer.plan.rows == 64 and answer.rejections.counts == {"mlflow": {"not_utf8": 4}}
 
 
 def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
@@ -393,7 +400,7 @@ def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
     against = asked.model_copy(update={"plan": reference.plan, "comparison": comparison})
     answer, _ = evaluate(model, against, [*sample, errors.tobytes()])
     assert isinstance(answer, Assessed) and answer.verdict is not None
-    assert answer.plan.rows == 1025 and answer.rejected == {"mlflow": {"refused_by_model": 1}}
+    assert answer.plan.rows == 1025 and answer.rejections.counts == {"mlflow": {"refused_by_model": 1}}
     assert answer.verdict.worse and answer.verdict.ratio == pytest.approx([9.0, 9.0])
 
 
@@ -435,7 +442,7 @@ def test_requests_without_a_finite_output_are_left_out_and_told(losing: dict[str
     sample = [body([9.0, 0.1, 0.2]), *bodies(120), body([9.0, 0.3, 0.1]), body([0.5, 9.0, 0.2])]
     asked = question(len(sample), levels=[0.0, 0.1, 0.2], max_features=32)
     answer, errors = assessed(losing["a"], asked, sample)
-    assert answer.nonfinite_rows == [0, 121] and (answer.plan.rows, answer.rows) == (123, 123)
+    assert answer.nonfinite_rows == [0, 121] and (answer.plan.rows, answer.rejections.rows) == (123, 123)
     assert errors.shape == (121, 3) and np.isfinite(errors).all()
     assert all(np.isfinite(point.bound) for point in answer.levels) and answer.index is not None
     assert answer.notes[1] == "2 of 123 rows are left out: without noise the output is not finite there"
@@ -481,7 +488,7 @@ def test_of_several_outputs_the_one_that_is_chosen_is_assessed_and_told(tmp_path
     told = r"label \(numbers\), score \(numbers\), row \((whole|running) numbers\). Choose .* model.output_column"
     with pytest.raises(PredictionError, match=told) as raised:
         evaluate(model, question(64, task="classification"), sample)
-    assert failure(raised.value).reason == "invalid_output"
+    assert failure(raised.value, Rejections()).reason == "invalid_output"
     by_label, _ = assessed(model, question(64, task="classification", output_column="label"), sample)
     by_score, _ = assessed(model, question(64, task="classification", output_column="score"), sample)
     assert (by_label.output, by_score.output) == ("label", "probability")

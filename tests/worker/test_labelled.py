@@ -12,7 +12,7 @@ import pytest
 
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, SampledRequest
+from robmon.processes.messages import Assess, Rejections, SampledRequest
 from robmon.worker.decoding import DecodedSample
 from robmon.worker.labelled import assess_labelled, fitting_targets
 from tests.mlflow_client import quiet_mlflow
@@ -144,7 +144,7 @@ def test_labels_for_which_no_time_is_left_cost_nothing_else(linear: ServedModel)
 def fit(targets: list[Any], clean: Any, output: Any, rows: int = 1) -> tuple[list[int], Any]:
     requests = [SampledRequest(format="v2", seed=0, target=json.dumps(target)) for target in targets]
     count = len(targets)
-    sample = DecodedSample(None, list(range(count)), [(rows - 1, rows)] * count, {}, [])  # type: ignore[arg-type]
+    sample = DecodedSample(None, list(range(count)), [(rows - 1, rows)] * count, Rejections())  # type: ignore[arg-type]
     kept, found = fitting_targets(requests, sample, np.asarray(clean), output)
     return kept, found.tolist()
 

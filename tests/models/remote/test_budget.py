@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import pytest
 
 from robmon.errors import OverBudgetError, PredictionError
 from robmon.models.remote import client
-from robmon.processes.messages import Assessed
+from robmon.processes.messages import Assessed, Rejections
 from robmon.worker.evaluation import evaluate
 from tests.endpoint import Reply, Request, reply_json, serving
 from tests.models.remote.conftest import connect
@@ -66,7 +65,7 @@ def sample() -> list[bytes]:
 def test_rows_that_the_server_refuses_do_not_cost_the_assessment() -> None:
     with serving(particular) as server:
         answer, _ = evaluate(connect(f"{server.url}/invocations"), question(65), sample())
-    assert isinstance(answer, Assessed) and (answer.plan.rows, answer.unusable) == (64, [0])
+    assert isinstance(answer, Assessed) and (answer.plan.rows, answer.rejections.unusable) == (64, [0])
 
 
 def test_refused_rows_are_told_also_where_no_time_is_left_for_the_rest() -> None:
@@ -76,7 +75,7 @@ def test_refused_rows_are_told_also_where_no_time_is_left_for_the_rest() -> None
         time.sleep(model_seconds)
         return particular(request)
 
-    with serving(slow) as server, pytest.raises(OverBudgetError) as caught:
-        evaluate(connect(f"{server.url}/invocations", batch_rows=128), question(65, max_seconds=4), sample())
-    expected: dict[str, Any] = {"mlflow": {"refused_by_model": 1}}
-    assert (caught.value.rejected, caught.value.unusable) == (expected, [0])
+    found = Rejections()
+    with serving(slow) as server, pytest.raises(OverBudgetError):
+        evaluate(connect(f"{server.url}/invocations", batch_rows=128), question(65, max_seconds=4), sample(), found)
+    assert found == Rejections(counts={"mlflow": {"refused_by_model": 1}}, unusable=[0], rows=64)
