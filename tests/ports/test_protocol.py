@@ -18,6 +18,13 @@ from tests.servers import wait_until
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines are no part of a test that does not set one: a busy machine may take seconds for the next line."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 600.0)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 600.0)
+
+
 def head(*headers: str, method: str = "POST", path: str = "/") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
