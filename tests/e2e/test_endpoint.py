@@ -213,7 +213,11 @@ def test_the_daemon_says_what_it_lacks_and_what_to_raise(tmp_path: Path) -> None
             (again,) = daemon.log("enough inputs again")
             assert again["rows"] >= 4 and len(daemon.log("too few inputs")) == 1
 
-            last = [line for line in daemon.log("assessment") if line["outcome"] == "ok"][-1]
+            def of_all_rows() -> dict[str, Any] | None:
+                done = [line for line in daemon.log("assessment") if line["outcome"] == "ok"]
+                return next((line for line in done if " of 25 rows; " in line["cut"]), None)
+
+            last = daemon.wait_for(of_all_rows, "an assessment with all requests")
             assert last["cut"].startswith("cut to fit assess.max_seconds = 2: the first ")
             higher = "assess.max_seconds, or model.rows_per_second and model.batch_rows if the endpoint can take it"
             assert last["cut"].endswith(f" of 25 rows; raise {higher}")
