@@ -30,6 +30,8 @@ HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_colum
 """Which part of a model's outputs is assessed, as function, command and daemon are told it."""
 HOW_TO_SAY = "output (flag --output, setting assess.output)"
 """What the outputs are, likewise."""
+SAID_IN_SECONDS = 300
+"""A time shorter than so many seconds is said in seconds."""
 
 
 class RobmonError(Exception):
@@ -77,25 +79,32 @@ class TooFewRowsError(RobmonError):
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
 
 
-def or_pace(section: str = "model.") -> str:
-    """What else to raise where a time budget at an endpoint is too short, by the settings or (without) the options."""
-    return f", or {section}rows_per_second and {section}batch_rows if the endpoint can take it"
+_UNITS = ((3600, 60, "minute", 1, "second"), (172800, 3600, "hour", 60, "minute"), (864000, 86400, "day", 3600, "hour"))
+"""Up to so many seconds a time is said in these two units: their seconds and their names."""
 
 
 def duration(seconds: float, rounding: str = ROUND_HALF_EVEN) -> str:
     """A time as people say it, rounded as one of the modes of `decimal`.
 
-    >>> duration(0.125), duration(64.2), duration(4380.0), duration(7300.0), duration(4e5)
-    ('0.125 s', '64.2 s', '73 min', '2 h', '4.6 days')
-    >>> duration(10.001, ROUND_CEILING), duration(9.999, ROUND_FLOOR)
-    ('10.1 s', '9.99 s')
+    >>> duration(0.125), duration(64.2), duration(4380.0), duration(8040.0), duration(4e5)
+    ('0.125 s', '64.2 s', '1 hour 13 minutes', '2 hours 14 minutes', '4 days 15 hours')
+    >>> duration(10.001, ROUND_CEILING), duration(9.999, ROUND_FLOOR), duration(3599.5), duration(1e7)
+    ('10.1 s', '9.99 s', '1 hour', '116 days')
     """
-    units = ((300, 1, 3, "s"), (7200, 60, 0, "min"), (172800, 3600, 2, "h"))
-    fitting = ((size, digits, unit) for longest, size, digits, unit in units if seconds < longest)
-    unit_seconds, digits, unit = next(fitting, (86400, 2, "days"))
-    exact = Decimal(repr(float(seconds))) / unit_seconds
-    rounded = Context(digits, rounding).plus(exact) if digits else exact.to_integral_value(rounding)
-    return f"{float(rounded):.6g} {unit}"
+    exact = Decimal(repr(float(seconds)))
+    if exact < SAID_IN_SECONDS:
+        return f"{float(Context(3, rounding).plus(exact)):.6g} s"
+    for longest, large, large_name, small, small_name in _UNITS:
+        exact = (exact / small).to_integral_value(rounding) * small
+        if exact < longest:
+            first, rest = divmod(int(exact), large)
+            second = f" {_counted(rest // small, small_name)}" if rest else ""
+            return _counted(first, large_name) + second
+    return _counted(int((exact / 86400).to_integral_value(rounding)), "day")
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 class OverBudgetError(RobmonError):
@@ -110,22 +119,20 @@ class OverBudgetError(RobmonError):
     """
 
     def __init__(
-        self,
-        needed_seconds: float,
-        budget_seconds: float,
-        higher: str = "assess.max_seconds",
-        lower: str = "assess.confidence, assess.levels or assess.min_rows",
-        *,
-        at_least: bool = False,
+        self, needed_seconds: float, budget_seconds: float, advice: str = "", *, at_least: bool = False
     ) -> None:
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
         self.at_least = at_least
         needed, budget = duration(needed_seconds, ROUND_CEILING), duration(budget_seconds, ROUND_FLOOR)
         super().__init__(
-            f"the smallest assessment needs {'at least ' if at_least else ''}{needed}, "
-            f"the budget is {budget}: raise {higher}, or lower {lower}"
+            f"the smallest assessment needs {'at least ' if at_least else ''}{needed}, the budget is {budget}"
+            f"{advice and f': {advice}'}"
         )
+
+    def advised(self, advice: str) -> OverBudgetError:
+        """The same, with what to do about it, by the names that the reader sets things by."""
+        return OverBudgetError(self.needed_seconds, self.budget_seconds, advice, at_least=self.at_least)
 
 
 class CodecError(RobmonError):

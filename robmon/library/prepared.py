@@ -13,13 +13,14 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from robmon.errors import InvalidInputError, OverBudgetError, or_pace
+from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
 from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
 from robmon.models.loading import RemoteModel, load_uri
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ROWS_READ, ServedModel
+from robmon.report.budget import OPTIONS
 from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
@@ -108,7 +109,7 @@ class PreparedRows:
         """What fits into the time budget, and what was cut."""
         if not 0 < max_seconds < math.inf:
             raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
-        higher = "max_seconds" + (or_pace(section="") if self.predictor.rows_per_second else "")
+        is_endpoint = self.predictor.rows_per_second is not None
         try:
             plan = plan_assessment(
                 self.predictor,
@@ -120,9 +121,8 @@ class PreparedRows:
                 max_seconds=max_seconds,
             )
         except OverBudgetError as error:
-            lower = "confidence or levels"
-            raise OverBudgetError(error.needed_seconds, max_seconds, higher, lower, at_least=error.at_least) from None
-        return plan, plan.told(f"max_seconds = {max_seconds:g}", higher)
+            raise error.advised(OPTIONS.advice(is_endpoint=is_endpoint)) from None
+        return plan, OPTIONS.cut(plan, max_seconds, is_endpoint=is_endpoint)
 
 
 @contextmanager

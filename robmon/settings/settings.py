@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from robmon.errors import OverBudgetError, or_pace
+from robmon.errors import OverBudgetError
 from robmon.models import uri as model_uri
+from robmon.report.budget import SETTINGS
 from robmon.robustness.specification import Specification
 from robmon.settings.sections import (
     AssessSettings,
@@ -89,8 +90,8 @@ class Settings(BaseSettings):
         """Refuse a pace at which no assessment could ever be made; a slower server is seen when it is asked."""
         needed_seconds = self.assess.fewest_predictions / self.model.rows_per_second / PLANNED_SHARE
         if needed_seconds > self.assess.max_seconds:
-            higher = f"assess.max_seconds{or_pace()}"
-            raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, higher)))
+            advice = SETTINGS.advice(is_endpoint=True)
+            raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, advice)))
 
     @model_validator(mode="after")
     def _sample_holds_min_rows(self) -> Settings:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, OverBudgetError, or_pace
+from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.history.baseline import Baseline
 from robmon.history.verdict import Verdict
 from robmon.models.inputs import ModelInputs
@@ -19,6 +19,7 @@ from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.channel import Frame
 from robmon.processes.messages import Assess, Assessed, FeatureDrift, LevelResult, NotCompared, Plan, Rejections
+from robmon.report.budget import SETTINGS
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
 from robmon.robustness.engine.plan import plan_assessment
@@ -165,7 +166,7 @@ def _assess(
     deadline: float,
 ) -> tuple[Plan, Assessment, Reference | None]:
     """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows."""
-    followed, specification = question.plan, question.specification
+    followed, specification, is_endpoint = question.plan, question.specification, model.access is not None
     array = model.put(sample.inputs.array)
 
     read = OutputReader(specification.output_column)
@@ -184,9 +185,7 @@ def _assess(
                 began=deadline - question.max_seconds,
             )
         except OverBudgetError as error:
-            raise OverBudgetError(
-                error.needed_seconds, error.budget_seconds, _higher(model), at_least=error.at_least
-            ) from None
+            raise error.advised(SETTINGS.advice(is_endpoint=is_endpoint)) from None
     origins = sample.origins[: planned.rows]
     comparison = question.comparison
     reference = reference_of(comparison, blobs[-1], planned.rows) if comparison else None
@@ -220,16 +219,11 @@ def _assess(
             seconds=planned.seconds,
             features=features.to_dict(),
             origins=origins,
-            cut=asked_for.told(f"assess.max_seconds = {question.max_seconds:g}", _higher(model)),
+            cut=SETTINGS.cut(asked_for, question.max_seconds, is_endpoint=is_endpoint),
         ),
         result,
         reference,
     )
-
-
-def _higher(model: ServedModel) -> str:
-    """The settings that make room for more."""
-    return "assess.max_seconds" + (or_pace() if model.access is not None else "")
 
 
 def _label_seconds(question: Assess) -> float:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import RobmonError, TooFewRowsError
+from robmon.errors import OverBudgetError, RobmonError, TooFewRowsError
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, LabelResult, LevelResult, Rejections, SampledRequest, SlopeResult
+from robmon.report.budget import SETTINGS
 from robmon.robustness.arrays import Float64
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import plan_assessment
@@ -90,6 +91,9 @@ def assess_labelled(
         return use_accepted(model, any_rows, question.labelled, sample, assessed, began + max_seconds)
     except TooFewRowsError as error:
         return replace(found, rows=0, problem=f"no row with a label can be used{error.why and f': {error.why}'}")
+    except OverBudgetError as error:
+        advised = error.advised(SETTINGS.advice(is_endpoint=model.access is not None))
+        return replace(found, problem=str(advised))
     except RobmonError as error:
         return replace(found, problem=str(error))
 

@@ -90,9 +90,21 @@ def test_a_budget_in_which_no_second_batch_can_be_timed_is_told_as_that():
 
 
 def test_times_are_told_as_people_say_them():
-    for seconds, told in ((0.35, "0.35 s"), (4380, "73 min"), (7920, "2.2 h"), (3e5, "3.5 days"), (1e7, "120 days")):
-        assert duration(seconds) == told
-        assert f"needs {told}, the budget is 0.1 s" in str(OverBudgetError(seconds, 0.1))
+    told = {
+        0.35: "0.35 s",
+        299.0: "299 s",
+        300.0: "5 minutes",
+        301.0: "5 minutes 1 second",
+        3599.6: "1 hour",
+        4380: "1 hour 13 minutes",
+        8040: "2 hours 14 minutes",
+        172799: "2 days",
+        3e5: "3 days 11 hours",
+        1e7: "116 days",
+    }
+    for seconds, text in told.items():
+        assert duration(seconds) == text
+    assert str(OverBudgetError(8040, 0.1)) == "the smallest assessment needs 2 hours 14 minutes, the budget is 0.1 s"
 
 
 @pytest.mark.parametrize(
@@ -101,8 +113,8 @@ def test_times_are_told_as_people_say_them():
         (10.001, 10, "needs 10.1 s, the budget is 10 s"),
         (9.999, 9.998, "needs 10 s, the budget is 9.99 s"),
         (0.30000001, 0.3, "needs 0.301 s, the budget is 0.3 s"),
-        (4381, 4380, "needs 74 min, the budget is 73 min"),
-        (7921, 7920, "needs 2.3 h, the budget is 2.2 h"),
+        (4381, 4380, "needs 1 hour 14 minutes, the budget is 1 hour 13 minutes"),
+        (7921, 7920, "needs 2 hours 13 minutes, the budget is 2 hours 12 minutes"),
         (900001, 900000, "needs 11 days, the budget is 10 days"),
     ],
 )

@@ -135,7 +135,7 @@ def test_labels_for_which_no_time_is_left_cost_nothing_else(linear: ServedModel)
     own = assess_rows(lambda x, rows: truth(x), inputs)
     against = assess_labelled(linear, asked, blobs, own, None, max_seconds=1e-6)
     assert against.result is None and against.rows == 64 and against.unfit == ()
-    assert "the budget is 1e-06 s" in against.problem
+    assert "the budget is 1e-06 s: raise assess.max_seconds, or lower " in against.problem
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

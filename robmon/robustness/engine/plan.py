@@ -57,17 +57,6 @@ class AssessmentPlan:
         """The specification as far as the budget goes."""
         return replace(specification, trials=self.trials, max_batch_rows=self.batch_rows)
 
-    def told(self, budget: str, higher: str) -> str:
-        """What the budget left of rows and trials, and what to raise; empty where nothing was cut.
-
-        >>> AssessmentPlan(8, 19, 8, 7.5, of_rows=256, of_trials=39).told("max_seconds = 10", "max_seconds")
-        'cut to fit max_seconds = 10: the first 8 of 256 rows, 19 of 39 trials; raise max_seconds'
-        """
-        rows = f"the first {self.rows} of {self.of_rows} rows" if self.rows < self.of_rows else ""
-        trials = f"{self.trials} of {self.of_trials} trials" if self.trials < self.of_trials else ""
-        left = ", ".join(filter(None, (rows, trials)))
-        return left and f"cut to fit {budget}: {left}; raise {higher}"
-
 
 def plan_assessment(
     predictor: Predictor,
