@@ -4,20 +4,19 @@ Each also has a name, `noise="salt_and_pepper"`, which stands for the model with
 """
 
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Noise
-from robmon.robustness.noise.models import (
-    NOISE_MODELS,
+from robmon.robustness.noise.additive import (
     CommonMode,
     Correlated,
     Gaussian,
     Laplace,
-    Missing,
     Multiplicative,
-    Quantize,
-    SaltAndPepper,
     StudentT,
     Uniform,
 )
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.by_name import NOISE_MODELS
+from robmon.robustness.noise.cells import Missing, SaltAndPepper
+from robmon.robustness.noise.grid import Quantize
 from robmon.robustness.noise.per_column import PerColumn
 
 __all__ = [

@@ -16,7 +16,7 @@ from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, 
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.models import noise_model
+from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 

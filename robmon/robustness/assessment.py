@@ -29,8 +29,8 @@ from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
+from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.masking import count_masked
-from robmon.robustness.noise.models import noise_model
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
 from robmon.robustness.output_kind import OutputForm, one_class_note, resolve_output

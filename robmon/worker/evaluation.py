@@ -26,7 +26,7 @@ from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.extreme_rows import extreme_rows
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.models import noise_model
+from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.robustness.worst import worst_rows

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.noise.additive import Gaussian
 from robmon.robustness.noise.base import Noise
-from robmon.robustness.noise.models import Gaussian
 from robmon.robustness.noise.per_column import PerColumn
 from robmon.robustness.statistics.beta import lower_limit
 from robmon.robustness.statistics.certificate import certified_radii, certified_share

@@ -16,7 +16,7 @@ from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch, Rehears
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predict, batch_rows_of, through
 from robmon.robustness.noise.base import noise_features, trial_generator
-from robmon.robustness.noise.models import noise_model
+from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.outputs import RowErrors, mean_weights
 from robmon.robustness.specification import Specification
 from tests.endpoint import Request, reply_json, serving

@@ -17,7 +17,7 @@ from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features, trial_generator
-from robmon.robustness.noise.models import noise_model
+from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import PLANNED_SHARE
 

@@ -11,7 +11,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, namespace
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise, Stream
-from robmon.robustness.noise.models import noise_model
+from robmon.robustness.noise.by_name import noise_model
 
 
 class PerColumn(Noise):

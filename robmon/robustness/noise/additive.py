@@ -1,21 +1,18 @@
-"""The noise models that robmon brings, by name."""
+"""Errors of measurement: added to each value, or, as errors of gain, a share of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, namespace
-from robmon.robustness.checks import check_noise_name
+from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Clip, Noise, of_features
-from robmon.vocabulary import CELLS, LARGEST_LEVELS
+from robmon.robustness.noise.base import Clip, Noise
 
 
 @dataclass(frozen=True)
@@ -70,76 +67,6 @@ class StudentT(Noise):
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
         return generator.standard_t(self.df, shape) * math.sqrt((self.df - 2.0) / self.df)
-
-
-@dataclass(frozen=True)
-class SaltAndPepper(Noise):
-    """A share of the cells jumps to one of two values, each as likely as the other: dead pixels, stuck sensors.
-
-    A cell that is hit at one level is hit at every higher one too, with the same value.
-
-    Attributes:
-        low, high: the two values, one number or one a feature; None: the baseline's mean less, or plus, 3 scales.
-    """
-
-    low: Any = None
-    high: Any = None
-    clip: Clip = None
-    name = "salt_and_pepper"
-    unit = CELLS
-    largest_level = LARGEST_LEVELS[name]
-
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.uniform(-1.0, 1.0, shape)  # its size says when a cell is hit, its sign by what
-
-    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
-        xp, spread = namespace(inputs), 3.0 * features.scale
-        low = features.mean - spread if self.low is None else of_features(self.low, inputs, "low", features)
-        high = features.mean + spread if self.high is None else of_features(self.high, inputs, "high", features)
-        return xp.where(xp.abs(draw) < level, xp.where(draw < 0, low, high), inputs)
-
-
-@dataclass(frozen=True)
-class Missing(Noise):
-    """A share of the cells is lost and filled, as imputation does.
-
-    A cell that is lost at one level is lost at every higher one too.
-
-    Attributes:
-        fill: what stands in their place, one number or one a feature, also NaN; None: the baseline's mean.
-    """
-
-    fill: Any = None
-    clip: Clip = None
-    name = "missing"
-    unit = CELLS
-    largest_level = LARGEST_LEVELS[name]
-
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.random(shape)
-
-    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
-        fill = features.mean if self.fill is None else of_features(self.fill, inputs, "fill", features)
-        return namespace(inputs).where(draw < level, fill, inputs)
-
-
-@dataclass(frozen=True)
-class Quantize(Noise):
-    """Values are rounded to a grid, whose step is level times scale: a coarser sensor, fewer digits.
-
-    Nothing in it is random, so all trials are alike. With a fine grid the error's variance is step² / 12.
-    """
-
-    clip: Clip = None
-    name = "quantize"
-
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return np.zeros((1,) * len(shape))
-
-    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
-        xp, step = namespace(inputs), level * features.scale + draw
-        safe = xp.where(step > 0, step, xp.ones_like(step))
-        return xp.where(step > 0, xp.round(inputs / safe) * safe, inputs)
 
 
 @dataclass(frozen=True)
@@ -218,20 +145,3 @@ class Correlated(Noise):
         independent = generator.standard_normal((shape[0], features.axis.columns(shape)))
         # Row by row: in one product of matrices the last digits of a row depend on how many rows there are.
         return np.asarray(np.matmul(features.mixing, independent[:, :, None]).reshape(shape))
-
-
-MODELS = (
-    Gaussian(), Uniform(), Laplace(), StudentT(), SaltAndPepper(), Missing(), Quantize(), Multiplicative(),
-    CommonMode(), Correlated(),
-)  # fmt: skip
-NOISE_MODELS: dict[str, Noise] = {model.name: model for model in MODELS}
-
-
-def noise_model(noise: str | Noise) -> Noise:
-    """The noise model of this name; a `Noise` is returned as it is.
-
-    Raises:
-        InvalidInputError: no noise model has this name.
-    """
-    check_noise_name(noise)
-    return NOISE_MODELS[noise] if isinstance(noise, str) else noise

@@ -1,0 +1,64 @@
+"""Single cells that are lost, or jump to another value: their levels are shares of the cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Clip, Noise, of_features
+from robmon.vocabulary import CELLS, LARGEST_LEVELS
+
+
+@dataclass(frozen=True)
+class SaltAndPepper(Noise):
+    """A share of the cells jumps to one of two values, each as likely as the other: dead pixels, stuck sensors.
+
+    A cell that is hit at one level is hit at every higher one too, with the same value.
+
+    Attributes:
+        low, high: the two values, one number or one a feature; None: the baseline's mean less, or plus, 3 scales.
+    """
+
+    low: Any = None
+    high: Any = None
+    clip: Clip = None
+    name = "salt_and_pepper"
+    unit = CELLS
+    largest_level = LARGEST_LEVELS[name]
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.uniform(-1.0, 1.0, shape)  # its size says when a cell is hit, its sign by what
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        xp, spread = namespace(inputs), 3.0 * features.scale
+        low = features.mean - spread if self.low is None else of_features(self.low, inputs, "low", features)
+        high = features.mean + spread if self.high is None else of_features(self.high, inputs, "high", features)
+        return xp.where(xp.abs(draw) < level, xp.where(draw < 0, low, high), inputs)
+
+
+@dataclass(frozen=True)
+class Missing(Noise):
+    """A share of the cells is lost and filled, as imputation does.
+
+    A cell that is lost at one level is lost at every higher one too.
+
+    Attributes:
+        fill: what stands in their place, one number or one a feature, also NaN; None: the baseline's mean.
+    """
+
+    fill: Any = None
+    clip: Clip = None
+    name = "missing"
+    unit = CELLS
+    largest_level = LARGEST_LEVELS[name]
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+        return generator.random(shape)
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        fill = features.mean if self.fill is None else of_features(self.fill, inputs, "fill", features)
+        return namespace(inputs).where(draw < level, fill, inputs)
