@@ -32,7 +32,7 @@ from robmon.robustness.curve import Slope  # noqa: E402
 from robmon.robustness.ranking import Ranking  # noqa: E402
 from robmon.robustness.result import Assessment, CurvePoint  # noqa: E402
 from robmon.settings import leaves  # noqa: E402
-from tests.export.published import everything  # noqa: E402
+from tests.export.published import change, everything  # noqa: E402
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
 MODEL = {"model_name", "model_version"}
@@ -50,15 +50,18 @@ def settings_table() -> Iterator[str]:
 def metrics_table() -> Iterator[str]:
     """One row a metric: name, kind, labels, meaning."""
     published = everything()
-    if published.measurement is not None:
-        result = published.measurement.result
+    if published.view.measurement is not None:
+        result = published.view.measurement.result
         levels = [point.model_copy(update={"baseline_ratio_lower": point.baseline_ratio}) for point in result.levels]
         result = result.model_copy(update={"levels": levels})
-        published.measurement = dataclasses.replace(published.measurement, result=result, at=time.time())
-    published.served = [dataclasses.replace(each, requests_at=time.time()) for each in published.served]
+        change(published, measurement=dataclasses.replace(published.view.measurement, result=result, at=time.time()))
+    change(
+        published, served=tuple(dataclasses.replace(each, requests_at=time.time()) for each in published.view.served)
+    )
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
-    metrics = Metrics(published, counts, lambda: (1, 1.0))
+    metrics = Metrics(published.model_name, counts, lambda: (1, 1.0))
+    metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0").inc()
     metrics.model_failures.labels("load", "crash").inc()

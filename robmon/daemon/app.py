@@ -117,16 +117,21 @@ class Daemon:
             filters=Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths),
             labels=self._labels,
         )
-        self._published = Published(self._follower.name, settings.assess.interval_seconds, inputs.max_age_seconds)
-        self._published.inputs_problem = lambda: self._receiver.problem
         self._metrics = Metrics(
-            self._published,
+            self._follower.name,
             self._receiver.counts,
             self._sample_now,
             Circumstances(is_endpoint(settings.model.uri), inputs.files is not None),
         )
         self._host = ModelHost(settings, self._metrics)
-        self._published.worker_memory_bytes = lambda: self._host.memory_bytes
+        self._published = Published(
+            self._follower.name,
+            settings.assess.interval_seconds,
+            inputs.max_age_seconds,
+            inputs_problem=lambda: self._receiver.problem,
+            worker_memory_bytes=lambda: self._host.memory_bytes,
+        )
+        self._metrics.expose(self._published)
         key = history_key(parse(settings.model.uri), self._follower.name)
         history = History(settings.data_dir, key)
         self._writer = Writer(self._metrics.history_failures.inc)

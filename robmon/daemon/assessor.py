@@ -196,7 +196,7 @@ class Assessor:
         if self._follower.target is not None and not learnt_version and (reason != "too_few_inputs" or self._has_rows):
             self._tried_version = self._follower.target.version
         self._metrics.assessments.labels(outcome, reason).inc()
-        self._published.count(outcome, reason, problem)
+        self._published.publish(self._published.view.with_outcome(outcome, reason, problem))
         self._see_obstacle(reason, problem)
 
     def _tell_of_inputs(self, reason: str, problem: str) -> None:
@@ -245,15 +245,14 @@ class Assessor:
         self.refresh()  # as long as the version before is the one served
         model = await self._host.use(target)
         await self._read_baseline(model)
-        published = self._published
-        if published.model is None or published.model.version != model.version:
-            published.baseline = _info(self._baseline(model))
-            if published.model is not None:
+        view = self._published.view
+        if view.model is None or view.model.version != model.version:
+            view = replace(view, baseline=_info(self._baseline(model)), served=())
+            if view.model is not None:
                 self._watched_since = clock.now()
-                published.served.clear()
             self._obstacle = None
             self._memory.see_served(model)
-        published.model, published.loaded = model, self._host.loaded
+        self._published.publish(replace(view, model=model, loaded=self._host.loaded))
         self.refresh()
         return model
 
@@ -394,7 +393,8 @@ class Assessor:
 
     def _is_watched(self, model: ModelVersion) -> bool:
         """Whether that is the version served now, not the one that it is to be compared with."""
-        return self._published.model is not None and self._published.model.version == model.version
+        watched = self._published.view.model
+        return watched is not None and watched.version == model.version
 
     def _is_to_compare(self, model: ModelVersion, item: Item) -> bool:
         """Whether that version is the one watched, was so when the request came, and has not been compared yet."""
@@ -520,7 +520,7 @@ class Assessor:
 
     def refresh(self) -> None:
         """Publish where the version served stands by what is remembered now."""
-        model = self._published.model or self._follower.target
+        model = self._published.view.model or self._follower.target
         served = (model.version, model.run_id) if model is not None else self._memory.served
         state = version_state(
             self._memory.entries,
@@ -536,7 +536,8 @@ class Assessor:
             self._quiet_at = later_than(self._memory.entries, time.time())
         pending = self._pending(model, state) if model is not None else ()
         notes = (*state.notes, *filter(None, [_as_sentence(self._memory.fallback)]))
-        self._published.state = replace(state, pending=tuple(pending), notes=notes)
+        state = replace(state, pending=tuple(pending), notes=notes)
+        self._published.publish(replace(self._published.view, state=state))
 
     def _pending(self, model: ModelVersion, state: VersionState) -> Iterator[Pending]:
         """Why nobody can rely on a verdict on that version."""
@@ -594,16 +595,20 @@ class Assessor:
 
     def _publish(self, model: ModelVersion, result: Assessed, items: Sequence[Item]) -> None:
         now = clock.now()
-        published = self._published
         self._baselines[model.version] = result.baseline
         self._write_baseline(model.version, result.baseline)
-        published.baseline = _info(result.baseline)
         fragile = shown_ids([items[index] for index in result.worst_requests])
         lost = dict.fromkeys(result.plan.origins[row] for row in result.nonfinite_rows)
         nonfinite = shown_ids([items[index] for index in lost])
         duration = sum(result.phase_seconds.values())
-        published.measurement = Measurement(model.version, result, now, duration, fragile, nonfinite)
-        published.last_assessment_at = now
+        self._published.publish(
+            replace(
+                self._published.view,
+                baseline=_info(result.baseline),
+                measurement=Measurement(model.version, result, now, duration, fragile, nonfinite),
+                last_assessment_at=now,
+            )
+        )
         for phase, seconds in result.phase_seconds.items():
             self._metrics.duration.labels(phase).observe(seconds)
         for point in result.levels:
@@ -627,7 +632,7 @@ class Assessor:
             item.feedback.answer_compared = True
         if result.served is not None:
             newest = max(item.received_at for item in answered)
-            self._published.take_served(ServedComparison(result.served, newest))
+            self._published.publish(self._published.view.with_served(ServedComparison(result.served, newest)))
             self._tell_of_served()
 
     def _tell_of_served(self) -> None:

@@ -84,9 +84,9 @@ def http_application(
         if path == "/healthz":
             return 200, TEXT, b"ok\n"
         if path == "/readyz":
-            if published.loaded is not None:
+            if published.view.loaded is not None:
                 return 200, TEXT, b"ok\n"
-            return 503, TEXT, f"no model is loaded yet\n{published.problem}".strip().encode() + b"\n"
+            return 503, TEXT, f"no model is loaded yet\n{published.view.problem}".strip().encode() + b"\n"
         if path == "/":
             return await pages.answer("/", lambda: (200, "text/html; charset=utf-8", status_page(published).encode()))
         return 404, TEXT, b"there is /metrics, /healthz, /readyz and /\n"

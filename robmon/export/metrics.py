@@ -1,6 +1,6 @@
 """The Prometheus metrics: names, labels and help texts of everything robmon exports.
 
-Gauges are built at each scrape from one `Published` object, so that none outlives what it speaks of. No NaN is ever
+Gauges are built at each scrape from one published view, so that none outlives what it speaks of. No NaN is ever
 exported, because NaN silences every comparison of an alert; +Inf is.
 """
 
@@ -76,7 +76,7 @@ class Metrics:
 
     def __init__(
         self,
-        published: Published,
+        model_name: str,
         inputs: InputCounts,
         sample: Callable[[], tuple[int, float | None]],
         circumstances: Circumstances = Circumstances(),
@@ -134,8 +134,11 @@ class Metrics:
         for reason in CONNECTION_REASONS:
             self.http_rejected.labels(reason)
         self._inputs = inputs
+        self.registry.register(InputsCollector(model_name, inputs, sample, circumstances.sources))
+
+    def expose(self, published: Published) -> None:
+        """Export what is published too."""
         self.registry.register(PublishedCollector(published))
-        self.registry.register(InputsCollector(published.model_name, inputs, sample, circumstances.sources))
 
     def count_rejected(self, rejected: Mapping[str, Mapping[str, int]]) -> None:
         """Count requests that the worker could not decode, by format and reason."""
@@ -239,7 +242,7 @@ def _state(published: Published) -> Families:
         "robmon_last_assessment_timestamp_seconds",
         "Unix time of the last good assessment; 0 until the first",
         name,
-        clock.as_shown(published.last_assessment_at) if published.last_assessment_at else 0.0,
+        clock.as_shown(published.view.last_assessment_at) if published.view.last_assessment_at else 0.0,
     )
     yield _gauge(
         "robmon_worker_resident_memory_bytes",
@@ -247,28 +250,28 @@ def _state(published: Published) -> Families:
         name,
         published.worker_memory_bytes(),
     )
-    if published.model is not None and published.loaded is not None:
+    if published.view.model is not None and published.view.loaded is not None:
         info = InfoMetricFamily("robmon_model", "The model version that is assessed", labels=["model_name"])
         info.add_metric(
             [name],
             {
-                "model_version": published.model.version,
-                "flavor": published.loaded.flavor,
-                "device": published.loaded.device,
-                "run_id": published.model.run_id or "",
-                "baseline": published.baseline.source,
+                "model_version": published.view.model.version,
+                "flavor": published.view.loaded.flavor,
+                "device": published.view.loaded.device,
+                "run_id": published.view.model.run_id or "",
+                "baseline": published.view.baseline.source,
             },
         )
         yield info
-    yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.baseline.rows)
-    if published.baseline.at is not None:
+    yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.view.baseline.rows)
+    if published.view.baseline.at is not None:
         help_text = "Unix time at which the baseline was last changed"
-        yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.baseline.at)
+        yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.view.baseline.at)
     yield from _verdict(published)
 
 
 def _verdict(published: Published) -> Families:
-    name, state = published.model_name, published.state
+    name, state = published.model_name, published.view.state
     detected = GaugeMetricFamily(
         "robmon_regression_detected", "1 while a robustness regression stands, else 0", labels=["model_name", "kind"]
     )
@@ -307,7 +310,7 @@ def _pending(published: Published) -> GaugeMetricFamily:
         "1 while nobody can rely on a verdict on the version served, by reason",
         labels=["model_name", "reason"],
     )
-    reasons = {pending.reason for pending in published.state.pending}
+    reasons = {pending.reason for pending in published.view.state.pending}
     for reason in PENDING_REASONS:
         family.add_metric([published.model_name, reason], 1 if reason in reasons else 0)
     return family
@@ -411,9 +414,9 @@ def _scalars(of: list[str], result: Assessed) -> Families:
 
 def _served(published: Published, now: float) -> Families:
     served = published.current_served(now)
-    if served is None or published.model is None:
+    if served is None or published.view.model is None:
         return
-    of = [published.model_name, published.model.version]
+    of = [published.model_name, published.view.model.version]
     ratio = _family(
         "robmon_served_prediction_mismatch_ratio",
         "Share of the served answers that differ from this version's own predictions, beyond rounding",

@@ -1,13 +1,13 @@
-"""What robmon tells the world at this moment: one object, from which metrics and status page are made.
+"""What robmon tells the world at this moment: one view, from which metrics and status page are made.
 
 A measurement that lies at its last value is worse than none, so measurements have an age and go; states stay. What
-served answers said of the version stands between the two: see `Published.take_served`.
+served answers said of the version stands between the two: see `View.with_served`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final
 
@@ -51,18 +51,17 @@ class BaselineInfo:
     at: float | None = None
 
 
-@dataclass
-class Published:
-    """Everything that is exported besides counters."""
+@dataclass(frozen=True)
+class View:
+    """What is known at one moment of the version served and of its assessments."""
 
-    model_name: str
-    interval_seconds: float
-    max_age_seconds: float
     model: ModelVersion | None = None
+    """The version that is assessed; None before one is loaded."""
     loaded: LoadedModel | None = None
-    baseline: BaselineInfo = field(default_factory=BaselineInfo)
+    baseline: BaselineInfo = BaselineInfo()
+    state: VersionState = field(default_factory=VersionState)
     measurement: Measurement | None = None
-    served: list[ServedComparison] = field(default_factory=list)
+    served: tuple[ServedComparison, ...] = ()
     """The last comparisons of served answers with the version that is loaded, newest first."""
     last_assessment_at: float = 0.0
     """By the clock that never steps; 0 until the first."""
@@ -70,32 +69,15 @@ class Published:
     """Whether too few inputs was the only reason why no good assessment came since the last one."""
     problem: str = ""
     """Why there is no newer assessment, in one sentence without any input; empty after a good one."""
-    inputs_problem: Callable[[], str] = lambda: ""
-    """What may be wrong with the inputs, in one sentence; mostly empty."""
-    state: VersionState = field(default_factory=VersionState)
-    worker_memory_bytes: Callable[[], int] = lambda: 0
 
-    def count(self, outcome: str, reason: str, problem: str = "") -> None:
-        """Take note of how the last assessment ended, good or not."""
-        self.problem = problem and f"Last assessment {outcome} ({reason}): {problem}."
-        if outcome == "ok":
-            self.only_too_few_inputs_since = True
-        elif reason != "too_few_inputs":
-            self.only_too_few_inputs_since = False
+    def with_outcome(self, outcome: str, reason: str, problem: str = "") -> View:
+        """After an assessment that ended like that, good or not."""
+        only_too_few = outcome == "ok" or (self.only_too_few_inputs_since and reason == "too_few_inputs")
+        sentence = problem and f"Last assessment {outcome} ({reason}): {problem}."
+        return replace(self, problem=sentence, only_too_few_inputs_since=only_too_few)
 
-    def current_measurement(self, now: float) -> Measurement | None:
-        """The last good assessment while it is still true: of the version assessed now, and not too old."""
-        measurement = self.measurement
-        if measurement is None or self.model is None or measurement.model_version != self.model.version:
-            return None
-        if self.only_too_few_inputs_since:
-            lifetime = max(self.max_age_seconds, self._lifetime_seconds(measurement))
-        else:
-            lifetime = self._lifetime_seconds(measurement)
-        return measurement if now - measurement.at <= lifetime else None
-
-    def take_served(self, comparison: ServedComparison) -> None:
-        """Take a comparison with answers that none before it has seen.
+    def with_served(self, comparison: ServedComparison) -> View:
+        """With a comparison of answers that none before it has seen.
 
         Most assessments of a quiet model see few new answers or none, and that takes nothing back of what older ones
         said. They stand until ENOUGH_ANSWERS newer ones are compared, another version is loaded, or their requests are
@@ -103,19 +85,70 @@ class Published:
         """
         served = [comparison, *self.served]
         newer = accumulate((each.result.answers for each in served), initial=0)
-        self.served = [each for each, answers in zip(served, newer, strict=False) if answers < ENOUGH_ANSWERS]
+        kept = tuple(each for each, answers in zip(served, newer, strict=False) if answers < ENOUGH_ANSWERS)
+        return replace(self, served=kept)
+
+
+class Published:
+    """What metrics and page are made from: the view published last, and what is asked when they are.
+
+    Args:
+        model_name: the name of the model.
+        interval_seconds: between assessments.
+        max_age_seconds: of inputs.
+        inputs_problem: what may be wrong with the inputs, in one sentence; mostly empty.
+        worker_memory_bytes: resident memory of the worker.
+        view: what is known at first.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        interval_seconds: float,
+        max_age_seconds: float,
+        *,
+        inputs_problem: Callable[[], str] = lambda: "",
+        worker_memory_bytes: Callable[[], int] = lambda: 0,
+        view: View = View(),
+    ) -> None:
+        self.model_name = model_name
+        self.inputs_problem = inputs_problem
+        self.worker_memory_bytes = worker_memory_bytes
+        self._interval_seconds = interval_seconds
+        self._max_age_seconds = max_age_seconds
+        self._view = view
+
+    @property
+    def view(self) -> View:
+        """What was published last."""
+        return self._view
+
+    def publish(self, view: View) -> None:
+        """Tell that from now on, all of it at once."""
+        self._view = view
+
+    def current_measurement(self, now: float) -> Measurement | None:
+        """The last good assessment while it is still true: of the version assessed now, and not too old."""
+        model, measurement = self._view.model, self._view.measurement
+        if measurement is None or model is None or measurement.model_version != model.version:
+            return None
+        lifetime_seconds = max(3 * self._interval_seconds, 3 * measurement.duration_seconds)
+        if self._view.only_too_few_inputs_since:
+            lifetime_seconds = max(self._max_age_seconds, lifetime_seconds)
+        return measurement if now - measurement.at <= lifetime_seconds else None
 
     def current_served(self, now: float) -> ServedResult | None:
         """What the newest answers say of the version that is loaded; None where none is known."""
-        earliest = now - self.max_age_seconds
-        results = [each.result for each in self.served if each.requests_at >= earliest]
-        if not results:
-            return None
-        return ServedResult(
-            compared=sum(each.compared for each in results),
-            mismatched=sum(each.mismatched for each in results),
-            not_comparable=sum(each.not_comparable for each in results),
-        )
+        return served_since(self._view, now - self._max_age_seconds)
 
-    def _lifetime_seconds(self, measurement: Measurement) -> float:
-        return max(3 * self.interval_seconds, 3 * measurement.duration_seconds)
+
+def served_since(view: View, earliest: float) -> ServedResult | None:
+    """What answers to requests since then say, by the clock that never steps; None where there are none."""
+    results = [each.result for each in view.served if each.requests_at >= earliest]
+    if not results:
+        return None
+    return ServedResult(
+        compared=sum(each.compared for each in results),
+        mismatched=sum(each.mismatched for each in results),
+        not_comparable=sum(each.not_comparable for each in results),
+    )

@@ -47,13 +47,13 @@ def status_page(published: Published, now: float | None = None) -> str:
 
 
 def _verdict(published: Published, is_current: bool) -> str:
-    state = published.state
+    state = published.view.state
     parts = []
     if state.regression is not None:
         parts.append(_regressed(published, state.regression))
-    elif state.is_accepted and not state.unseen and published.last_assessment_at:
+    elif state.is_accepted and not state.unseen and published.view.last_assessment_at:
         parts.append(_accepted(state, is_current))
-    elif not published.last_assessment_at:
+    elif not published.view.last_assessment_at:
         parts.append('<p class="unknown">No version has been assessed since robmon was started.</p>')
     parts += [f'<p class="unknown">{html.escape(each.sentence)}</p>' for each in state.pending]
     if state.regression is None and any(each.reason in _PERSON_DECIDES for each in state.pending):
@@ -104,7 +104,7 @@ def _ratio_since(state: VersionState) -> list[str]:
 
 
 def _regressed(published: Published, regression: Regression) -> str:
-    state = published.state
+    state = published.view.state
     verdict = state.verdict
     ratio = f", {regression.pooled_ratio:.3g} times its noise error" if regression.pooled_ratio is not None else ""
     ratio = ratio if verdict is None else f", {headline(verdict)}"
@@ -134,25 +134,25 @@ def _judged(verdict: Verdict) -> str:
 
 def _named(published: Published, version: str) -> str:
     """What names that version on the command line."""
-    if published.model is None or published.model.endpoint is None:
+    if published.view.model is None or published.view.model.endpoint is None:
         return f"models:/{published.model_name}/{version}"
-    endpoint = parse_endpoint(published.model.endpoint)
+    endpoint = parse_endpoint(published.view.model.endpoint)
     url = endpoint.url if endpoint.protocol == "mlflow" else endpoint.with_version(version)
     return mask(url) if endpoint.name == published.model_name else f"{mask(url)} --name {published.model_name}"
 
 
 def _model(published: Published) -> str:
-    if published.model is None or published.loaded is None:
+    model, loaded, baseline = published.view.model, published.view.loaded, published.view.baseline
+    if model is None or loaded is None:
         return "<p>No model is loaded yet.</p>"
-    baseline = published.baseline
     return (
-        f"<p>Version {html.escape(published.model.version)}, {html.escape(published.loaded.flavor)} on "
-        f"{html.escape(published.loaded.device)}. Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>"
+        f"<p>Version {html.escape(model.version)}, {html.escape(loaded.flavor)} on {html.escape(loaded.device)}. "
+        f"Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>"
     )
 
 
 def _problem(published: Published) -> str:
-    problems = filter(None, (published.problem, published.inputs_problem()))
+    problems = filter(None, (published.view.problem, published.inputs_problem()))
     return "\n".join(f"<p><strong>{html.escape(problem)}</strong></p>" for problem in problems)
 
 

@@ -13,7 +13,6 @@ import pytest
 from robmon import settings
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.export.metrics import Metrics
-from robmon.export.published import Published
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages import ModelVersion, SampledRequest
 from tests.models.conftest import columns, save_pyfunc
@@ -33,7 +32,7 @@ async def test_parquet_is_not_tried_again_when_the_worker_died(tmp_path: Path) -
         "text/csv": b"a\n3.5\n",
     }
     requests = [SampledRequest(format="mlflow", headers={"content-type": kind}, seed=0) for kind in sent]
-    metrics = Metrics(Published("m", 60, 3600), InputCounts(), lambda: (0, None))
+    metrics = Metrics("m", InputCounts(), lambda: (0, None))
     host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
     try:
         await host.use(ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"]))
@@ -72,7 +71,7 @@ async def test_a_worker_that_its_model_has_damaged_is_replaced(tmp_path: Path, d
     folder = save_pyfunc(tmp_path / "model", predict, columns(("a", "double")))
     bodies = [json.dumps({"dataframe_records": [{"a": row / 3}]}).encode() for row in range(8)]
     requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in bodies]
-    metrics = Metrics(Published("m", 60, 3600), InputCounts(), lambda: (0, None))
+    metrics = Metrics("m", InputCounts(), lambda: (0, None))
     host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
     version = ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"])
     outcomes = []

@@ -174,7 +174,7 @@ async def test_a_verdict_found_while_the_disk_hangs_holds_up_nothing(tmp_path: P
     released = threading.Event()
     remembered, _ = memory(tmp_path, **{"history.store": "folder"})
     remembered._writer.write(lambda: released.wait(60))
-    verdict = everything().state.verdict
+    verdict = everything().view.state.verdict
     assert verdict is not None
     remembered.add(entry("1"), Judged(version="1", run_id="r", verdict=verdict))
     for number in range(3):

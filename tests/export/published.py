@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison
+from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison, View
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
@@ -99,7 +102,7 @@ def state_of(served: Key, *told: tuple[str, bool], judged: Judged | None = None)
     return version_state(merge(entries), served, judged=judged)
 
 
-def everything() -> Published:
+def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = lambda: "") -> Published:
     """Version 2 is assessed, stands as a regression against version 1, and was measured at `NOW`."""
     verdict = Verdict(
         reference_version="1",
@@ -120,16 +123,25 @@ def everything() -> Published:
         agreement_a=[0.75],
         agreement_b=[0.5],
     )
-    return Published(
-        model_name="digits",
-        interval_seconds=60,
-        max_age_seconds=3600,
+    view = View(
         model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
         loaded=LoadedModel(flavor="torch", device="cpu"),
         baseline=BaselineInfo("learnt", 1024, NOW),
         measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9"), ("order 3 <i>",)),
-        served=[ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW)],
+        served=(ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW),),
         last_assessment_at=NOW,
         state=state_of(("2", None), ("1", True), ("2", False), judged=Judged(version="2", verdict=verdict)),
-        worker_memory_bytes=lambda: 350 * 2**20,
     )
+    return Published(
+        model_name,
+        interval_seconds=60,
+        max_age_seconds=3600,
+        inputs_problem=inputs_problem,
+        worker_memory_bytes=lambda: 350 * 2**20,
+        view=view,
+    )
+
+
+def change(published: Published, **changes: Any) -> None:
+    """Publish the same view, with some of it changed."""
+    published.publish(replace(published.view, **changes))

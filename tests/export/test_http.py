@@ -20,7 +20,7 @@ from robmon.history.memory import Entry
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
 from robmon.vocabulary import PENDING_REASONS, PendingReason
-from tests.export.published import NOW, everything, state_of
+from tests.export.published import NOW, change, everything, state_of
 
 
 def client(published: Published) -> httpx.AsyncClient:
@@ -40,25 +40,26 @@ async def test_healthz_and_metrics_answer_before_a_model_is_loaded() -> None:
 
 async def test_what_is_wrong_is_said_on_the_page_and_by_readyz() -> None:
     published = Published("digits", 60, 3600)
-    published.count("skipped", "model_not_ready", "the registry at mlflow did not answer")
+    published.publish(
+        published.view.with_outcome("skipped", "model_not_ready", "the registry at mlflow did not answer")
+    )
     async with client(published) as http:
         for path in ("/", "/readyz"):
             assert "the registry at mlflow did not answer" in (await http.get(path)).text
-    published.count("ok", "none")
+    published.publish(published.view.with_outcome("ok", "none"))
     assert "did not answer" not in status_page(published, NOW)
 
 
 def test_what_may_be_wrong_with_the_inputs_is_said_on_the_page() -> None:
-    published = everything()
-    published.inputs_problem = lambda: "2 requests name <b>"
+    published = everything(inputs_problem=lambda: "2 requests name <b>")
     assert "<strong>2 requests name &lt;b&gt;</strong>" in status_page(published, NOW)
 
 
 def test_a_version_that_is_served_and_not_judged_is_told() -> None:
     published = everything()
-    assert published.model is not None
-    published.model = published.model.model_copy(update={"version": "3"})
-    published.state = state_of(("3", None), ("1", True), ("2", False))
+    assert published.view.model is not None
+    change(published, model=published.view.model.model_copy(update={"version": "3"}))
+    change(published, state=state_of(("3", None), ("1", True), ("2", False)))
     assert "Version 3 is served now and not judged yet" in status_page(published, NOW)
 
 
@@ -126,11 +127,11 @@ def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
     assert "Most fragile requests: order 7 &lt;b&gt;, order 9" in page
     assert "Requests left out, without a finite output even without noise: order 3 &lt;i&gt;</p>" in page
     published = everything()
-    assert published.measurement is not None
+    assert published.view.measurement is not None
     told = {"labels": None, "label_problem": "3 are <needed>"}
-    result = published.measurement.result.model_copy(update=told)
-    published.measurement = replace(published.measurement, result=result, fragile_requests=())
-    published.served.clear()
+    result = published.view.measurement.result.model_copy(update=told)
+    change(published, measurement=replace(published.view.measurement, result=result, fragile_requests=()))
+    change(published, served=())
     page = status_page(published, NOW + 5)
     assert "Labels: 3 are &lt;needed&gt;." in page
     assert "Served answers" not in page and "fragile" not in page
@@ -138,28 +139,28 @@ def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
 
 def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() -> None:
     published = everything()
-    verdict = published.state.verdict
+    verdict = published.view.state.verdict
     assert verdict is not None
     held = verdict.model_copy(update={"worse": False, "pvalue": 0.4, "pooled_ratio": 1.02, "pooled_low": 0.9})
     told = (("2", None), ("1", True), ("2", True))
-    published.state = state_of(*told, judged=Judged(version="2", verdict=held))
+    change(published, state=state_of(*told, judged=Judged(version="2", verdict=held)))
     page = status_page(published, NOW)
     assert "compared with version 1: 1.02 times its noise MSE (98 % interval 0.9 to 1.75, p = 0.4)" in page
     assert "Only 1.1 times as much, or more, would have been found with 90 % power" in page
     few = held.model_copy(update={"detectable_ratio": math.inf})
-    published.state = state_of(*told, judged=Judged(version="2", verdict=few))
+    change(published, state=state_of(*told, judged=Judged(version="2", verdict=few)))
     assert "no worsening with 90 % power, however large" in status_page(published, NOW)
     flips = held.model_copy(update={"score": "flips", "agreement_a": None, "reason": "labels"})
-    published.state = state_of(*told, judged=Judged(version="2", verdict=flips))
+    change(published, state=state_of(*told, judged=Judged(version="2", verdict=flips)))
     page = status_page(published, NOW)
     assert "1.02 times its share of changed classes" in page and "<th>level</th><th>flip ratio</th></tr>" in page
-    published.state = state_of(("2", None), ("2", True))
+    change(published, state=state_of(("2", None), ("2", True)))
     assert "90 % power" not in status_page(published, NOW)
 
 
 def accepted_state(by: str, worse: bool, is_reference: bool = False) -> VersionState:
     """Version 2 was judged against version 1, and then accepted at 2026-11-26 19:41:40 UTC."""
-    verdict = everything().state.verdict
+    verdict = everything().view.state.verdict
     assert verdict is not None
     verdict = verdict.model_copy(update={"worse": worse, "flip_note": "Classes <say> no."})
     judged = Judged(version="2", verdict=verdict)
@@ -171,7 +172,7 @@ def accepted_state(by: str, worse: bool, is_reference: bool = False) -> VersionS
 
 def test_a_version_that_was_judged_worse_and_accepted_by_a_person_is_told_as_that() -> None:
     published = everything()
-    published.state = accepted_state("person", worse=True)
+    change(published, state=accepted_state("person", worse=True))
     page = status_page(published, NOW)
     assert (
         "Version 2 was judged worse than version 1 (1.4 times its noise MSE, 98 % interval 1.25 to 1.75, p = 0.001) "
@@ -193,15 +194,14 @@ def test_a_version_that_was_judged_worse_and_accepted_by_a_person_is_told_as_tha
 )
 def test_who_accepted_a_version_and_when_is_told(by: str, is_reference: bool, told: str) -> None:
     published = everything()
-    published.state = accepted_state(by, worse=False, is_reference=is_reference)
+    change(published, state=accepted_state(by, worse=False, is_reference=is_reference))
     page = status_page(published, NOW)
     assert f"No regression. Accepted version: 2. {told}</p>" in page and "90 % power" in page
 
 
 def test_names_from_the_registry_are_escaped() -> None:
-    published = everything()
-    published.model_name = "<script>"
-    published.state = state_of(("<b>", None), ("<b>", True))
+    published = everything("<script>")
+    change(published, state=state_of(("<b>", None), ("<b>", True)))
     page = status_page(published, NOW)
     assert "<script>" not in page and "<b>" not in page
 
@@ -212,7 +212,7 @@ def test_a_verdict_that_cannot_be_made_is_told_and_not_green(reason: PendingReas
     published = everything()
     for told in ((), (("2", True),)):
         state = state_of(("2", None), *told)
-        published.state = replace(state, pending=(Pending(reason, "It is not known <why>."),))
+        change(published, state=replace(state, pending=(Pending(reason, "It is not known <why>."),)))
         page = status_page(published, NOW)
         assert '<p class="unknown">It is not known &lt;why&gt;.</p>' in page
         assert 'class="good"' not in page and "No version has been assessed" not in page
@@ -221,5 +221,5 @@ def test_a_verdict_that_cannot_be_made_is_told_and_not_green(reason: PendingReas
 
 def test_how_far_small_steps_have_led_is_told() -> None:
     published = everything()
-    published.state = replace(state_of(("2", None), ("2", True)), ratio_since=("1", 2.8126))
+    change(published, state=replace(state_of(("2", None), ("2", True)), ratio_since=("1", 2.8126)))
     assert "Since version 1 the accepted versions have come to 2.81 times its noise MSE." in status_page(published, NOW)

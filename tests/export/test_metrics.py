@@ -19,7 +19,7 @@ from robmon.history.standing import Pending
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages import ServedResult
 from robmon.vocabulary import PENDING_REASONS
-from tests.export.published import NOW, everything, state_of
+from tests.export.published import NOW, change, everything, state_of
 from tests.watching.contract import LABELS
 
 VERSION = {"model_name": "digits", "model_version": "2"}
@@ -108,7 +108,7 @@ def test_measurements_go_with_age_and_states_stay(
 ) -> None:
     published = everything()
     for outcome, reason in outcomes:
-        published.count(outcome, reason)
+        published.publish(published.view.with_outcome(outcome, reason))
     found = names(scrape(published, NOW + age_seconds))
     assert all((name in found) == is_there for name in MEASUREMENTS)
     assert all(name in found for name in STATES)
@@ -116,17 +116,17 @@ def test_measurements_go_with_age_and_states_stay(
 
 def test_a_slow_assessment_lives_three_times_its_duration() -> None:
     published = everything()
-    published.count("failed", "crash")
-    assert published.measurement is not None
-    published.measurement = dataclasses.replace(published.measurement, duration_seconds=100)
+    published.publish(published.view.with_outcome("failed", "crash"))
+    assert published.view.measurement is not None
+    change(published, measurement=dataclasses.replace(published.view.measurement, duration_seconds=100))
     assert "robmon_noise_mse" in names(scrape(published, NOW + 299))
     assert "robmon_noise_mse" not in names(scrape(published, NOW + 301))
 
 
 def test_measurements_go_with_their_version() -> None:
     published = everything()
-    assert published.model is not None
-    published.model = published.model.model_copy(update={"version": "3"})
+    assert published.view.model is not None
+    change(published, model=published.view.model.model_copy(update={"version": "3"}))
     found = names(scrape(published))
     assert not found & set(MEASUREMENTS) and set(STATES) <= found
 
@@ -146,25 +146,25 @@ def found(mismatched: int, compared: int, not_comparable: int = 0, at: float = N
 
 def test_what_served_answers_said_stands_until_enough_newer_ones_say_otherwise() -> None:
     published = everything()
-    published.served = []
+    change(published, served=())
     assert served_answers(published) == (None, None, None)
-    published.take_served(found(18, 18))
-    published.take_served(found(0, 6))
+    published.publish(published.view.with_served(found(18, 18)))
+    published.publish(published.view.with_served(found(0, 6)))
     assert served_answers(published) == (0.75, 24, 0)
-    published.take_served(found(0, 6, 7))
+    published.publish(published.view.with_served(found(0, 6, 7)))
     assert served_answers(published) == (0.6, 30, 7), "19 newer answers are not enough"
-    published.take_served(found(0, 1))
+    published.publish(published.view.with_served(found(0, 1)))
     assert served_answers(published) == (0, 13, 7)
-    published.take_served(found(0, 0, 20))
+    published.publish(published.view.with_served(found(0, 0, 20)))
     assert served_answers(published) == (None, 0, 20)
 
 
 def test_what_served_answers_said_goes_with_the_age_of_their_requests() -> None:
     published = everything()
-    published.served = []
-    published.take_served(found(4, 4, at=NOW))
-    published.take_served(found(0, 4, at=NOW + 100))
-    published.count("failed", "crash")
+    change(published, served=())
+    published.publish(published.view.with_served(found(4, 4, at=NOW)))
+    published.publish(published.view.with_served(found(0, 4, at=NOW + 100)))
+    published.publish(published.view.with_outcome("failed", "crash"))
     assert served_answers(published, NOW + 3600) == (0.5, 8, 0), "whatever becomes of the assessments"
     assert "4 of 8 are not this version" in status_page(published, NOW + 3600)
     assert served_answers(published, NOW + 3601) == (0, 4, 0)
@@ -174,14 +174,14 @@ def test_what_served_answers_said_goes_with_the_age_of_their_requests() -> None:
 def test_many_small_comparisons_are_not_heaped_up() -> None:
     published = everything()
     for number in range(1000):
-        published.take_served(found(number % 2, 1))
+        published.publish(published.view.with_served(found(number % 2, 1)))
     assert served_answers(published) == (0.5, ENOUGH_ANSWERS, 0)
-    assert len(published.served) == ENOUGH_ANSWERS
+    assert len(published.view.served) == ENOUGH_ANSWERS
 
 
 def test_without_a_regression() -> None:
     published = everything()
-    published.state = state_of(("2", None), ("2", True))
+    change(published, state=state_of(("2", None), ("2", True)))
     registry = scrape(published)
     detected = registry.get_sample_value("robmon_regression_detected", {"model_name": "digits", "kind": "version"})
     assert detected == 0
@@ -190,8 +190,11 @@ def test_without_a_regression() -> None:
 
 def test_a_version_without_a_verdict_is_no_version_without_a_regression() -> None:
     published = everything()
-    published.state = replace(
-        state_of(("3", None), ("1", True), ("2", False), ("2b", True)), pending=(Pending("failed", "It fails."),)
+    change(
+        published,
+        state=replace(
+            state_of(("3", None), ("1", True), ("2", False), ("2b", True)), pending=(Pending("failed", "It fails."),)
+        ),
     )
     registry = scrape(published)
     assert "robmon_regression_detected" not in names(registry)
@@ -205,7 +208,7 @@ def test_a_version_without_a_verdict_is_no_version_without_a_regression() -> Non
 def test_the_regression_names_the_versions_it_speaks_of() -> None:
     """Not the one that is served while it waits for its verdict."""
     published = everything()
-    published.state = state_of(("3", None), ("1", True), ("2", False))
+    change(published, state=state_of(("3", None), ("1", True), ("2", False)))
     registry = scrape(published)
     of = {"model_name": "digits", "model_version": "2", "reference_version": "1"}
     assert registry.get_sample_value("robmon_regression_info", of) == 1
@@ -215,7 +218,8 @@ def test_the_regression_names_the_versions_it_speaks_of() -> None:
 def all_metrics(published: Published) -> Metrics:
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
-    metrics = Metrics(published, counts, lambda: (256, NOW))
+    metrics = Metrics(published.model_name, counts, lambda: (256, NOW))
+    metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0.1").inc()
     metrics.model_failures.labels("load", "crash").inc()
@@ -224,9 +228,11 @@ def all_metrics(published: Published) -> Metrics:
 
 def test_names_and_labels_are_those_of_the_contract() -> None:
     published = everything()
-    assert published.measurement is not None
-    published.measurement = dataclasses.replace(published.measurement, at=time.time())
-    published.served = [dataclasses.replace(each, requests_at=time.time()) for each in published.served]
+    assert published.view.measurement is not None
+    change(published, measurement=dataclasses.replace(published.view.measurement, at=time.time()))
+    change(
+        published, served=tuple(dataclasses.replace(each, requests_at=time.time()) for each in published.view.served)
+    )
     samples = [
         sample
         for family in all_metrics(published).registry.collect()
@@ -243,7 +249,7 @@ def test_body_sizes_are_a_cumulative_histogram() -> None:
     counts = InputCounts()
     for size in (1, 1024, 1025, 2**20, 2**20 + 1, 2**30):
         counts.body_bytes["v2"].observe(size)
-    value = Metrics(everything(), counts, lambda: (0, None)).registry.get_sample_value
+    value = Metrics("digits", counts, lambda: (0, None)).registry.get_sample_value
     below = [
         value("robmon_inputs_body_bytes_bucket", {"source": "v2", "le": limit})
         for limit in ("1024.0", "4096.0", "524288.0", "1.048576e+06", "2.097152e+06", "8.388608e+06", "+Inf")
@@ -264,14 +270,15 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
     "name", ['"', "\\", "\n", 'a"b\\"\nc\\n{}=,', "<script>", "ü\u2028", "\x00\x1b[31m", "x" * 1_000_000]
 )
 def test_label_values_are_whatever_they_are(name: str) -> None:
-    published = dataclasses.replace(everything(), model_name=name)
-    assert published.model is not None and published.measurement is not None
-    published.model = published.model.model_copy(update={"version": name, "run_id": name})
+    published = everything(name)
+    assert published.view.model is not None and published.view.measurement is not None
+    change(published, model=published.view.model.model_copy(update={"version": name, "run_id": name}))
     drift = [
-        each.model_copy(update={"feature": name + each.feature}) for each in published.measurement.result.input_drift
+        each.model_copy(update={"feature": name + each.feature})
+        for each in published.view.measurement.result.input_drift
     ]
-    result = published.measurement.result.model_copy(update={"input_drift": drift})
-    published.measurement = dataclasses.replace(published.measurement, model_version=name, result=result)
+    result = published.view.measurement.result.model_copy(update={"input_drift": drift})
+    change(published, measurement=dataclasses.replace(published.view.measurement, model_version=name, result=result))
     text = generate_latest(scrape(published)).decode()
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     (info,) = [sample for sample in found if sample.name == "robmon_model_info"]
@@ -285,8 +292,9 @@ def test_label_values_are_whatever_they_are(name: str) -> None:
 
 
 def test_known_label_sets_start_at_zero() -> None:
-    registry = Metrics(Published("digits", 60, 3600), InputCounts(), lambda: (0, None)).registry
-    value = registry.get_sample_value
+    metrics = Metrics("digits", InputCounts(), lambda: (0, None))
+    metrics.expose(Published("digits", 60, 3600))
+    value = metrics.registry.get_sample_value
     assert value("robmon_assessments_total", {"outcome": "ok", "reason": "none"}) == 0
     assert value("robmon_worker_restarts_total", {"reason": "crash"}) == 0
     assert value("robmon_inputs_received_total", {"source": "mlflow"}) == 0
@@ -303,7 +311,7 @@ def test_known_label_sets_start_at_zero() -> None:
 def test_what_cannot_happen_has_no_series(circumstances: Circumstances) -> None:
     """Until it does happen, whatever the settings say."""
     counts = InputCounts()
-    value = Metrics(Published("m", 60, 3600), counts, lambda: (0, None), circumstances).registry.get_sample_value
+    value = Metrics("m", counts, lambda: (0, None), circumstances).registry.get_sample_value
     at_endpoint = {"outcome": "failed", "reason": "endpoint_unreachable"}
     assert value("robmon_assessments_total", at_endpoint) == (0 if circumstances.is_endpoint else None)
     for name in ("received", "sampled", "skipped"):

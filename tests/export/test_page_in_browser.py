@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from robmon.export.published import Published
+from robmon.export.published import Published, View
 from robmon.export.status import status_page
 from robmon.history.standing import Pending
 from tests.browser import chromium, dom
-from tests.export.published import NOW, everything
+from tests.export.published import NOW, change, everything
 
 MARKUP = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">'\"&amp;"
 
@@ -48,20 +48,22 @@ def with_markup(value: Any) -> Any:
 @pytest.mark.parametrize("state", ["regressed", "held", "pending", "asked", "nothing"])
 def test_no_text_becomes_markup(state: str, tmp_path: Path) -> None:
     """Names from the registry, from artifacts, requests and signatures, reasons: no text is trusted."""
-    published = with_markup(everything())
-    published.problem, published.last_assessment_at = MARKUP, NOW
+    published = everything(MARKUP, inputs_problem=lambda: MARKUP)
+    published.publish(dataclasses.replace(with_markup(published.view), problem=MARKUP, last_assessment_at=NOW))
     if state == "held":
-        published.state = dataclasses.replace(published.state, regression=None, is_accepted=True)
+        change(published, state=dataclasses.replace(published.view.state, regression=None, is_accepted=True))
     elif state == "pending":
         pending = (Pending("failed", MARKUP),)
-        published.state = dataclasses.replace(published.state, regression=None, pending=pending)
+        change(published, state=dataclasses.replace(published.view.state, regression=None, pending=pending))
     elif state == "asked":
-        published.model.endpoint = "http://127.0.0.1/v2/models/<img>/infer"
+        assert published.view.model is not None
+        published.view.model.endpoint = "http://127.0.0.1/v2/models/<img>/infer"
     elif state == "nothing":
-        published = Published(MARKUP, 60, 3600, problem=MARKUP)
+        published = Published(MARKUP, 60, 3600, view=View(problem=MARKUP))
     else:
-        result = published.measurement.result.model_copy(update={"labels": None})
-        published.measurement = dataclasses.replace(published.measurement, result=result)
+        assert published.view.measurement is not None
+        result = published.view.measurement.result.model_copy(update={"labels": None})
+        change(published, measurement=dataclasses.replace(published.view.measurement, result=result))
     text = status_page(published, NOW + 5)
     assert "<script" not in text and "<img" not in text
     (tmp_path / "page.html").write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ def entry(version: str, *, accepted: bool = True, at: float = 1.0) -> Entry:
 
 def test_all_of_it_survives_a_restart(tmp_path: Path) -> None:
     history = History(tmp_path, "team/digits model")
-    verdict = everything().state.verdict
+    verdict = everything().view.state.verdict
     assert verdict is not None
     told = Judged(version="2", verdict=verdict.model_copy(update={"ratio": [math.inf], "detectable_ratio": math.inf}))
     written = history.write_scope("champion", [entry("1"), entry("2", accepted=False, at=2)], judged=told)
