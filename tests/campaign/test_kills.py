@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.campaign.watch import Finding, begun, lasting_processes
+from tests.campaign.watch import Finding, Held, asked, begun, hold_to_limits, lasting_processes
 from tests.e2e.daemon import ROWS, WAIT_SECONDS, Daemon, Row, running_daemon
 from tests.e2e.registry import Registry
 from tests.e2e.test_endpoint import NO_REGISTRY
@@ -47,6 +47,7 @@ class Lives:
     """Daemons on one data folder, one after the other, each killed at a random moment.
 
     Attributes:
+        finding: the line of the table.
         folder: of the daemons.
         start: starts one.
         chances: how likely a process of a module is killed at each look.
@@ -55,6 +56,7 @@ class Lives:
         move: moves the alias.
     """
 
+    finding: Finding
     folder: Path
     inputs: Path
     start: Callable[[], contextlib.AbstractContextManager[Daemon]]
@@ -69,6 +71,8 @@ class Lives:
     written: set[int] = field(default_factory=set)
     logs: list[list[dict[str, Any]]] = field(default_factory=list)
     """The lines on assessments, life by life."""
+    held: Held | None = None
+    """What the first daemon held once it had assessed."""
 
     def write(self) -> None:
         """Log some more requests, each with a serial of its own; sometimes the file is rotated before."""
@@ -84,28 +88,36 @@ class Lives:
     def live(self) -> None:
         """One life: rows come, the alias moves, processes are killed, and at last the daemon.
 
-        Most lives begin with a good assessment; in the others everything is killed from the first moment on.
+        The first life and most others begin with a good assessment; in the rest everything is killed from the first
+        moment on.
         """
-        random = self.random
         self.write()
         with self.start() as daemon:
-            if random.random() < PATIENT_LIVES:
-                daemon.wait_for(lambda: good(daemon), "a good assessment")
-            end = time.monotonic() + random.uniform(*self.seconds)
-            writes_at, moves_at = (random.uniform(time.monotonic(), end) for _ in range(2))
-            while (now := time.monotonic()) < end:
-                if now > writes_at:
-                    self.write()
-                    writes_at = end
-                if now > moves_at and self.move is not None:
-                    self.move(random)
-                    self.moves += 1
-                    moves_at = now + random.uniform(*self.seconds)
-                self._kill_some(daemon)
-                time.sleep(random.uniform(0, 0.4))
+            with asked(self.finding, daemon):
+                if self.held is None or self.random.random() < PATIENT_LIVES:
+                    daemon.wait_for(lambda: good(daemon), "a good assessment")
+                self.held = self.held or Held.by(daemon)
+                self._suffer(daemon)
             daemon.kill()
             self.kills[DAEMON] += 1
         self.logs.append(daemon.log("assessment"))
+        self.finding.times = self.kills.total()
+
+    def _suffer(self, daemon: Daemon) -> None:
+        """Some seconds in which rows come, the alias moves, and processes are killed."""
+        random = self.random
+        end = time.monotonic() + random.uniform(*self.seconds)
+        writes_at, moves_at = (random.uniform(time.monotonic(), end) for _ in range(2))
+        while (now := time.monotonic()) < end:
+            if now > writes_at:
+                self.write()
+                writes_at = end
+            if now > moves_at and self.move is not None:
+                self.move(random)
+                self.moves += 1
+                moves_at = now + random.uniform(*self.seconds)
+            self._kill_some(daemon)
+            time.sleep(random.uniform(0, 0.4))
 
     def _kill_some(self, daemon: Daemon) -> None:
         with contextlib.suppress(psutil.Error):
@@ -116,17 +128,20 @@ class Lives:
                         self.kills[module] += 1
 
     def end(self) -> None:
-        """A last life, in peace: all that is there is assessed, and nothing is left over."""
+        """A last life, in peace: all that is there is assessed, and no more is left over or held than in the first."""
+        assert self.held is not None
         self.write()
         with self.start() as daemon:
-            wait_until(
-                lambda: self.asked_about() >= self.written, WAIT_SECONDS, "every line that was written is assessed"
-            )
-            daemon.wait_for_assessments(2)
-            assert lasting_processes(daemon) <= 3, "no process is left"
-            if self.move is not None:
-                self.move(self.random)
-            daemon.wait_for(lambda: not left_over(daemon), "the sweep of what dead processes left")
+            with asked(self.finding, daemon):
+                wait_until(
+                    lambda: self.asked_about() >= self.written, WAIT_SECONDS, "every line that was written is assessed"
+                )
+                daemon.wait_for_assessments(2)
+                assert lasting_processes(daemon) <= 3, "no process is left"
+                if self.move is not None:
+                    self.move(self.random)
+                daemon.wait_for(lambda: not left_over(daemon), "the sweep of what dead processes left")
+            hold_to_limits(self.finding, self.held, daemon)
         self.logs.append(daemon.log("assessment"))
 
     def asked_about(self) -> set[int]:
@@ -180,17 +195,16 @@ def left_over(daemon: Daemon) -> list[Path]:
     return [*folders, *daemon.data_dir.rglob("*.tmp"), *daemon.data_dir.rglob("*.unfinished*")]
 
 
-def until_killed(lives: Lives, finding: Finding, wanted: dict[str, int]) -> None:
+def until_killed(lives: Lives, wanted: dict[str, int]) -> None:
     """Live until so many kills of each kind, then check what all lives left."""
     while any(lives.kills[module] < count for module, count in wanted.items()):
         lives.live()
-        finding.times = lives.kills.total()
     lives.end()
     assessments = lives.check()
     assert assessments >= lives.kills[DAEMON] / 2, "most lives are long enough for assessments"
     told = ", ".join(f"{count} {module.removeprefix('robmon.')}" for module, count in lives.kills.items())
-    finding.outcome = f"survived: {told}; alias moved {lives.moves} times; {assessments} good assessments, "
-    finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
+    lives.finding.outcome = f"survived: {told}; alias moved {lives.moves} times; {assessments} good assessments, "
+    lives.finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
 
 
 SHORT = {DAEMON: 3, WORKER: 1, READER: 2}
@@ -224,8 +238,8 @@ def test_kills_beside_an_endpoint(
         settings = SETTINGS | {"inputs__files": inputs, "model__rows_per_second": 20_000}
         start = functools.partial(running_daemon, tmp_path, url, NO_REGISTRY, **settings)
         chances = {WORKER: 0.06, READER: 0.2, FETCH: 0.2}  # an endpoint is asked for its version in no time
-        lives = Lives(tmp_path, inputs, start, chances, lambda: list(calls), (0.5, 4), move)
-        until_killed(lives, begun("kill -9 while the version behind an endpoint changes"), wanted)
+        finding = begun("kill -9 while the version behind an endpoint changes")
+        until_killed(Lives(finding, tmp_path, inputs, start, chances, lambda: list(calls), (0.5, 4), move), wanted)
 
 
 @pytest.mark.campaign
@@ -240,6 +254,7 @@ def test_kills_while_the_alias_moves(
     model.serve(versions[0])
     settings = SETTINGS | {"inputs__files": inputs}
     lives = Lives(
+        begun("kill -9 while the alias moves"),
         tmp_path,
         inputs,
         functools.partial(running_daemon, tmp_path, model.uri, served.tracking_uri, **settings),
@@ -248,6 +263,5 @@ def test_kills_while_the_alias_moves(
         (3, 9),
         lambda random: model.serve(random.choice(versions)),
     )
-    finding = begun("kill -9 while the alias moves")
-    until_killed(lives, finding, {DAEMON: 35, WORKER: 40, READER: 75, FETCH: 50})
+    until_killed(lives, {DAEMON: 35, WORKER: 40, READER: 75, FETCH: 50})
     assert sum(lives.kills.values()) >= 200

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.watch import begun, watched
+from tests.campaign.watch import Held, asked, begun, watched
 from tests.e2e.daemon import END_SECONDS, Daemon, running_daemon
 from tests.e2e.registry import Registry
 from tests.servers import wait_until
@@ -95,7 +95,9 @@ def test_the_end(moment: Callable[[Daemon], None], signals: str, local: Registry
     uri = f"models:/{model.name}/{model.add()}"
     finding = begun(f"SIG{signals.replace(' ', ', SIG')} {moment.__name__.replace('_', ' ')}")
     with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
-        moment(daemon)
+        before = Held.by(daemon)
+        with asked(finding, daemon):
+            moment(daemon)
         began = time.monotonic()
         for name in signals.split():
             daemon.process.send_signal(getattr(signal, f"SIG{name}"))
@@ -103,6 +105,7 @@ def test_the_end(moment: Callable[[Daemon], None], signals: str, local: Registry
         seconds = time.monotonic() - began
         assert seconds < END_SECONDS
         assert daemon.processes() == []
+        finding.growth = Held.by(daemon).less(before)
     while OPEN:
         OPEN.pop().close()
     finding.outcome = f"ended in {seconds:.1f} s with status 0"
@@ -112,8 +115,11 @@ def test_the_end(moment: Callable[[Daemon], None], signals: str, local: Registry
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGQUIT"])
 def test_signals_that_end_it_at_once(name: str, daemon: Daemon) -> None:
     """By default action; its children follow."""
-    finding = begun(name)
+    finding, before = begun(name), Held.by(daemon)
+    with asked(finding, daemon):
+        daemon.wait_for_assessments()
     daemon.process.send_signal(getattr(signal, name))
     daemon.process.wait(END_SECONDS)
     wait_until(lambda: not daemon.processes(), END_SECONDS, "the end of all its processes")
+    finding.growth = Held.by(daemon).less(before)
     finding.outcome = f"ended with status {daemon.process.returncode}, and its children"

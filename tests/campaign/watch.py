@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -32,11 +33,19 @@ class Held:
     files: int
 
     @classmethod
-    def by(cls, daemon: Daemon) -> Held:
-        """Measured now. Memory and descriptors are those of the daemon itself; short fetches are no processes of it."""
-        process = psutil.Process(daemon.process.pid)
-        files = [path for folder in (daemon.data_dir, daemon.temporary) for path in folder.rglob("*") if path.is_file()]
-        return cls(process.memory_info().rss, process.num_fds(), lasting_processes(daemon), len(files))
+    def by(cls, *daemons: Daemon) -> Held:
+        """Measured now, all of them together; one that has ended holds its files alone.
+
+        Memory and descriptors are those of the daemon itself; short fetches are no processes of it.
+        """
+        living = [psutil.Process(daemon.process.pid) for daemon in daemons if daemon.process.poll() is None]
+        folders = [folder for daemon in daemons for folder in (daemon.data_dir, daemon.temporary)]
+        return cls(
+            sum(process.memory_info().rss for process in living),
+            sum(process.num_fds() for process in living),
+            sum(lasting_processes(daemon) for daemon in daemons),
+            sum(path.is_file() for folder in folders for path in folder.rglob("*")),
+        )
 
     def less(self, before: Held) -> Held:
         """The growth since then."""
@@ -86,11 +95,39 @@ def lasting_processes(daemon: Daemon) -> int:
 
 
 @contextlib.contextmanager
+def asked(finding: Finding, *daemons: Daemon) -> Iterator[None]:
+    """Ask them for /healthz and /metrics all the while, and put down the slowest answers and those that did not come.
+
+    A daemon that has ended need not answer.
+    """
+
+    def ask(daemon: Daemon) -> None:
+        base, headers = f"{daemon.scheme}://127.0.0.1:{daemon.port('http_port')}", dict(daemon.client.headers)
+        for path in finding.slowest:
+            began, is_good = time.monotonic(), False
+            with contextlib.suppress(httpx.HTTPError):
+                answer = httpx.get(base + path, headers=headers, timeout=ANSWER_SECONDS, trust_env=False, verify=False)
+                is_good = answer.status_code == 200 or path != "/healthz"
+            seconds = time.monotonic() - began
+            if not is_good:
+                time.sleep(PAUSE_SECONDS)  # one that is killed is silent a moment before it is seen to have ended
+            if daemon.process.poll() is None:
+                finding.refused += not is_good
+                finding.slowest[path] = max(finding.slowest[path], seconds)
+
+    with contextlib.ExitStack() as stack:
+        for daemon in daemons:
+            stack.enter_context(again_and_again(functools.partial(ask, daemon), PAUSE_SECONDS))
+        yield
+
+
+@contextlib.contextmanager
 def watched(
     daemon: Daemon,
     fault: str,
     times: int = 1,
     *,
+    beside: Sequence[Daemon] = (),
     healthz_seconds: float | None = HEALTHZ_SECONDS,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[Finding]:
@@ -100,23 +137,13 @@ def watched(
         daemon: to which it happens.
         fault: how the table calls it.
         times: how often it happens.
+        beside: further daemons that are watched with it; what they hold is added up.
         healthz_seconds: slowest answer of /healthz that is let pass; None: the daemon itself is stopped meanwhile.
-        memory_bytes: most that the daemon may grow.
+        memory_bytes: most that each daemon may grow.
     """
-    finding, before = begun(fault, times), Held.by(daemon)
-    base = f"{daemon.scheme}://127.0.0.1:{daemon.port('http_port')}"
-
-    def ask() -> None:
-        for path in finding.slowest:
-            began, headers = time.monotonic(), dict(daemon.client.headers)
-            try:
-                answer = httpx.get(base + path, headers=headers, timeout=ANSWER_SECONDS, trust_env=False, verify=False)
-                finding.refused += path == "/healthz" and answer.status_code != 200
-            except httpx.HTTPError:
-                finding.refused += 1
-            finding.slowest[path] = max(finding.slowest[path], time.monotonic() - began)
-
-    with again_and_again(ask, PAUSE_SECONDS):
+    daemons = [daemon, *beside]
+    finding, before = begun(fault, times), Held.by(*daemons)
+    with asked(finding, *daemons):
         try:
             yield finding
         except (AssertionError, TimeoutError, httpx.HTTPError) as error:
@@ -124,16 +151,26 @@ def watched(
                 raise AssertionError(f"{why}; then {error}") from error
             raise
     if daemon.process.poll() is not None:
-        finding.outcome = f"ended with status {daemon.process.returncode}"
+        finding.outcome, finding.growth = f"ended with status {daemon.process.returncode}", Held.by(daemon).less(before)
         return
-    finding.growth = _settled(daemon, before)
+    hold_to_limits(finding, before, *daemons, healthz_seconds=healthz_seconds, memory_bytes=memory_bytes)
     finding.outcome = "survived"
+
+
+def hold_to_limits(
+    finding: Finding,
+    before: Held,
+    *daemons: Daemon,
+    healthz_seconds: float | None = HEALTHZ_SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> None:
+    """Put down what they hold more of than before, and fail where probes were held up or something is leaked."""
+    finding.growth = growth = _settled(before, *daemons)
     why = _blocked(finding, healthz_seconds)
     assert not why, why
-    growth = finding.growth
-    assert growth.memory_bytes < memory_bytes, f"the daemon grew by {growth.memory_bytes >> 20} MiB"
+    assert growth.memory_bytes < memory_bytes * len(daemons), f"the daemon grew by {growth.memory_bytes >> 20} MiB"
     assert growth.processes <= 0, f"{growth.processes} processes more than before"
-    assert growth.descriptors <= 4, f"{growth.descriptors} descriptors more than before"
+    assert growth.descriptors <= 4 * len(daemons), f"{growth.descriptors} descriptors more than before"
 
 
 def _blocked(finding: Finding, healthz_seconds: float | None) -> str:
@@ -146,11 +183,11 @@ def _blocked(finding: Finding, healthz_seconds: float | None) -> str:
     return f"a probe took {slowest:.2f} s" if slowest > healthz_seconds else ""
 
 
-def _settled(daemon: Daemon, before: Held) -> Held:
+def _settled(before: Held, *daemons: Daemon) -> Held:
     """The growth once connections are closed and a worker that was replaced has come, or after some seconds."""
     until = time.monotonic() + SETTLE_SECONDS
     while True:
-        growth = Held.by(daemon).less(before)
+        growth = Held.by(*daemons).less(before)
         if (growth.descriptors <= 0 and growth.processes <= 0) or time.monotonic() > until:
             return growth
         time.sleep(PAUSE_SECONDS)
