@@ -241,8 +241,11 @@ def aliases_and_tags(answer: bytes) -> tuple[dict[str, str], dict[str, str]]:
         ValueError, KeyError, TypeError, AttributeError, RecursionError: it is no answer of MLflow's.
     """
     registered = json.loads(answer)["registered_model"]
-    aliases = {item["alias"]: str(item["version"]) for item in registered.get("aliases", [])}
-    return aliases, {item["key"]: item["value"] for item in registered.get("tags", [])}
+    aliases = {str(item["alias"]): str(item["version"]) for item in registered.get("aliases", [])}
+    tags = {str(item["key"]): str(item["value"]) for item in registered.get("tags", [])}
+    if not all(version.isascii() and version.isdigit() for version in aliases.values()):
+        raise ValueError("a version that is no number")
+    return aliases, tags
 
 
 def failure_reason(error: RobmonError) -> str:

@@ -168,6 +168,12 @@ def dripping_head(handler: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(0.05)
 
 
+def aliased(version: object) -> bytes:
+    """An answer in which the alias stands for that."""
+    model = {"name": "m", "aliases": [{"alias": "champion", "version": version}]}
+    return json.dumps({"registered_model": model}).encode()
+
+
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
@@ -178,11 +184,12 @@ def dripping_head(handler: http.server.BaseHTTPRequestHandler) -> None:
         (with_body(b"no gzip", "gzip"), "did not answer: DecodingError"),
         (with_body(b"x", "br"), "in an encoding that was not asked for"),
         (with_body(b"[" * 200_000), "is none of MLflow's"),
+        *((with_body(aliased(version)), "is none of MLflow's") for version in (None, "", "../../x", "-1", 1.5, [7])),
         (dripping, "did not answer: no answer in time"),
         (dripping_head, "did not answer: no answer in time"),
     ],
 )
-async def test_answers_without_end_are_bounded(
+async def test_answers_without_end_or_sense_are_bounded_and_told(
     answers: Answer, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time and in size, packed or not."""
