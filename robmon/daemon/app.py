@@ -21,10 +21,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
 from robmon.daemon.assessor import Assessor
-from robmon.daemon.file_source import FileSource
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
 from robmon.daemon.schedule import STEADY, Every
+from robmon.daemon.sources import sources_of
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
@@ -165,9 +165,7 @@ class Daemon:
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
         )
-        self._files: FileSource | None = None
-        if inputs.files is not None:
-            self._files = FileSource(settings, inputs.files, self._sample, self._receiver.counts, history, self._writer)
+        self._sources = sources_of(inputs, self._sample, self._receiver.counts, history, self._writer)
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=STEADY)
 
@@ -220,9 +218,8 @@ class Daemon:
         self._scheduler.add_job(self._remember, Every(HURRY_SECONDS), **common)
         self._scheduler.add_job(self._renew_access, Every(RENEW_SECONDS), **common)
         self._scheduler.add_job(self._expire_labels, Every(EXPIRE_SECONDS), **common)
-        if self._files is not None:
-            every = Every(settings.inputs.files_poll_seconds)
-            self._scheduler.add_job(self._files.poll, every, next_run_time=now, **common)
+        for source in self._sources:
+            self._scheduler.add_job(source.poll, Every(source.poll_seconds), next_run_time=now, **common)
         self._scheduler.start()
         try:
             yield
@@ -230,8 +227,8 @@ class Daemon:
             self._scheduler.shutdown(wait=False)
             await self._assessor.close()
             await self._host.close()
-            if self._files is not None:
-                await self._files.close()
+            for source in self._sources:
+                await source.close()
             await asyncio.gather(self._writer.close(), self._baseline_writer.close())
 
     async def _follow(self) -> None:

@@ -21,7 +21,7 @@ from robmon.history.memory import TAG_PREFIX, Key
 from robmon.models import registry_access
 from robmon.models import uri as model_uri
 from robmon.models.uri import known_aliases
-from robmon.processes.messages import Failure, Fetch, Fetched, Message, ModelVersion, Remember, Remembered
+from robmon.processes.messages import AnyMessage, Failure, Fetch, Fetched, ModelVersion, Remember, Remembered
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
 from robmon.settings import Settings
 
@@ -219,7 +219,7 @@ class Follower:
         self.run_ids |= answer.run_ids
         return answer
 
-    async def _ask(self, question: Fetch | Remember) -> Message:
+    async def _ask(self, question: Fetch | Remember) -> AnyMessage:
         command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)
         try:
             child = await Child.start(command)

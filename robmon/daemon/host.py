@@ -13,7 +13,7 @@ import structlog
 
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
-from robmon.processes.messages import Assess, Assessed, Failure, Load, LoadedModel, Message, ModelVersion, Rejections
+from robmon.processes.messages import AnyMessage, Assess, Assessed, Failure, Load, LoadedModel, ModelVersion, Rejections
 from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome
@@ -267,7 +267,7 @@ def _suspects(question: Assess) -> list[int]:
     ]
 
 
-def _told(answer: Message) -> tuple[str, str]:
+def _told(answer: AnyMessage) -> tuple[str, str]:
     """Reason and sentence of an answer that is not the one asked for; words of model code are not in it."""
     if not isinstance(answer, Failure):
         return "error", "the worker's answer does not fit the question"

@@ -33,7 +33,7 @@ from robmon.history.memory import from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
 from robmon.processes.channel import Channel
-from robmon.processes.messages import Failure, Fetch, Fetched, Hello, Message, ModelVersion, Remember, Remembered
+from robmon.processes.messages import AnyMessage, Failure, Fetch, Fetched, Hello, ModelVersion, Remember, Remembered
 
 _TEMPORARY = "robmon-fetch-"
 _LOCK = ".lock"
@@ -60,7 +60,7 @@ def main(fd: int) -> None:
     channel.send(told)
 
 
-def answer(question: Message) -> Fetched | Remembered | Failure:
+def answer(question: AnyMessage) -> Fetched | Remembered | Failure:
     """Resolve, check and download what is asked for, or write what is to be remembered."""
     if not isinstance(question, Fetch | Remember):
         return Failure(reason="error", error="ProtocolError")

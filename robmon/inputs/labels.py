@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -150,6 +150,18 @@ class Labels:
     def held_bytes(self) -> int:
         """Bytes that Python holds for all of it."""
         return self.early_bytes + self.joined_bytes + self.waiting_bytes + self._gone_bytes
+
+    def waiting(self) -> Iterator[Item]:
+        """The assessed requests that are held here, those with a label among them."""
+        return (waiting.item for waiting in self._waiting.values())
+
+    def early(self, what: What) -> int:
+        """How many labels, or answers, wait for their request."""
+        return sum(each == what for each, _ in self._early)
+
+    def knows(self, key: str) -> bool:
+        """Whether a sampled request with that id is held, by whomever."""
+        return key in self._entries
 
     def follow(self, item: Item, now: float) -> None:
         """A request has been sampled: from now on its ids are known, and what came before it is joined."""

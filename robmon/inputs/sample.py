@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from robmon.inputs.heap import Heap, Place
 from robmon.inputs.held import KEY, SLOT, all_held, held
+from robmon.inputs.sources.protocol import Source
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -66,16 +67,6 @@ BYTES_OF_IDS: Final = 96 + 32 + KEY
 """Of a request that has ids: that it is known as long as anybody holds it."""
 BYTES_OF_ID: Final = KEY
 """Of each id: that a label finds its request by it."""
-
-
-class Checkpoint(Protocol):
-    """A source of requests that can hand them over again."""
-
-    def mark(self) -> None:
-        """All that was handed over so far is in the sample that is assessed now, or was not drawn."""
-
-    def commit(self) -> None:
-        """That assessment was good: nothing of it has to be handed over again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -131,8 +122,7 @@ class Sample:
         """Requests that the sample holds now."""
         self.held_bytes = 0
         """Bytes that Python holds of them now."""
-        self.checkpoint: Checkpoint | None = None
-        """The source that is told of snapshots and of good assessments."""
+        self._sources: list[Source] = []
         self._sample_rows = sample_rows
         self._rows_per_request = rows_per_request
         self._mean_rows = 1.0  # of a request
@@ -144,6 +134,10 @@ class Sample:
         self._threshold = share  # a key below it enters the window
         self._previous: dict[_Held, None] = {}  # newest window first, within it the smallest key first
         self._ages: Heap[_Held] = Heap()  # of all, the oldest first
+
+    def attach(self, source: Source) -> None:
+        """Tell this source too of snapshots and of good assessments."""
+        self._sources.append(source)
 
     @property
     def shrunk(self) -> bool:
@@ -195,8 +189,8 @@ class Sample:
         self._drop_expired(now)
         self._recover()
         self._begin_window()
-        if self.checkpoint is not None:
-            self.checkpoint.mark()
+        for source in self._sources:
+            source.mark()
         return [each.item for each in self._previous]
 
     def discard(self, items: Iterable[Item]) -> None:
@@ -211,8 +205,8 @@ class Sample:
         for each in self._previous:
             if not each.item.topped_up:
                 each.item = replace(each.item, topped_up=True)
-        if self.checkpoint is not None:
-            self.checkpoint.commit()
+        for source in self._sources:
+            source.commit()
 
     def learn(self, rows: int, requests: int) -> None:
         """Hold as many requests as have `sample_rows` rows, now that so many were found to have so many.

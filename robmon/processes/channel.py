@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from robmon.errors import ProtocolError
-from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello, Message
+from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello
 
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
@@ -27,7 +27,7 @@ _BLOB_LENGTH = struct.Struct("!Q")
 Frame = tuple[AnyMessage, list[bytes]]
 
 
-def encode(message: Message, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
+def encode(message: AnyMessage, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
     """The pieces of one frame: header length and number of blobs, header, then each blob behind its length."""
     header = message.model_dump_json().encode()
     yield _PREFIX.pack(len(header), len(blobs)) + header
@@ -77,7 +77,7 @@ class Channel:
         sock.set_inheritable(False)
         return cls(sock)
 
-    def send(self, message: Message, blobs: Sequence[bytes] = ()) -> None:
+    def send(self, message: AnyMessage, blobs: Sequence[bytes] = ()) -> None:
         """Send one message. Raises OSError when the peer is gone."""
         for piece in encode(message, blobs):
             self._socket.sendall(piece)

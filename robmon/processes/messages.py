@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema, PlainSerializer, PlainValidator
 
 from robmon.history.verdict import Verdict
+from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, ReadFailure
 from robmon.inputs.readers.position import FilePosition
 from robmon.models.access import EndpointAccess
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Message(BaseModel):
@@ -153,42 +154,6 @@ class ReadMore(Message):
     """Go on."""
 
     type: Literal["read_more"] = "read_more"
-
-
-class FileOpened(Message):
-    """This file is read next. Should that take the process down, it is not to be tried again in this state."""
-
-    type: Literal["file_opened"] = "file_opened"
-    file: str
-    path: str
-    state: str
-    """What `FilePosition.state` is if its end is reached."""
-
-
-class FileRows(Message):
-    """Some rows of a file; the only blob holds what belongs before each of them, and the rows one behind another."""
-
-    type: Literal["file_rows"] = "file_rows"
-    file: str
-    position: FilePosition
-    """Behind the rows."""
-    content_type: str
-    modified_at: float
-    """Unix time at which the file was last written to."""
-    head_bytes: int = 0
-    """Of what belongs before each row: the header line of a table."""
-    sizes: list[int]
-    rejected: dict[str, int]
-    """Rows that were left out, by reason."""
-
-
-class NoMoreRows(Message):
-    """There is nothing new in any file at this moment. The files named are no longer there."""
-
-    type: Literal["no_more_rows"] = "no_more_rows"
-    gone: list[str]
-    files: int
-    """How many there are."""
 
 
 # --- worker ----------------------------------------------------------------------------------------------------------
@@ -438,6 +403,7 @@ AnyMessage = (
     | FileOpened
     | FileRows
     | NoMoreRows
+    | ReadFailure
     | Load
     | LoadedModel
     | Assess

@@ -25,7 +25,7 @@ import structlog
 from robmon.errors import ProtocolError, RobmonError
 from robmon.models.threads import environment
 from robmon.processes.channel import Frame, decode, encode
-from robmon.processes.messages import Hello, Message, Stop
+from robmon.processes.messages import AnyMessage, Hello, Stop
 from robmon.processes.strays import all_parents, descendants, strays
 from robmon.vocabulary import DeathReason
 
@@ -234,7 +234,7 @@ class Child:
         """Process id."""
         return self._process.pid
 
-    async def ask(self, message: Message, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+    async def ask(self, message: AnyMessage, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
         """Send a message and wait for the answer.
 
         Raises:
@@ -308,7 +308,7 @@ class Child:
         finally:
             ending.cancel()
 
-    async def _send(self, message: Message, blobs: Sequence[bytes]) -> None:
+    async def _send(self, message: AnyMessage, blobs: Sequence[bytes]) -> None:
         if self._writer.is_closing():  # it is being killed: uvloop would raise what looks like a mistake of ours
             raise ConnectionResetError
         for piece in encode(message, blobs):

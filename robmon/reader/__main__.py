@@ -12,9 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from robmon.extras import MissingPackageError
+from robmon.inputs.readers.answers import Answer, ReadFailure
 from robmon.processes.channel import Channel
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import Failure, Hello, Message, ReadMore, Tail
+from robmon.processes.messages import Hello, ReadMore, Tail
 
 if TYPE_CHECKING:
     from robmon.reader.tailer import Tailer
@@ -34,7 +35,7 @@ def _serve(channel: Channel) -> None:
     while True:
         question, _ = channel.receive()
         rows = b""
-        answer: Message
+        answer: Answer
         try:
             if isinstance(question, Tail):
                 tailer = _tailer(question)
@@ -42,9 +43,9 @@ def _serve(channel: Channel) -> None:
                 return
             answer, rows = tailer.next()
         except ImportError as error:
-            answer = Failure(reason="unavailable", error="ImportError", message=_what_to_install(error))
+            answer = ReadFailure(reason="unavailable", error="ImportError", message=_what_to_install(error))
         except Exception as error:  # one file or one moment must not cost the others
-            answer = Failure(reason="error", error=type(error).__name__)
+            answer = ReadFailure(reason="error", error=type(error).__name__)
         channel.send(answer, [rows])
 
 

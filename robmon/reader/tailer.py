@@ -8,21 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final
 
+from robmon.inputs.readers.answers import Answer, FileOpened, FileRows, NoMoreRows, ReadFailure
 from robmon.inputs.readers.batches import BadFileError, Batch
 from robmon.inputs.readers.compressed import BROKEN
 from robmon.inputs.readers.lines import Start, read_csv, read_json_lines
 from robmon.inputs.readers.listing import FoundFile, NoBucketError, find_files
 from robmon.inputs.readers.parquet import read_parquet
 from robmon.inputs.readers.position import FilePosition
-from robmon.processes.messages import Failure, FileOpened, FileRows, NoMoreRows, Tail
+from robmon.processes.messages import Tail
 
 BEGINNING_BYTES: Final = 1024
 WHOLE_SECONDS: Final = 60.0
 """A file that nobody has written to for so long is taken for finished."""
 REMEMBERED_SECONDS: Final = 600.0
 """So long after its last change a file that is gone is remembered: it may come back compressed."""
-
-Answer = FileRows | FileOpened | NoMoreRows | Failure
 
 
 class Tailer:
@@ -63,7 +62,7 @@ class Tailer:
         except ImportError:
             raise
         except Exception as error:  # file systems raise what their drivers raise
-            yield Failure(reason="unavailable", error=type(error).__name__, message=_why(error)), b""
+            yield ReadFailure(reason="unavailable", error=type(error).__name__, message=_why(error)), b""
             return
         now = self._clock()
         present = {file.key for file in files}
@@ -130,7 +129,7 @@ class Tailer:
         except ImportError:
             raise
         except Exception as error:  # a file system that fails now may answer in the next round
-            yield Failure(reason="unreadable", error=type(error).__name__), b""
+            yield ReadFailure(reason="unreadable", error=type(error).__name__), b""
             return
         at_state = {"state": file.state, "modified_at": file.modified_at, "done": at_end or is_whole}
         last = (position or FilePosition()).model_copy(update=at_state)

@@ -14,7 +14,7 @@ from robmon.errors import SettingsError
 from robmon.settings.leaves import leaves
 from robmon.settings.sentences import sentence
 from robmon.settings.settings import SOURCES, Settings
-from robmon.settings.sources import EnvironmentSource, FileSource
+from robmon.settings.sources import EnvironmentSource, YamlSource
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load(
     """
     sources: dict[str, PydanticBaseSettingsSource] = {"flag": _nested_source(flags), "environment": EnvironmentSource()}
     if file is not None:
-        sources["file"] = FileSource(file)
+        sources["file"] = YamlSource(file)
     sources["default"] = _nested_source(otherwise)
     token = SOURCES.set(tuple(sources.values()))
     try:

@@ -34,7 +34,7 @@ class EnvironmentSource(EnvSettingsSource):
         self.env_vars = {name.lower(): os.environ[name] for name in known & os.environ.keys()}
 
 
-class FileSource(YamlConfigSettingsSource):
+class YamlSource(YamlConfigSettingsSource):
     """A YAML file of sections. The library says nothing of a file that is not there.
 
     Raises:

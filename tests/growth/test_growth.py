@@ -147,7 +147,6 @@ NOT_STRANGERS = {
     "demo": "robmon's own",
     "library.baselines": "files of the person who asks",
     "worker.evaluation": "messages of the daemon",
-    "daemon.file_source": "its own file of positions",
     "processes.guest": "the kernel's files",
     "inputs.files": "a file of the person who asks",
     "inputs.readers.listing": "names, not content",
@@ -201,7 +200,7 @@ def test_every_module_that_reads_is_in_the_list() -> None:
 def test_every_codec_and_every_kind_of_file_is_in_the_list() -> None:
     listed = {module for reader in READERS for module in reader.modules}
     rooms = ("inputs.codecs.", "inputs.readers.", "models.remote.")
-    helpers = {"inputs.readers.batches", "inputs.readers.listing", "inputs.readers.position"}
+    helpers = {"inputs.readers.answers", "inputs.readers.batches", "inputs.readers.listing", "inputs.readers.position"}
     assert {name for name in modules() if name.startswith(rooms)} - helpers <= listed
 
 

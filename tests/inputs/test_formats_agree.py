@@ -24,12 +24,13 @@ from mlflow.types import ColSpec, Schema
 from tritonclient.utils import InferenceServerException
 
 from robmon.inputs.codecs import Row, decode
+from robmon.inputs.readers.answers import FileRows, NoMoreRows
 from robmon.inputs.sample import Item
 from robmon.models.columns import Columns
 from robmon.models.signature import Signature
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
-from robmon.processes.messages import FileRows, NoMoreRows, Tail
+from robmon.processes.messages import Tail
 from robmon.reader.tailer import Tailer
 from tests.inputs import senders
 from tests.inputs.conftest import Served

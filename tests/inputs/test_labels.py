@@ -301,7 +301,7 @@ def test_upkeep_does_not_grow_with_what_waits() -> None:
     for item in items:
         told.follow(item, item.received_at)
     told.keep(items, 20_000)
-    assert len(told._waiting) > 15_000
+    assert len(list(told.waiting())) > 15_000
     steps = 0
 
     def count(_frame: FrameType, _event: str, _argument: object) -> Any:
@@ -322,7 +322,8 @@ def test_upkeep_does_not_grow_with_what_waits() -> None:
 
 # --- anything in any order -------------------------------------------------------------------------------------------
 
-KEYS = st.sampled_from("abcdef")
+KEYS = "abcdef"
+WINDOW_SECONDS = 50.0
 CONTENTS = st.integers(0, 3000).map(bytes)
 
 
@@ -331,17 +332,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.labels = labels(window_seconds=50)
+        self.labels = labels(window_seconds=WINDOW_SECONDS)
         self.now = 0.0
         self.told = dict.fromkeys(KINDS, 0)
         self.items: list[Item] = []
 
-    @rule(what=st.sampled_from(KINDS), key=KEYS, content=CONTENTS)
+    @rule(what=st.sampled_from(KINDS), key=st.sampled_from(KEYS), content=CONTENTS)
     def tell(self, what, key, content) -> None:  # type: ignore[no-untyped-def]
         self.told[what] += 1
         self.labels.tell(what, key, content, self.now)
 
-    @rule(keys=st.lists(KEYS, min_size=1, max_size=2))
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=2))
     def sample(self, keys: list[str]) -> None:
         headers = dict(zip(("x-request-id", "ce-id"), keys, strict=False))
         item = Item("v2", headers, self.now, 0, b"{}")
@@ -373,24 +374,31 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def adds_up(self) -> None:
         known_to = {id(item.feedback): item.feedback for item in self.items}
-        waiting = [each.item for each in self.labels._waiting.values()]
+        waiting = list(self.labels.waiting())
         known_to |= {id(item.feedback): item.feedback for item in waiting}
         contents = [getattr(feedback, what) for feedback in known_to.values() for what in KINDS]
         joined = sum(held(content) for content in contents if content is not None)
         assert self.labels.joined_bytes == joined <= MAX_BYTES * JOINED_SHARE
         assert self.labels.waiting_bytes == sum(item.size + BYTES_OF_WAITING for item in waiting) <= MAX_BYTES
         assert self.labels.held_bytes <= MAX_BYTES
-        has_label = {id(item.feedback) for item in waiting if item.feedback.target is not None}
-        assert {id(each.item.feedback) for each in self.labels._newest} == has_label
-        assert {id(each.item.feedback) for each in self.labels._labelled} == has_label
-        assert len(self.labels._unlabelled) + len(has_label) == len(self.labels._by_age) == len(waiting)
-        early = self.labels._early
-        assert self.labels.early_bytes == sum(each.size for each in early.values()) <= MAX_BYTES * EARLY_SHARE
+        in_time = [item for item in waiting if item.received_at >= self.now - WINDOW_SECONDS]
+        has_label = {id(item.feedback) for item in in_time if item.feedback.target is not None}
+        assert {id(item.feedback) for item in self.labels.labelled([], limit=1000, now=self.now)} == has_label
+        assert self.labels.early_bytes <= MAX_BYTES * EARLY_SHARE
         for what in KINDS:
-            waits = sum(kind == what for kind, _ in early)
-            assert sum(self.labels.counts.of(what).values()) + waits == self.told[what]
+            assert sum(self.labels.counts.of(what).values()) + self.labels.early(what) == self.told[what]
         known = {key for feedback in known_to.values() for key in feedback.ids}
-        assert set(self.labels._entries) <= known
+        assert {key for key in KEYS if self.labels.knows(key)} <= known
+
+    def teardown(self) -> None:
+        """In the end nothing is left, and no byte of it."""
+        del self.items[:]
+        later = self.now + EARLY_SECONDS + WINDOW_SECONDS + 1
+        self.labels.expire(later)
+        self.labels.keep([], later)
+        assert list(self.labels.waiting()) == [] and not any(map(self.labels.early, KINDS))
+        assert (self.labels.early_bytes, self.labels.joined_bytes, self.labels.waiting_bytes) == (0, 0, 0)
+        assert not any(map(self.labels.knows, KEYS))
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -96,7 +96,7 @@ def labelled(budget, kept):
     began, most = number, 0
     while number - began < 2 * most or labels.held_bytes < 0.4 * budget:
         assessed(labels, 200)
-        most = max(most, len(labels._waiting))
+        most = max(most, sum(1 for _ in labels.waiting()))
     return labels.held_bytes
 
 async def weigh():

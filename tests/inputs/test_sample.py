@@ -378,3 +378,37 @@ def test_garbage_is_dropped_and_makes_room() -> None:
     assert (sample.rows(now=1), sample.held_bytes) == (6, 6 * items[0].size)
     sample.turn_over(now=1)
     assert [item.body for item in sample.snapshot(now=2)] == [item.body for item in items[4:]]
+
+
+class Told:
+    """A source that only notes what it is told."""
+
+    poll_seconds = 1.0
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def poll(self) -> None:
+        self.told.append("poll")
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+    def mark(self) -> None:
+        self.told.append("mark")
+
+    def commit(self) -> None:
+        self.told.append("commit")
+
+
+def test_every_source_is_told_what_was_used() -> None:
+    sample, sources = make(), (Told(), Told())
+    for source in sources:
+        sample.attach(source)
+    fill(sample, range(5))
+    sample.snapshot(now=1)
+    assert [source.told for source in sources] == [["mark"]] * 2
+    sample.snapshot(now=2)  # that assessment failed
+    sample.discard([])
+    sample.turn_over(now=3)
+    assert [source.told for source in sources] == [["mark", "mark", "commit"]] * 2

@@ -11,8 +11,9 @@ import fsspec
 import pandas as pd
 import pytest
 
+from robmon.inputs.readers.answers import NoMoreRows, ReadFailure
 from robmon.inputs.readers.listing import BLOCK_BYTES, find_files
-from robmon.processes.messages import Failure, NoMoreRows, Tail
+from robmon.processes.messages import Tail
 from robmon.reader.tailer import WHOLE_SECONDS, Tailer
 from tests.inputs.readers.test_tailer import Reader, line, numbers
 from tests.object_store import ObjectStore, object_store
@@ -47,7 +48,7 @@ def why(url: str) -> str:
     """What the answer to a first look says of a store that cannot be read."""
     tailer = Tailer(Tail(url=url, max_age_seconds=3600, max_body_bytes=1000, positions={}))
     answer, _ = tailer.next()
-    assert isinstance(answer, Failure) and answer.reason == "unavailable"
+    assert isinstance(answer, ReadFailure) and answer.reason == "unavailable"
     return answer.message or answer.error
 
 

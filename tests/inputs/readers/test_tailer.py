@@ -23,10 +23,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, ReadFailure
 from robmon.inputs.readers.compressed import MAX_RATIO
 from robmon.inputs.readers.listing import FoundFile
 from robmon.inputs.readers.position import FilePosition
-from robmon.processes.messages import Failure, FileOpened, FileRows, NoMoreRows, Tail
+from robmon.processes.messages import Tail
 from robmon.reader.tailer import WHOLE_SECONDS, Tailer
 from tests.servers import free_port
 
@@ -66,10 +67,10 @@ class Reader:
                 found += self._take(answer, rows)
             elif isinstance(answer, FileOpened):
                 self.opened += 1
-            elif isinstance(answer, Failure) and answer.reason != "unavailable":
+            elif isinstance(answer, ReadFailure) and answer.reason != "unavailable":
                 self.failures.append(answer.reason)
             else:
-                if isinstance(answer, Failure):
+                if isinstance(answer, ReadFailure):
                     self.failures.append(answer.reason)
                 for file in answer.gone if isinstance(answer, NoMoreRows) else ():
                     del self.positions[file]

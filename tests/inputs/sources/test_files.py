@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import itertools
 import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,65 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from robmon.daemon.file_source import FileSource
+from robmon.daemon.file_reader import ReaderProcess
+from robmon.daemon.sources import KeptPositions
 from robmon.daemon.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
+from robmon.inputs.readers.answers import Answer, FileOpened
 from robmon.inputs.readers.position import FilePosition
 from robmon.inputs.sample import Sample
+from robmon.inputs.sources.files import DEATHS_OF_A_BAD_FILE, FileSource, ReaderDiedError
 from robmon.ports.rejections import RejectionLog
-from robmon.processes.messages import Failure, FileOpened
-from robmon.settings import load
 from tests.object_store import object_store
+
+
+class Reader(ReaderProcess):
+    """The real process, which is killed from outside where a test says so."""
+
+    opened = ""
+    """Path of the file that it reads."""
+    is_time_to_kill: Callable[[], bool] | None = None
+    is_cut = False
+    """Whether the last byte of what it reads is lost on the way."""
+
+    @property
+    def process(self) -> psutil.Process:
+        """The process itself."""
+        assert self.pid is not None
+        return psutil.Process(self.pid)
+
+    async def next(self, positions: Mapping[str, FilePosition]) -> tuple[Answer, bytes]:
+        if self.is_time_to_kill is not None and self.is_time_to_kill():
+            self.is_time_to_kill = None
+            self.process.kill()
+        try:
+            answer, content = await super().next(positions)
+        except ReaderDiedError:
+            self.opened = ""
+            raise
+        if isinstance(answer, FileOpened):
+            self.opened = answer.path
+        return answer, content[:-1] if self.is_cut else content
 
 
 class Daemon:
     """What a daemon has of files: sample, counts and source."""
 
-    def __init__(self, folder: Path, files: str) -> None:
-        settings = load(
-            {
-                "model.uri": "models:/m/1",
-                "inputs.files": files,
-                "data_dir": folder / "data",
-                "inputs.max_body_bytes": 9999,
-            }
-        ).settings
-        settings.data_dir.mkdir(exist_ok=True)
+    def __init__(self, folder: Path, files: str, rejections: RejectionLog | None = None) -> None:
         self.sample = Sample(sample_rows=10_000, max_age_seconds=3600, sample_bytes=2**20)
         self.counts = InputCounts()
         self.writer = Writer()
-        history = History(settings.data_dir, "m")
-        self.source = FileSource(settings, files, self.sample, self.counts, history, self.writer)
+        self.reader = Reader(files, max_age_seconds=3600, max_body_bytes=9999)
+        (folder / "data").mkdir(exist_ok=True)
+        positions = KeptPositions(files, History(folder / "data", "m"), self.writer)
+        self.source = FileSource(files, 30, self.reader, positions, self.sample, self.counts, rejections)
+        self.sample.attach(self.source)
+
+    @property
+    def received(self) -> int:
+        """Rows so far."""
+        return self.counts.received["file"]
 
     def sampled(self) -> list[int]:
         """What the sample holds, which an assessment takes now."""
@@ -57,15 +87,23 @@ class Daemon:
         self.sample.turn_over(now=NOW)
         return sorted(fresh)
 
+    async def poll_and_kill(self, is_time_to_kill: Callable[[], bool]) -> None:
+        """Look for news; the reading process is killed on the way."""
+        self.reader.is_time_to_kill = is_time_to_kill
+        await self.source.poll()
+        assert self.reader.is_time_to_kill is None and self.reader.pid is None
+
 
 NOW = 0.0  # nothing is too old
 SECRET = "hands-off"
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, files: str | None = None) -> AsyncIterator[Daemon]:
+async def running(
+    folder: Path, files: str | None = None, rejections: RejectionLog | None = None
+) -> AsyncIterator[Daemon]:
     """A daemon that is killed at the end: nothing is written then."""
-    daemon = Daemon(folder, files or str(folder / "inputs"))
+    daemon = Daemon(folder, files or str(folder / "inputs"), rejections)
     try:
         yield daemon
     finally:
@@ -86,7 +124,7 @@ async def test_rows_are_drawn_and_counted(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.source.poll()
         assert daemon.sampled() == list(range(50))
-        assert (daemon.counts.received["file"], daemon.counts.sampled["file"]) == (51, 50)
+        assert (daemon.received, daemon.counts.sampled["file"]) == (51, 50)
         assert daemon.counts.rejected == {("file", "too_large"): 1}
         assert sum(daemon.counts.body_bytes["file"].counts) == 50
 
@@ -172,32 +210,19 @@ async def test_positions_in_a_damaged_file_are_begun_anew(tmp_path: Path) -> Non
         assert daemon.sampled() == list(range(10))
 
 
-def reader_of(source: FileSource) -> psutil.Process:
-    assert source._reader is not None
-    return psutil.Process(source._reader.pid)
-
-
 async def test_a_reader_that_is_killed_between_files_loses_nothing(tmp_path: Path) -> None:
     for name, first in (("a", 0), ("b", 10), ("c", 20)):
         write(tmp_path / "inputs" / f"{name}.jsonl", range(first, first + 10))
     async with running(tmp_path) as daemon:
-        while daemon.counts.received["file"] < 20:
-            await daemon.source._next()
-        reader_of(daemon.source).kill()
-        await daemon.source.poll()
+        await daemon.poll_and_kill(lambda: daemon.received >= 20)
         await daemon.source.poll()
         assert daemon.sampled() == list(range(30))
-        assert daemon.counts.received["file"] == 30
+        assert daemon.received == 30
 
 
 async def kill_reader_in(daemon: Daemon, file: str, *, rows_from: int = 0) -> None:
     """Kill the reader from outside while it has that file open, and let the daemon find that."""
-    while not (daemon.source._opened and daemon.source._opened.path.endswith(file)):
-        await daemon.source._next()
-    while daemon.counts.received["file"] < rows_from:
-        await daemon.source._next()
-    reader_of(daemon.source).kill()
-    await daemon.source.poll()
+    await daemon.poll_and_kill(lambda: daemon.reader.opened.endswith(file) and daemon.received >= rows_from)
 
 
 async def test_kills_from_outside_are_no_verdict_on_a_file(tmp_path: Path) -> None:
@@ -208,7 +233,7 @@ async def test_kills_from_outside_are_no_verdict_on_a_file(tmp_path: Path) -> No
         for rows_from in (0, 0, 1, 20_000, 20_001, 40_000):
             await kill_reader_in(daemon, "a.jsonl", rows_from=rows_from)
         await daemon.source.poll()
-        assert daemon.counts.received["file"] == lines
+        assert daemon.received == lines
         assert daemon.counts.rejected == {}
         daemon.assess()
     async with running(tmp_path) as daemon:
@@ -232,17 +257,14 @@ async def test_a_file_that_takes_the_reader_down_again_and_again_is_not_tried_a_
         assert daemon.counts.rejected == {("file", "bad_file"): 1}
         write(tmp_path / "inputs" / f"{name}.jsonl", range(30, 40))  # mended
         await daemon.source.poll()
-        assert daemon.counts.received["file"] == 30
+        assert daemon.received == 30
 
 
 async def test_a_file_within_which_the_reader_died_goes_on_when_it_grows(tmp_path: Path) -> None:
     file = tmp_path / "inputs" / "a.jsonl"
     write(file, range(10))
     async with running(tmp_path) as daemon:
-        while daemon.counts.received["file"] < 10:
-            await daemon.source._next()
-        reader_of(daemon.source).kill()
-        await daemon.source.poll()
+        await daemon.poll_and_kill(lambda: daemon.received >= 10)
         write(file, range(10, 20), "a")
         await daemon.source.poll()
         assert daemon.sampled() == list(range(20))
@@ -253,7 +275,7 @@ async def test_files_that_cannot_be_had_cost_a_count(tmp_path: Path) -> None:
         await daemon.source.poll()
         await daemon.source.poll()
         assert daemon.counts.rejected == {("file", "unavailable"): 2}
-        assert reader_of(daemon.source).is_running()
+        assert daemon.reader.process.is_running()
 
 
 @pytest.mark.parametrize(
@@ -300,16 +322,55 @@ async def test_the_log_names_a_file_that_took_the_reader_down(tmp_path: Path) ->
     assert named(lines) == [{f"{tmp_path}/inputs/a.jsonl": "bad_file"}]
 
 
+class WebServer:
+    """It tells that there is a file, in what state, and gives it to nobody."""
+
+    tag = "1"
+    host = ""
+    """With the port."""
+
+
+@contextlib.contextmanager
+def web_server() -> Iterator[WebServer]:
+    told = WebServer()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("ETag", told.tag)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            if "Range" in self.headers:
+                self.send_error(500)
+                return
+            self.send_response(200)  # fsspec asks so whether the file is there
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        told.host = f"127.0.0.1:{server.server_port}"
+        yield told
+        server.shutdown()
+        thread.join()
+
+
 async def test_a_file_that_stays_unreadable_is_named_once_in_each_of_its_states(tmp_path: Path) -> None:
-    async with running(tmp_path) as daemon:
-        daemon.source._rejections = RejectionLog("files", clock=itertools.count(step=60).__next__)
-        with capture_logs() as lines:
-            for state in ("1", "1", "2"):
-                path = f"https://me:{SECRET}@host/a.csv?signature={SECRET}"
-                daemon.source._opened = FileOpened(file="a", path=path, state=state)
-                daemon.source._failed(Failure(reason="unreadable", error="OSError"))
-                daemon.source._rejections.tell()
-    name = {"https://***@host/a.csv": "unreadable"}
+    """And without what opens its store."""
+    always_due = RejectionLog("files", clock=itertools.count(step=60).__next__)
+    with web_server() as server, capture_logs() as lines:
+        url = f"http://me:{SECRET}@{server.host}/a.csv?signature={SECRET}"
+        async with running(tmp_path, url, always_due) as daemon:
+            for server.tag in ("1", "1", "2"):
+                await daemon.source.poll()
+    name = {f"http://***@{server.host}/a.csv": "unreadable"}
     assert named(lines) == [name, None, name]
     assert SECRET not in str(lines)
 
@@ -322,7 +383,7 @@ async def test_the_log_says_once_that_no_file_was_found(tmp_path: Path) -> None:
             write(tmp_path / "inputs" / "a.jsonl", range(3))
             await daemon.source.poll()
     assert [line["event"] for line in lines] == ["no file of inputs found so far"]
-    assert daemon.counts.received["file"] == 3
+    assert daemon.received == 3
 
 
 @pytest.mark.parametrize("variables", ["AWS", "FSSPEC"])
@@ -344,6 +405,22 @@ async def test_the_reader_is_light(tmp_path: Path) -> None:
     write(tmp_path / "inputs" / "a.jsonl", range(10))
     async with running(tmp_path) as daemon:
         await daemon.source.poll()
-        mapped = {Path(each.path).name for each in reader_of(daemon.source).memory_maps()}
+        mapped = {Path(each.path).name for each in daemon.reader.process.memory_maps()}
         assert not [name for name in mapped if "torch" in name or "pandas" in name or "arrow" in name]
-        assert reader_of(daemon.source).nice() > 0
+        assert daemon.reader.process.nice() > 0
+
+
+async def test_an_answer_that_does_not_fit_ends_the_process_and_the_round(tmp_path: Path) -> None:
+    """And costs no file: nothing says which end of the line is wrong."""
+    write(tmp_path / "inputs" / "a.jsonl", range(10))
+    async with running(tmp_path) as daemon:
+        daemon.reader.is_cut = True
+        for _ in range(DEATHS_OF_A_BAD_FILE):
+            with capture_logs() as lines:
+                await daemon.source.poll()
+            assert [line["event"] for line in lines] == ["the process that reads files gave no answer that fits"]
+            assert daemon.reader.pid is None and daemon.sampled() == []
+        daemon.reader.is_cut = False
+        await daemon.source.poll()
+        assert daemon.sampled() == list(range(10))
+        assert daemon.counts.rejected == {}
