@@ -277,7 +277,7 @@ def assess(
     """
     from robmon.library import baselines
     from robmon.models.uri import mask
-    from robmon.report.words import sentence, table
+    from robmon.report.assessment import explanation, text
 
     daemon = _daemon_settings(options)
     _check_packages([model or _daemons_model(daemon)], options["inputs"], picture=not no_picture)
@@ -288,8 +288,8 @@ def assess(
         options["max_seconds"] = ENDPOINT_MAX_SECONDS
     with _progress("assessing") as progress:
         result, baseline = baselines.assess(asked, inputs, targets, progress=progress, **_arguments(options))
-    click.echo(table(result, baseline))
-    click.echo(sentence(result))
+    click.echo(text(result, baseline))
+    click.echo(explanation(result))
     content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
     _write(json_file, content, picture, lambda: result.plot(baseline))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.report.words import sentence
+from robmon.report.assessment import explanation, opening
+from robmon.report.comparison import verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None =
         mean = _finite(list(baseline.values()))
         axes.plot(list(baseline), mean, color=BASELINE, ls="-.", label="mean of the baseline")
     _draw_margin(axes, result)
-    _finish(figure, axes, sentence(result))
+    _finish(figure, axes, f"{opening(result)} {explanation(result)}")
     return figure
 
 
@@ -75,7 +76,7 @@ def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") ->
     axes = figure.add_subplot()
     draw_curve(axes, result.a, label=name_a, color=MEAN)
     draw_curve(axes, result.b, label=name_b, color=BOUND)
-    _finish(figure, axes, result.verdict(name_a, name_b))
+    _finish(figure, axes, verdict(result, name_a, name_b))
     return figure
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from robmon.report.ranking import best, crossings, signed
 from robmon.robustness.arrays import Float64
-from robmon.robustness.ranking import Ranking, signed
+from robmon.robustness.ranking import Ranking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,4 +111,4 @@ def _caption(ranking: Ranking) -> str:
     )
     where = f"Measured on {ranking.conditions}." if ranking.conditions else ""
     without = f"Left out: {', '.join(name for name, _ in ranking.left_out)}." if ranking.left_out else ""
-    return " ".join(filter(None, [*ranking.sentences(most=1), reading, where, without]))
+    return " ".join(filter(None, [best(ranking), *crossings(ranking, most=1), reading, where, without]))

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
-from robmon.robustness.confidence import WHY
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.statistics.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
 from robmon.vocabulary import ComparisonScore, NoExponent
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from robmon.robustness.result import Assessment
 
-SHORT: dict[ComparisonScore, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip"}
 POWER = 0.9
 ROUNDING = 1e-4
 """A worsening by this share is none: the same model in another precision may be so far off, on every row alike."""
@@ -60,7 +58,7 @@ class Comparison:
         exponents: of a and b, which bring them to the common confidence; None where the score is another.
         common_confidence: the mean top probability to which both are brought; None as above.
         reason: why flips decide between classifiers: `labels`, `saturated`, `exponent` or `other_classes`, see
-            `robmon.robustness.confidence.WHY`; None where they do not.
+            `robmon.report.comparison.WHY_FLIPS`; None where they do not.
         disagreement: share of rows to which the versions give other classes without noise; None where outputs are no
             classes, or classes of one have names and those of the other numbers.
         flip_ratio: shape `(levels,)`, share of flips of b over that of a; None where outputs are no classes.
@@ -104,70 +102,12 @@ class Comparison:
         """Of the intervals."""
         return 1.0 - 2.0 * self.alpha
 
-    def verdict(self, name_a: str = "a", name_b: str = "b") -> str:
-        """The verdict in plain words; where nothing was found, also what could have been."""
-        chance = f"{_probability(self.pvalue)}, {self.rows} rows"
-        beyond = f" by more than the tolerated {100 * self.tolerance:g} %" if self.tolerance else ""
-        if self.worse:
-            return f"Under noise {name_b} is worse than {name_a}{beyond}: {self._size(name_a)} ({chance})."
-        text = f"Under noise {name_b} is not shown to be worse than {name_a}{beyond} ({chance})."
-        if self.detectable_ratio is None:
-            return text
-        if not math.isfinite(self.detectable_ratio):
-            return f"{text} That says little: so few rows show no worsening with 90 % power, however large."
-        if self.detectable_ratio < 1.001 * (1.0 + self.tolerance):
-            return (
-                f"{text} Their errors are in nearly the same proportion on every row, so that almost any "
-                f"worsening{beyond} is found with 90 % power."
-            )
-        return (
-            f"{text} That is not proof that they are equal: only errors at least {self.detectable_ratio:.3g} times as "
-            "large are found with 90 % power."
-        )
-
-    def _size(self, name_a: str) -> str:
-        if np.any(self.delta == math.inf):
-            return "its outputs are not all finite"
-        if self.pooled_ratio == math.inf:
-            return f"it has errors where {name_a} has none"
-        return f"its error is {self.pooled_ratio:.4g} times as large"
-
-    @property
-    def why(self) -> str:
-        """What was compared, and why that, in words."""
-        if self.score == "flips":
-            return f"shares of changed classes, because {WHY[self.reason or 'labels']}"
-        if self.exponents is None:
-            return "squared changes of the outputs"
-        a, b = self.exponents
-        return (
-            f"squared changes of the probabilities at a common confidence of {self.common_confidence:.3g} "
-            f"(exponents {a:.3g} and {b:.3g})"
-        )
-
     @property
     def flip_note(self) -> str:
         """Where a verdict on probabilities says one thing and flips another: a sentence; else empty."""
-        ratio, pooled, chance = self.flip_ratio, self.flip_pooled_ratio, self.flip_pvalue
-        if self.score != "probability" or ratio is None or pooled is None or chance is None:
-            return ""
-        if not math.isfinite(self.pooled_ratio):
-            return ""
-        if self.worse:
-            is_less = np.round(ratio, 2) < 1
-            if not is_less.any():
-                return ""
-            low, high = (f"{each:.2g}" for each in (ratio[is_less].min(), ratio[is_less].max()))
-            ratios = low if low == high else f"{low} to {high}"
-            told = f"The classes themselves change less often {_where(self.levels, is_less)} (flip ratio {ratios}): "
-        elif chance < self.alpha:
-            often = f"{pooled:.3g} times as often" if math.isfinite(pooled) else "where none did"
-            told = f"The classes themselves change {often} ({_probability(chance)}), which alone would be worse: "
-        else:
-            return ""
-        most = int(np.argmax(self.error_share))
-        share = f", {100 * self.error_share[most]:.2g} % of whose error lies at level {self.levels[most]:g}"
-        return f"{told}the verdict rests on the probabilities{share if len(self.levels) > 1 else ''}."
+        from robmon.report.comparison import flip_note
+
+        return flip_note(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf"."""
@@ -182,34 +122,10 @@ class Comparison:
         return plot_comparison(self, name_a, name_b)
 
     def describe(self, name_a: str = "a", name_b: str = "b") -> str:
-        """The pooled ratio and what it is made of, a table of the levels, and the verdict."""
-        sure = f"{100 * self.confidence:g} % interval"
-        limits = f"{self.pooled_low:.4g} to {self.pooled_high:.4g}"
-        lines = [
-            f"pooled ratio {self.pooled_ratio:.4g} ({sure} {limits}): error of {name_b} over that of {name_a}, all "
-            "levels together",
-            f"compared: {self.why}",
-        ]
-        columns: dict[str, list[str]] = {
-            "level": _numbers(self.levels),
-            f"{SHORT[self.score]} ratio": _numbers(self.ratio),
-            sure: _limits(self.ratio_low, self.ratio_high),
-            "difference": _numbers(self.delta),
-            f"{sure} ": _limits(self.delta_low, self.delta_high),
-        }
-        if self.agreement_a is not None and self.agreement_b is not None and self.flip_ratio is not None:
-            if self.disagreement is not None:
-                lines.append(f"other classes without noise: {100 * self.disagreement:.3g} % of the rows")
-            if self.score != "flips":
-                columns["flip ratio"] = _numbers(self.flip_ratio)
-            columns[f"agreement of {name_a}"] = _numbers(self.agreement_a)
-            columns[f"of {name_b}"] = _numbers(self.agreement_b)
-        widths = [max(len(name), *map(len, cells)) for name, cells in columns.items()]
-        table = [list(columns), *zip(*columns.values(), strict=True)]
-        lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
-        if self.score == "mse" and self.a is not None:
-            lines.append(f"The difference is in units of twice the variance of the clean outputs of {name_a}.")
-        return "\n".join([*lines, self.verdict(name_a, name_b), *filter(None, [self.flip_note])])
+        """The verdict in plain words, the pooled ratio and what it is made of, and a table of the levels."""
+        from robmon.report.comparison import text
+
+        return text(self, name_a, name_b)
 
     def __str__(self) -> str:
         return self.describe()
@@ -219,34 +135,6 @@ class Comparison:
             f"<Comparison worse={self.worse} pooled_ratio={self.pooled_ratio:.4g} pvalue={self.pvalue:.3g} "
             f"score={self.score} rows={self.rows}>"
         )
-
-
-def _probability(pvalue: float) -> str:
-    return f"p = {pvalue:.2g}" if pvalue >= 1e-6 else "p < 0.000001"
-
-
-def _where(levels: Float64, chosen: NDArray[np.bool_]) -> str:
-    """At which levels, in words; at least one is chosen.
-
-    >>> levels = np.array([0.1, 0.2, 0.4])
-    >>> [_where(levels, np.array(chosen, dtype=bool)) for chosen in ([1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1])]
-    ['at level 0.1', 'up to level 0.2', 'at levels 0.1, 0.4', 'at every level']
-    """
-    named = [f"{level:g}" for level in levels[chosen]]
-    if len(named) == 1:
-        return f"at level {named[0]}"
-    if chosen.all():
-        return "at every level"
-    highest = levels[chosen].max()
-    return f"up to level {highest:g}" if np.array_equal(chosen, levels <= highest) else f"at levels {', '.join(named)}"
-
-
-def _numbers(values: Float64) -> list[str]:
-    return [f"{value:.4g}" for value in values]
-
-
-def _limits(low: Float64, high: Float64) -> list[str]:
-    return [f"{first} to {last}" for first, last in zip(_numbers(low), _numbers(high), strict=True)]
 
 
 def compare_rows(

@@ -17,14 +17,6 @@ from robmon.errors import PredictionError
 from robmon.robustness.arrays import Array, Float64, like, namespace, to_numpy
 from robmon.vocabulary import NoExponent
 
-WHY: dict[NoExponent, str] = {
-    "labels": "outputs are labels, which have no probabilities",
-    "saturated": "more than 5 % of the top probabilities round to 1, so that what they differ by is lost: let the "
-    "model return logits",
-    "exponent": "no exponent between 1/8 and 8 brings the probabilities to the common confidence",
-    "other_classes": "the mean probability of a class differs by more than 1.5 times in odds, as with another prior or "
-    "class weights, which no exponent undoes",
-}
 MOST_CONFIDENCE = 0.9
 """An overconfident reference blinds the comparison: nothing moves a probability of 0.999."""
 SMALLER_CLASSES = 0.1

@@ -18,7 +18,6 @@ from robmon.robustness.jsonable import jsonable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_SENTENCES = 10
 Z_99 = 2.58
 """Standard errors that a normal error exceeds in 1 % of all cases, to either side."""
 
@@ -46,12 +45,9 @@ class Crossing:
         return len(self.levels) == 1
 
     def __str__(self) -> str:
-        first, *more = (f"{level:.2g}" for level in self.levels)
-        text = f"From level {first} upwards {self.behind} overtakes {self.ahead}"
-        if more:
-            again = "level" if len(more) == 1 else "levels"
-            text += f", but not for good: they change places again at {again} {', '.join(more)}"
-        return f"{text}; on so few rows that is within chance." if self.is_chance else f"{text}."
+        from robmon.report.ranking import crossing_sentence
+
+        return crossing_sentence(self)
 
 
 @dataclass(frozen=True)
@@ -130,49 +126,10 @@ class Ranking:
 
         return plot_ranking(self)
 
-    def best(self) -> str:
-        """Which model is best without noise, and which at the highest level, in one sentence."""
-        first, last = (_listed([self.names[i] for i in np.flatnonzero(r == r.min())]) for r in self.ranks.T[[0, -1]])
-        if first == last:
-            return f"Best without noise and at level {self.levels[-1]:g}: {first}."
-        return f"Best without noise: {first}; at level {self.levels[-1]:g}: {last}."
-
-    def sentences(self, most: int = MOST_SENTENCES) -> list[str]:
-        """The best models, and who overtakes whom, at most so many crossings; also if there are none."""
-        told = [str(crossing) for crossing in self.crossings[:most]]
-        if len(self.crossings) > most:
-            told.append(f"Pairs that change places: {len(self.crossings)} in all.")
-        if not self.crossings:
-            told = ["No two models change places between these levels."]
-        return [self.best(), *told]
-
-    def cells(self) -> tuple[list[str], list[list[str]]]:
-        """A table as text: its header, and a row a model in the order given; RankDiffs are in brackets."""
-        header = ["model", "clean", "rank"]
-        for level in self.levels[1:]:
-            header += [f"at {level:g}", "rank"]
-        rows = []
-        for name, scores, ranks, moved, slope in zip(
-            self.names, self.scores, self.ranks, self.rank_diff, self.slopes, strict=True
-        ):
-            row = [name, f"{scores[0]:.4g}", f"{ranks[0]:g}"]
-            for score, rank, diff in zip(scores[1:], ranks[1:], moved[1:], strict=True):
-                row += [f"{score:.4g}", f"{rank:g} ({signed(diff)})"]
-            rows.append([*row, "-" if slope is None else f"{slope:.4g}"])
-        return [*header, "slope"], rows
-
     def __str__(self) -> str:
-        better = "higher" if self.higher_is_better else "lower"
-        head = (
-            f"ranked by {self.score} ({better} is better); in brackets the RankDiff, places gained against clean inputs"
-        )
-        header, rows = self.cells()
-        rows = [rows[index] for index in self.order]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [_padded(row, widths) for row in (header, *rows)]
-        lines += [f"left out: {name}: {reason}" for name, reason in self.left_out]
-        conditions = [str(self.conditions)] if self.conditions else []
-        return "\n".join([head, *lines, *conditions, *self.sentences()])
+        from robmon.report.ranking import text
+
+        return text(self)
 
 
 def rank_scores(
@@ -230,15 +187,6 @@ def rank_scores(
         higher_is_better=higher_is_better,
         score=score,
     )
-
-
-def signed(diff: float) -> str:
-    """A RankDiff as text.
-
-    >>> signed(2.0), signed(-0.5), signed(0.0)
-    ('+2', '-0.5', '0')
-    """
-    return f"{diff:+g}" if diff else "0"
 
 
 def _check(names: Sequence[str], levels: Float64, scores: Float64) -> None:
@@ -308,13 +256,3 @@ def _sign_changes(axis: Float64, lead: Float64) -> list[float]:
             where.append(float(axis[index - 1] + share * (axis[index] - axis[index - 1])))
         sign = now or sign
     return where
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """A line of a table: the first cell to the left, the others to the right."""
-    first, *rest = widths
-    return "  ".join([cells[0].ljust(first), *(cell.rjust(width) for cell, width in zip(cells[1:], rest, strict=True))])

@@ -381,9 +381,9 @@ class Assessment:
         return plot_assessment(self, baseline)
 
     def __str__(self) -> str:
-        from robmon.report.words import table
+        from robmon.report.assessment import text
 
-        return table(self)
+        return text(self)
 
 
 def _without(content: dict[str, Any], key: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError
 from robmon.history.verdict import Verdict
 from robmon.processes.messages import Comparison, KeptClasses, NotCompared
+from robmon.report.comparison import basis
 from robmon.robustness.arrays import Float64
 from robmon.robustness.classifiers import (
     ClassifierRows,
@@ -201,7 +202,7 @@ def _told(comparison: Comparison, compared: Compared) -> Verdict:
         pooled_high=compared.pooled_high,
         confidence=compared.confidence,
         score=compared.score,
-        why=compared.why,
+        why=basis(compared),
         exponents=compared.exponents,
         reason=compared.reason,
         disagreement=compared.disagreement,

@@ -233,9 +233,9 @@ def test_every_version_of_a_registered_model(model: RegisteredModel, file: Path,
     done = command(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=model.registry.tracking_uri)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[2:4]] == ["version 1 (champion)", "version 2"]
+    assert [line.split("  ")[0] for line in lines[3:5]] == ["version 1 (champion)", "version 2"]
     assert "left out: version 3: the model cannot be loaded: ValueError at odd_model.py" in done.stdout
-    assert "Best without noise: version 1 (champion); at level 0.4: version 2." in lines
+    assert lines[0] == "Best without noise: version 1 (champion); at noise of 0.4 standard deviations: version 2."
     assert any(line.endswith("version 2 overtakes version 1 (champion).") for line in lines)
     assert "version 2: reviewed=yes" in lines
     result = json.loads((tmp_path / "ranking.json").read_text())

@@ -439,7 +439,8 @@ def test_plot_names_what_it_shows(output, tmp_path):
 
 def test_str_is_a_table():
     text = str(assess_rows(linear.predict, linear.inputs(50)))
-    head, columns, *points, scalars, worst, note = text.splitlines()
+    plain, head, columns, *points, scalars, worst, note = text.splitlines()
+    assert plain.startswith("95 % of requests move by less than ") and "noise of 0.4 standard deviations" in plain
     assert head.startswith("50 rows, 39 trials of gaussian noise") and len(points) == 5
     assert columns.split("  ")[-1] == "request bound, squared" and "agreement" not in text, (
         "columns without numbers are left out"

@@ -151,7 +151,7 @@ def test_a_worse_verdict_on_probabilities_tells_that_classes_change_less_often()
         f"The classes themselves change less often at every level (flip ratio {low:.2g} to {high:.2g}): the verdict "
         f"rests on the probabilities, {100 * result.error_share[1]:.2g} % of whose error lies at level 0.4."
     )
-    assert result.describe().splitlines()[-1] == result.flip_note == result.to_dict()["flip_note"]
+    assert result.describe().splitlines()[1] == result.flip_note == result.to_dict()["flip_note"]
     some = replace(result, flip_ratio=np.array([0.5, 1.2]))
     assert "less often at level 0.1 (flip ratio 0.5): the verdict" in some.flip_note
     for agreeing in ({"flip_ratio": np.array([0.997, 1.2])}, {"score": "flips"}, {"pooled_ratio": math.inf}):

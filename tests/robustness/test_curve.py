@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from robmon.errors import InvalidInputError
-from robmon.report.words import headline
+from robmon.report.assessment import headline
 from robmon.robustness import curve as curves
 from robmon.robustness.noise.base import Noise
 from tests.robustness import linear

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robmon.errors import InvalidInputError
+from robmon.report.ranking import best
+from robmon.report.ranking import crossings as sentences
 from robmon.robustness.ranking import Conditions, Crossing, rank_scores
 
 LEVELS = (0.0, 0.1, 0.2, 0.4)
@@ -38,12 +40,12 @@ def test_linear_models_cross_where_their_closed_form_says():
         ("version 3", "version 2"): pytest.approx((math.sqrt(0.3 / 25),)),
     }
     assert [ranking.names[index] for index in ranking.order] == ["version 1", "version 3", "version 2"]
-    assert ranking.sentences() == [
-        "Best without noise: version 1; at level 0.4: version 2.",
+    assert best(ranking) == "Best without noise: version 1; at level 0.4: version 2."
+    assert sentences(ranking) == [
         "From level 0.16 upwards version 2 overtakes version 1.",
         "From level 0.11 upwards version 2 overtakes version 3.",
     ]
-    assert ranking.sentences(most=1)[1:] == [
+    assert sentences(ranking, most=1) == [
         "From level 0.16 upwards version 2 overtakes version 1.",
         "Pairs that change places: 2 in all.",
     ]
@@ -96,17 +98,15 @@ def test_crossings_that_do_not_last_say_so():
 
 def test_nobody_overtakes():
     ranking = rank_scores(names(2), LEVELS, [errors(1, 2), errors(2, 3)], higher_is_better=False)
-    assert ranking.sentences() == [
-        "Best without noise and at level 0.4: version 1.",
-        "No two models change places between these levels.",
-    ]
+    assert best(ranking) == "Best without noise and at level 0.4: version 1."
+    assert sentences(ranking) == ["No two models change places between these levels."]
 
 
 def test_equals_share_the_mean_of_their_ranks():
     scores = np.array([[0.9, 0.5], [0.9, 0.7], [0.9, 0.5], [0.95, 0.5]])
     ranking = rank_scores(names(4), (0.0, 0.1), scores, higher_is_better=True)
     assert ranking.ranks.T.tolist() == [[3, 3, 3, 1], [3, 1, 3, 3]]
-    assert ranking.best() == "Best without noise: version 4; at level 0.1: version 2."
+    assert best(ranking) == "Best without noise: version 4; at level 0.1: version 2."
     same = rank_scores(names(3), (0.0, 0.1), np.ones((3, 2)), higher_is_better=True)
     assert np.all(same.ranks == 2) and same.crossings == ()
     assert same.best() == "Best without noise and at level 0.1: version 1, version 2 and version 3."
@@ -221,13 +221,13 @@ def test_as_text():
         left_out=(("odd", "it cannot be loaded"),),
     )
     assert str(ranking).splitlines() == [
+        "Best without noise: linear; at noise of 0.1 input units: tree.",
         "ranked by MSE (lower is better); in brackets the RankDiff, places gained against clean inputs",
         "model   clean  rank  at 0.1    rank  slope",
         "linear      1     1     1.5  2 (-1)     50",
         "tree        2     2    1.25  1 (+1)    -75",
         "left out: odd: it cannot be loaded",
         "256 rows, 39 trials of gaussian noise, seed 0",
-        "Best without noise: linear; at level 0.1: tree.",
         "From level 0.089 upwards tree overtakes linear.",
     ]
     assert ranking.to_dict()["left_out"] == [{"name": "odd", "reason": "it cannot be loaded"}]
