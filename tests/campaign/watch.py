@@ -67,7 +67,7 @@ class Finding:
     slowest: dict[str, float] = field(default_factory=lambda: {"/healthz": 0.0, "/metrics": 0.0})
     refused: int = 0
     growth: Held | None = None
-    test: str = field(default_factory=lambda: os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0])
+    test: str = field(default_factory=lambda: os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0])
 
 
 FINDINGS: list[Finding] = []
