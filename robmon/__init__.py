@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robmon import noise
+    from robmon.drift.two_sample import drift
     from robmon.errors import (
         InvalidInputError,
         ModelError,
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
         RobmonError,
         TooFewTrialsError,
     )
-    from robmon.library.api import assess, compare, drift, endpoint
+    from robmon.library.assess import assess
+    from robmon.library.compare import compare
+    from robmon.library.endpoint import endpoint
     from robmon.library.rank import rank
     from robmon.robustness.noise.base import Noise
     from robmon.robustness.statistics.bounds import upper_bound
@@ -49,9 +52,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "assess": "robmon.library.api",
-    "compare": "robmon.library.api",
-    "endpoint": "robmon.library.api",
+    "assess": "robmon.library.assess",
+    "compare": "robmon.library.compare",
+    "endpoint": "robmon.library.endpoint",
     "rank": "robmon.library.rank",
     "upper_bound": "robmon.robustness.statistics.bounds",
     "mean_upper_bound": "robmon.robustness.statistics.mean_bound",

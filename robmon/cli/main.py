@@ -531,7 +531,7 @@ def _picture(png: Path, no_picture: bool) -> Path | None:
 
 def _asked(options: dict[str, Any], *models: str) -> dict[str, str | RemoteModel]:
     """The models by what was given: a URI as it is, an endpoint with how it may be asked."""
-    from robmon.library.api import endpoint
+    from robmon.library.endpoint import endpoint
     from robmon.models.uri import is_endpoint
 
     access = {name: options.pop(name) for name in ("rows_per_second", "batch_rows", "timeout_seconds", "token_file")}

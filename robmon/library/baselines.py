@@ -8,8 +8,9 @@ from typing import Any, Unpack, cast
 from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
-from robmon.library.api import AssessOptions, RankOptions, compare_on, specified
-from robmon.library.prepared import PreparedRows, prepared
+from robmon.library.compare import compare_on
+from robmon.library.options import AssessOptions, RankOptions, specified
+from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
@@ -50,7 +51,7 @@ def record(
     history = None if data_dir is None else _history(data_dir, parsed, name)
     specification, run = specified(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
-    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+    with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
         result = rows.assess(specification, **given)
         perturbed, whole = to_numpy(rows.array), rows.whole
     baseline = Baseline.empty(
@@ -102,7 +103,7 @@ def assess(
     specification, run = specified({**options, "targets": targets})
     given: dict[str, Any] = dict(run)
     baseline = _recorded(model) if given.get("scale") is None else None
-    with prepared(model, inputs, specification, given.pop("device", "auto")) as rows:
+    with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
         features = None if baseline is None else _features(baseline, rows, specification)
         if baseline is not None and features is not None:
             given |= {"features": features, "output_variance": baseline.output_variance}

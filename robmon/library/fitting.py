@@ -56,19 +56,22 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
         return Fitting(parts, len(rows))
     left_out = f"{len(rejected.by_row)} of {len(rows)} rows of the inputs do not fit the model"
     if parts is None or len(kept) < max(2, FEWEST_SHARE * len(rows)):
-        raise InvalidInputError(f"{left_out}: {_told(rejected)}")
+        raise InvalidInputError(f"{left_out}: {_reasons_and_rows(rejected)}")
     return Fitting(
-        parts, len(rows), tuple(kept), (f"{left_out}, and are left out (counted from 0): {_told(rejected)}",)
+        parts,
+        len(rows),
+        tuple(kept),
+        (f"{left_out}, and are left out (counted from 0): {_reasons_and_rows(rejected)}",),
     )
 
 
-def _told(rejected: Misfits) -> str:
+def _reasons_and_rows(rejected: Misfits) -> str:
     """The reasons, most frequent first, each with its first rows, counted from 0."""
-    told = []
+    reasons = []
     for reason, count in sorted(rejected.items(), key=lambda each: -each[1]):
         numbers = [index for index, why in rejected.by_row.items() if why == reason]
-        told.append(f"{reason} ({count}: {row_numbers(numbers)})")
-    return ", ".join(told) or "there are none"
+        reasons.append(f"{reason} ({count}: {row_numbers(numbers)})")
+    return ", ".join(reasons) or "there are none"
 
 
 def row_numbers(numbers: Sequence[int]) -> str:

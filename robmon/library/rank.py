@@ -10,9 +10,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from robmon.errors import InvalidInputError, PredictionError, RobmonError
-from robmon.library.api import RankOptions, RunOptions, specified
 from robmon.library.fitting import other_rows
-from robmon.library.prepared import prepared
+from robmon.library.options import RankOptions, RunOptions, specified
+from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
 from robmon.robustness.arrays import Array, Float64
@@ -121,7 +121,7 @@ def _assessed(
 ) -> _Scored:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
     given: dict[str, Any] = dict(run)
-    with prepared(predictor, inputs, specification, given.pop("device", "auto")) as rows:
+    with open_predictor(predictor, inputs, specification, given.pop("device", "auto")) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         told = replace(rows, predictor=through(rows.predictor, _telling(rows.predictor.predict)))

@@ -126,7 +126,9 @@ class PreparedRows:
 
 
 @contextmanager
-def prepared(predictor: Any, inputs: Any, specification: Specification, device: str = "auto") -> Iterator[PreparedRows]:
+def open_predictor(
+    predictor: Any, inputs: Any, specification: Specification, device: str = "auto"
+) -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed.
 
     Args:
@@ -138,7 +140,7 @@ def prepared(predictor: Any, inputs: Any, specification: Specification, device: 
     outputs, measured = OutputReader(specification.output_column), specification.integers
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
-        yield _mlflow_model(predictor, inputs, device, measured, outputs)
+        yield _of_model(predictor, inputs, device, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with _evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where, measured)
@@ -146,14 +148,14 @@ def prepared(predictor: Any, inputs: Any, specification: Specification, device: 
             rows = _of_array(asked, array, measured, _reader(predictor, array))
             yield replace(rows, outputs=outputs)
     elif callable(predictor):
-        yield replace(_callable(predictor, inputs, measured, outputs), outputs=outputs)
+        yield replace(_of_callable(predictor, inputs, measured, outputs), outputs=outputs)
     else:
         raise InvalidInputError(
             f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
         )
 
 
-def _callable(
+def _of_callable(
     function: Callable[[Any], Any], inputs: Any, integers: Sequence[str], outputs: OutputReader
 ) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
@@ -212,7 +214,7 @@ def _plain_array(inputs: Any) -> Array:
     return array
 
 
-def _mlflow_model(
+def _of_model(
     model: str | Path | ServedModel | RemoteModel,
     inputs: Any,
     device: str,

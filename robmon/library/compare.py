@@ -1,0 +1,241 @@
+"""Compare two predictors in the caller's process: same rows, same noise, one paired difference a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, NamedTuple, Unpack
+
+import numpy as np
+
+from robmon.errors import InvalidInputError
+from robmon.library.fitting import other_rows
+from robmon.library.options import AssessOptions, RunOptions, specified
+from robmon.library.prepared_rows import PreparedRows, open_predictor
+from robmon.robustness.arrays import Array
+from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
+from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
+from robmon.robustness.engine.predictor import Predict, through
+from robmon.robustness.engine.trials import part_of
+from robmon.robustness.features.features import Features
+from robmon.robustness.outputs import is_numeric
+from robmon.robustness.result import Assessment
+from robmon.robustness.specification import Specification
+
+
+def compare(
+    predictor_a: Any,
+    predictor_b: Any,
+    inputs: Any,
+    alpha: float = 0.01,
+    tolerance: float = 0.0,
+    **options: Unpack[AssessOptions],
+) -> Comparison:
+    """Is predictor b worse under noise than predictor a? Same rows, same noise, one paired difference a row.
+
+    The verdict speaks of the law that the inputs were drawn from, at all levels above 0 together. Errors of both are
+    divided by twice the variance of a's clean outputs, output by output, so that outputs of any unit add up.
+
+    Args:
+        predictor_a: the reference, as in `assess`. A model given by its URI is let go before the other is loaded.
+        predictor_b: what is compared with it.
+        inputs: as in `assess`.
+        alpha: chance of a false alarm, below 0.5; approximate, and exceeded where few rows carry the reference's error.
+        tolerance: relative worsening of the noise MSE that is tolerated.
+        options: those of `assess`; `progress` counts the trials of both.
+
+    Returns:
+        ratio and difference at each level with their intervals, the verdict, and what could have been found. See
+        `Comparison` for each number's shape, unit and meaning, `compare_rows` for the method and its sources.
+
+    Raises:
+        InvalidInputError: as in `assess`; or the two take different inputs; or their clean outputs differ in kind, in
+            number, or in variance by more than a factor of 10, as in other units; or those of one do not vary at all.
+
+    >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
+    >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))
+    >>> result = compare(weak, strong, inputs, tolerance=0.1)
+    >>> result.worse, result.ratio.round(2).tolist(), compare(strong, weak, inputs).worse
+    (True, [1.44, 1.44, 1.44, 1.44], False)
+    """
+    return compare_on(lambda rows: None, predictor_a, predictor_b, inputs, alpha, tolerance, **options)
+
+
+def compare_on(
+    features_of: Callable[[PreparedRows], Features | None],
+    predictor_a: Any,
+    predictor_b: Any,
+    inputs: Any,
+    alpha: float,
+    tolerance: float,
+    **options: Unpack[AssessOptions],
+) -> Comparison:
+    """`compare` on given features, where `features_of` the prepared rows has any, not those of the inputs."""
+    check_judgement(alpha, tolerance)
+    specification, run = specified(options)
+    progress = run.get("progress")
+    run["progress"] = part_of(progress, 0, 2)
+    a, taken = _assess_one("first", predictor_a, inputs, specification, run, features_of)
+    if not np.any(a.clean_variance > 0):
+        raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
+    run["progress"] = part_of(progress, 1, 2)
+    b, _ = _assess_one("second", predictor_b, inputs, specification, run, reference=a, taken=taken)
+    if b.finite.any() and not np.any(b.clean_variance > 0):
+        raise InvalidInputError(
+            "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
+        )
+    # Of a model that is never finite nothing is refused: it is worse.
+    judge = {"alpha": alpha, "tolerance": tolerance}
+    compared = _compare_classes(a, b, **judge) if is_classifier(a) else _compare_values(a, b, **judge)
+    return replace(compared, a=a, b=b)
+
+
+def _compare_values(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+    if b.finite.any() and not comparable(a.clean_variance, b.clean_variance):
+        raise InvalidInputError(
+            "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
+            "convert one model's outputs, or assess each and compare their robustness indices, which have no unit"
+        )
+    rows = a.finite  # b's other rows without a finite clean output are failures of b, +Inf
+    errors_a, errors_b = a.normalised_row_errors[rows, 1:], np.asarray(b.comparison_row_errors)[rows, 1:]
+    return compare_rows(errors_a, errors_b, levels=a.levels[1:], **judge)
+
+
+def _compare_classes(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+    rows_a, rows_b = (classifier_rows(each, a.finite) for each in (a, b))
+    if b.finite.any() and rows_b.has_one_class and not rows_a.has_one_class:
+        raise InvalidInputError(
+            "the second model gives every row the same class, where the first gives several: it cannot be compared"
+        )
+    return compare_classifiers(rows_a, rows_b, a.levels[1:], **judge)
+
+
+class PerturbedShape(NamedTuple):
+    """What of the inputs a model perturbs."""
+
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+    kept: tuple[int, ...] | None
+
+
+def _assess_one(
+    which: str,
+    predictor: Any,
+    inputs: Any,
+    specification: Specification,
+    run: RunOptions,
+    features_of: Callable[[PreparedRows], Features | None] = lambda rows: None,
+    reference: Assessment | None = None,
+    taken: PerturbedShape | None = None,
+) -> tuple[Assessment, PerturbedShape]:
+    """Assess one of two predictors: the second on the features, and by the clean variances, of the first.
+
+    A model is gone when this returns, before the next is loaded: both may bring modules of the same names.
+    """
+    given: dict[str, Any] = dict(run)
+    device = given.pop("device", "auto")
+    with ExitStack() as stack:
+        try:
+            rows = stack.enter_context(open_predictor(predictor, inputs, specification, device))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{which} model: {error}") from None
+        takes = PerturbedShape(tuple(rows.array.shape), rows.column_names, rows.kept)
+        if reference is None or taken is None:
+            given["compare_at"] = "own"
+            return rows.assess(specification, features=features_of(rows), **given), takes
+        _check_same_inputs(taken, takes)
+        checked = _checked(reference, rows.predictor.predict)
+        rows = replace(rows, predictor=through(rows.predictor, checked))
+        given |= {"scale": None, "features": reference.features}
+        if is_classifier(reference):
+            tempered = classifier_rows(reference, reference.finite).tempered
+            given |= {
+                "compare_at": "own" if tempered is None else tempered.confidence(),
+                "compare_on": reference.finite,
+            }
+        else:
+            specification = replace(specification, output=reference.output)
+            given |= {"comparison_variance": reference.clean_variance}
+        try:
+            return rows.assess(specification, **given), takes
+        except _OtherOutputsError:
+            raise
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"the first model returns {describe_outputs(reference)}; {which} model: {error}"
+            ) from None
+
+
+def _check_same_inputs(first: PerturbedShape, second: PerturbedShape) -> None:
+    """Refuse models that perturb different features: no noise is the same for both.
+
+    Raises:
+        InvalidInputError: they do.
+    """
+    if first.kept != second.kept:
+        raise InvalidInputError(f"the models take different rows of the inputs: {other_rows(first.kept, second.kept)}")
+    if first == second or (first.shape == second.shape and None in (first.names, second.names)):
+        return
+    advice = "assess each on its own inputs and compare their robustness indices"
+    if first.names is None or second.names is None:
+        raise InvalidInputError(f"the models perturb inputs of shapes {first.shape} and {second.shape}: {advice}")
+    only = [
+        f"only the {which} perturbs {', '.join(sorted(set(own) - set(other))[:10])}"
+        for which, own, other in (("first", first.names, second.names), ("second", second.names, first.names))
+        if set(own) - set(other)
+    ]
+    raise InvalidInputError(
+        f"the models take different inputs: {'; '.join(only) or 'the same columns in another order'}. Make them take "
+        f"the same, or {advice}"
+    )
+
+
+class _OtherOutputsError(InvalidInputError):
+    """The second model returns what cannot be compared with the first one's outputs."""
+
+
+def _checked(reference: Assessment, predict: Predict) -> Predict:
+    """The predictor, refused at its first outputs if their number is not the reference's, or they are no numbers.
+
+    The outputs of the rows that are assessed anyway tell that: production may never ask for one row on its own.
+    """
+
+    def checked(x: Array, rows: slice) -> Array:
+        outputs = predict(x, rows)
+        _check_outputs(reference, outputs)
+        return outputs
+
+    return checked
+
+
+def _check_outputs(reference: Assessment, outputs: Array) -> None:
+    """Refuse outputs or classes of another number than the reference's, or text instead of numbers.
+
+    Labels have no number of classes; one column of a classifier stands for two.
+
+    Raises:
+        _OtherOutputsError: they are that.
+    """
+    shape = tuple(outputs.shape[1:])
+    count, expected = math.prod(shape), reference.clean_variance.size
+    if is_classifier(reference):
+        # One column is a label, or the second of two classes.
+        if reference.output == "label" or count == expected or 1 in (count, expected):
+            return
+    elif is_numeric(outputs) and count == expected:
+        return
+    second = f"{count} outputs a row (shape {('rows', *shape)})".replace("'", "")
+    raise _OtherOutputsError(
+        f"the first model returns {describe_outputs(reference)}, the second "
+        f"{second if is_numeric(outputs) else 'labels'}: their errors cannot be compared"
+    )
+
+
+def describe_outputs(reference: Assessment) -> str:
+    """What a model returns, in words."""
+    if reference.output == "label":
+        return "one label a row"
+    shape = f"(shape (rows, {', '.join(str(size) for size in reference.clean_outputs.shape[1:])}))"
+    return f"{reference.clean_variance.size} {reference.output} outputs a row {shape}"

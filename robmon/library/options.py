@@ -1,0 +1,58 @@
+"""The options of the public functions, and the specification that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, cast
+
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.specification import Specification
+
+
+class RankOptions(TypedDict, total=False):
+    """The options of `assess`, targets aside, which `rank` takes too."""
+
+    noise: str | Noise
+    levels: Sequence[float]
+    scale: Any
+    trials: int
+    confidence: float
+    bound: str
+    task: str
+    output: str | None
+    output_column: str | int | Sequence[str | int] | None
+    integers: str | Sequence[str] | None
+    scale_axis: int | None
+    seed: int
+    device: str
+    max_batch_rows: int | None
+    mse_limit: float | None
+    progress: Callable[[int, int], None] | None
+
+
+class AssessOptions(RankOptions, total=False):
+    """The options of `assess`, which `compare` takes too."""
+
+    targets: Any
+
+
+class RunOptions(TypedDict, total=False):
+    """Of these options what belongs to the rows and the moment, not to the specification."""
+
+    targets: Any
+    scale: Any
+    seed: int
+    device: str
+    progress: Callable[[int, int], None] | None
+
+
+def specified(options: AssessOptions) -> tuple[Specification, RunOptions]:
+    """The specification that options make, and the rest of them.
+
+    Raises:
+        InvalidInputError: it cannot be.
+        TooFewTrialsError: the confidence needs more trials.
+    """
+    content: dict[str, Any] = dict(options)
+    run = {name: content.pop(name) for name in RunOptions.__annotations__ if name in content}
+    return Specification(**content), cast("RunOptions", run)
