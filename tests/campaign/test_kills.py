@@ -69,8 +69,8 @@ class Lives:
     moves: int = 0
     serials: Iterator[int] = field(default_factory=lambda: itertools.count(10**11))
     written: set[int] = field(default_factory=set)
-    logs: list[list[dict[str, Any]]] = field(default_factory=list)
-    """The lines on assessments, life by life."""
+    logs: list[tuple[float, list[dict[str, Any]]]] = field(default_factory=list)
+    """When a life began, and its lines on assessments, life by life."""
     held: Held | None = None
     """What the first daemon held once it had assessed."""
 
@@ -92,6 +92,7 @@ class Lives:
         moment on.
         """
         self.write()
+        began = time.time()
         with self.start() as daemon:
             with asked(self.finding, daemon):
                 if self.held is None or self.random.random() < PATIENT_LIVES:
@@ -100,7 +101,7 @@ class Lives:
                 self._suffer(daemon)
             daemon.kill()
             self.kills[DAEMON] += 1
-        self.logs.append(daemon.log("assessment"))
+        self.logs.append((began, daemon.log("assessment")))
         self.finding.times = self.kills.total()
 
     def _suffer(self, daemon: Daemon) -> None:
@@ -131,6 +132,7 @@ class Lives:
         """A last life, in peace: all that is there is assessed, and no more is left over or held than in the first."""
         assert self.held is not None
         self.write()
+        began = time.time()
         with self.start() as daemon:
             with asked(self.finding, daemon):
                 wait_until(
@@ -142,7 +144,7 @@ class Lives:
                     self.move(self.random)
                 daemon.wait_for(lambda: not left_over(daemon), "the sweep of what dead processes left")
             hold_to_limits(self.finding, self.held, daemon)
-        self.logs.append(daemon.log("assessment"))
+        self.logs.append((began, daemon.log("assessment")))
 
     def asked_about(self) -> set[int]:
         """The serials of all rows that any model was asked about."""
@@ -153,9 +155,8 @@ class Lives:
         rows_of, calls = [], self.calls()
         numbers: collections.Counter[int] = collections.Counter()
         lives_of_seed: collections.defaultdict[int, set[int]] = collections.defaultdict(set)
-        for life, lines in enumerate(self.logs):
+        for life, (before, lines) in enumerate(self.logs):
             rows: set[int] = set()
-            before = 0.0
             for line in lines:
                 at = datetime.datetime.fromisoformat(line["timestamp"]).timestamp()
                 if line["outcome"] == "ok":

@@ -225,16 +225,16 @@ def downloads(daemon: Daemon) -> set[Path]:
 
 
 def listing(*entries: str) -> Answers:
-    """The list of the artifacts, with some more in it."""
+    """The list of the artifacts with some more in it, which can be had; what is no folder has no list."""
 
     def answer(handler: Any) -> None:
-        if urlsplit(handler.path).path != ARTIFACTS:
+        if "evil" in unquote(handler.path):
             handler.answer(200, b"a stranger's file", "application/octet-stream")
-            return
-        found = handler.asked(None).json()
-        found.setdefault("files", [])
-        found["files"] += [{"path": entry, "is_dir": False, "file_size": 17} for entry in entries]
-        handler.answer(200, json.dumps(found).encode())
+        elif urlsplit(handler.path).path == ARTIFACTS and (found := handler.asked(None).json()).get("files"):
+            found["files"] += [{"path": entry, "is_dir": False, "file_size": 17} for entry in entries]
+            handler.answer(200, json.dumps(found).encode())
+        else:
+            Front.pass_on(handler, None)
 
     return answer
 
@@ -267,7 +267,8 @@ def test_artifacts(answers: str, shared: tuple[Daemon, RegisteredModel, list[str
     version = model.add(1.02)
     served = daemon.assessed_version
     with watched(daemon, f"artifacts {answers}"):
-        odd.answers, odd.to = ARTIFACT_ANSWERS[answers], is_artifact_of(model, version)
+        is_artifact = is_artifact_of(model, version)
+        odd.answers, odd.to = ARTIFACT_ANSWERS[answers], lambda path: is_artifact(path) or "evil" in path
         unknown = len(daemon.log("served version unknown"))
         try:
             model.serve(version)
