@@ -49,15 +49,15 @@ def load(
     if file is not None:
         sources["file"] = YamlSource(file)
     sources["default"] = _nested_source(otherwise)
+    given = {word: source() for word, source in sources.items()}
+    origins = {leaf.name: _source_of(leaf.name, given) for leaf in leaves()}
     token = SOURCES.set(tuple(sources.values()))
     try:
-        settings = Settings()
+        return Loaded(Settings(), origins)
     except ValidationError as error:
-        raise SettingsError(sentence(error)) from None
+        raise SettingsError(sentence(error, origins)) from None
     finally:
         SOURCES.reset(token)
-    given = {word: source() for word, source in sources.items()}
-    return Loaded(settings, {leaf.name: _source_of(leaf.name, given) for leaf in leaves()})
 
 
 def _nested_source(flat: Mapping[str, Any] | None) -> InitSettingsSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -12,8 +12,13 @@ from robmon.settings.leaves import leaves, variable
 from robmon.settings.settings import Settings
 
 
-def sentence(error: ValidationError) -> str:
-    """What pydantic found first; users and passwords within a URL are masked."""
+def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
+    """What pydantic found first, and where it comes from; users and passwords within a URL are masked.
+
+    Args:
+        error: of the settings.
+        sources: of every value, by dotted name.
+    """
     first = error.errors(include_url=False)[0]
     name = _name(first["loc"])
     if first["type"] == "extra_forbidden":
@@ -28,7 +33,9 @@ def sentence(error: ValidationError) -> str:
     allowed = first["msg"].removeprefix("Value error, ").replace("Input should be ", "it must be ", 1)
     if first["type"] == "value_error" and (not name or "." not in name):
         return f"{name}: {allowed}" if name else allowed
-    return f"{name} = {mask(str(first['input']))!r} is not allowed: {allowed}"
+    places = {"environment": f", from {variable(name)},", "file": ", from the settings file,"}
+    place = places.get(sources.get(name, ""), "")
+    return f"{name} = {mask(str(first['input']))!r}{place} is not allowed: {allowed}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

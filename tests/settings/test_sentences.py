@@ -66,8 +66,14 @@ def test_a_bad_setting_is_told_in_one_sentence(flags: dict[str, str], words: lis
             "Assess is no setting; did you mean assess?",
         ),
         ("model: {uri: 'models:/a/1'}\nassess:\n", "assess is a section: .* such as assess.interval_seconds"),
-        ("model: {uri: 'models:/a/1'}\nassess: {levels: [0, x]}\n", "assess.levels = 'x' is not allowed"),
-        ("model: {uri: 'models:/a/1'}\nworker: {memory_bytes: 0}\n", "worker.memory_bytes = '0' is not allowed"),
+        (
+            "model: {uri: 'models:/a/1'}\nassess: {levels: [0, x]}\n",
+            "assess.levels = 'x', from the settings file, is not allowed",
+        ),
+        (
+            "model: {uri: 'models:/a/1'}\nworker: {memory_bytes: 0}\n",
+            "worker.memory_bytes = '0', from the settings file, is not allowed",
+        ),
         ("_env_file: x\n", "_env_file is no setting"),
     ],
 )
@@ -82,3 +88,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for file, why in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(SettingsError, match=f"the settings file .* cannot be read: {why}"):
             load({}, file)
+
+
+def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where the file has the same setting, over which it wins."""
+    file = tmp_path / "robmon.yaml"
+    file.write_text("http: {port: abc}\n")
+    monkeypatch.setenv("ROBMON_HTTP__PORT", "def")
+    with pytest.raises(SettingsError, match=r"^http\.port = 'def', from ROBMON_HTTP__PORT, is not allowed: it must be"):
+        load(MODEL, file)
+    with pytest.raises(SettingsError, match=r"^http\.port = 'ghi' is not allowed: it must be"):
+        load({**MODEL, "http.port": "ghi"}, file)

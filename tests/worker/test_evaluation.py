@@ -478,6 +478,19 @@ def test_a_version_without_outputs_where_its_reference_had_some_is_worse(losing:
         evaluate(losing["all"], asked, sample)
 
 
+def test_what_cannot_be_decoded_is_told_whatever_the_model_raises(tmp_path: Path) -> None:
+    def end(_: Any) -> None:
+        raise SystemExit
+
+    model = load(save_pyfunc(tmp_path / "model", end, columns(*((name, "double") for name in NAMES))))
+    found = Rejections()
+    with pytest.raises(SystemExit) as raised:
+        evaluate(model, question(65), [b"{", *bodies(64)], found)
+    told = failure(raised.value, found)
+    expected = Rejections(counts={"mlflow": {"not_json": 1}}, unusable=[0], rows=64)
+    assert (told.reason, told.rejections) == ("model_raised", expected)
+
+
 def test_of_several_outputs_the_one_that_is_chosen_is_assessed_and_told(tmp_path: Path) -> None:
     def predict(rows: Any) -> pd.DataFrame:
         sums = rows.to_numpy().sum(axis=1)
