@@ -27,6 +27,7 @@ import yaml
 import robmon
 from robmon import vocabulary
 from robmon.cli import main as cli
+from robmon.cli.options import SettingsCommand
 from robmon.settings import leaves, load
 from tests.browser import chromium
 from tests.inputs.reasons import REASONS
@@ -161,7 +162,7 @@ def test_commands_in_the_pages_have_these_flags(
     monkeypatch.setattr(click.Path, "convert", lambda self, value, *_: Path(value))
     command = cli.main.commands[words[0]]
     context = command.make_context(words[0], words[1:], parent=reference.program())
-    if isinstance(command, cli.SettingsCommand):
+    if isinstance(command, SettingsCommand):
         given = {leaf.name: context.params[leaf.name.replace(".", "__")] for leaf in leaves()}
         assert load({name: value for name, value in given.items() if value is not None}, None).settings.model.uri
 

@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 
 import robmon  # noqa: E402
 from robmon.cli import main as cli  # noqa: E402
+from robmon.cli.options import SettingsCommand  # noqa: E402
 from robmon.export.metrics import Metrics  # noqa: E402
 from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402
@@ -85,7 +86,7 @@ def commands_reference() -> Iterator[str]:
         flags = [flag for flag in command.get_params(context) if flag.opts[0] not in settings]
         yield from (f"## {name}", "", "```text", context.command.get_usage(context), "```", "")
         yield from (one_line(paragraph) + "\n" for paragraph in re.split(r"\n\s*\n", (command.help or "").strip()))
-        if isinstance(command, cli.SettingsCommand):
+        if isinstance(command, SettingsCommand):
             yield "Every [setting](settings.md) is a flag of it too: `--assess.levels`, `--inputs.port` and so on.\n"
         yield from ("| flag | value | meaning |", "|---|---|---|")
         yield from (flag_row(name, flag, context) for flag in flags if isinstance(flag, click.Option))

@@ -33,6 +33,7 @@ def assess(
     mse_limit: float | None = None,
     max_seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    expect: Callable[[float], None] | None = None,
 ) -> Assessment:
     """Measure how far a predictor's outputs move under input noise, with bounds that hold with a stated probability.
 
@@ -73,6 +74,8 @@ def assess(
         max_seconds: time budget: the predictor is timed, and only the first rows (at least 32), and then fewer trials
             (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
         progress: called with the number of trials done and of all.
+        expect: called with the seconds that all is expected to take from then on, as soon as small batches have been
+            timed, for which the predictor is called a few times more.
 
     Returns:
         the curve, its slope, area and index, with every bound, in squared output units; for labels, shares of flips.
@@ -109,5 +112,11 @@ def assess(
     )
     with open_predictor(predictor, inputs, specification, device) as rows:
         return rows.assess(
-            specification, targets=targets, scale=scale, seed=seed, max_seconds=max_seconds, progress=progress
+            specification,
+            targets=targets,
+            scale=scale,
+            seed=seed,
+            max_seconds=max_seconds,
+            progress=progress,
+            expect=expect,
         )

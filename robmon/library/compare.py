@@ -12,13 +12,12 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.library.fitting import other_rows
-from robmon.library.options import AssessOptions, RunOptions, specified
+from robmon.library.options import AssessOptions, RunOptions, one_of, specified
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
 from robmon.robustness.engine.predictor import Predict, through
-from robmon.robustness.engine.trials import part_of
 from robmon.robustness.features.features import Features
 from robmon.robustness.outputs import is_numeric
 from robmon.robustness.result import Assessment
@@ -44,7 +43,7 @@ def compare(
         inputs: as in `assess`.
         alpha: chance of a false alarm, below 0.5; approximate, and exceeded where few rows carry the reference's error.
         tolerance: relative worsening of the noise MSE that is tolerated.
-        options: those of `assess`; `progress` counts the trials of both.
+        options: those of `assess`; `progress` counts the trials of both, and `expect` speaks of both.
 
     Returns:
         ratio and difference at each level with their intervals, the verdict, and what could have been found. See
@@ -75,13 +74,10 @@ def compare_on(
     """`compare` on given features, where `features_of` the prepared rows has any, not those of the inputs."""
     check_judgement(alpha, tolerance)
     specification, run = specified(options)
-    progress = run.get("progress")
-    run["progress"] = part_of(progress, 0, 2)
-    a, taken = _assess_one("first", predictor_a, inputs, specification, run, features_of)
+    a, taken = _assess_one("first", predictor_a, inputs, specification, one_of(run, 0, 2), features_of)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
-    run["progress"] = part_of(progress, 1, 2)
-    b, _ = _assess_one("second", predictor_b, inputs, specification, run, reference=a, taken=taken)
+    b, _ = _assess_one("second", predictor_b, inputs, specification, one_of(run, 1, 2), reference=a, taken=taken)
     if b.finite.any() and not np.any(b.clean_variance > 0):
         raise InvalidInputError(
             "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"

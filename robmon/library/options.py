@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, cast
 
+from robmon.robustness.engine.trials import part_of
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.specification import Specification
 
@@ -28,6 +29,7 @@ class RankOptions(TypedDict, total=False):
     max_batch_rows: int | None
     mse_limit: float | None
     progress: Callable[[int, int], None] | None
+    expect: Callable[[float], None] | None
 
 
 class AssessOptions(RankOptions, total=False):
@@ -44,6 +46,7 @@ class RunOptions(TypedDict, total=False):
     seed: int
     device: str
     progress: Callable[[int, int], None] | None
+    expect: Callable[[float], None] | None
 
 
 def specified(options: AssessOptions) -> tuple[Specification, RunOptions]:
@@ -56,3 +59,12 @@ def specified(options: AssessOptions) -> tuple[Specification, RunOptions]:
     content: dict[str, Any] = dict(options)
     run = {name: content.pop(name) for name in RunOptions.__annotations__ if name in content}
     return Specification(**content), cast("RunOptions", run)
+
+
+def one_of(run: RunOptions, index: int, count: int) -> RunOptions:
+    """The options of one of several assessments, which tells of itself as of its part of all."""
+    expect = run.get("expect")
+    part = run.copy()
+    part["progress"] = part_of(run.get("progress"), index, count)
+    part["expect"] = None if expect is None else lambda seconds: expect(seconds * (count - index))
+    return part

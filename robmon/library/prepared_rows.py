@@ -23,7 +23,7 @@ from robmon.models.served import ROWS_READ, ServedModel
 from robmon.report.budget import OPTIONS
 from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
-from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
+from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose
 from robmon.robustness.features.whole_numbers import Whole
@@ -74,9 +74,15 @@ class PreparedRows:
         return choose(self.array, tensors=self.tensors, asked=asked, read=self.read, refuses=refuses)
 
     def assess(
-        self, specification: Specification, *, targets: Any = None, max_seconds: float | None = None, **options: Any
+        self,
+        specification: Specification,
+        *,
+        targets: Any = None,
+        max_seconds: float | None = None,
+        expect: Callable[[float], None] | None = None,
+        **options: Any,
     ) -> Assessment:
-        """`assess_rows` of them, within a time budget if one is given."""
+        """`assess_rows` of them, within a time budget if one is given; `expect` is told the seconds it will take."""
         cut = ""
         array = self.array
         if options.get("features") is None:
@@ -89,6 +95,10 @@ class PreparedRows:
             specification, array = plan.of(specification), array[: plan.rows]
             if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
                 targets = targets[: plan.rows]
+            if expect is not None:
+                expect(plan.seconds)
+        elif expect is not None:
+            expect(expected_seconds(self.predictor, array, specification, **self._timed(options)))
         result = assess_rows(
             self.predictor,
             array,
@@ -103,6 +113,11 @@ class PreparedRows:
         masked = replace(result.masked, not_floating=self.not_floating)
         return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
 
+    def _timed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Of the options of `assess_rows` what a batch that is timed needs."""
+        shared = {name: options[name] for name in ("features", "axis", "whole") if name in options}
+        return shared | {"feature_names": self.column_names}
+
     def _plan(
         self, specification: Specification, max_seconds: float, options: dict[str, Any]
     ) -> tuple[AssessmentPlan, str]:
@@ -115,8 +130,7 @@ class PreparedRows:
                 self.predictor,
                 self.array,
                 specification,
-                **{name: options[name] for name in ("features", "axis", "whole") if name in options},
-                feature_names=self.column_names,
+                **self._timed(options),
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
             )

@@ -11,13 +11,12 @@ import numpy as np
 
 from robmon.errors import InvalidInputError, PredictionError, RobmonError
 from robmon.library.fitting import other_rows
-from robmon.library.options import RankOptions, RunOptions, specified
+from robmon.library.options import RankOptions, RunOptions, one_of, specified
 from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
 from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.engine.predictor import Predict, through
-from robmon.robustness.engine.trials import part_of
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
@@ -39,7 +38,7 @@ def rank(
         targets: true outputs of these rows, as in `assess`; of a classification also their classes, shape `(n,)`: as
             the models return them, or 0, 1, ... for models that return one score a class. Without targets there is no
             clean rank.
-        options: those of `assess`; `progress` counts the trials of all models.
+        options: those of `assess`; `progress` counts the trials of all models, and `expect` speaks of all.
 
     Raises:
         InvalidInputError: fewer than 2 predictors can be assessed, names are not unique, or as in `assess`.
@@ -57,13 +56,12 @@ def rank(
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
     specification, run = specified({**options, "targets": targets})
-    progress = run.get("progress")
     results: dict[str, _Scored] = {}
     left_out = []
     for index, (name, predictor) in enumerate(named.items()):
-        run["progress"] = part_of(progress, index, len(named))
+        first = next(iter(results.values()), None)
         try:
-            results[name] = _assessed(predictor, inputs, specification, run, next(iter(results.values()), None))
+            results[name] = _assessed(predictor, inputs, specification, one_of(run, index, len(named)), first)
         except RobmonError as error:
             left_out.append((name, str(error)))
     if len(results) < 2:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -486,3 +487,33 @@ def test_a_module_gets_tensors_in_its_own_dtype():
 def test_noise_tells_its_name():
     own = robmon.noise.PerColumn({"a": robmon.Noise("coin")}, default=None)
     assert repr(own) == "PerColumn({'a': Noise('coin')}, default=None)"
+
+
+def test_how_long_it_will_take_is_told_before_the_first_trial_and_changes_no_number():
+    def timed(x):
+        time.sleep(1e-4 * len(x))
+        return total(x)
+
+    options = {"levels": (0.1,), "trials": 19, "confidence": 0.9}
+    told, done = [], []
+    result = robmon.assess(timed, inputs(40), **options, expect=told.append, progress=lambda *_: done.append(len(told)))
+    assert len(told) == 1 and set(done) == {1}
+    assert 21 * 40 * 1e-4 <= told[0] < 30
+    assert result.row_errors == pytest.approx(robmon.assess(total, inputs(40), **options).row_errors, rel=0, abs=0)
+
+
+def test_of_two_models_the_time_of_both_is_told_and_then_that_of_the_second():
+    def timed(x):
+        time.sleep(1e-3 * len(x))
+        return total(x)
+
+    told = []
+    robmon.compare(timed, lambda x: 1.1 * total(x), inputs(20), levels=(0.1,), trials=19, expect=told.append)
+    first, second = told
+    assert first >= 2 * 21 * 20 * 1e-3 > second
+
+
+def test_within_a_budget_what_is_planned_is_told():
+    told = []
+    robmon.assess(total, inputs(40), max_seconds=5, expect=told.append)
+    assert len(told) == 1 and 0 < told[0] <= 5

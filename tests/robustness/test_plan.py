@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError, duration
-from robmon.robustness.engine.plan import AssessmentPlan
+from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds
+from robmon.robustness.engine.predictor import FunctionPredictor
 from tests.robustness import linear
-from tests.robustness.assessing import assess_rows, plan_assessment
+from tests.robustness.assessing import assess_rows, plan_assessment, specified
 
 ROW_SECONDS = 1e-4
 OPTIONS = {"levels": [0.0, 0.1, 0.2], "trials": 39, "confidence": 0.95, "min_rows": 16}
@@ -203,3 +204,31 @@ def test_what_a_call_costs_is_known_also_where_the_fewest_rows_fill_a_batch():
     """A few rows more than fill the batches are a call more."""
     planned = Slow(call_seconds=0.01, row_seconds=0.0).plan(1.9, max_batch_rows=16)
     assert planned.rows == 16 and planned.seconds == pytest.approx(80 * 0.01)
+
+
+def expected(model, rows=128, **options):
+    specification, _ = specified({"levels": [0.0, 0.1, 0.2], "trials": 39} | options)
+    return expected_seconds(FunctionPredictor(model), linear.inputs(rows), specification, clock=lambda: model.now)
+
+
+@pytest.mark.parametrize("call_seconds", [0.0, 0.003])
+@pytest.mark.parametrize("row_seconds", [1e-6, 1e-4])
+def test_what_all_takes_is_foretold(call_seconds, row_seconds):
+    model = Slow(call_seconds, row_seconds)
+    told = expected(model, max_batch_rows=50)
+    assert told == pytest.approx(80 * (3 * call_seconds + 128 * row_seconds)) and model.now < 2
+
+
+@pytest.mark.parametrize("row_seconds", [0.05, 1.0, 600.0])
+def test_of_a_slow_model_few_rows_foretell_it(row_seconds):
+    model = Slow(row_seconds=row_seconds)
+    assert expected(model, rows=4000) == pytest.approx(80 * 4000 * row_seconds, rel=0.1)
+    assert model.now <= max(2.0, 4 * row_seconds), "two rows, twice"
+
+
+def test_nothing_is_foretold_faster_than_the_pace():
+    model = Slow(row_seconds=0.0)
+    specification, _ = specified({"trials": 39})
+    predictor = FunctionPredictor(model, rows_per_second=10)
+    told = expected_seconds(predictor, linear.inputs(128), specification, clock=lambda: model.now)
+    assert told == pytest.approx(128 * (2 + 39 * 4) / 10)

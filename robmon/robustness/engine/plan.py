@@ -29,6 +29,8 @@ WARM_CALLS = 4
 """What is left of the budget is to hold so many of a batch that is timed, by a second call after one to warm up."""
 BatchSeconds = Callable[[int, bool], float]
 """Seconds that a batch of so many rows takes, after a call to warm up or at the first one."""
+TIMING_SECONDS = 2.0
+"""For which batches are timed where there is no budget."""
 QUICK_SECONDS = 0.02
 """A batch faster than this is timed several times, and the median taken."""
 
@@ -114,15 +116,8 @@ def plan_assessment(
     most_rows_per_second = predictor.rows_per_second or math.inf
     budget.check(smallest_passes * min_rows / most_rows_per_second)
     batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
-    # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
-    chosen = noise_model(specification.noise)
-    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
-
     timely = budget.bounded(predictor, smallest_passes * math.ceil(min_rows / batch_rows))
-    engine = Engine(timely, inputs, chosen, fitted)
-
-    def batch_seconds(count: int, warm: bool) -> float:
-        return _batch_seconds(engine, specification.task, count, clock, warm)
+    batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, clock)
 
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
@@ -144,6 +139,52 @@ def plan_assessment(
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
     return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials), shape[0], of_trials)
+
+
+def expected_seconds(
+    predictor: Predictor,
+    inputs: Array,
+    specification: Specification,
+    *,
+    features: Features | None = None,
+    feature_names: Sequence[str] | None = None,
+    axis: FeatureAxis | None = None,
+    whole: Whole | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds that an assessment without a budget will take, by timing small batches for two seconds or so.
+
+    Arguments are those of `plan_assessment`.
+
+    >>> import numpy as np
+    >>> from robmon.robustness.engine.predictor import FunctionPredictor
+    >>> model = FunctionPredictor(lambda x, rows: x.sum(axis=1))
+    >>> 0 < expected_seconds(model, np.ones((128, 4)), Specification()) < 60
+    True
+    """
+    shape = tuple(int(length) for length in inputs.shape)
+    batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
+    batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, clock)
+    cost = _first_cost(batch_seconds, batch_rows, _Budget(TIMING_SECONDS, clock(), clock), None)
+    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf)
+    return max(cost.of(shape[0], batch_rows), pace_seconds) * _passes(specification.trials, specification.noisy_levels)
+
+
+def _batch_timer(
+    predictor: Predictor,
+    inputs: Array,
+    specification: Specification,
+    features: Features | None,
+    feature_names: Sequence[str] | None,
+    axis: FeatureAxis | None,
+    whole: Whole | None,
+    clock: Callable[[], float],
+) -> BatchSeconds:
+    # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
+    chosen = noise_model(specification.noise)
+    fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
+    engine = Engine(predictor, inputs, chosen, fitted)
+    return lambda count, warm: _batch_seconds(engine, specification.task, count, clock, warm)
 
 
 @dataclass(frozen=True)
@@ -217,8 +258,10 @@ class _Cost:
         return _Cost(rows, seconds, max(less - each * self.rows, 0.0), each)
 
 
-def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, smallest_passes: int) -> _Cost:
+def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, smallest_passes: int | None) -> _Cost:
     """The cost by the smallest batch, and by one as large as the smallest assessment has, or as time allows.
+
+    Nothing is refused where `smallest_passes`, the passes of the smallest assessment, is None.
 
     Raises:
         OverBudgetError: the budget is too short to find it out, and for an assessment whatever a row costs.
@@ -228,6 +271,8 @@ def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, 
     cost = _Cost(few, seconds, 0.0, seconds / few)
     affordable = PLANNED_SHARE * budget.left_seconds() / max(cost.row_seconds, 1e-12)
     if affordable < few + 1:
+        if smallest_passes is None:
+            return cost
         # So little time that no larger batch can be timed: all that the first took may be the call's own.
         budget.check(seconds * smallest_passes, at_least=few < target_rows)
     is_tight = affordable < WARM_CALLS * (few + 1)

@@ -1,0 +1,67 @@
+"""`robmon assess`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robmon.cli.files import check_packages, files_to_write, read_rows, write_results
+from robmon.cli.models import daemon_settings, daemons_model, watched_model
+from robmon.cli.options import TargetsCommand, assessment_options, library_options, output_options
+from robmon.cli.progress import pace_of
+from robmon.vocabulary import BOUNDS
+
+ENDPOINT_MAX_SECONDS = 15
+
+
+@click.command(cls=TargetsCommand)
+@click.option("--model",
+              help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or an endpoint's URL "
+              "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).  "
+              "[default: model.uri of the daemon's settings]")  # fmt: skip
+@click.option("--target", multiple=True, metavar="COLUMN...",
+              help="Column of the inputs that holds the labels, or several (--target y1 y2 y3), one an output in the "
+              "model's order: the reference is then the label.")  # fmt: skip
+@assessment_options
+@click.option(
+    "--bound",
+    type=click.Choice(BOUNDS),
+    default=BOUNDS[0],
+    show_default=True,
+    help="Method of the bound.",
+)
+@click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
+              help="Largest acceptable bound, for the noise margin.")  # fmt: skip
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
+              help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
+              f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
+@output_options("assessment")
+def assess(
+    model: str | None, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
+) -> None:
+    """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
+
+    Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
+    else of those of the inputs.
+    """
+    from robmon.library import baselines
+    from robmon.models.uri import mask
+    from robmon.report.assessment import explanation, text
+
+    daemon = daemon_settings(options)
+    check_packages([model or daemons_model(daemon)], options["inputs"], picture=not no_picture)
+    picture = files_to_write(json_file, png, no_picture)
+    inputs, targets = read_rows(options, target)
+    model, asked = watched_model(options, model, daemon)
+    if options["max_seconds"] is None and asked != model:
+        options["max_seconds"] = ENDPOINT_MAX_SECONDS
+    with pace_of("assessing") as pace:
+        result, baseline = baselines.assess(
+            asked, inputs, targets, progress=pace.update, expect=pace.expect, **library_options(options)
+        )
+    click.echo(text(result, baseline))
+    click.echo(explanation(result))
+    content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
+    write_results(json_file, content, picture, lambda: result.plot(baseline))

@@ -1,0 +1,71 @@
+"""`robmon baseline`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robmon.cli.files import check_packages, read_rows
+from robmon.cli.models import daemon_settings, daemons_model, has_daemon, use_tracking_uri, watched_model
+from robmon.cli.options import assessment_options, library_options
+from robmon.cli.progress import pace_of
+
+
+@click.command()
+@click.option("--model", help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.  "
+              "[default: model.uri of the daemon's settings]")  # fmt: skip
+@click.option("--name", help="Name of a model at an endpoint whose URL has none.")
+@click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
+@click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
+@click.option("--data-dir", type=click.Path(path_type=Path),
+              help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
+@click.option("--scope", help="Scope of the daemon that is to know.  [default: history.scope of the daemon's settings]")
+@assessment_options
+def baseline(
+    model: str | None,
+    name: str | None,
+    accept: bool,
+    log_artifact: bool,
+    data_dir: Path | None,
+    scope: str | None,
+    **options: Any,
+) -> None:
+    """Record the baseline of a version from a file of inputs, or accept a version.
+
+    Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression of that
+    version: it is written to the registry, in the tag that remembers verdicts, and to the data folder; of a model at an
+    endpoint, whose URL must then name the version, to the data folder alone. Where the daemon's settings are in the
+    environment, or in the file that ROBMON_CONFIG names, they say where all that is.
+    """
+    if not accept and options["inputs"] is None:
+        raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
+    daemon = daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
+    settings = daemon.settings
+    check_packages([model or daemons_model(daemon)], options["inputs"], picture=False)
+    from robmon.cli import acceptance
+    from robmon.history.folder import make_writable
+    from robmon.library import baselines
+
+    model, asked = watched_model(options, model, daemon)
+    if options["inputs"] is not None and not log_artifact:
+        make_writable(settings.data_dir)
+    if options["inputs"] is not None:
+        inputs, _ = read_rows(options)
+        with pace_of("recording") as pace:
+            recorded = baselines.record(
+                asked,
+                inputs,
+                name=name or settings.model.name,
+                data_dir=None if log_artifact else settings.data_dir,
+                progress=pace.update,
+                expect=pace.expect,
+                **library_options(options),
+            )
+        click.echo(f"written: {recorded}")
+    else:
+        use_tracking_uri(options)
+    if accept:
+        is_daemons = has_daemon(daemon)
+        click.echo(f"accepted: {acceptance.accept(model, settings, is_daemons=is_daemons, name=name)}")

@@ -1,0 +1,85 @@
+"""Files that commands read and write, looked at before the work, and what prints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robmon.extras import Need, check_all_installed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+PICTURE = Need("matplotlib", "a picture", "give --no-picture")
+
+
+def check_packages(models: Iterable[str | None], inputs: Path | None, *, picture: bool) -> None:
+    """Tell at once all that a command needs and that is not installed."""
+    from robmon.models.uri import is_endpoint, mask
+
+    loaded = [uri for uri in models if uri is not None and not is_endpoint(uri)]
+    needs = [Need("mlflow", mask(uri)) for uri in loaded[:1]]
+    if inputs is not None and inputs.suffix.lower() in (".csv", ".parquet"):
+        needs.append(Need("pandas", str(inputs)))
+    if inputs is not None and inputs.suffix.lower() == ".parquet":
+        needs.append(Need("pyarrow", str(inputs)))
+    if picture:
+        needs.append(PICTURE)
+    check_all_installed(needs)
+
+
+def read_rows(options: dict[str, Any], target: tuple[str, ...] = ()) -> tuple[Any, Any]:
+    """Inputs and targets of the file that --inputs names."""
+    from robmon.inputs.files import read_inputs
+
+    path = options.pop("inputs")
+    if path is None:
+        raise click.UsageError("give --inputs: a parquet, csv, npy or jsonl file, with a row a line")
+    return read_inputs(path, target, tell=lambda sentence: click.echo(sentence, err=True))
+
+
+def _check_writable(file: Path) -> None:
+    """Before the work is done, not after."""
+    if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise click.UsageError(f"{file} cannot be written")
+
+
+def files_to_write(json_file: Path, png: Path, no_picture: bool) -> Path | None:
+    """The picture to write beside the JSON file, as `picture_to_draw`."""
+    _check_writable(json_file)
+    return picture_to_draw(png, no_picture)
+
+
+def picture_to_draw(png: Path, no_picture: bool) -> Path | None:
+    """The picture to write, of a kind that can be drawn; None where none is wanted."""
+    if no_picture:
+        return None
+    check_all_installed([PICTURE])
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if png.suffix and png.suffix[1:].lower() not in kinds:
+        raise click.UsageError(f"{png} is of no known kind of picture: end its name with one of .{', .'.join(kinds)}")
+    _check_writable(png)
+    return png
+
+
+def print_wide(what: Table | str) -> None:
+    """Print without breaking lines."""
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False).print(what)
+
+
+def write_results(json_file: Path, content: dict[str, Any], picture: Path | None, draw: Callable[[], Figure]) -> None:
+    """Write the JSON file and, beside it, the picture, if there is to be one."""
+    json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if picture is not None:
+        draw().savefig(picture, dpi=150)
+    print_wide(f"written: {json_file}" + (f", {picture}" if picture is not None else ""))

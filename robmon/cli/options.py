@@ -1,0 +1,169 @@
+"""Options that commands share, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from robmon.cli.models import use_tracking_uri
+from robmon.models.threads import default_threads, hold
+from robmon.robustness.specification import Specification
+from robmon.vocabulary import NOISE_NAMES, OUTPUT_KINDS, TASKS
+
+if TYPE_CHECKING:
+    from robmon.settings import Loaded
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class SettingsCommand(click.Command):
+    """A command that takes every setting as a flag; the settings are looked up only when it is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from robmon.settings import leaves
+
+        flags = [
+            click.Option(
+                [f"--{leaf.name}", parameter_name(leaf.name)],
+                metavar="VALUE",
+                help=f"{leaf.field.description} [{'|'.join((*leaf.choices, ''))}default: {leaf.default_text}]",
+            )
+            for leaf in leaves()
+        ]
+        return [*super().get_params(ctx), *flags]
+
+
+def parameter_name(name: str) -> str:
+    return name.replace(".", "__")
+
+
+def load_settings(config: Path | None, flags: dict[str, str | None]) -> Loaded:
+    from robmon.settings import leaves, load
+
+    given = {
+        leaf.name: flags[parameter_name(leaf.name)] for leaf in leaves() if flags[parameter_name(leaf.name)] is not None
+    }
+    return load(given, config)
+
+
+class TargetsCommand(click.Command):
+    """A command whose option --target takes words up to the next option or model: `--target y1 y2 y3`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        within = False
+        for word in args:
+            if word == "--target":
+                within = True
+                continue
+            within = within and not word.startswith("-") and ":/" not in word
+            spread += ["--target", word] if within else [word]
+        if args[-1:] == ["--target"]:
+            spread.append("--target")
+        return super().parse_args(ctx, spread)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="ROBMON_CONFIG",
+    help="YAML file with settings; environment variables and flags win over it.",
+)
+
+
+def assessment_options(command: Function) -> Function:
+    """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
+    options = [
+        click.option("--inputs", type=click.Path(path_type=Path),
+                     help="File of inputs, a row a line: parquet, csv, npy or jsonl."),
+        click.option("--levels", default=" ".join(map("{:g}".format, Specification.levels)), show_default=True,
+                     help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
+        click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
+        click.option("--noise", type=click.Choice(NOISE_NAMES), default=NOISE_NAMES[0], show_default=True,
+                     help="Noise model."),
+        click.option("--trials", type=click.IntRange(1), default=Specification.trials, show_default=True,
+                     help="Independent trials."),
+        click.option("--confidence", type=float, default=Specification.confidence, show_default=True,
+                     help="Probability of the bounds."),
+        click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
+                     show_default=True, help="What the model does."),
+        click.option("--output", type=click.Choice(OUTPUT_KINDS),
+                     help="What the model's numbers are.  [default: by their type and the task]"),
+        click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
+                     "its name or position, or several of them, separated by commas."),
+        click.option("--integers", multiple=True, metavar="COLUMNS",
+                     help="Integer columns that are measurements, perturbed and rounded: by name, or all."),
+        click.option("--scale-axis", type=int,
+                     help="Axis of the inputs (0 are the rows, -1 is the last) with a scale for each of its entries.  "
+                     "[default: by rank and first layer]"),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
+        click.option("--device", default="auto", show_default=True,
+                     help="cpu, cuda or auto, of torch models; others choose their own."),
+        click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
+                     callback=lambda context, option, threads: hold(threads), show_default="the processors it may use",
+                     help="Threads that a model computes with here."),
+        click.option("--tracking-uri", help="MLflow tracking server or SQLite file.  "
+                     "[default: mlflow.tracking_uri of the daemon's settings, else MLFLOW_TRACKING_URI]"),
+        config_option,
+        click.option("--rows-per-second", type=click.FloatRange(0, min_open=True), default=1000, show_default=True,
+                     help="Most rows a second sent to an endpoint."),
+        click.option("--batch-rows", type=click.IntRange(1), default=32, show_default=True,
+                     help="Most rows in one request to an endpoint."),
+        click.option("--timeout-seconds", type=click.FloatRange(0, min_open=True), default=10, show_default=True,
+                     help="Seconds within which an endpoint answers."),
+        click.option("--token-file", type=click.Path(path_type=Path),
+                     help="File with a bearer token for an endpoint, read each time."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def picture_options(file: str) -> Callable[[Function], Function]:
+    def decorate(command: Function) -> Function:
+        command = click.option("--no-picture", is_flag=True, help="Draw no picture; then matplotlib is not needed.")(
+            command
+        )
+        return click.option("--png", type=FILE, default=file, show_default=True, help="Picture to write.")(command)
+
+    return decorate
+
+
+def output_options(name: str) -> Callable[[Function], Function]:
+    def decorate(command: Function) -> Function:
+        command = picture_options(f"{name}.png")(command)
+        return click.option(
+            "--json", "json_file", type=FILE, default=f"{name}.json", show_default=True, help="JSON to write."
+        )(command)
+
+    return decorate
+
+
+def library_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The command's options as `robmon.assess` takes them."""
+    use_tracking_uri(options)
+    try:
+        levels = [float(word) for word in re.split(r"[\s,]+", options.pop("levels").strip(" []"))]
+    except ValueError:
+        raise click.BadParameter("levels are numbers separated by spaces or commas", param_hint="--levels") from None
+    scale = 1.0 if options.pop("absolute") else None
+    integers = [name for word in options.pop("integers") for name in _names(word)]
+    return {**options, "levels": levels, "scale": scale, "integers": integers or None}
+
+
+def _names(words: str) -> list[str]:
+    """Names separated by spaces or commas, or as JSON."""
+    if not words.lstrip().startswith("["):
+        return [name for name in re.split(r"[\s,]+", words) if name]
+    try:
+        return [str(name) for name in json.loads(words)]
+    except json.JSONDecodeError:
+        raise click.BadParameter("names are JSON, or separated by spaces or commas", param_hint="--integers") from None
