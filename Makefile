@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour coverage-table fuzz clean
+.PHONY: help venv tools test test-long lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ format: venv  ## Format the code
 
 test: tools lint  ## Check everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-long: tools  ## Run the tests that `make test` leaves out because they take minutes each
+	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 campaign: tools  ## Try all faults on real daemons, and write docs/evidence/campaign.md: what they did
 	ROBMON_CAMPAIGN=docs/evidence/campaign.md $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)

@@ -133,7 +133,7 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
     [
         (signal.SIGTERM, "an MLflow registry starts ..."),
         (signal.SIGKILL, "two digit classifiers are trained and registered ..."),
-        (signal.SIGINT, "version 1 loaded in robmon's worker"),
+        pytest.param(signal.SIGINT, "version 1 loaded in robmon's worker", marks=pytest.mark.long),
     ],
 )
 def test_an_interrupt_leaves_nothing(number: signal.Signals, moment: str, temporary: Path, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_a_version_changes_behind_the_endpoint(tmp_path: Path) -> None:
             daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
 
 
+@pytest.mark.long
 def test_what_was_accepted_of_one_endpoint_is_not_taken_for_another_of_that_name(tmp_path: Path) -> None:
     inputs = [("x", "FP64", [-1, 2])]
     with (

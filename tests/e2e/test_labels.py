@@ -100,6 +100,7 @@ def test_answers_of_another_version_and_errors_against_labels(local: Registry, t
         assert "Most fragile requests: event " in page
 
 
+@pytest.mark.long
 def test_that_another_version_answers_stands_while_no_newer_answer_comes(local: Registry, tmp_path: Path) -> None:
     """The registry is a local one, which a process of its own looks up."""
     model = local.model()
@@ -126,6 +127,7 @@ def test_that_another_version_answers_stands_while_no_newer_answer_comes(local: 
         )
 
 
+@pytest.mark.long
 def test_labels_that_do_not_fit_are_counted_once_and_can_be_corrected(local: Registry, tmp_path: Path) -> None:
     model = local.model()
     uri = f"models:/{model.name}/{model.add()}"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import Registry
@@ -18,6 +19,7 @@ def unreachable(daemon: Daemon) -> float:
     return daemon.count("robmon_model_failures_total", stage="fetch", reason="registry_unreachable")
 
 
+@pytest.mark.long
 def test_registry_that_is_late_and_gets_lost(tmp_path: Path, mlflow_template: Path) -> None:
     """The daemon answers before it and without it, assesses on while it is gone, and follows when it is back."""
     folder = tmp_path / "registry"
@@ -51,6 +53,7 @@ def test_registry_that_is_late_and_gets_lost(tmp_path: Path, mlflow_template: Pa
         assert len(daemon.log("served version unknown")) <= 3, "one line an outage, not one a look-up"
 
 
+@pytest.mark.long
 def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
     """Its worker goes with it, even if it hangs in an assessment, and the next daemon goes on with the same data."""
     model = local.model()

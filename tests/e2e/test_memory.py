@@ -93,6 +93,7 @@ def test_three_pods_with_empty_disks(served: Registry, tmp_path: Path) -> None:
         assert daemon.log("robustness held") == []
 
 
+@pytest.mark.long
 def test_champion_challenger_and_canary(served: Registry, tmp_path: Path) -> None:
     """Two daemons side by side: other aliases do not judge for each other, and of one memory no verdict flips."""
     model = served.model()

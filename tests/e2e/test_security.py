@@ -254,6 +254,7 @@ def break_everywhere(daemon: Daemon, port: str) -> None:
     assert CANARY not in daemon.client.get(url, headers={"Authorization": f"Bearer {CANARY}"}).text
 
 
+@pytest.mark.long
 def test_markup_of_strangers_stays_text_on_the_page_and_in_metrics(local: Registry, tmp_path: Path) -> None:
     """A model without a signature, so that columns are called what the requests say."""
     markup = "<script>document.title = 'owned'</script>"

@@ -124,6 +124,7 @@ BAD_VERSIONS: list[tuple[Callable[[RegisteredModel], str], str, str]] = [
 ]
 
 
+@pytest.mark.long
 def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
     """The version before them stays under assessment, and the next one that can be had is followed and judged."""
     model = served.model()
@@ -157,6 +158,7 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         assert len(lines) == len(BAD_VERSIONS), "one clear line each"
 
 
+@pytest.mark.long
 def test_quiet_night(local: Registry, tmp_path: Path) -> None:
     """Without inputs the measurements go and the alert stands, over a restart too.
 
