@@ -47,7 +47,7 @@ from robmon.ports.server import PortServer, bound, serving, within
 from robmon.processes.strays import strays
 from robmon.settings import Settings
 
-log = structlog.get_logger("robmon.daemon.app")
+log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0

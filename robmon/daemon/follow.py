@@ -25,7 +25,7 @@ from robmon.processes.messages import AnyMessage, Failure, Fetch, Fetched, Model
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
 from robmon.settings import Settings
 
-log = structlog.get_logger("robmon.daemon.follow")
+log = structlog.get_logger("robmon.follow")
 
 REGISTRY_TIMEOUT_SECONDS = 10.0
 MAX_OWN_BYTES = 256 * 1024

@@ -18,7 +18,7 @@ from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_l
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome
 
-log = structlog.get_logger("robmon.daemon.host")
+log = structlog.get_logger("robmon.host")
 
 WORKER_BACKOFF_SECONDS = (1.0, 60.0)
 # Each further try to load a version costs the one before, which is still assessed, two starts of the worker.

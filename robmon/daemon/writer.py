@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-log = structlog.get_logger("robmon.daemon.writer")
+log = structlog.get_logger("robmon.writer")
 
 MAX_ADDITIONS: Final = 256
 CLOSE_SECONDS: Final = 5.0

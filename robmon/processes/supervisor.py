@@ -29,7 +29,7 @@ from robmon.processes.messages import AnyMessage, Hello, Stop
 from robmon.processes.strays import all_parents, descendants, strays
 from robmon.vocabulary import DeathReason
 
-log = structlog.get_logger("robmon.processes.supervisor")
+log = structlog.get_logger("robmon.supervisor")
 
 START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
