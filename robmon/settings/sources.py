@@ -52,7 +52,7 @@ class YamlSource(YamlConfigSettingsSource):
             content: Any = super()._read_file(file_path)
         except OSError as error:
             raise SettingsError(f"the settings file {file_path} cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2026-13-01 is a ValueError
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark is not None else ""
             raise SettingsError(f"the settings file {file_path} is not YAML{line}") from None

@@ -59,6 +59,8 @@ def test_a_bad_setting_is_told_in_one_sentence(flags: dict[str, str], words: lis
     [
         ("- a\n- b\n", "sections"),
         ("model: [", "not YAML"),
+        ("model: {uri: 2026-13-01}", "not YAML"),
+        ("[" * 5000, "not YAML"),
         ("model: {uri: 'models:/a/1'}\nasses: {trials: 39}\n", "asses is no setting; did you mean assess"),
         ("model: {uri: 'models:/a/1', flow: x}\n", "model.flow is no setting"),
         (
