@@ -52,5 +52,5 @@ def main() -> None:
     """
 
 
-for command in (run, assess, compare, rank, baseline, demo, check_config):
+for command in (run, check_config, assess, compare, rank, baseline, demo):
     main.add_command(command)

@@ -29,11 +29,14 @@ from mlflow.protos import databricks_pb2 as codes
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
 from robmon.models import mlmodel
 from robmon.models.registry_access import behind, check_named, why_unreachable
-from robmon.models.uri import ModelUri, known_aliases, mask, parse_registry
+from robmon.models.uri import ModelUri, known_aliases, known_versions, mask, parse_registry
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
 _MAX_NAME_BYTES = 200
+_MISSING = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}
+"""What MLflow calls it where something does not exist."""
+_BARS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 
 
@@ -133,7 +136,7 @@ class Registry:
                 )
             found = self.client.get_model_version_by_alias(uri.name, uri.target)
         else:
-            found = self.client.get_model_version(uri.name, uri.target)
+            found = self._version(uri)
         model = self.client.get_registered_model(uri.name)
         return Resolved(
             uri=uri,
@@ -145,6 +148,16 @@ class Registry:
             model_tags=dict(model.tags),
             aliases={alias: str(version) for alias, version in model.aliases.items()},
         )
+
+    def _version(self, uri: ModelUri) -> ModelVersion:
+        try:
+            return self.client.get_model_version(uri.name, uri.target)
+        except MlflowException as error:
+            if error.error_code not in _MISSING:
+                raise
+        self.client.get_registered_model(uri.name)  # tells where there is no such model
+        known = known_versions(int(each.version) for each in self._all(uri.name))
+        raise ModelNotFoundError(f"{uri.text} does not exist in the registry at {self.place}: {known}")
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a registered model, by number.
@@ -248,9 +261,10 @@ class Registry:
     def _download(self, source: str, folder: Path, model: Resolved) -> Path:
         with self._asking(f"the files of {model.uri.text} are not in the store that {self.place} names"):
             try:
-                path = mlflow.artifacts.download_artifacts(
-                    artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri
-                )
+                with _without_bars():
+                    path = mlflow.artifacts.download_artifacts(
+                        artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri
+                    )
             except (FileNotFoundError, MlflowException) as error:
                 if isinstance(error, FileNotFoundError) or "404 Client Error" in error.message:
                     raise MlflowException("not there", error_code=codes.RESOURCE_DOES_NOT_EXIST) from None
@@ -264,7 +278,7 @@ class Registry:
             root = self.client.get_run(run_id).info.artifact_uri
             if not any(file.path == path for file in self.client.list_artifacts(run_id, folder)):
                 return None
-            with tempfile.TemporaryDirectory() as temporary:
+            with tempfile.TemporaryDirectory() as temporary, _without_bars():
                 file = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=temporary, tracking_uri=self.tracking_uri
                 )
@@ -283,7 +297,7 @@ class Registry:
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / name
             file.write_text(json.dumps(content), encoding="utf-8")
-            with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+            with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"), _without_bars():
                 self.client.log_artifact(run_id, str(file), folder)
 
     def run_ids(self, name: str, versions: Iterable[str]) -> dict[str, str | None]:
@@ -333,9 +347,8 @@ class Registry:
     def _translated(self, error: MlflowException, not_found: str) -> RobmonError:
         if (why := _why_not_written(error)) is not None:
             return RobmonError(f"the files cannot be written: {why}")
-        missing = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}
         no_alias = "alias" in error.message and "not found" in error.message
-        if error.error_code in missing or no_alias:
+        if error.error_code in _MISSING or no_alias:
             return ModelNotFoundError(not_found)
         status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
         if status in (401, 403):
@@ -347,6 +360,19 @@ class Registry:
         why = why_unreachable(error)
         told = f": {why}" if why != type(error).__name__ else f" ({error.error_code})"
         return RegistryError(f"the registry at {self.place} did not answer{told}")
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let MLflow draw no bars of its own beside robmon's, unless its user says that it is to."""
+    if _BARS in os.environ:
+        yield
+        return
+    os.environ[_BARS] = "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(_BARS, None)
 
 
 @contextlib.contextmanager

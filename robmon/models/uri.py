@@ -151,6 +151,9 @@ def registered_name(uri: str) -> str | None:
     return match.group(1) if match else None
 
 
+VERSIONS_NAMED = 10
+
+
 def known_aliases(aliases: Iterable[str]) -> str:
     """What a model has instead of an alias that it lacks.
 
@@ -161,6 +164,23 @@ def known_aliases(aliases: Iterable[str]) -> str:
     if len(names) > 1:
         return f"its aliases are {', '.join(names[:20])}"
     return f"its only alias is {names[0]}" if names else "it has no alias"
+
+
+def known_versions(versions: Iterable[int]) -> str:
+    """What a model has instead of a version that it lacks; of many the last ones.
+
+    >>> known_versions([2, 1]), known_versions([3]), known_versions([])
+    ('its versions are 1, 2', 'its only version is 3', 'it has no version')
+    >>> known_versions(range(1, 31))
+    'its versions are 1 to 30, of which the last are 21, 22, 23, 24, 25, 26, 27, 28, 29, 30'
+    """
+    numbers = sorted(versions)
+    if len(numbers) < 2:
+        return f"its only version is {numbers[0]}" if numbers else "it has no version"
+    last = ", ".join(map(str, numbers[-VERSIONS_NAMED:]))
+    if len(numbers) <= VERSIONS_NAMED:
+        return f"its versions are {last}"
+    return f"its versions are {numbers[0]} to {numbers[-1]}, of which the last are {last}"
 
 
 def mask(text: str) -> str:

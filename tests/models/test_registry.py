@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,43 @@ def test_an_alias_that_is_not_there_is_told_with_those_that_are(sqlite_store: St
         registry.client.set_registered_model_alias(name, alias, "1")
     with pytest.raises(ModelNotFoundError, match=r": its aliases are champion, shadow\Z"):
         registry.resolve(f"models:/{name}@gone")
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are(store: Store) -> None:
+    name, registry = store.register(), Registry(store.tracking_uri)
+    with pytest.raises(ModelNotFoundError, match=r"/7 does not exist in the registry at .*: its only version is 1\Z"):
+        registry.resolve(f"models:/{name}/7")
+    with pytest.raises(ModelNotFoundError, match=r"models:/nobody/1 does not exist in the registry at \S+\Z"):
+        registry.resolve("models:/nobody/1")
+
+
+@pytest.mark.parametrize(("bars", "is_drawn"), [("true", True), (None, False)])
+def test_mlflow_draws_no_bars_of_its_own_unless_it_is_told_to(
+    http_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars: str | None, is_drawn: bool
+) -> None:
+    """MLflow draws them where tqdm happens to be installed, in whose place a class notes that it was asked to."""
+    drawn: list[str] = []
+
+    class Bar:
+        def __init__(self, desc: str, **_: object) -> None:
+            drawn.append(desc)
+
+        def update(self, step: int) -> None: ...
+
+        refresh = close = lambda self: None
+
+    tqdm = types.ModuleType("tqdm.auto")
+    vars(tqdm)["tqdm"] = Bar
+    monkeypatch.setitem(sys.modules, "tqdm", types.ModuleType("tqdm"))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", tqdm)
+    variable = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    monkeypatch.setenv(variable, bars or "")
+    if bars is None:
+        monkeypatch.delenv(variable)
+    registry = Registry(http_store.tracking_uri)
+    registry.download(registry.resolve(f"models:/{http_store.model_id}"), tmp_path)
+    assert ("Downloading artifacts" in drawn) == is_drawn
+    assert os.environ.get(variable) == bars
 
 
 @pytest.mark.parametrize("uri", ["models:/{}/7", "models:/{}@gone", "models:/nobody/1", "models:/nobody@champion"])
