@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.models.collected import Misfits
+from robmon.models.collected import Misfits, shape_words
 from robmon.models.inputs import ModelInputs
 from robmon.models.served import ServedModel
 
@@ -20,6 +20,8 @@ FEWEST_SHARE: Final = 0.5
 """Of the rows that must fit: where most do not, the inputs are those of another model."""
 NAMED_ROWS: Final = 5
 """Most rows that a sentence names of one reason."""
+SHAPES_NAMED: Final = 3
+"""Most shapes that it names of rows of several."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
     if parts is not None and not rejected:
         return Fitting(parts, len(rows))
     left_out = f"{len(rejected.by_row)} of {len(rows)} rows of the inputs do not fit the model"
+    if model.takes and any(reason.startswith("wrong_shape") for reason in rejected):
+        left_out += f", which takes {model.takes}, where the inputs have {_row_shape(inputs)}"
     if parts is None or len(kept) < max(2, FEWEST_SHARE * len(rows)):
         raise InvalidInputError(f"{left_out}: {_reasons_and_rows(rejected)}")
     return Fitting(
@@ -63,6 +67,19 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
         tuple(kept),
         (f"{left_out}, and are left out (counted from 0): {_reasons_and_rows(rejected)}",),
     )
+
+
+def _row_shape(inputs: Any) -> str:
+    """What a row of the inputs is, as `ServedModel.takes` says it."""
+    if hasattr(inputs, "columns"):
+        return f"{len(inputs.columns)} columns"
+    if isinstance(inputs, dict):
+        shapes = {name: np.shape(tensor)[1:] for name, tensor in inputs.items()}
+        return ", ".join(f"{name} of shape {shape_words(shape)}" for name, shape in shapes.items())
+    if isinstance(inputs, list):
+        shapes_seen = sorted({np.shape(row) for row in inputs})[:SHAPES_NAMED]
+        return f"rows of shape {' and '.join(map(shape_words, shapes_seen))}"
+    return f"rows of shape {shape_words(tuple(inputs.shape)[1:])}"
 
 
 def _reasons_and_rows(rejected: Misfits) -> str:

@@ -13,7 +13,7 @@ from robmon.models.inputs import ModelInputs, split_as_found
 
 Value = TypeVar("Value")
 
-MISSING_TOLD: Final = 10
+MISSING_TOLD: Final = 40
 
 
 class Row(Protocol):
@@ -68,7 +68,7 @@ class RejectedRowError(Exception):
 
 
 def missing_columns(names: Collection[Any]) -> RejectedRowError:
-    """A row lacks these columns, of which the first ten are named.
+    """A row lacks these columns, of which the first forty are named.
 
     >>> print(missing_columns(["age", "income"]))
     missing_column age, income
@@ -76,6 +76,15 @@ def missing_columns(names: Collection[Any]) -> RejectedRowError:
     told = ", ".join(map(str, list(names)[:MISSING_TOLD]))
     more = f" and {len(names) - MISSING_TOLD} more" if len(names) > MISSING_TOLD else ""
     return RejectedRowError(f"missing_column {told}{more}")
+
+
+def shape_words(shape: Sequence[int]) -> str:
+    """A shape as people write it, -1 as any size.
+
+    >>> shape_words((3, -1)), shape_words((8,)), shape_words(())
+    ('(3, any)', '(8)', '()')
+    """
+    return f"({', '.join('any' if size == -1 else str(size) for size in shape)})"
 
 
 def each(rows: Sequence[Row], convert: Callable[[Row], Value]) -> tuple[list[Value], list[int], dict[int, str]]:

@@ -51,6 +51,12 @@ class Columns:
         """Whether there is something to perturb."""
         return any(nested.is_floating(spec.type) for spec in self._specs.values())
 
+    @property
+    def takes(self) -> str:
+        """How many columns."""
+        count = len(self._specs)
+        return "1 column" if count == 1 else f"{count} columns"
+
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows; unnamed ones are taken in the signature's order, columns that it lacks are dropped."""
         import pandas as pd

@@ -24,6 +24,7 @@ class Hinted:
     """Elements of one type: numbers, lists, maps, or objects of a pydantic model, which MLflow makes of them."""
 
     fixed_rows = None
+    takes = ""
 
     def __init__(self, schema: Any) -> None:
         """Takes MLflow's schema of the inputs, which has one input without a name."""

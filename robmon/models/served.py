@@ -63,6 +63,11 @@ class ServedModel:
         """Most rows in a second, where that is known: of an endpoint."""
         return None if self.access is None else self.access.rows_per_second
 
+    @property
+    def takes(self) -> str:
+        """What one row of its inputs is, in words; empty where nothing fixes it."""
+        return self._signature.takes
+
     def collect(self, rows: Sequence[Row], integers: Collection[str] = ()) -> Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.
 

@@ -29,6 +29,10 @@ class Signature(Protocol):
     def fixed_rows(self) -> int | None:
         """How many rows every call has, where that is fixed."""
 
+    @property
+    def takes(self) -> str:
+        """What one row is, in words, such as `64 columns`; empty where nothing fixes it."""
+
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows. Rejection reasons: `missing_column`, `wrong_shape`, `wrong_type`, `other_shape`.
 

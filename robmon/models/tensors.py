@@ -23,6 +23,7 @@ from robmon.models.collected import (
     missing_columns,
     named,
     refuse_text,
+    shape_words,
     unnamed,
 )
 from robmon.models.forms import Cut, Forms
@@ -76,6 +77,11 @@ class Tensor:
         """Whether there is something to perturb."""
         return self.spec.dtype.kind == "f"
 
+    @property
+    def takes(self) -> str:
+        """The shape of a row."""
+        return f"rows of shape {shape_words(self.spec.shape[1:])}"
+
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows; named cells are taken in their order."""
 
@@ -97,6 +103,11 @@ class NamedTensors:
     def is_floating(self) -> bool:
         """Whether there is something to perturb."""
         return any(spec.dtype.kind == "f" for spec in self.specs.values())
+
+    @property
+    def takes(self) -> str:
+        """The tensors of a row."""
+        return ", ".join(f"{name} of shape {shape_words(spec.shape[1:])}" for name, spec in self.specs.items())
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows; names come in any order, an unnamed row in the signature's."""

@@ -22,6 +22,7 @@ from robmon.models.collected import (
     finish,
     is_missing,
     is_table,
+    shape_words,
     unnamed,
 )
 from robmon.models.inputs import WholeColumns
@@ -46,6 +47,11 @@ class Unsigned:
     as_matrix: bool
     fixed_rows: int | None = None
     fractional: set[Any] = field(default_factory=set, compare=False)
+
+    @property
+    def takes(self) -> str:
+        """The shape of a row, where the settings give it."""
+        return "" if self.shape is None else f"rows of shape {shape_words(self.shape)}"
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows."""

@@ -18,7 +18,7 @@ from robmon.library.fitting import fit
 from robmon.models.loading import load
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.served import ServedModel
-from tests.models.conftest import columns, save_pyfunc
+from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 
 ROWS = 100
 FRAME = pd.DataFrame(
@@ -146,3 +146,52 @@ def test_an_absent_optional_column_is_told(
     notes = fit(model, frame if held else frame[["x"]], integers if held else ()).inputs.told("--integers")
     found = [note for note in notes if "absent" in note]
     assert found == ([] if told is None else [f"optional columns are absent: o in {told} rows"])
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "wanted", "given"),
+    [
+        (
+            columns(("x", "double"), ("y", "double")),
+            np.ones((40, 5)),
+            "2 columns",
+            "rows of shape (5)",
+        ),
+        (
+            tensor("float64", (-1, 3, -1)),
+            np.ones((40, 4)),
+            "rows of shape (3, any)",
+            "rows of shape (4)",
+        ),
+        (
+            named_tensors(("x", "float64", (-1, 2)), ("m", "float64", (-1, 3))),
+            {"x": np.ones((40, 2)), "m": np.ones((40, 4))},
+            "x of shape (2), m of shape (3)",
+            "x of shape (2), m of shape (4)",
+        ),
+        (
+            tensor("float64", (-1, 3)),
+            [np.ones(2 + at % 2) for at in range(40)],
+            "rows of shape (3)",
+            "rows of shape (2) and (3), and are left out",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_told_beside_those_that_do(
+    signature: Any, inputs: Any, wanted: str, given: str, tmp_path: Path
+) -> None:
+    model = load(save_pyfunc(tmp_path / "model", lambda x: np.zeros(len(x)), signature))
+    try:
+        text = " ".join(fit(model, inputs).notes)
+    except InvalidInputError as error:
+        text = str(error)
+    assert (
+        f" do not fit the model, which takes {wanted}, where the inputs have {given}" in text and "wrong_shape" in text
+    )
+
+
+def test_all_missing_columns_are_named(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(30)]
+    model = load(save_pyfunc(tmp_path / "model", lambda x: np.zeros(len(x)), columns(*((n, "double") for n in names))))
+    with pytest.raises(InvalidInputError, match=f"do not fit the model: missing_column {', '.join(names[:-1])} "):
+        fit(model, pd.DataFrame(np.ones((40, 1)), columns=names[-1:]))

@@ -36,6 +36,7 @@ class AsSent:
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] | None = None
     fixed_rows = None
+    takes = ""
 
     def collect(self, rows: Sequence[Row]) -> Collected:
         """Gather rows. Rejection reasons: `missing_column`, `unnamed_row`, `wrong_shape`, `wrong_type`,
