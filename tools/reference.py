@@ -30,8 +30,9 @@ from robmon.export.metrics import Metrics  # noqa: E402
 from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402
 from robmon.robustness.curve import Slope  # noqa: E402
+from robmon.robustness.curve_point import CurvePoint  # noqa: E402
 from robmon.robustness.ranking import Ranking  # noqa: E402
-from robmon.robustness.result import Assessment, CurvePoint  # noqa: E402
+from robmon.robustness.result import Assessment  # noqa: E402
 from robmon.settings import leaves  # noqa: E402
 from tests.export.published import change, everything  # noqa: E402
 

@@ -12,7 +12,8 @@ from robmon.report.words import aligned, noise_of, number, percent, rounded_up
 from robmon.robustness.statistics.certificate import certified_radii
 
 if TYPE_CHECKING:
-    from robmon.robustness.result import Assessment, CurvePoint
+    from robmon.robustness.curve_point import CurvePoint
+    from robmon.robustness.result import Assessment
 
 WORST_ROWS_NAMED = 5
 

@@ -15,7 +15,6 @@ from robmon.robustness.arrays import (
     Array,
     Float64,
     is_floating,
-    like,
     namespace,
     rows_of,
     to_numpy,
@@ -41,17 +40,20 @@ from robmon.robustness.outputs import (
     classes_of,
     flatten,
     mean_weights,
-    missing_labels,
     normalising_weights,
     output_variance,
 )
-from robmon.robustness.result import Assessment, CurvePoint
+from robmon.robustness.points import (
+    against_targets,
+    band_of,
+    brier_factor_of,
+    curve_points,
+    largest_row_error,
+    of_all_rows,
+)
+from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
-from robmon.robustness.statistics.bounds import curve_band, request_bound, upper_bound
-from robmon.robustness.statistics.certificate import certified_radii
-from robmon.robustness.statistics.clusters import cluster_means, first_rows
-from robmon.robustness.statistics.mean_bound import mean_upper_bound
-from robmon.robustness.worst import worst_share
+from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
 
 ROUNDING = 1e-10
@@ -152,7 +154,7 @@ def assess_rows(
     clean = flatten(outputs, kind, int(inputs.shape[0]))
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
-    truth = None if targets is None else _targets_like(targets, outputs, clean, kind, task)
+    truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
     weights = [mean_weights(clean), normalising_weights(variance, kind)]
@@ -189,19 +191,19 @@ def assess_rows(
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
     tally = of_rows(every, counted)
 
-    maximum = _largest_row_error(rows_of(clean, counted), kind, truth is not None)
-    points = _points(
+    maximum = largest_row_error(rows_of(clean, counted), kind, truth is not None)
+    points = curve_points(
         tally, specification, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
         certifies=chosen == noise_model("gaussian"),
-        brier_factor=_brier_factor(clean, kind) if len(tally.same) > 1 else None,
+        brier_factor=brier_factor_of(clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
-    compared = None if len(weights) < 3 else _all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
+    compared = None if len(weights) < 3 else of_all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
     has_area = bool(np.any(variance > 0)) and not is_one_class
     area = curves.area(normalised.mean(axis=0), levels) if has_area else None
-    clean_mse, ceiling = (None, None) if truth is None else _against_targets(tally, specification)
+    clean_mse, ceiling = (None, None) if truth is None else against_targets(tally, specification)
     shares = [same.T / trials for same in tally.same]
     lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
     is_some_lost = bool(lost) or any(tally.nonfinite)
@@ -212,7 +214,7 @@ def assess_rows(
         clean_mse=clean_mse,
         own_mse=float(means[own][:, 0, 0].mean()),
         label_ceiling=ceiling,
-        band=_band(tally.trial_mse[0], [point.bound for point in points], specification.confidence),
+        band=band_of(tally.trial_mse[0], [point.bound for point in points], specification.confidence),
         reference="prediction" if truth is None else "label",
         specification=specification,
         noise=chosen.name,
@@ -226,12 +228,12 @@ def assess_rows(
         output_variance=variance,
         clean_variance=clean_variance,
         clean_outputs=to_numpy(clean),
-        row_errors=_all_rows(row_errors, counted),
-        normalised_row_errors=_all_rows(normalised, counted),
+        row_errors=of_all_rows(row_errors, counted),
+        normalised_row_errors=of_all_rows(normalised, counted),
         comparison_row_errors=compared,
         common=_common(brought, every.sums[own + 1 :], trials),
-        row_agreement=_all_rows(shares[0], counted) if shares else None,
-        row_accuracy=_all_rows(shares[1], counted) if len(shares) > 1 else None,
+        row_agreement=of_all_rows(shares[0], counted) if shares else None,
+        row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
         notes=(
@@ -274,15 +276,6 @@ def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> ND
     return np.ones_like(finite)
 
 
-def _all_rows(values: Float64, counted: NDArray[np.bool_], lost: float = math.nan) -> Float64:
-    """Values of the rows that count as those of all rows, `lost` for the others."""
-    if counted.all():
-        return values
-    every = np.full((len(counted), *values.shape[1:]), lost)
-    every[counted] = values
-    return every
-
-
 def _overflows(
     inputs: Array,
     outputs: Array,
@@ -307,66 +300,6 @@ def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Floa
     if kind != "label" and variance.size != measured.size:
         raise InvalidInputError(f"{variance.size} output variances were given for {measured.size} outputs")
     return variance
-
-
-def _targets_like(targets: Any, outputs: Array, clean: Array, kind: OutputKind, task: str) -> Array:
-    """Targets in the form of the flattened clean outputs."""
-    truth = to_numpy(targets)
-    if task == "classification" and kind not in ("label", "multilabel"):
-        truth = _scores_of(truth, int(clean.shape[1]))
-    if truth.shape[:1] != tuple(outputs.shape[:1]) or truth.size != int(np.prod(outputs.shape)):
-        columns = int(np.prod(outputs.shape[1:]))
-        advice = f": give {columns} columns, one an output" if columns > 1 else ""
-        if task == "classification":
-            advice = ": give one class 0, 1, ... a row, or one column a class"
-        if kind == "multilabel":
-            advice = ": give one column of 0 and 1 a label"
-        raise InvalidInputError(
-            f"targets of shape {truth.shape} do not fit outputs of shape {tuple(outputs.shape)}{advice}"
-        )
-    if kind == "label":
-        truth = truth.reshape(-1)
-        if missing_labels(truth).any():
-            raise InvalidInputError("targets must not hold missing labels")
-        _check_same_classes(truth, clean[~missing_labels(clean)])
-        return truth
-    if truth.dtype.kind not in "fiub" or not np.all(np.isfinite(truth)):
-        raise InvalidInputError("targets must be finite numbers")
-    if kind in ("probability", "multilabel") and not np.all((truth >= 0) & (truth <= 1)):
-        raise InvalidInputError("targets of probabilities must lie between 0 and 1: give 0 and 1, one column a class")
-    return like(truth.reshape(tuple(clean.shape)).astype(np.float64), clean)
-
-
-def _scores_of(classes: NDArray[Any], columns: int) -> NDArray[Any]:
-    """Classes 0, 1, ..., shape `(n,)`, as one column a class, for a model with such columns; other targets as are."""
-    if columns < 2 or classes.ndim != 1 or classes.dtype.kind not in "fiub":
-        return classes
-    if not np.all(np.isfinite(classes)) or np.any(classes != np.floor(classes)):
-        raise InvalidInputError(
-            f"the model has {columns} classes: targets must be whole numbers from 0 to {columns - 1}, "
-            "or one column a class"
-        )
-    if classes.min() < 0 or classes.max() >= columns:
-        raise InvalidInputError(f"the model has {columns} classes, and the targets are not among 0 to {columns - 1}")
-    return np.asarray(np.eye(columns)[classes.astype(np.int64)])
-
-
-def _check_same_classes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse targets of another kind than the model's labels, and those that have no class in common with them.
-
-    Of two classes a model may say always one where always the other is true.
-    """
-    of_text = [{isinstance(each, str | bytes) for each in values.tolist()} for values in (truth, labels)]
-    if len(of_text[0] | of_text[1]) > 1:
-        raise InvalidInputError(
-            f"targets of type {truth.dtype} cannot be compared with labels of type {labels.dtype}: "
-            "give the classes as the model returns them"
-        )
-    true, said = set(truth.tolist()), set(labels.tolist())
-    if said and len(true | said) > 2 and not true & said:
-        raise InvalidInputError(
-            "the targets and the model's labels have no class in common: give the classes as the model returns them"
-        )
 
 
 def _brought(
@@ -399,92 +332,3 @@ def _is_rounding(second: Tally, own: int) -> bool:
     normalised = second.sums[own][1]
     finite = np.isfinite(normalised)
     return not finite.any() or float(normalised[finite].mean()) < ROUNDING
-
-
-def _largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> float | None:
-    """What a row error cannot exceed, where that is known: two points of a simplex lie at most sqrt(2) apart."""
-    if kind in ("label", "multilabel"):
-        return 1.0
-    if kind != "probability":
-        return None
-    sums = to_numpy(clean).sum(axis=1)
-    on_simplex = clean.shape[1] > 1 and bool(np.all(np.abs(sums - 1.0) < 2e-3))
-    return 2.0 / clean.shape[1] if on_simplex and not with_targets else 1.0
-
-
-def _points(
-    tally: Tally,
-    specification: Specification,
-    maximum: float | None,
-    clusters: NDArray[np.int64],
-    counted: NDArray[np.bool_],
-    *,
-    perturbed_cells: int,
-    has_classes: bool,
-    certifies: bool,
-    brier_factor: float | None,
-) -> tuple[CurvePoint, ...]:
-    trials, confidence, bound = specification.trials, specification.confidence, specification.bound
-    points = []
-    for index, level in enumerate(specification.levels):
-        trial_mse = tally.trial_mse[0][:, index]
-        row_errors = tally.sums[0][0, index] / trials
-        means = cluster_means(row_errors[:, None], clusters)[:, 0]
-        shares = [float(same[index].sum()) / (trials * len(clusters)) for same in tally.same] + [None, None]
-        request = request_bound(tally.first[0][index][first_rows(clusters)], confidence)
-        if request is not None and not np.all(np.isfinite(trial_mse)):
-            request = math.inf
-        points.append(
-            CurvePoint(
-                level=level,
-                mean_mse=float(trial_mse.mean()),
-                median_row_error=float(np.median(row_errors)),
-                worst_share=worst_share(row_errors),
-                bound=upper_bound(trial_mse, confidence, bound),
-                request_bound=request,
-                mean_bound=_mean_bound(means, confidence, maximum),
-                trial_mse=trial_mse,
-                agreement=shares[0] if has_classes else None,
-                accuracy=shares[1],
-                brier=None if brier_factor is None else brier_factor * float(trial_mse.mean()),
-                certified_radius=(
-                    _all_rows(certified_radii(tally.same[0][index], trials, level, confidence), counted)
-                    if certifies and has_classes
-                    else None
-                ),
-                nonfinite_outputs=tally.nonfinite[index],
-                realised_level=math.sqrt(float(tally.moves[index].sum()) / max(trials * perturbed_cells, 1)),
-            )
-        )
-    return tuple(points)
-
-
-def _mean_bound(row_means: Float64, confidence: float, maximum: float | None) -> float | None:
-    """None where no maximum is known, or outputs that were to be probabilities exceed it by more than rounding."""
-    if maximum is None or not bool(np.all(row_means <= maximum * (1 + 1e-6))):
-        return None
-    return mean_upper_bound(np.minimum(row_means, maximum), confidence, maximum)
-
-
-def _against_targets(tally: Tally, specification: Specification) -> tuple[float, tuple[float, ...]]:
-    """Clean MSE, and the ceiling of the MSE against the targets by the triangle inequality."""
-    clean = float(tally.trial_mse[0][:, 0].mean())
-    confidence, bound = specification.confidence, specification.bound
-    moved = [upper_bound(trial_mse, confidence, bound) for trial_mse in tally.trial_mse[1].T]
-    return clean, tuple((math.sqrt(clean) + math.sqrt(each)) ** 2 for each in moved)
-
-
-def _brier_factor(clean: Array, kind: OutputKind) -> float | None:
-    """What the mean over outputs is multiplied with to give the sum over classes; one column p stands for 1 - p too.
-
-    Of several labels at once, each of which is or is not there, it is the mean over them.
-    """
-    if kind == "multilabel":
-        return 2.0
-    return None if kind != "probability" else max(2.0, float(clean.shape[1]))
-
-
-def _band(trial_mse: Float64, bounds: Sequence[float], confidence: float) -> tuple[float, ...] | None:
-    """The band, which says more than the bounds of the single levels, so it is nowhere below them."""
-    band = curve_band(trial_mse, confidence)
-    return None if band is None else tuple(np.maximum(band, bounds).tolist())

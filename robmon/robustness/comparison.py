@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.jsonable import jsonable
-from robmon.robustness.statistics.mean_test import is_above_zero, joint_moments, lower_limit, moments, power, pvalue
+from robmon.robustness.ratios import PooledErrors, error_shares, level_ratio
+from robmon.robustness.statistics.mean_test import moments, pvalue
 from robmon.vocabulary import ComparisonScore, NoExponent
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from robmon.robustness.result import Assessment
 
-POWER = 0.9
 ROUNDING = 1e-4
 """A worsening by this share is none: the same model in another precision may be so far off, on every row alike."""
 OTHER_UNITS = 10.0
@@ -183,8 +183,8 @@ def compare_rows(
     at = np.arange(1.0, columns + 1) if levels is None else np.asarray(levels, dtype=np.float64)
     _check(first, second, at, alpha, tolerance)
     off, pooled_off = _corrections(correction, first.shape)
-    limits = np.array([_one_level(first[:, i], second[:, i], off[:, :, i], alpha) for i in range(columns)])
-    pooled = _Pooled.of(first, second, off, pooled_off)
+    limits = np.array([level_ratio(first[:, i], second[:, i], off[:, :, i], alpha) for i in range(columns)])
+    pooled = PooledErrors.of(first, second, off, pooled_off)
     is_broken = bool(np.any(np.isinf(second) & ~np.isinf(first)))
     tolerated = (1.0 + tolerance) * (1.0 + ROUNDING)
     chance = 0.0 if is_broken else pvalue(moments(pooled.b - tolerated * pooled.a))
@@ -198,7 +198,7 @@ def compare_rows(
         delta=delta,
         delta_low=delta_low,
         delta_high=delta_high,
-        error_share=_shares(second),
+        error_share=error_shares(second),
         pooled_ratio=whole[0],
         pooled_low=whole[1],
         pooled_high=whole[2],
@@ -209,13 +209,6 @@ def compare_rows(
         alpha=alpha,
         tolerance=tolerance,
     )
-
-
-def _shares(errors: Float64) -> Float64:
-    """Which part of the finite errors lies at each level, shape `(levels,)`."""
-    finite = np.where(np.isfinite(errors), errors, 0.0)
-    by_level = (finite / _safe(finite.max())).mean(axis=0)
-    return np.asarray(by_level / _safe(by_level.sum()))
 
 
 def _corrections(correction: ArrayLike | None, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
@@ -251,102 +244,6 @@ def check_judgement(alpha: float, tolerance: float) -> None:
     """
     if not 0 < alpha < 0.5 or not (math.isfinite(tolerance) and tolerance >= 0):
         raise InvalidInputError("alpha must lie between 0 and 0.5, and tolerance be a finite number of at least 0")
-
-
-@dataclass(frozen=True)
-class _Pooled:
-    """Errors of the rows summed over the levels, in units of the largest, less their corrections.
-
-    What is not finite in either is left out of both.
-    """
-
-    a: Float64
-    b: Float64
-    mean_a: float
-    mean_b: float
-
-    @classmethod
-    def of(cls, a: Float64, b: Float64, off: Float64, pooled_off: Float64) -> _Pooled:
-        usable = np.isfinite(a) & np.isfinite(b)
-        a, b, off_a, off_b = (np.where(usable, each, 0.0) for each in (a, b, *off))
-        size = float(_safe(max(a.max(), b.max())))
-        a, b, off_a, off_b = ((each / size).sum(axis=1) for each in (a, b, off_a, off_b))
-        # Means are those of the errors themselves: a correction has none but for rounding.
-        return cls(a - off_a, b - off_b - pooled_off / size, float(a.mean()), float(b.mean()))
-
-    def limits(self, alpha: float) -> tuple[float, float, float]:
-        """The ratio and its limits."""
-        low = _lower_ratio(self.a, self.b, self.mean_a, self.mean_b, alpha)
-        high = _ratio(1.0, _lower_ratio(self.b, self.a, self.mean_b, self.mean_a, alpha))
-        return _ratio(self.mean_b, self.mean_a), low, high
-
-    def detectable_ratio(self, tolerated: float, alpha: float) -> float | None:
-        if self.mean_a <= 0 or self.mean_b <= 0:
-            return None
-        a, b = self.a / self.mean_a, self.b / self.mean_b
-        # With b scaled to the ratio r, what is tested is b - tolerated / r a, but for a factor: q is 1 - tolerated / r.
-        joint = joint_moments(b - a, a)
-        q = _smallest(lambda q: power(joint.at(q), alpha) >= POWER)
-        return tolerated / (1.0 - q) if q < 1.0 else math.inf
-
-
-def _one_level(a: Float64, b: Float64, off: Float64, alpha: float) -> tuple[float, ...]:
-    """Ratio, difference, and their limits, in the order of `Comparison`, from one column of each version.
-
-    `off`, shape `(2, n)`, is subtracted from a and b where chance is judged.
-    """
-    lost_a, lost_b = np.isinf(a), np.isinf(b)
-    if np.any(lost_b & ~lost_a):
-        return (math.inf,) * 6
-    if np.any(lost_a & ~lost_b):
-        return (0.0,) * 3 + (-math.inf,) * 3
-    a, b, off = a[~lost_a], b[~lost_b], off[:, ~lost_a]
-    if len(a) < 2:
-        return 1.0, 0.0, math.inf, 0.0, -math.inf, math.inf
-    size = float(_safe(np.maximum(a.max(), b.max())))
-    mean_a, mean_b = float(np.mean(a / size)), float(np.mean(b / size))
-    a, b = (a - off[0]) / size, (b - off[1]) / size
-    difference = moments(b - a)
-    return (
-        _ratio(mean_b, mean_a),
-        _lower_ratio(a, b, mean_a, mean_b, alpha),
-        _ratio(1.0, _lower_ratio(b, a, mean_b, mean_a, alpha)),
-        size * difference.mean,
-        size * lower_limit(difference, alpha),
-        -size * lower_limit(difference.mirrored, alpha),
-    )
-
-
-def _lower_ratio(a: Float64, b: Float64, mean_a: float, mean_b: float, alpha: float) -> float:
-    """Lower limit of mean b over mean a: the largest r for which the test finds `b - r a` above 0."""
-    if mean_a == 0 or mean_b == 0 or not math.isfinite(mean_b / mean_a):
-        return math.inf if is_above_zero(moments(b), alpha) else 0.0
-    a = a / mean_a
-    joint = joint_moments(b / mean_b - a, a)
-    return mean_b / mean_a * (1.0 - _smallest(lambda q: is_above_zero(joint.at(q), alpha)))
-
-
-def _smallest(holds: Callable[[float], bool]) -> float:
-    """The smallest q in [0, 1] from which on something holds, by bisection; 1 where it does not at 1 either."""
-    if not holds(1.0):
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
-
-
-def _ratio(new: float, reference: float) -> float:
-    """New over reference; 1 where both are 0 and +Inf where only the reference is."""
-    if reference == 0:
-        return math.inf if new > 0 else 1.0
-    return new / reference
-
-
-def _safe(sizes: ArrayLike) -> Float64:
-    """Sizes to divide by: 1 instead of 0."""
-    return np.where(np.asarray(sizes) > 0, sizes, 1.0)
 
 
 def comparable(variance_a: ArrayLike, variance_b: ArrayLike) -> bool:

@@ -1,0 +1,58 @@
+"""What one assessment found at one level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robmon.robustness.arrays import Float64
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePoint:
+    """The noise robustness curve at one level. MSEs are in squared output units; for labels, shares of flips.
+
+    Attributes:
+        level: noise strength.
+        mean_mse: mean trial MSE; +Inf where an output was not finite, as are the bounds.
+        bound: U; a further trial on the same rows stays under it with the stated confidence.
+        request_bound: V; the row error of a further prediction stays under it with that confidence. None: too few rows.
+        mean_bound: the expected row error over inputs and noise lies under it with that confidence. None where no
+            maximum of the row error is known (only labels and probabilities have one).
+        trial_mse: shape `(T,)`.
+        median_row_error: median over rows of the row errors averaged over trials: what a typical row does, where the
+            mean may speak of a few.
+        worst_share: share of the error carried by the worst 5 % of rows (`ceil(0.05 n)` of them), 0.05 where all rows
+            carry alike, 1 where no other row has any; infinite errors outweigh all others. None: there is no error.
+        agreement: share of unchanged classes over rows and trials, of several labels at once of unchanged sets; None
+            where outputs are no classes, or all rows have one.
+        accuracy: share of classes that are those of the targets; None without targets or classes.
+        brier: Brier score against the targets: the squared distances of probabilities, summed over classes (Brier 1950;
+            0 is perfect, 2 the worst). One column is the probability of the second of two classes, and both count. None
+            unless outputs are probabilities of a classification, with targets.
+        certified_radius: shape `(n,)`, L2 radius around each row, in units of the scale, within which the majority vote
+            under this noise keeps the row's clean class; 0 where nothing is certified. See `certified_radii`, also for
+            what it does not say. None without classes, and for noise that is not plain Gaussian.
+        nonfinite_outputs: rows whose output was not finite, over all trials.
+        realised_level: root mean square of what was added to the perturbed cells, over all trials, in units of the
+            scale, after clipping and rounding to the inputs' type; near the level for additive noise without clipping.
+    """
+
+    level: float
+    mean_mse: float
+    bound: float
+    request_bound: float | None
+    mean_bound: float | None
+    trial_mse: Float64
+    median_row_error: float
+    worst_share: float | None
+    agreement: float | None
+    accuracy: float | None
+    brier: float | None
+    certified_radius: Float64 | None = field(repr=False)
+    nonfinite_outputs: int
+    realised_level: float
+
+    @property
+    def flip_rate(self) -> float | None:
+        """Share of classes that the noise changed, `1 - agreement`; None where outputs are no classes."""
+        return None if self.agreement is None else 1.0 - self.agreement
