@@ -104,7 +104,7 @@ def test_an_object_store_that_fails_and_comes_back(tmp_path: Path, url: str, mon
             wait_for_rows(daemon, 30)
             (told,) = daemon.log("files of inputs unavailable")
             assert told["error"] == "they cannot be listed: EndpointConnectionError"
-            assert daemon.log("files of inputs available again")
+            daemon.wait_for(lambda: daemon.log("files of inputs available again"), "a word that they are back")
             daemon.wait_for_assessments()
             daemon.kill()
 
