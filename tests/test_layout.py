@@ -36,7 +36,7 @@ ALLOWED = {
     "settings": {"models", "robustness", "report"},
     "logs": {"models"},
     "ports": {"models", "settings"},
-    "export": {"clock", "models", "inputs", "history", "processes", "ports"},
+    "export": {"clock", "models", "inputs", "history", "processes", "ports", "report"},
     "daemon": {"clock", "extras", "logs", "settings", "models", "inputs", "history", "processes", "ports", "export"},
     "demo": {"extras", "report"},
     "cli": {"daemon", "demo", "extras", "history", "inputs", "library", "logs", "models", "ports", "report", "settings"}

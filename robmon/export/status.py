@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +14,7 @@ from robmon.history.standing import Regression, VersionState
 from robmon.history.verdict import Verdict
 from robmon.models.uri import mask, parse_endpoint
 from robmon.processes.messages import Assessed, LevelResult, ServedResult
+from robmon.report.words import found_with_power
 
 _PERSON_DECIDES: Final = ("no_reference", "failed", "other_units")
 """Reasons for want of a verdict in which a person may accept the version in its stead."""
@@ -122,13 +122,7 @@ def _regressed(published: Published, regression: Regression) -> str:
 def _judged(verdict: Verdict) -> str:
     """Of a version that passed: how sure that is."""
     text = f"It was compared with version {html.escape(verdict.reference_version)}: {headline(verdict)}."
-    smallest = verdict.detectable_ratio
-    if smallest is not None and smallest < 1.005:
-        text += " Almost any worsening would have been found with 90 % power."
-    elif smallest is not None and math.isfinite(smallest):
-        text += f" Only {smallest:.3g} times as much, or more, would have been found with 90 % power."
-    elif smallest is not None:
-        text += " So few rows show no worsening with 90 % power, however large."
+    text = f"{text} {found_with_power(verdict.detectable_ratio)}".rstrip()
     return f"<p>{text}</p>\n{verdict_details(verdict)}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 
 from robmon.history.verdict import Verdict
+from robmon.report.words import chance, interval, percent
 
 
 def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
@@ -48,23 +49,21 @@ def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
 
 def headline(verdict: Verdict) -> str:
     """The pooled ratio with its interval, in words."""
-    ratio, chance = ratio_and_chance(verdict)
-    return f"{ratio} ({chance})"
+    return "{} ({})".format(*ratio_and_chance(verdict))
 
 
 def ratio_and_chance(verdict: Verdict) -> tuple[str, str]:
     """The pooled ratio, and its interval with the p-value, in words."""
-    probability = f"p = {verdict.pvalue:.2g}"
     what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
-    interval = f"{100 * verdict.confidence:g} % interval {verdict.pooled_low:.3g} to {verdict.pooled_high:.3g}"
-    return f"{verdict.pooled_ratio:.3g} times its {what}", f"{interval}, {probability}"
+    limits = interval(verdict.confidence, verdict.pooled_low, verdict.pooled_high, digits=3)
+    return f"{verdict.pooled_ratio:.3g} times its {what}", f"{limits}, {chance(verdict.pvalue)}"
 
 
 def verdict_details(verdict: Verdict) -> str:
     """What was compared and why that, how much classes differ, and the ratios by level, as HTML."""
     told = [f"Compared: {verdict.why}."]
     if verdict.disagreement is not None:
-        told.append(f"Without noise {100 * verdict.disagreement:.3g} % of the rows get another class.")
+        told.append(f"Without noise {percent(verdict.disagreement)} of the rows get another class.")
     told += filter(None, [verdict.flip_note])
     columns: dict[str, list[float]] = {"level": verdict.levels}
     columns["flip ratio" if verdict.score == "flips" else "MSE ratio"] = verdict.ratio

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.report.words import aligned, chance, noise_of, number, percent
+from robmon.report.words import aligned, chance, found_with_power, interval, noise_of, number, percent
 from robmon.robustness.arrays import Float64
 from robmon.vocabulary import ComparisonScore, NoExponent
 
@@ -29,9 +29,9 @@ WHY_FLIPS: dict[NoExponent, str] = {
 def text(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
     """The verdict in plain words, the pooled ratio and what it is made of, and a table of the levels."""
     plain = [verdict(result, name_a, name_b), flip_note(result), _agreements(result, name_a, name_b)]
-    interval = f"{100 * result.confidence:g} % interval"
+    limits = interval(result.confidence, result.pooled_low, result.pooled_high)
     lines = [
-        f"pooled ratio {result.pooled_ratio:.4g} ({interval} {result.pooled_low:.4g} to {result.pooled_high:.4g}): "
+        f"pooled ratio {result.pooled_ratio:.4g} ({limits}): "
         f"error of {name_b} over that of {name_a}, all levels together",
         f"compared: {basis(result)}",
     ]
@@ -44,13 +44,13 @@ def text(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
 
 
 def _table(result: Comparison, name_a: str, name_b: str) -> list[str]:
-    interval = f"{100 * result.confidence:g} % interval"
+    limits = f"{100 * result.confidence:g} % interval"
     columns: dict[str, list[str]] = {
         "level": _numbers(result.levels),
         f"{SCORE_NAMES[result.score]} ratio": _numbers(result.ratio),
-        interval: _limits(result.ratio_low, result.ratio_high),
+        limits: _limits(result.ratio_low, result.ratio_high),
         "difference": _numbers(result.delta),
-        f"{interval} ": _limits(result.delta_low, result.delta_high),
+        f"{limits} ": _limits(result.delta_low, result.delta_high),
     }
     if result.agreement_a is not None and result.agreement_b is not None and result.flip_ratio is not None:
         if result.score != "flips":
@@ -67,19 +67,7 @@ def verdict(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
     if result.worse:
         return f"Under noise {name_b} is worse than {name_a}{beyond}: {_size(result, name_a)} ({sure})."
     plain = f"Under noise {name_b} is not shown to be worse than {name_a}{beyond} ({sure})."
-    if result.detectable_ratio is None:
-        return plain
-    if not math.isfinite(result.detectable_ratio):
-        return f"{plain} That says little: so few rows show no worsening with 90 % power, however large."
-    if result.detectable_ratio < 1.001 * (1.0 + result.tolerance):
-        return (
-            f"{plain} Their errors are in nearly the same proportion on every row, so that almost any "
-            f"worsening{beyond} is found with 90 % power."
-        )
-    return (
-        f"{plain} That is not proof that they are equal: only errors at least {result.detectable_ratio:.3g} times as "
-        "large are found with 90 % power."
-    )
+    return " ".join(filter(None, [plain, found_with_power(result.detectable_ratio, result.tolerance)]))
 
 
 def _size(result: Comparison, name_a: str) -> str:

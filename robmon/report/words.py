@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, Decimal
 
@@ -61,6 +62,37 @@ def chance(pvalue: float) -> str:
     ('p = 0.012', 'p < 0.000001')
     """
     return f"p = {pvalue:.2g}" if pvalue >= 1e-6 else "p < 0.000001"
+
+
+def interval(confidence: float, low: float, high: float, digits: int = 4) -> str:
+    """A confidence interval.
+
+    >>> interval(0.98, 1.73218, 2.2)
+    '98 % interval 1.732 to 2.2'
+    """
+    return f"{100 * confidence:g} % interval {low:.{digits}g} to {high:.{digits}g}"
+
+
+def found_with_power(detectable_ratio: float | None, tolerance: float = 0.0) -> str:
+    """Where nothing was found, what could have been; empty where that is not known.
+
+    >>> found_with_power(math.inf)
+    'That says little: so few rows show no worsening with 90 % power, however large.'
+    """
+    if detectable_ratio is None:
+        return ""
+    if not math.isfinite(detectable_ratio):
+        return "That says little: so few rows show no worsening with 90 % power, however large."
+    if detectable_ratio < 1.001 * (1.0 + tolerance):
+        beyond = f" by more than the tolerated {100 * tolerance:g} %" if tolerance else ""
+        return (
+            "Their errors are in nearly the same proportion on every row, so that almost any "
+            f"worsening{beyond} is found with 90 % power."
+        )
+    return (
+        f"That is not proof that they are equal: only errors at least {detectable_ratio:.3g} times as large are found "
+        "with 90 % power."
+    )
 
 
 def rounded_up(value: float) -> str:

@@ -146,7 +146,7 @@ def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() ->
     change(published, state=state_of(*told, judged=Judged(version="2", verdict=held)))
     page = status_page(published, NOW)
     assert "compared with version 1: 1.02 times its noise MSE (98 % interval 0.9 to 1.75, p = 0.4)" in page
-    assert "Only 1.1 times as much, or more, would have been found with 90 % power" in page
+    assert "only errors at least 1.1 times as large are found with 90 % power" in page
     few = held.model_copy(update={"detectable_ratio": math.inf})
     change(published, state=state_of(*told, judged=Judged(version="2", verdict=few)))
     assert "no worsening with 90 % power, however large" in status_page(published, NOW)
