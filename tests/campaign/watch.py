@@ -119,6 +119,8 @@ def asked(finding: Finding, *daemons: Daemon) -> Iterator[None]:
         for daemon in daemons:
             stack.enter_context(again_and_again(functools.partial(ask, daemon), PAUSE_SECONDS))
         yield
+        for daemon in daemons:  # also where it was over before the first look
+            ask(daemon)
 
 
 @contextlib.contextmanager
