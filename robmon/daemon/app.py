@@ -20,9 +20,12 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
-from robmon.daemon.assessor import Assessor
+from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
+from robmon.daemon.journal import Journal
+from robmon.daemon.recorded_baselines import RecordedBaselines
+from robmon.daemon.runner import Runner
 from robmon.daemon.schedule import STEADY, Every
 from robmon.daemon.sources import sources_of
 from robmon.daemon.verdict_memory import VerdictMemory
@@ -137,18 +140,18 @@ class Daemon:
         self._writer = Writer(self._metrics.history_failures.inc)
         self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
-        self._assessor = Assessor(
+        baselines = RecordedBaselines(history, self._baseline_writer)
+        self._runner = Runner(
             settings,
             self._follower,
             self._host,
             self._sample,
-            self._labels,
-            history,
+            Examiner(settings, self._host, self._sample, self._labels, baselines, history, self._writer),
             self._memory,
+            baselines,
             self._writer,
-            self._baseline_writer,
+            Journal(history, self._writer, self._metrics, settings.specification_digest),
             self._published,
-            self._metrics,
         )
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
         self._http_rejections = RejectionLog("http")
@@ -225,7 +228,7 @@ class Daemon:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
-            await self._assessor.close()
+            await self._runner.close()
             await self._host.close()
             for source in self._sources:
                 await source.close()
@@ -235,7 +238,7 @@ class Daemon:
         """Job: look which version is served, and load it where it is another."""
         remembered = [entry.version for entry in self._memory.entries]
         try:
-            changed = await self._follower.poll(self._assessor.needed_versions, remembered)
+            changed = await self._follower.poll(self._runner.needed_versions, remembered)
         except RobmonError as error:
             self._metrics.model_failures.labels("fetch", failure_reason(error)).inc()
             if str(error) != self._follower.failure:
@@ -244,22 +247,22 @@ class Daemon:
             return
         finally:
             self._memory.read()
-            self._assessor.refresh()
+            self._runner.refresh()
         if self._follower.failure is not None:
             log.info("registry answers again", version=self._served_version())
             self._follower.failure = None
         if changed:
             async with self._one_at_a_time:
-                await self._assessor.prepare()
+                await self._runner.prepare()
 
     async def _assess(self) -> None:
         """Job: one assessment."""
         async with self._one_at_a_time:
-            await self._assessor.assess()
+            await self._runner.assess()
 
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""
-        if not self._one_at_a_time.locked() and self._assessor.can_start_first:
+        if not self._one_at_a_time.locked() and self._runner.may_start_first:
             self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
 
     async def _remember(self) -> None:
@@ -267,7 +270,7 @@ class Daemon:
         self._writer.watch()
         self._baseline_writer.watch()
         if await self._memory.write():
-            self._assessor.refresh()
+            self._runner.refresh()
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""

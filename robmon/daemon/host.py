@@ -113,6 +113,11 @@ class ModelHost:
         return self._worker.memory_bytes if self._worker is not None else 0
 
     @property
+    def version(self) -> str | None:
+        """The version that the worker has loaded; None where there is none."""
+        return self._worker_version
+
+    @property
     def waiting(self) -> bool:
         """Whether the worker failed and is not to be started again yet."""
         return self._worker_backoff.waiting

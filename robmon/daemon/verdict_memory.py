@@ -13,9 +13,10 @@ import structlog
 
 from robmon.daemon.follow import Follower
 from robmon.daemon.host import Backoff
+from robmon.daemon.versions import MemoryState
 from robmon.daemon.writer import Writer
 from robmon.errors import InvalidInputError, RobmonError
-from robmon.history.memory import Entries, Entry, Key, from_json, merge, of_version, reference, to_json
+from robmon.history.memory import Entries, Entry, Key, from_json, merge, to_json
 from robmon.history.scope import Judged, Scope
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
@@ -56,28 +57,27 @@ class VerdictMemory:
         self._read_folder()
         self._folder_outlived_us = bool(self.entries)
         self._merge_tag()
-        self._seen = self._state
+        self._seen = self.state
 
     # --- what it says ------------------------------------------------------------------------------------------------
 
     @property
-    def is_complete(self) -> bool:
-        """Whether all has been read, and could be understood: only then an empty memory means that nothing was."""
-        return self._follower.has_memory and not self.damage
+    def state(self) -> MemoryState:
+        """All of it, as it is now."""
+        return MemoryState(
+            self.entries,
+            is_complete=self._follower.has_memory and not self.damage,
+            judged=self.judged,
+            served=self.served,
+            damage=self.damage,
+            not_kept=self.not_kept,
+            fallback=self.fallback,
+        )
 
     @property
     def damage(self) -> str:
         """A sentence on what cannot be understood, while nothing is known in its place; else empty."""
         return "" if self.entries else " ".join(self._damage.values())
-
-    @property
-    def reference(self) -> Entry | None:
-        """The newest accepted entry."""
-        return reference(self.entries)
-
-    def entry(self, model: ModelVersion) -> Entry | None:
-        """What is remembered of that version."""
-        return of_version(self.entries, model.version, model.run_id)
 
     @property
     def not_kept(self) -> str:
@@ -131,12 +131,8 @@ class VerdictMemory:
         """Write to the registry what it lacks, after a failure not at once again; whether anything here has changed."""
         if self._registry_is_behind and not self._registry_backoff.waiting:
             await self._write_registry()
-        before, self._seen = self._seen, self._state
+        before, self._seen = self._seen, self.state
         return before != self._seen
-
-    @property
-    def _state(self) -> tuple[object, ...]:
-        return self.entries, self.judged, self.served, self.damage, self.not_kept, self.fallback
 
     @property
     def _registry_is_behind(self) -> bool:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from robmon.daemon.follow import Follower
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
-from robmon.history.memory import Entry, to_json
+from robmon.history.memory import Entry, reference, to_json
 from robmon.history.scope import Judged
 from robmon.history.store import History
 from robmon.processes.messages import ModelVersion
@@ -48,12 +48,12 @@ def memory_after(folder: Path) -> list[str]:
 def test_folder_and_registry_are_one_memory(tmp_path: Path) -> None:
     History(tmp_path, "m").write_scope("champion", [entry("1")])
     remembered, follower = memory(tmp_path)
-    assert not remembered.is_complete, "until the registry has been read, an empty memory means nothing"
+    assert not remembered.state.is_complete, "until the registry has been read, an empty memory means nothing"
     follower.has_memory, follower.memory = True, to_json((entry("2", accepted=False, at=2),))
     remembered.read()
-    assert remembered.is_complete
+    assert remembered.state.is_complete
     assert [each.version for each in remembered.entries] == ["1", "2"]
-    assert remembered.reference == entry("1")
+    assert reference(remembered.entries) == entry("1")
 
 
 async def test_what_others_write_to_the_folder_is_seen(tmp_path: Path) -> None:
@@ -78,11 +78,10 @@ async def test_an_entry_of_another_run_is_told_and_ignored(tmp_path: Path) -> No
         for _ in range(2):
             remembered.read()
             await settled(remembered)
-    assert remembered.entries == () and remembered.is_complete
+    assert remembered.entries == () and remembered.state.is_complete
     assert [(line["version"], line["run_id"]) for line in logs] == [("1", "old"), ("2", "old")], "once each"
     remembered.add(Entry(version="1", run_id="new", accepted=True, by="first", at=9))
-    model = ModelVersion(name="m", version="1", run_id="new")
-    assert remembered.entry(model) is not None
+    assert [each.run_id for each in remembered.entries] == ["new"]
     await settled(remembered)
     again, _ = memory(tmp_path)
     assert [each.run_id for each in again.entries] == ["new"]
@@ -104,7 +103,7 @@ async def test_what_is_damaged_is_told_and_no_empty_memory(where: str, tmp_path:
         remembered.read()
         await settled(remembered)
     assert len(logs) == 1 and logs[0]["log_level"] == "error"
-    assert not remembered.is_complete and remembered.reference is None
+    assert not remembered.state.is_complete and reference(remembered.entries) is None
     assert ("set aside as m.sqlite.damaged-" if where == "folder" else "robmon.memory.champion") in remembered.damage
     assert where == "registry" or memory(tmp_path)[0].damage == remembered.damage, "also in the next life"
     remembered.add(Entry(version="1", accepted=True, by="person", at=1))
@@ -180,7 +179,7 @@ async def test_a_verdict_found_while_the_disk_hangs_holds_up_nothing(tmp_path: P
     for number in range(3):
         remembered.see_served(ModelVersion(name="m", version=str(number)))
         remembered.read()
-        assert not (tmp_path / "history").exists() and remembered.reference == entry("1")
+        assert not (tmp_path / "history").exists() and reference(remembered.entries) == entry("1")
         await asyncio.sleep(0)
     released.set()
     await settled(remembered)

@@ -134,7 +134,7 @@ READING = {
 }  # fmt: skip
 """Functions whose call makes a module one that may read strangers' bytes."""
 NOT_STRANGERS = {
-    "daemon.assessor": "loads by asking the worker",
+    "daemon.runner": "loads by asking the worker",
     "daemon.host": "loads by asking the worker",
     "worker.__main__": "loads the model, which is code",
     "inputs.codecs": "hands on to the codecs, which are in the list",

@@ -1,4 +1,4 @@
-"""How requests are named to people."""
+"""The files of the version to compare with."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from robmon.daemon import assessor as assessor_module
-from robmon.daemon.app import Daemon
-from robmon.daemon.assessor import shown_ids
+from robmon.daemon import reference_download
 from robmon.daemon.follow import Follower
+from robmon.daemon.reference_download import ReferenceDownload
 from robmon.errors import RegistryError
-from robmon.inputs.sample import Feedback, Item
 from robmon.processes.messages import ModelVersion
 from robmon.settings import Settings, load
-
-
-def item(*ids: str) -> Item:
-    return Item("v2", {}, 0, 0, b"", feedback=Feedback(ids))
-
-
-def test_requests_are_shown_by_their_first_id_in_printable_ascii() -> None:
-    items = [item("a", "b"), item(), item("ä\n\x1b[31m<b>"), item("x" * 1000), *[item(str(n)) for n in range(20)]]
-    assert shown_ids(items) == ("a", "???[31m<b>", "x" * 128, *map(str, range(7)))
 
 
 class SlowStore(Follower):
@@ -46,30 +35,29 @@ class SlowStore(Follower):
 async def test_a_slow_download_of_the_reference_is_waited_for_once_and_holds_up_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assessor_module, "REFERENCE_WAIT_SECONDS", 0.05)
-    settings = load({"model.uri": "models:/m/2", "data_dir": tmp_path, "http.port": 0, "inputs.port": 0}).settings
-    assessor = Daemon(settings)._assessor
-    assessor._follower = store = SlowStore(settings)
+    monkeypatch.setattr(reference_download, "WAIT_SECONDS", 0.05)
+    store = SlowStore(load({"model.uri": "models:/m/2", "data_dir": tmp_path}).settings)
+    download = ReferenceDownload(store)
     for _ in range(3):
         async with asyncio.timeout(10):
-            assert await assessor._fetched_reference("1") is None
+            assert await download.fetch("1", []) is None
     assert store.asked == ["1"], "one download for all of them"
     store.arrives.set()
     await asyncio.sleep(0)
-    fetched = await assessor._fetched_reference("1")
+    fetched = await download.fetch("1", [])
     assert fetched is not None and fetched.version == "1"
 
     store.fails = True
     with pytest.raises(RegistryError):
-        await assessor._fetched_reference("1")
+        await download.fetch("1", [])
     store.fails = False
-    assert await assessor._fetched_reference("1") is not None, "a failure is tried again"
+    assert await download.fetch("1", []) is not None, "a failure is tried again"
 
     store.arrives.clear()
-    assert await assessor._fetched_reference("1") is None
-    assert await assessor._fetched_reference("2") is None, "another reference"
+    assert await download.fetch("1", []) is None
+    assert await download.fetch("2", []) is None, "another reference"
     store.arrives.set()
     await asyncio.sleep(0)
-    fetched = await assessor._fetched_reference("2")
+    fetched = await download.fetch("2", [])
     assert fetched is not None and fetched.version == "2"
-    await assessor.close()
+    await download.close()

@@ -1,0 +1,56 @@
+"""An assessment that another version can be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robmon.inputs.sample import Item
+from robmon.processes.messages import Assessed, Comparison, KeptClasses, Plan
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of an assessment: its rows, its noise, and what the worker needs of its results."""
+
+    version: str
+    items: Sequence[Item]
+    seed: int
+    plan: Plan
+    output: str
+    blob: bytes
+    """What the worker kept of it."""
+    classes: KeptClasses | None
+    clean_variance: list[float]
+    nonfinite_rows: list[int]
+    is_usable: bool
+    """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
+
+    @classmethod
+    def of(cls, version: str, items: Sequence[Item], seed: int, result: Assessed, blob: bytes) -> Kept:
+        """What is kept of that result of `items`, requests of one sample."""
+        return cls(
+            version=version,
+            items=items,
+            seed=seed,
+            plan=result.plan,
+            output=result.output,
+            blob=blob,
+            classes=result.kept_classes,
+            clean_variance=result.clean_variance,
+            nonfinite_rows=result.nonfinite_rows,
+            is_usable=result.is_reference,
+        )
+
+    def comparison(self, alpha: float, tolerance: float) -> Comparison:
+        """How another version is compared with it."""
+        return Comparison(
+            version=self.version,
+            alpha=alpha,
+            tolerance=tolerance,
+            output=self.output,
+            clean_variance=self.clean_variance,
+            origins=self.plan.origins,
+            nonfinite_rows=self.nonfinite_rows,
+            classes=self.classes,
+        )

@@ -1,0 +1,92 @@
+"""Where the version served stands, and why nobody can rely on a verdict on it: functions of what is known. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from robmon import clock
+from robmon.daemon.versions import Versions
+from robmon.history.memory import later_than
+from robmon.history.standing import Pending, VersionState, version_state
+from robmon.processes.messages import ModelVersion
+from robmon.vocabulary import PendingReason
+
+BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
+"""Reasons for which an assessment is skipped before its inputs are looked at."""
+_REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
+"""Why a version is not judged, by why its reference version was not assessed; else `failed`."""
+
+
+def standing(versions: Versions, model: ModelVersion | None, obstacle: Pending | None) -> VersionState:
+    """Where the version served stands by what is remembered now.
+
+    Args:
+        versions: what is known of all.
+        model: the version served; None where none is known yet, and what was served last stands for it.
+        obstacle: why the last try to judge it came to nothing.
+    """
+    memory = versions.memory
+    served = (model.version, model.run_id) if model is not None else memory.served
+    state = version_state(
+        memory.entries,
+        served,
+        judged=memory.judged,
+        is_reference=served is not None and versions.setting == served[0],
+        quiet_at=versions.quiet_at,
+        specification=versions.specification,
+    )
+    pending = _pending(versions, model, state, obstacle) if model is not None else ()
+    notes = (*state.notes, *filter(None, [_as_sentence(memory.fallback)]))
+    return replace(state, pending=tuple(pending), notes=notes)
+
+
+def quiet_at(versions: Versions, state: VersionState) -> float:
+    """Unix time at which an accepted version was last seen served, now that the version served stands like that."""
+    return later_than(versions.memory.entries, versions.unix_seconds) if state.is_accepted else versions.quiet_at
+
+
+def obstacle_after(obstacle: Pending | None, reason: str, problem: str) -> Pending | None:
+    """What stands in the way of a verdict, after an assessment that ended for that reason."""
+    if reason == "too_few_inputs":
+        return Pending("too_few_rows", problem)
+    if reason in ("none", "version_changed", *BEFORE_INPUTS):
+        return obstacle
+    return Pending("failed", f"the last assessment ended with {reason}: {problem}")
+
+
+def obstacle_of_reference(version: str, reason: str, problem: str) -> Pending:
+    """What stands in the way where the version to compare with cannot be assessed."""
+    return Pending(_REASONS.get(reason, "failed"), f"version {version} cannot be assessed beside it: {problem}")
+
+
+def obstacle_of_download(version: str) -> Pending:
+    """What stands in the way while the version to compare with is not here yet."""
+    return Pending("no_reference", f"version {version} is still being downloaded")
+
+
+def _pending(
+    versions: Versions, model: ModelVersion, state: VersionState, obstacle: Pending | None
+) -> Iterator[Pending]:
+    version, reference, is_judged = model.version, versions.reference, versions.is_judged(model)
+    if state.unseen and is_judged:
+        at = "" if state.accepted_at is None else f" at {clock.utc(state.accepted_at)}"
+        why = f"It was accepted unseen{at}: there was no accepted version to compare it with."
+        advice = "Accept it, or name a version in model.reference."
+        yield Pending("no_reference", f"Accepted version: {version}. {why} {advice}")
+    elif not is_judged and reference != version:
+        if obstacle is not None:
+            yield replace(obstacle, sentence=f"Version {version} is not judged: {obstacle.sentence}.")
+        elif reference is None:
+            why = versions.memory.damage or "it is not known which version was accepted."
+            yield Pending("no_reference", f"Version {version} is not judged: {why}")
+        else:
+            against = f"to be compared with version {reference}"
+            yield Pending("too_few_rows", f"Version {version} is not judged yet: it waits for rows {against}.")
+    if versions.memory.not_kept:
+        yield Pending("memory_not_kept", _as_sentence(versions.memory.not_kept))
+
+
+def _as_sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,89 @@
+"""What is published and remembered of one good assessment: no input is among it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final
+
+from robmon.export.published import BaselineInfo, Measurement, ServedComparison, View
+from robmon.inputs.sample import Item
+from robmon.processes.messages import Assess, Assessed, ModelVersion
+
+SHOWN_IDS: Final = 10
+SHOWN_ID_CHARACTERS: Final = 128
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one assessment: the result, the requests that it is of, and what their answers said."""
+
+    result: Assessed
+    items: Sequence[Item]
+    served: ServedComparison | None
+
+    @classmethod
+    def of(cls, question: Assess, items: Sequence[Item], result: Assessed) -> Finding:
+        """Of the answer to that question about `items`. Each served answer is compared once only, and marked here: a
+        quiet model's sample holds the same ones for an hour."""
+        answered = [item for request, item in zip(question.requests, items, strict=True) if request.answer is not None]
+        for item in answered:
+            item.feedback.answer_compared = True
+        if result.served is None:
+            return cls(result, items, None)
+        return cls(result, items, ServedComparison(result.served, max(item.received_at for item in answered)))
+
+    @property
+    def duration_seconds(self) -> float:
+        """Of all its phases."""
+        return sum(self.result.phase_seconds.values())
+
+
+def view_after(view: View, model: ModelVersion, finding: Finding, baseline: BaselineInfo, now: float) -> View:
+    """What is known after that assessment of `model`, done at `now` by the clock that never steps."""
+    result, items = finding.result, finding.items
+    lost = dict.fromkeys(result.plan.origins[row] for row in result.nonfinite_rows)
+    measurement = Measurement(
+        model.version,
+        result,
+        now,
+        finding.duration_seconds,
+        fragile_requests=shown_ids([items[index] for index in result.worst_requests]),
+        nonfinite_requests=shown_ids([items[index] for index in lost]),
+    )
+    view = view if finding.served is None else view.with_served(finding.served)
+    return replace(view, measurement=measurement, baseline=baseline, last_assessment_at=now)
+
+
+def shown_ids(items: Iterable[Item]) -> tuple[str, ...]:
+    """The first id of the first requests that have one, fit to be shown: printable ASCII."""
+    ids = (item.feedback.ids[0] for item in items if item.feedback.ids)
+    shown = ("".join(c if " " <= c <= "~" else "?" for c in each[:SHOWN_ID_CHARACTERS]) for each in ids)
+    return tuple(islice(shown, SHOWN_IDS))
+
+
+def summary(model: ModelVersion, finding: Finding) -> dict[str, Any]:
+    """What is logged and remembered of an assessment."""
+    result = finding.result
+    worst, slope = result.levels[-1], result.slopes.get("mse")
+    return {
+        "version": model.version,
+        "number": result.number,
+        "seed": result.seed,
+        "rows": result.plan.rows,
+        "trials": result.plan.trials,
+        "cut": result.plan.cut or None,
+        "noise_level": worst.level,
+        "mse": finite(worst.mean_mse),
+        "bound": finite(worst.bound),
+        "index": result.index,
+        "slope": slope.value if slope is not None else None,
+        "baseline": result.baseline.get("source"),
+        "seconds": round(finding.duration_seconds, 3),
+    }
+
+
+def finite(value: float) -> float | str:
+    """A number as JSON can hold it."""
+    return value if abs(value) != float("inf") else "+Inf"

@@ -1,0 +1,315 @@
+"""Carries out what `decisions.decide` says, one deed after another, and publishes what comes of it.
+
+A new version is assessed on the sample, the seed and the noise scale of the last assessment of its reference version,
+which stays in memory for that purpose. Where there is none, as in a new pod, the reference version is assessed first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Final, assert_never
+
+import structlog
+
+from robmon import clock
+from robmon.daemon import decisions, pending
+from robmon.daemon.decisions import Progress, State, decide
+from robmon.daemon.examiner import Examiner
+from robmon.daemon.follow import Follower, failure_reason
+from robmon.daemon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
+from robmon.daemon.journal import Journal
+from robmon.daemon.kept import Kept
+from robmon.daemon.publication import Finding, view_after
+from robmon.daemon.recorded_baselines import RecordedBaselines
+from robmon.daemon.reference_download import ReferenceDownload
+from robmon.daemon.verdict_memory import VerdictMemory
+from robmon.daemon.versions import Begun, Versions, begin
+from robmon.daemon.writer import Writer
+from robmon.errors import RobmonError
+from robmon.export.published import Published, View, served_since
+from robmon.history.memory import Key
+from robmon.history.scope import Judged
+from robmon.history.standing import Pending
+from robmon.inputs.sample import Sample
+from robmon.models.uri import UNKNOWN_VERSION
+from robmon.processes.messages import ModelVersion, NotCompared
+from robmon.settings import Settings
+
+log = structlog.get_logger("robmon.assess")
+
+SETTLE_SECONDS: Final = 1.0
+"""How long the positions of the rows assessed are waited for: a kill between the two would have them assessed twice."""
+
+
+class Runner:
+    """Runs assessments; `assess` never raises, whatever model, registry or disk do."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        follower: Follower,
+        host: ModelHost,
+        sample: Sample,
+        examiner: Examiner,
+        memory: VerdictMemory,
+        baselines: RecordedBaselines,
+        writer: Writer,
+        journal: Journal,
+        published: Published,
+    ) -> None:
+        self._settings = settings
+        self._follower = follower
+        self._host = host
+        self._sample = sample
+        self._examiner = examiner
+        self._memory = memory
+        self._baselines = baselines
+        self._writer = writer
+        self._journal = journal
+        self._published = published
+        self._download = ReferenceDownload(follower)
+        self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
+        self._progress = Progress()
+        self._finding: Finding | None = None
+        self._kept: Kept | None = None
+        self._tried_version: str | None = None
+        self._refusal = ""
+        self._obstacle: Pending | None = None
+        self._begun: Begun | None = None
+        self._judged_here: Key | None = None
+        self._quiet_at = -math.inf
+        self._served_since = -math.inf
+        """When another version was loaded than the one before, by the clock that never steps: older answers are its."""
+        self.refresh()
+
+    @property
+    def needed_versions(self) -> list[str]:
+        """Versions whose files must stay on disk."""
+        return decisions.needed_versions(self._state)
+
+    @property
+    def may_start_first(self) -> bool:
+        """Whether the first assessment of the version served now can be made at once."""
+        return decisions.may_start_first(self._state)
+
+    async def prepare(self) -> None:
+        """Load the version served now, so that it is ready before there are inputs."""
+        self._progress = Progress()
+        if isinstance(deed := decide(self._state), decisions.Load):
+            try:
+                await self._load(deed)
+            except NotAssessedError as error:
+                log.warning("model not ready", reason=error.reason)
+
+    async def assess(self) -> None:
+        """Run one assessment, count its outcome and publish its result."""
+        started = time.monotonic()
+        outcome, reason, problem, view = "ok", "none", "", None
+        was_unknown = self._follower.target is not None and self._follower.target.version == UNKNOWN_VERSION
+        try:
+            view = await self._run()
+        except NotAssessedError as error:
+            outcome, reason, problem = error.outcome, error.reason, str(error)
+            if error.served_version is not None:
+                self._follower.observe(error.served_version)
+            self._journal.tell_no_result(outcome, reason, problem, time.monotonic() - started)
+        except Exception as error:
+            outcome, reason, problem = "failed", "error", type(error).__name__
+            self._journal.tell_error(error)
+        state = self._state
+        self._journal.tell_end(outcome, reason, problem, state.rows)
+        self._refusal = decisions.refusal_after(self._refusal, reason, problem)
+        self._tried_version = decisions.tried_version_after(state, reason, was_unknown)
+        self._obstacle = pending.obstacle_after(self._obstacle, reason, problem)
+        self._publish((view or self._published.view).with_outcome(outcome, reason, problem))
+
+    def refresh(self) -> None:
+        """Publish where the version served stands by what is remembered now."""
+        self._publish(self._published.view)
+
+    async def close(self) -> None:
+        """End what goes on between assessments."""
+        await self._download.close()
+
+    # --- what is known, and what is done -----------------------------------------------------------------------------
+
+    @property
+    def _state(self) -> State:
+        now = clock.now()
+        return State(
+            target=self._follower.target,
+            lookup_failure=self._follower.failure or "",
+            usable=self._host.usable,
+            in_worker=self._host.version,
+            is_worker_waiting=self._host.waiting,
+            is_comparison_waiting=self._comparison_backoff.waiting,
+            versions=self._versions,
+            kept=self._kept,
+            rows=self._sample.rows(now),
+            most_rows=self._sample.most_rows(now),
+            min_rows=self._settings.assess.min_rows,
+            refusal=self._refusal,
+            tried_version=self._tried_version,
+            progress=self._progress,
+        )
+
+    @property
+    def _versions(self) -> Versions:
+        named = self._settings.model.reference
+        return Versions(
+            memory=self._memory.state,
+            setting=self._follower.version_of(named) if named is not None else None,
+            begun=self._begun,
+            judged_here=self._judged_here,
+            quiet_at=self._quiet_at,
+            specification=self._settings.specification_digest,
+            unix_seconds=time.time(),
+        )
+
+    async def _run(self) -> View:
+        """One assessment: the view after it.
+
+        Raises:
+            NotAssessedError: it is skipped, or failed.
+        """
+        self._progress, self._finding = Progress(), None
+        while not isinstance(deed := decide(self._state), decisions.Publish):
+            await self._carry_out(deed)
+        await self._writer.settle(SETTLE_SECONDS)
+        return self._conclude(deed.model)
+
+    async def _carry_out(self, deed: decisions.Step) -> None:
+        match deed:
+            case decisions.Skip():
+                raise NotAssessedError("skipped", deed.reason, deed.why)
+            case decisions.Load():
+                await self._load(deed)
+            case decisions.Accept():
+                self._accept(deed)
+            case decisions.FetchReference():
+                await self._fetch_reference(deed)
+            case decisions.Forget():
+                self._forget(deed)
+            case decisions.AssessReference():
+                await self._assess_reference(deed)
+            case decisions.AssessSample():
+                await self._assess_sample(deed)
+            case decisions.AssessAgainst():
+                await self._assess_against(deed)
+            case decisions.Keep():
+                self._kept = deed.kept
+            case _:
+                assert_never(deed)
+
+    # --- versions ----------------------------------------------------------------------------------------------------
+
+    async def _load(self, deed: decisions.Load) -> None:
+        self._begun = begin(self._begun, deed.model, time.time())
+        self.refresh()  # as long as the version before is the one served
+        model = await self._host.use(deed.model)
+        await self._baselines.read(model)
+        view = self._published.view
+        if view.model is None or view.model.version != model.version:
+            if view.model is not None:
+                self._served_since = clock.now()
+            view = replace(view, baseline=self._baselines.info(model.version), served=())
+            self._obstacle = None
+            self._memory.see_served(model)
+        self._progress = replace(self._progress, model=model)
+        self._publish(replace(view, model=model, loaded=self._host.loaded))
+
+    def _accept(self, deed: decisions.Accept) -> None:
+        if deed.instead_of is not None:
+            self._memory.forget(deed.instead_of)
+        self._memory.add(deed.entry)
+        self._progress = replace(self._progress, has_accepted=True)
+        self.refresh()
+        self._journal.tell_acceptance(deed.entry)
+
+    def _forget(self, deed: decisions.Forget) -> None:
+        self._journal.tell_other_run(deed.entry)
+        self._memory.forget(deed.entry.key)
+        self._progress = replace(self._progress, reference="missing")
+
+    async def _fetch_reference(self, deed: decisions.FetchReference) -> None:
+        try:
+            fetched = await self._download.fetch(deed.version, self.needed_versions)
+        except RobmonError as error:
+            self._give_up_reference(deed.version, error)
+            return
+        if fetched is None:
+            self._obstacle = pending.obstacle_of_download(deed.version)
+        self._progress = replace(self._progress, reference="missing" if fetched is None else "fetched", fetched=fetched)
+
+    async def _assess_reference(self, deed: decisions.AssessReference) -> None:
+        try:
+            await self._host.load(deed.model)
+            _, self._kept = await self._examiner.assess_sample(deed.model, None)
+        except RobmonError as error:
+            self._give_up_reference(deed.model.version, error)
+        else:
+            self._progress = replace(self._progress, reference="assessed")
+
+    def _give_up_reference(self, version: str, error: RobmonError) -> None:
+        """For this time."""
+        self._comparison_backoff.failed()
+        reason = error.reason if isinstance(error, NotAssessedError) else failure_reason(error)
+        self._journal.tell_no_reference(version, reason, error)
+        self._obstacle = pending.obstacle_of_reference(version, reason, str(error))
+        self._progress = replace(self._progress, reference="missing")
+
+    # --- the two ways to assess, and what comes of them --------------------------------------------------------------
+
+    async def _assess_sample(self, deed: decisions.AssessSample) -> None:
+        self._begun = begin(self._begun, deed.model, time.time())
+        self._finding, fresh = await self._examiner.assess_sample(deed.model, self._answers_since(deed.model))
+        self._progress = replace(self._progress, is_assessed=True, fresh=fresh)
+
+    async def _assess_against(self, deed: decisions.AssessAgainst) -> None:
+        """Assess, and take the verdict."""
+        model = deed.model
+        self._begun = begin(self._begun, model, time.time())
+        try:
+            self._finding = await self._examiner.assess_against(model, deed.kept, self._answers_since(model))
+        except NotAssessedError:
+            self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
+            raise
+        self._progress = replace(self._progress, is_assessed=True)
+        result = self._finding.result
+        if result.verdict is None:
+            why = result.not_compared or NotCompared(reason="failed", why="no verdict came")
+            self._comparison_backoff.failed()
+            self._journal.tell_no_verdict(model.version, deed.kept.version, why.why)
+            self._obstacle = Pending(why.reason, why.why)
+            return
+        entry = self._versions.verdict_entry(model, result.verdict, result.plan.rows)
+        self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=result.verdict))
+        self._judged_here, self._obstacle = entry.key, None
+        self.refresh()
+        self._journal.tell_verdict(model.version, result.verdict)
+
+    def _answers_since(self, model: ModelVersion) -> float | None:
+        """Since when that version has been served; None of one that it is to be compared with."""
+        served = self._published.view.model
+        return self._served_since if served is not None and served.version == model.version else None
+
+    def _conclude(self, model: ModelVersion) -> View:
+        """Tell and keep what was found; the view after it."""
+        finding, now = self._finding, clock.now()
+        if finding is None:
+            raise RuntimeError("nothing was assessed")
+        self._baselines.learn(model.version, finding.result.baseline)
+        view = view_after(self._published.view, model, finding, self._baselines.info(model.version), now)
+        if finding.served is not None:
+            self._journal.tell_served(served_since(view, now - self._settings.inputs.max_age_seconds))
+        self._journal.tell_result(model, finding)
+        return view
+
+    def _publish(self, view: View) -> None:
+        """The one way to the exporter: that, and where the version stands."""
+        versions = self._versions
+        state = pending.standing(versions, view.model or self._follower.target, self._obstacle)
+        self._quiet_at = pending.quiet_at(versions, state)
+        self._published.publish(replace(view, state=state))
