@@ -9,7 +9,7 @@ from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
 from robmon.library.compare import compare_on
-from robmon.library.options import AssessOptions, RankOptions, specified
+from robmon.library.options import AssessOptions, RankOptions, specification_of
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
@@ -49,7 +49,7 @@ def record(
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     history = None if data_dir is None else _history(data_dir, parsed, name)
-    specification, run = specified(cast("AssessOptions", options))
+    specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
         result = rows.assess(specification, **given)
@@ -100,9 +100,9 @@ def assess(
     Raises:
         RobmonError: as `robmon.assess`; or the baseline is of other inputs.
     """
-    specification, run = specified({**options, "targets": targets})
+    specification, run = specification_of({**options, "targets": targets})
     given: dict[str, Any] = dict(run)
-    baseline = _recorded(model) if given.get("scale") is None else None
+    baseline = _recorded_baseline(model) if given.get("scale") is None else None
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
         features = None if baseline is None else _features(baseline, rows, specification)
         if baseline is not None and features is not None:
@@ -138,8 +138,8 @@ def compare(
     Raises:
         RobmonError: as `robmon.compare`; or the baseline is of other inputs.
     """
-    baseline = _recorded(reference) if options.get("scale") is None else None
-    specification, _ = specified(cast("AssessOptions", options))
+    baseline = _recorded_baseline(reference) if options.get("scale") is None else None
+    specification, _ = specification_of(cast("AssessOptions", options))
     used = []
 
     def features_of(rows: PreparedRows) -> Features | None:
@@ -158,8 +158,8 @@ def _features(baseline: Baseline, rows: PreparedRows, specification: Specificati
         InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
     """
     array, asked = to_numpy(rows.array), specification.scale_axis
-    is_asked = array.ndim > 2 and (asked is not None or baseline.axis is None)
-    if is_asked and not baseline.has_axis(rows.axis(asked), array.shape):
+    is_decided = array.ndim > 2 and (asked is not None or baseline.axis is None)
+    if is_decided and not baseline.has_axis(rows.axis(asked), array.shape):
         raise InvalidInputError(
             f"the recorded baseline has its scales on axis {baseline.axis_of(array.shape).axis} of the inputs, and "
             "these are read otherwise: record a new baseline, or give another scale axis (--scale-axis)"
@@ -169,7 +169,7 @@ def _features(baseline: Baseline, rows: PreparedRows, specification: Specificati
     return None if features.correlation is None and needs_correlation else features
 
 
-def _recorded(model: str | RemoteModel) -> Baseline | None:
+def _recorded_baseline(model: str | RemoteModel) -> Baseline | None:
     """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
     if not isinstance(model, str) or not model.startswith(("models:/", "runs:/")):
         return None

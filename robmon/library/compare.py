@@ -12,7 +12,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.library.fitting import other_rows
-from robmon.library.options import AssessOptions, RunOptions, one_of, specified
+from robmon.library.options import AssessOptions, RunOptions, one_of, specification_of
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
@@ -73,22 +73,24 @@ def compare_on(
 ) -> Comparison:
     """`compare` on given features, where `features_of` the prepared rows has any, not those of the inputs."""
     check_judgement(alpha, tolerance)
-    specification, run = specified(options)
-    a, taken = _assess_one("first", predictor_a, inputs, specification, one_of(run, 0, 2), features_of)
+    specification, run = specification_of(options)
+    a, perturbed = _assess_one("first", predictor_a, inputs, specification, one_of(run, 0, 2), features_of)
     if not np.any(a.clean_variance > 0):
         raise InvalidInputError("the first model's clean outputs do not vary: there is no unit to compare in")
-    b, _ = _assess_one("second", predictor_b, inputs, specification, one_of(run, 1, 2), reference=a, taken=taken)
+    b, _ = _assess_one(
+        "second", predictor_b, inputs, specification, one_of(run, 1, 2), reference=a, perturbed=perturbed
+    )
     if b.finite.any() and not np.any(b.clean_variance > 0):
         raise InvalidInputError(
             "the second model's clean outputs do not vary any more, whatever its inputs: it cannot be compared"
         )
     # Of a model that is never finite nothing is refused: it is worse.
-    judge = {"alpha": alpha, "tolerance": tolerance}
-    compared = _compare_classes(a, b, **judge) if is_classifier(a) else _compare_values(a, b, **judge)
+    judgement = {"alpha": alpha, "tolerance": tolerance}
+    compared = _compare_classes(a, b, **judgement) if is_classifier(a) else _compare_values(a, b, **judgement)
     return replace(compared, a=a, b=b)
 
 
-def _compare_values(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+def _compare_values(a: Assessment, b: Assessment, **judgement: float) -> Comparison:
     if b.finite.any() and not comparable(a.clean_variance, b.clean_variance):
         raise InvalidInputError(
             "the clean outputs of the two models differ in variance by more than a factor of 10, as in other units: "
@@ -96,16 +98,16 @@ def _compare_values(a: Assessment, b: Assessment, **judge: float) -> Comparison:
         )
     rows = a.finite  # b's other rows without a finite clean output are failures of b, +Inf
     errors_a, errors_b = a.normalised_row_errors[rows, 1:], np.asarray(b.comparison_row_errors)[rows, 1:]
-    return compare_rows(errors_a, errors_b, levels=a.levels[1:], **judge)
+    return compare_rows(errors_a, errors_b, levels=a.levels[1:], **judgement)
 
 
-def _compare_classes(a: Assessment, b: Assessment, **judge: float) -> Comparison:
+def _compare_classes(a: Assessment, b: Assessment, **judgement: float) -> Comparison:
     rows_a, rows_b = (classifier_rows(each, a.finite) for each in (a, b))
     if b.finite.any() and rows_b.has_one_class and not rows_a.has_one_class:
         raise InvalidInputError(
             "the second model gives every row the same class, where the first gives several: it cannot be compared"
         )
-    return compare_classifiers(rows_a, rows_b, a.levels[1:], **judge)
+    return compare_classifiers(rows_a, rows_b, a.levels[1:], **judgement)
 
 
 class PerturbedShape(NamedTuple):
@@ -124,7 +126,7 @@ def _assess_one(
     run: RunOptions,
     features_of: Callable[[PreparedRows], Features | None] = lambda rows: None,
     reference: Assessment | None = None,
-    taken: PerturbedShape | None = None,
+    perturbed: PerturbedShape | None = None,
 ) -> tuple[Assessment, PerturbedShape]:
     """Assess one of two predictors: the second on the features, and by the clean variances, of the first.
 
@@ -137,12 +139,12 @@ def _assess_one(
             rows = stack.enter_context(open_predictor(predictor, inputs, specification, device))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
-        takes = PerturbedShape(tuple(rows.array.shape), rows.column_names, rows.kept)
-        if reference is None or taken is None:
+        own = PerturbedShape(tuple(rows.array.shape), rows.column_names, rows.kept)
+        if reference is None or perturbed is None:
             given["compare_at"] = "own"
-            return rows.assess(specification, features=features_of(rows), **given), takes
-        _check_same_inputs(taken, takes)
-        checked = _checked(reference, rows.predictor.predict)
+            return rows.assess(specification, features=features_of(rows), **given), own
+        _check_same_inputs(perturbed, own)
+        checked = _with_check(reference, rows.predictor.predict)
         rows = replace(rows, predictor=through(rows.predictor, checked))
         given |= {"scale": None, "features": reference.features}
         if is_classifier(reference):
@@ -155,7 +157,7 @@ def _assess_one(
             specification = replace(specification, output=reference.output)
             given |= {"comparison_variance": reference.clean_variance}
         try:
-            return rows.assess(specification, **given), takes
+            return rows.assess(specification, **given), own
         except _OtherOutputsError:
             raise
         except InvalidInputError as error:
@@ -192,7 +194,7 @@ class _OtherOutputsError(InvalidInputError):
     """The second model returns what cannot be compared with the first one's outputs."""
 
 
-def _checked(reference: Assessment, predict: Predict) -> Predict:
+def _with_check(reference: Assessment, predict: Predict) -> Predict:
     """The predictor, refused at its first outputs if their number is not the reference's, or they are no numbers.
 
     The outputs of the rows that are assessed anyway tell that: production may never ask for one row on its own.

@@ -49,7 +49,7 @@ class RunOptions(TypedDict, total=False):
     expect: Callable[[float], None] | None
 
 
-def specified(options: AssessOptions) -> tuple[Specification, RunOptions]:
+def specification_of(options: AssessOptions) -> tuple[Specification, RunOptions]:
     """The specification that options make, and the rest of them.
 
     Raises:

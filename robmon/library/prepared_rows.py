@@ -98,7 +98,7 @@ class PreparedRows:
             if expect is not None:
                 expect(plan.seconds)
         elif expect is not None:
-            expect(expected_seconds(self.predictor, array, specification, **self._timed(options)))
+            expect(expected_seconds(self.predictor, array, specification, **self._for_timing(options)))
         result = assess_rows(
             self.predictor,
             array,
@@ -113,7 +113,7 @@ class PreparedRows:
         masked = replace(result.masked, not_floating=self.not_floating)
         return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
 
-    def _timed(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _for_timing(self, options: dict[str, Any]) -> dict[str, Any]:
         """Of the options of `assess_rows` what a batch that is timed needs."""
         shared = {name: options[name] for name in ("features", "axis", "whole") if name in options}
         return shared | {"feature_names": self.column_names}
@@ -130,7 +130,7 @@ class PreparedRows:
                 self.predictor,
                 self.array,
                 specification,
-                **self._timed(options),
+                **self._for_timing(options),
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
             )
@@ -245,11 +245,11 @@ def _of_model(
     parts = fitted.inputs
     predictor = predictor_of(model, parts, outputs)
     rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
-    notes = (*_ignored(given, parts), *fitted.notes, *rows.notes)
+    notes = (*_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
     return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows, outputs=outputs)
 
 
-def _ignored(given: Any, parts: ModelInputs) -> tuple[str, ...]:
+def _columns_not_taken(given: Any, parts: ModelInputs) -> tuple[str, ...]:
     """The named columns that the model does not take, such as a label that was left among the inputs."""
     names = list(given.columns) if hasattr(given, "columns") else list(given) if isinstance(given, dict) else []
     taken = parts.assemble(parts.array[:1], slice(0, 1))
@@ -257,10 +257,10 @@ def _ignored(given: Any, parts: ModelInputs) -> tuple[str, ...]:
         return ()  # one array, of the columns in their order
     used = {str(name) for name in taken}
     ignored = [str(name) for name in names if str(name) not in used]
-    return (f"ignored, because the model does not take it: {_listed(ignored)}",) if ignored else ()
+    return (f"ignored, because the model does not take it: {_first_names(ignored)}",) if ignored else ()
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError, PredictionError, RobmonError
 from robmon.library.fitting import other_rows
-from robmon.library.options import RankOptions, RunOptions, one_of, specified
+from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
 from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
@@ -51,17 +51,17 @@ def rank(
     >>> ranking.ranks.tolist(), [str(crossing) for crossing in ranking.crossings]
     ([[1.0, 2.0, 2.0], [2.0, 1.0, 1.0]], ['From level 0.24 upwards flat overtakes steep.'])
     """
-    named = _named(predictors)
+    named = _by_name(predictors)
     if targets is None:
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
-    specification, run = specified({**options, "targets": targets})
-    results: dict[str, _Scored] = {}
+    specification, run = specification_of({**options, "targets": targets})
+    results: dict[str, _Score] = {}
     left_out = []
     for index, (name, predictor) in enumerate(named.items()):
         first = next(iter(results.values()), None)
         try:
-            results[name] = _assessed(predictor, inputs, specification, one_of(run, index, len(named)), first)
+            results[name] = _score_one(predictor, inputs, specification, one_of(run, index, len(named)), first)
         except RobmonError as error:
             left_out.append((name, str(error)))
     if len(results) < 2:
@@ -114,22 +114,22 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
     return list(found.values())
 
 
-def _assessed(
-    predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: _Scored | None
-) -> _Scored:
+def _score_one(
+    predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: _Score | None
+) -> _Score:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
     given: dict[str, Any] = dict(run)
     with open_predictor(predictor, inputs, specification, given.pop("device", "auto")) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
-        told = replace(rows, predictor=through(rows.predictor, _telling(rows.predictor.predict)))
-        return _scored(told.assess(specification, **given), rows.kept)
+        guarded = replace(rows, predictor=through(rows.predictor, _raising_by_type(rows.predictor.predict)))
+        return _score_of(guarded.assess(specification, **given), rows.kept)
 
 
-def _telling(predict: Predict) -> Predict:
+def _raising_by_type(predict: Predict) -> Predict:
     """The same, with whatever a callable or module raises told by its type: the text may hold inputs."""
 
-    def telling(x: Array, rows: slice) -> Array:
+    def raising(x: Array, rows: slice) -> Array:
         try:
             return predict(x, rows)
         except RobmonError:
@@ -137,11 +137,11 @@ def _telling(predict: Predict) -> Predict:
         except Exception as error:
             raise PredictionError(f"the model raised {type(error).__name__}") from error
 
-    return telling
+    return raising
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _Score:
     """What a ranking keeps of an assessment."""
 
     score: str
@@ -152,25 +152,23 @@ class _Scored:
     row_scores: Float64
 
 
-def _scored(result: Assessment, kept: tuple[int, ...] | None) -> _Scored:
+def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
     conditions = Conditions(result.noise, result.level_unit, result.rows, result.trials, result.seed)
     # Models are ranked on the same rows: a row without a finite output is answered wrongly, and has no error at all.
     share = 1.0 - result.clean_nonfinite_ratio
     accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
     if result.row_accuracy is not None:
-        return _Scored("accuracy", result.levels, accuracies, conditions, kept, np.nan_to_num(result.row_accuracy))
+        return _Score("accuracy", result.levels, accuracies, conditions, kept, np.nan_to_num(result.row_accuracy))
     if share < 1.0:
         lost = np.flatnonzero(~result.finite)
         raise InvalidInputError(
             f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
-    return _Scored(
-        "MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept, result.row_errors
-    )
+    return _Score("MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept, result.row_errors)
 
 
-def _named(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     if isinstance(predictors, Mapping):
         named = dict(predictors)
     elif isinstance(predictors, str) or not isinstance(predictors, Sequence):

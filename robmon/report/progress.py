@@ -80,8 +80,9 @@ class Pace:
         >>> pace.line(206.0)
         'assessing: 1 of 39 trials, 206 s, about 2 hours 7 minutes left'
         """
-        trials = f"{self.done} of {self.total} trials" if self.total else "getting ready"
         left = self.left_seconds
+        begun = "getting ready" if left is None else "no trial done yet"
+        trials = f"{self.done} of {self.total} trials" if self.total else begun
         rest = f", about {_roughly(left)} left" if left else ""
         return f"{self.what}: {trials}, {duration(round(elapsed_seconds))}{rest}"
 

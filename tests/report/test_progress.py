@@ -31,9 +31,9 @@ def test_a_batch_that_was_timed_foretells_all(clock: Clock) -> None:
     pace.expect(5432.1)
     assert pace.expectation == "assessing: this takes about 1 hour 30 minutes"
     clock.now += 1000
-    assert pace.line(1003.0) == "assessing: getting ready, 16 minutes 43 seconds, about 1 hour 13 minutes left"
+    assert pace.line(1003.0) == "assessing: no trial done yet, 16 minutes 43 seconds, about 1 hour 13 minutes left"
     clock.now += 9000
-    assert pace.line(10003.0).endswith("getting ready, 2 hours 47 minutes"), "later than expected: nothing is known"
+    assert pace.line(10003.0).endswith("no trial done yet, 2 hours 47 minutes"), "later than expected: nothing is known"
 
 
 def test_trials_that_were_run_say_it_better(clock: Clock) -> None:
