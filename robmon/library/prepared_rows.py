@@ -31,7 +31,7 @@ from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 
 INTEGERS_OPTION = "--integers"
-MOST_NAMES = 10
+MOST_NAMES = 40
 """Most columns that a note names."""
 BUDGET_MIN_ROWS = 32
 """Fewest rows to which a time budget cuts the inputs: one request to an endpoint."""

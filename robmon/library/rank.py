@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -75,7 +75,7 @@ def rank(
         score=first.score,
         row_scores=[each.row_scores for each in results.values()],
     )
-    return replace(ranking, conditions=first.conditions, left_out=tuple(left_out))
+    return replace(ranking, conditions=first.conditions, left_out=tuple(left_out), notes=tuple(_notes(results)))
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,17 @@ class _Score:
     conditions: Conditions
     kept: tuple[int, ...] | None
     row_scores: Float64
+    notes: tuple[str, ...]
+
+
+def _notes(results: Mapping[str, _Score]) -> Iterator[str]:
+    """What is said of all models once, and of others with their names."""
+    by_note: dict[str, list[str]] = {}
+    for name, result in results.items():
+        for note in result.notes:
+            by_note.setdefault(note, []).append(name)
+    for note, names in by_note.items():
+        yield note if len(names) == len(results) else f"{', '.join(names)}: {note}"
 
 
 def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
@@ -158,14 +169,16 @@ def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
     share = 1.0 - result.clean_nonfinite_ratio
     accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
     if result.row_accuracy is not None:
-        return _Score("accuracy", result.levels, accuracies, conditions, kept, np.nan_to_num(result.row_accuracy))
+        rows = np.nan_to_num(result.row_accuracy)
+        return _Score("accuracy", result.levels, accuracies, conditions, kept, rows, result.notes)
     if share < 1.0:
         lost = np.flatnonzero(~result.finite)
         raise InvalidInputError(
             f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
-    return _Score("MSE", result.levels, [point.mean_mse for point in result.curve], conditions, kept, result.row_errors)
+    errors = [point.mean_mse for point in result.curve]
+    return _Score("MSE", result.levels, errors, conditions, kept, result.row_errors, result.notes)
 
 
 def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

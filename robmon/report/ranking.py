@@ -24,7 +24,7 @@ def text(ranking: Ranking) -> str:
     lines = aligned([header, *(rows[index] for index in ranking.order)], names_first=True)
     lines += [f"left out: {name}: {reason}" for name, reason in ranking.left_out]
     conditions = [str(ranking.conditions)] if ranking.conditions else []
-    return "\n".join([best(ranking), head, *lines, *conditions, *crossings(ranking)])
+    return "\n".join([best(ranking), head, *lines, *conditions, *crossings(ranking), *ranking.notes])
 
 
 def best(ranking: Ranking) -> str:

@@ -82,6 +82,8 @@ class Ranking:
         score: what the scores are, in words.
         conditions: of the assessments, where the scores come from such.
         left_out: models that could not be assessed: name and reason.
+        notes: sentences on what was deduced, left alone or left out, each with the name of its model, or without where
+            it is of all.
     """
 
     names: tuple[str, ...]
@@ -95,6 +97,7 @@ class Ranking:
     score: str = "score"
     conditions: Conditions | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def order(self) -> list[int]:
@@ -114,6 +117,7 @@ class Ranking:
             "crossings": [vars(crossing) | {"lasts": crossing.lasts} for crossing in self.crossings],
             "conditions": self.conditions and vars(self.conditions),
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
+            "notes": list(self.notes),
         }
         return {key: jsonable(value) for key, value in result.items()}
 

@@ -106,6 +106,19 @@ def test_columns_that_the_model_does_not_take_are_named(
     assert "ignored, because the model does not take it: y1, y2, y3" in done.output
 
 
+def test_a_ranking_names_columns_that_no_model_takes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pd.read_csv(folder / "inputs.csv").assign(spare=1.0).to_csv(tmp_path / "spare.csv", index=False)
+    models = [folder / "flat", folder / "steep"]
+    words = ["rank", *models, "--inputs", "spare.csv", *QUICKLY, "--target", *TARGETS]
+    done = invoke(*words, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.exit_code == 0, done.output
+    told = "ignored, because the model does not take it: spare"
+    assert done.stdout.splitlines().count(told) == 1
+    assert told in json.loads((tmp_path / "ranking.json").read_text())["notes"]
+
+
 def test_a_model_with_one_version_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInputError, match=r"^models:/m/1 is one model, and a ranking needs at least 2"):
         ranking.entrants(["models:/m/1"])

@@ -109,7 +109,7 @@ def test_equals_share_the_mean_of_their_ranks():
     assert best(ranking) == "Best without noise: version 4; at level 0.1: version 2."
     same = rank_scores(names(3), (0.0, 0.1), np.ones((3, 2)), higher_is_better=True)
     assert np.all(same.ranks == 2) and same.crossings == ()
-    assert same.best() == "Best without noise and at level 0.1: version 1, version 2 and version 3."
+    assert best(same) == "Best without noise and at level 0.1: version 1, version 2 and version 3."
 
 
 def test_broken_models_are_last_together():
@@ -219,6 +219,7 @@ def test_as_text():
         ranking,
         conditions=Conditions("gaussian", "input units", 256, 39, 0),
         left_out=(("odd", "it cannot be loaded"),),
+        notes=("output is value",),
     )
     assert str(ranking).splitlines() == [
         "Best without noise: linear; at noise of 0.1 input units: tree.",
@@ -229,6 +230,7 @@ def test_as_text():
         "left out: odd: it cannot be loaded",
         "256 rows, 39 trials of gaussian noise, seed 0",
         "From level 0.089 upwards tree overtakes linear.",
+        "output is value",
     ]
     assert ranking.to_dict()["left_out"] == [{"name": "odd", "reason": "it cannot be loaded"}]
 
