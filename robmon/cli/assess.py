@@ -62,6 +62,7 @@ def assess(
             asked, inputs, targets, progress=pace.update, expect=pace.expect, **library_options(options)
         )
     click.echo(text(result, baseline))
-    click.echo(explanation(result))
+    if further := explanation(result):
+        click.echo(further)
     content = {"model": mask(model), "baseline_mse": baseline, **result.to_dict()}
     write_results(json_file, content, picture, lambda: result.plot(baseline))

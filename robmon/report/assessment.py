@@ -100,13 +100,15 @@ def _highest(result: Assessment) -> CurvePoint | None:
 
 
 def _of_classes(result: Assessment, point: CurvePoint) -> str:
-    """How many classes stay, or are right."""
+    """How many classes stay, or are right; empty where there are none."""
     at = noise_of(point.level, result.level_unit)
     if point.accuracy is not None:
         clean = percent(result.curve[0].accuracy or 0.0)
         return f"{percent(point.accuracy)} of these requests get the true class at {at}, {clean} without noise."
+    if point.agreement is None and (result.output == "label" or result.task == "classification"):
+        return f"All {result.rows} requests get the same class: nothing is known of how easily it changes."
     if point.agreement is None:
-        return ""  # no classes, or all rows have one: none could lose it
+        return ""
     kept = "all their labels" if result.output == "multilabel" else "their class"
     return f"{percent(point.agreement)} of these requests keep {kept} at {at}."
 

@@ -47,6 +47,13 @@ def test_with_targets_it_is_the_share_that_is_right_beside_that_without_noise() 
     assert opening(result) == f"{right}standard deviations, 100 % without noise."
 
 
+@pytest.mark.parametrize("predict", [lambda x: np.ones(len(x), dtype=int), lambda x: [0.9, 0.1] + 0 * x[:, :2]])
+def test_one_class_for_all_is_said_and_not_that_it_is_kept(predict: object) -> None:
+    result = robmon.assess(predict, INPUTS, task="classification")
+    assert opening(result) == "All 120 requests get the same class: nothing is known of how easily it changes."
+    assert "A further trial on these 120 rows" in explanation(result)
+
+
 def test_of_numbers_it_is_how_far_they_move() -> None:
     result = robmon.assess(lambda x: x[:, 0], INPUTS, scale=1.0, levels=(0.1, 0.2))
     assert opening(result).startswith("95 % of requests move by less than ")
@@ -91,4 +98,5 @@ def test_a_ranking_begins_with_the_best() -> None:
     ranking = robmon.rank(models, INPUTS, INPUTS @ np.full(4, 2.9), levels=(0.5, 1.0))
     first, *rest = str(ranking).splitlines()
     assert first == "Best without noise: steep; at noise of 1 standard deviation: flat."
-    assert rest[-1].startswith("From level 0.") and rest[-1].endswith(" upwards flat overtakes steep.")
+    assert rest[-2].startswith("From level 0.") and rest[-2].endswith(" upwards flat overtakes steep.")
+    assert rest[-1] == "output is value: numbers under regression", "what is said of both, once"
