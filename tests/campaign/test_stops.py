@@ -20,7 +20,9 @@ from tests.servers import wait_until
 def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
     model = local.model()
     uri = f"models:/{model.name}/{model.add()}"
+    before = signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # what a shell starts in the background ignores it
     with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=20) as daemon:
+        signal.signal(signal.SIGQUIT, before)
         daemon.send()
         daemon.wait_for_assessments()
         yield daemon
