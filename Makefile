@@ -54,8 +54,9 @@ campaign-red: tools  ## Run the scenarios of faults of commit 8576890 on that co
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)
 
-docs: venv  ## Write the generated parts of the manual
+docs: venv  ## Write the generated parts of the manual and of the chart
 	$(BIN)/python tools/reference.py
+	$(BIN)/python helm/sync.py
 
 docs-site: venv  ## Build the manual as a site, .site/site; a warning is an error
 	$(BIN)/python tools/build_site.py .site
