@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assessed, Comparison, KeptClasses, Plan
+from robmon.processes.messages import Assessed, ComparisonTerms, KeptClasses, Plan
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Kept:
             is_usable=result.is_reference,
         )
 
-    def comparison(self, alpha: float, tolerance: float) -> Comparison:
+    def comparison(self, alpha: float, tolerance: float) -> ComparisonTerms:
         """How another version is compared with it."""
-        return Comparison(
+        return ComparisonTerms(
             version=self.version,
             alpha=alpha,
             tolerance=tolerance,

@@ -34,7 +34,7 @@ from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
-from robmon.processes.messages import Assessed, FeatureDrift
+from robmon.processes.messages import Assessed, DriftValue
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,
@@ -431,7 +431,7 @@ def _served(published: Published, now: float) -> Families:
     yield from _nonempty(ratio, compared, apart)
 
 
-def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[FeatureDrift]) -> Families:
+def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[DriftValue]) -> Families:
     family = _family(name, help_text, "feature", "statistic")
     for drift in drifts:
         _add(family, [*of, drift.feature, drift.statistic], drift.value)

@@ -117,7 +117,7 @@ def later_than(entries: Entries, at: float) -> float:
     return round(max([at, *(entry.at + 0.001 for entry in entries)]), 3)
 
 
-def standing(entries: Entries, version: str, run_id: str | None, quiet_at: float = -math.inf) -> Entry | None:
+def standing_rejection(entries: Entries, version: str, run_id: str | None, quiet_at: float = -math.inf) -> Entry | None:
     """The rejection that stands while this version is served; None where none does.
 
     A rejected version's own stands wherever it is served. Over a version that is not judged yet the newest rejection

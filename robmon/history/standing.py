@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing, standing_since
+from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing_rejection, standing_since
 from robmon.history.scope import Judged
 from robmon.history.verdict import Verdict
 from robmon.vocabulary import PendingReason
@@ -75,13 +75,13 @@ def version_state(
         served: version and run id; None where they are not known.
         judged: the last verdict in full.
         is_reference: whether a setting calls this version the reference.
-        quiet_at: as in `memory.standing`.
+        quiet_at: as in `memory.standing_rejection`.
         specification: digest of the settings that judge now.
     """
     if served is None:
         return VersionState()
     entry = of_version(entries, *served)
-    rejection = standing(entries, *served, quiet_at)
+    rejection = standing_rejection(entries, *served, quiet_at)
     is_accepted = rejection is None and (is_reference or (entry is not None and entry.accepted))
     acceptance = entry if is_accepted and entry is not None and not (is_reference and entry.by == "first") else None
     newest = reference(entries)

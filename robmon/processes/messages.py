@@ -208,7 +208,7 @@ class KeptClasses(Message):
     reason: NoExponent | None
 
 
-class Comparison(Message):
+class ComparisonTerms(Message):
     """The reference version's result on the very same rows and noise; what was kept of it is the last blob."""
 
     version: str
@@ -264,7 +264,7 @@ class Assess(Message):
     baseline_min_rows: int
     plan: Plan | None = None
     """A plan made before, which another version must follow so that both can be compared."""
-    comparison: Comparison | None = None
+    comparison: ComparisonTerms | None = None
 
 
 class LevelResult(Message):
@@ -289,7 +289,7 @@ class SlopeResult(Message):
     lack_of_fit: float | None
 
 
-class FeatureDrift(Message):
+class DriftValue(Message):
     """Drift of one feature; `feature` is `all` for the whole input."""
 
     feature: str
@@ -365,10 +365,10 @@ class Assessed(Message):
     """The served answers against this version's, where any is known."""
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
-    input_drift: list[FeatureDrift] = []
+    input_drift: list[DriftValue] = []
     features_watched: int | None = None
     """Features of which drift is measured; None while the baseline is being learnt."""
-    prediction_drift: list[FeatureDrift] = []
+    prediction_drift: list[DriftValue] = []
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
     kept_classes: KeptClasses | None = None

@@ -18,7 +18,7 @@ from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.channel import Frame
-from robmon.processes.messages import Assess, Assessed, FeatureDrift, LevelResult, NotCompared, Plan, Rejections
+from robmon.processes.messages import Assess, Assessed, DriftValue, LevelResult, NotCompared, Plan, Rejections
 from robmon.report.budget import SETTINGS
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.baseline_ratio import mean_ratio
@@ -336,18 +336,18 @@ def _learnt(
 
 def _drift(
     baseline: Baseline, inputs: ModelInputs, result: Assessment, max_features: int
-) -> tuple[list[FeatureDrift], list[FeatureDrift]]:
+) -> tuple[list[DriftValue], list[DriftValue]]:
     """Drift of inputs and clean outputs; nothing while the baseline is still being learnt."""
     if not baseline.counts:
         return [], []
     psi = baseline.input_psi(inputs.array)
     names = shown_names(inputs.names_by(baseline.axis_of(inputs.array.shape)), len(psi))
     worst = np.argsort(-psi, kind="stable")[:max_features]
-    input_drift = [FeatureDrift(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
-    input_drift.append(FeatureDrift(feature="all", statistic="mean_psi", value=float(psi.mean())))
+    input_drift = [DriftValue(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
+    input_drift.append(DriftValue(feature="all", statistic="mean_psi", value=float(psi.mean())))
     prediction_drift = baseline.prediction_psi(result.clean_outputs[result.counted])
     return input_drift, [] if prediction_drift is None else [
-        FeatureDrift(feature="all", statistic="mean_psi", value=prediction_drift)
+        DriftValue(feature="all", statistic="mean_psi", value=prediction_drift)
     ]
 
 

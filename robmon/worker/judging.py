@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import Comparison, KeptClasses, NotCompared
+from robmon.processes.messages import ComparisonTerms, KeptClasses, NotCompared
 from robmon.report.comparison import basis
 from robmon.robustness.arrays import Float64
 from robmon.robustness.classifiers import (
@@ -20,8 +20,7 @@ from robmon.robustness.classifiers import (
     compare_classifiers,
     is_classifier,
 )
-from robmon.robustness.comparison import Comparison as Compared
-from robmon.robustness.comparison import comparable, compare_rows
+from robmon.robustness.comparison import Comparison, comparable, compare_rows
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 
@@ -80,7 +79,7 @@ class Reference(NamedTuple):
         rows: shape `(rows,)`, which rows have a finite clean output in the reference.
     """
 
-    comparison: Comparison
+    comparison: ComparisonTerms
     errors: Float64
     classes: ClassifierRows | None
     rows: NDArray[np.bool_]
@@ -92,7 +91,7 @@ class Reference(NamedTuple):
         return "own" if tempered is None else tempered.confidence()
 
 
-def reference_of(comparison: Comparison, blob: bytes, rows: int) -> Reference:
+def reference_of(comparison: ComparisonTerms, blob: bytes, rows: int) -> Reference:
     """Read what was kept of the reference, as far as so many of its rows are assessed."""
     finite = np.ones(len(comparison.origins), dtype=np.bool_)
     finite[comparison.nonfinite_rows] = False
@@ -143,7 +142,7 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
     return compared if isinstance(compared, NotCompared) else _told(comparison, compared)
 
 
-def _compare_values(reference: Reference, result: Assessment) -> Compared | NotCompared:
+def _compare_values(reference: Reference, result: Assessment) -> Comparison | NotCompared:
     comparison = reference.comparison
     if result.comparison_row_errors is None or result.output != comparison.output:
         return NotCompared(
@@ -166,7 +165,7 @@ def _compare_values(reference: Reference, result: Assessment) -> Compared | NotC
     )
 
 
-def _compare_classes(reference: Reference, a: ClassifierRows, result: Assessment) -> Compared | NotCompared:
+def _compare_classes(reference: Reference, a: ClassifierRows, result: Assessment) -> Comparison | NotCompared:
     comparison = reference.comparison
     if not is_classifier(result):
         return NotCompared(reason="other_units", why="its outputs are no classes")
@@ -183,13 +182,13 @@ def _compare_classes(reference: Reference, a: ClassifierRows, result: Assessment
         return NotCompared(reason="other_units", why=str(error))
 
 
-def _units(comparison: Comparison, result: Assessment) -> Float64:
+def _units(comparison: ComparisonTerms, result: Assessment) -> Float64:
     """The clean variances by which units are told; an output that is never finite is broken, not in other units."""
     is_known = np.isfinite(result.clean_outputs).any(axis=0)
     return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
-def _told(comparison: Comparison, compared: Compared) -> Verdict:
+def _told(comparison: ComparisonTerms, compared: Comparison) -> Verdict:
     return Verdict(
         reference_version=comparison.version,
         worse=compared.worse,

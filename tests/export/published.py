@@ -14,7 +14,7 @@ from robmon.history.standing import VersionState, version_state
 from robmon.history.verdict import Verdict
 from robmon.processes.messages import (
     Assessed,
-    FeatureDrift,
+    DriftValue,
     LabelResult,
     LevelResult,
     LoadedModel,
@@ -75,10 +75,10 @@ def assessed() -> Assessed:
         clean_variance=[1.0],
         features_watched=2,
         input_drift=[
-            FeatureDrift(feature="age", statistic="psi", value=0.3),
-            FeatureDrift(feature="all", statistic="mean_psi", value=0.2),
+            DriftValue(feature="age", statistic="psi", value=0.3),
+            DriftValue(feature="all", statistic="mean_psi", value=0.2),
         ],
-        prediction_drift=[FeatureDrift(feature="all", statistic="mean_psi", value=0.1)],
+        prediction_drift=[DriftValue(feature="all", statistic="mean_psi", value=0.1)],
         baseline={},
         rejections=Rejections(rows=256),
         nonfinite_rows=[3, 7],

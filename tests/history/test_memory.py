@@ -19,7 +19,7 @@ from robmon.history.memory import (
     later_than,
     merge,
     reference,
-    standing,
+    standing_rejection,
     standing_since,
     to_json,
 )
@@ -105,7 +105,7 @@ STANDS: list[tuple[list[Entry], str, str | None]] = [
 
 @pytest.mark.parametrize(("entries", "served", "stands"), STANDS)
 def test_what_stands_while_a_version_is_served(entries: list[Entry], served: str, stands: str | None) -> None:
-    found = standing(tuple(entries), served, RUN)
+    found = standing_rejection(tuple(entries), served, RUN)
     assert (found.version if found is not None else None) == stands
 
 
@@ -122,9 +122,9 @@ def test_a_clock_that_was_set_back_makes_nothing_older() -> None:
 
 def test_a_rollback_ends_the_regression_for_what_comes_after() -> None:
     entries = (entry("1", "first", 1), entry("2", "failed", 2))
-    assert standing(entries, "3", RUN, quiet_at=3) is None
-    assert standing(entries, "3", RUN, quiet_at=1) is not None
-    assert standing(entries, "2", RUN, quiet_at=3) is not None, "its own rejection stands"
+    assert standing_rejection(entries, "3", RUN, quiet_at=3) is None
+    assert standing_rejection(entries, "3", RUN, quiet_at=1) is not None
+    assert standing_rejection(entries, "2", RUN, quiet_at=3) is not None, "its own rejection stands"
 
 
 def test_an_entry_of_another_run_is_none_of_that_version() -> None:

@@ -16,7 +16,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from robmon.fetch.__main__ import answer
-from robmon.history.memory import Entry, from_json, judged, reference, standing, to_json
+from robmon.history.memory import Entry, from_json, judged, reference, standing_rejection, to_json
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
 from robmon.models.registry import Registry, Resolved, path_safe
@@ -119,7 +119,7 @@ def test_three_at_once_remember_one_version(store: Store, tmp_path: Path) -> Non
     assert all(isinstance(each, Remembered) for each in answers)
     for text in (store.client.get_registered_model(name).tags[tag], answers[-1].memory):
         entries = from_json(text)
-        stands = standing(entries, "2", store.run_id)
+        stands = standing_rejection(entries, "2", store.run_id)
         assert stands is not None and stands.against == "1", "for every pod, also on an empty disk"
         assert reference(entries) == first
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from robmon.errors import ProtocolError
 from robmon.processes.channel import Channel, decode, encode
-from robmon.processes.messages import PROTOCOL_VERSION, Failure, FeatureDrift, Hello, LevelResult, Stop
+from robmon.processes.messages import PROTOCOL_VERSION, DriftValue, Failure, Hello, LevelResult, Stop
 
 
 def fed(data: bytes) -> object:
@@ -42,7 +42,7 @@ def test_frames_round_trip(reason: str, blobs: list[bytes]) -> None:
 def test_infinity_survives() -> None:
     point = LevelResult(level=0.1, mean_mse=math.inf, bound=math.inf, request_bound=None, agreement=0.5)
     assert LevelResult.model_validate_json(point.model_dump_json()) == point
-    assert FeatureDrift(feature="a", statistic="psi", value=math.inf).value == math.inf
+    assert DriftValue(feature="a", statistic="psi", value=math.inf).value == math.inf
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, Comparison, Rejections, SampledRequest
+from robmon.processes.messages import Assess, Assessed, ComparisonTerms, Rejections, SampledRequest
 from robmon.worker.__main__ import failure
 from robmon.worker.evaluation import evaluate
 from robmon.worker.judging import ROW_ERRORS_DTYPE
@@ -143,7 +143,7 @@ def test_a_baseline_is_learnt_from_new_rows_only_and_counts_when_there_are_enoug
 def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedModel]) -> None:
     sample = bodies(128)
     reference, errors = assessed(linear[0], question(128), sample)
-    comparison = Comparison(
+    comparison = ComparisonTerms(
         version="1",
         alpha=0.01,
         tolerance=0.1,
@@ -393,7 +393,7 @@ def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
     sample = [bad, *bodies(1025)]
     asked = question(1026, sample_rows=2000, max_seconds=60)
     reference, errors = assessed(linear[0], asked, sample)
-    comparison = Comparison(
+    comparison = ComparisonTerms(
         version="1", alpha=0.01, tolerance=0.1, output="value", clean_variance=reference.clean_variance,
         origins=reference.plan.origins,
     )  # fmt: skip
@@ -407,7 +407,7 @@ def test_a_version_that_squeezes_is_judged_and_never_asked_for_one_row(
 def compared(model: ServedModel, asked: Assess, sample: list[bytes], reference: ServedModel) -> Assessed:
     """The model against a reference on the same requests, as the daemon asks."""
     first, errors = assessed(reference, asked, sample)
-    comparison = Comparison(
+    comparison = ComparisonTerms(
         version="1", alpha=0.01, tolerance=0.1, output=first.output, clean_variance=first.clean_variance,
         origins=first.plan.origins, nonfinite_rows=first.nonfinite_rows,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from robmon.history.verdict import Verdict
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.channel import decode, encode
-from robmon.processes.messages import Assess, Assessed, Comparison
+from robmon.processes.messages import Assess, Assessed, ComparisonTerms
 from robmon.worker.evaluation import evaluate
 from tests.mlflow_client import quiet_mlflow
 from tests.worker.test_evaluation import question
@@ -114,7 +114,7 @@ def judged(a: ServedModel, b: ServedModel, count: int = 160, rows_each: int = 1,
     options: dict[str, Any] = {"task": "classification", "rows_per_request": rows_each, "sample_rows": 10_000}
     reference, kept = asked(a, question(count, **options), sample)
     assert reference.is_reference
-    comparison = Comparison(
+    comparison = ComparisonTerms(
         version="1",
         alpha=0.01,
         tolerance=0.1,
