@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from robmon.errors import CodecError, PredictionError, TooFewRowsError
+import numpy as np
+
+from robmon.errors import CodecError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
-from robmon.models.outputs import OutputColumn, OutputReader
-from robmon.models.predictor import predictor_of
-from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Rejections, SampledRequest
-
-Result = TypeVar("Result")
-REFUSALS = frozenset({"model_raised", "endpoint_status"})
-"""Reasons of a failed prediction that may lie in a row, not in the model."""
+from robmon.processes.messages import Rejections, SampledRequest
+from robmon.robustness.arrays import Float64
+from robmon.robustness.features.channels import FeatureAxis
+from robmon.robustness.features.extreme_rows import extreme_rows
+from robmon.worker.context import Evaluation
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class DecodedSample:
     places: list[tuple[int, int]]
     rejections: Rejections
 
-    def take(self, rows: Sequence[int]) -> DecodedSample:
+    def select(self, rows: Sequence[int]) -> DecodedSample:
         """These rows only, in this order."""
         return replace(
             self,
@@ -48,25 +45,13 @@ class DecodedSample:
         )
 
 
-def decode_sample(
-    model: ServedModel,
-    requests: Sequence[SampledRequest],
-    blobs: Sequence[bytes],
-    question: Assess,
-    rejections: Rejections,
-) -> DecodedSample:
-    """Decode requests, draw the rows, and give them the form that the model takes.
-
-    Args:
-        model: what is to take them.
-        requests: those of the sample, or those with a label.
-        blobs: their bodies, first of all.
-        question: how many rows are drawn and needed.
-        rejections: takes what cannot be used, now and later.
+def decode_sample(evaluation: Evaluation) -> DecodedSample:
+    """Decode the requests, draw their rows, and give them the form that the model takes.
 
     Raises:
         TooFewRowsError: too few rows are left.
     """
+    question, requests, rejections = evaluation.question, evaluation.question.requests, evaluation.rejections
     rejected: dict[str, dict[str, int]] = {}
     rows: list[Row] = []
     origins: list[int] = []
@@ -76,7 +61,7 @@ def decode_sample(
         counts = rejected.setdefault(requests[index].format, {})
         counts[reason] = counts.get(reason, 0) + 1
 
-    for index, (request, body) in enumerate(zip(requests, blobs, strict=False)):
+    for index, (request, body) in enumerate(zip(requests, evaluation.blobs, strict=False)):
         try:
             decoded = decode(request.format, request.headers, body)
             drawn = choose_rows(range(len(decoded)), question.rows_per_request, request.seed)
@@ -87,7 +72,8 @@ def decode_sample(
         rows += found
         places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
-    inputs, kept, misfits = model.collect(rows, question.specification.integers) if rows else (None, [], Misfits({}))
+    integers = question.specification.integers
+    inputs, kept, misfits = evaluation.model.collect(rows, integers) if rows else (None, [], Misfits({}))
     undecodable = Counter[str]()
     for counts in rejected.values():
         undecodable.update(counts)
@@ -96,10 +82,10 @@ def decode_sample(
         reject(origins[row], reason if reason == "other_shape" else "does_not_fit_model")
     used = [origins[index] for index in kept]
     _note(rejections, rejected, requests, used)
-    if inputs is None or inputs.rows < question.min_rows:
+    if inputs is None or inputs.rows < evaluation.min_usable_rows:
         worst = (undecodable + Counter(misfits)).most_common(3)
         why = ", ".join(f"{reason} ({count})" for reason, count in worst)
-        raise TooFewRowsError(len(kept), question.min_rows, why)
+        raise TooFewRowsError(len(kept), evaluation.min_usable_rows, why)
     return DecodedSample(inputs, used, [places[index] for index in kept], rejections)
 
 
@@ -112,90 +98,39 @@ def _note(
     rejections.rows = len(used)
 
 
-def leave_out(
-    sample: DecodedSample, requests: Sequence[SampledRequest], rows: Sequence[int], reason: str, min_rows: int
-) -> DecodedSample:
-    """The sample without these rows, which are counted under the reason.
-
-    Args:
-        sample: of these requests.
-        requests: those of the sample, or those with a label.
-        rows: indices of rows; where there are none, the sample is returned as it is.
-        reason: why they cannot be used.
-        min_rows: how many are needed.
+def without_rows(evaluation: Evaluation, sample: DecodedSample, rows: Sequence[int], reason: str) -> DecodedSample:
+    """The sample without these rows, which are counted under the reason; itself where there are none.
 
     Raises:
         TooFewRowsError: too few rows are left.
     """
     if not rows:
         return sample
+    requests = evaluation.question.requests
     rejected = {name: dict(reasons) for name, reasons in sample.rejections.counts.items()}
     for row in rows:
         counts = rejected.setdefault(requests[sample.origins[row]].format, {})
         counts[reason] = counts.get(reason, 0) + 1
-    rest = sample.take(sorted(set(range(sample.inputs.rows)) - set(rows)))
+    rest = sample.select(sorted(set(range(sample.inputs.rows)) - set(rows)))
     _note(sample.rejections, rejected, requests, rest.origins)
-    if rest.inputs.rows < min_rows:
-        raise TooFewRowsError(rest.inputs.rows, min_rows, f"{reason} ({len(rows)})")
+    if rest.inputs.rows < evaluation.min_usable_rows:
+        raise TooFewRowsError(rest.inputs.rows, evaluation.min_usable_rows, f"{reason} ({len(rows)})")
     return rest
 
 
-def use_accepted(
-    model: ServedModel,
-    question: Assess,
-    requests: Sequence[SampledRequest],
-    sample: DecodedSample,
-    use: Callable[[DecodedSample], Result],
-    deadline: float,
-) -> Result:
-    """Use the sample; where the model raises, without the rows that it refuses even without noise.
+def without_extreme_rows(
+    evaluation: Evaluation, sample: DecodedSample, codes: Float64 | None, axis: FeatureAxis
+) -> DecodedSample:
+    """The sample without rows from which nothing can be learnt.
 
-    An unknown category or a NaN is everyday traffic: the model's server answers it with an error, and one such request
-    must not cost the assessments of an hour. The rows are looked for only then, by halving, until the deadline (by
-    `time.perf_counter`).
+    Args:
+        evaluation: of these rows.
+        sample: of its requests.
+        codes: those known for what is missing, one column a feature; None: they are looked for.
+        axis: which axis of the inputs counts features.
 
     Raises:
         TooFewRowsError: too few rows are left.
-        PredictionError: the model raises on whatever it is given, or on noisy rows only.
     """
-    try:
-        return use(sample)
-    except PredictionError as error:
-        if not _may_lie_in_a_row(error):
-            raise
-        kept = _accepted(model, sample, question.specification.output_column, deadline)
-        if kept is None or len(kept) == sample.inputs.rows:
-            raise
-    refused = sorted(set(range(sample.inputs.rows)) - set(kept))
-    return use(leave_out(sample, requests, refused, "refused_by_model", question.min_rows))
-
-
-def _may_lie_in_a_row(error: PredictionError) -> bool:
-    return error.reason in REFUSALS and not error.is_unavailable
-
-
-def _accepted(
-    model: ServedModel, sample: DecodedSample, output_column: OutputColumn | None, deadline: float
-) -> list[int] | None:
-    """The rows that the model takes as they are; None where it takes none, or the time is up."""
-
-    def accepted(start: int, stop: int) -> list[int]:
-        if time.perf_counter() > deadline:
-            raise TimeoutError
-        # A single row stands beside itself: what a model says of a batch of 1 is nothing that production asks.
-        is_alone = stop - start == 1 and model.max_batch_rows != 1
-        rows = sample.inputs.take([start, start] if is_alone else range(start, stop))
-        try:
-            predictor = predictor_of(model, rows, OutputReader(output_column))
-            predictor.predict(model.put(rows.array), slice(0, rows.rows))
-        except PredictionError as error:
-            if not _may_lie_in_a_row(error):
-                raise
-            middle = (start + stop) // 2
-            return [] if stop - start == 1 else accepted(start, middle) + accepted(middle, stop)
-        return list(range(start, stop))
-
-    try:
-        return accepted(0, sample.inputs.rows) or None
-    except TimeoutError:
-        return None
+    rows = np.flatnonzero(extreme_rows(sample.inputs.array, codes, axis))
+    return without_rows(evaluation, sample, rows.tolist(), "extreme_value")

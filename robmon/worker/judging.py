@@ -139,7 +139,7 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
         compared = _compare_values(reference, result)
     else:
         compared = _compare_classes(reference, reference.classes, result)
-    return compared if isinstance(compared, NotCompared) else _told(comparison, compared)
+    return compared if isinstance(compared, NotCompared) else _verdict(comparison, compared)
 
 
 def _compare_values(reference: Reference, result: Assessment) -> Comparison | NotCompared:
@@ -188,7 +188,7 @@ def _units(comparison: ComparisonTerms, result: Assessment) -> Float64:
     return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
-def _told(comparison: ComparisonTerms, compared: Comparison) -> Verdict:
+def _verdict(comparison: ComparisonTerms, compared: Comparison) -> Verdict:
     return Verdict(
         reference_version=comparison.version,
         worse=compared.worse,

@@ -40,7 +40,7 @@ from robmon.ports.server import PortServer
 from robmon.processes.messages import SampledRequest
 from robmon.vocabulary import PROBE_HEADER
 from robmon.worker.decoding import DecodedSample
-from robmon.worker.labelled import fitting_targets
+from robmon.worker.targets import fitting_targets
 from tests.growth.criterion import Growth, measure, measure_again, quiet_heap
 from tests.growth.hostile import (
     FIELDS,
@@ -729,7 +729,7 @@ READERS: tuple[Reader, ...] = (
     Reader("compressed bodies that are none", ("inputs.codecs.compression",), BODY_BYTES, read_packed,
            RAW | within("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\0", RAW, b"") | within("zlib", b"\x78\x9c", RAW, b"")),
     Reader("answers of model servers", ("inputs.codecs.answers",), BODY_BYTES, read_answer, ANSWERS),
-    Reader("targets", ("worker.labelled", "inputs.feedback"), feedback.MAX_FEEDBACK_BYTES, read_target, TARGETS),
+    Reader("targets", ("worker.targets", "inputs.feedback"), feedback.MAX_FEEDBACK_BYTES, read_target, TARGETS),
     Reader("answers of an endpoint", ("models.remote.json_bodies", "models.cells", "models.remote.client"), BODY_BYTES,
            read_endpoint,
            RAW | around_json('{"predictions":[', "]}") | around_json('{"predictions":{', "}}", ["fields"])),

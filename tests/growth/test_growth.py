@@ -146,7 +146,6 @@ NOT_STRANGERS = {
     "cli": "what a person types",
     "demo": "robmon's own",
     "library.baselines": "files of the person who asks",
-    "worker.evaluation": "messages of the daemon",
     "processes.guest": "the kernel's files",
     "inputs.files": "a file of the person who asks",
     "inputs.readers.listing": "names, not content",

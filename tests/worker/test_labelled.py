@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, Rejections, SampledRequest
+from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample
-from robmon.worker.labelled import assess_labelled, fitting_targets
+from robmon.worker.labelled import assess_labelled
+from robmon.worker.targets import fitting_targets
 from tests.mlflow_client import quiet_mlflow
 from tests.robustness.assessing import assess_rows
 from tests.worker.test_evaluation import LEVELS, NAMES, assessed, bodies, body, question, saved
@@ -133,7 +137,8 @@ def test_labels_for_which_no_time_is_left_cost_nothing_else(linear: ServedModel)
     asked, blobs = labelled(sample, [truth(rows_of(body))[0] for body in sample])
     inputs = np.array([rows_of(body)[0] for body in sample])
     own = assess_rows(lambda x, rows: truth(x), inputs)
-    against = assess_labelled(linear, asked, blobs, own, None, max_seconds=1e-6)
+    evaluation = Evaluation(linear, asked, blobs, time.perf_counter(), max_seconds=1000, min_usable_rows=32)
+    against = assess_labelled(replace(evaluation.of_labels("value"), max_seconds=1e-6), own, None)
     assert against.result is None and against.rows == 64 and against.unfit == ()
     assert "the budget is 1e-06 s: raise assess.max_seconds, or lower " in against.problem
 

@@ -1,0 +1,137 @@
+"""Results of the numerics as they are sent to the daemon: plan, levels, slopes, drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.history.baseline import Baseline
+from robmon.models.inputs import ModelInputs
+from robmon.processes.messages import DriftValue, LabelResult, LevelResult, Plan, SlopeResult
+from robmon.report.budget import SETTINGS
+from robmon.robustness.arrays import Float64
+from robmon.robustness.baseline_ratio import mean_ratio
+from robmon.robustness.result import Assessment
+from robmon.robustness.statistics.clusters import cluster_means
+from robmon.robustness.worst import worst_rows
+from robmon.worker.batch import BatchResult
+from robmon.worker.context import Evaluation
+
+MAX_NAME_CHARACTERS = 64
+"""Of a feature, in metrics."""
+
+
+def plan_message(evaluation: Evaluation, batch: BatchResult) -> Plan:
+    """The plan of a batch, as another version can follow it."""
+    plan = batch.plan
+    return Plan(
+        rows=plan.rows,
+        trials=plan.trials,
+        batch_rows=plan.batch_rows,
+        seconds=plan.seconds,
+        features=batch.features.to_dict(),
+        origins=batch.origins,
+        cut=SETTINGS.cut(plan, evaluation.max_seconds, is_endpoint=evaluation.is_endpoint),
+    )
+
+
+def level_results(result: Assessment, baseline: Baseline | None = None) -> list[LevelResult]:
+    """The points of a curve, with their ratios to the baseline's where there is one that has settled."""
+    ratios = {} if baseline is None else _baseline_ratios(baseline, result)
+    levels = []
+    for point in result.curve:
+        ratio, lower = ratios.get(point.level, (None, None))
+        levels.append(
+            LevelResult(
+                level=point.level,
+                mean_mse=point.mean_mse,
+                bound=point.bound,
+                request_bound=point.request_bound,
+                agreement=point.agreement,
+                realised_level=point.realised_level,
+                nonfinite_outputs=point.nonfinite_outputs,
+                baseline_ratio=ratio,
+                baseline_ratio_lower=lower,
+            )
+        )
+    return levels
+
+
+def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tuple[float, float]]:
+    """Mean MSE over the baseline's and its lower limit, by level; empty while the baseline is being learnt."""
+    known = {level: index for index, level in enumerate(baseline.levels)}
+    at = [level for level in result.levels if level > 0 and level in known]
+    if not baseline.counts or baseline.noise != result.noise or not at:
+        return {}
+    columns = [known[level] for level in at]
+    errors, requests = _counted(result, result.row_errors)
+    ratio, lower = mean_ratio(
+        cluster_means(errors, requests)[:, [result.levels.index(level) for level in at]],
+        baseline.errors.mean[columns],
+        baseline.errors.variance[columns],
+        int(baseline.errors.count.min()),
+        result.confidence,
+    )
+    return {level: (float(ratio[i]), float(lower[i])) for i, level in enumerate(at)}
+
+
+def slope_results(result: Assessment) -> dict[str, SlopeResult]:
+    """The slopes there are, by score."""
+    slopes = (result.slope, result.agreement_slope, result.accuracy_slope)
+    return {slope.score: SlopeResult(value=slope.value, lack_of_fit=slope.lack_of_fit) for slope in slopes if slope}
+
+
+def label_result(batch: BatchResult) -> LabelResult:
+    """What came of rows that have a label."""
+    result = batch.assessment
+    return LabelResult(
+        rows=result.rows,
+        trials=batch.plan.trials,
+        levels=level_results(result),
+        area=result.area,
+        index=result.index,
+        clean_mse=result.clean_mse,
+        accuracy_slope=slope_results(result).get("accuracy"),
+    )
+
+
+def worst_requests(result: Assessment) -> list[int]:
+    """The requests with the largest errors at the highest level, largest first, by their index in the question."""
+    errors, requests = _counted(result, result.row_errors[:, -1:])
+    return [int(request) for request in np.unique(requests)[worst_rows(cluster_means(errors, requests)[:, 0])]]
+
+
+def _counted(result: Assessment, row_values: Float64) -> tuple[Float64, NDArray[np.int64]]:
+    """The values of the rows that count, and the requests that these came from."""
+    return row_values[result.counted], result.clusters[result.counted]
+
+
+def drift_values(
+    baseline: Baseline, inputs: ModelInputs, result: Assessment, max_features: int
+) -> tuple[list[DriftValue], list[DriftValue]]:
+    """Drift of inputs and clean outputs; nothing while the baseline is still being learnt."""
+    if not baseline.counts:
+        return [], []
+    psi = baseline.input_psi(inputs.array)
+    names = shown_names(inputs.names_by(baseline.axis_of(inputs.array.shape)), len(psi))
+    worst = np.argsort(-psi, kind="stable")[:max_features]
+    input_drift = [DriftValue(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
+    input_drift.append(DriftValue(feature="all", statistic="mean_psi", value=float(psi.mean())))
+    prediction_drift = baseline.prediction_psi(result.clean_outputs[result.counted])
+    return input_drift, [] if prediction_drift is None else [
+        DriftValue(feature="all", statistic="mean_psi", value=prediction_drift)
+    ]
+
+
+def shown_names(names: Sequence[str], count: int) -> list[str]:
+    """Names of features that are fit for a label: without a signature they are whatever strangers call a column.
+
+    >>> shown_names(["width", "a" * 1000], 2)[1] == "a" * 64
+    True
+    >>> shown_names(["x\\n", "x\\r"], 2)
+    ['0', '1']
+    """
+    shown = ["".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS]) for name in names]
+    return shown if len(set(shown)) == len(shown) == count else [str(index) for index in range(count)]
