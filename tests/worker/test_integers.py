@@ -253,6 +253,18 @@ def test_codes_are_told_by_the_daemon_without_their_value(unsigned: ServedModel)
     assert not any("9999" in note for note in answer.notes)
 
 
+def test_codes_among_rows_with_a_label_are_told_without_their_value_too(unsigned: ServedModel) -> None:
+    sample = bodies(code=-9999.0)
+    asked = question(len(sample))
+    asked = asked.model_copy(
+        update={"labelled": [each.model_copy(update={"target": "1.5"}) for each in asked.requests]}
+    )
+    answer, _ = evaluate(unsigned, asked, [*sample, *sample])
+    assert isinstance(answer, Assessed) and answer.labelled_rows == len(sample)
+    assert "against labels, column temp: a value (10 %) is set apart as a code" in answer.notes
+    assert not any("9999" in note for note in answer.notes)
+
+
 class Sent:
     """One row of a request."""
 
