@@ -31,7 +31,7 @@ def shared_daemon(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> 
         f"models:/{model.name}/{version}",
         local.tracking_uri,
         inputs__max_body_bytes=100_000,
-        worker__timeout_seconds=20,
+        worker__timeout_seconds=40,  # a busy machine takes half of it to load the model
         worker__memory_bytes=500 * 2**20,
     ) as daemon:
         daemon.send()
