@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -57,14 +58,14 @@ class TargetsCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
         within = False
-        for word in args:
+        for word, after in itertools.pairwise([*args, "--"]):
             if word == "--target":
                 within = True
+                if after.startswith("-"):
+                    raise click.BadOptionUsage("--target", "Option '--target' requires an argument.", ctx)
                 continue
             within = within and not word.startswith("-") and ":/" not in word
             spread += ["--target", word] if within else [word]
-        if args[-1:] == ["--target"]:
-            spread.append("--target")
         return super().parse_args(ctx, spread)
 
 

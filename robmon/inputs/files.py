@@ -68,7 +68,8 @@ def _split_targets(
         raise InvalidInputError(f"{path} has no named columns, so no target column {names[0]}: give targets in a table")
     for name in names:
         if name not in inputs:
-            raise InvalidInputError(f"{path} has no column {name} for the targets")
+            several = ": names of several are separated by spaces" if "," in name else ""
+            raise InvalidInputError(f"{path} has no column {name} for the targets{several}")
     columns = [_target(inputs[name]) for name in names]
     targets = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
     if isinstance(inputs, dict):

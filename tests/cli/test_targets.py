@@ -51,6 +51,21 @@ def invoke(*words: str | Path, cwd: Path, monkeypatch: pytest.MonkeyPatch) -> Re
 
 
 @pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--target"], "Option '--target' requires an argument."),
+        (["--target", "--no-picture"], "Option '--target' requires an argument."),
+        (["--target", "y1,y2,y3"], "has no column y1,y2,y3 for the targets: names of several are separated by spaces"),
+    ],
+)
+def test_targets_that_are_not_named_are_no_assessment_without_any(
+    words: list[str], sentence: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = invoke("assess", "--model", "steep", "--inputs", "inputs.csv", *words, cwd=folder, monkeypatch=monkeypatch)
+    assert done.exit_code == 2 and sentence in done.output
+
+
+@pytest.mark.parametrize(
     "targets",
     [
         ["--target", *TARGETS],

@@ -31,8 +31,13 @@ BatchSeconds = Callable[[int, bool], float]
 """Seconds that a batch of so many rows takes, after a call to warm up or at the first one."""
 TIMING_SECONDS = 2.0
 """For which batches are timed where there is no budget."""
+TIMINGS = 6
+"""Most timings of a batch, of which the median is taken: a busy machine may make any one of them far too long."""
 QUICK_SECONDS = 0.02
-"""A batch faster than this is timed several times, and the median taken."""
+"""Another timing of a batch begins until they have taken this together, or `PATIENT_SHARE` of the budget."""
+PATIENT_SHARE = 0.02
+PATIENT_SECONDS = 0.2
+"""Nor longer than this, nor at a predictor with a pace, whose rows are somebody's traffic."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def plan_assessment(
     budget.check(smallest_passes * min_rows / most_rows_per_second)
     batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
     timely = budget.bounded(predictor, smallest_passes * math.ceil(min_rows / batch_rows))
-    batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, clock)
+    batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, budget)
 
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
@@ -164,8 +169,9 @@ def expected_seconds(
     """
     shape = tuple(int(length) for length in inputs.shape)
     batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
-    batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, clock)
-    cost = _first_cost(batch_seconds, batch_rows, _Budget(TIMING_SECONDS, clock(), clock), None)
+    budget = _Budget(TIMING_SECONDS, clock(), clock)
+    batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, budget)
+    cost = _first_cost(batch_seconds, batch_rows, budget, None)
     pace_seconds = shape[0] / (predictor.rows_per_second or math.inf)
     return max(cost.of(shape[0], batch_rows), pace_seconds) * _passes(specification.trials, specification.noisy_levels)
 
@@ -178,13 +184,20 @@ def _batch_timer(
     feature_names: Sequence[str] | None,
     axis: FeatureAxis | None,
     whole: Whole | None,
-    clock: Callable[[], float],
+    budget: _Budget,
 ) -> BatchSeconds:
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
     engine = Engine(predictor, inputs, chosen, fitted)
-    return lambda count, warm: _batch_seconds(engine, specification.task, count, clock, warm)
+    patience_seconds = QUICK_SECONDS
+    if predictor.rows_per_second is None:
+        patience_seconds = max(QUICK_SECONDS, min(PATIENT_SHARE * budget.max_seconds, PATIENT_SECONDS))
+
+    def batch_seconds(count: int, warm: bool) -> float:
+        return _batch_seconds(engine, specification.task, count, budget.clock, warm, patience_seconds)
+
+    return batch_seconds
 
 
 @dataclass(frozen=True)
@@ -280,7 +293,9 @@ def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, 
     return cost.and_of(min(target_rows, rows), batch_seconds, warm=not is_tight)
 
 
-def _batch_seconds(engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool) -> float:
+def _batch_seconds(
+    engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool, patience_seconds: float
+) -> float:
     """Seconds for one batch at one level, as trials run it."""
     rows, rehearsal = slice(0, batch_rows), Rehearsal(task)
 
@@ -293,8 +308,7 @@ def _batch_seconds(engine: Engine, task: str, batch_rows: int, clock: Callable[[
 
     if warm:
         once(0)
-    first = once(1)
-    if first > QUICK_SECONDS:
-        return first
-    seconds = [once(attempt) for attempt in range(5)]
+    seconds = [once(1)]
+    while len(seconds) < TIMINGS and sum(seconds) < patience_seconds:
+        seconds.append(once(1 + len(seconds)))
     return statistics.median(seconds)
