@@ -18,7 +18,8 @@ class Connection(Protocol):
 
     @property
     def unfinished_since(self) -> float:
-        """When the head or the handshake that is still arriving began; infinite where there is none."""
+        """When the head or the handshake that is still arriving, or the connection whose first is waited for, began;
+        infinite where there is none."""
 
     def check(self, now: float) -> None:
         """End it if it is past a deadline."""

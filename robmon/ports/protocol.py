@@ -45,6 +45,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._server = server
         self._admitted = admitted
         self._in_head = False
+        self._head_since = self.loop.time()
         self._piece_bytes = 0  # of the piece that is parsed
         self._head_bytes = 0  # of the head that is arriving: those of the pieces that are all its own
         self._ended_message = False  # whether the piece that is parsed ended a request, so that a head is not all of it
@@ -54,13 +55,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def unfinished_since(self) -> float:
-        """When the head that is arriving began, in the loop's time; infinite where none is."""
-        return self._head_deadline - HEAD_SECONDS if self._in_head and not self.transport.is_closing() else inf
+        """When the head that is arriving began, in the loop's time; infinite where none is.
+
+        The first is waited for from the beginning of the connection: one that has said nothing yet may be a probe whose
+        head is on its way, and those that have held half a head for longer go before it.
+        """
+        return inf if self.transport.is_closing() else self._head_since
 
     @property
     def idle_since(self) -> float:
         """When its last answer was complete, in the loop's time; infinite while a request is in progress."""
-        busy = self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+        busy = self._head_since < inf or self._is_answering
         return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS
 
     @property
@@ -73,8 +78,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """End the connection if it is past a deadline."""
         if now > self._head_deadline:
             self.refuse("head_timeout")
-        elif now > self._answer_deadline:
-            if self.idle_since == inf:
+        elif now > self._answer_deadline and (self._is_answering or not self._in_head):
+            if self._is_answering or self.transport.is_closing():
                 self.refuse("answer_timeout")
             else:
                 self.transport.close()  # one that waits for its client to read the last answer is aborted next time
@@ -106,7 +111,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._in_head:
             return
         if self._head_deadline == inf:
-            self._head_deadline = self.loop.time() + HEAD_SECONDS
+            now = self.loop.time()
+            self._head_deadline = now + HEAD_SECONDS
+            self._head_since = min(self._head_since, now)
         if not self._ended_message:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -121,6 +128,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.cycle is None or not self.cycle.more_body:  # else it is a broken body, which the application counts
             self._server.refuse(self._reason)
         self._in_head = False
+        self._head_since = inf
         super().send_400_response(msg)
 
     # --- what the parser calls ---------------------------------------------------------------------------------------
@@ -139,7 +147,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_deadline = inf
+        self._head_since = self._head_deadline = inf
         if self._is_too_large():
             self._stop_parsing("head_too_large")
         if self.cycle is None or self.cycle.response_complete:
@@ -172,6 +180,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._answer_deadline = self.loop.time() + LINGER_SECONDS
         elif not self.transport.is_closing():
             self._wait_for_request()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _wait_for_request(self) -> None:
         self._answer_deadline = self.loop.time() + IDLE_SECONDS

@@ -121,16 +121,18 @@ class PortServer(uvicorn.Server):
         return waiting != []
 
     def _waiting(self, before: float) -> list[Connection]:
-        """The connections that have waited for their clients since before that time, the first to give way first."""
+        """The connections that have waited for their clients since before that time, the first to give way first.
+
+        An idle one loses nothing, unless it was answered this very moment.
+        """
         those = self.connections - self._giving_way
         idle = [one for one in those if one.idle_since < before]
         unfinished = [one for one in those if one.unfinished_since < before]
         unread = [one for one in those if one.unread_since < before]
-        return [
-            *sorted(idle, key=lambda one: one.idle_since),
-            *sorted(unfinished, key=lambda one: one.unfinished_since),
-            *sorted(unread, key=lambda one: one.unread_since),
-        ]
+        idle.sort(key=lambda one: one.idle_since)
+        unfinished.sort(key=lambda one: one.unfinished_since)
+        unread.sort(key=lambda one: one.unread_since)
+        return [*idle, *unfinished, *unread] if before < inf else [*unfinished, *unread, *idle]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from math import inf
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from robmon.ports.access import Access
-from robmon.ports.server import PortServer
+from robmon.ports.server import MOMENT_SECONDS, PortServer
+from tests.servers import wait_until
 
 
 class Port:
@@ -67,11 +69,6 @@ class Port:
         return len(self.server.connections)
 
     @property
-    def unfinished(self) -> int:
-        """How many are within a head."""
-        return sum(connection.unfinished_since < inf for connection in self.server.connections)
-
-    @property
     def unread(self) -> int:
         """How many leave their answer unread."""
         return sum(connection.unread_since < inf for connection in self.server.connections)
@@ -85,6 +82,15 @@ class Port:
     def connection(self) -> Iterator[socket.socket]:
         with socket.create_connection(self.address, timeout=20) as client:
             yield client
+
+    def wait_past_moment(self, stack: contextlib.ExitStack, data: bytes) -> socket.socket:
+        """A further connection that sends this, no whole head, and may have to give way when this returns."""
+        count = self.connections
+        client = stack.enter_context(self.connection())
+        client.sendall(data)
+        wait_until(lambda: self.connections > count)
+        time.sleep(2 * MOMENT_SECONDS)  # what has just come does not give way
+        return client
 
     def answers(self) -> bool:
         with self.connection() as client:

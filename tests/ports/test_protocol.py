@@ -333,11 +333,7 @@ def test_the_longest_idle_connection_gives_way() -> None:
 
 def test_the_oldest_half_head_gives_way_where_none_is_idle() -> None:
     with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
-        half = [stack.enter_context(port.connection()) for _ in range(2)]
-        for number, client in enumerate(half, start=1):
-            client.sendall(GET[:-2])
-            wait_until(lambda expected=number: port.unfinished == expected)  # type: ignore[misc]
-            time.sleep(0.01)  # the loop's clock counts milliseconds
+        half = [port.wait_past_moment(stack, GET[:-2]) for _ in range(2)]
         newest = stack.enter_context(port.connection())
         newest.sendall(GET)
         assert status(newest) == 200
@@ -345,6 +341,19 @@ def test_the_oldest_half_head_gives_way_where_none_is_idle() -> None:
         assert port.refused == {"too_many_connections": 1}
         half[1].sendall(GET[-2:])
         assert status(half[1]) == 200
+
+
+def test_who_has_said_nothing_yet_gives_way_after_those_who_have_held_a_half_head_for_longer() -> None:
+    """A probe whose head is on its way, on a machine too busy to send it at once."""
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        half = port.wait_past_moment(stack, GET[:-2])
+        silent = port.wait_past_moment(stack, b"")
+        newest = stack.enter_context(port.connection())
+        assert closed(half)
+        for client in (silent, newest):
+            client.sendall(GET)
+            assert status(client) == 200
+        assert port.refused == {"too_many_connections": 1}
 
 
 def test_the_oldest_answer_that_is_not_read_gives_way_where_nobody_is_idle_or_in_a_head() -> None:
