@@ -207,24 +207,25 @@ class Child:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
-        try:
-            with strays.starting():
-                process = await asyncio.create_subprocess_exec(
-                    *command.arguments(theirs.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=asyncio.subprocess.STDOUT if command.log_output else output,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    env=dict(command.environment),
-                )
-                strays.know(process.pid)
-        except OSError as error:
-            ours.close()
-            raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
+        with theirs, contextlib.ExitStack() as undo:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            undo.callback(writer.close)
+            try:
+                with strays.starting():
+                    process = await asyncio.create_subprocess_exec(
+                        *command.arguments(theirs.fileno()),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=asyncio.subprocess.STDOUT if command.log_output else output,
+                        pass_fds=(theirs.fileno(),),
+                        start_new_session=True,
+                        env=dict(command.environment),
+                    )
+                    strays.know(process.pid)
+            except OSError as error:
+                raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
+            undo.pop_all()
+        # Nothing is awaited between the start of the process and this: whoever is cancelled from here on ends it.
         child = cls(process, reader, writer, command)
         await child._expect_hello()
         return child

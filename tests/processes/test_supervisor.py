@@ -233,6 +233,20 @@ async def test_cancelled_question(odd_child: OddChild) -> None:
     assert await gone(process)
 
 
+@on_uvloop
+async def test_cancelled_start(odd_child: OddChild) -> None:
+    """As when the daemon ends just after it has begun: at whatever step, no process is left."""
+    for steps in range(24):
+        starting = asyncio.create_task(Child.start(odd_child("time.sleep(3600)")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        for process in psutil.Process().children():
+            assert await gone(process), steps
+
+
 @pytest.mark.parametrize("log_output", [False, True])
 @on_uvloop
 async def test_output(odd_child: OddChild, log_output: bool, capfd: pytest.CaptureFixture[str]) -> None:
