@@ -12,8 +12,9 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from typing import Any, cast
 
 import structlog
 import uvloop
@@ -171,6 +172,7 @@ class Daemon:
         self._sources = sources_of(inputs, self._sample, self._receiver.counts, history, self._writer)
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=STEADY)
+        self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
@@ -210,29 +212,43 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def _scheduled(self) -> AsyncIterator[None]:
-        """The jobs; one assessment at a time, and one that is late is not made up for."""
+        """The jobs, until the end of the block."""
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         settings = self._settings
-        common = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
         now = datetime.now(STEADY)
-        self._scheduler.add_job(self._follow, Every(settings.model.poll_seconds), next_run_time=now, **common)
-        self._scheduler.add_job(self._assess, Every(settings.assess.interval_seconds), id="assess", **common)
-        self._scheduler.add_job(self._hurry, Every(HURRY_SECONDS), **common)
-        self._scheduler.add_job(self._remember, Every(HURRY_SECONDS), **common)
-        self._scheduler.add_job(self._renew_access, Every(RENEW_SECONDS), **common)
-        self._scheduler.add_job(self._expire_labels, Every(EXPIRE_SECONDS), **common)
+        self._add_job(self._follow, settings.model.poll_seconds, next_run_time=now)
+        self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
+        self._add_job(self._hurry, HURRY_SECONDS)
+        self._add_job(self._remember, HURRY_SECONDS)
+        self._add_job(self._renew_access, RENEW_SECONDS)
+        self._add_job(self._expire_labels, EXPIRE_SECONDS)
         for source in self._sources:
-            self._scheduler.add_job(source.poll, Every(source.poll_seconds), next_run_time=now, **common)
+            self._add_job(source.poll, source.poll_seconds, next_run_time=now)
         self._scheduler.start()
         try:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
+            await asyncio.gather(*self._jobs, return_exceptions=True)  # they are cancelled, and end their processes
             await self._runner.close()
             await self._host.close()
             for source in self._sources:
                 await source.close()
             await asyncio.gather(self._writer.close(), self._baseline_writer.close())
+
+    def _add_job(self, job: Callable[[], Awaitable[None]], seconds: float, **options: Any) -> None:
+        """Do it again and again; one that is late is not made up for."""
+
+        async def run() -> None:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            self._jobs.add(task)
+            try:
+                await job()
+            finally:
+                self._jobs.discard(task)
+
+        every = Every(seconds)
+        self._scheduler.add_job(run, every, max_instances=1, coalesce=True, misfire_grace_time=None, **options)
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""
