@@ -236,6 +236,7 @@ async def test_cancelled_question(odd_child: OddChild) -> None:
 @on_uvloop
 async def test_cancelled_start(odd_child: OddChild) -> None:
     """As when the daemon ends just after it has begun: at whatever step, no process is left."""
+    others = psutil.Process().children()  # those of other tests, such as a registry that many share
     for steps in range(24):
         starting = asyncio.create_task(Child.start(odd_child("time.sleep(3600)")))
         for _ in range(steps):
@@ -244,7 +245,7 @@ async def test_cancelled_start(odd_child: OddChild) -> None:
         with pytest.raises(asyncio.CancelledError):
             await starting
         for process in psutil.Process().children():
-            assert await gone(process), steps
+            assert process in others or await gone(process), steps
 
 
 @pytest.mark.parametrize("log_output", [False, True])
