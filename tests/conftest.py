@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import QUIET_MLFLOW, template_database
+from tests.servers import QUIET_MLFLOW, mlflow_server, template_database
 
 collect_ignore = ["fuzz.py"]  # a program, which needs the extra `fuzz`: `make fuzz` runs it
 os.environ.update(QUIET_MLFLOW)
@@ -17,8 +19,27 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, suppr
 settings.load_profile("reproducible")
 
 
+# Modules are no garbage: to look for some among them, again and again, takes a fifth of the time of importing MLflow.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor is anything else that is there before the first test."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, made once for all the processes of a test run."""
     folder = tmp_path_factory.getbasetemp()
     return template_database(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[tuple[str, Path]]:
+    """An MLflow server for all tests that bring models of their own: its URL, and where its files lie."""
+    folder = tmp_path_factory.mktemp("tracking-server")
+    with mlflow_server(folder, mlflow_template) as url:
+        yield url, folder

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import select
@@ -48,6 +49,7 @@ _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
 def main(fd: int) -> None:
     """Answer one question on the socket at descriptor `fd`."""
     channel = Channel.from_fd(fd)
+    gc.disable()  # it lives for seconds, and most of what there is to look through are MLflow's modules
     _be_silent()
     channel.send(Hello(pid=os.getpid()))
     try:

@@ -21,6 +21,7 @@ from robmon.errors import ModelLoadError, RobmonError
 from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.access import EndpointAccess
+from robmon.models.importing import without_collection
 from robmon.models.served import ServedModel
 from robmon.models.threads import hold_loaded
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
@@ -152,7 +153,7 @@ def bound_waiting() -> None:
 def _import_mlflow() -> None:
     """Import MLflow, which reports to nobody then, and warns of its own type hints to nobody."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_collection():
         warnings.simplefilter("ignore")
         import mlflow.pyfunc  # noqa: F401
 
@@ -162,7 +163,8 @@ def _load_predictor(
 ) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None, Any]:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
-        from robmon.models import torch_predictor
+        with without_collection():
+            from robmon.models import torch_predictor
 
         return torch_predictor.load(folder, device)
     from robmon.models import pyfunc_predictor

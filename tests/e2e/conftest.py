@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.registry import Registry
-from tests.servers import local_registry, mlflow_server, model_server
+from tests.servers import local_registry, model_server
 
 # They are for the worker, and no modules of the tests: MLflow warns where they are imported.
 collect_ignore = ["loud_model.py", "odd_model.py"]
@@ -31,11 +31,9 @@ def local(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Re
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[Registry]:
+def served(tracking_server: tuple[str, Path]) -> Registry:
     """An MLflow server, which the daemon asks itself."""
-    folder = tmp_path_factory.mktemp("served-registry")
-    with mlflow_server(folder, mlflow_template) as url:
-        yield Registry(url, folder)
+    return Registry(*tracking_server)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def detected(daemon: Daemon) -> float | None:
     return daemon.value("robmon_regression_detected", kind="version")
 
 
+@pytest.mark.long
 def test_three_pods_with_empty_disks(served: Registry, tmp_path: Path) -> None:
     """Good, fragile, as fragile: the regression stands in the third, against the first, until it is accepted there."""
     model = served.model()

@@ -61,6 +61,7 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         assert daemon.value("robmon_regression_since_timestamp_seconds") is None
 
 
+@pytest.mark.long
 def test_classifiers_are_judged_by_what_they_say(served: Registry, tmp_path: Path) -> None:
     """The same classifier as probabilities of another temperature and type passes; a fragile, quieter one does not."""
     model = served.model("loud")

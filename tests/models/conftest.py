@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from tests.mlflow_client import quiet_mlflow, tracking
-from tests.servers import local_registry, mlflow_server
+from tests.servers import local_registry
 
 _numbers = itertools.count()
 
@@ -103,11 +103,9 @@ def sqlite_store(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path
 
 
 @pytest.fixture(scope="session")
-def http_store(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[Store]:
+def http_store(tracking_server: tuple[str, Path]) -> Store:
     """A real MLflow server."""
-    folder = tmp_path_factory.mktemp("http-store")
-    with mlflow_server(folder, mlflow_template) as url:
-        yield _store(url)
+    return _store(tracking_server[0])
 
 
 @pytest.fixture(params=["sqlite", "http"])
