@@ -13,6 +13,9 @@ import pytest
 from tests.campaign.watch import not_run, watched
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import Registry
+from tests.e2e.test_endpoint import NO_REGISTRY
+from tests.e2e.test_files import summed
+from tests.endpoint import V2Model, serving
 
 LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1")]
 HOUR, DAY = 3600, 86_400
@@ -39,6 +42,21 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Step]:
     yield by
 
 
+@pytest.fixture
+def alias(served: Registry) -> tuple[str, str]:
+    """A model that is followed in a registry."""
+    model = served.model()
+    model.serve(model.add())
+    return model.uri, served.tracking_uri
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, str]]:
+    """A model that takes no time to load: under the library, to import MLflow takes half a minute."""
+    with serving(V2Model(summed, "kserve", [])) as server:
+        yield f"{server.url}/v2/models/digits/infer", NO_REGISTRY
+
+
 STEPS = {
     "back an hour": [-HOUR],
     "back a day for a moment": [-DAY, 0],
@@ -53,16 +71,13 @@ SHORT = ("forward a day and back",)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in SHORT else pytest.mark.campaign) for name in STEPS]
 )
-def test_a_step_of_the_clock(name: str, step: Step, served: Registry, tmp_path: Path) -> None:
+def test_a_step_of_the_clock(name: str, step: Step, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Assessments, look-ups, the token's renewal and all ages go on; what is shown follows the wall clock."""
-    model = served.model()
-    version = model.add()
-    model.serve(version)
+    uri, tracking_uri = request.getfixturevalue("endpoint" if name in SHORT else "alias")
     token = tmp_path / "token"
     token.write_text("first-token\n", encoding="ascii")
-    with running_daemon(
-        tmp_path / "daemon", model.uri, served.tracking_uri, http__token_file=token, inputs__max_age_seconds=1000
-    ) as daemon:
+    settings = {"http__token_file": token, "inputs__max_age_seconds": 1000, "model__rows_per_second": 20_000}
+    with running_daemon(tmp_path / "daemon", uri, tracking_uri, **settings) as daemon:
         use_token(daemon, "first-token")
         daemon.send()
         daemon.wait_for_assessments(2)
