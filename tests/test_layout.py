@@ -79,6 +79,8 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_the_daemon_is_light() -> None:
     assert not loaded_by("import robmon.daemon.app") & set(HEAVY)
+    by_command = "import robmon.cli.daemon as cli\nwith cli._without_rich(): import robmon.daemon.app"
+    assert not loaded_by(by_command) & {*HEAVY, "rich"}
 
 
 def test_help_needs_no_settings() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -18,12 +21,26 @@ def run(config: Path | None, **flags: str | None) -> None:
     Every setting below can also be given as an environment variable (--assess.levels is ROBMON_ASSESS__LEVELS) or in
     the YAML file named by --config.
     """
-    from robmon import logs
-    from robmon.daemon.app import run as run_daemon
+    with _without_rich():
+        from robmon import logs
+        from robmon.daemon.app import run as run_daemon
 
     settings = load_settings(config, flags).settings
     logs.configure(settings.log.level, settings.log.format)
     run_daemon(settings)
+
+
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """structlog and httpx import it where it is, for what no daemon shows: 3.5 MiB of its 60."""
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
 
 
 @click.command("check-config", cls=SettingsCommand)
