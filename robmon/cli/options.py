@@ -38,6 +38,17 @@ class SettingsCommand(click.Command):
         ]
         return [*super().get_params(ctx), *flags]
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                section, dot, _ = record[0].removeprefix("--").partition(".")
+                sections.setdefault(f"Settings {section}.*" if dot else "Options", []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
 
 def parameter_name(name: str) -> str:
     return name.replace(".", "__")
