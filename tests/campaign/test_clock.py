@@ -91,7 +91,7 @@ def test_a_step_of_the_clock(name: str, step: Step, request: pytest.FixtureReque
             daemon.wait_for(lambda: status(daemon, "second-token") == 200, "the new token", 15)
             assert status(daemon, "first-token") == 401
             use_token(daemon, "second-token")
-            assert daemon.assessments() > counted, "assessments went on"
+            daemon.wait_for(lambda: daemon.assessments() > counted, "assessments that go on", 30)
             daemon.send()
             daemon.wait_for_assessments(3)
             assert daemon.value("robmon_sample_rows") == 41, "requests from before the step have their true age"
