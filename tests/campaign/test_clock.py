@@ -88,7 +88,7 @@ def test_a_step_of_the_clock(name: str, step: Step, request: pytest.FixtureReque
                 time.sleep(1.5)
             counted = daemon.assessments()
             token.write_text("second-token\n", encoding="ascii")
-            daemon.wait_for(lambda: status(daemon, "second-token") == 200, "the new token", 15)
+            daemon.wait_for(lambda: status(daemon, "second-token") == 200, "the new token", 60)
             assert status(daemon, "first-token") == 401
             use_token(daemon, "second-token")
             daemon.wait_for(lambda: daemon.assessments() > counted, "assessments that go on", 30)
