@@ -24,8 +24,9 @@ SHUTDOWN_SECONDS: Final = 2
 BACKLOG: Final = 2048
 OWN_DESCRIPTORS: Final = 48
 """Left for what is no connection: listeners, children, files, the registry's answers."""
-MOMENT_SECONDS: Final = 0.25
-"""How long a connection that has just come, or just been answered, is left alone."""
+MOMENT_SECONDS: Final = 1.0
+"""How long a connection that has just come, or just been answered, is left alone: so long a probe may take to send its
+head, or to get its answer, on a machine that is busy."""
 
 
 def within(descriptors: int, *wanted: int) -> list[int]:

@@ -89,7 +89,7 @@ class Port:
         client = stack.enter_context(self.connection())
         client.sendall(data)
         wait_until(lambda: self.connections > count)
-        time.sleep(2 * MOMENT_SECONDS)  # what has just come does not give way
+        time.sleep(1.1 * MOMENT_SECONDS)  # what has just come does not give way
         return client
 
     def answers(self) -> bool:

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from robmon.ports import protocol
+from robmon.ports import protocol, server
 from tests.ports.conftest import Port, closed, status
 from tests.servers import wait_until
 
@@ -369,14 +369,16 @@ def test_the_oldest_answer_that_is_not_read_gives_way_where_nobody_is_idle_or_in
         wait_until(lambda: port.connections == 2)
 
 
-def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way() -> None:
+def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepted in one go, and idle as soon as they are answered: as many again as there may be."""
     for _ in range(5):
+        monkeypatch.setattr(server, "MOMENT_SECONDS", 60.0)
         with Port(max_connections=4) as port, contextlib.ExitStack() as stack:
             clients = [stack.enter_context(port.connection()) for _ in range(8)]
             for client in clients:
                 client.sendall(GET)
             assert [status(client) for client in clients] == [200] * 8
+            monkeypatch.setattr(server, "MOMENT_SECONDS", 0.0)
             wait_until(lambda: port.connections == 4)
 
 

@@ -125,7 +125,7 @@ def test_handshakes_are_connections_that_count(port: Port) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(port.connection()) for _ in range(8)]
         wait_until(lambda: port.connections == 8)
-        time.sleep(2 * MOMENT_SECONDS)  # what has just come does not give way
+        time.sleep(1.1 * MOMENT_SECONDS)  # what has just come does not give way
         stack.enter_context(port.connection())
         assert closed(clients[0]), "the oldest handshake gives way"
         wait_until(lambda: port.refused["too_many_connections"] == 1)
