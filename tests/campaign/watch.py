@@ -66,8 +66,19 @@ class Finding:
     outcome: str = "not finished"
     slowest: dict[str, float] = field(default_factory=lambda: {"/healthz": 0.0, "/metrics": 0.0})
     refused: int = 0
+    """Probes without an answer, twice in a row: a kubelet's default is to act after three."""
+    reasons: set[str] = field(default_factory=set)
+    """Why a probe, whether once or twice in a row, had no answer."""
     growth: Held | None = None
     test: str = field(default_factory=lambda: os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0])
+    _silent: set[tuple[int, str]] = field(default_factory=set, repr=False)
+
+    def count(self, daemon: Daemon, path: str, why: str) -> None:
+        """Note why a probe of that path had no answer; nothing if it had one."""
+        probe = (daemon.process.pid, path)
+        self.refused += bool(why) and probe in self._silent
+        self._silent = self._silent | {probe} if why else self._silent - {probe}
+        self.reasons |= {why} if why else set()
 
 
 FINDINGS: list[Finding] = []
@@ -104,16 +115,18 @@ def asked(finding: Finding, *daemons: Daemon) -> Iterator[None]:
     def ask(daemon: Daemon) -> None:
         base, headers = f"{daemon.scheme}://127.0.0.1:{daemon.port('http_port')}", dict(daemon.client.headers)
         for path in finding.slowest:
-            began, is_good = time.monotonic(), False
-            with contextlib.suppress(httpx.HTTPError):
+            began, why = time.monotonic(), ""
+            try:
                 answer = httpx.get(base + path, headers=headers, timeout=ANSWER_SECONDS, trust_env=False, verify=False)
-                is_good = answer.status_code == 200 or path != "/healthz"
+                why = f"status {answer.status_code}" if path == "/healthz" and answer.status_code != 200 else ""
+            except httpx.HTTPError as error:
+                why = repr(error)
             seconds = time.monotonic() - began
-            if not is_good:
+            if why:
                 time.sleep(PAUSE_SECONDS)  # one that is killed is silent a moment before it is seen to have ended
             if daemon.process.poll() is None:
-                finding.refused += not is_good
                 finding.slowest[path] = max(finding.slowest[path], seconds)
+                finding.count(daemon, path, why)
 
     with contextlib.ExitStack() as stack:
         for daemon in daemons:
@@ -180,7 +193,7 @@ def _blocked(finding: Finding, healthz_seconds: float | None) -> str:
     if healthz_seconds is None:
         return ""
     if finding.refused:
-        return f"{finding.refused} probes had no answer"
+        return f"{finding.refused} probes had no answer: {', '.join(finding.reasons)}"
     slowest = finding.slowest["/healthz"]
     return f"a probe took {slowest:.2f} s" if slowest > healthz_seconds else ""
 
@@ -202,7 +215,7 @@ def table() -> list[tuple[str, ...]]:
     """A row for each finding, in the order of `HEAD`."""
     rows = []
     for each in FINDINGS:
-        outcome = each.outcome + (f", {each.refused} probes unanswered" if each.refused else "")
+        outcome = each.outcome + (f", a probe unanswered: {', '.join(each.reasons)}" if each.reasons else "")
         asked, held = each.slowest["/healthz"] > 0, each.growth
         slowest = [f"{each.slowest[path]:.2f}" if asked else "" for path in ("/healthz", "/metrics")]
         growth = ["", "", "", ""]
