@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -10,7 +11,7 @@ import tempfile
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from robmon.errors import ModelLoadError, RobmonError
 from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.access import EndpointAccess
-from robmon.models.importing import without_collection
 from robmon.models.served import ServedModel
 from robmon.models.threads import hold_loaded
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
@@ -153,9 +153,21 @@ def bound_waiting() -> None:
 def _import_mlflow() -> None:
     """Import MLflow, which reports to nobody then, and warns of its own type hints to nobody."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    with warnings.catch_warnings(), without_collection():
+    with warnings.catch_warnings(), _without_collection():
         warnings.simplefilter("ignore")
         import mlflow.pyfunc  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no garbage while modules are imported: they hold none, and to look took a fifth of MLflow's import."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _load_predictor(
@@ -163,7 +175,7 @@ def _load_predictor(
 ) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None, Any]:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
-        with without_collection():
+        with _without_collection():
             from robmon.models import torch_predictor
 
         return torch_predictor.load(folder, device)

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import uvicorn
@@ -127,12 +128,10 @@ class PortServer(uvicorn.Server):
         An idle one loses nothing, unless it was answered this very moment.
         """
         those = self.connections - self._giving_way
-        idle = [one for one in those if one.idle_since < before]
-        unfinished = [one for one in those if one.unfinished_since < before]
-        unread = [one for one in those if one.unread_since < before]
-        idle.sort(key=lambda one: one.idle_since)
-        unfinished.sort(key=lambda one: one.unfinished_since)
-        unread.sort(key=lambda one: one.unread_since)
+        idle, unfinished, unread = (
+            sorted((one for one in those if since(one) < before), key=since)
+            for since in map(attrgetter, ("idle_since", "unfinished_since", "unread_since"))
+        )
         return [*idle, *unfinished, *unread] if before < inf else [*unfinished, *unread, *idle]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

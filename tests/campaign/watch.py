@@ -76,9 +76,12 @@ class Finding:
     def count(self, daemon: Daemon, path: str, why: str) -> None:
         """Note why a probe of that path had no answer; nothing if it had one."""
         probe = (daemon.process.pid, path)
-        self.refused += bool(why) and probe in self._silent
-        self._silent = self._silent | {probe} if why else self._silent - {probe}
-        self.reasons |= {why} if why else set()
+        if not why:
+            self._silent.discard(probe)
+            return
+        self.refused += probe in self._silent
+        self._silent.add(probe)
+        self.reasons.add(why)
 
 
 FINDINGS: list[Finding] = []
