@@ -54,7 +54,10 @@ class Strays:
         self._own.discard(pid)
 
     def found(self, parents: Mapping[int, int]) -> list[psutil.Process]:
-        """Those that model code left behind and that live, with their descendants; what has ended is waited for."""
+        """Those that model code left behind, with their descendants.
+
+        What has ended is waited for, and is among them this once: its children may have gone elsewhere since the look.
+        """
         if not self._is_adopting or self._starting:
             return []
         found: list[psutil.Process] = []
@@ -65,8 +68,9 @@ class Strays:
                 child = psutil.Process(pid)
                 if child.status() == psutil.STATUS_ZOMBIE:
                     os.waitpid(pid, os.WNOHANG)
-                elif _is_guests(child):
-                    found += [child, *descendants(pid, parents)]
+                elif not _is_guests(child):
+                    continue
+                found += [child, *descendants(pid, parents)]
         return found
 
     async def end(self) -> None:

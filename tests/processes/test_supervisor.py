@@ -363,6 +363,43 @@ os._exit(7)
     assert done.returncode == 0, done.stderr
 
 
+ENDING_MEANWHILE = """
+import asyncio, os, time
+import psutil
+from robmon.processes import strays
+
+strays.strays.adopt()
+if os.fork() == 0:
+    os.fork() and os._exit(0)
+    os.fork()
+    time.sleep(60)
+    os._exit(0)
+daemon = psutil.Process()
+while [len(daemon.children()), len(daemon.children(recursive=True))] != [2, 3]:
+    time.sleep(0.01)
+head = next(each for each in daemon.children() if each.status() != psutil.STATUS_ZOMBIE)
+look = strays.all_parents
+
+def look_then_lose_the_head():
+    parents = look()
+    strays.all_parents = look
+    head.kill()
+    while head.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    return parents
+
+strays.all_parents = look_then_lose_the_head
+asyncio.run(strays.strays.end())
+assert daemon.children() == []
+"""
+
+
+def test_what_ends_during_the_look_leaves_nobody_behind() -> None:
+    """Its children are the daemon's from then on, while the look still has them below it."""
+    done = subprocess.run([sys.executable, "-c", ENDING_MEANWHILE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("groups", "files", "limit"),
     [
