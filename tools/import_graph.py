@@ -43,10 +43,7 @@ def room_of(module: str) -> str:
 
 def imports(file: Path, names: Mapping[str, Path]) -> Iterator[Import]:
     """What one file imports of the modules named."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inside = {id(node) for function in functions for node in ast.walk(function)}
-    for node in ast.walk(tree):
+    for node, is_deferred in _statements(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -54,7 +51,16 @@ def imports(file: Path, names: Mapping[str, Path]) -> Iterator[Import]:
             found = [name if name in names else node.module for name in whole]
         else:
             continue
-        yield from (Import(name, id(node) in inside) for name in dict.fromkeys(found) if name in names)
+        yield from (Import(name, is_deferred) for name in dict.fromkeys(found) if name in names)
+
+
+def _statements(node: ast.AST, is_deferred: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """All statements below, and whether they are run only when a function is called."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield child, is_deferred
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from _statements(child, is_deferred or is_function)
 
 
 def circles(arrows: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:

@@ -60,6 +60,10 @@ def slow(handler: Any) -> None:
     Front.pass_on(handler, None)
 
 
+def unpacked_256_mib(handler: Any) -> None:
+    with_body(gzip.compress(b" " * 2**28), "gzip")(handler)
+
+
 def aliased(version: Any) -> Answers:
     def answer(handler: Any) -> None:
         name = urlsplit(handler.path).query.removeprefix("name=")
@@ -71,7 +75,7 @@ def aliased(version: Any) -> Answers:
 
 ANSWERS: dict[str, Answers] = {
     "endless": endless,
-    "gzip of 256 MiB": with_body(gzip.compress(b" " * 2**28), "gzip"),
+    "gzip of 256 MiB": unpacked_256_mib,
     "one byte after the other": dripping,
     "a page in HTML": lambda handler: handler.answer(200, b"<html><body>Log in, please.</body></html>", "text/html"),
     "status 500": lambda handler: handler.answer(500, b"{}"),
