@@ -72,7 +72,7 @@ def front(served: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     model.serve(model.add())
     command = ["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     with process(command, folder / "nginx.log", {"PATH": f"{os.environ['PATH']}:/usr/sbin"}):
-        wait_until(lambda: answers(f"http://127.0.0.1:{plain}/"), 20, "nginx")
+        wait_until(lambda: answers(f"http://127.0.0.1:{plain}/"), 90, "nginx")
         yield Front(f"https://127.0.0.1:{port}/mlflow", f"https://127.0.0.1:{strict}/mlflow", authority.ca, both, model)
 
 

@@ -26,13 +26,13 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
         with alertmanager(tmp_path / "alertmanager") as receiver:
             folder = tmp_path / "prometheus"
             with prometheus_server(folder, live_config(folder, target, receiver)) as prometheus:
-                wait_until(lambda: query(prometheus, "model:robmon_regression_detected:max == 0"), 20, "a scrape")
+                wait_until(lambda: query(prometheus, "model:robmon_regression_detected:max == 0"), 90, "a scrape")
                 assert alerts(receiver) == {}
 
                 info.labels("digits", "2", "1").set(1)
                 detected.labels("digits", "version").set(1)
                 alert: dict[str, Any] = wait_until(
-                    lambda: alerts(receiver).get("RobmonRobustnessRegression", {}), 20, "the alert"
+                    lambda: alerts(receiver).get("RobmonRobustnessRegression", {}), 90, "the alert"
                 )
                 assert alert["labels"]["severity"] == "critical"
                 assert alert["labels"]["model_name"] == "digits"
@@ -42,7 +42,7 @@ def test_regression_reaches_alertmanager_and_resolves(tmp_path: Path) -> None:
                 assert "accepted version 1" in description
 
                 detected.labels("digits", "version").set(0)
-                wait_until(lambda: "RobmonRobustnessRegression" not in alerts(receiver), 20, "the end of the alert")
+                wait_until(lambda: "RobmonRobustnessRegression" not in alerts(receiver), 90, "the end of the alert")
     finally:
         exporter.shutdown()
         exporter.server_close()

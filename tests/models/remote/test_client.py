@@ -325,7 +325,7 @@ def test_a_busy_server_gets_its_rest() -> None:
 def test_the_plan_sees_what_the_pace_costs() -> None:
     rows = np.random.default_rng(2).normal(size=(40, 2))
     with serving(linear) as server:
-        model = connect(f"{server.url}/invocations", rows_per_second=250, batch_rows=20)
+        model = connect(f"{server.url}/invocations", rows_per_second=100, batch_rows=20)
         plan = plan_assessment(
             lambda x, rows: model.predict(x),
             rows,
@@ -333,8 +333,8 @@ def test_the_plan_sees_what_the_pace_costs() -> None:
             trials=39,
             confidence=0.95,
             min_rows=10,
-            max_seconds=8,
+            max_seconds=20,
         )
-    paced_seconds = plan.rows * (2 + 2 * plan.trials) / 250
+    paced_seconds = plan.rows * (2 + 2 * plan.trials) / 100
     assert plan.rows < 40
-    assert 0.9 * paced_seconds <= plan.seconds <= 6.4  # the pace as measured, not as set
+    assert 0.9 * paced_seconds <= plan.seconds <= 16  # the pace as measured, not as set
