@@ -48,7 +48,7 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], Result], timeout_seconds: float = 60, what: str = "the condition") -> Result:
     """Call `condition` until it returns something true, and return that; fail after `timeout_seconds`.
 
-    It looks for a quarter of the time at most: to read all metrics, again and again, slows what is waited for.
+    It looks for a sixth of the time at most: to read all metrics, again and again, slows what is waited for.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -57,7 +57,7 @@ def wait_until(condition: Callable[[], Result], timeout_seconds: float = 60, wha
             return result
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_seconds:g} s: {what}")
-        time.sleep(min(1.0, max(POLL_SECONDS, 3 * (time.monotonic() - began))))
+        time.sleep(min(1.0, max(POLL_SECONDS, 5 * (time.monotonic() - began))))
 
 
 def answers(url: str) -> bool:

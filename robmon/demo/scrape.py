@@ -12,7 +12,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-SCRAPE_SECONDS = 0.25
+SCRAPE_SECONDS = 0.5
 HEADLINE_LEVEL = "0.4"
 """Noise level whose numbers stand for the whole curve in the view: 0.4 standard deviations of each pixel."""
 

@@ -26,7 +26,7 @@ from robmon.demo.background import Background
 from robmon.demo.processes import OWN_NETWORK, DemoFailedError, Processes, Running, answers, free_port, is_of_the_user
 from robmon.demo.report import TOLERANCE, Outcome, print_report, sentence
 from robmon.demo.scrape import Scrape, Watch
-from robmon.demo.traffic import PATH, Mirror, Traffic
+from robmon.demo.traffic import PATH, QUIET_REQUESTS_PER_SECOND, Mirror, Traffic
 from robmon.demo.view import View
 
 START_SECONDS = 120.0
@@ -157,6 +157,7 @@ async def _learn(stage: Stage, traffic: Traffic) -> None:
             return now is not None and now.drift is not None and now.sample_rows == SAMPLE_ROWS
 
         await stage.until(has_learnt, LEARN_SECONDS, f"robmon has learnt a baseline of version {OLD}")
+        traffic.requests_per_second = QUIET_REQUESTS_PER_SECOND  # the rest is a matter of processes that start
         step.note = f"baseline of {stage.watch.measured[OLD].baseline_rows} digits"
 
 

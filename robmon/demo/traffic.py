@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REQUESTS_PER_SECOND = 60
+QUIET_REQUESTS_PER_SECOND = 10
 RETRY_SECONDS = 0.2
 MAX_COPIES_IN_FLIGHT = 32
 PATH = "/invocations"
@@ -54,24 +55,24 @@ class Mirror:
 class Traffic:
     """One request after another, for ever: the held-out digits in a circle, one digit a request.
 
-    `server_url` may be changed at any time: the next request goes there.
+    `server_url` and `requests_per_second` may be changed at any time: they hold from the next request on.
     """
 
     client: httpx.AsyncClient
     mirror: Mirror
     server_url: str
     digits: NDArray[np.float64]
+    requests_per_second: float = REQUESTS_PER_SECOND
     answered: int = 0
     failed: int = 0
     last_failure: str = ""
 
     async def run(self) -> None:
         """Send until cancelled."""
-        pause_seconds = 1 / REQUESTS_PER_SECOND
         try:
             for body in cycle(list(_bodies(self.digits))):
                 self.mirror.copy(body)
-                await asyncio.gather(self._ask(body), asyncio.sleep(pause_seconds))
+                await asyncio.gather(self._ask(body), asyncio.sleep(1 / self.requests_per_second))
         finally:
             await self.mirror.close()
 

@@ -208,7 +208,7 @@ def until_killed(lives: Lives, wanted: dict[str, int]) -> None:
     lives.finding.outcome += f"{len(lives.written)} lines, none lost or assessed in two lives"
 
 
-SHORT = {DAEMON: 3, WORKER: 1, READER: 2}
+SHORT = {DAEMON: 2, WORKER: 1, READER: 1}
 LONG = {DAEMON: 40, WORKER: 40, READER: 100, FETCH: 20}
 INPUTS = [("length", "FP64", [-1]), ("width", "FP64", [-1]), ("serial", "INT64", [-1])]
 

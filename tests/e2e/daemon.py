@@ -125,9 +125,13 @@ class Daemon:
         lines = [json.loads(line) for line in text.splitlines()]
         return [line for line in lines if event is None or line["event"] == event]
 
+    @functools.cached_property
+    def _listening(self) -> dict[str, Any]:
+        return self.log("listening")[0]
+
     def port(self, name: str) -> int:
         """`http_port` or `inputs_port`."""
-        return int(self.log("listening")[0][name])
+        return int(self._listening[name])
 
     @functools.cached_property
     def client(self) -> httpx.Client:
@@ -143,17 +147,18 @@ class Daemon:
         url = f"{self.scheme}://127.0.0.1:{self.port('inputs_port')}/invocations"
         return self.client.post(url, content=body, headers={"Content-Type": content_type}).status_code
 
-    def metrics(self) -> list[Sample]:
-        """All samples of one scrape."""
+    def metrics(self, name: str = "") -> list[Sample]:
+        """The samples of one scrape whose names begin like that."""
         answer = self.get("/metrics")
         assert answer.status_code == 200
-        return [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+        text = "\n".join(line for line in answer.text.split("\n") if line.startswith(name))
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float | None:
         """The sum of the samples with that name and these labels, None where there is none."""
         values = [
             sample.value
-            for sample in self.metrics()
+            for sample in self.metrics(name)
             if sample.name == name and labels.items() <= (sample.labels or {}).items()
         ]
         return sum(values) if values else None
@@ -165,7 +170,7 @@ class Daemon:
     @property
     def assessed_version(self) -> str | None:
         """The version that it says it assesses."""
-        info = [sample for sample in self.metrics() if sample.name == "robmon_model_info"]
+        info = [sample for sample in self.metrics("robmon_model_info") if sample.name == "robmon_model_info"]
         return info[0].labels["model_version"] if info else None
 
     @property

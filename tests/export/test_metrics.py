@@ -267,7 +267,7 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ['"', "\\", "\n", 'a"b\\"\nc\\n{}=,', "<script>", "ü\u2028", "\x00\x1b[31m", "x" * 1_000_000]
+    "name", ['"', "\\", "\n", 'a"b\\"\nc\\n{}=,', "<script>", "ü\u2028", "\x00\x1b[31m", "x" * 100_000]
 )
 def test_label_values_are_whatever_they_are(name: str) -> None:
     published = everything(name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 RATIO = 2.7
@@ -51,15 +50,10 @@ class Growth:
         return math.log2(self.seconds[-1] / self.seconds[-3]) / 2
 
 
-@contextlib.contextmanager
-def quiet_heap() -> Iterator[None]:
-    """Collections of garbage look only at what is made within: all that was imported before would cost more time."""
+def freeze_heap() -> None:
+    """Collections of garbage look only at what is made from now on: all that is there would cost more time."""
     gc.collect()
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def measure(read: Read, generate: Generate, bound: int) -> Growth:

@@ -41,7 +41,7 @@ from robmon.processes.messages import SampledRequest
 from robmon.vocabulary import PROBE_HEADER
 from robmon.worker.decoding import DecodedSample
 from robmon.worker.targets import fitting_targets
-from tests.growth.criterion import Growth, measure, measure_again, quiet_heap
+from tests.growth.criterion import Growth, freeze_heap, measure, measure_again
 from tests.growth.hostile import (
     FIELDS,
     ITEMS,
@@ -757,10 +757,10 @@ def measured(reader: Reader, most: int | None = None) -> dict[str, Growth]:
     """Time against size for each of the hostile bytes, up to the reader's bound or a smaller one."""
     bound = min(reader.bound, most or reader.bound)
     found = {}
-    with quiet_heap():
-        for name, generate in reader.hostile.items():
-            growth = measure(reader.read, generate, bound)
-            if reader.on_loop and growth.seconds[-1] > LOOP_SECONDS and not growth.is_superlinear:
-                growth = measure_again(growth, reader.read, generate)
-            found[name] = growth
+    freeze_heap()
+    for name, generate in reader.hostile.items():
+        growth = measure(reader.read, generate, bound)
+        if reader.on_loop and growth.seconds[-1] > LOOP_SECONDS and not growth.is_superlinear:
+            growth = measure_again(growth, reader.read, generate)
+        found[name] = growth
     return found

@@ -6,7 +6,6 @@ import ast
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +16,7 @@ import robmon
 from robmon.inputs import codecs
 from robmon.inputs.codecs import Row
 from robmon.models.remote.as_sent import AsSent
-from tests.growth.criterion import doubling, measure, quiet_heap
+from tests.growth.criterion import doubling, freeze_heap, measure
 from tests.growth.hostile import RAW, counted, repeated
 from tests.growth.readers import LOOP_SECONDS, READERS, Reader, measured
 
@@ -27,11 +26,10 @@ MOST_GENERATORS = 8
 """Of each reader, spread over its list."""
 
 
-@pytest.fixture(autouse=True)
-def _quiet_heap() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _frozen_heap() -> None:
     """Else every measurement would begin with a look at all that other tests have left."""
-    with quiet_heap():
-        yield
+    freeze_heap()
 
 
 # --- the criterion ---------------------------------------------------------------------------------------------------
