@@ -40,10 +40,10 @@ format: venv  ## Format the code
 	$(BIN)/ruff check --fix .
 
 test: tools lint  ## Check everything and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: tools  ## Run the tests that `make test` leaves out because they take minutes each
-	$(BIN)/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -m long -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 campaign: tools  ## Try all faults on real daemons, and write docs/evidence/campaign.md: what they did
 	ROBMON_CAMPAIGN=docs/evidence/campaign.md $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)

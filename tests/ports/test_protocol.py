@@ -375,6 +375,7 @@ def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way(monk
         monkeypatch.setattr(server, "MOMENT_SECONDS", 60.0)
         with Port(max_connections=4) as port, contextlib.ExitStack() as stack:
             clients = [stack.enter_context(port.connection()) for _ in range(8)]
+            wait_until(lambda: port.connections == 8)  # one that comes while all others are being answered is refused
             for client in clients:
                 client.sendall(GET)
             assert [status(client) for client in clients] == [200] * 8
