@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from robmon.cli.files import print_wide
 from robmon.cli.options import SettingsCommand, config_option, load_settings
+
+if TYPE_CHECKING:
+    from robmon.settings import Loaded
+
+ACCEPTING = ("model.uri", "model.name", "mlflow.tracking_uri", "data_dir", "history.scope", "history.store")
+"""The settings that `robmon baseline --accept` needs to have of the daemon."""
 
 
 @click.command(cls=SettingsCommand)
@@ -25,9 +34,27 @@ def run(config: Path | None, **flags: str | None) -> None:
         from robmon import logs
         from robmon.daemon.app import run as run_daemon
 
-    settings = load_settings(config, flags).settings
-    logs.configure(settings.log.level, settings.log.format)
-    run_daemon(settings)
+    loaded = load_settings(config, flags)
+    logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    run_daemon(loaded.settings, command_prefix(loaded, config))
+
+
+def command_prefix(loaded: Loaded, config: Path | None) -> str:
+    """The variables that a shell sets for `robmon baseline --accept`, where it has the daemon's environment but not its
+    flags; no credential of a URL among them."""
+    from robmon.models.uri import mask
+    from robmon.settings import as_text
+    from robmon.settings.leaves import variable
+
+    given = {}
+    if config is not None and os.environ.get("ROBMON_CONFIG") != str(config):
+        given["ROBMON_CONFIG"] = str(config.absolute())
+    for name in ACCEPTING:
+        value = loaded.value(name)
+        text = as_text(value.absolute() if isinstance(value, Path) else value)
+        if loaded.sources[name] == "flag" and mask(text) == text:
+            given[variable(name)] = text
+    return "".join(f"{name}={shlex.quote(text)} " for name, text in given.items())
 
 
 @contextlib.contextmanager

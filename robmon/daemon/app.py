@@ -60,8 +60,8 @@ MAX_HTTP_CONNECTIONS = 64
 MAX_INPUT_CONNECTIONS = 512
 
 
-def run(settings: Settings) -> None:
-    """Run a daemon until SIGTERM or SIGINT.
+def run(settings: Settings, command_prefix: str = "") -> None:
+    """Run a daemon until SIGTERM or SIGINT; `command_prefix` as in `Published`.
 
     Raises:
         SettingsError: a port cannot be bound, a token or certificate not be used, or the data folder not be written.
@@ -70,7 +70,7 @@ def run(settings: Settings) -> None:
     """
     check_packages(settings)
     make_writable(settings.data_dir)
-    uvloop.run(Daemon(settings).run())
+    uvloop.run(Daemon(settings, command_prefix).run())
 
 
 def check_packages(settings: Settings) -> None:
@@ -102,7 +102,7 @@ def check_registry(settings: Settings) -> None:
 class Daemon:
     """One robmon daemon: build it, await `run`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, command_prefix: str = "") -> None:
         inputs = settings.inputs
         self._settings = settings
         self._follower = Follower(settings)
@@ -134,6 +134,7 @@ class Daemon:
             inputs.max_age_seconds,
             inputs_problem=lambda: self._receiver.problem,
             worker_memory_bytes=lambda: self._host.memory_bytes,
+            command_prefix=command_prefix,
         )
         self._metrics.expose(self._published)
         key = history_key(parse(settings.model.uri), self._follower.name)

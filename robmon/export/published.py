@@ -98,6 +98,7 @@ class Published:
         max_age_seconds: of inputs.
         inputs_problem: what may be wrong with the inputs, in one sentence; mostly empty.
         worker_memory_bytes: resident memory of the worker.
+        command_prefix: what a shell that has the daemon's environment puts before a command that needs its settings.
         view: what is known at first.
     """
 
@@ -109,9 +110,11 @@ class Published:
         *,
         inputs_problem: Callable[[], str] = lambda: "",
         worker_memory_bytes: Callable[[], int] = lambda: 0,
+        command_prefix: str = "",
         view: View = View(),
     ) -> None:
         self.model_name = model_name
+        self.command_prefix = command_prefix
         self.inputs_problem = inputs_problem
         self.worker_memory_bytes = worker_memory_bytes
         self._interval_seconds = interval_seconds

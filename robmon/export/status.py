@@ -92,7 +92,7 @@ def _accept(published: Published, version: str) -> str:
 
 def accept_command(published: Published, version: str) -> str:
     """What accepts a version, typed where the daemon runs."""
-    return f"robmon baseline --model {_named(published, version)} --accept"
+    return f"{published.command_prefix}robmon baseline --model {_named(published, version)} --accept"
 
 
 def _ratio_since(state: VersionState) -> list[str]:

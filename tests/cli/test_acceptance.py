@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from robmon.cli.daemon import command_prefix
 from robmon.cli.main import main
 from robmon.history.memory import Entry, reference
 from robmon.history.store import History
 from robmon.models.uri import history_key, parse
+from robmon.settings import load
 from tests.e2e.registry import RegisteredModel, Registry
 from tests.servers import local_registry
 
@@ -129,3 +131,26 @@ def test_what_a_person_accepts_is_the_newest_though_the_clock_was_set_back(tmp_p
     accept("--model", "models:/digits/2", **{"ROBMON_MODEL__URI": url, "ROBMON_DATA_DIR": str(tmp_path / "data")})
     newest = reference(history.read_scope("pinned").entries)
     assert newest is not None and newest.version == "2"
+
+
+def test_what_flags_told_the_daemon_stands_before_the_printed_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that has the daemon's environment has not its flags; what the environment says is not said again."""
+    config = Path("robmon.yaml")
+    config.write_text("data_dir: elsewhere\n", encoding="utf-8")
+    flags = {
+        "model.uri": "models:/m@champion",
+        "mlflow.tracking_uri": "sqlite:///a folder/m.db",
+        "data_dir": "data",
+    }
+    told = (
+        f"ROBMON_CONFIG={tmp_path}/robmon.yaml ROBMON_MODEL__URI=models:/m@champion "
+        f"ROBMON_MLFLOW__TRACKING_URI='sqlite:///a folder/m.db' ROBMON_DATA_DIR={tmp_path}/data "
+    )
+    assert command_prefix(load(flags, config), config) == told
+    monkeypatch.setenv("ROBMON_CONFIG", "robmon.yaml")
+    monkeypatch.setenv("ROBMON_MODEL__URI", "models:/m@champion")
+    assert command_prefix(load({}, config), config) == ""
+    secret = load({"mlflow.tracking_uri": "https://me:hidden@mlflow"}, config)
+    assert command_prefix(secret, config) == ""

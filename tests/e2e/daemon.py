@@ -224,9 +224,12 @@ class Daemon:
 
     def run_printed_command(self) -> str:
         """What the page says to run, with this daemon's environment and nothing else; what it prints."""
-        (command,) = re.findall("<code>(robmon .*?)</code>", self.get("/").text)
-        words = [sys.executable, "-m", *shlex.split(html.unescape(command))]
-        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        (command,) = re.findall("<code>((?:[A-Z_]+=[^<]*)?robmon .*?)</code>", self.get("/").text)
+        words = shlex.split(html.unescape(command))
+        first = words.index("robmon")
+        variables = self.environment | dict(word.split("=", 1) for word in words[:first])
+        command = [sys.executable, "-m", *words[first:]]
+        done = subprocess.run(command, cwd="/", env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
