@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
+import functools
 import json
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,8 +61,15 @@ def slow(handler: Any) -> None:
     Front.pass_on(handler, None)
 
 
-def unpacked_256_mib(handler: Any) -> None:
-    with_body(gzip.compress(b" " * 2**28), "gzip")(handler)
+@functools.cache
+def packed_spaces() -> bytes:
+    """1.5 GiB of them."""
+    packer = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS | 16)
+    return b"".join(packer.compress(b" " * 2**24) for _ in range(96)) + packer.flush()
+
+
+def bomb(handler: Any) -> None:
+    with_body(packed_spaces(), "gzip")(handler)
 
 
 def aliased(version: Any) -> Answers:
@@ -75,7 +83,7 @@ def aliased(version: Any) -> Answers:
 
 ANSWERS: dict[str, Answers] = {
     "endless": endless,
-    "gzip of 256 MiB": unpacked_256_mib,
+    "gzip of 1.5 GiB": bomb,
     "one byte after the other": dripping,
     "a page in HTML": lambda handler: handler.answer(200, b"<html><body>Log in, please.</body></html>", "text/html"),
     "status 500": lambda handler: handler.answer(500, b"{}"),
@@ -86,7 +94,7 @@ ANSWERS: dict[str, Answers] = {
     "a version that is null": aliased(None),
     "after 9 s": slow,
 }
-RED = ("endless", "gzip of 256 MiB", "one byte after the other")
+RED = ("endless", "gzip of 1.5 GiB", "one byte after the other")
 TOTAL_SECONDS = 30.0
 
 
