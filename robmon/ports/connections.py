@@ -28,6 +28,10 @@ class Connection(Protocol):
     def unread_since(self) -> float:
         """When the answer began that its client does not read; infinite where there is none."""
 
+    @property
+    def answering_since(self) -> float:
+        """Since when one whole request after the other is answered, with no pause; infinite where none is."""
+
     def refuse(self, reason: str) -> None:
         """Count the reason and end it without an answer."""
 

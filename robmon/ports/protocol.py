@@ -51,6 +51,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._ended_message = False  # whether the piece that is parsed ended a request, so that a head is not all of it
         self._head_deadline = inf
         self._answer_deadline = inf
+        self._answering_since = inf
         self._reason = "not_http"
 
     @property
@@ -73,6 +74,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """When the answer began that its client does not read, in the loop's time; infinite where there is none."""
         unread = self.flow.write_paused and not self._in_head and not self.transport.is_closing()
         return self._answer_deadline - REQUEST_SECONDS if unread and self.idle_since == inf else inf
+
+    @property
+    def answering_since(self) -> float:
+        """Since when one whole request after the other is answered, in the loop's time; infinite where none is.
+
+        A client that always has a further request on its way is never idle.
+        """
+        answering = self._is_answering and not self.cycle.more_body and not self.transport.is_closing()
+        return self._answering_since if answering else inf
 
     def check(self, now: float) -> None:
         """End the connection if it is past a deadline."""
@@ -170,6 +180,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:
             self._wait_for_request()
+        else:
+            self._answering_since = min(self._answering_since, self.loop.time())
 
     def on_response_complete(self) -> None:
         is_last = not self.pipeline
@@ -186,6 +198,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait_for_request(self) -> None:
+        self._answering_since = inf
         self._answer_deadline = self.loop.time() + IDLE_SECONDS
 
     def _is_too_large(self) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from itertools import chain
 from math import inf
 from operator import attrgetter
 from typing import Any, Final, cast
@@ -54,9 +55,9 @@ class PortServer(uvicorn.Server):
         application: an ASGI application.
         refuse: counts, by reason, what is refused before it is a request.
         max_connections: beyond it the connection that is idle for longest goes, else the one whose head or handshake
-            has been unfinished for longest, else the one that has left its answer unread for longest, else the newest.
-            A probe sends its head at once and reads what it is told, so that whoever holds all places with half heads
-            or unread answers does not keep it out.
+            has been unfinished for longest, else the one that has left its answer unread for longest, else the one
+            that has been asking without a pause for longest, else the newest. A probe sends its head at once, reads
+            what it is told and asks no more, so that whoever holds all places does not keep it out.
         access: tokens and TLS; without it everybody may come, and plain HTTP is spoken.
         open_paths: paths that need no token.
     """
@@ -128,11 +129,11 @@ class PortServer(uvicorn.Server):
         An idle one loses nothing, unless it was answered this very moment.
         """
         those = self.connections - self._giving_way
-        idle, unfinished, unread = (
+        idle, *others = (
             sorted((one for one in those if since(one) < before), key=since)
-            for since in map(attrgetter, ("idle_since", "unfinished_since", "unread_since"))
+            for since in map(attrgetter, ("idle_since", "unfinished_since", "unread_since", "answering_since"))
         )
-        return [*idle, *unfinished, *unread] if before < inf else [*unfinished, *unread, *idle]
+        return list(chain(idle, *others) if before < inf else chain(*others, idle))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()

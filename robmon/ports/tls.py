@@ -77,7 +77,7 @@ async def accept(server: Port, listener: socket.socket, files: SecretFiles[ssl.S
 class Handshake:
     """A connection on which TLS is not spoken yet; when it is, a `BoundedHttpProtocol` takes its place."""
 
-    idle_since = unread_since = inf
+    idle_since = unread_since = answering_since = inf
 
     def __init__(self, server: Port, connected: socket.socket, context: ssl.SSLContext) -> None:
         self._server = server

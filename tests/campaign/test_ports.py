@@ -56,10 +56,31 @@ sys.stdin.read()
 """
 
 
+ASKING = """
+import contextlib, socket, sys, threading
+def ask(port, request):
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.settimeout(20)
+            client.sendall(request * 16)
+            answers = b""
+            while piece := client.recv(65536):
+                answers += piece
+                answered = answers.count(b"HTTP/1.1 200")
+                client.sendall(request * answered)
+                answers = answers[-11:] if answered else answers
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=ask, args=(int(sys.argv[1]), bytes.fromhex(sys.argv[3])), daemon=True).start()
+sys.stdin.read()
+"""
+
+
 @contextlib.contextmanager
-def held(port: int, holders: int = HOLDERS, beginning: bytes = b"GET /met") -> Iterator[None]:
+def held(
+    port: int, holders: int = HOLDERS, beginning: bytes = b"GET /met", program: str = HALF_HEADS
+) -> Iterator[None]:
     """Clients of another process that begin a head, never end it, and come back whenever thrown out."""
-    command = [sys.executable, "-c", HALF_HEADS, str(port), str(holders), beginning.hex()]
+    command = [sys.executable, "-c", program, str(port), str(holders), beginning.hex()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         yield
@@ -72,6 +93,18 @@ def held(port: int, holders: int = HOLDERS, beginning: bytes = b"GET /met") -> I
 )
 def test_half_heads(port: str, daemon: Daemon) -> None:
     with watched(daemon, f"{HOLDERS} clients that hold half heads on {port}"), held(daemon.port(port)):
+        time.sleep(SECONDS)
+    daemon.wait_for_assessments()
+
+
+@pytest.mark.campaign
+def test_requests_without_a_pause(daemon: Daemon) -> None:
+    """Of clients that read all they are told, and always have sixteen more on their way."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        watched(daemon, f"{HOLDERS} clients that ask for /healthz without a pause"),
+        held(daemon.port("http_port"), HOLDERS, request, ASKING),
+    ):
         time.sleep(SECONDS)
     daemon.wait_for_assessments()
 

@@ -369,6 +369,30 @@ def test_the_oldest_answer_that_is_not_read_gives_way_where_nobody_is_idle_or_in
         wait_until(lambda: port.connections == 2)
 
 
+def test_whoever_asks_without_a_pause_keeps_nobody_out() -> None:
+    """Each has forty requests on their way all the while, and is told all it asks for."""
+    over = threading.Event()
+
+    def ask(port: Port) -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError), port.connection() as client:
+                client.sendall(GET * 40)
+                answers = b""
+                while not over.is_set() and (piece := client.recv(65536)):
+                    answers += piece
+                    answered = answers.count(b"HTTP/1.1 200")
+                    client.sendall(GET * answered)
+                    answers = answers[-11:] if answered else answers
+
+    with Port(max_connections=4) as port, ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask, port) for _ in range(4)]
+        wait_until(lambda: len(port.requests) > 400)
+        assert [port.answers() for _ in range(20)] == [True] * 20
+        over.set()
+        for each in asking:
+            each.result()
+
+
 def test_those_that_come_at_once_are_read_and_answered_before_one_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepted in one go, and idle as soon as they are answered: as many again as there may be."""
     for _ in range(5):
