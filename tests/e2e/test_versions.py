@@ -22,6 +22,11 @@ def wait_for_version(daemon: Daemon, version: str) -> None:
     daemon.wait_for_assessments()
 
 
+def wait_for_regression(daemon: Daemon) -> None:
+    """On a busy machine the version to compare with may at first be found too slow for the budget."""
+    daemon.wait_for(lambda: daemon.regression_stands, "the regression")
+
+
 def reference_version(daemon: Daemon) -> str:
     ratios = [sample for sample in daemon.metrics() if sample.name == "robmon_version_mse_ratio"]
     return str(ratios[0].labels["reference_version"])
@@ -40,7 +45,7 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
     with running_daemon(tmp_path, model.uri, served.tracking_uri) as daemon:
         daemon.send()
         wait_for_version(daemon, second)
-        assert daemon.regression_stands
+        wait_for_regression(daemon)
         assert reference_version(daemon) == first
         assert daemon.value("robmon_version_mse_ratio", level="0.3") == pytest.approx((FRAGILE / GOOD) ** 2)
         since = daemon.value("robmon_regression_since_timestamp_seconds")
@@ -52,8 +57,9 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         daemon.model("behaves")
         assert daemon.value("robmon_assessments_total", outcome="failed") == 0, "the one that ran was not cut off"
         assert daemon.regression_stands
+        ratio = pytest.approx((AS_FRAGILE / GOOD) ** 2)
+        daemon.wait_for(lambda: daemon.value("robmon_version_mse_ratio", level="0.3") == ratio, "the third's ratio")
         assert reference_version(daemon) == first
-        assert daemon.value("robmon_version_mse_ratio", level="0.3") == pytest.approx((AS_FRAGILE / GOOD) ** 2)
         assert daemon.value("robmon_regression_since_timestamp_seconds") == since
 
         accept(model, third, daemon)
@@ -83,7 +89,7 @@ def test_classifiers_are_judged_by_what_they_say(served: Registry, tmp_path: Pat
 
         model.serve(fragile)
         wait_for_version(daemon, fragile)
-        assert daemon.regression_stands
+        wait_for_regression(daemon)
         names = [f"robmon_version_ratio{end}" for end in ("_lower", "", "_upper")]
         low, ratio, high = (daemon.value(name, reference_version=same, score="probability") for name in names)
         assert 1.1 < low < ratio < high
@@ -151,7 +157,7 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         daemon.model("returns nan")
         model.serve(last)
         wait_for_version(daemon, last)
-        assert daemon.regression_stands, "nothing is worse than no number"
+        wait_for_regression(daemon)  # nothing is worse than no number
         assert daemon.value("robmon_version_mse_ratio", reference_version=first, level="0.3") == math.inf
         # A slow machine tries a version again; then it is told again, in the same words.
         told = ("served version unknown", "model version cannot be loaded")
