@@ -65,8 +65,8 @@ async def threads_of_a_worker(folder: Path, threads: int) -> tuple[int, int]:
         process, over = psutil.Process(child.pid), threading.Event()
         before = process.num_threads()
         counting = asyncio.create_task(asyncio.to_thread(most_threads, process, over))
-        asked = question(64, task="classification", trials=19, max_seconds=20)
-        result, _ = await child.ask(asked, bodies(64), timeout_seconds=120)
+        asked = question(64, task="classification", trials=19)
+        result, _ = await child.ask(asked, bodies(64), timeout_seconds=300)
         over.set()
         assert isinstance(result, Assessed)
         return before, await counting

@@ -70,7 +70,7 @@ def question(count: int, **changes: Any) -> Assess:
         "rows_per_request": 1,
         "sample_rows": 1000,
         "min_rows": 32,
-        "max_seconds": 30,
+        "max_seconds": 300,
         "max_features": 2,
         "baseline": None,
         "baseline_min_rows": 1000,
