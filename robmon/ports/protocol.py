@@ -11,13 +11,18 @@ import logging
 from math import inf
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from robmon.ports.connections import Port
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request."""
 MAX_HEADERS: Final = 128
+MAX_CHUNKS: Final = 2048
+"""Chunks of a body; more where it is large, see `CHUNK_BYTES`."""
+CHUNK_BYTES: Final = 32
+"""Least average size of chunks beyond `MAX_CHUNKS`, with what frames them: each of them takes a call."""
 MAX_PIPELINED: Final = 64
 """Requests that may wait for the answer to the one before them. A piece of 256 KiB can hold 14,000, 2 KiB each."""
 IDLE_SECONDS: Final = 75
@@ -52,6 +57,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_deadline = inf
         self._answer_deadline = inf
         self._answering_since = inf
+        self._closing_since = inf
+        self._answered: RequestResponseCycle | None = None  # of several on their way, while `cycle` is the last of them
+        self._body_bytes = 0  # of the pieces since the head
+        self._framing_bytes = 0  # of the pieces since anything of the body came
+        self._chunks = 0
         self._reason = "not_http"
 
     @property
@@ -67,12 +77,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def idle_since(self) -> float:
         """When its last answer was complete, in the loop's time; infinite while a request is in progress."""
         busy = self._head_since < inf or self._is_answering
-        return inf if busy or self.transport.is_closing() else self._answer_deadline - IDLE_SECONDS
+        seconds = LINGER_SECONDS if self._is_in_body else IDLE_SECONDS
+        return inf if busy or self.transport.is_closing() else self._answer_deadline - seconds
 
     @property
     def unread_since(self) -> float:
-        """When the answer began that its client does not read, in the loop's time; infinite where there is none."""
-        unread = self.flow.write_paused and not self._in_head and not self.transport.is_closing()
+        """When the answer began that its client does not read, or the end that it holds up; infinite where none is."""
+        if self.transport.is_closing():
+            return self._closing_since
+        unread = self.flow.write_paused and not self._in_head
         return self._answer_deadline - REQUEST_SECONDS if unread and self.idle_since == inf else inf
 
     @property
@@ -81,11 +94,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
         A client that always has a further request on its way is never idle.
         """
-        answering = self._is_answering and not self.cycle.more_body and not self.transport.is_closing()
-        return self._answering_since if answering else inf
+        is_whole = self._answered is not None and not self._answered.more_body
+        return self._answering_since if self._is_answering and is_whole and not self.transport.is_closing() else inf
 
     def check(self, now: float) -> None:
         """End the connection if it is past a deadline."""
+        if self.transport.is_closing():
+            self._closing_since = min(self._closing_since, now)
         if now > self._head_deadline:
             self.refuse("head_timeout")
         elif now > self._answer_deadline and (self._is_answering or not self._in_head):
@@ -112,13 +127,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._server.refuse("disconnected")
         self._unset_keepalive_if_required()
+        if self._answered is not None and not self._answered.response_complete:  # uvicorn tells the last one alone
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._ended_message = False
         self._piece_bytes = len(data)
+        self._body_bytes += len(data)
+        self._framing_bytes += len(data)
         super().data_received(data)
         if not self._in_head:
+            if self._is_in_body and self._framing_bytes > MAX_HEAD_BYTES:
+                self.refuse("not_http")  # an extension of a chunk, or a trailer: the parser holds it until it ends
             return
         if self._head_deadline == inf:
             now = self.loop.time()
@@ -152,21 +174,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            self._stop_parsing("not_http")  # trailers: nothing bounds them
+            self._stop_parsing("not_http")  # trailers: nothing bounds their number
+        if len(self.headers) == MAX_HEADERS:
+            self._stop_parsing("head_too_large")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_since = self._head_deadline = inf
+        self._body_bytes = self._piece_bytes  # which the head that ends is a part of
+        self._framing_bytes = self._chunks = 0
         if self._is_too_large():
             self._stop_parsing("head_too_large")
-        if self.cycle is None or self.cycle.response_complete:
+        is_next = not self._is_answering
+        if is_next:
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
         super().on_headers_complete()
+        if is_next:
+            self._answered = self.cycle
         if self.parser.should_upgrade() or self.expect_100_continue:
             self.cycle.keep_alive = False  # what follows may be another protocol, or no body although one is announced
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS + self._body_bytes // CHUNK_BYTES:
+            self._stop_parsing("not_http")
+
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         cycle = self.cycle
         if not cycle.body and not cycle.response_complete:
             # As it is: uvicorn copies it into a bytearray and out of it again, half of what 64 KiB cost.
@@ -178,6 +213,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._ended_message = True
         super().on_message_complete()
+        self.cycle.more_body = False  # uvicorn leaves that of a request that is answered already
         if self.cycle.response_complete:
             self._wait_for_request()
         else:
@@ -185,8 +221,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         is_last = not self.pipeline
+        if not is_last:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if not is_last:
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()  # uvicorn reads on after each answer, whatever waits unread already
             self._answer_deadline = self.loop.time() + REQUEST_SECONDS
         elif self.cycle.more_body:
             self._answer_deadline = self.loop.time() + LINGER_SECONDS
@@ -197,14 +237,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def _is_in_body(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body
+
     def _wait_for_request(self) -> None:
         self._answering_since = inf
         self._answer_deadline = self.loop.time() + IDLE_SECONDS
 
     def _is_too_large(self) -> bool:
         """Whether the head that is complete now, with all or a part of this piece, is larger than it may be."""
-        if len(self.headers) > MAX_HEADERS:
-            return True
         if self._head_bytes + self._piece_bytes <= MAX_HEAD_BYTES:
             return False
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES

@@ -29,6 +29,8 @@ OWN_DESCRIPTORS: Final = 48
 MOMENT_SECONDS: Final = 1.0
 """How long a connection that has just come, or just been answered, is left alone: so long a probe may take to send its
 head, or to get its answer, on a machine that is busy."""
+WAITING_SINCE: Final = tuple(map(attrgetter, ("idle_since", "unfinished_since", "unread_since", "answering_since")))
+"""For what a connection may wait, the one that loses least first."""
 
 
 def within(descriptors: int, *wanted: int) -> list[int]:
@@ -119,21 +121,23 @@ class PortServer(uvicorn.Server):
         """End the connection that has waited for longest, if since before that time; an idle one rather than others."""
         waiting = self._waiting(before)
         if waiting:
-            self._giving_way.add(waiting[0])
-            waiting[0].refuse("too_many_connections")
+            self._end(waiting[0])
         return waiting != []
+
+    def _end(self, connection: Connection) -> None:
+        self._giving_way.add(connection)
+        connection.refuse("too_many_connections")
 
     def _waiting(self, before: float) -> list[Connection]:
         """The connections that have waited for their clients since before that time, the first to give way first.
 
-        An idle one loses nothing, unless it was answered this very moment.
+        An idle one loses nothing. Of those that have all come or been answered this very moment (`before` is infinite)
+        it is the oldest, whatever it waits for: a probe among them is new.
         """
         those = self.connections - self._giving_way
-        idle, *others = (
-            sorted((one for one in those if since(one) < before), key=since)
-            for since in map(attrgetter, ("idle_since", "unfinished_since", "unread_since", "answering_since"))
-        )
-        return list(chain(idle, *others) if before < inf else chain(*others, idle))
+        kinds = [sorted((one for one in those if since(one) < before), key=since) for since in WAITING_SINCE]
+        waiting = dict.fromkeys(chain(*kinds))
+        return list(waiting) if before < inf else sorted(waiting, key=lambda one: min(s(one) for s in WAITING_SINCE))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -158,9 +162,9 @@ class PortServer(uvicorn.Server):
         now = asyncio.get_running_loop().time()
         for connection in list(self.connections):
             connection.check(now)
-        while len(self.connections - self._giving_way) > self._max_connections:
-            if not self._give_way(now - MOMENT_SECONDS):
-                break
+        too_many = max(len(self.connections - self._giving_way) - self._max_connections, 0)
+        for connection in self._waiting(now - MOMENT_SECONDS)[:too_many]:
+            self._end(connection)
         self._giving_way &= self.connections
         return await super().on_tick(counter)
 

@@ -271,6 +271,36 @@ def test_a_body_is_the_same_however_it_is_cut(port: Port, seed: int) -> None:
     assert [request["body"] == body for request in port.requests] == [True] * 3
 
 
+@pytest.mark.parametrize(("chunk_bytes", "answer"), [(1, 400), (26, 200)])
+def test_a_body_in_countless_chunks_is_refused(port: Port, chunk_bytes: int, answer: int) -> None:
+    """Each takes a call, however little it holds."""
+    chunk = b"%x\r\n%b\r\n" % (chunk_bytes, b"x" * chunk_bytes)
+    with port.connection() as client:
+        client.sendall(head("Transfer-Encoding: chunked") + chunk * 20_000 + b"0\r\n\r\n")
+        assert status(client) == answer
+    assert port.answers()
+
+
+@pytest.mark.parametrize("endless", [b"1\r\nx\r\n0\r\nX: ", b"1;", b"1\r\nx\r\n0\r\nX"])
+def test_what_frames_a_body_does_not_go_on_for_ever(port: Port, endless: bytes) -> None:
+    """A trailer or an extension that never ends: the parser holds all of it."""
+    with port.connection() as client:
+        client.sendall(head("Transfer-Encoding: chunked") + endless)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                client.sendall(b"y" * 2**16)
+        assert closed(client)
+    wait_until(lambda: port.refused["not_http"] == 1)
+    assert port.answers()
+
+
+def test_a_head_of_too_many_headers_is_refused_before_it_ends(port: Port) -> None:
+    with port.connection() as client:
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (protocol.MAX_HEADERS + 2))
+        assert status(client) == 400
+    assert port.refused == {"head_too_large": 1}
+
+
 def test_a_head_that_begins_in_the_piece_of_a_large_body_is_no_large_head(port: Port) -> None:
     for _ in range(20):
         with port.connection() as client:
@@ -369,19 +399,57 @@ def test_the_oldest_answer_that_is_not_read_gives_way_where_nobody_is_idle_or_in
         wait_until(lambda: port.connections == 2)
 
 
-def test_whoever_asks_without_a_pause_keeps_nobody_out() -> None:
+def test_a_connection_that_is_closed_once_its_answer_is_read_keeps_nobody_out() -> None:
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            client = stack.enter_context(port.connection())
+            client.sendall(head("Connection: close", method="GET", path="/long"))
+            wait_until(lambda expected=number: port.unread == expected)  # type: ignore[misc]
+        for _ in range(3):
+            newest = stack.enter_context(port.connection())
+            newest.sendall(GET)
+            assert status(newest) == 200
+
+
+def test_at_twice_the_places_the_oldest_gives_way_whatever_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not who has just come, as a probe has, though it has said nothing yet."""
+    monkeypatch.setattr(server, "MOMENT_SECONDS", 60.0)
+    with Port(max_connections=2) as port, contextlib.ExitStack() as stack:
+        oldest, *others = (stack.enter_context(port.connection()) for _ in range(3))
+        for client in (oldest, *others):
+            client.sendall(GET)
+            assert status(client) == 200
+            time.sleep(0.01)  # the loop's clock counts milliseconds
+        silent = stack.enter_context(port.connection())
+        wait_until(lambda: port.connections == 4)
+        newest = stack.enter_context(port.connection())
+        assert closed(oldest)
+        for client in (silent, newest, *others):
+            client.sendall(GET)
+            assert status(client) == 200
+
+
+A_BYTE_SHORT = head("Content-Length: 1", method="GET")
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [(GET * 40, GET), ((A_BYTE_SHORT + b"x") * 39 + A_BYTE_SHORT, b"x" + A_BYTE_SHORT)],
+    ids=["whole", "the last a byte short"],
+)
+def test_whoever_asks_without_a_pause_keeps_nobody_out(begin: bytes, again: bytes) -> None:
     """Each has forty requests on their way all the while, and is told all it asks for."""
     over = threading.Event()
 
     def ask(port: Port) -> None:
         while not over.is_set():
             with contextlib.suppress(OSError), port.connection() as client:
-                client.sendall(GET * 40)
+                client.sendall(begin)
                 answers = b""
                 while not over.is_set() and (piece := client.recv(65536)):
                     answers += piece
                     answered = answers.count(b"HTTP/1.1 200")
-                    client.sendall(GET * answered)
+                    client.sendall(again * answered)
                     answers = answers[-11:] if answered else answers
 
     with Port(max_connections=4) as port, ThreadPoolExecutor(4) as threads:
@@ -453,4 +521,8 @@ def test_nothing_is_logged_of_what_is_refused(port: Port, caplog: pytest.LogCapt
         with port.connection() as client:
             client.sendall(garbage)
             status(client)
+    with port.connection() as client:  # which goes while its first answer is written and others wait
+        client.sendall(head(method="GET", path="/long") * 3)
+        wait_until(lambda: port.unread == 1)
+    wait_until(lambda: port.connections == 0)
     assert caplog.text == ""
