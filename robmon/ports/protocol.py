@@ -19,7 +19,7 @@ from robmon.ports.connections import Port
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request."""
 MAX_HEADERS: Final = 128
-MAX_CHUNKS: Final = 2048
+MAX_CHUNKS: Final = 32_768
 """Chunks of a body; more where it is large, see `CHUNK_BYTES`."""
 CHUNK_BYTES: Final = 32
 """Least average size of chunks beyond `MAX_CHUNKS`, with what frames them: each of them takes a call."""

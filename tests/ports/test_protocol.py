@@ -276,7 +276,7 @@ def test_a_body_in_countless_chunks_is_refused(port: Port, chunk_bytes: int, ans
     """Each takes a call, however little it holds."""
     chunk = b"%x\r\n%b\r\n" % (chunk_bytes, b"x" * chunk_bytes)
     with port.connection() as client:
-        client.sendall(head("Transfer-Encoding: chunked") + chunk * 20_000 + b"0\r\n\r\n")
+        client.sendall(head("Transfer-Encoding: chunked") + chunk * 60_000 + b"0\r\n\r\n")
         assert status(client) == answer
     assert port.answers()
 
