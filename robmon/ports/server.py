@@ -115,7 +115,7 @@ class PortServer(uvicorn.Server):
         count = len(self.connections - self._giving_way)
         if count < self._max_connections or self._give_way(asyncio.get_running_loop().time() - MOMENT_SECONDS):
             return True
-        return self._waiting(inf) != [] and (count < 2 * self._max_connections or self._give_way(inf))
+        return self._waiting(inf) != [] if count < 2 * self._max_connections else self._give_way(inf)
 
     def _give_way(self, before: float) -> bool:
         """End the connection that has waited for longest, if since before that time; an idle one rather than others."""

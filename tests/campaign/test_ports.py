@@ -79,7 +79,8 @@ sys.stdin.read()
 def held(
     port: int, holders: int = HOLDERS, beginning: bytes = b"GET /met", program: str = HALF_HEADS
 ) -> Iterator[None]:
-    """Clients of another process that begin a head, never end it, and come back whenever thrown out."""
+    """Clients of another process that come back whenever thrown out: they begin a head and never end it, or do what the
+    program says with these bytes."""
     command = [sys.executable, "-c", program, str(port), str(holders), beginning.hex()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
