@@ -180,7 +180,7 @@ def _of_callable(
 
     def predict(x: Array, rows: slice) -> Array:
         model_input = parts.assemble(x, rows)
-        return outputs(function(model_input), rows.stop - rows.start, model_input)
+        return outputs(function(model_input), len(x), model_input)
 
     return _of_parts(FunctionPredictor(predict), parts, parts.array)
 
@@ -330,7 +330,7 @@ def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predi
     import torch
 
     def predict(x: Any, rows: slice) -> Any:
-        with torch.no_grad():
+        with torch.inference_mode():
             return outputs(module(x), len(x))
 
     return FunctionPredictor(predict, str(device or "cpu"), module=module)

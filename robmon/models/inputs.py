@@ -112,6 +112,7 @@ class ModelInputs:
     absent: tuple[str, ...] = ()
     _rebuild: Rebuild | None = None
     _fixed_axis: int | None = None
+    _known_copies: dict[tuple[int, int, int], ModelInputs] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -177,22 +178,33 @@ class ModelInputs:
         """What the model takes: `array` in the place of the perturbed values, all others those of `rows`.
 
         Args:
-            array: perturbed values of those rows, shape (len(rows), *input_shape), NumPy or torch.
+            array: perturbed values of those rows, shape (len(rows), *input_shape), NumPy or torch; or of several copies
+                of them, one after the other.
             rows: a slice of step 1 of the rows.
 
         Returns:
             An array (the same object, unless it holds whole numbers), a DataFrame, or a dict of named tensors, like the
             inputs given to `split`; or what they were `rebuilt` to.
         """
+        count = rows.stop - rows.start
+        if len(array) != count:
+            return self._copies(rows, len(array) // count).assemble(array, slice(0, len(array)))
         batch = self._layout.assemble(array, rows)
         return batch if self._rebuild is None else self._rebuild(batch, rows)
+
+    def _copies(self, rows: slice, times: int) -> ModelInputs:
+        """Those rows again and again, kept because they are wanted again and again."""
+        key = (rows.start, rows.stop, times)
+        if key not in self._known_copies:
+            self._known_copies[key] = self.take(np.tile(np.arange(self.rows)[rows], times))
+        return self._known_copies[key]
 
     def take(self, indices: Sequence[int] | AnyArray) -> ModelInputs:
         """The rows with these indices, in this order."""
         index = np.asarray(indices, dtype=np.intp)
         rebuild = None if self._rebuild is None else self._rebuild.take(index)
         array, layout = self.array[index], self._layout.take(index)
-        return replace(self, array=array, _layout=layout, _rebuild=rebuild, given=None)
+        return replace(self, array=array, _layout=layout, _rebuild=rebuild, given=None, _known_copies={})
 
     def rebuilt(self, rebuild: Rebuild, fixed_axis: int | None = None) -> ModelInputs:
         """The same rows, of which the model takes what `rebuild` makes of them.
@@ -201,7 +213,7 @@ class ModelInputs:
             rebuild: what it makes of them.
             fixed_axis: the only axis of the array whose size is the same in every sample.
         """
-        return replace(self, _rebuild=rebuild, _fixed_axis=fixed_axis)
+        return replace(self, _rebuild=rebuild, _fixed_axis=fixed_axis, _known_copies={})
 
 
 def perturbing(parts: ModelInputs, integers: Collection[str]) -> ModelInputs:

@@ -34,6 +34,30 @@ def is_floating(array: Array) -> bool:
     return bool(namespace(array).isdtype(array.dtype, "real floating"))
 
 
+def is_single_or_double(array: Array) -> bool:
+    """Whether the array holds float32 or float64."""
+    return array.dtype in (namespace(array).float32, namespace(array).float64)
+
+
+def repeated(array: Array, times: int) -> Array:
+    """The rows of an array again and again: in memory of their own."""
+    xp = namespace(array)
+    every = xp.broadcast_to(array[None], (times, *array.shape))
+    return xp.reshape(copied(every), (times * array.shape[0], *array.shape[1:]))
+
+
+def moved(array: Array, moves: Array, times: float) -> Array:
+    """`array + times * moves`, in memory of its own, of arrays of one kind and dtype."""
+    if isinstance(array, np.ndarray):
+        return array + times * moves
+    return namespace(array).add(array, moves, alpha=times)
+
+
+def by_copy(values: Array, reference: Array) -> Array:
+    """Values of copies of rows, one copy after the other, with an axis for the copies: it broadcasts to `reference`."""
+    return namespace(values).reshape(values, (-1, *reference.shape))
+
+
 def to_numpy(array: Array) -> NDArray[Any]:
     """The array in main memory, as NumPy's."""
     if isinstance(array, np.ndarray):
@@ -81,13 +105,13 @@ def rows_of(array: Array, rows: NDArray[np.bool_]) -> Array:
     return namespace(array).take(array, like(np.flatnonzero(rows), array), axis=0)
 
 
-def default_batch_rows(shape: tuple[int, ...]) -> int:
-    """Rows of one batch for inputs of `shape`, by memory: at most 1024, at least 3, of which no rest is a single row.
+def default_batch_rows(shape: tuple[int, ...], most: int = 1024) -> int:
+    """Rows of one batch for inputs of `shape`, by memory: at most `most`, at least 3, of which no rest is a single row.
 
     >>> default_batch_rows((9, 3, 224, 224)), default_batch_rows((9, 10)), default_batch_rows((9, 3, 2048, 2048))
     (6, 1024, 3)
     """
-    return max(3, min(1024, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
+    return max(3, min(most, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
 
 
 def batches(rows: int, batch_rows: int) -> Iterator[slice]:

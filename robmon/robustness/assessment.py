@@ -131,7 +131,7 @@ def assess_rows(
     >>> model = FunctionPredictor(lambda x, rows: x @ weights)
     >>> result = assess_rows(model, inputs, Specification(levels=(0, 0.1)), scale=1.0, seed=1)
     >>> round(result.slope.value), result.curve[0].bound, result.output
-    (25, 0.0, 'value')
+    (26, 0.0, 'value')
     """
     levels, trials, task = specification.levels, specification.trials, specification.task
     check_seed(seed)
@@ -178,11 +178,11 @@ def assess_rows(
         counted=counted,
     )
 
-    is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(measures.classes[0], kind)
+    is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
 
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
-        engine = Engine(which, inputs, chosen, features, largest)
-        return run_trials(engine, measures, levels=at, trials=times, seed=seed, batch_rows=batch_rows, progress=told)
+        engine = Engine(which, inputs, chosen, features, seed, largest)
+        return run_trials(engine, measures, levels=at, trials=times, batch_rows=batch_rows, progress=told)
 
     if _is_rounding(run(predictor, levels[:1], 1), own):
         quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)

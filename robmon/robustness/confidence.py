@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import PredictionError
-from robmon.robustness.arrays import Array, Float64, like, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, by_copy, like, namespace, to_numpy
 from robmon.vocabulary import NoExponent
 
 MOST_CONFIDENCE = 0.9
@@ -234,22 +234,24 @@ class TemperedErrors:
             true = probabilities(class_scores(truth, "multilabel" if kind == "multilabel" else "probability"))
             self.references = [true, true]
 
-    def __call__(self, outputs: Array, rows: slice) -> Float64:
-        """Mean squared change over the classes; shape `(2, rows)`, +Inf for a row that is not finite."""
+    def __call__(self, outputs: Array, rows: slice) -> Array:
+        """Mean squared change over the classes, of copies of these rows, one copy after the other, where they are.
+
+        Shape `(2, copies * rows)`; of a row that is not finite it is any number.
+        """
         reference = self.references[0][rows]
         scores = class_scores(outputs, self.kind)
-        if tuple(scores.shape) != tuple(reference.shape):
+        if tuple(scores.shape[1:]) != tuple(reference.shape[1:]):
             raise PredictionError("the model returned another number of outputs than before", reason="invalid_output")
         xp = namespace(scores)
         with np.errstate(over="ignore", invalid="ignore"):
             errors = xp.stack(
                 [
-                    xp.mean((probabilities(scores, exponent) - each[rows]) ** 2, axis=(-2, -1))
+                    xp.mean((by_copy(probabilities(scores, exponent), reference) - each[rows]) ** 2, axis=(-2, -1))
                     for exponent, each in zip(self.exponents, self.references, strict=True)
                 ]
             )
-            is_finite = xp.all(xp.isfinite(outputs), axis=1) & xp.all(xp.isfinite(errors), axis=0)
-            return to_numpy(xp.where(is_finite, errors, xp.full_like(errors, float("inf"))))
+            return xp.reshape(errors, (2, -1))
 
 
 @dataclass(frozen=True, eq=False)

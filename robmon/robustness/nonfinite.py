@@ -13,6 +13,7 @@ from robmon.robustness.arrays import (
     Float64,
     as_float64,
     batches,
+    by_copy,
     default_batch_rows,
     is_floating,
     like,
@@ -28,8 +29,8 @@ SMALL: Final = 1e6
 _HALF: Final = "65504, where float16 ends"
 
 
-def finite_cells(outputs: Array) -> NDArray[np.bool_]:
-    """Which outputs are finite numbers, or labels that are not missing; shape `(rows, outputs)`, in main memory.
+def finite_cells(outputs: Array) -> Array:
+    """Which outputs are finite numbers, or labels that are not missing; shape `(rows, outputs)`, where they are.
 
     >>> finite_cells(np.array([[1.0, np.nan], [np.inf, 2.0]])).tolist()
     [[True, False], [False, True]]
@@ -40,7 +41,7 @@ def finite_cells(outputs: Array) -> NDArray[np.bool_]:
     if not is_floating(outputs):
         return np.ones((rows, int(np.prod(outputs.shape[1:]))), dtype=np.bool_)
     xp = namespace(outputs)
-    return np.asarray(to_numpy(xp.isfinite(xp.reshape(outputs, (rows, -1)))))
+    return xp.isfinite(xp.reshape(outputs, (rows, -1)))
 
 
 def finite_rows(outputs: Array) -> NDArray[np.bool_]:
@@ -49,7 +50,7 @@ def finite_rows(outputs: Array) -> NDArray[np.bool_]:
     >>> finite_rows(np.array(["cat", None, "dog"], dtype=object)).tolist()
     [True, False, True]
     """
-    return np.asarray(finite_cells(outputs).all(axis=1))
+    return np.asarray(to_numpy(finite_cells(outputs)).all(axis=1))
 
 
 def none_finite(outputs: Array) -> str:
@@ -79,7 +80,7 @@ def left_out(outputs: Array, names_rows: bool = True) -> list[str]:
 
 def _of_outputs(outputs: Array) -> str:
     """In which of several outputs."""
-    lost = ~finite_cells(outputs)
+    lost = ~to_numpy(finite_cells(outputs))
     columns = lost.shape[1]
     if columns < 2 or lost.all(axis=0).all():
         return ""
@@ -102,28 +103,37 @@ def largest_input(inputs: Array) -> float | None:
     return largest if largest < SMALL else None
 
 
-def beyond(values: Array, largest: Float64 | float) -> NDArray[np.bool_]:
-    """Which cells exceed what a type holds; of the values' shape, in main memory. NaN does not, infinities do."""
+def beyond(values: Array, largest: Float64 | float) -> Array:
+    """Which cells exceed what a type holds; of the values' shape, where they are. NaN does not, infinities do."""
     exact = as_float64(values)
     limit = like(np.asarray(largest, dtype=np.float64), exact)
-    return to_numpy(namespace(exact).abs(exact) > limit)
+    return namespace(exact).abs(exact) > limit
 
 
 def rows_beyond(inputs: Array, largest: Float64 | float) -> int:
     """How many rows hold a number beyond what the type holds in which the model gets it."""
     cut = batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape)))
-    return sum(int(_any(beyond(inputs[rows], largest)).sum()) for rows in cut)
+    return sum(int(to_numpy(_any(beyond(inputs[rows], largest))).sum()) for rows in cut)
 
 
-def newly_beyond(perturbed: Array, inputs: Array, largest: Float64 | float | None) -> NDArray[np.bool_]:
-    """Which rows the noise takes beyond it, none without such a type; shape `(rows,)`."""
+def newly_beyond(perturbed: Array, inputs: Array, largest: Float64 | float | None) -> Array:
+    """Which rows the noise takes beyond it, none without such a type; shape `(copies * rows,)`, where they are.
+
+    Args:
+        perturbed: copies of the inputs, one after the other.
+        inputs: shape `(rows, *input_shape)`.
+        largest: the largest number of the type.
+    """
+    xp = namespace(inputs)
     if largest is None:
-        return np.zeros(int(inputs.shape[0]), dtype=np.bool_)
-    return _any(beyond(perturbed, largest) & ~beyond(inputs, largest))
+        return xp.zeros_like(perturbed[(..., *[0] * (len(perturbed.shape) - 1))], dtype=xp.bool)
+    new = by_copy(beyond(perturbed, largest), inputs) & ~beyond(inputs, largest)
+    return _any(xp.reshape(new, perturbed.shape))
 
 
-def _any(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.asarray(cells.reshape(len(cells), -1).any(axis=1))
+def _any(cells: Array) -> Array:
+    xp = namespace(cells)
+    return xp.any(xp.reshape(cells, (cells.shape[0], -1)), axis=1)
 
 
 def overflows(

@@ -11,8 +11,10 @@ from robmon.robustness.features import codes
 from robmon.robustness.features import whole_numbers as whole
 from robmon.robustness.features.channels import named
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Noise, NoisyRows, trial_generator
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes
+from robmon.robustness.noise.rows import AnyNoiseRows
 
 TOLD = 10
 """Features of which one kind of sentence is told."""
@@ -70,6 +72,7 @@ def _moved_shares(
     perturbed = count_by_column(inputs, features)
     limits = np.broadcast_to(np.asarray(features.limits)[0].ravel(), perturbed.shape)
     which = np.flatnonzero(~np.isnan(limits) & (perturbed > 0))
-    noisy = NoisyRows(noise, inputs, noise.stream(trial_generator(seed, 0), features), features.like(inputs))
+    draws = Draws(noise, inputs, features, seed)
+    noisy = AnyNoiseRows(noise, inputs, lambda: draws.of([0], slice(0, int(inputs.shape[0]))), features.like(inputs))
     moved = np.array([noisy.moved(noisy.at(level)) for level in levels])
     return moved[:, which] / perturbed[which], which.tolist()

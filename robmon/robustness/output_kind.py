@@ -231,7 +231,7 @@ def _check_one_thing(outputs: Array, table: Float64, names: Sequence[str], input
 
 def _echoes(outputs: Array, columns: Sequence[int], inputs: Array | None) -> list[int]:
     """The columns that hold a column of the inputs, if all of these are there, and others beside them."""
-    if inputs is None or len(inputs.shape) != 2 or len(outputs.shape) != 2:
+    if inputs is None or len(inputs.shape) != 2 or len(outputs.shape) != 2 or inputs.shape[1] >= len(columns):
         return []
     given, said = to_numpy(as_float64(inputs)), to_numpy(as_float64(outputs))
     same = np.array([[np.array_equal(said[:, column], each, equal_nan=True) for each in given.T] for column in columns])

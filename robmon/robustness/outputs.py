@@ -13,6 +13,7 @@ from robmon.robustness.arrays import (
     Array,
     Float64,
     as_float64,
+    by_copy,
     check_rows,
     detached,
     like,
@@ -129,23 +130,25 @@ class RowErrors:
         weights: one array `(outputs,)` a weighting; the first is usually the plain mean over outputs.
 
     >>> errors = RowErrors(np.zeros((2, 2)), [np.array([0.5, 0.5]), np.array([1.0, 0.0])])
-    >>> errors(np.array([[1.0, 2.0], [np.nan, 0.0]]), slice(0, 2)).tolist()
-    [[2.5, inf], [1.0, inf]]
+    >>> errors(np.array([[1.0, 2.0], [3.0, 0.0]]), slice(0, 2)).tolist()
+    [[2.5, 4.5], [1.0, 9.0]]
     """
 
     def __init__(self, reference: Array, weights: Sequence[Float64]) -> None:
         self.reference = reference
         self.labels = len(reference.shape) == 1
-        self.weights = [like(weight, reference) for weight in weights] if not self.labels else list(weights)
+        self.weights = list(weights)
+        self._weights = None if self.labels else like(np.stack(self.weights, axis=1), reference)
         self.count = len(self.weights)
 
-    def __call__(self, outputs: Array, rows: slice) -> Float64:
-        """Errors of flattened outputs of these rows; shape `(weightings, rows)`, +Inf for a row that is not finite.
+    def __call__(self, outputs: Array, rows: slice) -> Array:
+        """Errors of flattened outputs of copies of these rows, one copy after the other, where they are.
 
-        A label that is missing counts as changed.
+        Shape `(weightings, copies * rows)`; of a row that is not finite it is any number. A label that is missing
+        counts as changed.
         """
         reference = self.reference[rows]
-        if tuple(outputs.shape) != tuple(reference.shape):
+        if tuple(outputs.shape[1:]) != tuple(reference.shape[1:]):
             raise PredictionError(
                 f"the model returned outputs of shape {tuple(outputs.shape)}, not {tuple(reference.shape)} as before",
                 reason="invalid_output",
@@ -155,27 +158,31 @@ class RowErrors:
             return np.stack([flips * weight[0] for weight in self.weights])
         xp = namespace(outputs)
         with np.errstate(over="ignore", invalid="ignore"):
-            squared = (outputs - reference) ** 2
-            finite = xp.all(xp.isfinite(squared), axis=1)
-            errors = xp.stack([xp.sum(squared * weight, axis=1) for weight in self.weights])
-            errors = xp.where(finite & xp.isfinite(errors), errors, xp.full_like(errors, float("inf")))
-        return to_numpy(errors)
+            moves = xp.reshape(by_copy(outputs, reference) - reference, outputs.shape)
+            moves *= moves
+            return xp.matrix_transpose(moves @ self._weights)
 
 
 def changed_labels(labels: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels differ; a missing one always does. Shape `(n,)`.
+    """Which labels differ; a missing one always does. Shape of the labels, which may be copies of the reference's rows.
 
     >>> changed_labels(np.array([1.0, 2.0, np.nan]), np.array([1.0, 1.0, np.nan])).tolist()
     [False, True, True]
     """
-    return np.asarray(labels != reference, dtype=bool) | missing_labels(labels) | missing_labels(reference)
+    changed = np.asarray(by_copy(labels, reference) != reference, dtype=bool) | missing_labels(reference)
+    return changed.reshape(labels.shape) | missing_labels(labels)
 
 
-def classes_of(outputs: Array, kind: OutputKind) -> NDArray[Any]:
+def classes_of(outputs: Array, kind: OutputKind, finite: Array | None = None) -> Array:
     """The class each row of flattened outputs says: its label, or the index of the largest score.
 
     One column: class 1 where the probability is above 0.5, the logit above 0. A row that is not finite has class -1.
-    Shape `(rows,)`, in main memory; of several labels at once, whose set is the class, `(rows, labels)`, 0 or 1.
+    Shape `(rows,)`, where the outputs are; of several labels at once, whose set is the class, `(rows, labels)`, 0 or 1.
+
+    Args:
+        outputs: what `flatten` returns.
+        kind: what they are.
+        finite: which rows are, shape `(rows,)`; None: to be found out.
 
     >>> classes_of(np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, 1.0]]), "probability").tolist()
     [0, 1, -1]
@@ -183,25 +190,35 @@ def classes_of(outputs: Array, kind: OutputKind) -> NDArray[Any]:
     if kind == "label":
         return np.asarray(outputs)
     xp = namespace(outputs)
+    finite = all_finite(outputs) if finite is None else finite
     if kind == "multilabel":
-        finite = xp.all(xp.isfinite(outputs), axis=1, keepdims=True)
-        classes = xp.astype(outputs > 0.5, xp.int64)
-        return to_numpy(xp.where(finite, classes, xp.full_like(classes, -1)))
+        return xp.where(finite[:, None], xp.astype(outputs > 0.5, xp.int64), -1)
     if outputs.shape[1] == 1:
-        classes = outputs[:, 0] > (0.5 if kind == "probability" else 0.0)
-        classes = xp.astype(classes, xp.int64)
+        classes = xp.astype(outputs[:, 0] > (0.5 if kind == "probability" else 0.0), xp.int64)
     else:
         classes = xp.argmax(outputs, axis=1)
-    finite = xp.all(xp.isfinite(outputs), axis=1)
-    return to_numpy(xp.where(finite, classes, xp.full_like(classes, -1)))
+    return xp.where(finite, classes, -1)
 
 
-def same_classes(classes: NDArray[Any], reference: NDArray[Any], kind: OutputKind) -> NDArray[np.bool_]:
-    """Which rows have the class of their reference, as `classes_of` gives both; never where either is missing."""
+def all_finite(outputs: Array) -> Array:
+    """Which rows of flattened outputs are finite in every output, as labels that are not missing are; shape `(rows,)`,
+    where they are."""
+    if len(outputs.shape) == 1:
+        return ~missing_labels(outputs)
+    with np.errstate(invalid="ignore"):
+        return namespace(outputs).sum(outputs * 0.0, axis=1) == 0.0  # twice as fast as to ask for each
+
+
+def same_classes(classes: Array, reference: Array, kind: OutputKind) -> Array:
+    """Which rows have the class of their reference, as `classes_of` gives both; never where either is missing.
+
+    The classes may be those of copies of the reference's rows, one copy after the other. Shape `(copies * rows,)`.
+    """
     if kind == "label":
         return ~changed_labels(classes, reference)
-    same = (classes == reference) & (classes >= 0)
-    return np.asarray(same.all(axis=1) if kind == "multilabel" else same)
+    xp = namespace(classes)
+    same = (by_copy(classes, reference) == reference) & (reference >= 0)
+    return xp.reshape(xp.all(same, axis=-1) if kind == "multilabel" else same, (-1,))
 
 
 def are_alike(classes: NDArray[Any], kind: OutputKind) -> bool:

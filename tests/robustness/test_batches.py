@@ -49,8 +49,8 @@ def test_a_model_that_squeezes_is_never_given_one_row(kind: str, rows: int, max_
 
     given = torch.as_tensor(inputs) if kind == "torch" else inputs
     result = robmon.assess(predict, given, trials=19, max_batch_rows=max_batch_rows)
-    assert min(model.rows) > 1 and max(model.rows) <= (max_batch_rows or 1024)
-    whole = robmon.assess(lambda x: x.sum(axis=1), inputs, trials=19)
+    assert min(model.rows) > 1 and max(model.rows) <= (max_batch_rows or 4096)
+    whole = robmon.assess(lambda x: x.sum(axis=1), given, trials=19)
     assert result.curve[-1].mean_mse == pytest.approx(whole.curve[-1].mean_mse)
 
 

@@ -18,7 +18,7 @@ from robmon.robustness.classifiers import (
     classifier_rows,
     compare_classifiers,
 )
-from robmon.robustness.confidence import TemperedErrors, bring, class_scores, other_classes, probabilities
+from robmon.robustness.confidence import bring, class_scores, other_classes, probabilities
 from tests.robustness.assessing import assess_rows
 
 LEVELS = (0.1, 0.4)
@@ -369,12 +369,6 @@ def test_fewer_rows_of_a_reference():
     result = compare_classifiers(part, other, LEVELS)
     assert result.pooled_ratio == pytest.approx(1) and not result.worse and result.rows == 200
     assert whole.first(300, 300) is whole
-
-
-def test_tempered_errors_of_a_row_that_is_not_finite():
-    clean = np.array([[1.0, 0.0], [2.0, 0.0]])
-    errors = TemperedErrors(clean, "logit", 1.0)(np.array([[1.0, 0.0], [np.nan, 0.0]]), slice(0, 2))
-    assert errors.shape == (2, 2) and errors[:, 0].tolist() == [0, 0] and np.all(errors[:, 1] == math.inf)
 
 
 def test_scores_of_probabilities_that_are_0():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ from robmon.errors import PredictionError
 from robmon.models.inputs import split
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
-from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch, Rehearsal
+from robmon.robustness.engine.batch import Engine, Measures, Rehearsal
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predict, batch_rows_of, through
-from robmon.robustness.noise.base import noise_features, trial_generator
+from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
+from robmon.robustness.noise.draws import Draws
 from robmon.robustness.outputs import RowErrors, mean_weights
 from robmon.robustness.specification import Specification
 from tests.endpoint import Request, reply_json, serving
@@ -26,25 +26,32 @@ from tests.robustness import linear
 
 def engine_of(predict: Predict, rows: int = 8) -> Engine:
     inputs, noise = linear.inputs(rows), noise_model("gaussian")
-    return Engine(FunctionPredictor(predict), inputs, noise, noise_features(noise, inputs, 1.0))
+    return Engine(FunctionPredictor(predict), inputs, noise, noise_features(noise, inputs, 1.0), seed=0)
 
 
-def test_a_batch_is_reduced_to_what_is_added_up() -> None:
+def draw(engine: Engine, trials: list[int], rows: slice) -> Any:
+    noise = noise_model("gaussian")
+    return Draws(noise, engine.inputs, noise_features(noise, engine.inputs, 1.0), seed=0).of(trials, rows)
+
+
+@pytest.mark.parametrize(("trials", "rows"), [([0], slice(2, 5)), ([3, 4], slice(0, 8))])
+def test_a_batch_is_reduced_to_what_is_added_up(trials: list[int], rows: slice) -> None:
     def predict(x: Any, rows: slice) -> Any:
         return np.c_[x[:, 0], np.where(x[:, 1] > 1, np.nan, x[:, 1])]
 
     engine = engine_of(predict)
     clean = engine.inputs[:, :2]
     measures = Measures("value", [RowErrors(clean, [mean_weights(clean)])], [], np.ones(8, dtype=bool))
-    still, moved = engine.batch(engine.stream(trial_generator(0, 0)), slice(2, 5), (0.0, 0.5), measures)
-    lost = engine.inputs[2:5, 1] > 1
-    assert np.array_equal(still.outputs.errors[0][0], np.where(lost, np.inf, 0.0)) and not still.squared_moves.any()
-    assert np.array_equal(still.outputs.is_finite, ~lost)
-    draw = trial_generator(0, 0).standard_normal((3, engine.inputs.shape[1]))
-    noisy = engine.inputs[2:5] + 0.5 * draw
-    expected = np.where(noisy[:, 1] > 1, np.inf, ((0.5 * draw[:, :2]) ** 2).mean(axis=1))
-    assert moved.outputs.errors[0][0] == pytest.approx(expected)
-    assert moved.squared_moves == pytest.approx(((0.5 * draw) ** 2).sum(axis=1))
+    still, moved = engine.batch(trials, rows, (0.0, 0.5), measures)
+    lost = engine.inputs[rows, 1] > 1
+    errors, is_finite, is_beyond, moves = still
+    assert np.array_equal(errors, np.broadcast_to(np.where(lost, np.inf, 0.0), errors.shape))
+    assert np.array_equal(is_finite, np.broadcast_to(~lost, errors.shape)) and not moves.any() and not is_beyond.any()
+    drawn = draw(engine, trials, rows).reshape(*errors.shape, -1)
+    noisy = engine.inputs[rows] + 0.5 * drawn
+    expected = np.where(noisy[..., 1] > 1, np.inf, ((0.5 * drawn[..., :2]) ** 2).mean(axis=-1))
+    assert moved[0] == pytest.approx(expected)
+    assert moved[-1] == pytest.approx(((0.5 * drawn) ** 2).sum(axis=-1))
 
 
 def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
@@ -54,8 +61,8 @@ def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
 
     engine = engine_of(writes)
     kept = engine.inputs.copy()
-    (batch,) = engine.batch(engine.stream(trial_generator(0, 0)), slice(0, 8), (0.5,), Rehearsal("regression"))
-    assert np.array_equal(engine.inputs, kept) and np.all(batch.squared_moves < 20)
+    (values,) = engine.batch([0], slice(0, 8), (0.5,), Rehearsal("regression"))
+    assert np.array_equal(engine.inputs, kept) and np.all(values[-1] < 20)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
@@ -74,9 +81,7 @@ def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
 def test_whatever_the_outputs_are_can_be_rehearsed(predict: Predict, task: str) -> None:
     engine, rehearsal = engine_of(predict), Rehearsal(task)
     for trial in range(2):
-        stream = engine.stream(trial_generator(0, trial))
-        (batch,) = engine.batch(stream, slice(0, 8), (0.1,), rehearsal)
-        assert all(each.shape[-1] == 8 for each in batch.outputs.errors)
+        assert engine.batch([trial], slice(0, 8), (0.1,), rehearsal).shape[2:] == (1, 8)
     with pytest.raises(PredictionError, match="for 8 rows"):
         rehearsal.reduce(np.zeros(3), slice(0, 8))
 
@@ -86,11 +91,10 @@ def test_the_plan_times_what_the_trials_run(monkeypatch: pytest.MonkeyPatch) -> 
     now = 0.0
     run = Engine.batch
 
-    def dear(self: Engine, stream: Any, rows: slice, levels: Any, reduction: Any) -> Iterator[NoisyBatch]:
+    def dear(self: Engine, trials: Any, rows: slice, levels: Any, reduction: Any) -> Any:
         nonlocal now
-        for each in run(self, stream, rows, levels, reduction):
-            now += 0.001 * (rows.stop - rows.start)
-            yield each
+        now += 0.001 * len(trials) * (rows.stop - rows.start) * len(levels)
+        return run(self, trials, rows, levels, reduction)
 
     monkeypatch.setattr(Engine, "batch", dear)
     inputs, specification = linear.inputs(64), Specification(levels=(0.1, 0.2))
@@ -128,7 +132,7 @@ def test_what_is_known_of_a_model_stays_known_however_it_is_asked() -> None:
     asked = through(known, lambda x, rows: 2 * linear.predict(x, rows))
     assert vars(asked) | {"predict": None} == vars(known) | {"predict": None}
     assert batch_rows_of(asked, None, (90, 2)) == 7 and batch_rows_of(asked, 50, (90, 2)) == 50
-    assert batch_rows_of(FunctionPredictor(linear.predict), None, (90, 2)) == 1024
+    assert batch_rows_of(FunctionPredictor(linear.predict), None, (90, 2)) == 4096
 
 
 def test_an_endpoint_s_pace_and_place_are_its_predictor_s() -> None:

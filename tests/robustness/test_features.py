@@ -173,7 +173,7 @@ def test_noise_leaves_alone_what_is_set_apart():
         seen.append(np.array(x))
         return np.nan_to_num(x[:, :2], posinf=0).sum(axis=1)
 
-    result = assess_rows(predict, inputs, levels=[0.5], trials=19)
+    result = assess_rows(predict, inputs, levels=[0.5], trials=19, max_batch_rows=400)
     moved = seen[-1] != inputs
     assert moved[:, 0].sum() == 400 - 1  # NaN, which differs from itself, counted; infinity not
     assert np.isnan(seen[-1][5, 0]) and seen[-1][6, 0] == np.inf

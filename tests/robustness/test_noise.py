@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -17,8 +18,10 @@ import robmon
 from robmon import noise as models
 from robmon import vocabulary
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import to_numpy
-from robmon.robustness.noise.base import NoisyRows, noise_features, trial_generator
+from robmon.robustness.arrays import like, to_numpy
+from robmon.robustness.noise.base import noise_features
+from robmon.robustness.noise.draws import Draws
+from robmon.robustness.noise.rows import AnyNoiseRows
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows, plan_assessment
 
@@ -34,25 +37,30 @@ def coin(generator, shape):
 def perturbed(noise, inputs, level, *, seed=0, cuts=(), **options):
     """The rows at one level of one trial, drawn in batches that are cut at these rows."""
     features = noise_features(noise, inputs, **options)
-    stream, here = noise.stream(trial_generator(seed, 0), features), features.like(inputs)
+    drawn = Draws(noise, inputs, features, seed)
     parts = []
     for start, stop in zip((0, *cuts), (*cuts, len(inputs)), strict=True):
-        parts.append(to_numpy(NoisyRows(noise, inputs[start:stop], stream, here).at(level)))
+        draw = functools.partial(drawn.of, [0], slice(start, stop))
+        parts.append(to_numpy(AnyNoiseRows(noise, inputs[start:stop], draw, features.like(inputs)).at(level)))
     return np.concatenate(parts)
 
 
-def draws(name, shape, inputs=None):
+def draws(name, shape, inputs=None, kind=np.zeros):
     noise = models.NOISE_MODELS[name]
     features = noise_features(noise, linear.inputs(100) if inputs is None else inputs)
-    return noise.stream(trial_generator(1, 0), features)(shape)
+    return to_numpy(Draws(noise, kind(shape), features, seed=1).of([0], slice(0, shape[0])))
+
+
+BACK_ENDS = pytest.mark.parametrize("kind", [np.zeros, torch.zeros], ids=["numpy", "torch"])
 
 
 # --- standard draws --------------------------------------------------------------------------------------------------
 
 
+@BACK_ENDS
 @pytest.mark.parametrize(("name", "kurtosis"), ADDITIVE.items())
-def test_draws_have_mean_0_and_variance_1(name, kurtosis):
-    z = draws(name, (200_000, 4))[:, 0]
+def test_draws_have_mean_0_and_variance_1(name, kurtosis, kind):
+    z = draws(name, (200_000, 4), kind=kind)[:, 0].astype(np.float64)
     n = len(z)
     assert abs(z.mean()) < 4 / math.sqrt(n)
     assert z.var() == pytest.approx(1, abs=4 * math.sqrt((kurtosis - 1) / n))
@@ -63,7 +71,7 @@ def test_draws_have_mean_0_and_variance_1(name, kurtosis):
 def test_students_variance_is_1_whatever_the_degrees_of_freedom(df):
     from scipy import stats
 
-    z = models.StudentT(df=df).draw(trial_generator(1, 0), (50_000,), None)
+    z = models.StudentT(df=df).draw(np.random.default_rng(1), (50_000,), None)
     assert stats.kstest(z * math.sqrt(df / (df - 2)), stats.t(df).cdf).pvalue > 0.001
     with pytest.raises(InvalidInputError, match="df must be above 2"):
         models.StudentT(df=2)
@@ -197,7 +205,15 @@ def test_tensors_are_perturbed_as_arrays_are_and_keep_their_type(name, dtype):
     array = perturbed(noise, inputs, 0.3)
     tensor = perturbed(noise, torch.from_numpy(inputs), 0.3)
     assert array.dtype == tensor.dtype == np.dtype(dtype)
-    assert np.array_equal(array, tensor)
+    assert (array == inputs).mean(axis=0) == pytest.approx((tensor == inputs).mean(axis=0), abs=0.4)
+    features = noise_features(noise, inputs)
+    drawn = np.array(Draws(noise, inputs, features, seed=0).of([0], slice(0, 40)))
+
+    def of_that_draw(each):
+        rows = AnyNoiseRows(noise, each, lambda: like(drawn, each), features.like(each))
+        return to_numpy(rows.at(0.3))
+
+    assert np.array_equal(of_that_draw(inputs), of_that_draw(torch.from_numpy(inputs)))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -339,7 +355,7 @@ def test_another_noise_for_every_column():
         return x["temperature"] + x["clicks"]
 
     chosen = models.PerColumn({"temperature": "gaussian", "clicks": models.Missing(fill=-1)}, default=None)
-    result = robmon.assess(predict, inputs, noise=chosen, levels=[0.5], trials=19)
+    result = robmon.assess(predict, inputs, noise=chosen, levels=[0.5], trials=19, max_batch_rows=300)
     noisy = seen[-1]
     assert (noisy["temperature"] != inputs["temperature"]).all()
     lost = noisy["clicks"] != inputs["clicks"]
@@ -360,7 +376,8 @@ def test_columns_of_one_noise_are_perturbed_together():
     assert abs(np.corrcoef(moves[:, 0], moves[:, 1])[0, 1]) < 0.3
     assert np.abs(moves[:, 3]).max() == pytest.approx(0.5 * math.sqrt(3), rel=0.05)
     assert np.array_equal(perturbed(chosen, inputs, 0.5, cuts=(7, 50), **options), moves + inputs)
-    assert np.array_equal(perturbed(chosen, torch.from_numpy(inputs), 0.5, **options), moves + inputs)
+    moves = perturbed(chosen, torch.from_numpy(inputs), 0.5, **options) - inputs
+    assert moves[:, 0] == pytest.approx(moves[:, 2]) and abs(np.corrcoef(moves[:, 0], moves[:, 1])[0, 1]) < 0.3
 
 
 def test_correlated_columns_among_others():

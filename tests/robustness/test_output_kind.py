@@ -94,7 +94,8 @@ def test_several_labels_at_once_agree_where_their_sets_are_the_same():
         moved.append(labels_of(x))
         return moved[-1]
 
-    robmon.assess(recording, INPUTS, task="classification", output="multilabel", levels=(0.4,), trials=19)
+    options = {"task": "classification", "output": "multilabel", "levels": (0.4,), "trials": 19}
+    robmon.assess(recording, INPUTS, **options, max_batch_rows=len(INPUTS))
     clean, noisy = moved[0], np.stack(moved[-19:])
     same = ((noisy > 0.5) == (clean > 0.5)).all(axis=2)
     assert found == [1.0, pytest.approx(same.mean())]

@@ -148,8 +148,17 @@ def test_a_slow_predictor_is_left_alone_when_the_time_is_up(row_seconds):
 
 def test_a_call_that_is_expensive_whatever_its_size_is_foreseen():
     with pytest.raises(OverBudgetError) as caught:
-        Slow(call_seconds=0.002, row_seconds=0.0).plan(0.05)
+        Slow(call_seconds=0.002, row_seconds=0.0).plan(0.05, max_batch_rows=16)
     assert caught.value.needed_seconds == pytest.approx(14 * 0.002 + 40 * 0.002 / 0.8)
+
+
+def test_trials_that_share_a_call_pay_it_once():
+    model = Slow(call_seconds=0.01)
+    planned = model.plan(10.0, max_batch_rows=1280)
+    planning = model.now
+    assess_rows(model, linear.inputs(128), levels=OPTIONS["levels"], trials=39, max_batch_rows=planned.batch_rows)
+    assert planned.seconds == pytest.approx(model.now - planning), "two clean calls, and four groups at two levels"
+    assert planned.seconds == pytest.approx(10 * 0.01 + 80 * 128 * ROW_SECONDS)
 
 
 def test_over_budget_names_the_seconds_needed():

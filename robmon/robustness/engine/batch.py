@@ -5,21 +5,39 @@ Trials and plan call the same function, so that the time budget times what runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, batches, check_rows, copied, detached, namespace
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    batches,
+    check_rows,
+    copied,
+    detached,
+    is_single_or_double,
+    namespace,
+    repeated,
+    to_numpy,
+)
 from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Noise, NoisyRows, Stream
-from robmon.robustness.nonfinite import finite_rows, newly_beyond
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.draws import Draws
+from robmon.robustness.noise.masking import untouched
+from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, are_kept, finest_level
+from robmon.robustness.nonfinite import newly_beyond
 from robmon.robustness.outputs import (
     RowErrors,
+    all_finite,
     classes_of,
     flatten,
     is_numeric,
@@ -35,30 +53,30 @@ class RowMeasure(Protocol):
     count: int
     """How many errors a row has: one a weighting."""
 
-    def __call__(self, outputs: Array, rows: slice) -> Float64:
-        """Shape `(count, rows)`, in main memory; +Inf for a row that is not finite."""
+    def __call__(self, outputs: Array, rows: slice) -> Array:
+        """Errors of outputs of copies of these rows, where they are; shape `(count, copies * rows)`."""
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """What is kept of one batch of outputs: of each of its rows, in main memory.
+    """What is kept of outputs, of each of their rows, where they are.
 
     Attributes:
-        errors: of the i-th measure, shape `(count, rows)`.
+        errors: of all measures, shape `(counts, rows)`, +Inf for a row that is not finite.
         same: whether a row has the class of the i-th reference, shape `(rows,)`.
         is_finite: whether its outputs are, shape `(rows,)`.
     """
 
-    errors: list[Float64]
-    same: list[NDArray[np.bool_]]
-    is_finite: NDArray[np.bool_]
+    errors: Array
+    same: list[Array]
+    is_finite: Array
 
 
 class Reduction(Protocol):
     """What the engine does with the outputs of one batch."""
 
-    def reduce(self, outputs: Array, rows: slice) -> Reduced:
-        """What is kept of the outputs of these rows."""
+    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
+        """What is kept of the outputs of so many copies of these rows, one copy after the other."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +92,24 @@ class Measures:
 
     kind: OutputKind
     errors: Sequence[RowMeasure]
-    classes: Sequence[NDArray[Any]]
+    classes: Sequence[Array]
     counted: NDArray[np.bool_]
 
-    def reduce(self, outputs: Array, rows: slice) -> Reduced:
-        """What is kept of the outputs of these rows.
+    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
+        """What is kept of the outputs of so many copies of these rows.
 
         Raises:
             PredictionError: they are not of the form of the references.
         """
-        flat = flatten(outputs, self.kind, rows.stop - rows.start)
-        said = classes_of(flat, self.kind) if self.classes else None
+        flat = flatten(outputs, self.kind, copies * (rows.stop - rows.start))
+        finite = all_finite(flat)
+        said = classes_of(flat, self.kind, finite) if self.classes else None
+        xp = namespace(flat)
+        errors = xp.concat([measure(flat, rows) for measure in self.errors])
         return Reduced(
-            errors=[measure(flat, rows) for measure in self.errors],
+            errors=errors if self.kind == "label" else xp.where(finite & xp.isfinite(errors), errors, float("inf")),
             same=[same_classes(said, classes[rows], self.kind) for classes in self.classes if said is not None],
-            is_finite=finite_rows(flat),
+            is_finite=finite,
         )
 
 
@@ -104,15 +125,15 @@ class Rehearsal:
         self._task = task
         self._measures: dict[int, Measures] = {}
 
-    def reduce(self, outputs: Array, rows: slice) -> Reduced:
+    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
         """As `Measures.reduce`, of rows that begin with the first."""
-        count = rows.stop - rows.start
+        count = copies * (rows.stop - rows.start)
         outputs = check_rows(outputs, count)
         if not is_numeric(outputs):
             outputs = outputs.reshape(count, -1)[:, 0]  # several texts a row are refused when it is known what they are
         if count not in self._measures:
             self._measures[count] = self._of(outputs, count)
-        return self._measures[count].reduce(outputs, rows)
+        return self._measures[count].reduce(outputs, slice(0, count))
 
     def _of(self, outputs: Array, count: int) -> Measures:
         counted = np.ones(count, dtype=np.bool_)
@@ -129,21 +150,6 @@ class Rehearsal:
         return Measures(kind, errors, [classes_of(flat, kind)], counted)
 
 
-@dataclass(frozen=True)
-class NoisyBatch:
-    """What is kept of one batch of rows at one level.
-
-    Attributes:
-        outputs: what they were reduced to.
-        squared_moves: how far each row was moved, in units of the scale, summed over its cells, shape `(rows,)`.
-        is_beyond: whether the noise took it beyond what the model's own type of input holds, shape `(rows,)`.
-    """
-
-    outputs: Reduced
-    squared_moves: Float64
-    is_beyond: NDArray[np.bool_]
-
-
 class Engine:
     """Runs batches of noisy rows through a predictor.
 
@@ -152,6 +158,7 @@ class Engine:
         inputs: shape `(n, *input_shape)`, floating.
         noise: how rows are perturbed.
         features: of the inputs, as the noise perturbs them.
+        seed: fixes the noise.
         largest: the largest number of the type in which the model gets its inputs, where that is small.
     """
 
@@ -161,30 +168,69 @@ class Engine:
         inputs: Array,
         noise: Noise,
         features: Features,
+        seed: int,
         largest: Float64 | float | None = None,
     ) -> None:
-        self.predictor, self.inputs, self.noise, self.features = predictor, inputs, noise, features
-        self._largest = largest
-        self._here = features.like(inputs)
+        self.predictor, self.inputs = predictor, inputs
+        self._noise, self._largest = noise, largest
+        self._features = features.like(inputs)
+        self._draws = Draws(noise, inputs, features, seed)
 
-    def stream(self, generator: np.random.Generator) -> Stream:
-        """The standard draws of one trial, batch after batch."""
-        return self.noise.stream(generator, self.features)
+    def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Float64:
+        """Perturb, predict and reduce these rows in each of these trials, at one level after another.
 
-    def batch(self, stream: Stream, rows: slice, levels: Sequence[float], reduction: Reduction) -> Iterator[NoisyBatch]:
-        """Perturb, predict and reduce these rows at one level after another, all under one draw of the stream.
+        All levels of a trial share its draw (common random numbers). Level 0 calls the model on the clean inputs again.
+        The results are moved to main memory once, at the end.
 
-        Level 0 calls the model on the clean inputs again.
+        Returns:
+            shape `(levels, values, trials, rows)`; of each row the errors of all measures, whether it has the class of
+            each reference, whether its outputs are finite, whether the noise took it beyond what the model's own type
+            of input holds, and how far it was moved, see `NoisyRows.squared_moves`.
         """
+        copies, count = len(trials), rows.stop - rows.start
         clean = self.inputs[rows]
-        noisy = NoisyRows(self.noise, clean, stream, self._here)
+        noisy = self._noisy(clean, copies, lambda: self._draws.of(trials, rows), levels)
+        values = []
         for level in levels:
             perturbed = noisy.at(level)
             # Moves are measured before the model gets the rows: it may write into them.
             moves = noisy.squared_moves(perturbed, level)
-            is_beyond = newly_beyond(perturbed, clean, self._largest)
-            outputs = reduction.reduce(self.predictor.predict(perturbed, rows), rows)
-            yield NoisyBatch(outputs, moves, is_beyond)
+            beyond = newly_beyond(perturbed, clean, self._largest)
+            reduced = reduction.reduce(self.predictor.predict(perturbed, rows), rows, copies)
+            values.append([reduced.errors, *reduced.same, reduced.is_finite, beyond, moves])
+        return _in_main_memory(values).reshape(len(levels), -1, copies, count)
+
+    def _noisy(
+        self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
+    ) -> AdditiveRows | AnyNoiseRows:
+        lowest = min((level for level in levels if level > 0), default=math.inf)
+        if self._noise.is_additive and self._features.limits is None and lowest >= self._finest_level:
+            kept = untouched(as_float64(clean), self._features) if self._is_some_kept else None
+            return AdditiveRows(clean, copies, draw, self._scale, kept)
+        return AnyNoiseRows(self._noise, clean if copies == 1 else repeated(clean, copies), draw, self._features)
+
+    @cached_property
+    def _scale(self) -> Array:
+        return namespace(self.inputs).astype(self._features.scale, self.inputs.dtype)
+
+    @cached_property
+    def _finest_level(self) -> float:
+        """The lowest level at which moves need not be measured."""
+        return finest_level(self.inputs, self._features) if is_single_or_double(self.inputs) else math.inf
+
+    @cached_property
+    def _is_some_kept(self) -> bool:
+        return are_kept(self.inputs, self._features)
+
+
+def _in_main_memory(values: Sequence[Sequence[Array]]) -> Float64:
+    """Values of shape `(..., rows)` as float64, one below the other, shape `(levels, values, rows)`."""
+    if any(isinstance(each, np.ndarray) for of_level in values for each in of_level):
+        values = [[to_numpy(each) for each in of_level] for of_level in values]
+    xp = namespace(values[0][-1])
+    rows = values[0][-1].shape[0]
+    below = [xp.reshape(as_float64(each), (-1, rows)) for of_level in values for each in of_level]
+    return to_numpy(xp.reshape(xp.concat(below), (len(values), -1, rows)))
 
 
 def clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:

@@ -16,7 +16,7 @@ from robmon.robustness.engine.predictor import Predictor, batch_rows_of, through
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
-from robmon.robustness.noise.base import noise_features, trial_generator
+from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import PLANNED_SHARE
@@ -120,13 +120,15 @@ def plan_assessment(
     smallest_passes = _passes(fewest, passes)
     most_rows_per_second = predictor.rows_per_second or math.inf
     budget.check(smallest_passes * min_rows / most_rows_per_second)
-    batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
+    most_batch_rows = batch_rows_of(predictor, specification.max_batch_rows, shape)
+    batch_rows = min(most_batch_rows, shape[0])
     timely = budget.bounded(predictor, smallest_passes * math.ceil(min_rows / batch_rows))
     batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, budget)
 
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
-        return max(cost.of(rows, batch_rows), rows / most_rows_per_second) * _passes(times, passes)
+        called = cost.of_trials(rows, times, passes, most_batch_rows)
+        return max(called, rows / most_rows_per_second * _passes(times, passes))
 
     cost = _first_cost(batch_seconds, min(batch_rows, min_rows), budget, smallest_passes)
     budget.check(seconds(min_rows, fewest))
@@ -143,7 +145,7 @@ def plan_assessment(
     rows = fitting(allowed)
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
-    return AssessmentPlan(rows, trials, min(batch_rows, rows), seconds(rows, trials), shape[0], of_trials)
+    return AssessmentPlan(rows, trials, most_batch_rows, seconds(rows, trials), shape[0], of_trials)
 
 
 def expected_seconds(
@@ -168,12 +170,13 @@ def expected_seconds(
     True
     """
     shape = tuple(int(length) for length in inputs.shape)
-    batch_rows = min(batch_rows_of(predictor, specification.max_batch_rows, shape), shape[0])
+    most_batch_rows = batch_rows_of(predictor, specification.max_batch_rows, shape)
     budget = _Budget(TIMING_SECONDS, clock(), clock)
     batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, budget)
-    cost = _first_cost(batch_seconds, batch_rows, budget, None)
-    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf)
-    return max(cost.of(shape[0], batch_rows), pace_seconds) * _passes(specification.trials, specification.noisy_levels)
+    cost = _first_cost(batch_seconds, min(most_batch_rows, shape[0]), budget, None)
+    trials, passes = specification.trials, specification.noisy_levels
+    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
+    return max(cost.of_trials(shape[0], trials, passes, most_batch_rows), pace_seconds)
 
 
 def _batch_timer(
@@ -189,7 +192,7 @@ def _batch_timer(
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
-    engine = Engine(predictor, inputs, chosen, fitted)
+    engine = Engine(predictor, inputs, chosen, fitted, seed=0)
     patience_seconds = QUICK_SECONDS
     if predictor.rows_per_second is None:
         patience_seconds = max(QUICK_SECONDS, min(PATIENT_SHARE * budget.max_seconds, PATIENT_SECONDS))
@@ -256,9 +259,13 @@ class _Cost:
     call_seconds: float
     row_seconds: float
 
-    def of(self, rows: int, batch_rows: int) -> float:
-        """Seconds of one pass over so many rows."""
-        return math.ceil(rows / batch_rows) * self.call_seconds + rows * self.row_seconds
+    def of_trials(self, rows: int, trials: int, passes: int, batch_rows: int) -> float:
+        """Seconds of an assessment of so many rows, with so many passes a trial, of which several may share a batch."""
+        calls = math.ceil(rows / batch_rows)
+        groups = calls * math.ceil(trials / max(1, batch_rows // rows))
+        return (CLEAN_PASSES * calls + passes * groups) * self.call_seconds + (
+            _passes(trials, passes) * rows * self.row_seconds
+        )
 
     def and_of(self, rows: int, batch_seconds: BatchSeconds, warm: bool = True) -> _Cost:
         """The cost by this batch and a larger one, which is timed; itself where that is no larger."""
@@ -301,9 +308,7 @@ def _batch_seconds(
 
     def once(attempt: int) -> float:
         start = clock()
-        stream = engine.stream(trial_generator(0, attempt))
-        for _ in engine.batch(stream, rows, (TIMED_LEVEL,), rehearsal):
-            pass
+        engine.batch([attempt], rows, (TIMED_LEVEL,), rehearsal)
         return clock() - start
 
     if warm:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from robmon.robustness.arrays import Array, check_rows, default_batch_rows, namespace
 
+MODULE_ROWS: Final = 1024
+"""Most rows of a batch of a torch module: what its layers hand on should stay near the processor."""
+CALL_ROWS: Final = 4096
+"""Of anything else: each call has a price, as a DataFrame has."""
 Predict = Callable[[Array, slice], Array]
-"""`predict(x, rows)`: the outputs, row by row, for `x`, a perturbed copy of rows `rows` of the inputs."""
+"""`predict(x, rows)`: the outputs, row by row, for `x`: perturbed copies of rows `rows` of the inputs, one after the
+other. Of several copies the rows are always all."""
 
 
 class Predictor(Protocol):
@@ -36,7 +41,7 @@ class Predictor(Protocol):
         """The torch module behind it, where there is one."""
 
     def predict(self, x: Array, rows: slice) -> Array:
-        """The outputs, shape `(rows, *output_shape)`, for `x`, a perturbed copy of rows `rows` of the inputs."""
+        """The outputs, shape `(len(x), *output_shape)`, for `x`: see `Predict`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +69,12 @@ def through(predictor: Predictor, predict: Predict) -> Predictor:
 
 
 def batch_rows_of(predictor: Predictor, asked: int | None, shape: tuple[int, ...]) -> int:
-    """Rows that a predictor is given at a time: as asked, else as it takes, else by memory for inputs of `shape`."""
-    return asked or predictor.max_batch_rows or default_batch_rows(shape)
+    """Rows that a predictor is given at a time: as asked, else as it takes, else by memory for inputs of `shape`.
+
+    They do not depend on how long anything takes, so that an assessment gives the same numbers again.
+    """
+    most = CALL_ROWS if predictor.module is None else MODULE_ROWS
+    return asked or predictor.max_batch_rows or default_batch_rows(shape, most)
 
 
 def accompanied(predictor: Predictor, inputs: Array, batch_rows: int) -> Predictor:
@@ -80,7 +89,7 @@ def accompanied(predictor: Predictor, inputs: Array, batch_rows: int) -> Predict
     predict = predictor.predict
 
     def with_neighbour(x: Array, rows: slice) -> Array:
-        if rows.stop - rows.start != 1:
+        if x.shape[0] != 1:
             return predict(x, rows)
         at = min(rows.start, 1)
         other = inputs[rows.start - 1 : rows.start] if at else inputs[1:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Float64, batches
-from robmon.robustness.engine.batch import Engine, Measures, NoisyBatch
-from robmon.robustness.noise.base import trial_generator
+from robmon.robustness.engine.batch import Engine, Measures
 
 Progress = Callable[[int, int], None]
-"""Told after each trial how many are done, and of how many."""
+"""Told how many trials are done, and of how many, again and again."""
 
 
 def part_of(progress: Progress | None, index: int, count: int) -> Progress | None:
@@ -50,13 +50,12 @@ def run_trials(
     *,
     levels: Sequence[float],
     trials: int,
-    seed: int,
     batch_rows: int,
     progress: Progress | None = None,
 ) -> Tally:
     """Run all trials at these levels. Level 0 calls the model on the clean inputs again, trial after trial.
 
-    All levels of a trial share its standard draw (common random numbers).
+    As many trials are run together as a batch has room for.
     """
     n, counted = int(engine.inputs.shape[0]), measures.counted
     weightings = [errors.count for errors in measures.errors]
@@ -69,44 +68,51 @@ def run_trials(
         beyond=[0] * len(levels),
         moves=np.zeros((len(levels), n)),
     )
-    for trial in range(trials):
-        stream = engine.stream(trial_generator(seed, trial))
-        errors = [np.empty((count, len(levels), n)) for count in weightings]
-        for rows in batches(n, batch_rows):
-            for index, batch in enumerate(engine.batch(stream, rows, levels, measures)):
-                _add(tally, errors, batch, index, rows, counted[rows])
-        for which, result in enumerate(errors):
-            tally.sums[which] += result
-            # One mean over all rows at once, so that it does not depend on how they were cut into batches.
-            tally.trial_mse[which][trial] = _mean(result[0], counted)
-            if trial == 0:
-                tally.first[which] = result[0].copy()
+    together, done = _share(trials, batch_rows // n), 0
+    while done < trials:
+        these = range(done, min(done + together, trials))
+        try:
+            parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, batch_rows)]
+        except Exception:
+            if len(these) == 1:
+                raise
+            together = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
+            continue
+        _add(tally, weightings, these, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1), counted)
+        done = these.stop
         if progress is not None:
-            progress(trial + 1, trials)
+            progress(done, trials)
     return tally
 
 
-def _add(
-    tally: Tally,
-    errors: Sequence[Float64],
-    batch: NoisyBatch,
-    index: int,
-    rows: slice,
-    counted: NDArray[np.bool_],
-) -> None:
-    """Add a batch at the level of this index to the errors of its trial, and to what is summed over trials."""
-    tally.moves[index, rows] += batch.squared_moves
-    tally.beyond[index] += int(np.sum(batch.is_beyond & counted))
-    tally.nonfinite[index] += int(np.sum(~batch.outputs.is_finite & counted))
-    for result, each in zip(errors, batch.outputs.errors, strict=True):
-        result[:, index, rows] = each
-    for count, same in zip(tally.same, batch.outputs.same, strict=True):
-        count[index, rows] += same
+def _add(tally: Tally, weightings: Sequence[int], trials: range, values: Float64, counted: NDArray[np.bool_]) -> None:
+    """Add what `Engine.batch` gives of all rows in these trials, shape `(levels, values, trials, n)`."""
+    *same, is_finite, is_beyond, moves = np.moveaxis(values[:, sum(weightings) :], 1, 0)
+    tally.moves += moves.sum(axis=1)
+    for index in range(len(values)):
+        tally.beyond[index] += int(is_beyond[index][:, counted].sum())
+        tally.nonfinite[index] += int((1.0 - is_finite[index][:, counted]).sum())
+    for total, each in zip(tally.same, same, strict=True):
+        total += each.sum(axis=1)
+    ends = np.cumsum(weightings)
+    for which, (count, end) in enumerate(zip(weightings, ends, strict=True)):
+        errors = np.moveaxis(values[:, end - count : end], 1, 0)
+        tally.sums[which] += errors.sum(axis=2)
+        # One mean over all rows at once, so that it does not depend on how they were cut into batches.
+        tally.trial_mse[which][trials.start : trials.stop] = _mean(errors[0], counted).T
+        if trials.start == 0:
+            tally.first[which] = errors[0][:, 0].copy()
+
+
+def _share(trials: int, most: int) -> int:
+    """How many trials are run together where at most so many can be: as few groups as there can be, and as equal."""
+    groups = math.ceil(trials / max(1, most))
+    return math.ceil(trials / groups)
 
 
 def _mean(errors: Float64, rows: NDArray[np.bool_]) -> Float64:
-    """The mean over some rows of errors `(levels, n)`."""
-    return np.asarray((errors if rows.all() else np.ascontiguousarray(errors[:, rows])).mean(axis=1))
+    """The mean over some rows of errors `(levels, trials, n)`."""
+    return np.asarray((errors if rows.all() else np.ascontiguousarray(errors[..., rows])).mean(axis=-1))
 
 
 def repeated(tally: Tally, times: int) -> Tally:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.arrays import Array, like, namespace
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Clip, Noise
+from robmon.robustness.noise.base import Clip, Generator, Noise
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Gaussian(Noise):
     """Additive, normally distributed: the sum of many small independent errors."""
 
     clip: Clip = None
+    draws_anywhere = True
     name = "gaussian"
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         return generator.standard_normal(shape)
 
 
@@ -31,10 +32,11 @@ class Uniform(Noise):
     """Additive, uniform on ±sqrt(3), so of variance 1: rounding and bounded tolerances."""
 
     clip: Clip = None
+    draws_anywhere = True
     name = "uniform"
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.uniform(-math.sqrt(3.0), math.sqrt(3.0), shape)
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        return math.sqrt(12.0) * (generator.random(shape) - 0.5)
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,13 @@ class Laplace(Noise):
     """Additive, Laplace of variance 1: now and then a large error, as differential privacy adds it."""
 
     clip: Clip = None
+    draws_anywhere = True
     name = "laplace"
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.laplace(0.0, math.sqrt(0.5), shape)
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        size, sign = generator.random(shape), generator.random(shape)
+        xp = namespace(size)
+        return math.sqrt(0.5) * xp.sign(sign - 0.5) * xp.log1p(-size)
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,19 @@ class StudentT(Noise):
 
     df: float = 5.0
     clip: Clip = None
+    draws_anywhere = True
     name = "student_t"
 
     def __post_init__(self) -> None:
         if not self.df > 2:
             raise InvalidInputError(f"df must be above 2, or the noise has no variance, not {self.df:g}")
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.standard_t(self.df, shape) * math.sqrt((self.df - 2.0) / self.df)
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        """By Bailey's polar method (Mathematics of Computation 62, 1994): of two uniform numbers, without rejection."""
+        size, angle = 1.0 - generator.random(shape), generator.random(shape)
+        xp = namespace(size)
+        squared = (self.df - 2.0) * (size ** (-2.0 / self.df) - 1.0)
+        return xp.sqrt(squared) * xp.cos(2.0 * math.pi * angle)
 
 
 @dataclass(frozen=True)
@@ -74,10 +84,11 @@ class Multiplicative(Noise):
     """Each value is multiplied by `1 + level * z`, z normal: errors of gain and calibration."""
 
     clip: Clip = None
+    draws_anywhere = True
     name = "multiplicative"
     unit = "share of the value"
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         return generator.standard_normal(shape)
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
@@ -95,16 +106,17 @@ class CommonMode(Noise):
 
     groups: Sequence[Sequence[str | int]] | None = None
     clip: Clip = None
+    draws_anywhere = True
     name = "common_mode"
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
         is_grouped = self._group_of_each(features, features.axis.columns(shape)) >= 0
         return replace(features, scale=features.scale * is_grouped.reshape(features.axis.scale_shape(shape)))
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         groups = self._group_of_each(features, features.axis.columns(shape))
         shared = generator.standard_normal((shape[0], int(groups.max()) + 1))
-        return shared[:, groups].reshape(shape[0], *features.axis.scale_shape(shape))
+        return shared[:, groups].reshape((shape[0], *features.axis.scale_shape(shape)))
 
     def _group_of_each(self, features: Features, count: int) -> NDArray[np.intp]:
         """The group of each of `count` features, -1 for none."""
@@ -128,6 +140,7 @@ class Correlated(Noise):
     """
 
     clip: Clip = None
+    draws_anywhere = True
     name = "correlated"
     needs_correlation = True
 
@@ -141,7 +154,8 @@ class Correlated(Noise):
             )
         return features
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         independent = generator.standard_normal((shape[0], features.axis.columns(shape)))
-        # Row by row: in one product of matrices the last digits of a row depend on how many rows there are.
-        return np.asarray(np.matmul(features.mixing, independent[:, :, None]).reshape(shape))
+        xp = namespace(independent)
+        mixing = xp.astype(like(features.mixing, independent), independent.dtype)
+        return xp.reshape(independent @ xp.matrix_transpose(mixing), shape)

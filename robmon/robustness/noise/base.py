@@ -5,28 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, copied, like, namespace, numbers, to_numpy
+from robmon.robustness.arrays import Array, Float64, copied, like, namespace, numbers
 from robmon.robustness.checks import check_largest
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features, checked, fitting, measure
-from robmon.robustness.features.whole_numbers import Whole, rounded
-from robmon.robustness.noise.masking import untouched
+from robmon.robustness.features.whole_numbers import Whole
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Float64]
 """`draw(generator, shape)`: a standard draw in float64 that broadcasts to `shape`, `(rows, *input_shape)`."""
 Apply = Callable[[Array, Array, float, Features], Array]
 """`apply(inputs, draw, level, features)`: the perturbed inputs, in float64 as the inputs are, of the same shape."""
-Stream = Callable[[tuple[int, ...]], Float64]
-"""Called with the shape of batch after batch, it gives their standard draws."""
 Limit = float | tuple[float, ...] | None
 Clip = tuple[Limit, Limit] | None
 """The valid range of inputs, low and high: each one number, one a feature or channel, or None for no limit."""
+
+
+class Generator(Protocol):
+    """Where a draw takes its random numbers from: NumPy's generator, or PyTorch's on a device."""
+
+    def standard_normal(self, size: tuple[int, ...]) -> Array:
+        """Normal, of mean 0 and variance 1."""
+
+    def random(self, size: tuple[int, ...]) -> Array:
+        """Uniform on [0, 1)."""
 
 
 class Noise:
@@ -37,9 +43,10 @@ class Noise:
 
     Args:
         name: what results and metrics call it.
-        draw: `draw(generator, shape) -> z` in float64; for additive noise mean 0 and variance 1. It must take from the
-            generator row after row, as NumPy's own distributions do, so that two short draws equal one long one; rows
-            must be independent of one another, or the request bound and all standard errors are wrong.
+        draw: `draw(generator, shape) -> z` in float64, from a `numpy.random.Generator`; for additive noise mean 0 and
+            variance 1. It must take from the generator row after row, as NumPy's own distributions do, so that two
+            short draws equal one long one; rows must be independent of one another, or the request bound and all
+            standard errors are wrong.
         apply: `apply(inputs, z, level, features)`, the perturbed inputs; None: additive. Inputs are float64, a NumPy
             array or torch tensor `(rows, *input_shape)`; z is of the same kind, as are `features.scale` and
             `features.mean`, which broadcast to one row. Level 0 must give the inputs back.
@@ -60,6 +67,8 @@ class Noise:
     clip: Clip = None
     needs_correlation: bool = False
     """Whether it needs `features.correlation`."""
+    draws_anywhere: bool = False
+    """Whether `draw` asks a `Generator` for nothing else than what that has, so that it can draw on a device."""
     _draw: Draw | None = None
     _apply: Apply | None = None
 
@@ -100,13 +109,14 @@ class Noise:
         """
         return features
 
-    def stream(self, generator: np.random.Generator, features: Features) -> Stream:
-        """The standard draws of one trial, in main memory."""
-        return lambda shape: self.draw(generator, shape, features)
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        """A standard draw that broadcasts to `shape`, of the kind that the generator gives; features are NumPy's."""
+        return generator.standard_normal(shape) if self._draw is None else self._draw(cast("Any", generator), shape)
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        """A standard draw in float64 that broadcasts to `shape`."""
-        return generator.standard_normal(shape) if self._draw is None else self._draw(generator, shape)
+    @property
+    def is_additive(self) -> bool:
+        """Whether it is `inputs + level * scale * draw` and nothing else."""
+        return self._apply is None and self.clip is None and type(self).apply is Noise.apply
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         """The inputs at one level, before they are clipped."""
@@ -128,80 +138,6 @@ class Noise:
         if high is not None:
             perturbed = xp.minimum(perturbed, xp.maximum(inputs, of_features(high, inputs, "clip", features)))
         return perturbed
-
-
-class NoisyRows:
-    """Rows of inputs under one standard draw, at whichever level. Nothing is drawn for level 0.
-
-    Args:
-        noise: the noise.
-        rows: floating, shape `(n, *input_shape)`.
-        stream: where the draw is taken from.
-        features: arrays like `rows`, on the same device.
-    """
-
-    def __init__(self, noise: Noise, rows: Array, stream: Stream, features: Features) -> None:
-        self._noise, self._rows, self._stream, self._features = noise, rows, stream, features
-
-    @cached_property
-    def _draw(self) -> Array:
-        shape = tuple(self._rows.shape)
-        draw = numbers(self._stream(shape), f"what {self._noise.name} noise draws")
-        if draw.ndim != len(shape) or any(a not in (1, b) for a, b in zip(draw.shape, shape, strict=True)):
-            raise InvalidInputError(
-                f"{self._noise.name} noise drew numbers of shape {draw.shape} for inputs of {shape}"
-            )
-        if not np.all(np.isfinite(draw)):
-            raise InvalidInputError(f"{self._noise.name} noise drew NaN or infinite numbers: every draw must be finite")
-        return like(draw, self._rows)
-
-    @cached_property
-    def _exact(self) -> Array:
-        return as_float64(self._rows)
-
-    @cached_property
-    def _untouched(self) -> Array | None:
-        """Which cells are not perturbed; None where all are."""
-        cells = untouched(self._exact, self._features)
-        return cells if bool(namespace(cells).any(cells)) else None
-
-    def at(self, level: float) -> Array:
-        """The rows at one level, computed in float64 and cast once to their dtype; at level 0 a copy of them.
-
-        Whole numbers are rounded and kept in their range.
-
-        What is returned is the caller's: a model may write into it.
-        """
-        if level == 0:
-            return copied(self._rows)
-        xp = namespace(self._exact)
-        with np.errstate(over="ignore", invalid="ignore"):
-            perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
-            if self._features.limits is not None:
-                perturbed = rounded(perturbed, self._exact, self._features.limits)
-            if self._untouched is not None:
-                perturbed = xp.where(self._untouched, self._exact, perturbed)
-            return xp.astype(perturbed, self._rows.dtype, copy=False)
-
-    def moved(self, perturbed: Array) -> Float64:
-        """How many cells of each column `at` moved. Shape `(columns,)`."""
-        return np.asarray(self._features.axis.as_columns(perturbed != self._rows).sum(axis=0))
-
-    def squared_moves(self, perturbed: Array, level: float) -> Float64:
-        """How far `at(level)` moved each row: its cells' moves in units of the scale, squared and summed. Shape `(n,)`.
-
-        A cell that is not finite, before or after, is not counted.
-        """
-        if level == 0:
-            return np.zeros(int(perturbed.shape[0]))
-        xp, scale = namespace(self._exact), self._features.scale
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            moves = (as_float64(perturbed) - self._exact) * xp.where(scale > 0, 1.0 / scale, xp.zeros_like(scale))
-            squares = xp.reshape(moves * moves, (moves.shape[0], -1))
-            sums = xp.sum(squares, axis=1)
-            if not bool(xp.all(xp.isfinite(sums))):
-                sums = xp.sum(xp.where(xp.isfinite(squares), squares, xp.zeros_like(squares)), axis=1)
-        return to_numpy(sums)
 
 
 def of_features(values: Any, inputs: Array, what: str, features: Features) -> Array:
@@ -231,11 +167,3 @@ def noise_features(
     elif names is not None:
         features = replace(features, names=tuple(names))
     return checked(noise.fitted(features, tuple(inputs.shape)))
-
-
-def trial_generator(seed: int, trial: int) -> np.random.Generator:
-    """The random numbers of one trial: a stream of its own, fixed by seed and trial, used row after row.
-
-    So the noise of a row depends neither on how the rows are cut into batches nor on how many follow.
-    """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trial,))))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.arrays import Array, namespace
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Clip, Noise, of_features
+from robmon.robustness.noise.base import Clip, Generator, Noise, of_features
 from robmon.vocabulary import CELLS, LARGEST_LEVELS
 
 
@@ -26,12 +24,13 @@ class SaltAndPepper(Noise):
     low: Any = None
     high: Any = None
     clip: Clip = None
+    draws_anywhere = True
     name = "salt_and_pepper"
     unit = CELLS
     largest_level = LARGEST_LEVELS[name]
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
-        return generator.uniform(-1.0, 1.0, shape)  # its size says when a cell is hit, its sign by what
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        return 2.0 * generator.random(shape) - 1.0  # its size says when a cell is hit, its sign by what
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         xp, spread = namespace(inputs), 3.0 * features.scale
@@ -52,11 +51,12 @@ class Missing(Noise):
 
     fill: Any = None
     clip: Clip = None
+    draws_anywhere = True
     name = "missing"
     unit = CELLS
     largest_level = LARGEST_LEVELS[name]
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         return generator.random(shape)
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.arrays import Array, namespace
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Clip, Noise
+from robmon.robustness.noise.base import Clip, Generator, Noise
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Quantize(Noise):
     clip: Clip = None
     name = "quantize"
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...], features: Features) -> Float64:
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         return np.zeros((1,) * len(shape))
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:

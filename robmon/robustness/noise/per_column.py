@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import array_api_compat
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.arrays import Array, namespace
 from robmon.robustness.features.features import Features
-from robmon.robustness.noise.base import Noise, Stream
+from robmon.robustness.noise.base import Generator, Noise
 from robmon.robustness.noise.by_name import noise_model
 
 
@@ -40,6 +41,7 @@ class PerColumn(Noise):
             raise InvalidInputError("noise per column needs the noise of at least one column")
         units = {noise.unit for noise in self._noises}
         super().__init__("per_column", unit=units.pop() if len(units) == 1 else "what each column's noise counts")
+        self.draws_anywhere = all(noise.draws_anywhere for noise in self._noises)
         self.needs_correlation = any(noise.needs_correlation for noise in self._noises)
 
     def __repr__(self) -> str:
@@ -58,21 +60,15 @@ class PerColumn(Noise):
             scale[at] = noise.fitted(features.take(at), (shape[0], len(at))).scale
         return replace(features, scale=scale)
 
-    def stream(self, generator: np.random.Generator, features: Features) -> Stream:
-        """Every noise has random numbers of its own, so that each takes them row after row."""
-        parts = self._parts(features)
-        streams = [
-            noise.stream(own, features.take(at))
-            for own, (noise, at) in zip(generator.spawn(len(parts)), parts, strict=True)
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        drawn = [
+            (at, noise.draw(generator, (shape[0], len(at)), features.take(at))) for noise, at in self._parts(features)
         ]
-
-        def draw(shape: tuple[int, ...]) -> Float64:
-            result = np.zeros(shape)
-            for (_, at), part in zip(parts, streams, strict=True):
-                result[:, at] = part((shape[0], len(at)))
-            return result
-
-        return draw
+        xp = namespace(drawn[0][1])
+        result = xp.zeros(shape, dtype=drawn[0][1].dtype, device=array_api_compat.device(drawn[0][1]))
+        for at, part in drawn:
+            result[:, at] = part
+        return result
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
         result = namespace(inputs).asarray(inputs, copy=True)

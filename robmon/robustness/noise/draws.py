@@ -1,0 +1,109 @@
+"""The standard draws of an assessment: fixed by seed, trial and row, whatever is drawn with them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import array_api_compat
+import numpy as np
+
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Array, default_batch_rows, like, namespace, numbers
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Generator, Noise
+
+BLOCK_ROWS: Final = 128
+BLOCK_NUMBERS: Final = 2**13
+"""A block of rows, whose draw begins a stream of its own, has at most so many rows, and so many numbers if it has more
+than one row."""
+
+
+class Draws:
+    """The standard draws of an assessment, each in the back end's precision: NumPy's float64, a tensor's own dtype.
+
+    Every trial and block of rows has a stream of random numbers of its own, fixed by them and the seed (of NumPy,
+    Philox: Salmon et al., SC 2011), and blocks are drawn whole, but for the last one of noise that is not robmon's. So
+    the noise of a row depends neither on how rows and trials are cut into batches nor on how many follow. NumPy and
+    PyTorch give different draws.
+
+    Args:
+        noise: what draws.
+        inputs: shape `(n, *input_shape)`.
+        features: of them, in main memory.
+        seed: at least 0.
+    """
+
+    def __init__(self, noise: Noise, inputs: Array, features: Features, seed: int) -> None:
+        self._noise, self._inputs, self._features = noise, inputs, features
+        self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+        self._rows, *shape = (int(length) for length in inputs.shape)
+        self._shape = tuple(shape)
+        self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_NUMBERS // max(1, int(np.prod(shape)))))
+        if not noise.draws_anywhere:
+            self._block_rows = default_batch_rows((self._rows, *shape))
+        is_tensor = array_api_compat.is_torch_array(inputs) and noise.draws_anywhere
+        self._on_device = _TorchGenerator(inputs) if is_tensor else None
+
+    def of(self, trials: Sequence[int], rows: slice) -> Array:
+        """Draws of these rows in each of these trials, shape `(trials * rows, *input_shape)` or broadcasting to it.
+
+        They are of the kind of the inputs, on their device, trial after trial.
+
+        Raises:
+            InvalidInputError: the noise draws what does not fit.
+        """
+        parts = [part for trial in trials for part in self._of_trial(trial, rows)]
+        return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+
+    def _of_trial(self, trial: int, rows: slice) -> Iterator[Array]:
+        size = self._block_rows
+        for block in range(rows.start // size, -(-rows.stop // size)):
+            first = block * size
+            low, high = max(rows.start - first, 0), min(rows.stop - first, size)
+            count = size if self._noise.draws_anywhere else min(size, self._rows - first)
+            draw = self._drawn(trial, block, (count, *self._shape))
+            if draw.shape[0] == 1 < count:
+                draw = namespace(draw).broadcast_to(draw, (count, *draw.shape[1:]))
+            yield draw[low:high]
+
+    def _drawn(self, trial: int, block: int, shape: tuple[int, ...]) -> Array:
+        stream = np.random.Philox(key=self._key, counter=[0, 0, block, trial])
+        if self._on_device is not None:
+            return self._noise.draw(self._on_device.begin(int(stream.random_raw())), shape, self._features)
+        draw = numbers(
+            self._noise.draw(np.random.Generator(stream), shape, self._features),
+            f"what {self._noise.name} noise draws",
+        )
+        if draw.ndim != len(shape) or any(a not in (1, b) for a, b in zip(draw.shape, shape, strict=True)):
+            raise InvalidInputError(
+                f"{self._noise.name} noise drew numbers of shape {draw.shape} for inputs of {shape}"
+            )
+        if not np.all(np.isfinite(draw)):
+            raise InvalidInputError(f"{self._noise.name} noise drew NaN or infinite numbers: every draw must be finite")
+        return like(draw, self._inputs)
+
+
+class _TorchGenerator(Generator):
+    """PyTorch's random numbers as NumPy's generator gives them, on the device and in the dtype of a tensor.
+
+    Half precision is drawn in single: what is added to it is rounded once.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        import torch
+
+        dtype = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
+        self._torch, self._generator = torch, torch.Generator(tensor.device)
+        self._options = {"generator": self._generator, "dtype": dtype, "device": tensor.device}
+
+    def begin(self, seed: int) -> _TorchGenerator:
+        """The stream of a seed."""
+        self._generator.manual_seed(seed)
+        return self
+
+    def standard_normal(self, size: tuple[int, ...]) -> Any:
+        return self._torch.randn(size, **self._options)
+
+    def random(self, size: tuple[int, ...]) -> Any:
+        return self._torch.rand(size, **self._options)

@@ -1,0 +1,178 @@
+"""Rows of inputs under one standard draw, at whichever level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    batches,
+    copied,
+    default_batch_rows,
+    moved,
+    namespace,
+    repeated,
+)
+from robmon.robustness.features.features import Features
+from robmon.robustness.features.whole_numbers import rounded
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.masking import untouched
+
+FINE: Final = 64
+"""How many of the inputs' own steps a level must be that rounding to them is nothing: it changes a realised level by
+1e-5 of itself then."""
+
+
+class NoisyRows(Protocol):
+    """Copies of rows, one after the other, each moved by its own draw. Nothing is drawn for level 0."""
+
+    def at(self, level: float) -> Array:
+        """The rows at one level. What is returned is the caller's: a model may write into it."""
+
+    def squared_moves(self, perturbed: Array, level: float) -> Array:
+        """How far `at(level)` moved each row: its cells' moves in units of the scale, squared and summed.
+
+        Float64, where the rows are, shape `(copies * rows,)`. A cell that is not finite, before or after, is not
+        counted.
+        """
+
+
+class AnyNoiseRows:
+    """Rows under any noise, computed in float64, whose moves are measured.
+
+    Args:
+        noise: the noise.
+        rows: floating, shape `(n, *input_shape)`: what `draw` is of.
+        draw: gives the standard draw, of the rows' kind.
+        features: arrays like `rows`, on the same device.
+    """
+
+    def __init__(self, noise: Noise, rows: Array, draw: Callable[[], Array], features: Features) -> None:
+        self._noise, self._rows, self._drawn, self._features = noise, rows, draw, features
+
+    @cached_property
+    def _draw(self) -> Array:
+        return as_float64(self._drawn())
+
+    @cached_property
+    def _exact(self) -> Array:
+        return as_float64(self._rows)
+
+    @cached_property
+    def _untouched(self) -> Array | None:
+        """Which cells are not perturbed; None where all are."""
+        cells = untouched(self._exact, self._features)
+        return cells if bool(namespace(cells).any(cells)) else None
+
+    def at(self, level: float) -> Array:
+        """The rows at one level, cast once to their dtype; at level 0 a copy of them.
+
+        Whole numbers are rounded and kept in their range.
+        """
+        if level == 0:
+            return copied(self._rows)
+        xp = namespace(self._exact)
+        with np.errstate(over="ignore", invalid="ignore"):
+            perturbed = self._noise.perturbed(self._exact, self._draw, level, self._features)
+            if self._features.limits is not None:
+                perturbed = rounded(perturbed, self._exact, self._features.limits)
+            if self._untouched is not None:
+                perturbed = xp.where(self._untouched, self._exact, perturbed)
+            return xp.astype(perturbed, self._rows.dtype, copy=False)
+
+    def moved(self, perturbed: Array) -> Float64:
+        """How many cells of each column `at` moved. Shape `(columns,)`."""
+        return np.asarray(self._features.axis.as_columns(perturbed != self._rows).sum(axis=0))
+
+    def squared_moves(self, perturbed: Array, level: float) -> Array:
+        xp, scale = namespace(self._exact), self._features.scale
+        if level == 0:
+            return xp.zeros_like(self._exact[(..., *[0] * (len(self._exact.shape) - 1))])
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            moves = (as_float64(perturbed) - self._exact) * xp.where(scale > 0, 1.0 / scale, xp.zeros_like(scale))
+            squares = xp.reshape(moves * moves, (moves.shape[0], -1))
+            return xp.sum(xp.where(xp.isfinite(squares), squares, xp.zeros_like(squares)), axis=1)
+
+
+class AdditiveRows:
+    """Copies of rows under additive noise, in the rows' own precision; their moves are known without measuring them.
+
+    Args:
+        rows: float32 or float64, shape `(n, *input_shape)`.
+        copies: of the rows, one a trial.
+        draw: gives the standard draws, shape `(copies * n, *input_shape)` or broadcasting to it.
+        scale: of the rows' kind and dtype, broadcast to one row.
+        kept: which cells stay as they are, shape of the rows; None: those of scale 0 alone, if any.
+    """
+
+    def __init__(
+        self, rows: Array, copies: int, draw: Callable[[], Array], scale: Array, kept: Array | None = None
+    ) -> None:
+        self._rows, self._copies, self._drawn, self._scale, self._kept = rows, copies, draw, scale, kept
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self._copies * self._rows.shape[0], *self._rows.shape[1:])
+
+    @cached_property
+    def _moves(self) -> tuple[Array, Array]:
+        """The rows' moves at level 1, shape `(copies, n, *input_shape)`, and their squares in units of the scale."""
+        xp, by_copy = namespace(self._rows), (self._copies, *self._rows.shape)
+        draw = xp.astype(self._drawn(), self._rows.dtype, copy=False)
+        if tuple(draw.shape) != self._shape:
+            draw = xp.broadcast_to(draw, self._shape)
+        draw = xp.reshape(draw, by_copy)
+        if self._kept is not None:
+            draw = xp.where(self._kept, xp.zeros_like(draw), draw)
+        size = xp.linalg.vector_norm(xp.reshape(draw, (self._shape[0], -1)), axis=1)
+        return draw * self._scale, as_float64(size) ** 2
+
+    def at(self, level: float) -> Array:
+        xp = namespace(self._rows)
+        if level == 0:
+            return repeated(self._rows, self._copies)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return xp.reshape(moved(self._rows, self._moves[0], level), self._shape)
+
+    def squared_moves(self, perturbed: Array, level: float) -> Array:
+        xp = namespace(self._rows)
+        if level == 0:
+            return xp.zeros_like(as_float64(perturbed[(..., *[0] * (len(perturbed.shape) - 1))]))
+        return level**2 * self._moves[1]
+
+
+def finest_level(inputs: Array, features: Features) -> float:
+    """The lowest level at which additive noise moves every feature far enough that rounding is nothing.
+
+    Args:
+        inputs: float32 or float64, shape `(n, *input_shape)`.
+        features: arrays like them, on their device.
+
+    >>> from robmon.robustness.features.features import measure
+    >>> inputs = np.array([[100.0], [101.0]], dtype=np.float32)
+    >>> round(finest_level(inputs, measure(inputs, 1.0, correlation=False)), 6)
+    0.000771
+    """
+    xp = namespace(inputs)
+    largest = xp.zeros_like(inputs[:1])
+    for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape))):
+        size = xp.abs(inputs[rows])
+        size = xp.where(xp.isfinite(size), size, xp.zeros_like(size))
+        largest = xp.maximum(largest, xp.max(size, axis=0, keepdims=True))
+    scale = features.scale
+    steps = as_float64(largest) * xp.where(scale > 0, 1.0 / xp.where(scale > 0, scale, 1.0), 0.0)
+    return FINE * float(xp.finfo(inputs.dtype).eps) * float(xp.max(steps))
+
+
+def are_kept(inputs: Array, features: Features) -> bool:
+    """Whether cells of features with a scale are not perturbed: sentinels, or what is no finite number."""
+    return any(
+        bool(namespace(inputs).any(untouched(as_float64(inputs[rows]), features) & (features.scale > 0)))
+        for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape)))
+    )
