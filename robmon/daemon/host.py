@@ -178,6 +178,8 @@ class ModelHost:
         self.loaded = answer
         for mismatch in answer.mismatches:
             log.warning("requirement not met", version=model.version, requirement=mismatch)
+        for remark in answer.remarks:
+            log.warning("device not used as set", version=model.version, because=remark)
 
     async def assess(self, question: Assess, blobs: Sequence[bytes]) -> tuple[Assessed, bytes]:
         """Let the worker assess the version that it has loaded.
@@ -239,7 +241,7 @@ class ModelHost:
         return Load(
             model=model.model_copy(update={"baseline": None}),
             access=self._settings.model.access,
-            device=self._settings.device.name,
+            device=self._settings.device.use,
             threads=self._settings.device.threads,
             input_dtype=self._settings.model.input_dtype,
             input_shape=list(shape) if shape is not None else None,

@@ -139,9 +139,11 @@ def _model(published: Published) -> str:
     model, loaded, baseline = published.view.model, published.view.loaded, published.view.baseline
     if model is None or loaded is None:
         return "<p>No model is loaded yet.</p>"
+    precision = "" if loaded.precision is None else f" in {loaded.precision}"
+    remarks = "".join(f"\n<p>{html.escape(each)}.</p>" for each in loaded.remarks)
     return (
-        f"<p>Version {html.escape(model.version)}, {html.escape(loaded.flavor)} on {html.escape(loaded.device)}. "
-        f"Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>"
+        f"<p>Version {html.escape(model.version)}, {html.escape(loaded.flavor)} on {html.escape(loaded.device)}"
+        f"{precision}. Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>{remarks}"
     )
 
 

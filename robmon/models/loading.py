@@ -11,18 +11,16 @@ import tempfile
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError, RobmonError
 from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.access import EndpointAccess
-from robmon.models.served import ServedModel
+from robmon.models.device import AS_IT_IS, DeviceUse
+from robmon.models.served import Claim, LoadedCode, ServedModel
 from robmon.models.threads import hold_loaded
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
 
@@ -52,19 +50,21 @@ class RemoteModel:
 def load(
     path: str | Path,
     *,
-    device: str = "cpu",
+    device: DeviceUse = AS_IT_IS,
     input_dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
     integers: Collection[str] = (),
+    claim: Claim = lambda _device: None,
 ) -> ServedModel:
     """Load the model in a local folder. Needs no tracking server and no credentials.
 
     Args:
         path: the folder with the MLmodel file.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto`: cuda where there is one.
+        device: which one, and how it is used.
         input_dtype: type of the inputs of a model without a signature.
         input_shape: shape of one input row of a model without a signature.
         integers: columns of whole numbers that are measurements.
+        claim: see `served.Claim`.
 
     Raises:
         ModelLoadError: it cannot be loaded, or nothing in its inputs can be perturbed.
@@ -76,7 +76,7 @@ def load(
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
-            used, call, put, axes, module = _load_predictor(kind, folder, device)
+            code = _load_predictor(kind, folder, device, claim)
     except RobmonError:
         raise
     except ModuleNotFoundError as error:
@@ -89,7 +89,18 @@ def load(
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
     hold_loaded()  # what the model brought
-    return ServedModel(kind, used, requirements.mismatches(folder), signed, call, put, _axes=axes, module=module)
+    return ServedModel(
+        kind,
+        code.use.name,
+        requirements.mismatches(folder),
+        signed,
+        code.call,
+        code.put,
+        _axes=code.axes,
+        module=code.module,
+        use=code.use,
+        remarks=code.remarks,
+    )
 
 
 def load_uri(
@@ -110,7 +121,8 @@ def load_uri(
     folder = None if Path(uri).is_dir() else tempfile.mkdtemp(prefix="robmon-model-")
     known = set(sys.path)
     try:
-        model = load(_downloaded(uri, folder, tracking_uri) if folder else uri, device=device, integers=integers)
+        path = _downloaded(uri, folder, tracking_uri) if folder else uri
+        model = load(path, device=DeviceUse(name=device), integers=integers)
     except BaseException:
         _discard(folder, _code_paths(folder or uri, known))
         raise
@@ -170,16 +182,13 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _load_predictor(
-    kind: str, folder: Path, device: str
-) -> tuple[str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]] | None, Any]:
+def _load_predictor(kind: str, folder: Path, device: DeviceUse, claim: Claim) -> LoadedCode:
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
         with _without_collection():
             from robmon.models import torch_predictor
 
-        return torch_predictor.load(folder, device)
+        return torch_predictor.load(folder, device, claim)
     from robmon.models import pyfunc_predictor
 
-    used, call = pyfunc_predictor.load(folder, device)
-    return used, call, lambda array: array, None, None
+    return pyfunc_predictor.load(folder, device, claim)

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
 
 from robmon.models import mlmodel
+from robmon.models.device import DeviceUse
+from robmon.models.served import Claim, LoadedCode
 
 
-def load(folder: Path, device: str) -> tuple[str, Callable[[Any], Any]]:
+def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     """Load the model of a folder by its python_function flavour.
 
-    Returns:
-        The device used, and the predictor: DataFrame, array or dict of arrays -> the model's own output.
+    The predictor takes a DataFrame, array or dict of arrays, and returns the model's own output.
 
     Raises:
         ModelLoadError: the device is not there.
     """
     loader = mlmodel.read(folder).flavors.get(mlmodel.PYFUNC, {}).get("loader_module")
+    remarks: list[str] = []
     used, config = "cpu", None
     if loader == "mlflow.pytorch":
-        from robmon.models.torch_predictor import resolve_device
+        from robmon.models.torch_device import resolve
 
-        used = str(resolve_device(device))
+        place, remarks = resolve(use.name)
+        used = str(place)
+        claim(used)
         config = {"device": used}
+    elif use.name.startswith("cuda"):
+        remarks = [f"device.name is {use.name}, which only torch models take: MLflow runs this one where it chooses"]
+    if use.precision is not None:
+        remarks = [*remarks, f"device.precision is {use.precision}, which only torch models of tensors take"]
     model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True, model_config=config)
 
     def call(model_input: Any) -> Any:
         outputs = model.predict(model_input)
         return _to_numpy(outputs)
 
-    return used, call
+    return LoadedCode(use.on(used), call, lambda array: array, remarks=tuple(remarks))
 
 
 def _to_numpy(outputs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from robmon.errors import PredictionError
 from robmon.models import signature
 from robmon.models.access import EndpointAccess
 from robmon.models.collected import Collected, Row
+from robmon.models.device import AS_IT_IS, DeviceUse
 from robmon.models.forms import Parts
 from robmon.models.inputs import ModelInputs, perturbing
 from robmon.models.outputs import OutputReader
@@ -20,6 +21,28 @@ from robmon.models.strangers import is_raised_by_robmon, type_word
 
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
+Claim = Callable[[str], None]
+"""Told of the device that a torch model will run on, such as `cuda:0`, before anything of it lies there."""
+
+
+class LoadedCode(NamedTuple):
+    """A model of a folder, as it was loaded.
+
+    Attributes:
+        use: how it uses its device in fact.
+        call: takes what the model takes, and returns its own output.
+        put: an array where the model wants it.
+        axes: which axis its first layer takes for features, of each tensor, where that can be seen.
+        module: the torch module, of a torch model.
+        remarks: what of `use` is not as it was asked for, and why, a sentence each.
+    """
+
+    use: DeviceUse
+    call: Callable[[Any], Any]
+    put: Callable[[NDArray[Any]], Any]
+    axes: Callable[[Any], list[int | None]] | None = None
+    module: Any | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -52,6 +75,22 @@ class ServedModel:
     seen: Seen = field(default_factory=Seen, repr=False)
     module: Any | None = field(default=None, repr=False)
     """The torch module, of a torch model."""
+    use: DeviceUse = field(default=AS_IT_IS, repr=False)
+    """How it uses its device in fact."""
+    remarks: tuple[str, ...] = field(default=(), repr=False)
+    """What of that is not as it was asked for, and why, a sentence each."""
+
+    @property
+    def duty_cycle(self) -> float | None:
+        """Share of the time in which it may keep its device busy; None: all of it, as on a CPU or at an endpoint."""
+        return self.use.duty_cycle
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a result of this model has to say of how it was computed."""
+        if self.use.precision is None:
+            return ()
+        return (f"the model computes in {self.use.precision} wherever autocast lets it (device.precision)",)
 
     @property
     def max_batch_rows(self) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robmon.errors import ModelLoadError
 from robmon.models import mlmodel
+from robmon.models.device import DeviceUse
 from robmon.models.first_layer import axes_read
+from robmon.models.served import Claim, LoadedCode
+from robmon.models.torch_device import autocast, precise, resolve
 
 
-def load(
-    folder: Path, device: str
-) -> tuple[
-    str, Callable[[Any], Any], Callable[[NDArray[Any]], Any], Callable[[Any], list[int | None]], torch.nn.Module
-]:
+def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     """Load the module of a model folder.
 
-    Returns:
-        The device used, the predictor (tensor, array or dict of them -> the module's own output), `put`, which makes an
-        array a tensor on that device, what tells which axis of its inputs the module takes for features, and
-        the module.
+    The predictor takes a tensor, an array or a dict of them, and returns the module's own output; `put` makes an array
+    a tensor on the device. The stream is torch's own: its priority is the lowest that CUDA has, and priorities order
+    the kernels of one process only, so that a stream beside it would yield to nobody.
 
     Raises:
-        ModelLoadError: the device is not there.
+        ModelLoadError: the device is not there, or does not compute in the precision asked for.
     """
-    place = resolve_device(device)
+    place, remarks = resolve(use.name)
+    claim(str(place))
     module = _load_module(folder, place)
+    precision, more = precise(use, place, module)
 
     def put(array: NDArray[Any]) -> torch.Tensor:
         # A tensor shares the array's memory and may be written to.
@@ -47,26 +45,17 @@ def load(
         return [on_device(value) for value in given]
 
     def call(model_input: Any) -> Any:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(precision, place):
             return module(*arguments(model_input))
 
-    return str(place), call, put, lambda model_input: axes_read(module, arguments(model_input)), module
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of that name, with its number; `auto` is cuda where there is one.
-
-    Raises:
-        ModelLoadError: it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    number = torch.device(name).index or 0
-    if number >= torch.cuda.device_count():
-        raise ModelLoadError(f"device.name is {name}, and there are {torch.cuda.device_count()} CUDA devices")
-    return torch.device("cuda", number)
+    return LoadedCode(
+        use.on(str(place), precision),
+        call,
+        put,
+        axes=lambda model_input: axes_read(module, arguments(model_input)),
+        module=module,
+        remarks=(*remarks, *more),
+    )
 
 
 def _load_module(folder: Path, device: torch.device) -> torch.nn.Module:

@@ -10,10 +10,11 @@ from robmon.history.verdict import Verdict
 from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, ReadFailure
 from robmon.inputs.readers.position import FilePosition
 from robmon.models.access import EndpointAccess
+from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 
 class Message(BaseModel):
@@ -165,7 +166,7 @@ class Load(Message):
     type: Literal["load"] = "load"
     model: ModelVersion
     access: EndpointAccess = EndpointAccess()
-    device: str
+    device: DeviceUse = DeviceUse()
     threads: int
     input_dtype: str | None = None
     input_shape: list[int] | None = None
@@ -178,8 +179,12 @@ class LoadedModel(Message):
     type: Literal["loaded"] = "loaded"
     flavor: str
     device: str
+    precision: str | None = None
+    """What autocast computes in; None: the model computes as it is."""
     mismatches: list[str] = []
     """Recorded requirements that the worker's environment does not meet, a sentence each."""
+    remarks: list[str] = []
+    """What of `device` is used otherwise than it was set, and why, a sentence each."""
 
 
 class SampledRequest(Message):

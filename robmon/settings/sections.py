@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from robmon.models.access import EndpointAccess
+from robmon.models.device import DeviceUse, Precision
 from robmon.robustness.specification import Specification
 from robmon.settings.values import (
     DEVICES,
@@ -28,6 +29,7 @@ from robmon.settings.values import (
     PositiveSeconds,
     Scope,
     Shape,
+    Share,
     Tags,
     TokenFile,
     Uri,
@@ -112,7 +114,7 @@ class InputsSettings(Section):
         32 * 2**20, description="Bytes of the sample as Python holds it; beyond it, fewer"
     )
     max_inflight_bytes: PositiveInt = Field(16 * 2**20, description="Bytes of bodies still arriving; beyond it, 503")
-    share: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Share of the requests that is considered")
+    share: Share = Field(1.0, description="Share of the requests that is considered")
     model: str | None = Field(
         None,
         description="Only requests that name this model, in path (/invocations names none) or event; unset: all",
@@ -269,6 +271,33 @@ class DeviceSettings(Section):
         "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
     )
     threads: PositiveInt = Field(1, description="Threads of the worker: of torch, OpenMP, BLAS, joblib")
+    memory_fraction: Share = Field(
+        0.2,
+        description="Most of the memory of a CUDA device that is free without robmon which the worker takes, all that "
+        "the driver counts for it included; 1 GiB, or 5 % of the device where that is more, stays free in any case",
+    )
+    duty_cycle: Share = Field(0.5, description="Share of an assessment's time in which it keeps a CUDA device busy")
+    max_utilization: Share | None = Field(
+        None,
+        description="Share of the time in which others may keep a CUDA device busy (by NVML); above it an assessment "
+        "waits, then is skipped",
+    )
+    precision: Precision | None = Field(
+        None, description="What torch models compute in by autocast, which their results say; unset: as they are"
+    )
+    compile: Literal["auto", "never"] = Field(
+        "auto", description="auto: a torch model may be compiled for a CUDA device where that is measured to be faster"
+    )
+    idle_release_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Seconds between two assessments after which the worker is ended, with all memory that it holds, "
+        "until the next one; unset: it stays",
+    )
+
+    @property
+    def use(self) -> DeviceUse:
+        """How the worker uses its device."""
+        return DeviceUse(**self.model_dump(include=set(DeviceUse.model_fields)))
 
 
 class LogSettings(Section):

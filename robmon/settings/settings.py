@@ -78,10 +78,11 @@ class Settings(BaseSettings):
             raise ValueError("model.name is required, because the URL of model.uri names no model")
         if self.model.token_file is not None and uri.credentials is not None:
             raise ValueError("model.token_file and a user in model.uri exclude one another")
-        if self.model.allowed_flavors or self.model.require_tags or self.worker.python != sys.executable:
+        is_python_set = self.worker.python != sys.executable
+        if self.model.allowed_flavors or self.model.require_tags or is_python_set or self.device.precision is not None:
             raise ValueError(
-                "model.allowed_flavors, model.require_tags and worker.python are for models that are loaded, "
-                "and model.uri is an endpoint"
+                "model.allowed_flavors, model.require_tags, worker.python and device.precision are for models that are "
+                "loaded, and model.uri is an endpoint"
             )
         self._check_pace()
         return self
@@ -116,7 +117,9 @@ class Settings(BaseSettings):
     def specification_digest(self) -> str:
         """A short word for all settings on which a verdict depends."""
         compare = self.compare.model_dump(mode="json")
-        return self.specification.digest(compare=compare, rows_per_request=self.inputs.rows_per_request)
+        # As long as it is not set it stands in no digest, so that verdicts of before keep theirs.
+        precision = {"precision": self.device.precision} if self.device.precision is not None else {}
+        return self.specification.digest(compare=compare, rows_per_request=self.inputs.rows_per_request, **precision)
 
     @classmethod
     def settings_customise_sources(

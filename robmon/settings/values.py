@@ -74,6 +74,7 @@ def _normalise_uri(uri: str) -> str:
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveSeconds = PositiveFloat
+Share = Annotated[float, Field(gt=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 

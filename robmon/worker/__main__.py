@@ -85,7 +85,13 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
             input_shape=question.input_shape,
             integers=question.integers,
         )
-    return model, LoadedModel(flavor=model.flavor, device=model.device, mismatches=model.mismatches)
+    return model, LoadedModel(
+        flavor=model.flavor,
+        device=model.device,
+        precision=model.use.precision,
+        mismatches=model.mismatches,
+        remarks=list(model.remarks),
+    )
 
 
 def failure(error: BaseException, rejections: Rejections) -> Failure:

@@ -19,6 +19,7 @@ from robmon.export.status import status_page
 from robmon.history.memory import Entry
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
+from robmon.processes.messages import LoadedModel
 from robmon.vocabulary import PENDING_REASONS, PendingReason
 from tests.export.published import NOW, change, everything, state_of
 
@@ -66,6 +67,17 @@ def test_a_version_that_is_served_and_not_judged_is_told() -> None:
 async def test_readyz_once_a_model_is_loaded() -> None:
     async with client(everything()) as http:
         assert (await http.get("/readyz")).status_code == 200
+
+
+def test_the_page_says_how_the_device_is_used() -> None:
+    published = everything()
+    assert "Version 2, torch on cpu. Baseline" in status_page(published, NOW)
+    why = "device.name is auto, and <b>"
+    loaded = LoadedModel(flavor="torch", device="cuda:1", precision="bfloat16", remarks=[why])
+    change(published, loaded=loaded)
+    page = status_page(published, NOW)
+    assert "Version 2, torch on cuda:1 in bfloat16. Baseline" in page
+    assert "<p>device.name is auto, and &lt;b&gt;.</p>" in page
 
 
 async def test_openmetrics_where_it_is_asked_for() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from mlflow.models import ModelSignature
 from sklearn.linear_model import LogisticRegression
 
 from robmon.errors import InvalidInputError, ModelLoadError, PredictionError
+from robmon.models.device import DeviceUse, Precision
 from robmon.models.loading import load
+from robmon.models.torch_device import load_driver, why_no_cuda
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 
@@ -139,10 +142,67 @@ def test_torch_with_named_tensors(tmp_path: Path) -> None:
     assert outputs.tolist() == [20, 24]
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("form", ["pickle", "pt2", "torchscript"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_precision(form: str, precision: Precision, tmp_path: Path) -> None:
+    """It is what computes, and the model says so; without it nothing differs."""
+    net = save_torch(tmp_path / "model", form, tensor("float32", (-1, 4)))
+    inputs = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))
+    with torch.no_grad():
+        exact = net(inputs)
+    whole, half = (load(tmp_path / "model", device=DeviceUse(precision=each)) for each in (None, precision))
+    assert (whole.use.precision, whole.notes) == (None, ())
+    assert torch.equal(whole.predict(inputs), exact)
+    outputs = half.predict(inputs)
+    assert outputs.dtype == getattr(torch, precision)
+    error = (outputs.float() - exact).abs().max()
+    assert 0 < error < 0.02
+    assert half.notes == (f"the model computes in {precision} wherever autocast lets it (device.precision)",)
+
+
+def test_precision_that_a_model_does_not_take_is_told(tmp_path: Path) -> None:
+    with quiet_mlflow():
+        given: dict[str, Any] = {"serialization_format": "pickle", "pip_requirements": ["torch"]}
+        mlflow.pytorch.save_model(module().double().eval(), tmp_path / "double", **given)
+        table = columns(*((name, "float") for name in "abcd"))
+        mlflow.pytorch.save_model(module().eval(), tmp_path / "table", signature=table, **given)
+    use = DeviceUse(precision="bfloat16", duty_cycle=0.5, memory_fraction=0.2, max_utilization=0.5)
+    for folder, why in {
+        "double": "device.precision is bfloat16, and autocast leaves a float64 model as it is",
+        "table": "device.precision is bfloat16, which only torch models of tensors take",
+    }.items():
+        model = load(tmp_path / folder, device=use)
+        assert (model.use.precision, model.notes, model.remarks) == (None, (), (why,))
+        assert model.use == DeviceUse(), "what spares a GPU spares no processor"
+
+
+def test_cuda_of_a_model_that_is_no_torch_model_is_told(tmp_path: Path) -> None:
+    folder = save_pyfunc(tmp_path / "model", lambda inputs: inputs["a"].to_numpy(), columns(("a", "double")))
+    (why,) = load(folder, device=DeviceUse(name="cuda:1")).remarks
+    assert why == "device.name is cuda:1, which only torch models take: MLflow runs this one where it chooses"
+    assert load(folder, device=DeviceUse(name="auto")).remarks == ()
+
+
 def test_no_such_device(tmp_path: Path) -> None:
     save_torch(tmp_path / "model", "pickle", None)
-    with pytest.raises(ModelLoadError, match=f"there are {torch.cuda.device_count()} CUDA devices"):
-        load(tmp_path / "model", device="cuda:99")
+    count = torch.cuda.device_count()
+    why = f", and there are {count} CUDA devices" if count else f", which cannot be used: {unusable()}"
+    with pytest.raises(ModelLoadError, match=re.escape(f"device.name is cuda:99{why}")):
+        load(tmp_path / "model", device=DeviceUse(name="cuda:99"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_auto_says_why_it_is_the_cpu(tmp_path: Path) -> None:
+    save_torch(tmp_path / "model", "pickle", None)
+    claimed: list[str] = []
+    model = load(tmp_path / "model", device=DeviceUse(name="auto", duty_cycle=0.5), claim=claimed.append)
+    assert (model.device, model.duty_cycle, claimed) == ("cpu", None, ["cpu"])
+    assert model.remarks == (f"device.name is auto, and the model runs on the CPU: {unusable()}",)
+
+
+def unusable() -> str:
+    return why_no_cuda(torch.version.cuda, load_driver)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ async def threads_of_a_worker(folder: Path, threads: int) -> tuple[int, int]:
     child = await Child.start(Command(sys.executable, "robmon.worker", worker_environment(threads)))
     try:
         model = ModelVersion(name="m", version="1", path=str(folder))
-        answer, _ = await child.ask(Load(model=model, device="cpu", threads=threads), timeout_seconds=120)
+        answer, _ = await child.ask(Load(model=model, threads=threads), timeout_seconds=120)
         assert isinstance(answer, LoadedModel)
         process, over = psutil.Process(child.pid), threading.Event()
         before = process.num_threads()

@@ -46,7 +46,7 @@ async def test_a_foreign_interpreter_is_lent_robmon(foreign: tuple[Path, dict[st
     child = await Child.start(Command(str(python), "robmon.worker", environment))
     try:
         model = ModelVersion(name="m", version="1", path=str(folder), flavors=["sklearn"])
-        answer, _ = await child.ask(Load(model=model, device="cpu", threads=1), timeout_seconds=60)
+        answer, _ = await child.ask(Load(model=model, threads=1), timeout_seconds=60)
     finally:
         await child.stop()
     assert isinstance(answer, LoadedModel), answer

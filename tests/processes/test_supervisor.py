@@ -29,7 +29,7 @@ from robmon.processes.supervisor import (
     worker_environment,
 )
 
-QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), device="cpu", threads=1)
+QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), threads=1)
 PLENTY_SECONDS = 120
 
 BEGIN = f"""#!{sys.executable}

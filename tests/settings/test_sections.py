@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from decimal import ROUND_CEILING
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from robmon.errors import OverBudgetError, SettingsError, duration
+from robmon.models.device import DeviceUse, Precision
 from robmon.robustness.checks import needed_trials
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor
@@ -40,6 +41,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.compare.alpha, settings.compare.tolerance) == (0.01, 0.10)
     assert settings.baseline.min_rows == 1024 and settings.worker.timeout_seconds == 600
     assert (settings.device.name, settings.device.threads) == ("cpu", 1)
+    assert settings.device.use == DeviceUse(name="cpu", memory_fraction=0.2, duty_cycle=0.5)
+    assert (settings.device.compile, settings.device.idle_release_seconds) == ("auto", None)
     assert settings.data_dir == Path("robmon-data")
 
 
@@ -83,3 +86,10 @@ def test_trials_needed_agree_with_the_bound(confidence: float) -> None:
     if needed > 1:
         with pytest.raises(SettingsError, match=f"at least {needed}"):
             load({**MODEL, "assess.confidence": confidence, "assess.trials": needed - 1})
+
+
+def test_a_precision_that_is_set_is_part_of_what_a_verdict_depends_on() -> None:
+    digests = [load({**MODEL, **flags}).settings.specification_digest for flags in ({}, {"device.duty_cycle": 1})]
+    digests += [load({**MODEL, "device.precision": each}).settings.specification_digest for each in get_args(Precision)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

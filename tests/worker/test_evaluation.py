@@ -12,6 +12,7 @@ import pytest
 
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
+from robmon.models.device import DeviceUse
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, Assessed, ComparisonTerms, Rejections, SampledRequest
@@ -19,7 +20,7 @@ from robmon.worker.__main__ import failure
 from robmon.worker.evaluation import evaluate
 from robmon.worker.judging import ROW_ERRORS_DTYPE
 from tests.mlflow_client import quiet_mlflow
-from tests.models.conftest import columns, save_pyfunc
+from tests.models.conftest import columns, save_pyfunc, tensor
 from tests.robustness.assessing import specified
 
 LEVELS = [0.0, 0.1, 0.4]
@@ -96,6 +97,31 @@ def test_a_linear_model_has_the_slope_of_its_weights(linear: list[ServedModel]) 
     assert again.model_copy(update={"phase_seconds": {}, "baseline": {}, "plan": answer.plan}) == (
         answer.model_copy(update={"phase_seconds": {}, "baseline": {}})
     )
+
+
+def test_a_result_says_in_which_precision_it_was_computed(tmp_path: Path) -> None:
+    import mlflow.pytorch
+    import torch
+
+    torch.manual_seed(0)
+    signature = tensor("float32", (-1, 3))
+    with quiet_mlflow():
+        mlflow.pytorch.save_model(
+            torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)),
+            tmp_path / "model",
+            signature=signature,
+            pip_requirements=["torch"],
+            serialization_format="pickle",
+        )
+    rows = np.random.default_rng(1).normal(size=(64, 3)).round(3)
+    sample = [json.dumps({"inputs": [row.tolist()]}).encode() for row in rows]
+    exact, _ = assessed(load(tmp_path / "model"), question(64), sample)
+    rounded, _ = assessed(load(tmp_path / "model", device=DeviceUse(precision="bfloat16")), question(64), sample)
+    (note,) = set(rounded.notes) - set(exact.notes)
+    assert note == "the model computes in bfloat16 wherever autocast lets it (device.precision)"
+    assert rounded.levels[0].mean_mse == 0
+    assert rounded.levels[-1].mean_mse == pytest.approx(exact.levels[-1].mean_mse, rel=0.02)
+    assert rounded.levels[-1].mean_mse != exact.levels[-1].mean_mse
 
 
 def test_every_scalar_that_is_measured_is_told(tmp_path: Path) -> None:
