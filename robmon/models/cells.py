@@ -193,6 +193,14 @@ def is_tensor(cell: Any) -> bool:
     return torch is not None and isinstance(cell, torch.Tensor)
 
 
+def to_numpy(array: Any) -> NDArray[Any]:
+    """An array, or a torch tensor on any device, as NumPy's; NumPy has no bfloat16."""
+    if not is_tensor(array):
+        return np.asarray(array)
+    array = array.detach().cpu()
+    return np.asarray(array.float() if str(array.dtype) == "torch.bfloat16" else array)
+
+
 def _of_nested(cells: Sequence[Any], shape: tuple[int, ...]) -> Cells:
     """Cells that hold several numbers each: a list, an array or, as in ONNX' maps of probabilities, a dict."""
     if any(is_missing(cell) for cell in cells):
@@ -202,7 +210,7 @@ def _of_nested(cells: Sequence[Any], shape: tuple[int, ...]) -> Cells:
             raise UnusableError("records that differ in their names")
         cells = [[cell[key] for key in cells[0]] for cell in cells]
     inner = [read(cell) for cell in cells]
-    arrays = [np.asarray(each.array) for each in inner]
+    arrays = [to_numpy(each.array) for each in inner]
     if len({each.shape for each in arrays}) > 1:
         raise UnusableError("lists of different lengths")
     kinds = {each.kind for each in inner}

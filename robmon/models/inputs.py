@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -205,6 +205,12 @@ class ModelInputs:
         rebuild = None if self._rebuild is None else self._rebuild.take(index)
         array, layout = self.array[index], self._layout.take(index)
         return replace(self, array=array, _layout=layout, _rebuild=rebuild, given=None, _known_copies={})
+
+    def resident(self, put: Callable[[AnyArray], Any]) -> ModelInputs:
+        """The same rows, of which the tensors that pass through lie where `put` puts them, once and for all batches."""
+        if not isinstance(self._layout, _Tensors):
+            return self
+        return replace(self, _layout=self._layout.resident(put), _known_copies={})
 
     def rebuilt(self, rebuild: Rebuild, fixed_axis: int | None = None) -> ModelInputs:
         """The same rows, of which the model takes what `rebuild` makes of them.
@@ -526,7 +532,7 @@ class _Tensors:
     The only perturbed one is the array; several are flattened, side by side.
     """
 
-    tensors: dict[str, _Tensor | AnyArray]
+    tensors: dict[str, _Tensor | Any]
 
     @cached_property
     def _is_one(self) -> bool:
@@ -543,17 +549,37 @@ class _Tensors:
 
     def assemble(self, array: Any, rows: slice) -> dict[str, Any]:
         return {
-            name: _cast(self._own(array, tensor), tensor.dtype) if isinstance(tensor, _Tensor) else tensor[rows].copy()
+            name: _cast(self._own(array, tensor), tensor.dtype) if isinstance(tensor, _Tensor) else _copy(tensor[rows])
             for name, tensor in self.tensors.items()
         }
 
     def _own(self, array: Any, tensor: _Tensor) -> Any:
         return array if self._is_one else array[:, tensor.columns].reshape(len(array), *tensor.shape)
 
+    def resident(self, put: Callable[[AnyArray], Any]) -> _Tensors:
+        return _Tensors(
+            {
+                name: tensor if isinstance(tensor, _Tensor) else _put(tensor, put)
+                for name, tensor in self.tensors.items()
+            }
+        )
+
     def take(self, indices: AnyArray) -> _Tensors:
         return _Tensors(
             {name: tensor if isinstance(tensor, _Tensor) else tensor[indices] for name, tensor in self.tensors.items()}
         )
+
+
+def _copy(tensor: Any) -> Any:
+    """The model may write into what it is given."""
+    return tensor.copy() if isinstance(tensor, np.ndarray) else tensor.clone()
+
+
+def _put(tensor: AnyArray, put: Callable[[AnyArray], Any]) -> Any:
+    try:
+        return put(tensor)
+    except (TypeError, ValueError):  # of text, or of another byte order: the model is left to say what it makes of it
+        return tensor
 
 
 def _split_tensors(tensors: dict[str, AnyArray], integers: Sequence[str]) -> ModelInputs:

@@ -224,7 +224,7 @@ def _is_input(name: str, array: Any, inputs: Any) -> bool:
     if own is None:
         return False
     try:
-        same = np.asarray(cells.read(own).array).astype(object), np.asarray(array).astype(object)
+        same = cells.to_numpy(cells.read(own).array).astype(object), cells.to_numpy(array).astype(object)
     except UnusableError:
         return False
     return same[0].shape == same[1].shape and all(
@@ -235,7 +235,7 @@ def _is_input(name: str, array: Any, inputs: Any) -> bool:
 
 def _runs(array: Any) -> bool:
     """Whether the numbers count the rows."""
-    numbers = np.asarray(array).reshape(-1)
+    numbers = cells.to_numpy(array).reshape(-1)
     if len(numbers) < 3 or numbers.dtype.kind == "O":
         return False
     floats = numbers.astype(np.float64)
@@ -260,7 +260,7 @@ def _side_by_side(arrays: Sequence[Any]) -> Any:
     torch = sys.modules.get("torch")
     if torch is not None and all(isinstance(array, torch.Tensor) for array in flat):
         return torch.cat(flat, dim=1)
-    joined = [array.cpu().numpy() if cells.is_tensor(array) else np.asarray(array) for array in flat]
+    joined = [cells.to_numpy(array) for array in flat]
     if len({array.dtype.kind in "OUT" for array in joined}) > 1:
         raise PredictionError(
             "the parts chosen by output_column are text and numbers: choose those of one kind", "invalid_output"

@@ -19,6 +19,8 @@ def predictor_of(model: ServedModel, inputs: ModelInputs, read: OutputReader) ->
         read: reads its outputs.
     """
 
+    inputs = inputs.resident(model.put)
+
     def predict(x: Any, rows: slice) -> Any:
         return model.predict(inputs.assemble(x, rows), read)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
 
-from robmon.models import mlmodel
+from robmon.models import cells, mlmodel
 from robmon.models.device import DeviceUse
 from robmon.models.served import Claim, LoadedCode
 
@@ -39,15 +38,6 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
 
     def call(model_input: Any) -> Any:
         outputs = model.predict(model_input)
-        return _to_numpy(outputs)
+        return cells.to_numpy(outputs) if cells.is_tensor(outputs) else outputs
 
     return LoadedCode(use.on(used), call, lambda array: array, remarks=tuple(remarks))
-
-
-def _to_numpy(outputs: Any) -> Any:
-    """A tensor as an array on the CPU, where this predictor's inputs are; NumPy has no bfloat16."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(outputs, torch.Tensor):
-        return outputs
-    outputs = outputs.detach().cpu()
-    return (outputs.float() if outputs.dtype == torch.bfloat16 else outputs).numpy()

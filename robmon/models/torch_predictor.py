@@ -1,20 +1,20 @@
-"""Models of MLflow's pytorch flavour: pickled modules, TorchScript, and exported programs (pt2)."""
+"""Models of MLflow's pytorch flavour, called as torch modules."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import mlflow.pytorch
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robmon.models import mlmodel
+from robmon.models import channels_last
 from robmon.models.device import DeviceUse
 from robmon.models.first_layer import axes_read
 from robmon.models.served import Claim, LoadedCode
 from robmon.models.torch_device import autocast, precise, resolve
+from robmon.models.torch_module import load_module
 
 
 def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
@@ -25,12 +25,14 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     the kernels of one process only, so that a stream beside it would yield to nobody.
 
     Raises:
-        ModelLoadError: the device is not there, or does not compute in the precision asked for.
+        ModelLoadError: the device is not there, or does not compute in the precision asked for, or the model cannot be
+            moved to it.
     """
     place, remarks = resolve(use.name)
     claim(str(place))
-    module = _load_module(folder, place)
+    module = load_module(folder, place)
     precision, more = precise(use, place, module)
+    run = channels_last.ChannelsLast(module) if channels_last.gains(module, place) else module
 
     def put(array: NDArray[Any]) -> torch.Tensor:
         # A tensor shares the array's memory and may be written to.
@@ -46,7 +48,7 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
 
     def call(model_input: Any) -> Any:
         with torch.inference_mode(), autocast(precision, place):
-            return module(*arguments(model_input))
+            return run(*arguments(model_input))
 
     return LoadedCode(
         use.on(str(place), precision),
@@ -56,14 +58,3 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
         module=module,
         remarks=(*remarks, *more),
     )
-
-
-def _load_module(folder: Path, device: torch.device) -> torch.nn.Module:
-    data = mlmodel.read(folder).flavors[mlmodel.TORCH].get("model_data", "data")
-    if (folder / data / "model.pth").exists():
-        module: torch.nn.Module = mlflow.pytorch.load_model(str(folder), map_location=device, weights_only=False)
-        return module.to(device).eval()
-    # An exported program is in the mode in which it was exported, and refuses to be told another. It also stays on the
-    # device on which it was exported, or MLflow raises.
-    exported: torch.nn.Module = mlflow.pytorch.load_model(str(folder), device=device.type)
-    return exported

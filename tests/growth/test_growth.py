@@ -154,7 +154,7 @@ NOT_STRANGERS = {
     "models.loading": "loads the model, which is code",
     "models.outputs": "what the model returns",
     "models.pyfunc_predictor": "loads the model, which is code",
-    "models.torch_predictor": "loads the model, which is code",
+    "models.torch_module": "loads the model, which is code",
     "models.registry_access": "files of whoever runs the daemon",
     "settings": "of whoever runs the daemon",
     "models.strangers": "source code that is installed",
