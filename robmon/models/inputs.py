@@ -32,6 +32,8 @@ ALL: Final = "all"
 """In the place of names of columns: all whole numbers are measurements."""
 LEFT_ALONE_TOLD: Final = 10
 """Columns that are named in a note."""
+COPIES_KEPT: Final = 3
+"""Of how many batches of copied rows is kept what does not change with the noise."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ class Rebuild(Protocol):
         """That of the rows with these indices, in this order."""
 
 
+_Rest: TypeAlias = "tuple[_Array | _Columns | _Tensors, Rebuild | None]"
+
+
 @dataclass(frozen=True)
 class ModelInputs:
     """Rows of model inputs. Build it with `split`.
@@ -112,7 +117,7 @@ class ModelInputs:
     absent: tuple[str, ...] = ()
     _rebuild: Rebuild | None = None
     _fixed_axis: int | None = None
-    _known_copies: dict[tuple[int, int, int], ModelInputs] = field(default_factory=dict, repr=False, compare=False)
+    _known_copies: dict[tuple[int, int, int], _Rest] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -133,14 +138,14 @@ class ModelInputs:
     def names_by(self, axis: FeatureAxis) -> tuple[str, ...]:
         """Names of the perturbed features: columns, `input[i]`, `name[i]`; of rank 3 and more `channel_i`."""
         if isinstance(self._layout, _Columns):
-            return tuple(map(str, self._layout.perturbed))
+            return tuple(map(str, self._layout.perturbed.tolist()))
         return named(axis, self.array.shape, self.tensors)
 
     @cached_property
     def column_names(self) -> tuple[str, ...] | None:
         """Names of the array's columns, where the inputs have named columns or tensors."""
         if isinstance(self._layout, _Columns):
-            return tuple(map(str, self._layout.perturbed))
+            return tuple(map(str, self._layout.perturbed.tolist()))
         if self.tensors is None or self.array.ndim > 2:
             return None
         flat = [_flat_names(tensor) for tensor in self.tensors]
@@ -186,17 +191,25 @@ class ModelInputs:
             An array (the same object, unless it holds whole numbers), a DataFrame, or a dict of named tensors, like the
             inputs given to `split`; or what they were `rebuilt` to.
         """
-        count = rows.stop - rows.start
-        if len(array) != count:
-            return self._copies(rows, len(array) // count).assemble(array, slice(0, len(array)))
-        batch = self._layout.assemble(array, rows)
-        return batch if self._rebuild is None else self._rebuild(batch, rows)
+        layout, rebuild = self._layout, self._rebuild
+        if len(array) != rows.stop - rows.start:
+            layout, rebuild = self._copies(rows, len(array))
+            rows = slice(0, len(array))
+        batch = layout.assemble(array, rows)
+        return batch if rebuild is None else rebuild(batch, rows)
 
-    def _copies(self, rows: slice, times: int) -> ModelInputs:
-        """Those rows again and again, kept because they are wanted again and again."""
-        key = (rows.start, rows.stop, times)
+    def _copies(self, rows: slice, length: int) -> _Rest:
+        """What does not change with the noise, of those rows again and again; kept because it is wanted at every level.
+
+        Of the latest few lengths only: the batch of all trials, that of the last ones, and one alone.
+        """
+        key = (rows.start, rows.stop, length)
         if key not in self._known_copies:
-            self._known_copies[key] = self.take(np.tile(np.arange(self.rows)[rows], times))
+            while len(self._known_copies) >= COPIES_KEPT:
+                self._known_copies.pop(next(iter(self._known_copies)))
+            index = np.tile(np.arange(rows.start, rows.stop), length // (rows.stop - rows.start))
+            rebuild = None if self._rebuild is None else self._rebuild.take(index)
+            self._known_copies[key] = self._layout.take(index), rebuild
         return self._known_copies[key]
 
     def take(self, indices: Sequence[int] | AnyArray) -> ModelInputs:
@@ -372,22 +385,25 @@ class _Columns:
             is_half[positions] = dtype == np.float16
         return is_half
 
+    @cached_property
+    def _names(self) -> list[pd.Index[Any]]:
+        """Of the perturbed columns of each dtype."""
+        return [self.perturbed] if len(self.dtypes) == 1 else [self.perturbed[at] for _, at in self.dtypes]
+
     def assemble(self, array: Any, rows: slice) -> pd.DataFrame:
+        """A frame of its own at every call, over values that nobody else has: the model may keep it, or write into it.
+
+        What passes through is shared, or copied where pandas does not copy on write.
+        """
         import pandas as pd
 
-        values = np.asarray(array)
-        others = self.others.iloc[rows].reset_index(drop=True)
-        if len(self.dtypes) == 1:
-            parts = [pd.DataFrame(values, columns=self.perturbed, index=others.index, copy=False)]
-        else:
-            parts = [
-                pd.DataFrame(values[:, positions], columns=self.perturbed[positions], index=others.index)
-                for _, positions in self.dtypes
-            ]
-        parts = [
-            part if dtype == values.dtype else _as_dtype(part, dtype)
-            for part, (dtype, _) in zip(parts, self.dtypes, strict=True)
-        ]
+        values, index = np.asarray(array), pd.RangeIndex(len(array))
+        others = self.others if len(self.others) == len(values) else self.others.iloc[rows].set_axis(index)
+        parts = []
+        for names, (dtype, positions) in zip(self._names, self.dtypes, strict=True):
+            of_dtype = values if len(self.dtypes) == 1 else values[:, positions]
+            part = pd.DataFrame(of_dtype, columns=names.view(), index=index, copy=False)
+            parts.append(part if dtype == values.dtype else _as_dtype(part, dtype))
         if others.shape[1] == 0 and len(parts) == 1:
             return parts[0]
         frame = pd.concat([*parts, others], axis=1)
@@ -419,16 +435,15 @@ class _Kind:
     is_whole: bool = False
 
 
-def _kind_of(column: Any, is_known_whole: bool) -> _Kind:
+def _kind_of(frame: pd.DataFrame, position: int, dtype: Any, is_known_whole: bool) -> _Kind:
     import pandas as pd
 
-    dtype = column.dtype
     if pd.api.types.is_float_dtype(dtype):
         return _Kind("whole numbers" if is_known_whole else str(dtype), dtype, True, is_known_whole)
     if pd.api.types.is_integer_dtype(dtype):
         return _Kind(str(dtype), dtype, True, True)
     if pd.api.types.is_object_dtype(dtype):
-        return _kind_of_objects(column)
+        return _kind_of_objects(frame.iloc[:, position])
     return _Kind("text" if pd.api.types.is_string_dtype(dtype) else str(dtype), dtype)
 
 
@@ -449,11 +464,12 @@ def _split_frame(
     known_whole: Collection[Any] = frozenset(),
     texts: Collection[Any] = frozenset(),
 ) -> ModelInputs:
+    titles = frame.columns.tolist()
     kinds = [
-        _Kind("text", None, False, False) if name in texts else _kind_of(frame.iloc[:, position], name in known_whole)
-        for position, name in enumerate(frame.columns)
+        _Kind("text", None, False, False) if title in texts else _kind_of(frame, position, dtype, title in known_whole)
+        for position, (title, dtype) in enumerate(zip(titles, frame.dtypes.tolist(), strict=True))
     ]
-    names = [str(name) for name in frame.columns]
+    names = [str(title) for title in titles]
     _check_names(integers, {name: kind.is_number for name, kind in zip(names, kinds, strict=True)})
     wanted = [
         kind.is_number and (not kind.is_whole or ALL in integers or name in integers)
@@ -479,18 +495,20 @@ def _split_frame(
         others=frame.iloc[:, passed].reset_index(drop=True),
         order=None if np.array_equal(order, np.arange(len(order))) else order,
     )
-    chosen = frame.iloc[:, perturbed]
     for index in perturbed:
         if kinds[index].is_whole:
             as_numbers(_present(frame.iloc[:, int(index)]), f"column {names[index]}")
-    array = np.column_stack([_numbers(chosen.iloc[:, position]) for position in range(chosen.shape[1])])
+    array = _numbers(frame.iloc[:, perturbed])
     whole = Whole.of_columns([kinds[index].dtype if kinds[index].is_whole else None for index in perturbed])
     return ModelInputs(array, layout, left, whole)
 
 
-def _numbers(column: Any) -> NDArray[np.float64]:
-    numbers: NDArray[np.float64] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return numbers
+def _numbers(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Columns of numbers, of whichever dtypes, in memory of their own."""
+    if all(isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes):
+        return np.array(frame.to_numpy(dtype=np.float64), order="C")
+    columns = (frame.iloc[:, position] for position in range(frame.shape[1]))
+    return np.column_stack([column.to_numpy(dtype=np.float64, na_value=np.nan) for column in columns])
 
 
 def _present(column: Any) -> AnyArray:

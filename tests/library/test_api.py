@@ -371,6 +371,61 @@ def test_a_predictor_that_writes_into_its_input_neither_changes_it_nor_the_resul
         assert np.array_equal(np.asarray(given), np.asarray(before))
 
 
+def _mixed_frame(rows=60):
+    values = np.random.default_rng(0).normal(size=(rows, 3)).astype("float32").astype("float64")
+    return pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "a": values[:, 0],
+            "kind": pd.Categorical(list("xyz") * (rows // 3)),
+            "b": values[:, 1].astype("float32"),
+            "c": pd.array(values[:, 2], dtype="Float64"),
+            "text": ["p", "q"] * (rows // 2),
+        }
+    )
+
+
+def _spoil(frame):
+    """What a model may do to a frame that is its own."""
+    frame.columns.name, frame.index.name = "feature", "row"
+    frame.loc[:, "a"] = 7.0
+    frame["id"] += 1
+    frame.loc[0, "text"] = "spoilt"
+    frame["new"] = 1.0
+    frame.iloc[1:3, 0] = frame.iloc[3, 0]
+    del frame["b"]
+
+
+@pytest.mark.parametrize("columns", [["a"], ["a", "b"], ["id", "a", "kind", "b", "c", "text"]])
+@pytest.mark.parametrize("max_batch_rows", [None, 25])
+def test_a_predictor_may_keep_and_spoil_the_frames_that_it_gets(columns, max_batch_rows):
+    frame, kept = _mixed_frame()[columns], []
+
+    def pure(part):
+        numbers = part.select_dtypes(["number"]).to_numpy("float64")
+        return numbers.sum(axis=1) + (part["kind"].cat.codes + part["text"].str.len() if "kind" in part else 0)
+
+    def keeps(part):
+        assert part.columns.name is part.index.name is None
+        assert part.index.equals(pd.RangeIndex(len(part)))
+        kept.append((part, part.copy()))
+        return pure(part)
+
+    def spoils(part):
+        outputs = pure(part)
+        part["b"], part["id"], part["text"] = 1.0, np.arange(len(part)), "p"
+        _spoil(part)
+        return outputs
+
+    options = {"levels": (0.1, 0.4), "trials": 19, "max_batch_rows": max_batch_rows}
+    before, expected = frame.copy(), robmon.assess(keeps, frame, **options)
+    for part, as_it_was in kept:
+        pd.testing.assert_frame_equal(part, as_it_was)
+    result = robmon.assess(spoils, frame, **options)
+    assert np.array_equal(result.row_errors, expected.row_errors)
+    pd.testing.assert_frame_equal(frame, before)
+
+
 def test_a_predictor_may_return_the_same_buffer_at_every_call():
     rows = np.random.default_rng(0).normal(size=(60, 3))
     buffer = np.empty(60)
