@@ -84,6 +84,17 @@ def detached(array: Array) -> Array:
     return array.detach() if array_api_compat.is_torch_array(array) else array
 
 
+def is_on_cuda(array: Array) -> bool:
+    """Whether it is a tensor on a CUDA device."""
+    return array_api_compat.is_torch_array(array) and array.device.type == "cuda"
+
+
+def wait_for(array: Array) -> None:
+    """Wait until the device that makes the array has made it."""
+    if array_api_compat.is_torch_array(array) and array.device.type != "cpu":
+        array.reshape(-1)[:1].cpu()
+
+
 def copied(array: Array) -> Array:
     """The same numbers in memory of their own."""
     return array.copy() if isinstance(array, np.ndarray) else namespace(array).asarray(array, copy=True)

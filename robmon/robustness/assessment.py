@@ -22,13 +22,15 @@ from robmon.robustness.arrays import (
 from robmon.robustness.checks import check_whole
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
 from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass
-from robmon.robustness.engine.predictor import Predictor, accompanied, batch_rows_of, through
+from robmon.robustness.engine.batch_size import accompanied, batch_size_of
+from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
+from robmon.robustness.noise.draws import draw_back_end
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
@@ -139,10 +141,9 @@ def assess_rows(
     is_own = features is None
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
-    batch_rows = batch_rows_of(predictor, specification.max_batch_rows, tuple(inputs.shape))
-
-    predictor = accompanied(predictor, inputs, batch_rows)
-    outputs = clean_pass(predictor, inputs, batch_rows)
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs)
+    predictor = accompanied(predictor, inputs, size)
+    outputs = clean_pass(predictor, inputs, size)
     finite = finite_rows(outputs)
     counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
     form = resolve_output(
@@ -182,7 +183,7 @@ def assess_rows(
 
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         engine = Engine(which, inputs, chosen, features, seed, largest)
-        return run_trials(engine, measures, levels=at, trials=times, batch_rows=batch_rows, progress=told)
+        return run_trials(engine, measures, levels=at, trials=times, size=size, progress=told)
 
     if _is_rounding(run(predictor, levels[:1], 1), own):
         quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)
@@ -236,6 +237,9 @@ def assess_rows(
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
+        batch_rows=size.rows,
+        out_of_memory_retries=size.retries,
+        draws=draw_back_end(chosen, inputs),
         notes=(
             *_of_outputs(form, clean if is_one_class else None),
             *notes,

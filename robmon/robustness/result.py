@@ -65,6 +65,9 @@ class Assessment:
         masked: how much of the inputs was not perturbed, and why.
         cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
         notes: sentences on what was deduced, left alone or left out.
+        batch_rows: how many rows the model was given at a time, at most.
+        out_of_memory_retries: how often memory ran out, and batches were halved.
+        draws: what drew the noise, `numpy` or `torch` with the device: the same seed gives other numbers elsewhere.
         uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
             asked.
     """
@@ -89,6 +92,9 @@ class Assessment:
     output_variance: Float64 = field(repr=False)
     clean_variance: Float64 = field(repr=False)
     clean_outputs: NDArray[Any] = field(repr=False)
+    batch_rows: int
+    out_of_memory_retries: int
+    draws: str
     row_errors: Float64 = field(repr=False)
     normalised_row_errors: Float64 = field(repr=False)
     comparison_row_errors: Float64 | None = field(repr=False)

@@ -12,8 +12,9 @@ from robmon.models.inputs import split
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.robustness.engine.batch import Engine, Measures, Rehearsal
+from robmon.robustness.engine.batch_size import usual_batch_size
 from robmon.robustness.engine.plan import plan_assessment
-from robmon.robustness.engine.predictor import FunctionPredictor, Predict, batch_rows_of, through
+from robmon.robustness.engine.predictor import FunctionPredictor, Predict, through
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.draws import Draws
@@ -128,11 +129,12 @@ def test_the_clean_passes_of_a_model_that_is_known_to_be_random_are_foreseen() -
 
 def test_what_is_known_of_a_model_stays_known_however_it_is_asked() -> None:
     module = object()
-    known = FunctionPredictor(linear.predict, "cuda:1", 7, 100.0, True, module)
+    known = FunctionPredictor(linear.predict, "cuda:1", 7, 100.0, True, module, 0.5)
     asked = through(known, lambda x, rows: 2 * linear.predict(x, rows))
     assert vars(asked) | {"predict": None} == vars(known) | {"predict": None}
-    assert batch_rows_of(asked, None, (90, 2)) == 7 and batch_rows_of(asked, 50, (90, 2)) == 50
-    assert batch_rows_of(FunctionPredictor(linear.predict), None, (90, 2)) == 4096
+    inputs = linear.inputs(90)
+    assert usual_batch_size(asked, None, inputs).rows == 7 and usual_batch_size(asked, 50, inputs).rows == 50
+    assert usual_batch_size(FunctionPredictor(linear.predict), None, inputs).rows == 4096
 
 
 def test_an_endpoint_s_pace_and_place_are_its_predictor_s() -> None:

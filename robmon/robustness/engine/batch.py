@@ -28,6 +28,8 @@ from robmon.robustness.arrays import (
     to_numpy,
 )
 from robmon.robustness.confidence import TemperedErrors
+from robmon.robustness.engine.batch_size import BatchSize
+from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
@@ -175,17 +177,17 @@ class Engine:
         self._noise, self._largest = noise, largest
         self._features = features.like(inputs)
         self._draws = Draws(noise, inputs, features, seed)
+        self._pace = Pace(predictor.duty_cycle)
 
-    def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Float64:
+    def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Array:
         """Perturb, predict and reduce these rows in each of these trials, at one level after another.
 
         All levels of a trial share its draw (common random numbers). Level 0 calls the model on the clean inputs again.
-        The results are moved to main memory once, at the end.
 
         Returns:
-            shape `(levels, values, trials, rows)`; of each row the errors of all measures, whether it has the class of
-            each reference, whether its outputs are finite, whether the noise took it beyond what the model's own type
-            of input holds, and how far it was moved, see `NoisyRows.squared_moves`.
+            where the outputs are, float64, shape `(levels, values, trials, rows)`; of each row the errors of all
+            measures, whether it has the class of each reference, whether its outputs are finite, whether the noise took
+            it beyond what the model's own type of input holds, and how far it was moved, see `NoisyRows.squared_moves`.
         """
         copies, count = len(trials), rows.stop - rows.start
         clean = self.inputs[rows]
@@ -197,8 +199,10 @@ class Engine:
             moves = noisy.squared_moves(perturbed, level)
             beyond = newly_beyond(perturbed, clean, self._largest)
             reduced = reduction.reduce(self.predictor.predict(perturbed, rows), rows, copies)
-            values.append([reduced.errors, *reduced.same, reduced.is_finite, beyond, moves])
-        return _in_main_memory(values).reshape(len(levels), -1, copies, count)
+            values.append(_below(reduced.errors, *reduced.same, reduced.is_finite, beyond, moves))
+            self._pace.rest(values[-1])
+        xp = namespace(values[0])
+        return xp.reshape(xp.stack(values), (len(levels), -1, copies, count))
 
     def _noisy(
         self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
@@ -223,22 +227,35 @@ class Engine:
         return are_kept(self.inputs, self._features)
 
 
-def _in_main_memory(values: Sequence[Sequence[Array]]) -> Float64:
-    """Values of shape `(..., rows)` as float64, one below the other, shape `(levels, values, rows)`."""
-    if any(isinstance(each, np.ndarray) for of_level in values for each in of_level):
-        values = [[to_numpy(each) for each in of_level] for of_level in values]
-    xp = namespace(values[0][-1])
-    rows = values[0][-1].shape[0]
-    below = [xp.reshape(as_float64(each), (-1, rows)) for of_level in values for each in of_level]
-    return to_numpy(xp.reshape(xp.concat(below), (len(values), -1, rows)))
+def _below(*values: Array) -> Array:
+    """Values of shape `(..., rows)` as float64, one below the other, where all of them are or in main memory."""
+    if any(isinstance(each, np.ndarray) for each in values):
+        values = tuple(to_numpy(each) for each in values)
+    xp, rows = namespace(values[-1]), values[-1].shape[0]
+    return xp.concat([xp.reshape(as_float64(each), (-1, rows)) for each in values])
 
 
-def clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
-    """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`."""
-    parts = []
+def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
+    """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`.
+
+    Args:
+        predictor: the model.
+        inputs: shape `(n, *input_shape)`.
+        size: of batches; it becomes smaller where memory runs out.
+    """
+    while True:
+        try:
+            return _clean_pass(predictor, inputs, size.rows)
+        except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
+            size.halve(error)
+
+
+def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
+    parts, pace = [], Pace(predictor.duty_cycle)
     for rows in batches(inputs.shape[0], batch_rows):
         outputs = check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
         parts.append(copied(outputs))  # the model may return the same buffer at every call
+        pace.rest(outputs)
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)

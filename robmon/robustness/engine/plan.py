@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from robmon.errors import InvalidInputError, OverBudgetError
-from robmon.robustness.arrays import Array
+from robmon.robustness.arrays import Array, wait_for
 from robmon.robustness.engine.batch import Engine, Rehearsal
-from robmon.robustness.engine.predictor import Predictor, batch_rows_of, through
+from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
+from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
@@ -23,6 +24,8 @@ from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2
 TIMED_LEVEL = 0.1
+TUNING_SHARE = 0.05
+"""Of the time that is left, what may be spent on finding out which batches are fast."""
 FEW_ROWS = 2
 """Of the batch that is timed first: whatever a row takes, it is soon known that the budget is too short."""
 WARM_CALLS = 4
@@ -51,6 +54,7 @@ class AssessmentPlan:
         seconds: what it is expected to take.
         of_rows: how many rows were given.
         of_trials: how many trials were asked for.
+        out_of_memory_retries: how often memory ran out while batches were timed.
     """
 
     rows: int
@@ -59,6 +63,7 @@ class AssessmentPlan:
     seconds: float
     of_rows: int
     of_trials: int
+    out_of_memory_retries: int = 0
 
     def of(self, specification: Specification) -> Specification:
         """The specification as far as the budget goes."""
@@ -111,41 +116,78 @@ def plan_assessment(
     >>> plan.rows, plan.trials
     (128, 39)
     """
-    shape = tuple(int(length) for length in inputs.shape)
-    if shape[0] < min_rows:
-        raise InvalidInputError(f"{shape[0]} rows are fewer than the {min_rows} asked for")
-    trials, fewest, noisy_levels = specification.trials, specification.needed_trials, specification.noisy_levels
+    if inputs.shape[0] < min_rows:
+        raise InvalidInputError(f"{inputs.shape[0]} rows are fewer than the {min_rows} asked for")
     budget = _Budget(max_seconds, clock() if began is None else began, clock)
-    passes = noisy_levels + (1 if predictor.is_deterministic is False else 0)
-    smallest_passes = _passes(fewest, passes)
-    most_rows_per_second = predictor.rows_per_second or math.inf
-    budget.check(smallest_passes * min_rows / most_rows_per_second)
-    most_batch_rows = batch_rows_of(predictor, specification.max_batch_rows, shape)
-    batch_rows = min(most_batch_rows, shape[0])
-    timely = budget.bounded(predictor, smallest_passes * math.ceil(min_rows / batch_rows))
+    asked = _Asked(predictor, inputs, specification, min_rows, spare_seconds, budget)
+    budget.check(asked.smallest_passes * min_rows / asked.most_rows_per_second)
+    size = usual_batch_size(predictor, specification.max_batch_rows, inputs)
+    timely = budget.bounded(predictor, asked.smallest_passes * math.ceil(min_rows / size.rows))
     batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, budget)
+    while True:
+        try:
+            return _fit(asked, size, batch_seconds)
+        except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
+            size.halve(error)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for, and the time that there is."""
+
+    predictor: Predictor
+    inputs: Array
+    specification: Specification
+    min_rows: int
+    spare_seconds: float
+    budget: _Budget
+
+    @property
+    def passes(self) -> int:
+        """How often each row is predicted in a trial."""
+        return self.specification.noisy_levels + (1 if self.predictor.is_deterministic is False else 0)
+
+    @property
+    def smallest_passes(self) -> int:
+        """How often each row is predicted in the smallest assessment."""
+        return _passes(self.specification.needed_trials, self.passes)
+
+    @property
+    def most_rows_per_second(self) -> float:
+        return self.predictor.rows_per_second or math.inf
+
+
+def _fit(asked: _Asked, size: BatchSize, batch_seconds: BatchSeconds) -> AssessmentPlan:
+    """The plan with batches of this size, or of the size that is found to be fast."""
+    specification, budget, min_rows, passes = asked.specification, asked.budget, asked.min_rows, asked.passes
+    given, trials, fewest = int(asked.inputs.shape[0]), specification.trials, specification.needed_trials
 
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
-        called = cost.of_trials(rows, times, passes, most_batch_rows)
-        return max(called, rows / most_rows_per_second * _passes(times, passes))
+        called = cost.of_trials(rows, times, passes, size.rows)
+        return max(called, rows / asked.most_rows_per_second * _passes(times, passes))
 
-    cost = _first_cost(batch_seconds, min(batch_rows, min_rows), budget, smallest_passes)
+    cost = _first_cost(batch_seconds, min(size.rows, min_rows), budget, asked.smallest_passes)
     budget.check(seconds(min_rows, fewest))
-    candidates = range(min_rows + 1, shape[0] + 1)
+    patience_seconds = TUNING_SHARE * budget.left_seconds()
+    if not size.retries:
+        size.rows = batch_size_of(asked.predictor, specification.max_batch_rows, asked.inputs, patience_seconds).rows
+    candidates = range(min_rows + 1, given + 1)
 
     def fitting(allowed: float) -> int:
         """The most rows that fit with all trials, or the fewest."""
         return min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
 
     # A batch of as many rows as may be assessed is one pass of many: what it takes is little of the budget.
-    cost = cost.and_of(min(batch_rows, fitting(PLANNED_SHARE * budget.left_seconds())), batch_seconds)
-    allowed = max(PLANNED_SHARE * (budget.left_seconds() - spare_seconds), seconds(min_rows, fewest))
-    of_trials = trials
+    rows = fitting(PLANNED_SHARE * budget.left_seconds())
+    cost = cost.and_of(min(size.rows, rows * max(1, min(size.rows // rows, trials))), batch_seconds)
+    allowed = max(PLANNED_SHARE * (budget.left_seconds() - asked.spare_seconds), seconds(min_rows, fewest))
     rows = fitting(allowed)
     while trials > fewest and seconds(rows, trials) > allowed:
         trials -= 1
-    return AssessmentPlan(rows, trials, most_batch_rows, seconds(rows, trials), shape[0], of_trials)
+    return AssessmentPlan(
+        rows, trials, size.rows, seconds(rows, trials), given, specification.trials, out_of_memory_retries=size.retries
+    )
 
 
 def expected_seconds(
@@ -170,13 +212,13 @@ def expected_seconds(
     True
     """
     shape = tuple(int(length) for length in inputs.shape)
-    most_batch_rows = batch_rows_of(predictor, specification.max_batch_rows, shape)
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs)
     budget = _Budget(TIMING_SECONDS, clock(), clock)
     batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, budget)
-    cost = _first_cost(batch_seconds, min(most_batch_rows, shape[0]), budget, None)
+    cost = _first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
     trials, passes = specification.trials, specification.noisy_levels
     pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
-    return max(cost.of_trials(shape[0], trials, passes, most_batch_rows), pace_seconds)
+    return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
 
 
 def _batch_timer(
@@ -304,11 +346,12 @@ def _batch_seconds(
     engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool, patience_seconds: float
 ) -> float:
     """Seconds for one batch at one level, as trials run it."""
-    rows, rehearsal = slice(0, batch_rows), Rehearsal(task)
+    copies, rehearsal = max(1, batch_rows // int(engine.inputs.shape[0])), Rehearsal(task)
+    rows = slice(0, batch_rows // copies)
 
     def once(attempt: int) -> float:
         start = clock()
-        engine.batch([attempt], rows, (TIMED_LEVEL,), rehearsal)
+        wait_for(engine.batch(range(attempt * copies, (attempt + 1) * copies), rows, (TIMED_LEVEL,), rehearsal))
         return clock() - start
 
     if warm:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Float64, batches
+from robmon.robustness.arrays import Array, Float64, batches, copied, is_on_cuda, like, namespace, to_numpy
 from robmon.robustness.engine.batch import Engine, Measures
+from robmon.robustness.engine.batch_size import BatchSize, is_out_of_memory
 
 Progress = Callable[[int, int], None]
 """Told how many trials are done, and of how many, again and again."""
@@ -50,69 +51,89 @@ def run_trials(
     *,
     levels: Sequence[float],
     trials: int,
-    batch_rows: int,
+    size: BatchSize,
     progress: Progress | None = None,
 ) -> Tally:
     """Run all trials at these levels. Level 0 calls the model on the clean inputs again, trial after trial.
 
-    As many trials are run together as a batch has room for.
+    As many trials are run together as a batch has room for. What they add up to stays where the outputs are, so that a
+    device is not waited for, and is moved to main memory once, at the end.
+
+    Args:
+        engine: of the rows.
+        measures: how outputs are judged.
+        levels: at which.
+        trials: how many.
+        size: of batches; it becomes smaller where memory runs out.
+        progress: told of the trials that are done.
     """
-    n, counted = int(engine.inputs.shape[0]), measures.counted
-    weightings = [errors.count for errors in measures.errors]
-    tally = Tally(
-        sums=[np.zeros((count, len(levels), n)) for count in weightings],
-        trial_mse=[np.empty((trials, len(levels))) for _ in weightings],
-        first=[np.empty((len(levels), n)) for _ in weightings],
-        same=[np.zeros((len(levels), n)) for _ in measures.classes],
-        nonfinite=[0] * len(levels),
-        beyond=[0] * len(levels),
-        moves=np.zeros((len(levels), n)),
-    )
-    together, done = _share(trials, batch_rows // n), 0
+    n, most, done = int(engine.inputs.shape[0]), trials, 0
+    sums = _Sums(measures)
     while done < trials:
-        these = range(done, min(done + together, trials))
+        these = range(done, min(done + _share(trials, min(most, size.rows // n)), trials))
         try:
-            parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, batch_rows)]
-        except Exception:
-            if len(these) == 1:
-                raise
-            together = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
+            parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, size.rows)]
+        except Exception as error:  # whatever the model raises: it is raised again where nothing else can be tried
+            if len(these) == 1 or is_out_of_memory(error):
+                size.halve(error)
+            else:
+                most = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
             continue
-        _add(tally, weightings, these, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1), counted)
+        sums.add(parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts, axis=-1))
         done = these.stop
         if progress is not None:
             progress(done, trials)
-    return tally
+    return sums.tally()
 
 
-def _add(tally: Tally, weightings: Sequence[int], trials: range, values: Float64, counted: NDArray[np.bool_]) -> None:
-    """Add what `Engine.batch` gives of all rows in these trials, shape `(levels, values, trials, n)`."""
-    *same, is_finite, is_beyond, moves = np.moveaxis(values[:, sum(weightings) :], 1, 0)
-    tally.moves += moves.sum(axis=1)
-    for index in range(len(values)):
-        tally.beyond[index] += int(is_beyond[index][:, counted].sum())
-        tally.nonfinite[index] += int((1.0 - is_finite[index][:, counted]).sum())
-    for total, each in zip(tally.same, same, strict=True):
-        total += each.sum(axis=1)
-    ends = np.cumsum(weightings)
-    for which, (count, end) in enumerate(zip(weightings, ends, strict=True)):
-        errors = np.moveaxis(values[:, end - count : end], 1, 0)
-        tally.sums[which] += errors.sum(axis=2)
+class _Sums:
+    """What is added up of what `Engine.batch` gives, where it is."""
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+        self._ends = np.cumsum([errors.count for errors in measures.errors])
+        self._mse: list[Array] = []
+
+    def add(self, values: Array) -> None:
+        """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
+        values = values if is_on_cuda(values) else to_numpy(values)
+        xp, counted = namespace(values), self._measures.counted
+        total = xp.sum(values, axis=2)
+        if not self._mse:
+            self._totals, self._first = total, copied(values[:, :, 0])
+        else:
+            self._totals += total
+        starts = [end - errors.count for errors, end in zip(self._measures.errors, self._ends, strict=True)]
+        errors = xp.stack([values[:, start] for start in starts], axis=1)
+        if not counted.all():
+            errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
-        tally.trial_mse[which][trials.start : trials.stop] = _mean(errors[0], counted).T
-        if trials.start == 0:
-            tally.first[which] = errors[0][:, 0].copy()
+        self._mse.append(xp.mean(errors, axis=-1))
+
+    def tally(self) -> Tally:
+        """What it is in all, in main memory. Rows that do not count are in what is a row's own, and in nothing else."""
+        xp, counted = namespace(self._totals), self._measures.counted
+        totals = np.moveaxis(to_numpy(self._totals), 1, 0)
+        first = np.moveaxis(to_numpy(self._first), 1, 0)
+        mse = to_numpy(xp.concat(self._mse, axis=-1))
+        trials = mse.shape[-1]
+        *same, finite, beyond, moves = totals[self._ends[-1] :]
+        each = list(zip(self._measures.errors, self._ends, strict=True))
+        return Tally(
+            sums=[totals[end - errors.count : end] for errors, end in each],
+            trial_mse=[mse[:, index].T for index in range(len(each))],
+            first=[first[end - errors.count] for errors, end in each],
+            same=same,
+            nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
+            beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
+            moves=moves,
+        )
 
 
 def _share(trials: int, most: int) -> int:
     """How many trials are run together where at most so many can be: as few groups as there can be, and as equal."""
     groups = math.ceil(trials / max(1, most))
     return math.ceil(trials / groups)
-
-
-def _mean(errors: Float64, rows: NDArray[np.bool_]) -> Float64:
-    """The mean over some rows of errors `(levels, trials, n)`."""
-    return np.asarray((errors if rows.all() else np.ascontiguousarray(errors[..., rows])).mean(axis=-1))
 
 
 def repeated(tally: Tally, times: int) -> Tally:

@@ -9,7 +9,7 @@ import array_api_compat
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, default_batch_rows, like, namespace, numbers
+from robmon.robustness.arrays import Array, default_batch_rows, is_on_cuda, like, namespace, numbers
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Generator, Noise
 
@@ -17,6 +17,16 @@ BLOCK_ROWS: Final = 128
 BLOCK_NUMBERS: Final = 2**13
 """A block of rows, whose draw begins a stream of its own, has at most so many rows, and so many numbers if it has more
 than one row."""
+CUDA_BLOCK_ROWS: Final = 2**12
+CUDA_BLOCK_NUMBERS: Final = 2**22
+"""Likewise on a CUDA device, where to begin a stream takes longer than to draw numbers that nobody needs."""
+
+
+def draw_back_end(noise: Noise, inputs: Array) -> str:
+    """What draws this noise for such inputs: `numpy`, or `torch` with the device, such as `torch cuda:0`."""
+    if not (array_api_compat.is_torch_array(inputs) and noise.draws_anywhere):
+        return "numpy"
+    return f"torch {inputs.device}"
 
 
 class Draws:
@@ -39,11 +49,13 @@ class Draws:
         self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self._rows, *shape = (int(length) for length in inputs.shape)
         self._shape = tuple(shape)
-        self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_NUMBERS // max(1, int(np.prod(shape)))))
+        most_rows, most_numbers = BLOCK_ROWS, BLOCK_NUMBERS
+        if is_on_cuda(inputs):
+            most_rows, most_numbers = CUDA_BLOCK_ROWS, CUDA_BLOCK_NUMBERS
+        self._block_rows = max(1, min(most_rows, most_numbers // max(1, int(np.prod(shape)))))
         if not noise.draws_anywhere:
             self._block_rows = default_batch_rows((self._rows, *shape))
-        is_tensor = array_api_compat.is_torch_array(inputs) and noise.draws_anywhere
-        self._on_device = _TorchGenerator(inputs) if is_tensor else None
+        self._on_device = None if draw_back_end(noise, inputs) == "numpy" else _TorchGenerator(inputs)
 
     def of(self, trials: Sequence[int], rows: slice) -> Array:
         """Draws of these rows in each of these trials, shape `(trials * rows, *input_shape)` or broadcasting to it.

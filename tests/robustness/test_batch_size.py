@@ -1,0 +1,147 @@
+"""How many rows a model is given at a time, and what happens where memory runs out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import robmon
+from robmon.errors import OverBudgetError, PredictionError
+from robmon.robustness.engine import batch_size
+from robmon.robustness.engine.batch_size import batch_size_of, fastest_rows, is_out_of_memory
+from robmon.robustness.engine.pace import Pace
+from robmon.robustness.engine.plan import plan_assessment
+from robmon.robustness.engine.predictor import FunctionPredictor
+from robmon.robustness.specification import Specification
+
+ROWS = 60
+
+
+class Crowded(torch.nn.Module):
+    """A linear model for which memory runs out beyond so many rows."""
+
+    def __init__(self, most: int, error: Any = torch.OutOfMemoryError) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+        self.most, self.error, self.sizes = most, error, list[int]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        if len(x) > self.most:
+            raise self.error("out of memory")
+        result: torch.Tensor = self.layer(x)
+        return result
+
+
+def crowded(most: int, error: Any = torch.OutOfMemoryError) -> Crowded:
+    torch.manual_seed(0)
+    return Crowded(most, error)
+
+
+def inputs() -> torch.Tensor:
+    return torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_where_memory_runs_out_batches_are_halved_and_the_numbers_stay(error: type[Exception]) -> None:
+    free = robmon.assess(crowded(10**6), inputs(), max_batch_rows=ROWS * 4)
+    tight = robmon.assess(crowded(9, error), inputs(), max_batch_rows=ROWS * 4)
+    assert (free.out_of_memory_retries, free.batch_rows) == (0, ROWS * 4)
+    assert (tight.out_of_memory_retries, tight.batch_rows) == (5, 8)
+    assert tight.curve[-1].mse == pytest.approx(free.curve[-1].mse, rel=1e-6)
+    assert tight.curve[-1].bound == pytest.approx(free.curve[-1].bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_model_that_takes_one_row_only_is_assessed_and_one_that_takes_none_is_refused(rows: int) -> None:
+    assert robmon.assess(crowded(rows), inputs()).batch_rows <= 2
+    with pytest.raises(PredictionError, match="cannot take a single row") as refusal:
+        robmon.assess(crowded(0), inputs())
+    assert refusal.value.reason == "out_of_memory"
+
+
+def test_what_else_a_model_raises_is_no_reason_to_try_again() -> None:
+    model = crowded(0, ValueError)
+    with pytest.raises(ValueError, match="out of memory"):
+        robmon.assess(model, inputs())
+    assert len(model.sizes) < 5
+
+
+def test_a_plan_is_made_with_batches_that_memory_holds() -> None:
+    model = crowded(9)
+    predictor = FunctionPredictor(lambda x, rows: model(x).detach())
+    plan = plan_assessment(predictor, inputs(), Specification(), min_rows=32, max_seconds=60)
+    assert plan.batch_rows <= 9 and plan.out_of_memory_retries > 0 and plan.rows == ROWS
+
+
+def test_memory_that_ran_out_is_known_by_its_cause() -> None:
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError("out of memory"))
+    error = PredictionError("the model raised")
+    error.__cause__ = MemoryError()
+    assert is_out_of_memory(error)
+
+
+class Paced(torch.nn.Module):
+    """A model for which a call takes a second, and a row so much more beyond the rows that suit it."""
+
+    def __init__(self, suits: int) -> None:
+        super().__init__()
+        self.suits, self.now, self.sizes = suits, 0.0, list[int]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        self.now += 1e-3 * (1.0 + len(x) / self.suits + (len(x) / self.suits) ** 2)
+        return x
+
+
+@pytest.mark.parametrize("suits", [20, 60, 500])
+def test_the_batch_is_the_one_in_which_a_row_takes_the_least_time(suits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Paced(suits)
+    monkeypatch.setattr(batch_size.time, "perf_counter", lambda: model.now)
+    predictor = FunctionPredictor(lambda x, rows: model(x), module=model)
+    found = fastest_rows(predictor, inputs(), patience_seconds=10.0)
+    assert suits / 2 < found <= 2 * suits
+    assert batch_size_of(predictor, 7, inputs()).rows == 7
+    model.sizes.clear()
+    assert [batch_size_of(predictor, None, inputs()).rows for _ in range(3)] == [found] * 3
+    assert len(model.sizes) <= 3 * 9, "it is measured once"
+
+
+def test_a_model_that_takes_long_is_tried_with_few_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Paced(1)
+    monkeypatch.setattr(batch_size.time, "perf_counter", lambda: model.now)
+    predictor = FunctionPredictor(lambda x, rows: model(x), module=model)
+    assert fastest_rows(predictor, inputs(), patience_seconds=0.1) == 30 and set(model.sizes) == {30}
+
+
+def test_a_duty_cycle_leaves_the_device_to_others() -> None:
+    now, rests = [0.0], list[float]()
+    pace = Pace(0.25, clock=lambda: now[0], sleep=rests.append)
+    for seconds in (1.0, 2.0):
+        now[0] += seconds
+        pace.rest(np.zeros(1))
+    assert rests == [3.0, 6.0]
+    pace = Pace(None, sleep=rests.append)
+    pace.rest(np.zeros(1))
+    assert len(rests) == 2
+
+
+def test_rests_are_part_of_what_an_assessment_is_planned_to_take() -> None:
+    def predict(x: Any, rows: slice) -> Any:
+        return x.sum(axis=1)
+
+    seconds = {
+        duty: plan_assessment(
+            FunctionPredictor(predict, duty_cycle=duty), np.ones((64, 4)) * np.arange(64)[:, None], Specification(),
+            min_rows=32, max_seconds=600,
+        ).seconds
+        for duty in (None, 0.02)
+    }  # fmt: skip
+    assert seconds[0.02] > 5 * seconds[None]
+    with pytest.raises(OverBudgetError):
+        slow = FunctionPredictor(predict, duty_cycle=1e-4)
+        plan_assessment(slow, np.arange(256.0).reshape(64, 4), Specification(), min_rows=32, max_seconds=1)
