@@ -51,7 +51,7 @@ def test_where_memory_runs_out_batches_are_halved_and_the_numbers_stay(error: ty
     tight = robmon.assess(crowded(9, error), inputs(), max_batch_rows=ROWS * 4)
     assert (free.out_of_memory_retries, free.batch_rows) == (0, ROWS * 4)
     assert (tight.out_of_memory_retries, tight.batch_rows) == (5, 8)
-    assert tight.curve[-1].mse == pytest.approx(free.curve[-1].mse, rel=1e-6)
+    assert tight.curve[-1].mean_mse == pytest.approx(free.curve[-1].mean_mse, rel=1e-6)
     assert tight.curve[-1].bound == pytest.approx(free.curve[-1].bound, rel=1e-6)
 
 
