@@ -11,6 +11,7 @@ from robmon.errors import RobmonError
 EXTRAS: Final = {
     "mlflow": "mlflow",
     "torch": "torch",
+    "onnxruntime": "onnx",
     "matplotlib": "plot",
     "fsspec": "files",
     "pandas": "files",

@@ -115,7 +115,7 @@ def assessment_options(command: Function) -> Function:
                      "[default: by rank and first layer]"),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
         click.option("--device", default="auto", show_default=True,
-                     help="cpu, cuda or auto, of torch models; others choose their own."),
+                     help="cpu, cuda or auto, of torch and ONNX models; others choose their own."),
         click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
                      callback=lambda context, option, threads: hold(threads), show_default="the processors it may use",
                      help="Threads that a model computes with here."),

@@ -189,6 +189,10 @@ def _load_predictor(kind: str, folder: Path, device: DeviceUse, claim: Claim) ->
             from robmon.models import torch_predictor
 
         return torch_predictor.load(folder, device, claim)
+    if mlmodel.read(folder).loaded_flavor == mlmodel.ONNX:
+        from robmon.models import onnx_predictor
+
+        return onnx_predictor.load(folder, device, claim)
     from robmon.models import pyfunc_predictor
 
     return pyfunc_predictor.load(folder, device, claim)

@@ -16,6 +16,7 @@ MAX_BYTES = 4 * 2**20
 """Of the file: a signature of 10,000 columns takes one."""
 TORCH = "pytorch"
 PYFUNC = "python_function"
+ONNX = "onnx"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class MLmodel:
             return "pyfunc"
         takes_columns = self.inputs is not None and any(spec.get("type") != "tensor" for spec in self.inputs)
         return "pyfunc" if takes_columns and PYFUNC in self.flavors else "torch"
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether its signature says that it takes tensors."""
+        return bool(self.inputs) and all(spec.get("type") == "tensor" for spec in self.inputs or ())
 
     @property
     def loaded_flavor(self) -> str:

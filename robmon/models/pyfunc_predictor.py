@@ -31,7 +31,8 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
         claim(used)
         config = {"device": used}
     elif use.name.startswith("cuda"):
-        remarks = [f"device.name is {use.name}, which only torch models take: MLflow runs this one where it chooses"]
+        taken_by = "only torch and ONNX models take: MLflow runs this one where it chooses"
+        remarks = [f"device.name is {use.name}, which {taken_by}"]
     if use.precision is not None:
         remarks = [*remarks, f"device.precision is {use.precision}, which only torch models of tensors take"]
     model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True, model_config=config)

@@ -21,8 +21,9 @@ from robmon.models.strangers import is_raised_by_robmon, type_word
 
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
-Claim = Callable[[str], None]
-"""Told of the device that a torch model will run on, such as `cuda:0`, before anything of it lies there."""
+Claim = Callable[[str], int | None]
+"""Told of the device that a model will run on, such as `cuda:0`, before anything of it lies there; returns how many
+bytes of it the model may take at most, None: any. Torch's own allocator is bounded without that."""
 
 
 class LoadedCode(NamedTuple):

@@ -8,9 +8,10 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
+from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
 from robmon.models.device import DeviceUse, Precision
@@ -45,6 +46,12 @@ def resolve(name: str) -> tuple[torch.device, list[str]]:
     if number >= count:
         raise ModelLoadError(f"device.name is {name}, and there are {count} CUDA devices")
     return torch.device("cuda", number), []
+
+
+def tensor_on(device: torch.device, array: NDArray[Any]) -> torch.Tensor:
+    """An array as a tensor on a device; on the CPU it is the same memory."""
+    # A tensor may be written to.
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
 
 
 def why_no_cuda(built_for: str | None, driver: Callable[[], Driver | None]) -> str:

@@ -13,7 +13,7 @@ from robmon.models import channels_last
 from robmon.models.device import DeviceUse
 from robmon.models.first_layer import axes_read
 from robmon.models.served import Claim, LoadedCode
-from robmon.models.torch_device import autocast, precise, resolve
+from robmon.models.torch_device import autocast, precise, resolve, tensor_on
 from robmon.models.torch_module import load_module
 
 
@@ -35,8 +35,7 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     run = channels_last.ChannelsLast(module) if channels_last.gains(module, place) else module
 
     def put(array: NDArray[Any]) -> torch.Tensor:
-        # A tensor shares the array's memory and may be written to.
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(place)
+        return tensor_on(place, array)
 
     def on_device(value: Any) -> torch.Tensor:
         return value.to(place) if isinstance(value, torch.Tensor) else put(np.asarray(value))

@@ -180,7 +180,7 @@ def test_precision_that_a_model_does_not_take_is_told(tmp_path: Path) -> None:
 def test_cuda_of_a_model_that_is_no_torch_model_is_told(tmp_path: Path) -> None:
     folder = save_pyfunc(tmp_path / "model", lambda inputs: inputs["a"].to_numpy(), columns(("a", "double")))
     (why,) = load(folder, device=DeviceUse(name="cuda:1")).remarks
-    assert why == "device.name is cuda:1, which only torch models take: MLflow runs this one where it chooses"
+    assert why == "device.name is cuda:1, which only torch and ONNX models take: MLflow runs this one where it chooses"
     assert load(folder, device=DeviceUse(name="auto")).remarks == ()
 
 
