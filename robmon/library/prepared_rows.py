@@ -182,7 +182,7 @@ def _of_callable(
         model_input = parts.assemble(x, rows)
         return outputs(function(model_input), len(x), model_input)
 
-    return _of_parts(FunctionPredictor(predict), parts, parts.array)
+    return _of_parts(FunctionPredictor(predict, max_batch_rows=parts.batch_rows), parts, parts.array)
 
 
 def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read | None = None) -> PreparedRows:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import default_batch_rows
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
 from robmon.robustness.features.whole_numbers import LARGEST_WHOLE, Whole
 
@@ -32,6 +33,9 @@ ALL: Final = "all"
 """In the place of names of columns: all whole numbers are measurements."""
 LEFT_ALONE_TOLD: Final = 10
 """Columns that are named in a note."""
+FRAME_ROWS: Final = 16384
+"""Most rows of a batch of DataFrames: what a call of a model that takes them costs whatever its size, some
+milliseconds, is most of it before."""
 COPIES_KEPT: Final = 3
 """Of how many batches of copied rows is kept what does not change with the noise."""
 
@@ -156,6 +160,13 @@ class ModelInputs:
         """The largest number that the model gets of each feature, 65504 of float16; None where it gets any."""
         is_half = self._layout.is_half(self.array)
         return np.where(is_half, float(np.finfo(np.float16).max), np.inf) if is_half.any() else None
+
+    @property
+    def batch_rows(self) -> int | None:
+        """Rows of a batch that suit what the model gets of them, a DataFrame; None where it gets anything else."""
+        if self._rebuild is not None or not isinstance(self._layout, _Columns):
+            return None
+        return default_batch_rows((self.rows, self.array.shape[1] + self._layout.others.shape[1]), FRAME_ROWS)
 
     @property
     def not_floating(self) -> int:

@@ -25,5 +25,10 @@ def predictor_of(model: ServedModel, inputs: ModelInputs, read: OutputReader) ->
         return model.predict(inputs.assemble(x, rows), read)
 
     return FunctionPredictor(
-        predict, model.device, model.max_batch_rows, model.rows_per_second, model.seen.is_deterministic, model.module
+        predict,
+        model.device,
+        model.max_batch_rows or (inputs.batch_rows if model.module is None else None),
+        model.rows_per_second,
+        model.seen.is_deterministic,
+        model.module,
     )

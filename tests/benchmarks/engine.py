@@ -181,7 +181,8 @@ def forest_case(rows: int) -> Case:
     columns = [f"x{index}" for index in range(20)]
     frame = pd.DataFrame(generator.normal(size=(rows, 20)), columns=columns)
     forest = RandomForestClassifier(20, random_state=0, n_jobs=1).fit(frame, generator.integers(0, 3, rows))
-    ready = {size: pd.DataFrame(generator.normal(size=(size, 20)), columns=columns) for size in BATCHES}
+    sizes = (*BATCHES, 8192, 16384)
+    ready = {size: pd.DataFrame(generator.normal(size=(size, 20)), columns=columns) for size in sizes}
     scale = frame.std(ddof=0).to_numpy()
 
     def forward(size: int) -> None:
@@ -202,7 +203,7 @@ def forest_case(rows: int) -> Case:
         return robmon.assess(forest.predict_proba, frame, levels=LEVELS, trials=TRIALS, task="classification")
 
     return Case(
-        "forest", 1.25, {size: partial(forward, size) for size in BATCHES}, {"robmon": assessed, "naive loop": naive}
+        "forest", 1.25, {size: partial(forward, size) for size in sizes}, {"robmon": assessed, "naive loop": naive}
     )
 
 

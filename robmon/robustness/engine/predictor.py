@@ -22,7 +22,7 @@ class Predictor(Protocol):
 
     @property
     def max_batch_rows(self) -> int | None:
-        """Most rows that it takes at a time; None: not known."""
+        """Most rows that it is given at a time; None: not known."""
 
     @property
     def rows_per_second(self) -> float | None:
