@@ -9,6 +9,7 @@ import mlflow.pyfunc
 
 from robmon.models import cells, mlmodel
 from robmon.models.device import DeviceUse
+from robmon.models.enforcement import predict_of
 from robmon.models.served import Claim, LoadedCode
 
 
@@ -36,9 +37,10 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     if use.precision is not None:
         remarks = [*remarks, f"device.precision is {use.precision}, which only torch models of tensors take"]
     model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True, model_config=config)
+    predict = predict_of(model)
 
     def call(model_input: Any) -> Any:
-        outputs = model.predict(model_input)
+        outputs = predict(model_input)
         return cells.to_numpy(outputs) if cells.is_tensor(outputs) else outputs
 
     return LoadedCode(use.on(used), call, lambda array: array, remarks=tuple(remarks))
