@@ -9,6 +9,7 @@ attributes, and builds its own one-sentence message:
     │   └── TooFewTrialsError  the confidence asked for needs more trials
     ├── TooFewRowsError        too few rows of a sample can be used
     ├── OverBudgetError        not even the fewest rows fit into the time budget
+    ├── DeviceUnavailableError  others need the device
     ├── CodecError             a request's body is not what its format promises
     ├── RegistryError          the model registry did not answer, or refused
     ├── ModelError             the model version itself cannot be used
@@ -135,6 +136,18 @@ class OverBudgetError(RobmonError):
         return OverBudgetError(self.needed_seconds, self.budget_seconds, advice, at_least=self.at_least)
 
 
+class DeviceUnavailableError(RobmonError):
+    """Others need the device: a guest takes neither memory nor time from them.
+
+    Attributes:
+        reason: a short, bounded word for counters, `device_full` or `device_busy`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
 class CodecError(RobmonError):
     """A request's body is not what its format promises.
 
@@ -198,3 +211,20 @@ class VersionChangedError(PredictionError):
 
 class ProtocolError(RobmonError):
     """Two robmon processes do not speak the same language."""
+
+
+_OUT_OF_MEMORY_WORDS = ("out of memory", "DefaultCPUAllocator: ", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch writes into a plain RuntimeError where CUDA itself, its allocator on the CPU, or cuBLAS lacks memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, this process's or a device's, does not suffice.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    (True, True)
+    >>> is_out_of_memory(RuntimeError("shapes differ"))
+    False
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY_WORDS)

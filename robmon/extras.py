@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "pandas": "files",
     "pyarrow": "files",
     "s3fs": "s3",
+    "pynvml": "gpu",
 }
 """Modules that robmon imports only where they are needed, each with the extra that brings it."""
 

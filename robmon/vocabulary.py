@@ -39,7 +39,10 @@ PLANNED_SHARE: Final = 0.8
 Outcome = Literal["ok", "skipped", "failed"]
 OUTCOMES: Final[Mapping[Outcome, tuple[str, ...]]] = {
     "ok": ("none",),
-    "skipped": ("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff", "version_changed"),
+    "skipped": (
+        *("too_few_inputs", "model_not_ready", "over_budget", "worker_backoff", "version_changed"),
+        *("device_full", "device_busy"),
+    ),
     "failed": (
         *("model_raised", "invalid_output", "invalid_input", "timeout", "crash", "out_of_memory", "error"),
         *("endpoint_unreachable", "endpoint_status"),
@@ -48,9 +51,11 @@ OUTCOMES: Final[Mapping[Outcome, tuple[str, ...]]] = {
 """How an assessment ends, and for which reasons."""
 ENDPOINT_REASONS: Final = frozenset({"version_changed", "endpoint_unreachable", "endpoint_status"})
 """Of assessments: those that only a model at its endpoint can have."""
+DEVICE_REASONS: Final = frozenset({"device_full", "device_busy"})
+"""Of assessments, the former also of models that are loaded: those that only a CUDA device can have."""
 FAILURE_REASONS: Final[Mapping[str, tuple[str, ...]]] = {
     "fetch": ("registry_unreachable", "not_found", "refused", "unsupported", "crash", "timeout", "error"),
-    "load": ("not_loadable", "crash", "timeout", "memory", "error"),
+    "load": ("not_loadable", "crash", "timeout", "memory", "device_full", "error"),
 }
 """Why a model version cannot be fetched, or loaded."""
 NoVerdict = Literal["failed", "other_units", "too_few_rows"]

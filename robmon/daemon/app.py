@@ -125,7 +125,11 @@ class Daemon:
             self._follower.name,
             self._receiver.counts,
             self._sample_now,
-            Circumstances(is_endpoint(settings.model.uri), inputs.files is not None),
+            Circumstances(
+                is_endpoint=is_endpoint(settings.model.uri),
+                reads_files=inputs.files is not None,
+                may_use_cuda=settings.device.name != "cpu",
+            ),
         )
         self._host = ModelHost(settings, self._metrics)
         self._published = Published(

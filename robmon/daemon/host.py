@@ -102,7 +102,7 @@ class ModelHost:
         self._worker_version: str | None = None
         self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
         self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
-        self._load_failure = ""
+        self._load_failure: LoadFailedError | None = None
         self._failed_version: str | None = None
         self._failures = 0
         self._failures_allowed = FAILURES_OF_A_DAMAGED_WORKER[0]
@@ -142,12 +142,12 @@ class ModelHost:
                 return target
         if before is None:
             again = f"version {target.version} is not loaded and will be tried again: {self._load_failure}"
-            raise NotAssessedError("skipped", "model_not_ready", again)
+            raise _not_ready(self._load_failure, again)
         try:
             await self.load(before)
         except LoadFailedError as error:
             self._tell_load_failure(before, error, None)
-            raise NotAssessedError("skipped", "model_not_ready", str(error)) from None
+            raise _not_ready(error, str(error)) from None
         return before
 
     async def load(self, model: ModelVersion) -> None:
@@ -204,6 +204,8 @@ class ModelHost:
             reason, message = _told(answer)
             outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
             await self._replace_if_damaged(reason)
+            if reason == "device_full":
+                await self.close()  # the next one looks for room before it takes any
             served_version = answer.served_version if isinstance(answer, Failure) else None
             raise NotAssessedError(outcome, reason, message, rejections, served_version)
         self._worker_backoff.succeeded()
@@ -254,7 +256,7 @@ class ModelHost:
         self._metrics.worker_restarts.labels(error.reason).inc()
 
     def _tell_load_failure(self, target: ModelVersion, error: LoadFailedError, before: ModelVersion | None) -> None:
-        self._load_failure = str(error)
+        self._load_failure = error
         self._metrics.model_failures.labels("load", error.reason).inc()
         log.error(
             "model version cannot be loaded",
@@ -263,6 +265,11 @@ class ModelHost:
             error=str(error),
             still_assessed=before.version if before is not None else None,
         )
+
+
+def _not_ready(error: LoadFailedError | None, message: str) -> NotAssessedError:
+    is_full = error is not None and error.reason == "device_full"
+    return NotAssessedError("skipped", "device_full" if is_full else "model_not_ready", message)
 
 
 def _suspects(question: Assess) -> list[int]:

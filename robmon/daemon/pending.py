@@ -13,7 +13,7 @@ from robmon.history.standing import Pending, VersionState, version_state
 from robmon.processes.messages import ModelVersion
 from robmon.vocabulary import PendingReason
 
-BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff")
+BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff", "device_full", "device_busy")
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 _REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
 """Why a version is not judged, by why its reference version was not assessed; else `failed`."""

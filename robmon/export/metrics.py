@@ -38,6 +38,7 @@ from robmon.processes.messages import Assessed, DriftValue
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,
+    DEVICE_REASONS,
     ENDPOINT_REASONS,
     FAILURE_REASONS,
     OUTCOMES,
@@ -60,15 +61,22 @@ class Circumstances:
     Attributes:
         is_endpoint: the model is asked at its endpoint, not loaded.
         reads_files: inputs are read from files too.
+        may_use_cuda: the model may run on a CUDA device.
     """
 
     is_endpoint: bool = False
     reads_files: bool = False
+    may_use_cuda: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Where inputs can come from."""
         return (*ARRIVING, "file") if self.reads_files else ARRIVING
+
+    def can_be(self, reason: str) -> bool:
+        """Whether an assessment can end, or a model not be loaded, for that reason."""
+        is_known = self.is_endpoint or reason not in ENDPOINT_REASONS
+        return is_known and (self.may_use_cuda or reason not in DEVICE_REASONS)
 
 
 class Metrics:
@@ -124,11 +132,12 @@ class Metrics:
         )
         for outcome, reasons in OUTCOMES.items():
             for reason in reasons:
-                if circumstances.is_endpoint or reason not in ENDPOINT_REASONS:
+                if circumstances.can_be(reason):
                     self.assessments.labels(outcome, reason)
         for stage, reasons in FAILURE_REASONS.items():
             for reason in reasons:
-                self.model_failures.labels(stage, reason)
+                if circumstances.can_be(reason):
+                    self.model_failures.labels(stage, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
         for reason in CONNECTION_REASONS:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import onnxruntime
 
-from robmon.errors import ModelLoadError
+from robmon.errors import ModelLoadError, RobmonError
 from robmon.models import mlmodel
 from robmon.models.device import DeviceUse
 from robmon.models.served import Claim, LoadedCode
@@ -181,7 +181,7 @@ def _open(
             if CUDA in session.get_providers():
                 return session, device, []
             why = f"ONNX Runtime does not find all libraries of CUDA and cuDNN that {CUDA} needs"
-        except MemoryError:
+        except (MemoryError, RobmonError):
             raise
         except Exception as error:  # it has many types for what it cannot do
             why, cause = f"ONNX Runtime cannot use {device} ({type_word(type(error))})", error

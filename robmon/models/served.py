@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import PredictionError
+from robmon.errors import PredictionError, is_out_of_memory
 from robmon.models import signature
 from robmon.models.access import EndpointAccess
 from robmon.models.collected import Collected, Row
@@ -158,9 +158,8 @@ class ServedModel:
         except Exception as error:  # model code may raise anything, also what is robmon's
             if isinstance(error, PredictionError) and is_raised_by_robmon(error):
                 raise
-            kind = type_word(type(error))
-            reason = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "model_raised"
-            raise PredictionError(f"the model raised {kind}", reason) from error
+            reason = "out_of_memory" if is_out_of_memory(error) else "model_raised"
+            raise PredictionError(f"the model raised {type_word(type(error))}", reason) from error
         return (read or OutputReader())(outputs, rows, model_input)
 
 

@@ -388,6 +388,8 @@ class Assessed(Message):
     nonfinite_rows: list[int] = []
     """Rows of the plan whose clean output is not finite: they are left out of every number."""
     phase_seconds: dict[str, float] = {}
+    device_memory_bytes: int | None = None
+    """The most that the worker held of the memory of a CUDA device; None where it computes elsewhere."""
 
 
 class Stop(Message):

@@ -7,11 +7,13 @@ a guest: low priority, first to be killed when memory runs out, and gone as soon
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from robmon.errors import (
+    DeviceUnavailableError,
     InvalidInputError,
     ModelLoadError,
     OverBudgetError,
@@ -19,13 +21,15 @@ from robmon.errors import (
     RobmonError,
     TooFewRowsError,
     VersionChangedError,
+    is_out_of_memory,
 )
 from robmon.models.strangers import place_word, type_word
 from robmon.models.threads import hold
 from robmon.models.uri import parse_endpoint
-from robmon.processes.channel import Channel
+from robmon.processes.channel import Channel, Frame
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import Assess, Failure, Hello, Load, LoadedModel, Rejections
+from robmon.processes.messages import Assess, Assessed, Failure, Hello, Load, LoadedModel, Rejections
+from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
 
 if TYPE_CHECKING:
     from robmon.models.served import ServedModel
@@ -37,33 +41,40 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the socket to the daemon")
     channel = Channel.from_fd(parser.parse_args().fd)
     behave_as_guest()
-    with contextlib.suppress(EOFError, OSError):
+    with suppress(EOFError, OSError):
         channel.send(Hello(pid=os.getpid()))
         _serve(channel)
 
 
 def _serve(channel: Channel) -> None:
     model: ServedModel | None = None
+    guest: DeviceGuest | None = None
     while True:
         question, blobs = channel.receive()
         rejections = Rejections()
         try:
             if isinstance(question, Load):
-                model, answer = _load(question)
+                model, guest, answer = load_model(question)
                 channel.send(answer)
             elif isinstance(question, Assess) and model is not None:
-                # Imported after the model, so that a broken environment is told as what it is.
-                from robmon.worker.evaluation import evaluate
-
-                channel.send(*evaluate(model, question, blobs, rejections))
+                channel.send(*assess(model, guest, question, blobs, rejections))
             else:
                 return
         except BaseException as error:  # model code may raise anything, even SystemExit
             channel.send(failure(error, rejections))
 
 
-def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
+def load_model(
+    question: Load, open_device: Callable[[str], CudaDevice | None] = open_device
+) -> tuple[ServedModel, DeviceGuest | None, LoadedModel]:
+    """Load the model; of one on a CUDA device also what keeps this process to its share of that.
+
+    Raises:
+        DeviceUnavailableError: the share has no room for the model.
+        ModelError: it cannot be loaded.
+    """
     hold(question.threads)
+    guest = None
     if question.model.endpoint is not None:
         from robmon.models import remote
 
@@ -76,22 +87,66 @@ def _load(question: Load) -> tuple[ServedModel, LoadedModel]:
             integers=question.integers,
         )
     else:
-        from robmon.models.loading import load
+        model, guest = _load_as_guest(question, open_device)
+    return (
+        model,
+        guest,
+        LoadedModel(
+            flavor=model.flavor,
+            device=model.device,
+            precision=model.use.precision,
+            mismatches=model.mismatches,
+            remarks=[*model.remarks, *(guest.remarks if guest is not None else ())],
+        ),
+    )
 
+
+def _load_as_guest(
+    question: Load, open_device: Callable[[str], CudaDevice | None]
+) -> tuple[ServedModel, DeviceGuest | None]:
+    from robmon.models.loading import load
+
+    guest: DeviceGuest | None = None
+
+    def claim(name: str) -> int | None:
+        nonlocal guest
+        device = open_device(name)
+        guest = DeviceGuest(device, question.device) if device is not None else None
+        return guest.settle() if guest is not None else None
+
+    try:
         model = load(
             question.model.path,
             device=question.device,
             input_dtype=question.input_dtype,
             input_shape=question.input_shape,
             integers=question.integers,
+            claim=claim,
         )
-    return model, LoadedModel(
-        flavor=model.flavor,
-        device=model.device,
-        precision=model.use.precision,
-        mismatches=model.mismatches,
-        remarks=list(model.remarks),
-    )
+    except ModelLoadError as error:
+        if guest is not None and error.__cause__ is not None and is_out_of_memory(error.__cause__):
+            raise guest.full("the model needs more") from None
+        raise
+    return model, guest
+
+
+def assess(
+    model: ServedModel, guest: DeviceGuest | None, question: Assess, blobs: Sequence[bytes], rejections: Rejections
+) -> Frame:
+    """The answer, as of `evaluation.evaluate`; on a CUDA device within this process's share of that.
+
+    Raises:
+        RobmonError: as there.
+        DeviceUnavailableError: others need the device.
+    """
+    # Imported after the model, so that a broken environment is told as what it is.
+    from robmon.worker.evaluation import evaluate
+
+    with guest.assessing() if guest is not None else nullcontext():
+        answer, kept = evaluate(model, question, blobs, rejections)
+    if guest is not None and isinstance(answer, Assessed):
+        answer.device_memory_bytes = guest.used_bytes
+    return answer, kept
 
 
 def failure(error: BaseException, rejections: Rejections) -> Failure:
@@ -125,12 +180,12 @@ def _reason(error: BaseException, rejections: Rejections) -> str:
             return "invalid_input"
         case ModelLoadError():
             return "not_loadable"
-        case MemoryError():
-            return "out_of_memory"
+        case DeviceUnavailableError():
+            return error.reason
         case RobmonError():
             return "error"
         case _:
-            return "model_raised"
+            return "out_of_memory" if is_out_of_memory(error) else "model_raised"
 
 
 if __name__ == "__main__":

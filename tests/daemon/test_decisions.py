@@ -501,6 +501,8 @@ OBSTACLES: dict[str, Pending | None] = {
     "version_changed": FAILING,
     "model_not_ready": FAILING,
     "worker_backoff": FAILING,
+    "device_full": FAILING,
+    "device_busy": FAILING,
     "too_few_inputs": Pending("too_few_rows", "why"),
     "over_budget": Pending("failed", "the last assessment ended with over_budget: why"),
 }

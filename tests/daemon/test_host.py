@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -14,7 +15,10 @@ from robmon import settings
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import ModelVersion, SampledRequest
+from robmon.processes.channel import Frame
+from robmon.processes.messages import AnyMessage, Failure, LoadedModel, ModelVersion, SampledRequest
+from robmon.processes.supervisor import Command
+from robmon.vocabulary import RESTART_REASONS
 from tests.models.conftest import columns, save_pyfunc
 from tests.worker.test_evaluation import question
 
@@ -42,6 +46,53 @@ async def test_parquet_is_not_tried_again_when_the_worker_died(tmp_path: Path) -
         await host.close()
     assert (caught.value.outcome, caught.value.reason) == ("failed", "crash"), str(caught.value)
     assert caught.value.rejections.unusable == [1]
+
+
+class FullDevice:
+    """In the place of a worker on a CUDA device, which this machine may lack: it has no room from some time on."""
+
+    full: ClassVar[set[str]] = set()
+    stopped: ClassVar[int] = 0
+    memory_bytes = 0
+
+    @classmethod
+    async def start(cls, command: Command) -> FullDevice:
+        return cls()
+
+    async def ask(self, message: AnyMessage, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+        if message.type in self.full:
+            return Failure(reason="device_full", message="cuda:0 has no room"), []
+        return LoadedModel(flavor="torch", device="cuda:0"), []
+
+    async def stop(self) -> None:
+        FullDevice.stopped += 1
+
+
+async def test_a_worker_on_a_full_device_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that others have all of its memory; that is no failure of the worker's, and it is started again."""
+    monkeypatch.setattr("robmon.daemon.host.Child", FullDevice)
+    monkeypatch.setattr(FullDevice, "full", full := set[str]())
+    monkeypatch.setattr(FullDevice, "stopped", 0)
+    metrics = Metrics("m", InputCounts(), lambda: (0, None))
+    host = ModelHost(settings.load({"model.uri": "models:/m/1", "device.name": "cuda"}).settings, metrics)
+    version = ModelVersion(name="m", version="1", path="nowhere", flavors=["pytorch"])
+
+    await host.use(version)
+    full.add("assess")
+    with pytest.raises(NotAssessedError, match="cuda:0 has no room") as caught:
+        await host.assess(question(3), [])
+    assert (caught.value.outcome, caught.value.reason) == ("skipped", "device_full")
+    assert (FullDevice.stopped, host.version, host.waiting) == (1, None, False)
+
+    full.add("load")
+    for _ in range(2):  # the second time it is not even tried
+        with pytest.raises(NotAssessedError, match="cuda:0 has no room") as caught:
+            await host.use(version)
+        assert (caught.value.outcome, caught.value.reason) == ("skipped", "device_full")
+    assert FullDevice.stopped == 2
+    value = metrics.registry.get_sample_value
+    assert value("robmon_model_failures_total", {"stage": "load", "reason": "device_full"}) == 1
+    assert {value("robmon_worker_restarts_total", {"reason": reason}) for reason in RESTART_REASONS} == {0}
 
 
 DAMAGES = {

@@ -307,13 +307,20 @@ def test_known_label_sets_start_at_zero() -> None:
     assert value("robmon_model_failures_total", {"stage": "load", "reason": "not_loadable"}) == 0
 
 
-@pytest.mark.parametrize("circumstances", [Circumstances(), Circumstances(is_endpoint=True, reads_files=True)])
+@pytest.mark.parametrize(
+    "circumstances", [Circumstances(), Circumstances(is_endpoint=True, reads_files=True, may_use_cuda=True)]
+)
 def test_what_cannot_happen_has_no_series(circumstances: Circumstances) -> None:
     """Until it does happen, whatever the settings say."""
     counts = InputCounts()
     value = Metrics("m", counts, lambda: (0, None), circumstances).registry.get_sample_value
     at_endpoint = {"outcome": "failed", "reason": "endpoint_unreachable"}
     assert value("robmon_assessments_total", at_endpoint) == (0 if circumstances.is_endpoint else None)
+    for name, labels in {
+        "robmon_assessments_total": {"outcome": "skipped", "reason": "device_full"},
+        "robmon_model_failures_total": {"stage": "load", "reason": "device_full"},
+    }.items():
+        assert value(name, labels) == (0 if circumstances.may_use_cuda else None)
     for name in ("received", "sampled", "skipped"):
         assert value(f"robmon_inputs_{name}_total", {"source": "file"}) == (0 if circumstances.reads_files else None)
         assert value(f"robmon_inputs_{name}_total", {"source": "kafka"}) is None
