@@ -213,18 +213,26 @@ class ProtocolError(RobmonError):
     """Two robmon processes do not speak the same language."""
 
 
-_OUT_OF_MEMORY_WORDS = ("out of memory", "DefaultCPUAllocator: ", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch writes into a plain RuntimeError where CUDA itself, its allocator on the CPU, or cuBLAS lacks memory."""
+_OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator: ", "Failed to allocate memory", "RESOURCE_EXHAUSTED"),
+)
+"""How CUDA, cuBLAS and cuDNN, torch on the CPU, ONNX Runtime and XLA say it, where the error has no type of its own."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, this process's or a device's, does not suffice.
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that memory ran out: in main memory or on a device.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     (True, True)
     >>> is_out_of_memory(RuntimeError("shapes differ"))
     False
     """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY_WORDS)
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+            return True
+        if isinstance(error, PredictionError) and error.reason == "out_of_memory":
+            return True
+        if isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY_WORDS):
+            return True
+        error = error.__cause__
+    return False

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+LIBCUDA: Final = "libcuda.so.1"
+"""The CUDA driver's library."""
 Precision = Literal["bfloat16", "float16"]
 """What autocast may compute in."""
 

@@ -31,4 +31,5 @@ def predictor_of(model: ServedModel, inputs: ModelInputs, read: OutputReader) ->
         model.rows_per_second,
         model.seen.is_deterministic,
         model.module,
+        model.duty_cycle,
     )

@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
-from robmon.models.device import DeviceUse, Precision
+from robmon.models.device import LIBCUDA, DeviceUse, Precision
 
-LIBCUDA: Final = "libcuda.so.1"
 NO_DEVICE: Final = 100
 """What cuInit returns where there is none."""
 

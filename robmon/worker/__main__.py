@@ -124,7 +124,7 @@ def _load_as_guest(
             claim=claim,
         )
     except ModelLoadError as error:
-        if guest is not None and error.__cause__ is not None and is_out_of_memory(error.__cause__):
+        if guest is not None and is_out_of_memory(error):
             raise guest.full("the model needs more") from None
         raise
     return model, guest

@@ -7,9 +7,9 @@ import importlib.util
 import os
 from typing import Any, Final
 
+from robmon.models.device import LIBCUDA
 from robmon.models.nvml import Nvml, open_nvml
 
-LIBCUDA: Final = "libcuda.so.1"
 UUID_BYTES: Final = 16
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import robmon
-from robmon.errors import OverBudgetError, PredictionError
+from robmon.errors import OverBudgetError, PredictionError, is_out_of_memory
 from robmon.robustness.engine import batch_size
-from robmon.robustness.engine.batch_size import batch_size_of, fastest_rows, is_out_of_memory
+from robmon.robustness.engine.batch_size import batch_size_of, fastest_rows
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -16,7 +16,10 @@ import torch
 
 from robmon.errors import DeviceUnavailableError, PredictionError
 from robmon.models.device import DeviceUse
+from robmon.models.loading import load
 from robmon.models.nvml import Nvml, open_nvml
+from robmon.models.outputs import OutputReader
+from robmon.models.predictor import predictor_of
 from robmon.processes.messages import Assessed, Load, ModelVersion, Rejections
 from robmon.worker import __main__ as worker
 from robmon.worker.device_guest import CONTEXT_BYTES, GIB, MEMORY_SECONDS, UTILIZATION_SECONDS, DeviceGuest, open_device
@@ -341,6 +344,25 @@ def test_the_worker_is_a_guest_on_its_device(saved: Path) -> None:
         worker.assess(model, guest, question(64), SAMPLE, Rejections())
     told = worker.failure(caught.value, Rejections())
     assert (told.reason, told.message) == ("device_full", str(caught.value))
+
+
+def test_the_engine_is_told_for_which_share_of_the_time_it_may_compute(saved: Path) -> None:
+    """On a CUDA device; on the processor it is nice."""
+    model = load(saved, device=DeviceUse(duty_cycle=0.25))
+    inputs, _, _ = model.collect([Row()])
+    assert inputs is not None
+    assert predictor_of(model, inputs, OutputReader()).duty_cycle is None
+    on_cuda = replace(model, use=DeviceUse(duty_cycle=0.25).on("cuda:0"))
+    assert predictor_of(on_cuda, inputs, OutputReader()).duty_cycle == 0.25
+
+
+@dataclass(frozen=True)
+class Row:
+    columns: None = None
+    tensor: tuple[float, ...] = (1.0, 2.0, 3.0)
+    reading: str = "frame"
+    texts: None = None
+    listed: bool = False
 
 
 def test_a_worker_on_the_processor_is_no_guest(saved: Path) -> None:

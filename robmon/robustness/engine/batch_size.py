@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from robmon.errors import PredictionError
+from robmon.errors import PredictionError, is_out_of_memory
 from robmon.robustness.arrays import (
     Array,
     check_rows,
@@ -27,8 +27,6 @@ MODULE_ROWS: Final = 1024
 """Most rows of a batch of a torch module: what its layers hand on should stay near the processor."""
 CALL_ROWS: Final = 4096
 """Of anything else: each call has a price, as a DataFrame has."""
-DEVICE_ERRORS: Final = ("out of memory", "ALLOC_FAILED", "Failed to allocate memory", "RESOURCE_EXHAUSTED")
-"""How CUDA, cuBLAS and cuDNN, ONNX Runtime and XLA say that memory ran out, where the error has no type of its own."""
 FEWEST_PROBE_ROWS: Final = 16
 """Batches of fewer rows are not tried."""
 GAIN: Final = 0.03
@@ -213,19 +211,6 @@ def _free_bytes(inputs: Array) -> int:
 
     kept = torch.cuda.memory_reserved(inputs.device) - torch.cuda.memory_allocated(inputs.device)
     return int(torch.cuda.mem_get_info(inputs.device)[0]) + kept
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that memory ran out: in main memory or on a device."""
-    while error is not None:
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            return True
-        if isinstance(error, PredictionError) and error.reason == "out_of_memory":
-            return True
-        if isinstance(error, RuntimeError) and any(word in str(error) for word in DEVICE_ERRORS):
-            return True
-        error = error.__cause__
-    return False
 
 
 def release_memory(error: BaseException | None = None) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robmon.errors import is_out_of_memory
 from robmon.robustness.arrays import Array, Float64, batches, copied, is_on_cuda, like, namespace, to_numpy
 from robmon.robustness.engine.batch import Engine, Measures
-from robmon.robustness.engine.batch_size import BatchSize, is_out_of_memory
+from robmon.robustness.engine.batch_size import BatchSize
 
 Progress = Callable[[int, int], None]
 """Told how many trials are done, and of how many, again and again."""
