@@ -51,9 +51,10 @@ class ChannelsLast:
         return usual
 
     def _lay_out(self, layout: torch.memory_format) -> None:
-        for parameter in self._module.parameters():
-            if parameter.ndim == IMAGE_RANK:
-                parameter.data = parameter.data.contiguous(memory_format=layout)
+        with torch.inference_mode(False):  # else gradients could no longer be asked of the module
+            for parameter in self._module.parameters():
+                if parameter.ndim == IMAGE_RANK:
+                    parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
 def gains(module: torch.nn.Module, device: torch.device) -> bool:

@@ -6,7 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import mlflow.pytorch
 import torch
 
 from robmon.errors import ModelLoadError
@@ -19,11 +18,13 @@ def load_module(folder: Path, device: torch.device) -> torch.nn.Module:
     Raises:
         ModelLoadError: it is bound to a device, and cannot be moved here.
     """
+    from mlflow import pytorch as mlflow_pytorch
+
     data = folder / mlmodel.read(folder).flavors[mlmodel.TORCH].get("model_data", "data")
     if not (data / "model.pth").exists():
         return _load_program(folder, data / "model.pt2", device)
     # This is `torch.jit.load` of a file of TorchScript.
-    module: torch.nn.Module = mlflow.pytorch.load_model(str(folder), map_location=device, weights_only=False)
+    module: torch.nn.Module = mlflow_pytorch.load_model(str(folder), map_location=device, weights_only=False)
     module = module.to(device).eval()
     if isinstance(module, torch.jit.ScriptModule):
         place_constants(module, device)
@@ -46,9 +47,11 @@ def place_constants(module: torch.jit.ScriptModule, device: torch.device) -> Non
 
 def _load_program(folder: Path, file: Path, device: torch.device) -> torch.nn.Module:
     """The module of an exported program. It keeps the mode in which it was exported, and refuses to be told another."""
+    from mlflow import pytorch as mlflow_pytorch
+
     try:
         # MLflow checks the file; of a device it is not told, because it refuses all but the one of the export.
-        module: torch.nn.Module = mlflow.pytorch.load_model(str(folder))
+        module: torch.nn.Module = mlflow_pytorch.load_model(str(folder))
     except (RuntimeError, AssertionError) as error:  # torch raises either
         if torch.cuda.is_available() or not ("CUDA" in str(error) or "NVIDIA" in str(error)):
             raise

@@ -1,4 +1,4 @@
-"""Modules of every form on the device they are told to run on. Without CUDA `meta` stands for another device."""
+"""Modules of every form, logged by MLflow, on the device they are told to run on."""
 
 from __future__ import annotations
 
@@ -12,37 +12,17 @@ import pytest
 import torch
 
 from robmon.errors import ModelLoadError
-from robmon.models.channels_last import ChannelsLast, gains
 from robmon.models.device import DeviceUse
 from robmon.models.inputs import split
 from robmon.models.loading import load
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
-from robmon.models.torch_module import moved_program, place_constants
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import named_tensors, tensor
+from tests.models.test_moved_modules import Positions
 
-META = torch.device("meta")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-
-
-class Positions(torch.nn.Module):
-    """Makes a tensor on the device of its inputs, which tracing and exporting write down."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 3)
-        self.register_buffer("offset", torch.ones(3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(4, device=x.device, dtype=x.dtype)
-        return self.layer(x + places.to(x.device)) + self.offset
-
-
-def exported() -> torch.export.ExportedProgram:
-    shapes = ({0: torch.export.Dim.AUTO},)
-    return torch.export.export(Positions().eval(), (torch.zeros(2, 4),), dynamic_shapes=shapes)
 
 
 def save(folder: Path, form: str) -> Path:
@@ -58,27 +38,6 @@ def save(folder: Path, form: str) -> Path:
             serialization_format="pt2" if form == "pt2" else "pickle",
         )
     return folder
-
-
-def test_an_exported_program_moves_with_the_devices_in_its_graph() -> None:
-    module = moved_program(exported(), META).module()
-    assert {each.device for each in (*module.parameters(), *module.buffers())} == {META}
-    assert module(torch.zeros(5, 4, device=META)).device == META
-
-
-def test_an_exported_program_that_this_torch_cannot_move_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch.export.passes", None)
-    with pytest.raises(ModelLoadError, match=r"exported program \(pt2\), and torch .* cannot move it to meta: install"):
-        moved_program(exported(), META)
-
-
-def test_traced_code_moves_with_the_devices_in_it(tmp_path: Path) -> None:
-    torch.jit.trace(Positions().eval(), torch.zeros(2, 4)).save(tmp_path / "model.pt")
-    left, moved = (torch.jit.load(tmp_path / "model.pt", map_location=META) for _ in range(2))
-    with pytest.raises(RuntimeError, match="Tensor on device cpu is not on the expected device meta"):
-        left(torch.zeros(5, 4, device=META))
-    place_constants(moved, META)
-    assert moved(torch.zeros(5, 4, device=META)).device == META
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -109,56 +68,6 @@ def test_every_form_runs_on_cuda(form: str, tmp_path: Path) -> None:
         outputs[device] = model.predict(put)
         assert outputs[device].device.type == device
     torch.testing.assert_close(outputs["cuda"].cpu(), outputs["cpu"], rtol=1e-5, atol=1e-5)
-
-
-def convolutions(flatten: torch.nn.Module) -> torch.nn.Module:
-    torch.manual_seed(0)
-    layers = torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), flatten, torch.nn.Linear(8 * 16, 5)
-    return torch.nn.Sequential(*layers).eval()
-
-
-class View(torch.nn.Module):
-    """Flattens as old code does, which wants channels first in memory."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.view(x.shape[0], -1)
-
-
-class Strides(torch.nn.Module):
-    """Reads memory in its order, whatever that is."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.as_strided(x, (x.shape[0], x[0].numel()), (x[0].numel(), 1))
-
-
-@pytest.mark.parametrize(("flatten", "is_on"), [(torch.nn.Flatten(), True), (View(), False), (Strides(), False)])
-@pytest.mark.parametrize("is_scripted", [False, True])
-def test_channels_are_last_only_where_outputs_stay_the_same(
-    flatten: torch.nn.Module, is_on: bool, is_scripted: bool
-) -> None:
-    module = convolutions(flatten)
-    x = torch.rand(6, 3, 8, 8)
-    with torch.inference_mode():
-        expected = module(x)
-        own = torch.jit.script(module) if is_scripted else module
-        run = ChannelsLast(own)
-        torch.testing.assert_close(run(x), expected)
-        assert run.is_on is is_on
-        torch.testing.assert_close(run(x), expected)
-    layout = torch.channels_last if is_on else torch.contiguous_format
-    assert all(each.is_contiguous(memory_format=layout) for each in own.parameters() if each.ndim == 4)
-
-
-def test_channels_last_are_tried_on_a_cuda_device_alone() -> None:
-    assert not gains(convolutions(torch.nn.Flatten()), torch.device("cpu"))
-
-
-@needs_cuda
-def test_channels_last_are_tried_where_images_are_convolved() -> None:
-    device = torch.device("cuda", 0)
-    new = torch.cuda.get_device_capability(device) >= (8, 0)
-    assert gains(convolutions(torch.nn.Flatten()).to(device), device) is new
-    assert not gains(torch.nn.Linear(3, 3).to(device), device)
 
 
 class Two(torch.nn.Module):
