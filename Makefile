@@ -1,10 +1,12 @@
 # `make demo` and `make test` set up everything they need by themselves.
 PYTHON ?= python3
+# Has PyTorch; needs nothing of the project's own .venv.
+GPU_PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test test-long lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour coverage-table fuzz clean
+.PHONY: help venv tools test test-long lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour gpu gpu-wheels coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -74,6 +76,12 @@ soak: venv  ## Watch a daemon for 20 minutes under traffic, labels and new versi
 
 neighbour: venv  ## Measure what a model server feels of robmon: absent, idle, assessing each second (about 15 minutes)
 	$(BIN)/python tests/benchmarks/neighbour.py $(ARGS)
+
+gpu:  ## Try and measure robmon on a GPU, with GPU_PYTHON (python3), which has PyTorch; slower on a CPU
+	$(GPU_PYTHON) -m tests.gpu $(ARGS)
+
+gpu-wheels:  ## Download what `make gpu` imports beside PyTorch, for a machine without network, into .gpu-wheels
+	$(PYTHON) -m tests.gpu.wheels
 
 coverage-table: venv  ## Measure how often every bound holds, and write it into the manual (some minutes)
 	@$(BIN)/python tools/install_confseq.py

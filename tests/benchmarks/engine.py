@@ -87,16 +87,25 @@ class TorchTask:
     model: Any
     inputs: Any
     options: dict[str, Any]
+    trials: int = TRIALS
+    levels: tuple[float, ...] = LEVELS
+    sizes: Sequence[int] = BATCHES
+    """Of the batches among which the floor's is looked for."""
 
     def __post_init__(self) -> None:
         self.scale = self.inputs.std(dim=0, unbiased=False)
         self.predict = torch.inference_mode()(self.model.eval())
-        sizes = [size for size in BATCHES if size <= largest(self.inputs)]
+        sizes = [size for size in self.sizes if size <= largest(self.inputs)]
         self.ready = {size: torch.randn(size, *self.inputs.shape[1:], device=self.inputs.device) for size in sizes}
+
+    @property
+    def noisy_rows(self) -> int:
+        """How many rows with noise an assessment gives the model."""
+        return self.trials * (len(self.levels) - 1) * len(self.inputs)
 
     def forward(self, size: int) -> None:
         """The forward passes alone, in batches of this size."""
-        left = TRIALS * NOISY * len(self.inputs)
+        left = self.noisy_rows
         while left > 0:
             self.predict(self.ready[size][:left])
             left -= size
@@ -104,19 +113,19 @@ class TorchTask:
     def naive(self) -> float:
         """One draw a level and trial, in the sample's own batch."""
         clean, total = self.predict(self.inputs), 0.0
-        for _ in range(TRIALS):
-            for level in LEVELS[1:]:
+        for _ in range(self.trials):
+            for level in self.levels[1:]:
                 noisy = self.inputs + level * self.scale * torch.randn_like(self.inputs)
                 total += float(((self.predict(noisy) - clean) ** 2).mean())
         return total
 
     def grouped(self) -> float:
         """One draw a trial, trials grouped to batches of 1,024 rows or so."""
-        together = max(1, min(largest(self.inputs), 1024) // len(self.inputs))
+        together = max(1, min(self.trials, 1024 // len(self.inputs), largest(self.inputs) // len(self.inputs)))
         clean, total = self.predict(self.inputs), 0.0
-        for _ in range(-(-TRIALS // together)):
+        for _ in range(-(-self.trials // together)):
             moves = self.scale * torch.randn(together, *self.inputs.shape, device=self.inputs.device)
-            for level in LEVELS[1:]:
+            for level in self.levels[1:]:
                 outputs = self.predict((self.inputs + level * moves).flatten(0, 1))
                 total += float(((outputs.view(together, *clean.shape) - clean) ** 2).mean())
         return total
@@ -129,15 +138,16 @@ class TorchTask:
             return self.predict(torch.from_numpy(x.astype(np.float32)).to(self.inputs.device)).cpu().numpy()
 
         clean, total = predict(given), 0.0
-        for _ in range(TRIALS):
-            for level in LEVELS[1:]:
+        for _ in range(self.trials):
+            for level in self.levels[1:]:
                 noisy = given + level * scale * generator.normal(size=given.shape)
                 total += float(((predict(noisy) - clean) ** 2).mean())
         return total
 
     def assess(self) -> object:
         """All that robmon returns."""
-        given = {"levels": LEVELS, "trials": TRIALS, "task": "classification", "device": str(self.inputs.device)}
+        given = {"levels": self.levels, "trials": self.trials, "task": "classification"}
+        given["device"] = str(self.inputs.device)
         return robmon.assess(self.model, self.inputs, **given, **self.options)
 
 
@@ -149,8 +159,8 @@ def torch_case(name: str, goal: float, model: Any, inputs: Any, **options: Any) 
 
 
 def largest(inputs: Any) -> int:
-    """Rows of the largest batch that is tried: some 64 MiB of inputs."""
-    return max(64, 2**24 // int(np.prod(inputs.shape[1:])))
+    """Rows of the largest batch that is tried: some 64 MiB of inputs, on a device 512 MiB."""
+    return max(64, 2 ** (24 if inputs.device.type == "cpu" else 27) // int(np.prod(inputs.shape[1:])))
 
 
 def peers(task: TorchTask) -> dict[str, Run]:
@@ -159,15 +169,18 @@ def peers(task: TorchTask) -> dict[str, Run]:
     if find_spec("captum"):
         from captum.metrics import sensitivity_max
 
-        given = {"perturb_radius": 0.1, "n_perturb_samples": TRIALS * NOISY, "max_examples_per_batch": 1024}
-        found["captum sensitivity"] = partial(sensitivity_max, task.predict, task.inputs, **given)
+        samples, together = task.noisy_rows // len(task.inputs), min(task.noisy_rows, max(1024, len(task.inputs)))
+        given = {"perturb_radius": 0.1, "n_perturb_samples": samples, "max_examples_per_batch": together}
+        found["captum sensitivity"] = partial(
+            sensitivity_max, lambda inputs: (task.predict(*inputs),), task.inputs, **given
+        )
     if find_spec("torchmetrics"):
         from torchmetrics import MeanSquaredError
 
         def metric() -> float:
             error, clean = MeanSquaredError(), task.predict(task.inputs)
-            for _ in range(TRIALS):
-                for level in LEVELS[1:]:
+            for _ in range(task.trials):
+                for level in task.levels[1:]:
                     error.update(task.predict(task.inputs + level * torch.randn_like(task.inputs)), clean)
             return float(error.compute())
 
@@ -218,17 +231,30 @@ def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
         run()
     for _ in range(rounds):
         for name in order.sample(list(runs), len(runs)):
+            wait()
             began = time.perf_counter()
             runs[name]()
+            wait()
             seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
+def wait() -> None:
+    """Wait until a device has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def best_batch(case: Case) -> int:
+    """Rows of the batch in which the forward passes alone are fastest."""
+    tried = medians({str(size): run for size, run in case.floors.items()}, 3)
+    return int(min(tried, key=lambda size: tried[size]))
+
+
 def measure(case: Case, rounds: int) -> bool:
     """Print the table of a model; whether robmon keeps to its goal."""
-    tried = medians({str(size): run for size, run in case.floors.items()}, 3)
-    best = min(tried, key=lambda size: tried[size])
-    seconds = medians({"floor": case.floors[int(best)], **case.runs}, rounds)
+    best = best_batch(case)
+    seconds = medians({"floor": case.floors[best], **case.runs}, rounds)
     print(f"\n{case.name}: the floor is {seconds['floor'] * 1e3:.1f} ms, in batches of {best} rows")
     for name in case.runs:
         print(f"  {name:20s} {seconds[name] / seconds['floor']:6.2f}")

@@ -1,0 +1,143 @@
+"""What an assessment costs beside its forward passes, for networks of the sizes that GPUs serve.
+
+The medians of rounds in random order, as a multiple of the floor: the forward passes alone, on noise that is ready, at
+the batch that is best for them. What is timed of robmon is `robmon.assess` from the call to the result.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from tests.benchmarks.engine import Case, Run, TorchTask, best_batch, largest, medians, peers
+from tests.gpu.networks import inputs, make
+from tests.gpu.record import Record
+from tests.gpu.serving import neighbour
+
+GOAL = 1.05
+ROUNDS = 15
+ODD_ROWS = 61
+IMAGE_BATCHES = (16, 32, 64, 128, 256, 512)
+ROW_BATCHES = (4096, 16384, 65536, 262144)
+PEERS = ("captum sensitivity", "torchmetrics")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is run of a network: so many rows, trials and levels, in batches of one of these sizes."""
+
+    rows: int
+    trials: int
+    levels: tuple[float, ...]
+    batches: tuple[int, ...]
+
+
+SIZES = {
+    "resnet": Sizes(64, 19, (0.0, 0.1, 0.2), IMAGE_BATCHES),
+    "vit": Sizes(64, 19, (0.0, 0.1, 0.2), IMAGE_BATCHES),
+    "mlp": Sizes(65536, 39, (0.0, 0.05, 0.1, 0.2, 0.4), ROW_BATCHES),
+}
+QUICK_SIZES = {
+    "resnet": Sizes(4, 19, (0.0, 0.1), (16, 32)),
+    "vit": Sizes(4, 19, (0.0, 0.1), (16, 32)),
+    "mlp": Sizes(64, 39, (0.0, 0.1, 0.2), (256, 1024)),
+}
+
+
+def measure(record: Record) -> None:
+    """Each network by itself first, then an odd number of its rows, then with somebody else on the device."""
+    sizes, rounds = (QUICK_SIZES, 3) if record.is_quick else (SIZES, ROUNDS)
+    floor_seconds: dict[str, float] = {}
+    for name in sizes:
+        task = task_of(name, record, sizes[name])
+        runs = {
+            "naive loop": task.naive,
+            "grouped loop": task.grouped,
+            "randomised smoothing": partial(smoothing, task),
+        }
+        runs |= those_that_run(name, peers(task), record)
+        floor_seconds[name] = compare(name, task, runs, rounds, record)
+        torch.cuda.empty_cache()
+    for name, asked in sizes.items():
+        if (needed := 2.5 * (rounds + 4) * floor_seconds[name]) > record.left_seconds:
+            record.skip(f"{name}, odd", f"it would take {needed:.0f} s, and {record.left_seconds:.0f} are left")
+            continue
+        odd = Sizes(ODD_ROWS if asked.rows == 64 else asked.rows - 1, asked.trials, asked.levels, asked.batches)
+        compare(f"{name}, {odd.rows} rows", task_of(name, record, odd), {}, rounds, record)
+    for name in sizes:
+        if (needed := 6 * (rounds + 4) * floor_seconds[name] + 15) > record.left_seconds:
+            record.skip(
+                f"{name}, beside another", f"it may take {needed:.0f} s, and {record.left_seconds:.0f} are left"
+            )
+            continue
+        with neighbour(name, record.device, record.is_quick) as other:
+            task = task_of(name, record, sizes[name])
+            other.begin(pause_seconds=0.0)
+            compare(f"{name}, beside another", task, {"naive loop": task.naive}, rounds, record)
+            served = other.end()
+        record.add(f"{name}, beside another", answers_of_the_other=len(served.latencies))
+        record.require(f"{name}: no request of the other failed", not served.failures, f"{served.failures[:1]}")
+
+
+def those_that_run(name: str, others: dict[str, Run], record: Record) -> dict[str, Run]:
+    """Of other libraries those that are installed and take this network."""
+    for peer in set(PEERS) - set(others):
+        record.skip(f"{name}: {peer}", "not installed")
+    running = {}
+    for peer, run in others.items():
+        try:
+            run()
+        except Exception as error:  # whatever it is that another library raises
+            record.skip(f"{name}: {peer}", f"{type(error).__name__}: {str(error)[:200]}")
+        else:
+            running[peer] = run
+    return running
+
+
+def task_of(name: str, record: Record, sizes: Sizes) -> TorchTask:
+    """A network and inputs on the device."""
+    network, shape = make(name, record.device, record.is_quick)
+    given = inputs(sizes.rows, shape, record.device)
+    return TorchTask(network, given, {}, trials=sizes.trials, levels=sizes.levels, sizes=sizes.batches)
+
+
+def compare(part: str, task: TorchTask, others: dict[str, Run], rounds: int, record: Record) -> float:
+    """Time robmon and others; the seconds of the floor."""
+    began = time.monotonic()
+    runs = {"robmon": task.assess, **others}
+    case = Case(part, GOAL, {size: partial(task.forward, size) for size in task.ready}, runs)
+    batch = best_batch(case)
+    seconds = medians({"floor": case.floors[batch], **runs}, rounds)
+    floor = seconds["floor"]
+    record.add(
+        part,
+        rows=len(task.inputs),
+        trials=task.trials,
+        levels=len(task.levels) - 1,
+        rounds=rounds,
+        floor_ms=1e3 * floor,
+        floor_batch=batch,
+        ratios={name: seconds[name] / floor for name in runs},
+        took_seconds=time.monotonic() - began,
+    )
+    ratio = seconds["robmon"] / floor
+    record.require_of_speed(f"{part}: robmon at most {GOAL:.2f} of its forward passes", ratio <= GOAL, f"{ratio:.3f}")
+    return floor
+
+
+def smoothing(task: TorchTask) -> float:
+    """Randomised smoothing (Cohen et al. 2019): of each row the classes of as many copies under one noise."""
+    copies, agree = task.noisy_rows // len(task.inputs), 0
+    together = max(1, min(largest(task.inputs), 1024) // copies)
+    for rows in task.inputs.split(together):
+        noisy = rows.repeat_interleave(copies, 0)
+        classes = task.predict(noisy + task.levels[-1] * task.scale * torch.randn_like(noisy)).argmax(1)
+        counts = torch.zeros(len(rows), 1 + int(classes.max()), device=rows.device)
+        counts.scatter_add_(
+            1, classes.view(len(rows), copies), torch.ones_like(classes.view(len(rows), copies), dtype=counts.dtype)
+        )
+        agree += int(counts.max(dim=1).values.sum())
+    return agree / task.noisy_rows

@@ -1,0 +1,22 @@
+"""The program that is taken to a machine with a GPU runs here too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.environment import REPOSITORY
+
+
+def test_a_step_runs_and_its_figures_are_written(tmp_path: Path) -> None:
+    output = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--only", "linear", "--output", str(output)]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert report["quick"] and report["device"].startswith("CPU") and report["torch"]
+    assert list(report["steps"]) == ["linear"] and report["steps"]["linear"]["failed"] == ""
+    assert {"rows", "trials", "levels"} == set(report["steps"]["linear"]["figures"])
+    assert "linear: PASS" in ran.stdout
