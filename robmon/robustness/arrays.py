@@ -49,7 +49,9 @@ def repeated(array: Array, times: int) -> Array:
 def moved(array: Array, moves: Array, times: float) -> Array:
     """`array + times * moves`, in memory of its own, of arrays of one kind and dtype."""
     if isinstance(array, np.ndarray):
-        return array + times * moves
+        result = np.asarray(times * moves)
+        result += array
+        return result
     return namespace(array).add(array, moves, alpha=times)
 
 

@@ -34,12 +34,14 @@ def curve_points(
 ) -> tuple[CurvePoint, ...]:
     trials, confidence, bound = specification.trials, specification.confidence, specification.bound
     points = []
+    first = first_rows(clusters)
+    row_means = tally.sums[0][0] / trials
+    means_of_clusters = np.ascontiguousarray(cluster_means(row_means.T, clusters).T)
     for index, level in enumerate(specification.levels):
         trial_mse = tally.trial_mse[0][:, index]
-        row_errors = tally.sums[0][0, index] / trials
-        means = cluster_means(row_errors[:, None], clusters)[:, 0]
+        row_errors = row_means[index]
         shares = [float(same[index].sum()) / (trials * len(clusters)) for same in tally.same] + [None, None]
-        request = request_bound(tally.first[0][index][first_rows(clusters)], confidence)
+        request = request_bound(tally.first[0][index][first], confidence)
         if request is not None and not np.all(np.isfinite(trial_mse)):
             request = math.inf
         points.append(
@@ -50,7 +52,7 @@ def curve_points(
                 worst_share=worst_share(row_errors),
                 bound=upper_bound(trial_mse, confidence, bound),
                 request_bound=request,
-                mean_bound=_mean_bound(means, confidence, maximum),
+                mean_bound=_mean_bound(means_of_clusters[index], confidence, maximum),
                 trial_mse=trial_mse,
                 agreement=shares[0] if has_classes else None,
                 accuracy=shares[1],

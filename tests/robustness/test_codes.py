@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import robmon
-from robmon.robustness.features.codes import codes_of
+from robmon.robustness.features.codes import codes_of, codes_of_each
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features, measure
 from tests.robustness.assessing import assess_rows
@@ -163,3 +163,19 @@ def test_several_codes_come_back_from_json_and_one_from_an_older_baseline() -> N
     assert back.sentinels.tolist()[0][0] == 7777.0 and back.sentinels.shape == (2, 2)
     older = ColumnStatistics.from_dict({**told, "sentinels": [9999.0, None]})
     assert older.codes[0, 0] == 9999.0 and np.isnan(older.codes[0, 1])
+
+
+def test_many_columns_at_once_hold_the_codes_that_each_holds() -> None:
+    g = np.random.default_rng(0)
+    columns = np.round(g.normal(50, 12, size=(200, 60)), 1)
+    for index in range(0, 60, 2):
+        codes = np.array([7777.0, 9999.0, -1.5e9, 0.0, np.inf, np.nan, 98.0])[g.permutation(7)[: 1 + index % 3]]
+        columns[g.random(200) < 0.1, index] = g.choice(codes)
+        columns[g.random(200) < 0.06, index] = g.choice(codes)
+    columns[:, 5], columns[:, 7] = np.nan, 9.0
+    found = codes_of_each(columns)
+    assert found == [codes_of(column) for column in columns.T]
+    assert sum(map(bool, found)) > 10
+    wanted = np.arange(60) % 4 == 0
+    assert codes_of_each(columns, wanted) == [each if index % 4 == 0 else () for index, each in enumerate(found)]
+    assert codes_of_each(columns[:0]) == [()] * 60

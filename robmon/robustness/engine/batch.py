@@ -208,6 +208,8 @@ class Engine:
         self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
     ) -> AdditiveRows | AnyNoiseRows:
         lowest = min((level for level in levels if level > 0), default=math.inf)
+        if lowest == math.inf:
+            return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known
         if self._noise.is_additive and self._features.limits is None and lowest >= self._finest_level:
             kept = untouched(as_float64(clean), self._features) if self._is_some_kept else None
             return AdditiveRows(clean, copies, draw, self._scale, kept)

@@ -90,6 +90,24 @@ def codes_of(column: Float64) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
+@np.errstate(invalid="ignore")
+def codes_of_each(columns: Float64, wanted: bool | NDArray[np.bool_] = True) -> list[tuple[float, ...]]:
+    """The sentinel codes of each column, see `codes_of`; of one that is not wanted none.
+
+    Args:
+        columns: shape `(n, columns)`.
+        wanted: which columns are, one truth value or one a column.
+    """
+    # Most columns are done with at once: neither of their ends occurs often or is a whole number.
+    finite, may_have = np.isfinite(columns), np.zeros(columns.shape[1], dtype=np.bool_)
+    lowest = np.where(finite, columns, np.inf).min(axis=0, initial=np.inf)
+    highest = np.where(finite, columns, -np.inf).max(axis=0, initial=-np.inf)
+    for end in (lowest, highest):
+        may_have |= (np.count_nonzero(columns == end, axis=0) >= CODE_CELLS) | (end == np.floor(end))
+    may_have &= wanted
+    return [codes_of(column) if may else () for column, may in zip(columns.T, may_have.tolist(), strict=True)]
+
+
 def _may_be_code(value_and_count: tuple[float, int]) -> bool:
     value, count = value_and_count
     return value != 0 and (count >= CODE_CELLS or is_written_as_code(float(value)))

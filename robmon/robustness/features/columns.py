@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
-from robmon.robustness.features.codes import as_matrix, codes_of, is_code
+from robmon.robustness.features.codes import as_matrix, codes_of_each, is_code
 from robmon.robustness.features.moments import CoMoments, Moments
 
 INDICATOR_CELLS = 10
@@ -78,7 +78,7 @@ class ColumnStatistics:
     def update(self, columns: Float64) -> None:
         """Take more rows, shape `(n, columns)`."""
         if self.sentinels is None:
-            self.learn_sentinels(columns.T)
+            self.learn_sentinels([columns])
         measured = np.where(is_code(columns, self.codes), np.nan, columns)
         self.zero_one &= ((measured == 0) | (measured == 1) | ~np.isfinite(measured)).all(axis=0)
         self.moments.update(measured)
@@ -89,11 +89,15 @@ class ColumnStatistics:
         if self.products is not None:
             self.products.update(measured)
 
-    def learn_sentinels(self, columns: Iterable[Float64]) -> None:
-        """Look for the codes of the columns, one after another; of those only of which anything may be set apart."""
-        found = [
-            codes_of(column) if is_wanted else () for column, is_wanted in zip(columns, self.zero_one, strict=True)
-        ]
+    def learn_sentinels(self, blocks: Iterable[Float64]) -> None:
+        """Look for the codes of the columns, of those only of which anything may be set apart.
+
+        Args:
+            blocks: the columns, some at a time, each of shape `(n, some)`.
+        """
+        found: list[tuple[float, ...]] = []
+        for block in blocks:
+            found += codes_of_each(block, self.zero_one[len(found) : len(found) + block.shape[1]])
         self.sentinels = as_matrix(found)
 
     @property

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis, choose
-from robmon.robustness.features.codes import as_matrix, codes_of, is_code
+from robmon.robustness.features.codes import as_matrix, codes_of_each, is_code
 
 EXTREME_DISTANCE = 1e20
 """Of an extreme value from the middle of its column, at least: beyond every 64-bit integer."""
@@ -40,7 +40,7 @@ def extreme_rows(
         return np.zeros(len(inputs), dtype=np.bool_)
     columns = (axis or choose(inputs, refuses=False)).as_columns(inputs)
     if sentinels is None:
-        sentinels = as_matrix([codes_of(column) for column in columns.T])
+        sentinels = as_matrix(codes_of_each(columns))
     sentinels = np.atleast_2d(sentinels)
     if sentinels.shape[1:] != columns.shape[1:]:  # a baseline of other columns is refused where it is used
         sentinels = np.full((1, columns.shape[1]), np.nan)

@@ -11,6 +11,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import (
+    BATCH_NUMBERS,
     Array,
     Float64,
     as_float64,
@@ -222,8 +223,9 @@ def measure(
         ranges=whole is not None,
     )  # fmt: skip
     if statistics.sentinels is None:
-        columns = inputs if len(shape) == 2 else inputs[:, None]
-        statistics.learn_sentinels(to_numpy(as_float64(columns[:, index])) for index in range(columns.shape[1]))
+        columns, width = inputs if len(shape) == 2 else inputs[:, None], max(1, BATCH_NUMBERS // shape[0])
+        starts = range(0, columns.shape[1], width)
+        statistics.learn_sentinels(to_numpy(as_float64(columns[:, start : start + width])) for start in starts)
     is_some_huge = np.zeros(axis.columns(shape), dtype=np.bool_)
     for rows in batches(shape[0], default_batch_rows(shape)):
         columns = axis.as_columns(inputs[rows])
