@@ -377,6 +377,27 @@ def health_panels() -> list[Any]:
             Query(f"robmon_worker_resident_memory_bytes{{{STATE}}}", "worker, {{instance}}"),
         ),
         over_time(
+            "Memory of the GPU",
+            "The most memory of a CUDA device that the worker held in its last assessment, a series a pod. None on a "
+            "CPU.",
+            units.BytesIEC,
+            THIRD,
+            Query(
+                f"robmon_device_memory_bytes{{{STATE}}} * on (job, instance) group_left (device, precision) "
+                f"robmon_device_info{{{STATE}}}",
+                "{{device}}, {{instance}}",
+            ),
+        ),
+        over_time(
+            "Batches",
+            "Most rows that the model is given at a time, a series a pod; how often memory ran out and batches were "
+            "halved, in each interval of the graph.",
+            units.Short,
+            THIRD,
+            Query(f"robmon_engine_batch_rows{{{STATE}}}", "rows, {{instance}}"),
+            Query(increase("robmon_out_of_memory_retries_total", "job"), "out of memory"),
+        ),
+        over_time(
             "Event loop lag",
             "How late the daemon comes to what is due, 99 % of the times and 50 %, a series a pod: it is this late for "
             "the kubelet's probe, too.",

@@ -55,6 +55,7 @@ class Journal:
             self._metrics.duration.labels(phase).observe(seconds)
         for point in result.levels:
             self._metrics.nonfinite_outputs.labels(f"{point.level:g}").inc(point.nonfinite_outputs)
+        self._metrics.out_of_memory_retries.inc(result.out_of_memory_retries)
         log.info("assessment", outcome="ok", reason="none", **facts)
         if result.notes and result.notes != self._notes:
             log.info("notes", version=model.version, notes=result.notes)

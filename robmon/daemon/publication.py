@@ -71,6 +71,7 @@ def summary(model: ModelVersion, finding: Finding) -> dict[str, Any]:
         "version": model.version,
         "number": result.number,
         "seed": result.seed,
+        "draws": result.draws,
         "rows": result.plan.rows,
         "trials": result.plan.trials,
         "cut": result.plan.cut or None,

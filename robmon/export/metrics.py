@@ -34,7 +34,7 @@ from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
-from robmon.processes.messages import Assessed, DriftValue
+from robmon.processes.messages import Assessed, DriftValue, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,
@@ -111,6 +111,11 @@ class Metrics:
         )
         self.nonfinite_outputs = Counter(
             "robmon_nonfinite_outputs", "Model outputs that were NaN or infinite", ["level"], registry=self.registry
+        )
+        self.out_of_memory_retries = Counter(
+            "robmon_out_of_memory_retries",
+            "How often memory ran out in an assessment that went on with smaller batches",
+            registry=self.registry,
         )
         self.worker_restarts = Counter(
             "robmon_worker_restarts", "Restarts of the worker by reason", ["reason"], registry=self.registry
@@ -272,11 +277,35 @@ def _state(published: Published) -> Families:
             },
         )
         yield info
+        yield from _device(name, published.view.loaded, published.view.measurement)
     yield _gauge("robmon_baseline_rows", "Input rows in the baseline", name, published.view.baseline.rows)
     if published.view.baseline.at is not None:
         help_text = "Unix time at which the baseline was last changed"
         yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.view.baseline.at)
     yield from _verdict(published)
+
+
+def _device(name: str, loaded: LoadedModel, measurement: Measurement | None) -> Families:
+    """The guest on its device, as it was in the last good assessment; at an endpoint there is none."""
+    if loaded.flavor == "remote":
+        return
+    info = InfoMetricFamily(
+        "robmon_device", "The device on which the model runs, and in which precision", labels=["model_name"]
+    )
+    compiled = "true" if loaded.compiled else "false"
+    info.add_metric([name], {"device": loaded.device, "precision": loaded.precision or "none", "compiled": compiled})
+    yield info
+    if measurement is None:
+        return
+    result = measurement.result
+    yield _gauge("robmon_engine_batch_rows", "Most rows that the model was given at a time", name, result.batch_rows)
+    if result.device_memory_bytes is not None:
+        yield _gauge(
+            "robmon_device_memory_bytes",
+            "The most memory of a CUDA device that the worker held in the last assessment, as the driver counts it",
+            name,
+            result.device_memory_bytes,
+        )
 
 
 def _verdict(published: Published) -> Families:

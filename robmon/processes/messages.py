@@ -181,6 +181,8 @@ class LoadedModel(Message):
     device: str
     precision: str | None = None
     """What autocast computes in; None: the model computes as it is."""
+    compiled: bool = False
+    """Whether the model was compiled for its device."""
     mismatches: list[str] = []
     """Recorded requirements that the worker's environment does not meet, a sentence each."""
     remarks: list[str] = []
@@ -388,6 +390,12 @@ class Assessed(Message):
     nonfinite_rows: list[int] = []
     """Rows of the plan whose clean output is not finite: they are left out of every number."""
     phase_seconds: dict[str, float] = {}
+    batch_rows: int
+    """Most rows that the model was given at a time."""
+    out_of_memory_retries: int = 0
+    """How often memory ran out, and batches were halved."""
+    draws: str
+    """What drew the noise: the same seed gives other numbers elsewhere."""
     device_memory_bytes: int | None = None
     """The most that the worker held of the memory of a CUDA device; None where it computes elsewhere."""
 

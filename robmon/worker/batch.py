@@ -42,6 +42,11 @@ class BatchResult(NamedTuple):
     assessment: Assessment
     reference: Reference | None
 
+    @property
+    def out_of_memory_retries(self) -> int:
+        """How often memory ran out, when the plan was made and after."""
+        return self.plan.out_of_memory_retries + self.assessment.out_of_memory_retries
+
 
 def assess_batch(
     evaluation: Evaluation,

@@ -117,6 +117,9 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         rejections=sample.rejections,
         nonfinite_rows=np.flatnonzero(~result.finite).tolist(),
         phase_seconds=dict(phases),
+        batch_rows=result.batch_rows,
+        out_of_memory_retries=batch.out_of_memory_retries + against_labels.out_of_memory_retries,
+        draws=result.draws,
     )
     return answer, [kept.blob]
 

@@ -27,6 +27,8 @@ class AgainstLabels:
     """Indices of the labelled requests whose label fits none of their rows."""
     notes: tuple[str, ...] = ()
     """What was left out of the result, in sentences."""
+    out_of_memory_retries: int = 0
+    """How often memory ran out, and batches were halved."""
 
 
 def assess_labelled(evaluation: Evaluation, unlabelled: Assessment, output_variance: Float64 | None) -> AgainstLabels:
@@ -54,7 +56,8 @@ def assess_labelled(evaluation: Evaluation, unlabelled: Assessment, output_varia
         rows = sample.select(kept)
         batch = assess_batch(evaluation, rows, targets, features=features, output_variance=output_variance)
         notes = tuple(f"against labels, {note}" for note in batch.assessment.notes)
-        return replace(against, result=label_result(batch), notes=notes)
+        retries = batch.out_of_memory_retries
+        return replace(against, result=label_result(batch), notes=notes, out_of_memory_retries=retries)
 
     try:
         sample = decode_sample(evaluation)

@@ -83,6 +83,9 @@ def assessed() -> Assessed:
         rejections=Rejections(rows=256),
         nonfinite_rows=[3, 7],
         phase_seconds={"assess": 2.0},
+        batch_rows=512,
+        draws="torch on cuda:0",
+        device_memory_bytes=3 * 2**30,
     )
 
 

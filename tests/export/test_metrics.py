@@ -17,7 +17,7 @@ from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
 from robmon.history.standing import Pending
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import ServedResult
+from robmon.processes.messages import LoadedModel, ServedResult
 from robmon.vocabulary import PENDING_REASONS
 from tests.export.published import NOW, change, everything, state_of
 from tests.watching.contract import LABELS
@@ -82,6 +82,26 @@ def test_values_and_labels_of_states() -> None:
     assert value("robmon_worker_resident_memory_bytes", model) == 350 * 2**20
     info = {**VERSION, "flavor": "torch", "device": "cpu", "run_id": "abc", "baseline": "learnt"}
     assert value("robmon_model_info", info) == 1
+    assert value("robmon_device_info", {**model, "device": "cpu", "precision": "none", "compiled": "false"}) == 1
+    assert value("robmon_device_memory_bytes", model) == 3 * 2**30
+    assert value("robmon_engine_batch_rows", model) == 512
+
+
+def test_how_the_device_is_used() -> None:
+    published = everything()
+    change(published, loaded=LoadedModel(flavor="torch", device="cuda:1", precision="bfloat16", compiled=True))
+    used = {"model_name": "digits", "device": "cuda:1", "precision": "bfloat16", "compiled": "true"}
+    assert scrape(published).get_sample_value("robmon_device_info", used) == 1
+    measurement = published.view.measurement
+    assert measurement is not None
+    on_cpu = measurement.result.model_copy(update={"device_memory_bytes": None})
+    change(published, measurement=replace(measurement, result=on_cpu))
+    families = {family.name for family in scrape(published).collect()}
+    assert "robmon_engine_batch_rows" in families
+    assert "robmon_device_memory_bytes" not in families, "a processor has none"
+    change(published, loaded=None, measurement=None)
+    families = {family.name for family in scrape(published).collect()}
+    assert not families & {"robmon_device", "robmon_engine_batch_rows"}
 
 
 def test_nan_is_never_published_and_infinity_is() -> None:

@@ -44,6 +44,9 @@ _STATES = {
     "robmon_sample_rows": "",
     "robmon_sample_oldest_timestamp_seconds": "",
     "robmon_worker_resident_memory_bytes": "",
+    "robmon_device_info": "device precision compiled",
+    "robmon_device_memory_bytes": "",
+    "robmon_engine_batch_rows": "",
 }
 _COUNTERS = {
     "robmon_assessments_total": "outcome reason",
@@ -55,6 +58,7 @@ _COUNTERS = {
     "robmon_served_answers_total": "outcome",
     "robmon_http_rejected_total": "reason",
     "robmon_nonfinite_outputs_total": "level",
+    "robmon_out_of_memory_retries_total": "",
     "robmon_worker_restarts_total": "reason",
     "robmon_model_failures_total": "stage reason",
     "robmon_history_write_failures_total": "",

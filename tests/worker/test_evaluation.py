@@ -135,7 +135,7 @@ def test_every_scalar_that_is_measured_is_told(tmp_path: Path) -> None:
     assert all(slope.lack_of_fit is not None for slope in answer.slopes.values())
     assert [point.bound <= 0.1 for point in answer.levels] == [True, True, False]
     assert answer.noise_margin == 0.1
-    assert answer.index is not None and answer.area == 1 - answer.index
+    assert answer.area is not None and answer.index == 1 - answer.area
 
 
 def test_the_requests_with_the_largest_errors_are_told_by_their_place(linear: list[ServedModel]) -> None:
