@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robmon.errors import InvalidInputError
+from robmon.models.cells import to_numpy
 from robmon.models.collected import Misfits, shape_words
 from robmon.models.inputs import ModelInputs
 from robmon.models.served import ServedModel
@@ -129,9 +130,9 @@ def _rows(inputs: Any) -> list[_Row]:
     if hasattr(inputs, "columns"):
         return [_Row(row, None) for row in _records(inputs)]
     if isinstance(inputs, dict):
-        names, tensors = list(inputs), [np.asarray(tensor) for tensor in inputs.values()]
+        names, tensors = list(inputs), [to_numpy(tensor) for tensor in inputs.values()]
         return [_Row(dict(zip(names, cells, strict=True)), None) for cells in zip(*tensors, strict=True)]
-    return [_Row(None, row) for row in (inputs if isinstance(inputs, (np.ndarray, list)) else inputs.cpu().numpy())]
+    return [_Row(None, row) for row in (inputs if isinstance(inputs, (np.ndarray, list)) else to_numpy(inputs))]
 
 
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:

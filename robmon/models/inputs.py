@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.models.cells import to_numpy
 from robmon.robustness.arrays import default_batch_rows
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
 from robmon.robustness.features.whole_numbers import LARGEST_WHOLE, Whole
@@ -303,7 +304,7 @@ def split(inputs: Any, integers: Collection[str] = ()) -> ModelInputs:
     names = (integers,) if isinstance(integers, str) else tuple(integers)
     pandas, torch = sys.modules.get("pandas"), sys.modules.get("torch")
     if torch is not None and isinstance(inputs, torch.Tensor):
-        inputs = inputs.detach().cpu().numpy()
+        inputs = to_numpy(inputs)
     if isinstance(inputs, np.ndarray):
         result = _split_array(inputs, names)
     elif isinstance(inputs, WholeColumns):
@@ -311,7 +312,7 @@ def split(inputs: Any, integers: Collection[str] = ()) -> ModelInputs:
     elif pandas is not None and isinstance(inputs, pandas.DataFrame):
         result = _split_frame(inputs, names)
     elif isinstance(inputs, Mapping) and inputs:
-        result = _split_tensors({str(name): np.asarray(tensor) for name, tensor in inputs.items()}, names)
+        result = _split_tensors({str(name): to_numpy(tensor) for name, tensor in inputs.items()}, names)
     else:
         raise InvalidInputError(
             f"inputs are an array, a DataFrame or a dict of named arrays, not {type(inputs).__name__}"

@@ -148,3 +148,13 @@ def test_is_frozen() -> None:
     assert isinstance(inputs, ModelInputs)
     with pytest.raises(AttributeError):
         inputs.array = np.zeros((1, 1))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))],
+)
+def test_tensors_are_taken_apart_wherever_they_lie(device: str) -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device, requires_grad=True)
+    assert split(x).array.tolist() == split({"x": x, "kind": torch.arange(2, device=device)}).array.tolist()
+    assert split({"x": x.to(torch.bfloat16)}).array.dtype == np.float32
