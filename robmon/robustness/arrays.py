@@ -17,10 +17,16 @@ Float64 = NDArray[np.float64]
 BATCH_NUMBERS = 2**20
 """Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
 
+_namespaces: dict[type, Any] = {}
+"""By the kind of array: to find one out takes as long as to add up small arrays."""
+
 
 def namespace(array: Array) -> Any:
     """The array-API namespace of an array."""
-    return array_api_compat.array_namespace(array)
+    known = _namespaces.get(type(array))
+    if known is None:
+        known = _namespaces[type(array)] = array_api_compat.array_namespace(array)
+    return known
 
 
 def as_float64(array: Array) -> Array:
@@ -95,6 +101,11 @@ def wait_for(array: Array) -> None:
     """Wait until the device that makes the array has made it."""
     if array_api_compat.is_torch_array(array) and array.device.type != "cpu":
         array.reshape(-1)[:1].cpu()
+
+
+def are_alike(one: Array, other: Array) -> bool:
+    """Whether two arrays are of one kind, dtype and shape."""
+    return type(one) is type(other) and one.dtype == other.dtype and one.shape == other.shape
 
 
 def copied(array: Array) -> Array:

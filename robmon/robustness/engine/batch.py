@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from robmon.robustness.arrays import (
     Array,
     Float64,
+    are_alike,
     as_float64,
     batches,
     check_rows,
@@ -47,6 +48,9 @@ from robmon.robustness.outputs import (
     same_classes,
 )
 from robmon.vocabulary import OutputKind
+
+TOGETHER: Final = 2**17
+"""So many outputs are reduced at a time, of several levels together: each step of it takes as long for few numbers."""
 
 
 class RowMeasure(Protocol):
@@ -192,17 +196,23 @@ class Engine:
         copies, count = len(trials), rows.stop - rows.start
         clean = self.inputs[rows]
         noisy = self._noisy(clean, copies, lambda: self._draws.of(trials, rows), levels)
-        values = []
+        parts: list[Array] = []
+        run: list[_Run] = []
         for level in levels:
             perturbed = noisy.at(level)
             # Moves are measured before the model gets the rows: it may write into them.
             moves = noisy.squared_moves(perturbed, level)
             beyond = newly_beyond(perturbed, clean, self._largest)
-            reduced = reduction.reduce(self.predictor.predict(perturbed, rows), rows, copies)
-            values.append(_below(reduced.errors, *reduced.same, reduced.is_finite, beyond, moves))
-            self._pace.rest(values[-1])
-        xp = namespace(values[0])
-        return xp.reshape(xp.stack(values), (len(levels), -1, copies, count))
+            outputs = check_rows(detached(self.predictor.predict(perturbed, rows)), copies * count)
+            if run and not _fits(run, outputs):
+                parts.append(_reduced(run, rows, copies, reduction))
+                run = []
+            # A copy: the model may return the same buffer at every call.
+            run.append(_Run(outputs if level == levels[-1] else copied(outputs), beyond, moves))
+            self._pace.rest(moves)
+        parts.append(_reduced(run, rows, copies, reduction))
+        whole = parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+        return namespace(whole).reshape(whole, (len(levels), -1, copies, count))
 
     def _noisy(
         self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
@@ -229,12 +239,40 @@ class Engine:
         return are_kept(self.inputs, self._features)
 
 
-def _below(*values: Array) -> Array:
-    """Values of shape `(..., rows)` as float64, one below the other, where all of them are or in main memory."""
+@dataclass(frozen=True)
+class _Run:
+    """What came of a batch at one level: outputs as the model returned them, and what was seen of its inputs."""
+
+    outputs: Array
+    beyond: Array
+    moves: Array
+
+
+def _fits(runs: Sequence[_Run], outputs: Array) -> bool:
+    """Whether these outputs can be reduced together with those of other levels: they are few, and as the others are."""
+    return are_alike(runs[0].outputs, outputs) and (len(runs) + 1) * math.prod(outputs.shape) <= TOGETHER
+
+
+def _reduced(runs: Sequence[_Run], rows: slice, copies: int, reduction: Reduction) -> Array:
+    """What is kept of each row at some levels, in float64, shape `(levels, values, copies * rows)`.
+
+    It is where the outputs are, or in main memory where any of it is.
+    """
+    outputs = _concatenation([run.outputs for run in runs])
+    reduced = reduction.reduce(outputs, rows, copies * len(runs))
+    seen = [_concatenation([getattr(run, name) for run in runs]) for name in ("beyond", "moves")]
+    values = [reduced.errors, *reduced.same, reduced.is_finite, *seen]
     if any(isinstance(each, np.ndarray) for each in values):
-        values = tuple(to_numpy(each) for each in values)
-    xp, rows = namespace(values[-1]), values[-1].shape[0]
-    return xp.concat([xp.reshape(as_float64(each), (-1, rows)) for each in values])
+        values = [to_numpy(each) for each in values]
+    xp = namespace(values[-1])
+    below = xp.concat([xp.reshape(as_float64(each), (-1, len(runs), seen[0].shape[0] // len(runs))) for each in values])
+    return xp.moveaxis(below, 0, 1)
+
+
+def _concatenation(parts: Sequence[Array]) -> Array:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
 
 
 def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
@@ -258,6 +296,4 @@ def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
         outputs = check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
         parts.append(copied(outputs))  # the model may return the same buffer at every call
         pace.rest(outputs)
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
+    return _concatenation(parts)

@@ -30,6 +30,8 @@ FEW_ROWS = 2
 """Of the batch that is timed first: whatever a row takes, it is soon known that the budget is too short."""
 WARM_CALLS = 4
 """What is left of the budget is to hold so many of a batch that is timed, by a second call after one to warm up."""
+TIMED_CALLS = 2
+"""To warm up, and to time it once."""
 BatchSeconds = Callable[[int, bool], float]
 """Seconds that a batch of so many rows takes, after a call to warm up or at the first one."""
 TIMING_SECONDS = 2.0
@@ -178,9 +180,12 @@ def _fit(asked: _Asked, size: BatchSize, batch_seconds: BatchSeconds) -> Assessm
         """The most rows that fit with all trials, or the fewest."""
         return min_rows + bisect.bisect_right(candidates, allowed, key=lambda rows: seconds(rows, trials))
 
-    # A batch of as many rows as may be assessed is one pass of many: what it takes is little of the budget.
+    # A batch of as many rows as may be assessed is one pass of many: what it takes is little of the budget. That of
+    # several trials is timed where it is so little too.
     rows = fitting(PLANNED_SHARE * budget.left_seconds())
-    cost = cost.and_of(min(size.rows, rows * max(1, min(size.rows // rows, trials))), batch_seconds)
+    affordable = TUNING_SHARE * budget.left_seconds() / max(TIMED_CALLS * given * cost.row_seconds, 1e-12)
+    copies = min(size.rows // given, trials, int(affordable))
+    cost = cost.and_of(copies * given if copies > 1 else min(size.rows, rows), batch_seconds)
     allowed = max(PLANNED_SHARE * (budget.left_seconds() - asked.spare_seconds), seconds(min_rows, fewest))
     rows = fitting(allowed)
     while trials > fewest and seconds(rows, trials) > allowed:
@@ -346,8 +351,8 @@ def _batch_seconds(
     engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool, patience_seconds: float
 ) -> float:
     """Seconds for one batch at one level, as trials run it."""
-    copies, rehearsal = max(1, batch_rows // int(engine.inputs.shape[0])), Rehearsal(task)
-    rows = slice(0, batch_rows // copies)
+    given, rehearsal = int(engine.inputs.shape[0]), Rehearsal(task)
+    copies, rows = max(1, batch_rows // given), slice(0, min(batch_rows, given))
 
     def once(attempt: int) -> float:
         start = clock()

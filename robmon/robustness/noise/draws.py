@@ -13,13 +13,15 @@ from robmon.robustness.arrays import Array, default_batch_rows, is_on_cuda, like
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Generator, Noise
 
-BLOCK_ROWS: Final = 128
-BLOCK_NUMBERS: Final = 2**13
+BLOCK_ROWS: Final = 256
+BLOCK_NUMBERS: Final = 2**14
 """A block of rows, whose draw begins a stream of its own, has at most so many rows, and so many numbers if it has more
 than one row."""
 CUDA_BLOCK_ROWS: Final = 2**12
 CUDA_BLOCK_NUMBERS: Final = 2**22
 """Likewise on a CUDA device, where to begin a stream takes longer than to draw numbers that nobody needs."""
+SEEDS: Final = 64
+"""Of so many trials the seeds of a block are drawn at once."""
 
 
 def draw_back_end(noise: Noise, inputs: Array) -> str:
@@ -55,6 +57,7 @@ class Draws:
         self._block_rows = max(1, min(most_rows, most_numbers // max(1, int(np.prod(shape)))))
         if not noise.draws_anywhere:
             self._block_rows = default_batch_rows((self._rows, *shape))
+        self._seeds: dict[tuple[int, int], list[int]] = {}
         self._on_device = None if draw_back_end(noise, inputs) == "numpy" else _TorchGenerator(inputs)
 
     def of(self, trials: Sequence[int], rows: slice) -> Array:
@@ -80,11 +83,11 @@ class Draws:
             yield draw[low:high]
 
     def _drawn(self, trial: int, block: int, shape: tuple[int, ...]) -> Array:
-        stream = np.random.Philox(key=self._key, counter=[0, 0, block, trial])
         if self._on_device is not None:
-            return self._noise.draw(self._on_device.begin(int(stream.random_raw())), shape, self._features)
+            return self._noise.draw(self._on_device.begin(self._seed(trial, block)), shape, self._features)
+        stream = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, block, trial]))
         draw = numbers(
-            self._noise.draw(np.random.Generator(stream), shape, self._features),
+            self._noise.draw(stream, shape, self._features),
             f"what {self._noise.name} noise draws",
         )
         if draw.ndim != len(shape) or any(a not in (1, b) for a, b in zip(draw.shape, shape, strict=True)):
@@ -94,6 +97,14 @@ class Draws:
         if not np.all(np.isfinite(draw)):
             raise InvalidInputError(f"{self._noise.name} noise drew NaN or infinite numbers: every draw must be finite")
         return like(draw, self._inputs)
+
+    def _seed(self, trial: int, block: int) -> int:
+        """The seed of a stream of PyTorch's: one of many that are drawn at once, since to begin a Philox takes long."""
+        first = trial // SEEDS
+        if (block, first) not in self._seeds:
+            stream = np.random.Philox(key=self._key, counter=[0, 0, block, first])
+            self._seeds[block, first] = stream.random_raw(SEEDS).tolist()
+        return self._seeds[block, first][trial % SEEDS]
 
 
 class _TorchGenerator(Generator):
