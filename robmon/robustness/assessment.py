@@ -21,7 +21,7 @@ from robmon.robustness.arrays import (
 )
 from robmon.robustness.checks import check_whole
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
-from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass
+from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass, rehearsal_of
 from robmon.robustness.engine.batch_size import accompanied, batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
@@ -141,7 +141,9 @@ def assess_rows(
     is_own = features is None
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs)
+    largest = largest_input(inputs) if largest_inputs is None else largest_inputs
+    engine = Engine(predictor, inputs, chosen, features, seed, largest)
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs, rehearsal_of(engine, task))
     predictor = accompanied(predictor, inputs, size)
     outputs = clean_pass(predictor, inputs, size)
     finite = finite_rows(outputs)
@@ -154,7 +156,6 @@ def assess_rows(
         outputs, predictor = as_probabilities(outputs), _normalising(predictor)
     clean = flatten(outputs, kind, int(inputs.shape[0]))
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
-    largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
@@ -182,8 +183,7 @@ def assess_rows(
     is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
 
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
-        engine = Engine(which, inputs, chosen, features, seed, largest)
-        return run_trials(engine, measures, levels=at, trials=times, size=size, progress=told)
+        return run_trials(engine.asking(which), measures, levels=at, trials=times, size=size, progress=told)
 
     if _is_rounding(run(predictor, levels[:1], 1), own):
         quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)

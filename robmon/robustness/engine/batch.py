@@ -5,10 +5,11 @@ Trials and plan call the same function, so that the time budget times what runs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from robmon.robustness.arrays import (
     namespace,
     repeated,
     to_numpy,
+    wait_for,
 )
 from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.engine.batch_size import BatchSize
@@ -49,6 +51,7 @@ from robmon.robustness.outputs import (
 )
 from robmon.vocabulary import OutputKind
 
+REHEARSED_LEVEL: Final = 0.1
 TOGETHER: Final = 2**17
 """So many outputs are reduced at a time, of several levels together: each step of it takes as long for few numbers."""
 
@@ -156,6 +159,21 @@ class Rehearsal:
         return Measures(kind, errors, [classes_of(flat, kind)], counted)
 
 
+def rehearsal_of(engine: Engine, task: str) -> Callable[[int], None]:
+    """What runs a batch of so many rows as trials do, at one level, and waits for it; its outputs are forgotten.
+
+    A batch of more rows than there are is one of all rows, so many times.
+    """
+    given, rehearsal, begun = int(engine.inputs.shape[0]), Rehearsal(task), itertools.count()
+
+    def run(rows: int) -> None:
+        copies, trial = max(1, rows // given), next(begun)
+        trials = range(trial * copies, (trial + 1) * copies)
+        wait_for(engine.batch(trials, slice(0, min(rows, given)), (REHEARSED_LEVEL,), rehearsal))
+
+    return run
+
+
 class Engine:
     """Runs batches of noisy rows through a predictor.
 
@@ -182,6 +200,17 @@ class Engine:
         self._features = features.like(inputs)
         self._draws = Draws(noise, inputs, features, seed)
         self._pace = Pace(predictor.duty_cycle)
+        self._scale = namespace(inputs).astype(self._features.scale, inputs.dtype)
+        self._are_some_kept = are_kept(inputs, self._features)
+        # The lowest level at which moves need not be measured.
+        is_exact = noise.is_additive and self._features.limits is None and is_single_or_double(inputs)
+        self._finest_level = finest_level(inputs, self._features) if is_exact else math.inf
+
+    def asking(self, predictor: Predictor) -> Engine:
+        """The same rows and noise with another predictor."""
+        engine = copy(self)
+        engine.predictor = predictor
+        return engine
 
     def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Array:
         """Perturb, predict and reduce these rows in each of these trials, at one level after another.
@@ -220,23 +249,10 @@ class Engine:
         lowest = min((level for level in levels if level > 0), default=math.inf)
         if lowest == math.inf:
             return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known
-        if self._noise.is_additive and self._features.limits is None and lowest >= self._finest_level:
-            kept = untouched(as_float64(clean), self._features) if self._is_some_kept else None
+        if lowest >= self._finest_level:
+            kept = untouched(as_float64(clean), self._features) if self._are_some_kept else None
             return AdditiveRows(clean, copies, draw, self._scale, kept)
         return AnyNoiseRows(self._noise, clean if copies == 1 else repeated(clean, copies), draw, self._features)
-
-    @cached_property
-    def _scale(self) -> Array:
-        return namespace(self.inputs).astype(self._features.scale, self.inputs.dtype)
-
-    @cached_property
-    def _finest_level(self) -> float:
-        """The lowest level at which moves need not be measured."""
-        return finest_level(self.inputs, self._features) if is_single_or_double(self.inputs) else math.inf
-
-    @cached_property
-    def _is_some_kept(self) -> bool:
-        return are_kept(self.inputs, self._features)
 
 
 @dataclass(frozen=True)

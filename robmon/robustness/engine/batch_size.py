@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -14,12 +14,9 @@ from robmon.errors import PredictionError, is_out_of_memory
 from robmon.robustness.arrays import (
     Array,
     check_rows,
-    copied,
     default_batch_rows,
     is_on_cuda,
     namespace,
-    repeated,
-    wait_for,
 )
 from robmon.robustness.engine.predictor import Predictor, through
 
@@ -31,13 +28,14 @@ FEWEST_PROBE_ROWS: Final = 16
 """Batches of fewer rows are not tried."""
 GAIN: Final = 0.03
 """A larger batch is taken where a row takes so much less time in it."""
-PROBES: Final = 2
+PROBES: Final = 3
 """How often a batch is timed after a call to warm up; the shortest time counts."""
 PATIENT_SECONDS: Final = 1.0
 """So much is spent on it: a call that takes long is worth no others."""
 MEMORY_SHARE: Final = 0.5
 """Of the memory that is free on a device, what a batch may take."""
 
+Run = Callable[[int], None]
 _known: MutableMapping[Any, dict[tuple[Any, ...], int]] = WeakKeyDictionary()
 """What was found of a module, by its inputs' device, type and shape."""
 
@@ -77,7 +75,7 @@ def usual_batch_size(predictor: Predictor, asked: int | None, inputs: Array) -> 
 
 
 def batch_size_of(
-    predictor: Predictor, asked: int | None, inputs: Array, patience_seconds: float = PATIENT_SECONDS
+    predictor: Predictor, asked: int | None, inputs: Array, run: Run, patience_seconds: float = PATIENT_SECONDS
 ) -> BatchSize:
     """Rows that a predictor is given at a time.
 
@@ -88,6 +86,7 @@ def batch_size_of(
         predictor: the model.
         asked: by the caller.
         inputs: shape `(n, *input_shape)`, where the model takes them.
+        run: runs a batch of so many rows, and waits for it.
         patience_seconds: what may be spent on finding it out, at most `PATIENT_SECONDS`.
     """
     if asked or predictor.max_batch_rows or predictor.module is None:
@@ -95,7 +94,7 @@ def batch_size_of(
     known = _known.setdefault(predictor.module, {})
     key = (str(inputs.device), inputs.dtype, *inputs.shape)
     if key not in known:
-        known[key] = fastest_rows(predictor, inputs, min(patience_seconds, PATIENT_SECONDS))
+        known[key] = fastest_rows(run, inputs, min(patience_seconds, PATIENT_SECONDS))
     return BatchSize(known[key])
 
 
@@ -120,11 +119,15 @@ def accompanied(predictor: Predictor, inputs: Array, size: BatchSize) -> Predict
     return through(predictor, with_neighbour)
 
 
-def fastest_rows(predictor: Predictor, inputs: Array, patience_seconds: float) -> int:
+def fastest_rows(run: Run, inputs: Array, patience_seconds: float) -> int:
     """The batch in which a row takes the least time, by trying twice as many rows as long as that is a gain.
 
-    Batches are parts of the rows, or all of them so many times. Where a call takes so long that there is no time to try
-    several, it is as many as memory suggests.
+    Where a call takes so long that there is no time to try several, it is as many as memory suggests.
+
+    Args:
+        run: runs a batch of so many rows, and waits for it.
+        inputs: shape `(n, *input_shape)`; batches are parts of the rows, or all of them so many times.
+        patience_seconds: what may be spent on it.
     """
     most = math.inf if is_on_cuda(inputs) else default_batch_rows(tuple(inputs.shape), CALL_ROWS)
     tried: dict[int, float] = {}
@@ -132,7 +135,7 @@ def fastest_rows(predictor: Predictor, inputs: Array, patience_seconds: float) -
         if tried and (rows > most or _is_past_best(tried) or _spent_seconds(tried, rows) > patience_seconds):
             break
         try:
-            tried[rows], bytes_per_row = _measure(predictor, inputs, rows)
+            tried[rows], bytes_per_row = _measure(run, inputs, rows)
         except Exception as error:  # whatever the model raises: where nothing is known it is asked in earnest
             release_memory(error)
             break
@@ -179,18 +182,16 @@ def _candidates(rows: int) -> Iterator[int]:
         rows *= 2
 
 
-def _measure(predictor: Predictor, inputs: Array, rows: int) -> tuple[float, float]:
+def _measure(run: Run, inputs: Array, rows: int) -> tuple[float, float]:
     """Seconds a row of a batch of so many, and bytes of a CUDA device that it takes a row."""
-    n, seconds = int(inputs.shape[0]), []
-    part, times = slice(0, min(rows, n)), max(1, rows // n)
-    before = _taken_bytes(inputs)
+    # What other processes take of a processor does not count, as it would by the wall's clock.
+    clock = time.perf_counter if is_on_cuda(inputs) else time.process_time
+    seconds, before = [], _taken_bytes(inputs)
     for _ in range(1 + PROBES):
-        batch = copied(inputs[part]) if times == 1 else repeated(inputs, times)
-        wait_for(batch)
-        began = time.perf_counter()
-        wait_for(predictor.predict(batch, part))
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:]) / rows, (_taken_bytes(inputs, at_most=True) - before) / rows
+        began = clock()
+        run(rows)
+        seconds.append(clock() - began)
+    return min(seconds[1:]) / rows, (_taken_bytes(inputs, at_most=True) - before) / rows  # the first was to warm up
 
 
 def _taken_bytes(inputs: Array, at_most: bool = False) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from robmon.errors import InvalidInputError, OverBudgetError
-from robmon.robustness.arrays import Array, wait_for
-from robmon.robustness.engine.batch import Engine, Rehearsal
-from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
+from robmon.robustness.arrays import Array
+from robmon.robustness.engine.batch import Engine, rehearsal_of
+from robmon.robustness.engine.batch_size import BatchSize, Run, batch_size_of, usual_batch_size
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
@@ -23,7 +23,6 @@ from robmon.robustness.specification import Specification
 from robmon.vocabulary import PLANNED_SHARE
 
 CLEAN_PASSES = 2
-TIMED_LEVEL = 0.1
 TUNING_SHARE = 0.05
 """Of the time that is left, what may be spent on finding out which batches are fast."""
 FEW_ROWS = 2
@@ -125,10 +124,10 @@ def plan_assessment(
     budget.check(asked.smallest_passes * min_rows / asked.most_rows_per_second)
     size = usual_batch_size(predictor, specification.max_batch_rows, inputs)
     timely = budget.bounded(predictor, asked.smallest_passes * math.ceil(min_rows / size.rows))
-    batch_seconds = _batch_timer(timely, inputs, specification, features, feature_names, axis, whole, budget)
+    run = _rehearsal(timely, inputs, specification, features, feature_names, axis, whole)
     while True:
         try:
-            return _fit(asked, size, batch_seconds)
+            return _fit(asked, size, run)
         except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
             size.halve(error)
 
@@ -159,7 +158,7 @@ class _Asked:
         return self.predictor.rows_per_second or math.inf
 
 
-def _fit(asked: _Asked, size: BatchSize, batch_seconds: BatchSeconds) -> AssessmentPlan:
+def _fit(asked: _Asked, size: BatchSize, run: Run) -> AssessmentPlan:
     """The plan with batches of this size, or of the size that is found to be fast."""
     specification, budget, min_rows, passes = asked.specification, asked.budget, asked.min_rows, asked.passes
     given, trials, fewest = int(asked.inputs.shape[0]), specification.trials, specification.needed_trials
@@ -169,11 +168,14 @@ def _fit(asked: _Asked, size: BatchSize, batch_seconds: BatchSeconds) -> Assessm
         called = cost.of_trials(rows, times, passes, size.rows)
         return max(called, rows / asked.most_rows_per_second * _passes(times, passes))
 
+    batch_seconds = _batch_timer(run, budget, is_paced=asked.predictor.rows_per_second is not None)
     cost = _first_cost(batch_seconds, min(size.rows, min_rows), budget, asked.smallest_passes)
     budget.check(seconds(min_rows, fewest))
     patience_seconds = TUNING_SHARE * budget.left_seconds()
     if not size.retries:
-        size.rows = batch_size_of(asked.predictor, specification.max_batch_rows, asked.inputs, patience_seconds).rows
+        size.rows = batch_size_of(
+            asked.predictor, specification.max_batch_rows, asked.inputs, run, patience_seconds
+        ).rows
     candidates = range(min_rows + 1, given + 1)
 
     def fitting(allowed: float) -> int:
@@ -217,16 +219,17 @@ def expected_seconds(
     True
     """
     shape = tuple(int(length) for length in inputs.shape)
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs)
+    run = _rehearsal(predictor, inputs, specification, features, feature_names, axis, whole)
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs, run)
     budget = _Budget(TIMING_SECONDS, clock(), clock)
-    batch_seconds = _batch_timer(predictor, inputs, specification, features, feature_names, axis, whole, budget)
+    batch_seconds = _batch_timer(run, budget, is_paced=predictor.rows_per_second is not None)
     cost = _first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
     trials, passes = specification.trials, specification.noisy_levels
     pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
     return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
 
 
-def _batch_timer(
+def _rehearsal(
     predictor: Predictor,
     inputs: Array,
     specification: Specification,
@@ -234,18 +237,30 @@ def _batch_timer(
     feature_names: Sequence[str] | None,
     axis: FeatureAxis | None,
     whole: Whole | None,
-    budget: _Budget,
-) -> BatchSeconds:
+) -> Run:
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
-    engine = Engine(predictor, inputs, chosen, fitted, seed=0)
+    return rehearsal_of(Engine(predictor, inputs, chosen, fitted, seed=0), specification.task)
+
+
+def _batch_timer(run: Run, budget: _Budget, is_paced: bool) -> BatchSeconds:
     patience_seconds = QUICK_SECONDS
-    if predictor.rows_per_second is None:
+    if not is_paced:
         patience_seconds = max(QUICK_SECONDS, min(PATIENT_SHARE * budget.max_seconds, PATIENT_SECONDS))
 
-    def batch_seconds(count: int, warm: bool) -> float:
-        return _batch_seconds(engine, specification.task, count, budget.clock, warm, patience_seconds)
+    def once(rows: int) -> float:
+        start = budget.clock()
+        run(rows)
+        return budget.clock() - start
+
+    def batch_seconds(rows: int, warm: bool) -> float:
+        if warm:
+            run(rows)
+        seconds = [once(rows)]
+        while len(seconds) < TIMINGS and sum(seconds) < patience_seconds:
+            seconds.append(once(rows))
+        return statistics.median(seconds)
 
     return batch_seconds
 
@@ -345,23 +360,3 @@ def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, 
     is_tight = affordable < WARM_CALLS * (few + 1)
     rows = max(int(affordable if is_tight else affordable / WARM_CALLS), few + 1)
     return cost.and_of(min(target_rows, rows), batch_seconds, warm=not is_tight)
-
-
-def _batch_seconds(
-    engine: Engine, task: str, batch_rows: int, clock: Callable[[], float], warm: bool, patience_seconds: float
-) -> float:
-    """Seconds for one batch at one level, as trials run it."""
-    given, rehearsal = int(engine.inputs.shape[0]), Rehearsal(task)
-    copies, rows = max(1, batch_rows // given), slice(0, min(batch_rows, given))
-
-    def once(attempt: int) -> float:
-        start = clock()
-        wait_for(engine.batch(range(attempt * copies, (attempt + 1) * copies), rows, (TIMED_LEVEL,), rehearsal))
-        return clock() - start
-
-    if warm:
-        once(0)
-    seconds = [once(1)]
-    while len(seconds) < TIMINGS and sum(seconds) < patience_seconds:
-        seconds.append(once(1 + len(seconds)))
-    return statistics.median(seconds)
