@@ -270,7 +270,7 @@ class DeviceSettings(Section):
     name: Device = Field(
         "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
     )
-    threads: PositiveInt = Field(1, description="Threads of the worker: of torch, OpenMP, BLAS, joblib")
+    threads: PositiveInt = Field(1, description="Threads of the worker: of torch, ONNX Runtime, OpenMP, BLAS, joblib")
     memory_fraction: Share = Field(
         0.2,
         description="Most of the memory of a CUDA device that is free without robmon which the worker takes, all that "
