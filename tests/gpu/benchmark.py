@@ -7,7 +7,7 @@ the batch that is best for them. What is timed of robmon is `robmon.assess` from
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -19,8 +19,7 @@ from tests.gpu.serving import neighbour
 
 GOAL = 1.05
 ROUNDS = 15
-ODD_ROWS = 61
-IMAGE_BATCHES = (16, 32, 64, 128, 256, 512)
+IMAGE_BATCHES = (64, 128, 256, 512)
 ROW_BATCHES = (4096, 16384, 65536, 262144)
 PEERS = ("captum sensitivity", "torchmetrics")
 
@@ -50,36 +49,35 @@ QUICK_SIZES = {
 def measure(record: Record) -> None:
     """Each network by itself first, then an odd number of its rows, then with somebody else on the device."""
     sizes, rounds = (QUICK_SIZES, 3) if record.is_quick else (SIZES, ROUNDS)
-    floor_seconds: dict[str, float] = {}
+    floors: dict[str, tuple[int, float]] = {}
     for name in sizes:
         task = task_of(name, record, sizes[name])
-        runs = {
-            "naive loop": task.naive,
-            "grouped loop": task.grouped,
-            "randomised smoothing": partial(smoothing, task),
-        }
+        runs = {"naive loop": task.naive, "grouped loop": task.grouped, "smoothing": partial(smoothing, task)}
         runs |= those_that_run(name, peers(task), record)
-        floor_seconds[name] = compare(name, task, runs, rounds, record)
-        torch.cuda.empty_cache()
-    for name, asked in sizes.items():
-        if (needed := 2.5 * (rounds + 4) * floor_seconds[name]) > record.left_seconds:
-            record.skip(f"{name}, odd", f"it would take {needed:.0f} s, and {record.left_seconds:.0f} are left")
-            continue
-        odd = Sizes(ODD_ROWS if asked.rows == 64 else asked.rows - 1, asked.trials, asked.levels, asked.batches)
-        compare(f"{name}, {odd.rows} rows", task_of(name, record, odd), {}, rounds, record)
-    for name in sizes:
-        if (needed := 6 * (rounds + 4) * floor_seconds[name] + 15) > record.left_seconds:
-            record.skip(
-                f"{name}, beside another", f"it may take {needed:.0f} s, and {record.left_seconds:.0f} are left"
-            )
+        floors[name] = compare(name, task, runs, rounds, record)
+    for name, (batch, seconds) in floors.items():
+        odd = replace(sizes[name], rows=sizes[name].rows - 3, batches=(batch,))
+        part = f"{name}, {odd.rows} rows"
+        if has_time(part, 3 * rounds * seconds + 5, record):
+            compare(part, task_of(name, record, odd), {}, rounds, record)
+    for name, (batch, seconds) in floors.items():
+        part = f"{name}, beside another"
+        if (record.is_quick and name != "mlp") or not has_time(part, 9 * rounds * seconds + 15, record):
             continue
         with neighbour(name, record.device, record.is_quick) as other:
-            task = task_of(name, record, sizes[name])
+            task = task_of(name, record, replace(sizes[name], batches=(batch,)))
             other.begin(pause_seconds=0.0)
-            compare(f"{name}, beside another", task, {"naive loop": task.naive}, rounds, record)
+            compare(part, task, {"naive loop": task.naive}, rounds, record)
             served = other.end()
-        record.add(f"{name}, beside another", answers_of_the_other=len(served.latencies))
+        record.add(part, answers_of_the_other=len(served.latencies))
         record.require(f"{name}: no request of the other failed", not served.failures, f"{served.failures[:1]}")
+
+
+def has_time(part: str, needed_seconds: float, record: Record) -> bool:
+    """Whether there is time for a part, which is skipped otherwise."""
+    if needed_seconds > record.left_seconds:
+        record.skip(part, f"it may take {needed_seconds:.0f} s, and {record.left_seconds:.0f} are left")
+    return needed_seconds <= record.left_seconds
 
 
 def those_that_run(name: str, others: dict[str, Run], record: Record) -> dict[str, Run]:
@@ -104,8 +102,8 @@ def task_of(name: str, record: Record, sizes: Sizes) -> TorchTask:
     return TorchTask(network, given, {}, trials=sizes.trials, levels=sizes.levels, sizes=sizes.batches)
 
 
-def compare(part: str, task: TorchTask, others: dict[str, Run], rounds: int, record: Record) -> float:
-    """Time robmon and others; the seconds of the floor."""
+def compare(part: str, task: TorchTask, others: dict[str, Run], rounds: int, record: Record) -> tuple[int, float]:
+    """Time robmon and others; the batch of the floor, and its seconds."""
     began = time.monotonic()
     runs = {"robmon": task.assess, **others}
     case = Case(part, GOAL, {size: partial(task.forward, size) for size in task.ready}, runs)
@@ -125,7 +123,7 @@ def compare(part: str, task: TorchTask, others: dict[str, Run], rounds: int, rec
     )
     ratio = seconds["robmon"] / floor
     record.require_of_speed(f"{part}: robmon at most {GOAL:.2f} of its forward passes", ratio <= GOAL, f"{ratio:.3f}")
-    return floor
+    return batch, floor
 
 
 def smoothing(task: TorchTask) -> float:

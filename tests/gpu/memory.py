@@ -53,7 +53,8 @@ def forced(record: Record) -> None:
     """Too little memory for the first batch: the same numbers, by smaller ones."""
     free = alone(assess, record.device, record.is_quick, 1.0, SEVERAL)
     fraction = (free["model_mib"] + free["sample_mib"] + 0.3 * free["activations_mib"]) / free["total_mib"]
-    tight = alone(assess, record.device, record.is_quick, fraction, SEVERAL)
+    asked = SEVERAL | {"max_batch_rows": int(free["batch_rows"])}
+    tight = alone(assess, record.device, record.is_quick, fraction, asked)
     record.add("out of memory", fraction=fraction, **tight)
     off = max(abs(a - b) / b for a, b in zip(tight["means"], free["means"], strict=True))
     record.require("a forced out-of-memory is met by smaller batches", tight["retries"] > 0, f"{tight['retries']}")
@@ -64,15 +65,21 @@ def crowded(record: Record) -> None:
     """A neighbour that holds 95 % of the memory loses no request, whether the assessment runs or is refused."""
     with neighbour(NETWORK, record.device, record.is_quick, TAKEN_SHARE) as other:
         other.begin(pause_seconds=0.002)
-        try:
-            found = alone(assess, record.device, record.is_quick, (1 - TAKEN_SHARE) * FRACTION, SEVERAL)
-            outcome = f"ran, with {found['retries']} retries, in batches of {found['batch_rows']} rows"
-        except Exception as error:
-            outcome = f"refused: {type(error).__name__}: {str(error)[:200]}"
+        found = alone(assess_or_tell, record.device, record.is_quick, (1 - TAKEN_SHARE) * FRACTION, SEVERAL)
         served = other.end()
+    ran = f"ran in batches of {found.get('batch_rows')} rows after {found.get('retries')} retries"
+    outcome = found.get("refused", ran)
     record.add("beside one that holds 95 %", outcome=outcome, answers=len(served.latencies))
     met = not served.failures and len(served.latencies) > 0
     record.require("the neighbour loses no request", met, f"{len(served.failures)} failed {served.failures[:1]}")
+
+
+def assess_or_tell(*arguments: Any) -> dict[str, Any]:
+    """As `assess`; what it raises, in words."""
+    try:
+        return assess(*arguments)
+    except Exception as error:  # whatever a device with no memory left makes of it
+        return {"refused": f"refused: {type(error).__name__}: {str(error)[:200]}"}
 
 
 def assess(device: str, is_quick: bool, fraction: float, sizes: dict[str, Any]) -> dict[str, Any]:
@@ -93,12 +100,12 @@ def assess(device: str, is_quick: bool, fraction: float, sizes: dict[str, Any]) 
     reserved, retries = torch.cuda.max_memory_reserved(device), first.out_of_memory_retries
     settle(device)
     seen: list[int] = []
-    hook = network.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
+    hook = network.register_forward_hook(lambda module, arguments, outputs: seen.append(len(outputs)))
     result = robmon.assess(network, given, **asked)
     hook.remove()
     peak, reserved = torch.cuda.max_memory_allocated(device), max(reserved, torch.cuda.max_memory_reserved(device))
     retries += result.out_of_memory_retries
-    batch_rows = max(seen) if not result.out_of_memory_retries else seen[-1]
+    batch_rows = max(seen)
     torch.cuda.set_per_process_memory_fraction(1.0, device)
     settle(device)
     before = torch.cuda.memory_allocated(device)

@@ -85,7 +85,7 @@ def make(name: str, device: str, is_quick: bool) -> tuple[nn.Module, tuple[int, 
 
     Args:
         name: `resnet`, `vit` or `mlp`.
-        device: such as `cuda`.
+        device: such as `cuda:0`.
         is_quick: whether images are 32 x 32 instead of 224 x 224.
     """
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ class Record:
 
     Attributes:
         path: of the JSON file.
-        device: on which the step runs, such as `cuda`.
+        device: on which the step runs, such as `cuda:0`.
         is_quick: whether sizes are small, and speed is not judged.
         seconds: that the step may take.
         figures: by part of the step.

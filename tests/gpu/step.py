@@ -1,4 +1,7 @@
-"""One step of the program, in a process of its own: `python -m tests.gpu.step NAME --device cuda --report FILE`."""
+"""One step of the program, in a process of its own.
+
+python -m tests.gpu.step memory --device cuda:0 --seconds 60 --report FILE
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ MODULES = {
 
 def main() -> None:
     """Run it; what it finds is in the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=MODULES)
     parser.add_argument("--device", required=True)
     parser.add_argument("--quick", action="store_true")
