@@ -225,6 +225,7 @@ class Daemon:
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
         self._add_job(self._remember, HURRY_SECONDS)
+        self._add_job(self._release_idle, HURRY_SECONDS)
         self._add_job(self._renew_access, RENEW_SECONDS)
         self._add_job(self._expire_labels, EXPIRE_SECONDS)
         for source in self._sources:
@@ -285,6 +286,12 @@ class Daemon:
         """Job: start the first assessment of a version as soon as it can be made."""
         if not self._one_at_a_time.locked() and self._runner.may_start_first:
             self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
+
+    async def _release_idle(self) -> None:
+        """Job: end a worker that has nothing to do for long, if that is set."""
+        if not self._one_at_a_time.locked():
+            async with self._one_at_a_time:
+                await self._runner.release_idle()
 
     async def _remember(self) -> None:
         """Job: write to the registry what it lacks of the verdicts, and take note of what came of writing."""

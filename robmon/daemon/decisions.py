@@ -51,6 +51,10 @@ class State:
     """The last version that could be loaded."""
     in_worker: str | None = None
     """The version that the worker has loaded."""
+    idle_seconds: float = 0.0
+    """Since when the worker has had nothing to do."""
+    idle_release_seconds: float | None = None
+    """After which it is ended; None: it stays."""
     is_worker_waiting: bool = False
     """Whether the worker failed and is not to be started again yet."""
     is_comparison_waiting: bool = False
@@ -247,6 +251,12 @@ def may_start_first(state: State) -> bool:
         return False
     has_kept = state.kept is not None and state.kept.version == state.versions.reference
     return has_kept or state.rows >= state.min_rows
+
+
+def may_release(state: State) -> bool:
+    """Whether the worker is ended now, between two assessments, until there is something to do: it is idle for long."""
+    longest = state.idle_release_seconds
+    return longest is not None and state.in_worker is not None and state.idle_seconds >= longest
 
 
 def needed_versions(state: State) -> list[str]:

@@ -106,6 +106,7 @@ class ModelHost:
         self._failed_version: str | None = None
         self._failures = 0
         self._failures_allowed = FAILURES_OF_A_DAMAGED_WORKER[0]
+        self._answered_at = time.monotonic()
 
     @property
     def memory_bytes(self) -> int:
@@ -116,6 +117,11 @@ class ModelHost:
     def version(self) -> str | None:
         """The version that the worker has loaded; None where there is none."""
         return self._worker_version
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the worker answered last."""
+        return time.monotonic() - self._answered_at
 
     @property
     def waiting(self) -> bool:
@@ -175,6 +181,7 @@ class ModelHost:
         if model.version != self._failed_version:
             self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
         self._worker_version = self._failed_version = model.version
+        self._answered_at = time.monotonic()
         self.loaded = answer
         for mismatch in answer.mismatches:
             log.warning("requirement not met", version=model.version, requirement=mismatch)
@@ -197,6 +204,7 @@ class ModelHost:
             self._lost_worker(error)
             why = "out_of_memory" if error.reason == "memory" else error.reason
             raise NotAssessedError("failed", why, str(error), Rejections(unusable=_suspects(question))) from None
+        self._answered_at = time.monotonic()
         rejections = answer.rejections if isinstance(answer, Assessed | Failure) else Rejections()
         if question.comparison is None:  # else the same requests were counted with the reference version
             self._metrics.count_rejected(rejections.counts)
@@ -221,6 +229,11 @@ class ModelHost:
         self._failures_allowed = min(2 * self._failures_allowed, FAILURES_OF_A_DAMAGED_WORKER[1])
         await self.close()
         self._metrics.worker_restarts.labels("crash").inc()
+
+    async def release(self) -> None:
+        """End the worker until it is asked for again, which is no failure of its."""
+        log.info("worker ended until the next assessment", version=self.version, idle_seconds=round(self.idle_seconds))
+        await self.close()
 
     async def close(self) -> None:
         """End the worker."""

@@ -129,6 +129,11 @@ class Runner:
         """Publish where the version served stands by what is remembered now."""
         self._publish(self._published.view)
 
+    async def release_idle(self) -> None:
+        """End a worker that is idle for so long that it is to give its memory back until the next assessment."""
+        if decisions.may_release(self._state):
+            await self._host.release()
+
     async def close(self) -> None:
         """End what goes on between assessments."""
         await self._download.close()
@@ -143,6 +148,8 @@ class Runner:
             lookup_failure=self._follower.failure or "",
             usable=self._host.usable,
             in_worker=self._host.version,
+            idle_seconds=self._host.idle_seconds,
+            idle_release_seconds=self._settings.device.idle_release_seconds,
             is_worker_waiting=self._host.waiting,
             is_comparison_waiting=self._comparison_backoff.waiting,
             versions=self._versions,

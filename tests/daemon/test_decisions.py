@@ -551,6 +551,27 @@ def test_a_version_that_is_loaded_again_is_not_begun_anew() -> None:
     assert begin(first, model("2", "another"), 200.0) == Begun(("2", "another"), 200.0)
 
 
+IDLE: dict[str, tuple[State, bool]] = {
+    "no time is set": (State(in_worker="1", idle_seconds=1e9), False),
+    "idle, not for long": (State(in_worker="1", idle_seconds=29.9, idle_release_seconds=30.0), False),
+    "idle for long": (State(in_worker="1", idle_seconds=30.0, idle_release_seconds=30.0), True),
+    "idle for long, and inputs are there": (
+        State(in_worker="1", idle_seconds=60.0, idle_release_seconds=30.0, rows=64, most_rows=64, min_rows=64),
+        True,
+    ),
+    "it is ended already": (State(idle_seconds=60.0, idle_release_seconds=30.0), False),
+}
+
+
+@pytest.mark.parametrize(("state", "expected"), IDLE.values(), ids=IDLE)
+def test_an_idle_worker_is_ended_where_that_is_set(state: State, expected: bool) -> None:
+    assert decisions.may_release(state) is expected
+
+
+def test_a_worker_that_was_ended_is_started_for_the_next_assessment() -> None:
+    assert decide(State(target=ONE, usable=ONE, in_worker=None, versions=known(ACCEPTED))) == Load(ONE)
+
+
 # --- that nothing else decides ----------------------------------------------------------------------------------------
 
 

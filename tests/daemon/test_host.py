@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import psutil
 import pytest
 
 from robmon import settings
+from robmon.daemon.app import Daemon
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
@@ -92,6 +94,38 @@ async def test_a_worker_on_a_full_device_is_ended(monkeypatch: pytest.MonkeyPatc
     assert FullDevice.stopped == 2
     value = metrics.registry.get_sample_value
     assert value("robmon_model_failures_total", {"stage": "load", "reason": "device_full"}) == 1
+    assert {value("robmon_worker_restarts_total", {"reason": reason}) for reason in RESTART_REASONS} == {0}
+
+
+async def test_an_idle_worker_is_ended_and_started_again(tmp_path: Path) -> None:
+    """By the daemon's job; all of its memory is back then, and nothing counts as a failure."""
+    folder = save_pyfunc(tmp_path / "model", lambda inputs: inputs["a"].to_numpy(), columns(("a", "double")))
+    bodies = [json.dumps({"dataframe_records": [{"a": row / 3}]}).encode() for row in range(8)]
+    requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in bodies]
+    asked = question(len(bodies), requests=requests, min_rows=2, max_seconds=5)
+    given = {"data_dir": tmp_path, "http.port": 0, "inputs.port": 0, "device.idle_release_seconds": 30}
+    daemon = Daemon(settings.load({"model.uri": "models:/m/1", **given}).settings)
+    host, version = daemon._host, ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"])
+    try:
+        for _ in range(2):
+            await host.use(version)
+            await host.assess(asked, bodies)
+            assert host.version == "1" and host._worker is not None
+            process = psutil.Process(host._worker.pid)
+            await daemon._release_idle()
+            assert process.is_running(), "it has just answered"
+            host._answered_at -= 30
+            async with daemon._one_at_a_time:  # an assessment is under way
+                await daemon._release_idle()
+            assert process.is_running()
+            await daemon._release_idle()
+            assert host.version is None and not process.is_running()
+            assert (host.memory_bytes, host.waiting) == (0, False)
+    finally:
+        await host.close()
+        await daemon._runner.close()
+        await daemon._writer.close()
+    value = daemon._metrics.registry.get_sample_value
     assert {value("robmon_worker_restarts_total", {"reason": reason}) for reason in RESTART_REASONS} == {0}
 
 
