@@ -58,12 +58,25 @@ def hold_loaded() -> None:
 def default_threads() -> int:
     """As many as this process may use processors, by its affinity and its cgroup's quota; fewer by OMP_NUM_THREADS."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        threads = min(threads, math.ceil(int(quota) / int(period)))
+    if (quota := cgroup_processors()) is not None:
+        threads = min(threads, math.ceil(quota))
     with contextlib.suppress(ValueError):
         threads = min(threads, int(os.environ.get("OMP_NUM_THREADS", "")))
     return max(threads, 1)
+
+
+def cgroup_processors(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Of how many processors the cgroup's quota allows the time, by version 2 or 1; None where there is none.
+
+    A container sees its own cgroup at the root.
+    """
+    for quota_of, period_of in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):
+            words = (root / quota_of).read_text(encoding="ascii").split()
+            words += [] if period_of is None else (root / period_of).read_text(encoding="ascii").split()
+            quota, period = map(int, words)  # "max", which is no number, stands for no quota, as does -1
+            return quota / period if quota > 0 and period > 0 else None
+    return None
 
 
 def _hold_joblib(threads: int) -> None:

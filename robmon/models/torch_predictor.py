@@ -21,8 +21,8 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     """Load the module of a model folder.
 
     The predictor takes a tensor, an array or a dict of them, and returns the module's own output; `put` makes an array
-    a tensor on the device. The stream is torch's own: its priority is the lowest that CUDA has, and priorities order
-    the kernels of one process only, so that a stream beside it would yield to nobody.
+    a tensor on the device. The stream is torch's own: its priority, 0, is the lowest that CUDA has, and priorities
+    order the kernels of one process only. Between processes only MPS knows any, see `processes.guest`.
 
     Raises:
         ModelLoadError: the device is not there, or does not compute in the precision asked for, or the model cannot be

@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from robmon.models.threads import VARIABLES, default_threads
+from robmon.models.threads import VARIABLES, cgroup_processors, default_threads
 from robmon.processes.messages import Assessed, Load, LoadedModel, ModelVersion
 from robmon.processes.supervisor import Child, Command, worker_environment
 from tests.worker.test_evaluation import NAMES, bodies, question, saved
@@ -128,3 +128,20 @@ hold_loaded()
 
 def test_torch_is_held_within_and_between_operations() -> None:
     subprocess.run([sys.executable, "-c", HOLD_TORCH], check=True)
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_cgroups_quota_counts(files: dict[str, str], processors: float | None, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cgroup_processors(tmp_path) == processors
