@@ -92,6 +92,7 @@ def assess(device: str, is_quick: bool, fraction: float, sizes: dict[str, Any]) 
     network, shape = make(NETWORK, device, is_quick)
     given = inputs(ROWS, shape, device)
     model = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
+    torch.backends.cudnn.allow_tf32 = False  # numbers by batches of different sizes are compared
     asked = {"task": "classification", "device": device, **sizes}
     settle(device)
     total = torch.cuda.get_device_properties(device).total_memory
