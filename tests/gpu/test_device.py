@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 import robmon
+from robmon.models.device import DeviceUse
 from robmon.noise import NOISE_MODELS, Gaussian, Noise
+from robmon.worker.device_guest import DeviceGuest, open_device
 from tests.robustness import linear
 
 DEVICE = os.environ.get("ROBMON_GPU_TESTS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -304,3 +306,26 @@ def test_out_of_memory_gives_the_same_numbers_by_smaller_batches(most_rows: int)
     result = robmon.assess(module, inputs, **given)
     assert enough.out_of_memory_retries == 0 and result.out_of_memory_retries == module.refused > 0
     assert figures(result) == pytest.approx(figures(enough), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.skipif(not DEVICE.startswith("cuda"), reason="memory of a CUDA device is shared by processes")
+def test_the_worker_keeps_to_its_share_of_the_device() -> None:
+    device = open_device(HOME)
+    assert device is not None
+    free, total = torch.cuda.mem_get_info(HOME)
+    assert device.total_bytes == pytest.approx(total, rel=0.01)
+    guest = DeviceGuest(device, DeviceUse(memory_fraction=0.1))
+    try:
+        most = guest.settle()
+        assert device.free_bytes() == pytest.approx(free, abs=2**28)
+        assert 0 < most < 0.1 * total
+        with guest.assessing():
+            part = torch.empty(most // 2, dtype=torch.uint8, device=HOME)
+            with pytest.raises(torch.OutOfMemoryError):
+                torch.empty(most, dtype=torch.uint8, device=HOME)
+            assert torch.cuda.mem_get_info(HOME)[0] < free - most // 3
+            del part
+        assert most // 2 < guest.used_bytes <= 0.1 * total
+        assert torch.cuda.mem_get_info(HOME)[0] == pytest.approx(free, abs=2**28), "the others have it again"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, HOME)

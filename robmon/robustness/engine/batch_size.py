@@ -207,11 +207,14 @@ def _taken_bytes(inputs: Array, at_most: bool = False) -> int:
 
 
 def _free_bytes(inputs: Array) -> int:
-    """What this process may still take of the device's memory: what is free, and what its allocator keeps."""
+    """What this process may still take of the device's memory, within its allocator's bound, and what that keeps."""
     import torch
 
-    kept = torch.cuda.memory_reserved(inputs.device) - torch.cuda.memory_allocated(inputs.device)
-    return int(torch.cuda.mem_get_info(inputs.device)[0]) + kept
+    held, (free, total) = torch.cuda.memory_reserved(inputs.device), torch.cuda.mem_get_info(inputs.device)
+    if hasattr(torch.cuda, "get_per_process_memory_fraction"):  # older versions of torch do not tell it
+        bound = int(torch.cuda.get_per_process_memory_fraction(inputs.device) * total)
+        free = max(min(free, bound - held), 0)
+    return int(free) + held - torch.cuda.memory_allocated(inputs.device)
 
 
 def release_memory(error: BaseException | None = None) -> None:
