@@ -100,12 +100,12 @@ class _Sums:
         values = values if is_on_cuda(values) else to_numpy(values)
         xp, counted = namespace(values), self._measures.counted
         total = xp.sum(values, axis=2)
-        if not self._mse:
-            self._totals, self._first = total, copied(values[:, :, 0])
-        else:
-            self._totals += total
         starts = [end - errors.count for errors, end in zip(self._measures.errors, self._ends, strict=True)]
         errors = xp.stack([values[:, start] for start in starts], axis=1)
+        if not self._mse:
+            self._totals, self._first = total, copied(errors[:, :, 0])
+        else:
+            self._totals += total
         if not counted.all():
             errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
@@ -123,7 +123,7 @@ class _Sums:
         return Tally(
             sums=[totals[end - errors.count : end] for errors, end in each],
             trial_mse=[mse[:, index].T for index in range(len(each))],
-            first=[first[end - errors.count] for errors, end in each],
+            first=list(first),
             same=same,
             nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
             beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
