@@ -297,11 +297,14 @@ def _move(module: Any, device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch raises either
         import torch
 
-        if str(device).startswith("cuda") and torch.cuda.is_available():
+        from robmon.models.torch_device import load_driver, why_no_cuda
+
+        why, is_cuda = "give cpu, or cuda on a machine that has it", str(device).startswith("cuda")
+        if is_cuda and torch.cuda.is_available():
             raise
-        raise InvalidInputError(
-            f"device {device!r} cannot be used here: give cpu, or cuda on a machine that has it"
-        ) from error
+        if is_cuda:
+            why = why_no_cuda(torch.version.cuda, load_driver)
+        raise InvalidInputError(f"device {device!r} cannot be used here: {why}") from error
 
 
 def _as_tensor(inputs: Any, module: Any, device: Any, integers: Sequence[str]) -> Any:

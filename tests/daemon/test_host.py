@@ -8,20 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import mlflow.pytorch
 import pandas as pd
 import psutil
 import pytest
+import torch
+from structlog.testing import capture_logs
 
 from robmon import settings
 from robmon.daemon.app import Daemon
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
+from robmon.models.torch_device import load_driver, why_no_cuda
 from robmon.processes.channel import Frame
 from robmon.processes.messages import AnyMessage, Failure, LoadedModel, ModelVersion, SampledRequest
 from robmon.processes.supervisor import Command
 from robmon.vocabulary import RESTART_REASONS
-from tests.models.conftest import columns, save_pyfunc
+from tests.mlflow_client import quiet_mlflow
+from tests.models.conftest import columns, save_pyfunc, tensor
 from tests.worker.test_evaluation import question
 
 
@@ -127,6 +132,34 @@ async def test_an_idle_worker_is_ended_and_started_again(tmp_path: Path) -> None
         await daemon._writer.close()
     value = daemon._metrics.registry.get_sample_value
     assert {value("robmon_worker_restarts_total", {"reason": reason}) for reason in RESTART_REASONS} == {0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+async def test_how_the_device_is_used_is_told(tmp_path: Path) -> None:
+    """From the settings to the worker, and back to log, page, metrics and result."""
+    with quiet_mlflow():
+        mlflow.pytorch.save_model(
+            torch.nn.Linear(3, 2),
+            tmp_path / "model",
+            signature=tensor("float32", (-1, 3)),
+            pip_requirements=["torch"],
+            serialization_format="pickle",
+        )
+    given = {"model.uri": "models:/m/1", "device.name": "auto", "device.precision": "bfloat16"}
+    host = ModelHost(settings.load(given).settings, Metrics("m", InputCounts(), lambda: (0, None)))
+    sample = [json.dumps({"inputs": [[row / 3, 1, 2]]}).encode() for row in range(8)]
+    requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in sample]
+    try:
+        with capture_logs() as logged:
+            await host.use(ModelVersion(name="m", version="1", path=str(tmp_path / "model"), flavors=["pytorch"]))
+        result, _ = await host.assess(question(8, requests=requests, min_rows=2, max_seconds=5), sample)
+    finally:
+        await host.close()
+    why = f"device.name is auto, and the model runs on the CPU: {why_no_cuda(torch.version.cuda, load_driver)}"
+    assert host.loaded is not None
+    assert (host.loaded.device, host.loaded.precision, host.loaded.remarks) == ("cpu", "bfloat16", [why])
+    assert [line["because"] for line in logged if line["event"] == "device not used as set"] == [why]
+    assert "the model computes in bfloat16 wherever autocast lets it (device.precision)" in result.notes
 
 
 DAMAGES = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError
+from robmon.models.torch_device import load_driver, why_no_cuda
 
 LIGHT = """
 import sys
@@ -529,7 +531,8 @@ def test_other_arguments_of_another_kind_are_refused_too():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told():
-    with pytest.raises(InvalidInputError, match="device 'cuda' cannot be used here"):
+    why = why_no_cuda(torch.version.cuda, load_driver)
+    with pytest.raises(InvalidInputError, match=re.escape(f"device 'cuda' cannot be used here: {why}")):
         robmon.assess(torch.nn.Linear(3, 1), inputs(), device="cuda")
 
 
