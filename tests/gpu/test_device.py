@@ -82,8 +82,8 @@ def test_the_linear_model_has_its_closed_form(noise: str) -> None:
     for point, other in zip(result.curve[1:], host.curve[1:], strict=True):
         assert point.mean_mse == pytest.approx(point.level**2 * linear.SQUARED_NORM, rel=0.05)
         assert point.realised_level == pytest.approx(point.level, rel=0.02)
-        assert point.bound == pytest.approx(other.bound, rel=0.15)
-        assert point.request_bound == pytest.approx(other.request_bound, rel=0.15)
+        assert point.bound == pytest.approx(other.bound, rel=0.3)
+        assert point.request_bound == pytest.approx(other.request_bound, rel=0.5)
         assert np.mean(point.trial_mse <= point.bound) >= 0.95
     assert result.curve[0].mean_mse == 0 and result.own_mse == 0
 
@@ -150,7 +150,7 @@ def test_cells_that_are_missing_or_codes_stay_as_they_are() -> None:
     assert len(stayed) > 10 and all(stayed)
     host = robmon.assess(lambda x: np.nan_to_num(x) @ linear.WEIGHTS, inputs, levels=LEVELS, trials=19)
     assert result.masked == host.masked
-    assert result.curve[2].mean_mse == pytest.approx(host.curve[2].mean_mse, rel=0.1)
+    assert result.curve[2].mean_mse == pytest.approx(host.curve[2].mean_mse, rel=0.25)
 
 
 def test_whole_numbers_stay_whole_and_within_their_range() -> None:
