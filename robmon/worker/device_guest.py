@@ -154,7 +154,7 @@ class DeviceGuest:
         try:
             yield
         finally:
-            self.used_bytes = outside + device.peak_allocator_bytes()
+            self.used_bytes = max(outside, self._outside_bytes()) + device.peak_allocator_bytes()
             device.give_back()
 
     def full(self, what: str) -> DeviceUnavailableError:

@@ -130,6 +130,8 @@ def test_an_arena_beside_torch_is_paid_from_the_share() -> None:
     with guest.assessing():
         assert before is not None and device.bound is not None
         assert before - device.bound == pytest.approx(3 * GIB, abs=2)
+        device.arena = 5 * GIB
+    assert guest.used_bytes == device.context + 5 * GIB, "it may grow meanwhile"
 
 
 def test_the_context_is_what_vanished_while_it_was_opened() -> None:
