@@ -16,6 +16,8 @@ Array = Any
 Float64 = NDArray[np.float64]
 BATCH_NUMBERS = 2**20
 """Numbers in one batch of inputs where no batch size is given: 8 MiB in float64."""
+CUDA_NUMBERS = 2**24
+"""Numbers that are looked at at a time on a CUDA device: 128 MiB in float64."""
 
 _namespaces: dict[type, Any] = {}
 """By the kind of array: to find one out takes as long as to add up small arrays."""
@@ -149,6 +151,16 @@ def batches(rows: int, batch_rows: int) -> Iterator[slice]:
     count = -(-rows // batch_rows)
     for index in range(count):
         yield slice(-(-index * rows // count), -(-(index + 1) * rows // count))
+
+
+def parts(inputs: Array) -> Iterator[slice]:
+    """Slices of the rows of inputs, which are looked at one after the other: what is computed of one fits into memory.
+
+    They are larger on a CUDA device, where a few numbers take as long as many.
+    """
+    shape = tuple(int(length) for length in inputs.shape)
+    rows = max(3, CUDA_NUMBERS // max(1, int(np.prod(shape[1:])))) if is_on_cuda(inputs) else default_batch_rows(shape)
+    return batches(shape[0], rows)
 
 
 def check_rows(outputs: Array, rows: int) -> Array:

@@ -8,18 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import (
-    Array,
-    Float64,
-    as_float64,
-    batches,
-    by_copy,
-    default_batch_rows,
-    is_floating,
-    like,
-    namespace,
-    to_numpy,
-)
+from robmon.robustness.arrays import Array, Float64, as_float64, by_copy, is_floating, like, namespace, parts, to_numpy
 from robmon.robustness.outputs import is_numeric, missing_labels
 
 TOLD: Final = 5
@@ -112,7 +101,7 @@ def beyond(values: Array, largest: Float64 | float) -> Array:
 
 def rows_beyond(inputs: Array, largest: Float64 | float) -> int:
     """How many rows hold a number beyond what the type holds in which the model gets it."""
-    cut = batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape)))
+    cut = parts(inputs)
     return sum(int(to_numpy(_any(beyond(inputs[rows], largest))).sum()) for rows in cut)
 
 

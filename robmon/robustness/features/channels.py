@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, batches, default_batch_rows, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, namespace, parts, to_numpy
 from robmon.robustness.features.moments import Moments
 
 FEW_CHANNELS = 4
@@ -69,15 +69,20 @@ class FeatureAxis:
         return tuple(length if index == self.axis else 1 for index, length in enumerate(shape) if index > 0)
 
     def as_columns(self, inputs: Array) -> Float64:
-        """Inputs in main memory, in float64, as one column a feature (see `columns`), all cells of a row together.
+        """Inputs in main memory, in float64, as `by_column` gives them.
 
         >>> FeatureAxis(1).as_columns(np.zeros((8, 3, 2, 2))).shape, FeatureAxis(None).as_columns(np.zeros(8)).shape
         ((32, 3), (8, 1))
         """
-        values: Float64 = to_numpy(as_float64(inputs))
+        columns: Float64 = self.by_column(to_numpy(as_float64(inputs)))
+        return columns
+
+    def by_column(self, inputs: Array) -> Array:
+        """Inputs as one column a feature (see `columns`), all cells of a row together, where they are."""
+        xp = namespace(inputs)
         if self.axis is None:
-            return values.reshape(-1, 1)
-        return np.moveaxis(values, self.axis, -1).reshape(-1, values.shape[self.axis])
+            return xp.reshape(inputs, (-1, 1))
+        return xp.reshape(xp.moveaxis(inputs, self.axis, -1), (-1, inputs.shape[self.axis]))
 
     def is_single(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """Which columns are features of one cell a row, as the columns of a table are: others have no codes."""
@@ -240,8 +245,8 @@ def _check_alike(what: str, inputs: Array) -> None:
 
 def _deviation(inputs: Array, axis: int) -> Float64:
     moments, columns = Moments.of_columns(int(inputs.shape[axis])), FeatureAxis(axis)
-    for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape))):
-        moments.update(columns.as_columns(inputs[rows]))
+    for rows in parts(inputs):
+        moments.update(columns.by_column(as_float64(inputs[rows])))
     return np.sqrt(moments.variance)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, namespace
+from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 
 CODE_CELLS = 5
 """How often a value must occur before it is taken for a code."""
@@ -91,21 +91,26 @@ def codes_of(column: Float64) -> tuple[float, ...]:
 
 
 @np.errstate(invalid="ignore")
-def codes_of_each(columns: Float64, wanted: bool | NDArray[np.bool_] = True) -> list[tuple[float, ...]]:
+def codes_of_each(columns: Array, wanted: bool | NDArray[np.bool_] = True) -> list[tuple[float, ...]]:
     """The sentinel codes of each column, see `codes_of`; of one that is not wanted none.
 
     Args:
-        columns: shape `(n, columns)`.
+        columns: float64, shape `(n, columns)`, NumPy array or torch tensor on any device.
         wanted: which columns are, one truth value or one a column.
     """
+    if not columns.shape[0]:
+        return [()] * columns.shape[1]
     # Most columns are done with at once: neither of their ends occurs often or is a whole number.
-    finite, may_have = np.isfinite(columns), np.zeros(columns.shape[1], dtype=np.bool_)
-    lowest = np.where(finite, columns, np.inf).min(axis=0, initial=np.inf)
-    highest = np.where(finite, columns, -np.inf).max(axis=0, initial=-np.inf)
-    for end in (lowest, highest):
-        may_have |= (np.count_nonzero(columns == end, axis=0) >= CODE_CELLS) | (end == np.floor(end))
-    may_have &= wanted
-    return [codes_of(column) if may else () for column, may in zip(columns.T, may_have.tolist(), strict=True)]
+    xp = namespace(columns)
+    finite = xp.isfinite(columns)
+    lowest = xp.min(xp.where(finite, columns, np.inf), axis=0)
+    highest = xp.max(xp.where(finite, columns, -np.inf), axis=0)
+    may = [
+        (xp.sum(xp.astype(columns == end, xp.int64), axis=0) >= CODE_CELLS) | (end == xp.floor(end))
+        for end in (lowest, highest)
+    ]
+    may_have = to_numpy(may[0] | may[1]) & wanted
+    return [codes_of(to_numpy(columns[:, at])) if may else () for at, may in enumerate(may_have.tolist())]
 
 
 def _may_be_code(value_and_count: tuple[float, int]) -> bool:

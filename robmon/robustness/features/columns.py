@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Float64
+from robmon.robustness.arrays import Array, Float64, like, namespace, to_numpy
 from robmon.robustness.features.codes import as_matrix, codes_of_each, is_code
 from robmon.robustness.features.moments import CoMoments, Moments
 
@@ -75,21 +75,29 @@ class ColumnStatistics:
             high=np.full(columns, np.nan) if ranges else None,
         )
 
-    def update(self, columns: Float64) -> None:
-        """Take more rows, shape `(n, columns)`."""
+    def update(self, columns: Array) -> None:
+        """Take more rows, float64, shape `(n, columns)`, NumPy array or torch tensor on any device."""
         if self.sentinels is None:
             self.learn_sentinels([columns])
-        measured = np.where(is_code(columns, self.codes), np.nan, columns)
-        self.zero_one &= ((measured == 0) | (measured == 1) | ~np.isfinite(measured)).all(axis=0)
+        xp = namespace(columns)
+        measured = columns
+        if not np.isnan(self.codes).all():
+            measured = xp.where(is_code(columns, like(self.codes, columns)), np.nan, columns)
+        if self.zero_one.any():
+            fits = (measured == 0) | (measured == 1) | ~xp.isfinite(measured)
+            self.zero_one &= to_numpy(xp.all(fits, axis=0))
         self.moments.update(measured)
+        if self.low is None and self.high is None and self.products is None:
+            return
+        here = to_numpy(measured)
         if self.low is not None and self.high is not None:
-            finite = np.where(np.isfinite(measured), measured, np.nan)
+            finite = np.where(np.isfinite(here), here, np.nan)
             self.low = np.fmin(self.low, np.fmin.reduce(finite, axis=0, initial=np.nan))
             self.high = np.fmax(self.high, np.fmax.reduce(finite, axis=0, initial=np.nan))
         if self.products is not None:
-            self.products.update(measured)
+            self.products.update(here)
 
-    def learn_sentinels(self, blocks: Iterable[Float64]) -> None:
+    def learn_sentinels(self, blocks: Iterable[Array]) -> None:
         """Look for the codes of the columns, of those only of which anything may be set apart.
 
         Args:

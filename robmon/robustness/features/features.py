@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import (
@@ -15,11 +16,11 @@ from robmon.robustness.arrays import (
     Array,
     Float64,
     as_float64,
-    batches,
-    default_batch_rows,
     is_floating,
     like,
+    namespace,
     numbers,
+    parts,
     to_numpy,
 )
 from robmon.robustness.features.channels import FeatureAxis, choose
@@ -225,13 +226,14 @@ def measure(
     if statistics.sentinels is None:
         columns, width = inputs if len(shape) == 2 else inputs[:, None], max(1, BATCH_NUMBERS // shape[0])
         starts = range(0, columns.shape[1], width)
-        statistics.learn_sentinels(to_numpy(as_float64(columns[:, start : start + width])) for start in starts)
+        statistics.learn_sentinels(as_float64(columns[:, start : start + width]) for start in starts)
     is_some_huge = np.zeros(axis.columns(shape), dtype=np.bool_)
-    for rows in batches(shape[0], default_batch_rows(shape)):
-        columns = axis.as_columns(inputs[rows])
+    may_be_huge = float(namespace(inputs).finfo(inputs.dtype).max) > LARGEST
+    for rows in parts(inputs):
+        columns = axis.by_column(as_float64(inputs[rows]))
         statistics.update(columns)
-        is_huge = np.isfinite(columns) & (np.abs(columns) > LARGEST) & ~is_code(columns, statistics.codes)
-        is_some_huge |= is_huge.any(axis=0)
+        if may_be_huge:
+            is_some_huge |= _are_huge(columns, statistics.codes)
     if given is None and shape[0] == 1 and len(shape) <= 2:
         raise InvalidInputError("one row has no standard deviation: give more rows, or a scale")
     mixed = np.flatnonzero(is_some_huge & (statistics.moments.count > 0))
@@ -247,6 +249,13 @@ def measure(
         features = replace(features, scale=given, constant=int(np.sum(given == 0)), relative=not absolute)
         features = replace(features, sets_apart=False)
     return checked(features)
+
+
+def _are_huge(columns: Array, codes: Float64) -> NDArray[np.bool_]:
+    """Which columns hold a number beyond `LARGEST` that is no code."""
+    xp = namespace(columns)
+    is_huge = xp.isfinite(columns) & (xp.abs(columns) > LARGEST) & ~is_code(columns, like(codes, columns))
+    return np.asarray(to_numpy(xp.any(is_huge, axis=0)))
 
 
 def checked(features: Features) -> Features:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from robmon.robustness.arrays import Float64
+from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 
 LARGEST = 1e140
 """Numbers beyond it are left out: sums of their squares overflow."""
@@ -22,7 +21,7 @@ class Moments:
     Numbers that are not finite, or beyond `LARGEST`, are left out, column by column.
 
     >>> moments = Moments.of_columns(2)
-    >>> moments.update([[1.0, 5.0], [3.0, float("nan")]])
+    >>> moments.update(np.array([[1.0, 5.0], [3.0, np.nan]]))
     >>> moments.variance.tolist()
     [1.0, 0.0]
     """
@@ -36,14 +35,14 @@ class Moments:
         """Moments of nothing yet."""
         return cls(np.zeros(columns), np.zeros(columns), np.zeros(columns))
 
-    def update(self, values: ArrayLike) -> None:
-        """Merge more rows, shape `(n, columns)`."""
-        rows = np.asarray(values, dtype=np.float64)
-        counted = np.abs(rows) <= LARGEST
-        count = counted.sum(axis=0)
-        safe = np.maximum(count, 1)
-        mean = np.where(counted, rows, 0.0).sum(axis=0) / safe
-        squares = (np.where(counted, rows - mean, 0.0) ** 2).sum(axis=0)
+    def update(self, values: Array) -> None:
+        """Merge more rows, float64, shape `(n, columns)`, NumPy array or torch tensor on any device."""
+        xp = namespace(values)
+        counted = xp.abs(values) <= LARGEST
+        counts = xp.sum(xp.astype(counted, xp.float64), axis=0)
+        means = xp.sum(xp.where(counted, values, 0.0), axis=0) / xp.maximum(counts, xp.ones_like(counts))
+        sums = xp.sum(xp.where(counted, values - means, 0.0) ** 2, axis=0)
+        count, mean, squares = to_numpy(xp.stack([counts, means, sums]))
         total = np.maximum(self.count + count, 1)
         difference = np.where(count > 0, mean - self.mean, 0.0)
         self.squares += squares + difference**2 * self.count * count / total

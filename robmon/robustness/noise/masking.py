@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, as_float64, batches, default_batch_rows, namespace, to_numpy
+from robmon.robustness.arrays import Array, as_float64, namespace, parts, to_numpy
 from robmon.robustness.features.codes import CodeShare, codes_of, is_code
 from robmon.robustness.features.features import Features
 
@@ -62,7 +62,7 @@ def count_masked(inputs: Array, features: Features) -> tuple[Masked, int]:
     """What is not perturbed of inputs `(n, *input_shape)`, and how many cells are."""
     here = features.like(inputs)
     sentinels = missing = perturbed = 0
-    for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape))):
+    for rows in parts(inputs):
         values = as_float64(inputs[rows])
         sentinels += _true(is_code(values, here.sentinels))
         missing += _true(~namespace(values).isfinite(values))

@@ -8,17 +8,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from robmon.robustness.arrays import (
-    Array,
-    Float64,
-    as_float64,
-    batches,
-    copied,
-    default_batch_rows,
-    moved,
-    namespace,
-    repeated,
-)
+from robmon.robustness.arrays import Array, Float64, as_float64, copied, moved, namespace, parts, repeated
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import rounded
 from robmon.robustness.noise.base import Noise
@@ -161,7 +151,7 @@ def finest_level(inputs: Array, features: Features) -> float:
     """
     xp = namespace(inputs)
     largest = xp.zeros_like(inputs[:1])
-    for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape))):
+    for rows in parts(inputs):
         size = xp.abs(inputs[rows])
         size = xp.where(xp.isfinite(size), size, xp.zeros_like(size))
         largest = xp.maximum(largest, xp.max(size, axis=0, keepdims=True))
@@ -174,5 +164,5 @@ def are_kept(inputs: Array, features: Features) -> bool:
     """Whether cells of features with a scale are not perturbed: sentinels, or what is no finite number."""
     return any(
         bool(namespace(inputs).any(untouched(as_float64(inputs[rows]), features) & (features.scale > 0)))
-        for rows in batches(int(inputs.shape[0]), default_batch_rows(tuple(inputs.shape)))
+        for rows in parts(inputs)
     )
