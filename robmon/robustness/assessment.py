@@ -143,7 +143,9 @@ def assess_rows(
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     engine = Engine(predictor, inputs, chosen, features, seed, largest)
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs, rehearsal_of(engine, task))
+    size = batch_size_of(
+        predictor, specification.max_batch_rows, inputs, rehearsal_of(engine, task), passes=trials * len(levels)
+    )
     predictor = accompanied(predictor, inputs, size)
     outputs = clean_pass(predictor, inputs, size)
     finite = finite_rows(outputs)

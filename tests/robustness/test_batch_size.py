@@ -106,18 +106,18 @@ def test_the_batch_is_the_one_in_which_a_row_takes_the_least_time(suits: int, mo
     model = Paced(suits)
     monkeypatch.setattr(batch_size.time, "process_time", lambda: model.now)
     predictor = FunctionPredictor(lambda x, rows: model(x), module=model)
-    found = fastest_rows(model.run, inputs(), patience_seconds=10.0)
+    found = fastest_rows(model.run, inputs(), passes=10**6, patience_seconds=10.0)
     assert suits / 2 < found <= 2 * suits
-    assert batch_size_of(predictor, 7, inputs(), model.run).rows == 7
+    assert batch_size_of(predictor, 7, inputs(), model.run, passes=10**6).rows == 7
     model.sizes.clear()
-    assert [batch_size_of(predictor, None, inputs(), model.run).rows for _ in range(3)] == [found] * 3
+    assert [batch_size_of(predictor, None, inputs(), model.run, passes=10**6).rows for _ in range(3)] == [found] * 3
     assert len(model.sizes) <= 4 * 9, "it is measured once"
 
 
 def test_a_model_that_takes_long_is_tried_with_few_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Paced(1)
     monkeypatch.setattr(batch_size.time, "process_time", lambda: model.now)
-    assert fastest_rows(model.run, inputs(), patience_seconds=0.1) == 30 and set(model.sizes) == {30}
+    assert fastest_rows(model.run, inputs(), passes=10**6, patience_seconds=0.1) == 30 and set(model.sizes) == {30}
 
 
 def test_a_duty_cycle_leaves_the_device_to_others() -> None:

@@ -27,11 +27,16 @@ CALL_ROWS: Final = 4096
 FEWEST_PROBE_ROWS: Final = 16
 """Batches of fewer rows are not tried."""
 GAIN: Final = 0.03
-"""A larger batch is taken where a row takes so much less time in it."""
+"""Larger batches are tried as long as a row takes so much less time in them."""
+CLOSE: Final = 0.01
+"""Of two batches in which a row's times differ no more, the smaller one is taken."""
 PROBES: Final = 3
 """How often a batch is timed after a call to warm up; the shortest time counts."""
 PATIENT_SECONDS: Final = 1.0
-"""So much is spent on it: a call that takes long is worth no others."""
+TUNING_SHARE: Final = 0.05
+QUICK_SECONDS: Final = 0.05
+"""So much is spent on finding it out at most, and, on a processor, where usual batches are not far off, such a share of
+what the assessment will take, or so little that nobody minds."""
 MEMORY_SHARE: Final = 0.5
 """Of the memory that is free on a device, what a batch may take."""
 
@@ -75,7 +80,13 @@ def usual_batch_size(predictor: Predictor, asked: int | None, inputs: Array) -> 
 
 
 def batch_size_of(
-    predictor: Predictor, asked: int | None, inputs: Array, run: Run, patience_seconds: float = PATIENT_SECONDS
+    predictor: Predictor,
+    asked: int | None,
+    inputs: Array,
+    run: Run,
+    *,
+    passes: int,
+    patience_seconds: float = PATIENT_SECONDS,
 ) -> BatchSize:
     """Rows that a predictor is given at a time.
 
@@ -87,6 +98,7 @@ def batch_size_of(
         asked: by the caller.
         inputs: shape `(n, *input_shape)`, where the model takes them.
         run: runs a batch of so many rows, and waits for it.
+        passes: how often the assessment will predict each row.
         patience_seconds: what may be spent on finding it out, at most `PATIENT_SECONDS`.
     """
     if asked or predictor.max_batch_rows or predictor.module is None:
@@ -94,7 +106,7 @@ def batch_size_of(
     known = _known.setdefault(predictor.module, {})
     key = (str(inputs.device), inputs.dtype, *inputs.shape)
     if key not in known:
-        known[key] = fastest_rows(run, inputs, min(patience_seconds, PATIENT_SECONDS))
+        known[key] = fastest_rows(run, inputs, passes, min(patience_seconds, PATIENT_SECONDS))
     return BatchSize(known[key])
 
 
@@ -119,7 +131,7 @@ def accompanied(predictor: Predictor, inputs: Array, size: BatchSize) -> Predict
     return through(predictor, with_neighbour)
 
 
-def fastest_rows(run: Run, inputs: Array, patience_seconds: float) -> int:
+def fastest_rows(run: Run, inputs: Array, passes: int, patience_seconds: float) -> int:
     """The batch in which a row takes the least time, by trying twice as many rows as long as that is a gain.
 
     Where a call takes so long that there is no time to try several, it is as many as memory suggests.
@@ -127,11 +139,15 @@ def fastest_rows(run: Run, inputs: Array, patience_seconds: float) -> int:
     Args:
         run: runs a batch of so many rows, and waits for it.
         inputs: shape `(n, *input_shape)`; batches are parts of the rows, or all of them so many times.
+        passes: how often the assessment will predict each row.
         patience_seconds: what may be spent on it.
     """
     most = math.inf if is_on_cuda(inputs) else default_batch_rows(tuple(inputs.shape), CALL_ROWS)
     tried: dict[int, float] = {}
     for rows in _candidates(int(inputs.shape[0])):
+        if tried and not is_on_cuda(inputs):
+            in_all_seconds = passes * int(inputs.shape[0]) * min(tried.values())
+            patience_seconds = min(patience_seconds, max(QUICK_SECONDS, TUNING_SHARE * in_all_seconds))
         if tried and (rows > most or _is_past_best(tried) or _spent_seconds(tried, rows) > patience_seconds):
             break
         try:
@@ -152,13 +168,13 @@ def _spent_seconds(tried: Mapping[int, float], rows: int) -> float:
 
 
 def _best(tried: Mapping[int, float]) -> int:
-    """The most rows in which a row takes hardly more time than in any other batch, of seconds a row by rows.
+    """The fewest rows in which a row takes hardly more time than in any other batch, of seconds a row by rows.
 
-    >>> _best({16: 3.0, 32: 1.99, 64: 2.0, 128: 2.5})
-    64
+    >>> _best({16: 3.0, 32: 2.01, 64: 2.0, 128: 2.5})
+    32
     """
     best = min(tried.values())
-    return max(rows for rows, seconds in tried.items() if seconds * (1.0 - GAIN) <= best)
+    return next(rows for rows, seconds in tried.items() if seconds * (1.0 - CLOSE) <= best)
 
 
 def _is_past_best(tried: Mapping[int, float]) -> bool:

@@ -174,8 +174,9 @@ def _fit(asked: _Asked, size: BatchSize, run: Run) -> AssessmentPlan:
     patience_seconds = TUNING_SHARE * budget.left_seconds()
     if not size.retries:
         size.rows = batch_size_of(
-            asked.predictor, specification.max_batch_rows, asked.inputs, run, patience_seconds
-        ).rows
+            asked.predictor, specification.max_batch_rows, asked.inputs, run,
+            passes=_passes(trials, passes), patience_seconds=patience_seconds,
+        ).rows  # fmt: skip
     candidates = range(min_rows + 1, given + 1)
 
     def fitting(allowed: float) -> int:
@@ -220,11 +221,11 @@ def expected_seconds(
     """
     shape = tuple(int(length) for length in inputs.shape)
     run = _rehearsal(predictor, inputs, specification, features, feature_names, axis, whole)
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs, run)
+    trials, passes = specification.trials, specification.noisy_levels
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs, run, passes=_passes(trials, passes))
     budget = _Budget(TIMING_SECONDS, clock(), clock)
     batch_seconds = _batch_timer(run, budget, is_paced=predictor.rows_per_second is not None)
     cost = _first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
-    trials, passes = specification.trials, specification.noisy_levels
     pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
     return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
 
