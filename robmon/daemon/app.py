@@ -225,7 +225,8 @@ class Daemon:
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
         self._add_job(self._remember, HURRY_SECONDS)
-        self._add_job(self._release_idle, HURRY_SECONDS)
+        if settings.device.idle_release_seconds is not None:
+            self._add_job(self._release_idle, HURRY_SECONDS)
         self._add_job(self._renew_access, RENEW_SECONDS)
         self._add_job(self._expire_labels, EXPIRE_SECONDS)
         for source in self._sources:
