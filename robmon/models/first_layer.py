@@ -27,7 +27,7 @@ def axes_read(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> lis
     """The axis of each input that the first layer it comes to takes for channels, or features; None: not known.
 
     Args:
-        module: called once, without gradients; what it raises counts as nothing known.
+        module: called once, without gradients, as far as is needed; what it raises counts as nothing known.
         inputs: its arguments, `(rows, ...)` each.
 
     >>> axes_read(torch.nn.Conv1d(3, 8, 5), [torch.zeros(4, 3, 20)])
@@ -40,8 +40,12 @@ def axes_read(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> lis
         with torch.no_grad(), seen:
             module(*inputs)
     except Exception:  # whatever is wrong shows again, and is told, when the model is called for its outputs
-        return [None] * len(inputs)
+        return seen.axes if seen.is_done else [None] * len(inputs)
     return seen.axes
+
+
+class _AllKnownError(Exception):
+    """All is known: the rest of the module need not run."""
 
 
 class _FirstLayers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -61,7 +65,14 @@ class _FirstLayers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         outputs = function(*args, **(kwargs or {}))
         self._see(function.overloadpacket.__name__, args, outputs)
+        if self.is_done:
+            raise _AllKnownError
         return outputs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the axis of every input is known."""
+        return None not in self.axes
 
     def _see(self, name: str, args: Sequence[Any], outputs: Any) -> None:
         known = [self._places.get(id(each)) for each in args]

@@ -212,8 +212,9 @@ def _check_one_thing(outputs: Array, table: Float64, names: Sequence[str], input
 
     A constant column may be one of either kind: of several classes one may have a fixed score.
     """
-    varying = [column for column in range(table.shape[1]) if np.ptp(table[:, column]) > 0]
-    whole = [column for column in varying if _is_whole(table[:, column])]
+    varies = table.max(axis=0, initial=-np.inf) > table.min(axis=0, initial=np.inf)
+    varying = np.flatnonzero(varies).tolist()
+    whole = np.flatnonzero(varies & np.all(table == np.floor(table), axis=0)).tolist()
     within = [column for column in varying if _is_within(table[:, column])] if names else []
     found: tuple[list[int], str] | None = None
     if 0 < len(whole) < len(varying):

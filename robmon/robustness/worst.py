@@ -28,12 +28,15 @@ def worst_rows(row_errors: Float64, share: float = WORST_SHARE) -> NDArray[np.in
     >>> worst_rows(np.array([0.0, 3.0, 1.0, 3.0]), share=0.5).tolist()
     [1, 3]
     """
+    rows = np.argsort(-row_errors, kind="stable")[: _count(row_errors, share)]
+    return np.asarray(rows[row_errors[rows] > 0], dtype=np.int64)
+
+
+def _count(row_errors: Float64, share: float) -> int:
     if not 0.0 < share <= 1.0:
         raise InvalidInputError(f"a share of rows lies above 0 and is at most 1, not {share!r}")
     # 100 * 0.07 is a little above 7: that must not make it 8 rows.
-    count = math.ceil(len(row_errors) * share - 1e-9)
-    rows = np.argsort(-row_errors, kind="stable")[: max(count, 1)]
-    return np.asarray(rows[row_errors[rows] > 0], dtype=np.int64)
+    return max(math.ceil(len(row_errors) * share - 1e-9), 1)
 
 
 def worst_share(row_errors: Float64, share: float = WORST_SHARE) -> float | None:
@@ -54,4 +57,5 @@ def worst_share(row_errors: Float64, share: float = WORST_SHARE) -> float | None
     if largest == 0.0:
         return None
     scaled = errors / largest  # so that no sum overflows
-    return float(scaled[worst_rows(scaled, share)].sum() / scaled.sum())
+    count = min(_count(scaled, share), len(scaled))
+    return float(np.partition(scaled, -count)[-count:].sum() / scaled.sum())

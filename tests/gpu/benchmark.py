@@ -37,8 +37,8 @@ class Sizes:
 
 
 SIZES = {
-    "resnet": Sizes(64, 19, (0.0, 0.1, 0.2), IMAGE_BATCHES),
-    "vit": Sizes(64, 19, (0.0, 0.1, 0.2), IMAGE_BATCHES),
+    "resnet": Sizes(32, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
+    "vit": Sizes(32, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
     "mlp": Sizes(65536, 39, (0.0, 0.05, 0.1, 0.2, 0.4), ROW_BATCHES),
 }
 QUICK_SIZES = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from robmon.errors import PredictionError
 from robmon.models.inputs import split
@@ -18,6 +19,7 @@ from robmon.robustness.engine.predictor import FunctionPredictor, Predict, throu
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.draws import Draws
+from robmon.robustness.noise.rows import AdditiveRows
 from robmon.robustness.outputs import RowErrors, mean_weights
 from robmon.robustness.specification import Specification
 from tests.endpoint import Request, reply_json, serving
@@ -148,3 +150,21 @@ def test_an_endpoint_s_pace_and_place_are_its_predictor_s() -> None:
         assert (predictor.max_batch_rows, predictor.rows_per_second) == (20, 250)
         assert (predictor.device, predictor.module) == (server.url.removeprefix("http://"), None)
         assert predictor.predict(parts.array, slice(0, 3)).tolist() == [[1.0, 2.0]] * 3
+
+
+@pytest.mark.parametrize("is_tensor", [False, True])
+def test_draws_that_are_not_held_are_drawn_again_alike(is_tensor: bool) -> None:
+    inputs = linear.inputs(8)
+    rows = torch.from_numpy(inputs) if is_tensor else inputs
+    noise = noise_model("gaussian")
+    draws = Draws(noise, rows, noise_features(noise, inputs, 1.0), seed=0)
+    scale, kept = rows[0] * 0 + 0.5, rows > 1
+    held, redrawn = (
+        AdditiveRows(rows, 3, lambda: draws.of(range(3), slice(0, 8)), scale, kept, redraws)
+        for redraws in (False, True)
+    )
+    for level in (0.0, 0.1, 0.4):
+        one, other = held.at(level), redrawn.at(level)
+        assert np.asarray(other) == pytest.approx(np.asarray(one), rel=1e-12)
+        moves = [np.asarray(each.squared_moves(one, level)) for each in (held, redrawn)]
+        assert moves[0] == pytest.approx(moves[1], rel=1e-12) and moves[0].any() == (level > 0)

@@ -24,6 +24,7 @@ from robmon.robustness.arrays import (
     check_rows,
     copied,
     detached,
+    is_on_cuda,
     is_single_or_double,
     namespace,
     repeated,
@@ -51,6 +52,8 @@ from robmon.robustness.outputs import (
 )
 from robmon.vocabulary import OutputKind
 
+HELD_BYTES: Final = 2**25
+"""On a CUDA device, draws that are larger are drawn again for each level and not held: the memory is the model's."""
 REHEARSED_LEVEL: Final = 0.1
 TOGETHER: Final = 2**17
 """So many outputs are reduced at a time, of several levels together: each step of it takes as long for few numbers."""
@@ -251,7 +254,8 @@ class Engine:
             return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known
         if lowest >= self._finest_level:
             kept = untouched(as_float64(clean), self._features) if self._are_some_kept else None
-            return AdditiveRows(clean, copies, draw, self._scale, kept)
+            redraws = self._noise.draws_anywhere and is_on_cuda(clean) and copies * clean.nbytes > HELD_BYTES
+            return AdditiveRows(clean, copies, draw, self._scale, kept, redraws)
         return AnyNoiseRows(self._noise, clean if copies == 1 else repeated(clean, copies), draw, self._features)
 
 

@@ -99,42 +99,64 @@ class AdditiveRows:
         draw: gives the standard draws, shape `(copies * n, *input_shape)` or broadcasting to it.
         scale: of the rows' kind and dtype, broadcast to one row.
         kept: which cells stay as they are, shape of the rows; None: those of scale 0 alone, if any.
+        redraws: whether to draw again for each level rather than hold the moves, which are as large as the rows.
     """
 
     def __init__(
-        self, rows: Array, copies: int, draw: Callable[[], Array], scale: Array, kept: Array | None = None
+        self,
+        rows: Array,
+        copies: int,
+        draw: Callable[[], Array],
+        scale: Array,
+        kept: Array | None = None,
+        redraws: bool = False,
     ) -> None:
         self._rows, self._copies, self._drawn, self._scale, self._kept = rows, copies, draw, scale, kept
+        self._redraws = redraws
 
     @property
     def _shape(self) -> tuple[int, ...]:
         return (self._copies * self._rows.shape[0], *self._rows.shape[1:])
 
-    @cached_property
-    def _moves(self) -> tuple[Array, Array]:
-        """The rows' moves at level 1, shape `(copies, n, *input_shape)`, and their squares in units of the scale."""
-        xp, by_copy = namespace(self._rows), (self._copies, *self._rows.shape)
+    def _draw(self) -> Array:
+        """Shape `(copies, n, *input_shape)`, 0 for cells that stay as they are."""
+        xp = namespace(self._rows)
         draw = xp.astype(self._drawn(), self._rows.dtype, copy=False)
         if tuple(draw.shape) != self._shape:
             draw = xp.broadcast_to(draw, self._shape)
-        draw = xp.reshape(draw, by_copy)
-        if self._kept is not None:
-            draw = xp.where(self._kept, xp.zeros_like(draw), draw)
-        size = xp.linalg.vector_norm(xp.reshape(draw, (self._shape[0], -1)), axis=1)
-        return draw * self._scale, as_float64(size) ** 2
+        draw = xp.reshape(draw, (self._copies, *self._rows.shape))
+        return draw if self._kept is None else xp.where(self._kept, xp.zeros_like(draw), draw)
+
+    def _squared_size(self, draw: Array) -> Array:
+        size = namespace(draw).linalg.vector_norm(namespace(draw).reshape(draw, (self._shape[0], -1)), axis=1)
+        return as_float64(size) ** 2
+
+    @cached_property
+    def _moves(self) -> tuple[Array, Array]:
+        """The rows' moves at level 1, and the squares of the draws, row by row."""
+        draw = self._draw()
+        return draw * self._scale, self._squared_size(draw)
+
+    @cached_property
+    def _squares(self) -> Array:
+        return self._squared_size(self._draw()) if self._redraws else self._moves[1]
 
     def at(self, level: float) -> Array:
         xp = namespace(self._rows)
         if level == 0:
             return repeated(self._rows, self._copies)
         with np.errstate(over="ignore", invalid="ignore"):
-            return xp.reshape(moved(self._rows, self._moves[0], level), self._shape)
+            if not self._redraws:
+                return xp.reshape(moved(self._rows, self._moves[0], level), self._shape)
+            perturbed = self._draw() * (level * self._scale)
+            perturbed += self._rows
+            return xp.reshape(perturbed, self._shape)
 
     def squared_moves(self, perturbed: Array, level: float) -> Array:
         xp = namespace(self._rows)
         if level == 0:
             return xp.zeros_like(as_float64(perturbed[(..., *[0] * (len(perturbed.shape) - 1))]))
-        return level**2 * self._moves[1]
+        return level**2 * self._squares
 
 
 def finest_level(inputs: Array, features: Features) -> float:
