@@ -19,9 +19,9 @@ from tests.gpu.serving import neighbour
 
 GOAL = 1.05
 ROUNDS = 15
-OTHERS_ROUNDS = 5
+OTHERS_ROUNDS = 3
 """Of loops and libraries that stand beside it, for orientation."""
-IMAGE_BATCHES = (64, 128, 256, 512)
+IMAGE_BATCHES = (256, 512)
 ROW_BATCHES = (4096, 16384, 65536, 262144)
 PEERS = ("captum sensitivity", "torchmetrics")
 
@@ -37,8 +37,8 @@ class Sizes:
 
 
 SIZES = {
-    "resnet": Sizes(32, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
-    "vit": Sizes(32, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
+    "resnet": Sizes(24, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
+    "vit": Sizes(24, 39, (0.0, 0.05, 0.1, 0.2, 0.4), IMAGE_BATCHES),
     "mlp": Sizes(65536, 39, (0.0, 0.05, 0.1, 0.2, 0.4), ROW_BATCHES),
 }
 QUICK_SIZES = {

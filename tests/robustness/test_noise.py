@@ -64,7 +64,8 @@ def test_draws_have_mean_0_and_variance_1(name, kurtosis, kind):
     n = len(z)
     assert abs(z.mean()) < 4 / math.sqrt(n)
     assert z.var() == pytest.approx(1, abs=4 * math.sqrt((kurtosis - 1) / n))
-    assert (z**4).mean() == pytest.approx(kurtosis, rel=0.2 if name == "student_t" else 0.04)
+    # That of Student's t at 5 degrees of freedom has no variance, so that samples are far from it.
+    assert (z**4).mean() == pytest.approx(kurtosis, rel=0.4 if name == "student_t" else 0.04)
 
 
 @pytest.mark.parametrize("df", [2.5, 3, 30])
