@@ -19,11 +19,14 @@ from robmon.ports import protocol
 from robmon.ports.access import Access
 from robmon.ports.connections import Connection
 from robmon.ports.protocol import BoundedHttpProtocol
-from robmon.ports.tls import accept
+from robmon.ports.tls import Listener
 from robmon.ports.tokens import guarded
 
 SHUTDOWN_SECONDS: Final = 2
 BACKLOG: Final = 2048
+SILENT_SECONDS: Final = 1
+"""So long the kernel keeps a connection to itself whose client has said nothing: one that is reset meanwhile costs us
+nothing, and a flood of such keeps nobody waiting to be accepted."""
 OWN_DESCRIPTORS: Final = 48
 """Left for what is no connection: listeners, children, files, the registry's answers."""
 MOMENT_SECONDS: Final = 1.0
@@ -97,7 +100,7 @@ class PortServer(uvicorn.Server):
         self.listening = asyncio.Event()
         self._max_connections = max_connections
         self._giving_way: set[Connection] = set()
-        self._accepting: list[asyncio.Task[None]] = []
+        self._tls_listeners: list[Listener] = []
         self._tls = access.tls if access is not None else None
 
     @property
@@ -143,19 +146,19 @@ class PortServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.servers = []
         for listener in sockets or ():
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENT_SECONDS)
             if self._tls is None:
                 server = await loop.create_server(lambda: BoundedHttpProtocol(self), sock=listener, backlog=BACKLOG)
                 self.servers.append(server)
             else:
                 listener.listen(BACKLOG)
-                listener.setblocking(False)
-                self._accepting.append(asyncio.create_task(accept(self, listener, self._tls)))
+                self._tls_listeners.append(Listener(self, listener, self._tls))
         self.started = True
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for task in self._accepting:
-            task.cancel()
+        for listener in self._tls_listeners:
+            listener.close()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:

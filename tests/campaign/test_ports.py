@@ -75,6 +75,24 @@ sys.stdin.read()
 """
 
 
+LEAVING = """
+import contextlib, os, socket, struct, sys, threading
+def flood():
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for _ in range(200):
+                client = stack.enter_context(socket.socket())
+                client.settimeout(5)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.connect(("127.0.0.1", int(sys.argv[1])))
+                client.sendall(bytes.fromhex(sys.argv[3]))
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=flood, daemon=True).start()
+sys.stdin.read()
+os._exit(0)
+"""
+
+
 @contextlib.contextmanager
 def held(
     port: int, holders: int = HOLDERS, beginning: bytes = b"GET /met", program: str = HALF_HEADS
@@ -258,10 +276,9 @@ def send_with_ids(daemon: Daemon, count: int) -> int:
 IDS = itertools.count()
 
 
-@pytest.mark.campaign
-@pytest.mark.red
-def test_half_handshakes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """On a port with TLS, clients that begin a handshake and never end it."""
+@pytest.fixture
+def daemon_over_tls(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """With a certificate on both ports."""
     secrets = tmp_path_factory.mktemp("secrets")
     Authority(secrets).sign("tls")
     model = V2Model(summed, "kserve", [])
@@ -275,9 +292,37 @@ def test_half_handshakes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactor
         daemon.client = httpx.Client(timeout=5, trust_env=False, verify=False)
         daemon.send()
         daemon.wait_for_assessments()
-        with (
-            watched(daemon, f"{HOLDERS} clients that hold half handshakes"),
-            held(daemon.port("http_port"), beginning=b"\x16\x03\x01\x02\x00\x01"),
-        ):
-            time.sleep(SECONDS)
-        daemon.wait_for_assessments()
+        yield daemon
+
+
+HALF_HELLO = b"\x16\x03\x01\x02\x00\x01"
+
+
+@pytest.mark.campaign
+@pytest.mark.red
+def test_half_handshakes(daemon_over_tls: Daemon) -> None:
+    """On a port with TLS, clients that begin a handshake and never end it."""
+    with (
+        watched(daemon_over_tls, f"{HOLDERS} clients that hold half handshakes"),
+        held(daemon_over_tls.port("http_port"), beginning=HALF_HELLO),
+    ):
+        time.sleep(SECONDS)
+    daemon_over_tls.wait_for_assessments()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    ("scheme", "beginning"),
+    [("http", b""), ("http", b"GET /met"), ("https", b""), ("https", HALF_HELLO)],
+    ids=["http silent", "http half a head", "https silent", "https half a hello"],
+)
+def test_clients_that_connect_and_reset(scheme: str, beginning: bytes, request: pytest.FixtureRequest) -> None:
+    """Two threads, each with 200 at once, again and again."""
+    daemon = request.getfixturevalue("daemon_over_tls" if scheme == "https" else "daemon")
+    said = "said nothing" if not beginning else "sent half a head" if scheme == "http" else "sent half a hello"
+    with (
+        watched(daemon, f"clients that connect by {scheme} and reset, 200 at once, having {said}"),
+        held(daemon.port("http_port"), 2, beginning, LEAVING),
+    ):
+        time.sleep(SECONDS)
+    daemon.wait_for_assessments()

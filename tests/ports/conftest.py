@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -28,6 +30,7 @@ class Port:
     def __init__(self, *, max_connections: int = 64, access: Access | None = None, open_paths: set[str] | None = None):
         self.refused: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
+        self.loop: asyncio.AbstractEventLoop | None = None  # once there has been a request
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self._listener.getsockname()
         self.server = PortServer(
@@ -52,6 +55,7 @@ class Port:
         self.refused[reason] += 1
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        self.loop = asyncio.get_running_loop()
         body = b""
         more = scope["method"] == "POST"
         while more:
@@ -96,6 +100,10 @@ class Port:
         with self.connection() as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             return status(client) == 200
+
+
+def reset_on_close(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def status(client: socket.socket) -> int:

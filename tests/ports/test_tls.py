@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from robmon.errors import SettingsError
-from robmon.ports import tls
+from robmon.ports import server, tls
 from robmon.ports.access import Access
+from robmon.ports.protocol import BoundedHttpProtocol
 from robmon.ports.server import MOMENT_SECONDS
 from robmon.settings import InputsSettings
 from tests.certificates import Authority, Certificate
-from tests.ports.conftest import Port, closed, status
+from tests.ports.conftest import Port, closed, reset_on_close, status
 from tests.servers import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF_HELLO = b"\x16\x03\x01\x02\x00\x01"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,8 @@ def test_no_version_older_than_1_2(port: Port, authority: Authority) -> None:
 def test_what_is_no_tls(port: Port, sent: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     with port.connection() as client:
         client.sendall(sent)
-        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it may have been refused already
+            client.shutdown(socket.SHUT_WR)
         wait_until(lambda: port.refused == {reason: 1})
         wait_until(lambda: port.connections == 0)
     assert port.requests == []
@@ -113,7 +119,7 @@ def test_what_is_no_tls(port: Port, sent: bytes, reason: str, caplog: pytest.Log
 def test_a_handshake_that_never_ends(port: Port, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.3)
     with port.connection() as silent, port.connection() as half:
-        half.sendall(b"\x16\x03\x01\x02\x00\x01")
+        half.sendall(HALF_HELLO)
         assert closed(silent) and closed(half)
     wait_until(lambda: port.refused == {"tls_handshake": 2})
     with secure(port, authority) as client:
@@ -129,6 +135,106 @@ def test_handshakes_are_connections_that_count(port: Port) -> None:
         stack.enter_context(port.connection())
         assert closed(clients[0]), "the oldest handshake gives way"
         wait_until(lambda: port.refused["too_many_connections"] == 1)
+
+
+def test_half_a_hello_gives_way_before_a_handshake(
+    port: Port, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although it is newer: a client that means it says hello at once and in one piece."""
+    monkeypatch.setattr(server, "MOMENT_SECONDS", 60.0)
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    wrapped = context.wrap_bio(incoming, outgoing, server_hostname="robmon")
+    with port.connection() as plain, contextlib.ExitStack() as stack:
+        with pytest.raises(ssl.SSLWantReadError):
+            wrapped.do_handshake()
+        hello = outgoing.read()
+        for piece in (hello[:3], hello[3:100], hello[100:]):
+            plain.sendall(piece)
+            time.sleep(0.01)
+        incoming.write(plain.recv(65536))
+        for _ in range(40):
+            stack.enter_context(port.connection()).sendall(HALF_HELLO)
+        wait_until(lambda: port.refused["too_many_connections"] == 25)
+        while wrapped.version() is None or outgoing.pending:
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLWantReadError:
+                incoming.write(plain.recv(65536))
+            plain.sendall(outgoing.read())
+        wrapped.write(GET)
+        plain.sendall(outgoing.read())
+        wait_until(lambda: len(port.requests) == 1)
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_no_handshake_is_begun_before_a_whole_hello(
+    resets: bool, port: Port, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    class Protocol(BoundedHttpProtocol):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            begun.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(tls, "BoundedHttpProtocol", Protocol)
+    for _ in range(20):
+        with port.connection() as client:
+            client.sendall(HALF_HELLO)
+            if resets:
+                reset_on_close(client)
+    wait_until(lambda: port.refused["tls_handshake"] == 20)
+    assert begun == []
+    with secure(port, authority) as client:
+        client.sendall(GET)
+        assert status(client) == 200
+    assert len(begun) == 1
+
+
+def test_many_that_have_gone_are_taken_in_one_turn_of_the_loop(port: Port, authority: Authority) -> None:
+    with secure(port, authority) as client:
+        client.sendall(GET)
+        assert status(client) == 200
+    loop, free, turns = port.loop, threading.Event(), itertools.count()
+    assert loop is not None
+
+    def turn() -> None:
+        next(turns)
+        if port.refused.total() < 100:
+            loop.call_later(0, turn)
+
+    loop.call_soon_threadsafe(free.wait)
+    loop.call_soon_threadsafe(turn)
+    for _ in range(100):
+        with port.connection():
+            pass
+    free.set()
+    wait_until(lambda: port.refused == {"tls_handshake": 100})
+    assert next(turns) < 50
+
+
+@pytest.mark.parametrize("over_tls", [True, False])
+def test_whoever_resets_without_a_word_is_never_accepted(over_tls: bool, certificate: Certificate) -> None:
+    with Port(access=access(certificate) if over_tls else None) as port:
+        admit, asked = port.server.admit, []
+        port.server.admit = lambda: asked.append(1) or admit()  # type: ignore[method-assign, func-returns-value]
+        for _ in range(200):
+            with port.connection() as client:
+                reset_on_close(client)
+        with port.connection() as client:
+            client.sendall(GET)
+            closed(client)
+        assert 0 < len(asked) < 20  # those that took a second to reset, on a machine that is busy
+
+
+def test_a_client_cannot_renegotiate(port: Port, authority: Authority) -> None:
+    """Each time costs the server a signature."""
+    host, number = port.address
+    command = ["openssl", "s_client", "-connect", f"{host}:{number}", "-CAfile", str(authority.ca), "-tls1_2"]
+    done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=30, check=False)
+    assert b"RENEGOTIATING" in done.stderr and b"no renegotiation" in done.stderr
+    wait_until(lambda: port.connections == 0)
 
 
 def test_the_end_of_the_server_waits_for_no_handshake(certificate: Certificate) -> None:
