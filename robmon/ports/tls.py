@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
@@ -19,9 +20,9 @@ from robmon.ports.secret_files import SecretFiles
 HANDSHAKE_SECONDS: Final = 10.0
 SHUTDOWN_SECONDS: Final = 2.0
 ACCEPT_AGAIN_SECONDS: Final = 0.1
-AT_ONCE: Final = 256
-"""Most connections that are accepted in one turn of the loop. Without a bound the turn would not end while a flood
-lasts, because those who come meanwhile are taken as well."""
+ACCEPT_SECONDS: Final = 0.005
+"""Most time of the processor for accepting in one turn of the loop. Without a bound the turn would not end while a
+flood lasts, because those who come meanwhile are taken as well; on a full port each costs more than elsewhere."""
 HANDSHAKE_RECORD: Final = 22
 RECORD_HEADER_BYTES: Final = 5
 MAX_RECORD_BYTES: Final = 2**14
@@ -91,7 +92,8 @@ class Listener:
     def _accept(self) -> None:
         """Take many: with one a turn, a probe waits behind hundreds that their clients have left long since."""
         try:
-            for _ in range(AT_ONCE):
+            until = time.thread_time() + ACCEPT_SECONDS
+            while time.thread_time() < until:
                 self._take(self._listening.accept()[0])
         except BlockingIOError:
             return
