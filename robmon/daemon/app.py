@@ -236,11 +236,13 @@ class Daemon:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
-            await asyncio.gather(*self._jobs, return_exceptions=True)  # they are cancelled, and end their processes
+            await asyncio.sleep(0)  # it cancels the jobs in the next round of the loop; until then one may begin
+            await asyncio.gather(*self._jobs, return_exceptions=True)  # they end their processes
             await self._runner.close()
             await self._host.close()
             for source in self._sources:
                 await source.close()
+            await strays.end()
             await asyncio.gather(self._writer.close(), self._baseline_writer.close())
 
     def _add_job(self, job: Callable[[], Awaitable[None]], seconds: float, **options: Any) -> None:

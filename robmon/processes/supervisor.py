@@ -17,7 +17,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psutil
 import structlog
@@ -44,6 +44,8 @@ LINE_BYTES = 256
 """What a line counts besides its own: to write one takes as long as to write so much more of another."""
 MAX_CHUNK_BYTES = 64 * 1024
 WORKER = "robmon.worker"
+
+T = TypeVar("T")
 
 
 # What a worker may see of the daemon's environment: nothing in it is a credential.
@@ -204,6 +206,19 @@ class Child:
         Raises:
             ChildDiedError: it could not be started, or did not say hello.
         """
+        launching = asyncio.create_task(cls._launch(command))
+        try:
+            child = await _finish(launching)
+        except asyncio.CancelledError:
+            if launching.exception() is None:
+                await launching.result().kill("crash")
+            raise
+        await child._expect_hello()
+        return child
+
+    @classmethod
+    async def _launch(cls, command: Command) -> Child:
+        """Start the process. Whoever cancels this may leave a process that nobody knows."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
@@ -225,10 +240,7 @@ class Child:
             except OSError as error:
                 raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
             undo.pop_all()
-        # Nothing is awaited between the start of the process and this: whoever is cancelled from here on ends it.
-        child = cls(process, reader, writer, command)
-        await child._expect_hello()
-        return child
+        return cls(process, reader, writer, command)
 
     @property
     def pid(self) -> int:
@@ -249,20 +261,29 @@ class Child:
         return await self._or_kill(conversation(), timeout_seconds)
 
     async def stop(self) -> None:
-        """End the process: ask it, then kill it and all it started."""
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._send(Stop(), ())
-                self._writer.close()
-                await self._process.wait()
-        await self.kill("crash")
+        """End the process: ask it, then kill it and all it started. Who is cancelled meanwhile kills it at once."""
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._send(Stop(), ())
+                    self._writer.close()
+                    await self._process.wait()
+        finally:
+            await self.kill("crash")
 
     async def kill(self, reason: DeathReason) -> None:
-        """Kill the process and all it started. The first reason given is the one that counts."""
+        """Kill the process and all it started, and wait for its end, also where the caller is cancelled meanwhile.
+
+        The first reason given is the one that counts.
+        """
         self._death = self._death or reason
         self._signal_group()
         self._watching.cancel()
         self._writer.close()
+        await _finish(asyncio.create_task(self._wait()))
+
+    async def _wait(self) -> None:
+        """Wait for the end of what has been killed."""
         await self._process.wait()
         strays.forget(self.pid)
         if self._is_worker:
@@ -299,8 +320,10 @@ class Child:
             await self.kill("timeout")
             raise ChildDiedError("timeout", f"no answer within {timeout_seconds:g} s")
         except (OSError, asyncio.IncompleteReadError, ProtocolError) as error:
-            how = str(error) if isinstance(error, ProtocolError) else await self._exit_text()
-            await self.kill("crash")
+            try:
+                how = str(error) if isinstance(error, ProtocolError) else await self._exit_text()
+            finally:
+                await self.kill("crash")
             raise ChildDiedError(self._death or "crash", how) from None
         except asyncio.CancelledError:
             answering.cancel()
@@ -363,6 +386,19 @@ class Child:
         for member in members:
             with contextlib.suppress(psutil.Error):
                 member.kill()
+
+
+async def _finish(task: asyncio.Task[T]) -> T:
+    """The result of a task that goes on to its end where the caller is cancelled, who learns of that afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
 
 
 class _OutputLog:

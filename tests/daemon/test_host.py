@@ -1,9 +1,11 @@
-"""The one worker: what is left of a sample when it dies."""
+"""The one worker: what is left of a sample when it dies, and of it when the daemon does."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -205,3 +207,37 @@ async def test_a_worker_that_its_model_has_damaged_is_replaced(tmp_path: Path, d
         await host.close()
     assert outcomes in (["failed"] * 3 + ["ok"] * 3, ["ok", "failed", "failed", "failed", "ok", "ok"])
     assert metrics.registry.get_sample_value("robmon_worker_restarts_total", {"reason": "crash"}) == 1
+
+
+DEAF = f"""#!{sys.executable}
+import os, sys, time
+from robmon.processes.channel import Channel
+from robmon.processes.messages import Hello, LoadedModel
+channel = Channel.from_fd(int(sys.argv[-1]))
+channel.send(Hello(pid=os.getpid()))
+channel.receive()
+channel.send(LoadedModel(flavor="python_function", device="cpu"))
+time.sleep(3600)
+"""
+
+
+async def test_no_worker_is_left_where_the_daemon_ends_while_it_is_replaced(tmp_path: Path) -> None:
+    """The job that does so is cancelled while the worker, which does not end when it is asked to, is waited for."""
+    others = psutil.Process().children()
+    python = tmp_path / "python"
+    python.write_text(DEAF, encoding="utf-8")
+    python.chmod(0o755)
+    given = settings.load({"model.uri": "models:/m/1", "worker.python": str(python)}).settings
+    for steps in range(1, 8):
+        host = ModelHost(given, Metrics("m", InputCounts(), lambda: (0, None)))
+        await host.load(ModelVersion(name="m", version="1", path="nowhere"))
+        replacing = asyncio.create_task(host.load(ModelVersion(name="m", version="2", path="nowhere")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        replacing.cancel()
+        await asyncio.wait({replacing})
+        await host.close()
+        left = [process for process in psutil.Process().children() if process not in others]
+        for process in left:
+            process.kill()
+        assert (replacing.cancelled(), left) == (True, []), steps

@@ -235,17 +235,67 @@ async def test_cancelled_question(odd_child: OddChild) -> None:
 
 @on_uvloop
 async def test_cancelled_start(odd_child: OddChild) -> None:
-    """As when the daemon ends just after it has begun: at whatever step, no process is left."""
+    """As when the daemon ends just after it has begun: at whatever step, no process is left to end later."""
     others = psutil.Process().children()  # those of other tests, such as a registry that many share
-    for steps in range(24):
+    for steps in range(32):
         starting = asyncio.create_task(Child.start(odd_child("time.sleep(3600)")))
         for _ in range(steps):
             await asyncio.sleep(0)
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-        for process in psutil.Process().children():
-            assert process in others or await gone(process), steps
+        await cancelled(starting)
+        assert starting.cancelled()
+        assert left(others) == [], steps
+
+
+def left(others: list[psutil.Process]) -> list[str]:
+    """The children besides these, and what becomes of them; they are killed, that no test waits for them."""
+    found = [process for process in psutil.Process().children() if process not in others]
+    states = [process.status() for process in found]
+    for process in found:
+        process.kill()
+    return states
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel it, and once more before it had its turn, and wait for its end."""
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+@on_uvloop
+async def test_cancelled_end(odd_child: OddChild, way: str) -> None:
+    """As when the daemon ends while one worker is replaced by another: the first has ended when all is closed."""
+    others = psutil.Process().children()
+    for steps in range(1, 8):
+        child = await Child.start(odd_child("time.sleep(3600)"))
+        ending = asyncio.create_task(child.stop() if way == "stop" else child.kill("crash"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await cancelled(ending)
+        assert left(others) == [], steps
+
+
+@on_uvloop
+async def test_cancelled_while_it_looks_how_the_process_ended(
+    odd_child: OddChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives, in spite of the channel that it has closed."""
+    others = psutil.Process().children()
+    looking = asyncio.Event()
+
+    async def look(_: Child) -> str:
+        looking.set()
+        await asyncio.sleep(PLENTY_SECONDS)
+        return ""
+
+    monkeypatch.setattr(Child, "_exit_text", look)
+    closes = "channel._socket.shutdown(socket.SHUT_RDWR)\n"
+    starting = asyncio.create_task(Child.start(odd_child("time.sleep(3600)", hello=closes)))
+    await looking.wait()
+    await cancelled(starting)
+    assert left(others) == []
 
 
 @pytest.mark.parametrize("log_output", [False, True])
