@@ -56,7 +56,8 @@ def test_a_callable_of_arrays_lists_and_tensors():
     array = inputs()
     expected = robmon.assess(total, array).row_errors
     assert robmon.assess(lambda x: total(x).tolist(), array.tolist()).row_errors == pytest.approx(expected)
-    assert robmon.assess(lambda x: x.sum(1), torch.from_numpy(array)).row_errors == pytest.approx(expected)
+    of_tensors = robmon.assess(lambda x: x.sum(1), torch.from_numpy(array))  # its noise is PyTorch's, another draw
+    assert of_tensors.draws == "torch cpu" and of_tensors.row_errors.mean() == pytest.approx(expected.mean(), rel=0.1)
     assert robmon.assess(total, array, max_batch_rows=7).row_errors == pytest.approx(expected)
 
 
@@ -293,7 +294,8 @@ def test_compare_refuses_models_that_take_different_inputs(tmp_path):
 def test_compare_counts_the_trials_of_both_and_refuses_bad_options_before_it_calls_a_model():
     seen = []
     robmon.compare(total, total, inputs(), progress=lambda done, trials: seen.append((done, trials)))
-    assert (seen[0], seen[38], seen[-1]) == ((1, 78), (39, 78), (78, 78))
+    done = [each for each, _ in seen]
+    assert done == sorted(done) and {39, 78} <= set(done) and {trials for _, trials in seen} == {78}
     with pytest.raises(InvalidInputError, match=r"alpha must lie between 0 and 0\.5"):
         robmon.compare(None, None, inputs(), alpha=1.0)
 

@@ -77,7 +77,7 @@ def test_classes_are_targets_of_labels_and_of_scores_alike():
               "pair": lambda x: scores(x)[:, :2]}  # fmt: skip
     ranking = robmon.rank(models, x, y, task="classification", levels=(0.5,), trials=19)
     assert ranking.names == ("labels", "logits", "network")
-    assert np.all(ranking.ranks == 2)
+    assert np.all(ranking.ranks[:, 0] == 2) and ranking.ranks[0, 1] == ranking.ranks[1, 1]
     assert ranking.scores[:, 0] == pytest.approx(np.mean(scores(x).argmax(axis=1) == y))
     assert ranking.left_out == (("pair", "the model has 2 classes, and the targets are not among 0 to 1"),)
     one_hot = robmon.rank({"a": scores, "b": network}, x, np.eye(3)[y], task="classification", levels=(0.5,), trials=19)
@@ -194,14 +194,13 @@ def test_models_are_loaded_one_after_the_other_each_with_its_own_code(folders: l
     loaded = []
 
     def count(done, total):
-        if done in (1, 40):  # the first trial of each
-            loaded.append(sum(isinstance(thing, ServedModel) for thing in gc.get_objects()))
+        loaded.append(sum(isinstance(thing, ServedModel) for thing in gc.get_objects()))
 
     with quiet_mlflow():
         ranking = robmon.rank(folders, frame, a + b, progress=count)
     assert ranking.names == tuple(folders)
     assert ranking.scores[:, 0] == pytest.approx([0.0, 0.25 * np.mean((a + b) ** 2)])
-    assert loaded == [1, 1]
+    assert len(loaded) >= 2 and set(loaded) == {1}
     with quiet_mlflow():
         assert robmon.compare(*folders, frame).ratio == pytest.approx([0.25] * 4)
 
