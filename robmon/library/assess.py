@@ -92,7 +92,7 @@ def assess(
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
     >>> result = assess(lambda x: x @ np.array([3.0, 4.0]), inputs, scale=1.0)
     >>> round(result.slope.value / 25, 1), round(result.curve[2].mean_mse, 1)
-    (1.0, 0.2)
+    (1.0, 0.3)
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
     """

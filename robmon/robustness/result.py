@@ -321,6 +321,9 @@ class Assessment:
             "noise_margin": margin and vars(margin) | {"crossed": margin.crossed},
             "output_variance": self.output_variance,
             "outputs_without_variance": self.outputs_without_variance,
+            "draws": self.draws,
+            "batch_rows": self.batch_rows,
+            "out_of_memory_retries": self.out_of_memory_retries,
         }
         return {key: jsonable(value) for key, value in result.items()}
 

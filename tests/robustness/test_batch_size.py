@@ -10,11 +10,12 @@ import torch
 
 import robmon
 from robmon.errors import OverBudgetError, PredictionError, is_out_of_memory
-from robmon.robustness.engine import batch_size
-from robmon.robustness.engine.batch_size import batch_size_of, fastest_rows
+from robmon.robustness.engine import tuning
+from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor
+from robmon.robustness.engine.tuning import fastest_rows
 from robmon.robustness.specification import Specification
 
 ROWS = 60
@@ -101,23 +102,37 @@ class Paced(torch.nn.Module):
         self(torch.empty(rows, 4))
 
 
-@pytest.mark.parametrize("suits", [20, 60, 500])
+@pytest.mark.parametrize("suits", [20, 60, 500, 3000])
 def test_the_batch_is_the_one_in_which_a_row_takes_the_least_time(suits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Paced(suits)
-    monkeypatch.setattr(batch_size.time, "process_time", lambda: model.now)
+    monkeypatch.setattr(tuning.time, "process_time", lambda: model.now)
     predictor = FunctionPredictor(lambda x, rows: model(x), module=model)
-    found = fastest_rows(model.run, inputs(), passes=10**6, patience_seconds=10.0)
+    found = fastest_rows(model.run, inputs(), usual=1024, passes=10**6, patience_seconds=20.0)
     assert suits / 2 < found <= 2 * suits
     assert batch_size_of(predictor, 7, inputs(), model.run, passes=10**6).rows == 7
     model.sizes.clear()
-    assert [batch_size_of(predictor, None, inputs(), model.run, passes=10**6).rows for _ in range(3)] == [found] * 3
-    assert len(model.sizes) <= 4 * 9, "it is measured once"
+    several = [batch_size_of(predictor, None, inputs(), model.run, passes=10**6).rows for _ in range(3)]
+    assert len(set(several)) == 1 and len(model.sizes) <= 4 * 9, "it is measured once"
 
 
-def test_a_model_that_takes_long_is_tried_with_few_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Paced(1)
-    monkeypatch.setattr(batch_size.time, "process_time", lambda: model.now)
-    assert fastest_rows(model.run, inputs(), passes=10**6, patience_seconds=0.1) == 30 and set(model.sizes) == {30}
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+def test_what_a_batch_that_is_tried_raises_is_no_failure_yet(error: type[Exception]) -> None:
+    def run(rows: int) -> None:
+        raise error
+
+    assert fastest_rows(run, inputs(), usual=7, passes=10**6, patience_seconds=1.0) == 7
+
+
+def test_a_short_assessment_is_worth_no_search_and_a_long_one_a_share_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Paced(20)
+    monkeypatch.setattr(tuning.time, "process_time", lambda: model.now)
+    assert fastest_rows(model.run, inputs(), usual=1024, passes=5, patience_seconds=20.0) == 1024
+    assert len(model.sizes) == 4, "the usual batch alone"
+    began = model.now
+    fastest_rows(model.run, inputs(), usual=1024, passes=2000, patience_seconds=20.0)
+    assert model.now - began < 0.2 * 2000 * 60 * 0.00265, "a fifth at most of what it takes in usual batches"
 
 
 def test_a_duty_cycle_leaves_the_device_to_others() -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.robustness.arrays import Array
 from robmon.robustness.engine.batch import Engine, rehearsal_of
-from robmon.robustness.engine.batch_size import BatchSize, Run, batch_size_of, usual_batch_size
+from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
 from robmon.robustness.engine.predictor import Predictor, through
+from robmon.robustness.engine.tuning import Run
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
