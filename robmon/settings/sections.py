@@ -286,7 +286,7 @@ class DeviceSettings(Section):
         None, description="What torch models compute in by autocast, which their results say; unset: as they are"
     )
     compile: Literal["auto", "never"] = Field(
-        "auto", description="auto: a torch model may be compiled for a CUDA device where that is measured to be faster"
+        "auto", description="Whether a torch model may be compiled for a CUDA device; none is yet"
     )
     idle_release_seconds: PositiveSeconds | None = Field(
         None,
