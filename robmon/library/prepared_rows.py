@@ -333,7 +333,8 @@ def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predi
     import torch
 
     def predict(x: Any, rows: slice) -> Any:
-        with torch.inference_mode():
+        # Not inference_mode: some modules ask for gradients in their forward pass, and are trained on afterwards.
+        with torch.no_grad():
             return outputs(module(x), len(x))
 
     return FunctionPredictor(predict, str(device or "cpu"), module=module)

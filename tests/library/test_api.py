@@ -129,6 +129,30 @@ def test_a_module_that_raises_gets_its_mode_back():
     assert module.training
 
 
+class Force(torch.nn.Module):
+    """The gradient of an energy, as force fields give it; the mean of the first batch is kept, as it came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+        self.mean: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mean is None:
+            self.mean = x.mean(dim=0)
+        with torch.enable_grad():
+            x = (x - self.mean).requires_grad_()
+            return torch.autograd.grad(self.linear(x).pow(2).sum(), x)[0]
+
+
+def test_a_module_may_ask_for_gradients_and_is_trained_on_afterwards():
+    torch.manual_seed(0)
+    module = Force()
+    assert robmon.assess(module, inputs().astype(np.float32)).curve[1].mean_mse > 0
+    module.linear(torch.ones(2, 3) - module.mean).sum().backward()  # what is no tensor of inference can be
+    assert module.linear.weight.grad is not None
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_module_gets_numpy_inputs_in_its_own_dtype(dtype):
     module = torch.nn.Linear(3, 1).to(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 import robmon
 from robmon.errors import OverBudgetError, PredictionError, is_out_of_memory
-from robmon.robustness.engine import tuning
+from robmon.robustness.assessment import assess_rows
+from robmon.robustness.engine import batch, tuning
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.plan import plan_assessment
@@ -145,6 +147,24 @@ def test_a_duty_cycle_leaves_the_device_to_others() -> None:
     pace = Pace(None, sleep=rests.append)
     pace.rest(np.zeros(1))
     assert len(rests) == 2
+
+
+def test_of_work_that_has_had_its_rest_there_is_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rests = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        now[0] += seconds
+
+    def predict(x: Any, rows: slice) -> Any:
+        now[0] += 1.0
+        return x.sum(axis=1)
+
+    monkeypatch.setattr(batch, "Pace", partial(Pace, clock=lambda: now[0], sleep=sleep))
+    specification = Specification(levels=(0.0, 0.1), trials=19, max_batch_rows=16)
+    assess_rows(FunctionPredictor(predict, duty_cycle=0.25), np.arange(256.0).reshape(64, 4), specification)
+    asked = [seconds for seconds in rests if seconds]  # the outputs known of a clean pass cost nothing again
+    assert asked == [3.0] * len(asked) and len(asked) >= 4 * 20
 
 
 def test_rests_are_part_of_what_an_assessment_is_planned_to_take() -> None:

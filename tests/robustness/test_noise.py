@@ -103,6 +103,17 @@ def test_a_linear_model_has_its_closed_form_under_every_additive_noise(name):
     assert result.noise == name and result.level_unit == "input units"
 
 
+@pytest.mark.parametrize("noise", [models.Gaussian(), models.CommonMode(groups=[[0], [1, 2]])], ids=["all", "groups"])
+@pytest.mark.parametrize("of_back_end", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_features_that_stay_as_they_are_count_in_no_realised_level(noise, of_back_end):
+    inputs = linear.inputs(1000)
+    inputs[:, 2] = 5.0
+    moved = assess_rows(lambda x, rows: x, of_back_end(inputs), noise=noise, levels=[0.1], trials=39)
+    assert moved.curve[1].realised_level == pytest.approx(0.1, rel=0.02)
+    scale = inputs.std(axis=0) * ([1, 1, 0, 1] if isinstance(noise, models.Gaussian) else [1, 1, 0, 0])
+    assert moved.curve[1].mean_mse == pytest.approx(0.01 * np.mean(scale**2), rel=0.03)
+
+
 def test_multiplicative_noise_is_a_share_of_the_value():
     inputs = linear.inputs(1000) + 5
     result = assess_rows(linear.predict, inputs, noise="multiplicative", levels=[0.1])

@@ -210,9 +210,9 @@ class Engine:
         self._finest_level = finest_level(inputs, self._features) if is_exact else math.inf
 
     def asking(self, predictor: Predictor) -> Engine:
-        """The same rows and noise with another predictor."""
+        """The same rows and noise with another predictor, whose pace begins now: what went before has had its rest."""
         engine = copy(self)
-        engine.predictor = predictor
+        engine.predictor, engine._pace = predictor, Pace(predictor.duty_cycle)
         return engine
 
     def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Array:

@@ -98,7 +98,7 @@ class AdditiveRows:
         copies: of the rows, one a trial.
         draw: gives the standard draws, shape `(copies * n, *input_shape)` or broadcasting to it.
         scale: of the rows' kind and dtype, broadcast to one row.
-        kept: which cells stay as they are, shape of the rows; None: those of scale 0 alone, if any.
+        kept: which cells stay as they are, shape of the rows; None: none does.
         redraws: whether to draw again for each level rather than hold the moves, which are as large as the rows.
     """
 
@@ -183,8 +183,5 @@ def finest_level(inputs: Array, features: Features) -> float:
 
 
 def are_kept(inputs: Array, features: Features) -> bool:
-    """Whether cells of features with a scale are not perturbed: sentinels, or what is no finite number."""
-    return any(
-        bool(namespace(inputs).any(untouched(as_float64(inputs[rows]), features) & (features.scale > 0)))
-        for rows in parts(inputs)
-    )
+    """Whether any cell is not perturbed, see `untouched`: its draw must not count as a move."""
+    return any(bool(namespace(inputs).any(untouched(as_float64(inputs[rows]), features))) for rows in parts(inputs))
