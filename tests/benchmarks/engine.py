@@ -178,7 +178,7 @@ def peers(task: TorchTask) -> dict[str, Run]:
         from torchmetrics import MeanSquaredError
 
         def metric() -> float:
-            error, clean = MeanSquaredError(), task.predict(task.inputs)
+            error, clean = MeanSquaredError().to(task.inputs.device), task.predict(task.inputs)
             for _ in range(task.trials):
                 for level in task.levels[1:]:
                     error.update(task.predict(task.inputs + level * torch.randn_like(task.inputs)), clean)
