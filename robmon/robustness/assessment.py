@@ -21,7 +21,7 @@ from robmon.robustness.arrays import (
 )
 from robmon.robustness.checks import check_whole
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
-from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, clean_pass, rehearsal_of
+from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, TrialRun, clean_pass
 from robmon.robustness.engine.batch_size import accompanied, batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
@@ -144,7 +144,7 @@ def assess_rows(
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     engine = Engine(predictor, inputs, chosen, features, seed, largest)
     size = batch_size_of(
-        predictor, specification.max_batch_rows, inputs, rehearsal_of(engine, task), passes=trials * len(levels)
+        predictor, specification.max_batch_rows, inputs, TrialRun(engine, task).run, passes=trials * len(levels)
     )
     predictor = accompanied(predictor, inputs, size)
     outputs = clean_pass(predictor, inputs, size)

@@ -162,19 +162,32 @@ class Rehearsal:
         return Measures(kind, errors, [classes_of(flat, kind)], counted)
 
 
-def rehearsal_of(engine: Engine, task: str) -> Callable[[int], None]:
-    """What runs a batch of so many rows as trials do, at one level, and waits for it; its outputs are forgotten.
+class TrialRun:
+    """Runs batches as trials do, at one level, to see what they take; what comes of them is forgotten.
 
     A batch of more rows than there are is one of all rows, so many times.
+
+    Args:
+        engine: of the rows.
+        task: `regression` or `classification`.
     """
-    given, rehearsal, begun = int(engine.inputs.shape[0]), Rehearsal(task), itertools.count()
 
-    def run(rows: int) -> None:
-        copies, trial = max(1, rows // given), next(begun)
-        trials = range(trial * copies, (trial + 1) * copies)
-        wait_for(engine.batch(trials, slice(0, min(rows, given)), (REHEARSED_LEVEL,), rehearsal))
+    def __init__(self, engine: Engine, task: str) -> None:
+        self._engine, self._rehearsal, self._begun = engine, Rehearsal(task), itertools.count()
 
-    return run
+    def run(self, rows: int) -> None:
+        """Run a batch of so many rows, and wait for it."""
+        wait_for(self._engine.batch(*self._next(rows), (REHEARSED_LEVEL,), self._rehearsal))
+
+    def draw(self, rows: int) -> None:
+        """Draw the noise of such a batch, which all its levels share, and wait for it."""
+        wait_for(self._engine.draws.of(*self._next(rows)))
+
+    def _next(self, rows: int) -> tuple[range, slice]:
+        """Trials that were not run before, and which rows."""
+        given = int(self._engine.inputs.shape[0])
+        copies, trial = max(1, rows // given), next(self._begun)
+        return range(trial * copies, (trial + 1) * copies), slice(0, min(rows, given))
 
 
 class Engine:
@@ -201,7 +214,7 @@ class Engine:
         self.predictor, self.inputs = predictor, inputs
         self._noise, self._largest = noise, largest
         self._features = features.like(inputs)
-        self._draws = Draws(noise, inputs, features, seed)
+        self.draws = Draws(noise, inputs, features, seed)
         self._pace = Pace(predictor.duty_cycle)
         self._scale = namespace(inputs).astype(self._features.scale, inputs.dtype)
         self._are_some_kept = are_kept(inputs, self._features)
@@ -227,7 +240,7 @@ class Engine:
         """
         copies, count = len(trials), rows.stop - rows.start
         clean = self.inputs[rows]
-        noisy = self._noisy(clean, copies, lambda: self._draws.of(trials, rows), levels)
+        noisy = self._noisy(clean, copies, lambda: self.draws.of(trials, rows), levels)
         parts: list[Array] = []
         run: list[_Run] = []
         for level in levels:

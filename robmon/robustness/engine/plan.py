@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.robustness.arrays import Array
-from robmon.robustness.engine.batch import Engine, rehearsal_of
+from robmon.robustness.engine.batch import Engine, TrialRun
 from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
 from robmon.robustness.engine.predictor import Predictor, through
-from robmon.robustness.engine.tuning import Run
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
@@ -125,10 +124,10 @@ def plan_assessment(
     budget.check(asked.smallest_passes * min_rows / asked.most_rows_per_second)
     size = usual_batch_size(predictor, specification.max_batch_rows, inputs)
     timely = budget.bounded(predictor, asked.smallest_passes * math.ceil(min_rows / size.rows))
-    run = _rehearsal(timely, inputs, specification, features, feature_names, axis, whole)
+    trial_run = _trial_run(timely, inputs, specification, features, feature_names, axis, whole)
     while True:
         try:
-            return _fit(asked, size, run)
+            return _fit(asked, size, trial_run)
         except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
             size.halve(error)
 
@@ -159,7 +158,7 @@ class _Asked:
         return self.predictor.rows_per_second or math.inf
 
 
-def _fit(asked: _Asked, size: BatchSize, run: Run) -> AssessmentPlan:
+def _fit(asked: _Asked, size: BatchSize, trial_run: TrialRun) -> AssessmentPlan:
     """The plan with batches of this size, or of the size that is found to be fast."""
     specification, budget, min_rows, passes = asked.specification, asked.budget, asked.min_rows, asked.passes
     given, trials, fewest = int(asked.inputs.shape[0]), specification.trials, specification.needed_trials
@@ -169,13 +168,14 @@ def _fit(asked: _Asked, size: BatchSize, run: Run) -> AssessmentPlan:
         called = cost.of_trials(rows, times, passes, size.rows)
         return max(called, rows / asked.most_rows_per_second * _passes(times, passes))
 
-    batch_seconds = _batch_timer(run, budget, is_paced=asked.predictor.rows_per_second is not None)
+    is_paced = asked.predictor.rows_per_second is not None
+    batch_seconds = _batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
     cost = _first_cost(batch_seconds, min(size.rows, min_rows), budget, asked.smallest_passes)
     budget.check(seconds(min_rows, fewest))
     patience_seconds = TUNING_SHARE * budget.left_seconds()
     if not size.retries:
         size.rows = batch_size_of(
-            asked.predictor, specification.max_batch_rows, asked.inputs, run,
+            asked.predictor, specification.max_batch_rows, asked.inputs, trial_run.run,
             passes=_passes(trials, passes), patience_seconds=patience_seconds,
         ).rows  # fmt: skip
     candidates = range(min_rows + 1, given + 1)
@@ -221,17 +221,18 @@ def expected_seconds(
     True
     """
     shape = tuple(int(length) for length in inputs.shape)
-    run = _rehearsal(predictor, inputs, specification, features, feature_names, axis, whole)
+    trial_run = _trial_run(predictor, inputs, specification, features, feature_names, axis, whole)
     trials, passes = specification.trials, specification.noisy_levels
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs, run, passes=_passes(trials, passes))
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs, trial_run.run, passes=_passes(trials, passes))
     budget = _Budget(TIMING_SECONDS, clock(), clock)
-    batch_seconds = _batch_timer(run, budget, is_paced=predictor.rows_per_second is not None)
+    is_paced = predictor.rows_per_second is not None
+    batch_seconds = _batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
     cost = _first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
     pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
     return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
 
 
-def _rehearsal(
+def _trial_run(
     predictor: Predictor,
     inputs: Array,
     specification: Specification,
@@ -239,30 +240,33 @@ def _rehearsal(
     feature_names: Sequence[str] | None,
     axis: FeatureAxis | None,
     whole: Whole | None,
-) -> Run:
+) -> TrialRun:
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
     chosen = noise_model(specification.noise)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
-    return rehearsal_of(Engine(predictor, inputs, chosen, fitted, seed=0), specification.task)
+    return TrialRun(Engine(predictor, inputs, chosen, fitted, seed=0), specification.task)
 
 
-def _batch_timer(run: Run, budget: _Budget, is_paced: bool) -> BatchSeconds:
+def _batch_timer(trial_run: TrialRun, budget: _Budget, levels: int, is_paced: bool) -> BatchSeconds:
+    """Times a batch at one of so many levels, with its share of the draw that they have in common."""
     patience_seconds = QUICK_SECONDS
     if not is_paced:
         patience_seconds = max(QUICK_SECONDS, min(PATIENT_SHARE * budget.max_seconds, PATIENT_SECONDS))
 
-    def once(rows: int) -> float:
+    def once(step: Callable[[int], None], rows: int) -> float:
         start = budget.clock()
-        run(rows)
+        step(rows)
         return budget.clock() - start
 
     def batch_seconds(rows: int, warm: bool) -> float:
         if warm:
-            run(rows)
-        seconds = [once(rows)]
+            trial_run.run(rows)
+        seconds, drawing = [once(trial_run.run, rows)], [once(trial_run.draw, rows)]
         while len(seconds) < TIMINGS and sum(seconds) < patience_seconds:
-            seconds.append(once(rows))
-        return statistics.median(seconds)
+            seconds.append(once(trial_run.run, rows))
+            drawing.append(once(trial_run.draw, rows))
+        whole = statistics.median(seconds)
+        return max(whole - statistics.median(drawing) * (1.0 - 1.0 / levels), whole / levels)
 
     return batch_seconds
 
