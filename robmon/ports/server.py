@@ -118,29 +118,39 @@ class PortServer(uvicorn.Server):
         count = len(self.connections - self._giving_way)
         if count < self._max_connections or self._give_way(asyncio.get_running_loop().time() - MOMENT_SECONDS):
             return True
-        return self._waiting(inf) != [] if count < 2 * self._max_connections else self._give_way(inf)
+        return self._oldest(inf) is not None if count < 2 * self._max_connections else self._give_way(inf)
 
     def _give_way(self, before: float) -> bool:
         """End the connection that has waited for longest, if since before that time; an idle one rather than others."""
-        waiting = self._waiting(before)
-        if waiting:
-            self._end(waiting[0])
-        return waiting != []
+        oldest = self._oldest(before)
+        if oldest is not None:
+            self._end(oldest)
+        return oldest is not None
 
     def _end(self, connection: Connection) -> None:
         self._giving_way.add(connection)
         connection.refuse("too_many_connections")
 
-    def _waiting(self, before: float) -> list[Connection]:
-        """The connections that have waited for their clients since before that time, the first to give way first.
+    def _oldest(self, before: float) -> Connection | None:
+        """The first connection to give way of those that have waited for their clients since before that time.
 
         An idle one loses nothing. Of those that have all come or been answered this very moment (`before` is infinite)
-        it is the oldest, whatever it waits for: a probe among them is new.
+        it is the oldest, whatever it waits for: a probe among them is new. None is sorted, because this is done for each
+        newcomer to a full port.
         """
         those = self.connections - self._giving_way
+        found = [min(those, key=since, default=None) for since in WAITING_SINCE]
+        waiting = [(since(one), one) for since, one in zip(WAITING_SINCE, found, strict=True) if one is not None]
+        fitting = [(since, one) for since, one in waiting if since < before]
+        if not fitting:
+            return None
+        return fitting[0][1] if before < inf else min(fitting, key=lambda each: each[0])[1]
+
+    def _waiting(self, before: float) -> list[Connection]:
+        """The connections that have waited for their clients since before that time, the first to give way first."""
+        those = self.connections - self._giving_way
         kinds = [sorted((one for one in those if since(one) < before), key=since) for since in WAITING_SINCE]
-        waiting = dict.fromkeys(chain(*kinds))
-        return list(waiting) if before < inf else sorted(waiting, key=lambda one: min(s(one) for s in WAITING_SINCE))
+        return list(dict.fromkeys(chain(*kinds)))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
