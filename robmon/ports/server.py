@@ -135,7 +135,7 @@ class PortServer(uvicorn.Server):
         """The first connection to give way of those that have waited for their clients since before that time.
 
         An idle one loses nothing. Of those that have all come or been answered this very moment (`before` is infinite)
-        it is the oldest, whatever it waits for: a probe among them is new. None is sorted, because this is done for each
+        it is the oldest, whatever it waits for: a probe among them is new. Nothing is sorted: this is done for each
         newcomer to a full port.
         """
         those = self.connections - self._giving_way
