@@ -242,22 +242,25 @@ class Engine:
         clean = self.inputs[rows]
         noisy = self._noisy(clean, copies, lambda: self.draws.of(trials, rows), levels)
         parts: list[Array] = []
-        run: list[_Run] = []
+        waiting: list[_AtLevel] = []
         for level in levels:
             perturbed = noisy.at(level)
             # Moves are measured before the model gets the rows: it may write into them.
             moves = noisy.squared_moves(perturbed, level)
             beyond = newly_beyond(perturbed, clean, self._largest)
             outputs = check_rows(detached(self.predictor.predict(perturbed, rows)), copies * count)
-            if run and not _fits(run, outputs):
-                parts.append(_reduced(run, rows, copies, reduction))
-                run = []
+            if waiting and not _fits(waiting, outputs):
+                parts.append(_reduced(waiting, rows, copies, reduction))
+                waiting = []
+            is_last = level == levels[-1] or 2 * math.prod(outputs.shape) > TOGETHER
             # A copy: the model may return the same buffer at every call.
-            run.append(_Run(outputs if level == levels[-1] else copied(outputs), beyond, moves))
+            waiting.append(_AtLevel(outputs if is_last else copied(outputs), beyond, moves))
+            if is_last:
+                parts.append(_reduced(waiting, rows, copies, reduction))
+                waiting = []
             self._pace.rest(moves)
-        parts.append(_reduced(run, rows, copies, reduction))
-        whole = parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
-        return namespace(whole).reshape(whole, (len(levels), -1, copies, count))
+        xp = namespace(parts[0])
+        return xp.reshape(parts[0] if len(parts) == 1 else xp.concat(parts), (len(levels), -1, copies, count))
 
     def _noisy(
         self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
@@ -273,7 +276,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _AtLevel:
     """What came of a batch at one level: outputs as the model returned them, and what was seen of its inputs."""
 
     outputs: Array
@@ -281,25 +284,23 @@ class _Run:
     moves: Array
 
 
-def _fits(runs: Sequence[_Run], outputs: Array) -> bool:
+def _fits(waiting: Sequence[_AtLevel], outputs: Array) -> bool:
     """Whether these outputs can be reduced together with those of other levels: they are few, and as the others are."""
-    return are_alike(runs[0].outputs, outputs) and (len(runs) + 1) * math.prod(outputs.shape) <= TOGETHER
+    return are_alike(waiting[0].outputs, outputs) and (len(waiting) + 1) * math.prod(outputs.shape) <= TOGETHER
 
 
-def _reduced(runs: Sequence[_Run], rows: slice, copies: int, reduction: Reduction) -> Array:
+def _reduced(seen: Sequence[_AtLevel], rows: slice, copies: int, reduction: Reduction) -> Array:
     """What is kept of each row at some levels, in float64, shape `(levels, values, copies * rows)`.
 
     It is where the outputs are, or in main memory where any of it is.
     """
-    outputs = _concatenation([run.outputs for run in runs])
-    reduced = reduction.reduce(outputs, rows, copies * len(runs))
-    seen = [_concatenation([getattr(run, name) for run in runs]) for name in ("beyond", "moves")]
-    values = [reduced.errors, *reduced.same, reduced.is_finite, *seen]
+    reduced = reduction.reduce(_concatenation([each.outputs for each in seen]), rows, copies * len(seen))
+    inputs = [_concatenation([each.beyond for each in seen]), _concatenation([each.moves for each in seen])]
+    values = [reduced.errors, *reduced.same, reduced.is_finite, *inputs]
     if any(isinstance(each, np.ndarray) for each in values):
         values = [to_numpy(each) for each in values]
-    xp = namespace(values[-1])
-    below = xp.concat([xp.reshape(as_float64(each), (-1, len(runs), seen[0].shape[0] // len(runs))) for each in values])
-    return xp.moveaxis(below, 0, 1)
+    xp, per_level = namespace(values[-1]), copies * (rows.stop - rows.start)
+    return xp.moveaxis(xp.concat([xp.reshape(as_float64(each), (-1, len(seen), per_level)) for each in values]), 0, 1)
 
 
 def _concatenation(parts: Sequence[Array]) -> Array:
