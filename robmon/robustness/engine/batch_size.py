@@ -19,7 +19,7 @@ CALL_ROWS: Final = 4096
 """Of anything else: each call has a price, as a DataFrame has."""
 
 _known: MutableMapping[Any, dict[tuple[Any, ...], int]] = WeakKeyDictionary()
-"""What was found of a module, by its inputs' device, type and shape."""
+"""What was found of a module, by its inputs' device, type and the shape of a row."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ def batch_size_of(
     if asked or predictor.max_batch_rows or predictor.module is None:
         return usual_batch_size(predictor, asked, inputs)
     known = _known.setdefault(predictor.module, {})
-    key = (str(inputs.device), inputs.dtype, *inputs.shape)
+    key = (str(inputs.device), inputs.dtype, *inputs.shape[1:])
     if key not in known:
         usual = usual_batch_size(predictor, None, inputs).rows
         known[key] = fastest_rows(run, inputs, usual, passes, min(patience_seconds, PATIENT_SECONDS))
