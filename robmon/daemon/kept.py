@@ -23,6 +23,7 @@ class Kept:
     classes: KeptClasses | None
     clean_variance: list[float]
     nonfinite_rows: list[int]
+    draws: str
     is_usable: bool
     """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
 
@@ -39,6 +40,7 @@ class Kept:
             classes=result.kept_classes,
             clean_variance=result.clean_variance,
             nonfinite_rows=result.nonfinite_rows,
+            draws=result.draws,
             is_usable=result.is_reference,
         )
 
@@ -53,4 +55,5 @@ class Kept:
             origins=self.plan.origins,
             nonfinite_rows=self.nonfinite_rows,
             classes=self.classes,
+            draws=self.draws,
         )

@@ -146,7 +146,7 @@ def _assess_one(
         _check_same_inputs(perturbed, own)
         checked = _with_check(reference, rows.predictor.predict)
         rows = replace(rows, predictor=through(rows.predictor, checked))
-        given |= {"scale": None, "features": reference.features}
+        given |= {"scale": None, "features": reference.features, "draws_as": reference.draws}
         if is_classifier(reference):
             tempered = classifier_rows(reference, reference.finite).tempered
             given |= {

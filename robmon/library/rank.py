@@ -123,7 +123,8 @@ def _score_one(
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         guarded = replace(rows, predictor=through(rows.predictor, _raising_by_type(rows.predictor.predict)))
-        return _score_of(guarded.assess(specification, **given), rows.kept)
+        draws_as = None if first is None else first.draws
+        return _score_of(guarded.assess(specification, draws_as=draws_as, **given), rows.kept)
 
 
 def _raising_by_type(predict: Predict) -> Predict:
@@ -150,6 +151,7 @@ class _Score:
     conditions: Conditions
     kept: tuple[int, ...] | None
     row_scores: Float64
+    draws: str
     notes: tuple[str, ...]
 
 
@@ -170,7 +172,7 @@ def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
     accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
     if result.row_accuracy is not None:
         rows = np.nan_to_num(result.row_accuracy)
-        return _Score("accuracy", result.levels, accuracies, conditions, kept, rows, result.notes)
+        return _Score("accuracy", result.levels, accuracies, conditions, kept, rows, result.draws, result.notes)
     if share < 1.0:
         lost = np.flatnonzero(~result.finite)
         raise InvalidInputError(
@@ -178,7 +180,7 @@ def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
     errors = [point.mean_mse for point in result.curve]
-    return _Score("MSE", result.levels, errors, conditions, kept, result.row_errors, result.notes)
+    return _Score("MSE", result.levels, errors, conditions, kept, result.row_errors, result.draws, result.notes)
 
 
 def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

@@ -228,6 +228,8 @@ class ComparisonTerms(Message):
     """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
     classes: KeptClasses | None = None
     """Of a classifier."""
+    draws: str | None = None
+    """What drew the noise, which draws it again where it can."""
 
 
 class Plan(Message):

@@ -30,7 +30,6 @@ from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
-from robmon.robustness.noise.draws import draw_back_end
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
@@ -81,6 +80,7 @@ def assess_rows(
     compare_on: NDArray[np.bool_] | None = None,
     clusters: Sequence[int] | None = None,
     largest_inputs: Float64 | None = None,
+    draws_as: str | None = None,
     notes: Sequence[str] = (),
     names_rows: bool = True,
     tells_values: bool = True,
@@ -115,6 +115,8 @@ def assess_rows(
             request bound (one row each), mean bound and standard errors (means) count. None: each row its own.
         largest_inputs: the largest numbers that the model's own input types hold, where those are smaller than the
             inputs' type, broadcast to one input row; what exceeds them is told.
+        draws_as: what drew the noise of the assessment with which this one is compared, its `draws`: it draws again,
+            where it can, so that both have the same noise. None: as is usual for these inputs.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
         names_rows: whether rows that are left out are named by their numbers.
         tells_values: whether notes may tell the values of codes, which are inputs.
@@ -142,7 +144,7 @@ def assess_rows(
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
-    engine = Engine(predictor, inputs, chosen, features, seed, largest)
+    engine = Engine(predictor, inputs, chosen, features, seed, largest, draws_as)
     size = batch_size_of(
         predictor, specification.max_batch_rows, inputs, TrialRun(engine, task).run, passes=trials * len(levels)
     )
@@ -241,7 +243,7 @@ def assess_rows(
         finite=finite,
         batch_rows=size.rows,
         out_of_memory_retries=size.retries,
-        draws=draw_back_end(chosen, inputs),
+        draws=engine.draws.back_end,
         notes=(
             *_of_outputs(form, clean if is_one_class else None),
             *notes,

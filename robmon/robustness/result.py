@@ -67,7 +67,7 @@ class Assessment:
         notes: sentences on what was deduced, left alone or left out.
         batch_rows: how many rows the model was given at a time, at most.
         out_of_memory_retries: how often memory ran out, and batches were halved.
-        draws: what drew the noise, `numpy` or `torch` with the device: the same seed gives other numbers elsewhere.
+        draws: what drew the noise, `numpy`, or `torch` with device and dtype: elsewhere a seed gives other numbers.
         uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
             asked.
     """

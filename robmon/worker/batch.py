@@ -95,6 +95,7 @@ def assess_batch(
             compare_at=reference.compare_at if reference else "own" if is_of_sample else None,
             compare_on=reference.rows if reference else None,
             clusters=origins,
+            draws_as=comparison.draws if comparison else None,
             largest_inputs=inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
             notes=(*inputs.told(INTEGERS_OPTION), *inputs.not_watched(), *model.notes) if is_of_sample else (),

@@ -57,7 +57,9 @@ def test_a_callable_of_arrays_lists_and_tensors():
     expected = robmon.assess(total, array).row_errors
     assert robmon.assess(lambda x: total(x).tolist(), array.tolist()).row_errors == pytest.approx(expected)
     of_tensors = robmon.assess(lambda x: x.sum(1), torch.from_numpy(array))  # its noise is PyTorch's, another draw
-    assert of_tensors.draws == "torch cpu" and of_tensors.row_errors.mean() == pytest.approx(expected.mean(), rel=0.1)
+    assert of_tensors.draws == "torch cpu float64" and of_tensors.row_errors.mean() == pytest.approx(
+        expected.mean(), rel=0.1
+    )
     assert robmon.assess(total, array, max_batch_rows=7).row_errors == pytest.approx(expected)
 
 
@@ -602,3 +604,26 @@ def test_within_a_budget_what_is_planned_is_told():
     told = []
     robmon.assess(total, inputs(40), max_seconds=5, expect=told.append)
     assert len(told) == 1 and 0 < told[0] <= 5
+
+
+@pytest.mark.parametrize("is_torch_first", [True, False])
+def test_versions_of_other_kinds_are_compared_and_ranked_under_the_same_noise(is_torch_first):
+    network = torch.nn.Linear(4, 3, dtype=torch.float64)
+    weights, bias = (part.detach().numpy() for part in (network.weight, network.bias))
+    pair = [network, lambda x: x @ weights.T + bias]
+    pair = pair if is_torch_first else pair[::-1]
+    x = np.random.default_rng(3).normal(size=(100, 4))
+    compared = robmon.compare(*pair, x, trials=19)
+    assert compared.a.draws == compared.b.draws == ("torch cpu float64" if is_torch_first else "numpy")
+    assert compared.b.row_errors == pytest.approx(compared.a.row_errors, rel=1e-9)
+    ranking = robmon.rank(dict(zip("ab", pair, strict=True)), x, x @ weights.T, trials=19)
+    assert ranking.scores[0] == pytest.approx(ranking.scores[1], rel=1e-9)
+
+
+def test_a_noise_that_draws_anew_what_a_built_in_one_draws_needs_no_tensors():
+    class Coin(robmon.noise.Gaussian):
+        def draw(self, generator, shape, features):
+            return generator.choice([-1.0, 1.0], size=shape)
+
+    result = robmon.assess(lambda x: x.sum(1), torch.randn(100, 3), noise=Coin(), trials=19)
+    assert result.draws == "numpy" and result.curve[-1].realised_level == pytest.approx(0.4)

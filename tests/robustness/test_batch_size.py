@@ -53,9 +53,17 @@ def test_where_memory_runs_out_batches_are_halved_and_the_numbers_stay(error: ty
     free = robmon.assess(crowded(10**6), inputs(), max_batch_rows=ROWS * 4)
     tight = robmon.assess(crowded(9, error), inputs(), max_batch_rows=ROWS * 4)
     assert (free.out_of_memory_retries, free.batch_rows) == (0, ROWS * 4)
-    assert (tight.out_of_memory_retries, tight.batch_rows) == (5, 8)
+    assert (tight.out_of_memory_retries, tight.batch_rows) == (3, 8)
     assert tight.curve[-1].mean_mse == pytest.approx(free.curve[-1].mean_mse, rel=1e-6)
     assert tight.curve[-1].bound == pytest.approx(free.curve[-1].bound, rel=1e-6)
+
+
+def test_what_was_not_given_to_a_model_is_not_halved() -> None:
+    model = crowded(ROWS)
+    result = robmon.assess(model, inputs(), max_batch_rows=10**6)
+    in_vain = [rows for rows in model.sizes if rows > ROWS]
+    assert in_vain[0] == 39 * ROWS and len(in_vain) == len(set(in_vain)) == result.out_of_memory_retries
+    assert ROWS <= result.batch_rows < 2 * ROWS
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -71,6 +79,19 @@ def test_what_else_a_model_raises_is_no_reason_to_try_again() -> None:
     with pytest.raises(ValueError, match="out of memory"):
         robmon.assess(model, inputs())
     assert len(model.sizes) < 5
+
+
+def test_what_a_model_raises_after_some_trials_is_told() -> None:
+    calls: list[int] = []
+
+    def predict(x: Any) -> Any:
+        calls.append(len(x))
+        if len(calls) == 7:
+            raise ValueError("once")
+        return x.sum(axis=1)
+
+    with pytest.raises(ValueError, match="once"):
+        robmon.assess(predict, inputs().numpy(), max_batch_rows=4 * ROWS, levels=(0.0, 0.1))
 
 
 def test_a_plan_is_made_with_batches_that_memory_holds() -> None:

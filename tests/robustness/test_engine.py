@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import robmon
 from robmon.errors import PredictionError
 from robmon.models.inputs import split
 from robmon.models.outputs import OutputReader
@@ -168,3 +169,15 @@ def test_draws_that_are_not_held_are_drawn_again_alike(is_tensor: bool) -> None:
         assert np.asarray(other) == pytest.approx(np.asarray(one), rel=1e-12)
         moves = [np.asarray(each.squared_moves(one, level)) for each in (held, redrawn)]
         assert moves[0] == pytest.approx(moves[1], rel=1e-12) and moves[0].any() == (level > 0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "scale", "level"),
+    [(np.full((64, 2), 1e38), 1e38, 3.0), (np.zeros((64, 2)), 1e39, 1e-3), (np.zeros((64, 2)), 1e-46, 1.0)],
+)
+def test_near_the_ends_of_a_type_moves_are_measured(inputs: Any, scale: float, level: float) -> None:
+    given = {"trials": 19, "levels": (level,), "scale": np.full(2, scale)}
+    with np.errstate(over="ignore"):
+        result = robmon.assess(lambda x: np.isfinite(x).all(axis=1) * 1.0, inputs.astype(np.float32), **given)
+    moved = result.curve[-1].realised_level
+    assert moved == 0 if scale < 1e-40 else 0 < moved < 1.2 * level

@@ -39,7 +39,7 @@ from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.masking import untouched
-from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, are_kept, finest_level
+from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, are_kept, exact_levels
 from robmon.robustness.nonfinite import newly_beyond
 from robmon.robustness.outputs import (
     RowErrors,
@@ -200,6 +200,7 @@ class Engine:
         features: of the inputs, as the noise perturbs them.
         seed: fixes the noise.
         largest: the largest number of the type in which the model gets its inputs, where that is small.
+        draws_as: what draws in the place of the inputs' own back end, see `Draws`.
     """
 
     def __init__(
@@ -210,17 +211,19 @@ class Engine:
         features: Features,
         seed: int,
         largest: Float64 | float | None = None,
+        draws_as: str | None = None,
     ) -> None:
         self.predictor, self.inputs = predictor, inputs
         self._noise, self._largest = noise, largest
         self._features = features.like(inputs)
-        self.draws = Draws(noise, inputs, features, seed)
+        self.draws = Draws(noise, inputs, features, seed, draws_as)
         self._pace = Pace(predictor.duty_cycle)
-        self._scale = namespace(inputs).astype(self._features.scale, inputs.dtype)
+        with np.errstate(over="ignore"):
+            self._scale = namespace(inputs).astype(self._features.scale, inputs.dtype)
         self._are_some_kept = are_kept(inputs, self._features)
-        # The lowest level at which moves need not be measured.
+        # Between these levels moves need not be measured.
         is_exact = noise.is_additive and self._features.limits is None and is_single_or_double(inputs)
-        self._finest_level = finest_level(inputs, self._features) if is_exact else math.inf
+        self._lowest, self._highest = exact_levels(inputs, self._features) if is_exact else (math.inf, 0.0)
 
     def asking(self, predictor: Predictor) -> Engine:
         """The same rows and noise with another predictor, whose pace begins now: what went before has had its rest."""
@@ -268,7 +271,7 @@ class Engine:
         lowest = min((level for level in levels if level > 0), default=math.inf)
         if lowest == math.inf:
             return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known
-        if lowest >= self._finest_level:
+        if lowest >= self._lowest and max(levels) <= self._highest:
             kept = untouched(as_float64(clean), self._features) if self._are_some_kept else None
             redraws = self._noise.draws_anywhere and is_on_cuda(clean) and copies * clean.nbytes > HELD_BYTES
             return AdditiveRows(clean, copies, draw, self._scale, kept, redraws)
@@ -321,7 +324,7 @@ def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
         try:
             return _clean_pass(predictor, inputs, size.rows)
         except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
-            size.halve(error)
+            size.halve(error, asked=min(size.rows, int(inputs.shape[0])))
 
 
 def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:

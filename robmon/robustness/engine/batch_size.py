@@ -34,8 +34,12 @@ class BatchSize:
     rows: int
     retries: int = 0
 
-    def halve(self, error: Exception) -> None:
+    def halve(self, error: Exception, asked: int | None = None) -> None:
         """Half as many rows from now on, if it is memory that ran out; what can be given back of it is.
+
+        Args:
+            error: what was raised.
+            asked: how many rows the model was given, where that is less.
 
         Raises:
             PredictionError: memory ran out with a single row.
@@ -43,9 +47,10 @@ class BatchSize:
         """
         if not is_out_of_memory(error):
             raise error
-        if self.rows == 1:
+        rows = self.rows if asked is None else asked
+        if rows == 1:
             raise PredictionError("the model cannot take a single row: out of memory", "out_of_memory") from error
-        self.rows = (self.rows + 1) // 2
+        self.rows = (rows + 1) // 2
         self.retries += 1
         release_memory(error)
 

@@ -75,8 +75,10 @@ def run_trials(
         try:
             parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, size.rows)]
         except Exception as error:  # whatever the model raises: it is raised again where nothing else can be tried
-            if len(these) == 1 or is_out_of_memory(error):
-                size.halve(error)
+            if is_out_of_memory(error):
+                size.halve(error, asked=min(size.rows, len(these) * n))
+            elif done or len(these) == 1:
+                raise
             else:
                 most = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
             continue

@@ -68,9 +68,14 @@ class Noise:
     needs_correlation: bool = False
     """Whether it needs `features.correlation`."""
     draws_anywhere: bool = False
-    """Whether `draw` asks a `Generator` for nothing else than what that has, so that it can draw on a device."""
+    """Whether `draw` asks a `Generator` for nothing else than what that has, so that it can draw on a device. A
+    subclass with another draw has to say so itself."""
     _draw: Draw | None = None
     _apply: Apply | None = None
+
+    def __init_subclass__(cls) -> None:
+        if "draw" in vars(cls) and "draws_anywhere" not in vars(cls):
+            cls.draws_anywhere = False
 
     def __init__(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, Final
 
 import array_api_compat
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, default_batch_rows, is_on_cuda, like, namespace, numbers
+from robmon.robustness.arrays import Array, default_batch_rows, like, namespace, numbers, to_numpy
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Generator, Noise
 
@@ -24,11 +25,27 @@ SEEDS: Final = 64
 """Of so many trials the seeds of a block are drawn at once."""
 
 
-def draw_back_end(noise: Noise, inputs: Array) -> str:
-    """What draws this noise for such inputs: `numpy`, or `torch` with the device, such as `torch cuda:0`."""
+def back_end_of(noise: Noise, inputs: Array) -> str:
+    """What draws this noise for such inputs: `numpy`, or `torch`, its device and dtype, such as `torch cuda:0 float32`.
+
+    Half precision is drawn in single: what is added to it is rounded once.
+    """
     if not (array_api_compat.is_torch_array(inputs) and noise.draws_anywhere):
         return "numpy"
-    return f"torch {inputs.device}"
+    dtype = "float64" if inputs.dtype == namespace(inputs).float64 else "float32"
+    return f"torch {inputs.device} {dtype}"
+
+
+def can_draw(back_end: str) -> bool:
+    """Whether this process can draw as that back end does."""
+    if back_end == "numpy":
+        return True
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    device = torch.device(back_end.split()[1])
+    return device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
 
 
 class Draws:
@@ -44,21 +61,28 @@ class Draws:
         inputs: shape `(n, *input_shape)`.
         features: of them, in main memory.
         seed: at least 0.
+        draws_as: a back end that draws in the place of the inputs' own, where it can: two assessments that are compared
+            are to have the same draws.
+
+    Attributes:
+        back_end: what draws, see `back_end_of`.
     """
 
-    def __init__(self, noise: Noise, inputs: Array, features: Features, seed: int) -> None:
+    def __init__(self, noise: Noise, inputs: Array, features: Features, seed: int, draws_as: str | None = None) -> None:
         self._noise, self._inputs, self._features = noise, inputs, features
         self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self._rows, *shape = (int(length) for length in inputs.shape)
         self._shape = tuple(shape)
+        is_taken = draws_as is not None and noise.draws_anywhere and can_draw(draws_as)
+        self.back_end = draws_as if draws_as is not None and is_taken else back_end_of(noise, inputs)
         most_rows, most_numbers = BLOCK_ROWS, BLOCK_NUMBERS
-        if is_on_cuda(inputs):
+        if "cuda" in self.back_end:
             most_rows, most_numbers = CUDA_BLOCK_ROWS, CUDA_BLOCK_NUMBERS
         self._block_rows = max(1, min(most_rows, most_numbers // max(1, int(np.prod(shape)))))
         if not noise.draws_anywhere:
             self._block_rows = default_batch_rows((self._rows, *shape))
         self._seeds: dict[tuple[int, int], list[int]] = {}
-        self._on_device = None if draw_back_end(noise, inputs) == "numpy" else _TorchGenerator(inputs)
+        self._torch = None if self.back_end == "numpy" else _TorchGenerator(*self.back_end.split()[1:])
 
     def of(self, trials: Sequence[int], rows: slice) -> Array:
         """Draws of these rows in each of these trials, shape `(trials * rows, *input_shape)` or broadcasting to it.
@@ -83,8 +107,10 @@ class Draws:
             yield draw[low:high]
 
     def _drawn(self, trial: int, block: int, shape: tuple[int, ...]) -> Array:
-        if self._on_device is not None:
-            return self._noise.draw(self._on_device.begin(self._seed(trial, block)), shape, self._features)
+        if self._torch is not None:
+            return self._beside_inputs(
+                self._noise.draw(self._torch.begin(self._seed(trial, block)), shape, self._features)
+            )
         stream = np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, block, trial]))
         draw = numbers(
             self._noise.draw(stream, shape, self._features),
@@ -98,6 +124,12 @@ class Draws:
             raise InvalidInputError(f"{self._noise.name} noise drew NaN or infinite numbers: every draw must be finite")
         return like(draw, self._inputs)
 
+    def _beside_inputs(self, draw: Array) -> Array:
+        """A tensor as an array of the inputs' kind, on their device."""
+        if isinstance(self._inputs, np.ndarray):
+            return to_numpy(draw)
+        return draw if draw.device == self._inputs.device else draw.to(self._inputs.device)
+
     def _seed(self, trial: int, block: int) -> int:
         """The seed of a stream of PyTorch's: one of many that are drawn at once, since to begin a Philox takes long."""
         first = trial // SEEDS
@@ -108,17 +140,16 @@ class Draws:
 
 
 class _TorchGenerator(Generator):
-    """PyTorch's random numbers as NumPy's generator gives them, on the device and in the dtype of a tensor.
+    """PyTorch's random numbers as NumPy's generator gives them, on a device and in a dtype.
 
-    Half precision is drawn in single: what is added to it is rounded once.
+    On a processor PyTorch takes the lower 32 bits of a seed, so that of tens of thousands of streams two may be alike.
     """
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, device: str, dtype: str) -> None:
         import torch
 
-        dtype = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
-        self._torch, self._generator = torch, torch.Generator(tensor.device)
-        self._options = {"generator": self._generator, "dtype": dtype, "device": tensor.device}
+        self._torch, self._generator = torch, torch.Generator(device)
+        self._options = {"generator": self._generator, "dtype": getattr(torch, dtype), "device": device}
 
     def begin(self, seed: int) -> _TorchGenerator:
         """The stream of a seed."""

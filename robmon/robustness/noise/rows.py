@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, Float64, as_float64, copied, moved, namespace, parts, repeated
+from robmon.robustness.arrays import Array, Float64, as_float64, copied, moved, namespace, parts, repeated, to_numpy
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import rounded
 from robmon.robustness.noise.base import Noise
@@ -17,6 +18,8 @@ from robmon.robustness.noise.masking import untouched
 FINE: Final = 64
 """How many of the inputs' own steps a level must be that rounding to them is nothing: it changes a realised level by
 1e-5 of itself then."""
+FAR: Final = 50.0
+"""No draw of the noise models is likely to be as far from 0, in standard deviations."""
 
 
 class NoisyRows(Protocol):
@@ -159,8 +162,12 @@ class AdditiveRows:
         return level**2 * self._squares
 
 
-def finest_level(inputs: Array, features: Features) -> float:
-    """The lowest level at which additive noise moves every feature far enough that rounding is nothing.
+@np.errstate(over="ignore")
+def exact_levels(inputs: Array, features: Features) -> tuple[float, float]:
+    """The lowest and the highest level at which the moves of additive noise are as they are asked for.
+
+    From the lowest on every feature is moved far enough that rounding is nothing. Up to the highest no number leaves
+    what the inputs' type holds, but by a draw of over `FAR`.
 
     Args:
         inputs: float32 or float64, shape `(n, *input_shape)`.
@@ -168,8 +175,9 @@ def finest_level(inputs: Array, features: Features) -> float:
 
     >>> from robmon.robustness.features.features import measure
     >>> inputs = np.array([[100.0], [101.0]], dtype=np.float32)
-    >>> round(finest_level(inputs, measure(inputs, 1.0, correlation=False)), 6)
-    0.000771
+    >>> low, high = exact_levels(inputs, measure(inputs, 1.0, correlation=False))
+    >>> round(low, 6), high > 1e36
+    (0.000771, True)
     """
     xp = namespace(inputs)
     largest = xp.zeros_like(inputs[:1])
@@ -177,9 +185,19 @@ def finest_level(inputs: Array, features: Features) -> float:
         size = xp.abs(inputs[rows])
         size = xp.where(xp.isfinite(size), size, xp.zeros_like(size))
         largest = xp.maximum(largest, xp.max(size, axis=0, keepdims=True))
-    scale = features.scale
-    steps = as_float64(largest) * xp.where(scale > 0, 1.0 / xp.where(scale > 0, scale, 1.0), 0.0)
-    return FINE * float(xp.finfo(inputs.dtype).eps) * float(xp.max(steps))
+    number, scale, has = xp.finfo(inputs.dtype), features.scale, features.scale > 0
+    inverse = xp.where(has, 1.0 / xp.where(has, scale, 1.0), 0.0)
+    room = xp.where(has, (float(number.max) - as_float64(largest)) * inverse / FAR, math.inf)
+    bounds = xp.stack([
+        xp.max(as_float64(largest) * inverse),
+        xp.min(room),
+        xp.min(xp.where(has, scale, math.inf)),
+        xp.max(scale),
+    ])  # fmt: skip
+    steps, highest, least_scale, largest_scale = to_numpy(bounds).tolist()
+    if least_scale < float(number.smallest_normal) or largest_scale > float(number.max):
+        return math.inf, 0.0  # the scale itself is none of the type's
+    return FINE * float(number.eps) * steps, highest
 
 
 def are_kept(inputs: Array, features: Features) -> bool:
