@@ -186,6 +186,12 @@ def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedMod
     same, _ = assessed(linear[0], asked, [*sample, blob])
     assert same.verdict is not None and not same.verdict.worse
     assert same.verdict.ratio == pytest.approx([1, 1])
+    of_tensors = comparison.model_copy(update={"draws": "torch cpu float64"})
+    drawn, _ = assessed(linear[0], asked.model_copy(update={"comparison": of_tensors}), [*sample, blob])
+    elsewhere = comparison.model_copy(update={"draws": "torch cuda:99 float32"})
+    own, _ = assessed(linear[0], asked.model_copy(update={"comparison": elsewhere}), [*sample, blob])
+    assert drawn.draws == "torch cpu float64" and drawn.levels[-1].mean_mse != same.levels[-1].mean_mse
+    assert own.draws == same.draws == "numpy" and own.levels[-1].mean_mse == same.levels[-1].mean_mse
     other_units = comparison.model_copy(update={"clean_variance": [reference.clean_variance[0] / 100]})
     refused, _ = assessed(linear[1], asked.model_copy(update={"comparison": other_units}), [*sample, blob])
     assert refused.verdict is None and refused.not_compared is not None
