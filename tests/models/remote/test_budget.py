@@ -77,5 +77,5 @@ def test_refused_rows_are_told_also_where_no_time_is_left_for_the_rest() -> None
 
     found = Rejections()
     with serving(slow) as server, pytest.raises(OverBudgetError):
-        evaluate(connect(f"{server.url}/invocations", batch_rows=128), question(65, max_seconds=4), sample(), found)
+        evaluate(connect(f"{server.url}/invocations", batch_rows=65), question(65, max_seconds=4), sample(), found)
     assert found == Rejections(counts={"mlflow": {"refused_by_model": 1}}, unusable=[0], rows=64)
