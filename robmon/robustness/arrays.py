@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import array_api_compat
@@ -105,9 +105,23 @@ def wait_for(array: Array) -> None:
         array.reshape(-1)[:1].cpu()
 
 
-def are_alike(one: Array, other: Array) -> bool:
+def are_of_one_form(one: Array, other: Array) -> bool:
     """Whether two arrays are of one kind, dtype and shape."""
     return type(one) is type(other) and one.dtype == other.dtype and one.shape == other.shape
+
+
+def zeros_of_rows(array: Array, dtype: Any) -> Array:
+    """A zero for each row of an array, where that is; shape `(rows,)`."""
+    return namespace(array).zeros_like(array[(..., *[0] * (len(array.shape) - 1))], dtype=dtype)
+
+
+def concatenation(parts: Sequence[Array], axis: int = 0) -> Array:
+    """Arrays of one kind one after the other: the only one itself, of several a copy. NumPy's may hold text."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=axis)
+    return namespace(parts[0]).concat(parts, axis=axis)
 
 
 def copied(array: Array) -> Array:

@@ -8,7 +8,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, as_float64, by_copy, is_floating, like, namespace, parts, to_numpy
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    by_copy,
+    is_floating,
+    like,
+    namespace,
+    parts,
+    to_numpy,
+    zeros_of_rows,
+)
 from robmon.robustness.outputs import is_numeric, missing_labels
 
 TOLD: Final = 5
@@ -115,7 +126,7 @@ def newly_beyond(perturbed: Array, inputs: Array, largest: Float64 | float | Non
     """
     xp = namespace(inputs)
     if largest is None:
-        return xp.zeros_like(perturbed[(..., *[0] * (len(perturbed.shape) - 1))], dtype=xp.bool)
+        return zeros_of_rows(perturbed, xp.bool)
     new = by_copy(beyond(perturbed, largest), inputs) & ~beyond(inputs, largest)
     return _any(xp.reshape(new, perturbed.shape))
 

@@ -10,10 +10,9 @@ neighbour has its own ups and downs; and what the allocator keeps for later is g
 How much this process holds, NVML says where it knows the process: mostly, but not with every driver in a container with
 its own process ids, where the same id may be another's. So it must be unknown before the context is opened, and known
 after. Elsewhere it is what torch's allocator holds and the context, and no arena of another runtime is seen, which is
-bounded when its model is loaded. The
-driver tells nothing before there is a context, so that the context is what NVML saw vanish while it was opened; without
-NVML it is taken to be `CONTEXT_BYTES`. A neighbour that takes or frees memory in that moment falsifies it, within
-bounds: it is taken for no less than half of that, and no more than four times.
+bounded when its model is loaded. The driver tells nothing before there is a context, so that the context is what NVML
+saw vanish while it was opened; without NVML it is taken to be `CONTEXT_BYTES`. A neighbour that takes or frees memory
+in that moment falsifies it, within bounds: it is taken for no less than half of that, and no more than four times.
 """
 
 from __future__ import annotations
@@ -160,15 +159,18 @@ class DeviceGuest:
     def full(self, what: str) -> DeviceUnavailableError:
         """The device has no room: in numbers, and what would need it."""
         free, without_us = self._free_bytes(), self._free_without_us_bytes()
-        fraction = 1.0 if self._use.memory_fraction is None else self._use.memory_fraction
         return DeviceUnavailableError(
             "device_full",
             f"{self._device.name} has {_gib(free)} of {_gib(self._device.total_bytes)} free, so that robmon may hold "
-            f"{_gib(max(self._share_bytes(without_us), 0))} of it in all (device.memory_fraction is {fraction:g}, and "
-            f"{_gib(self._reserve_bytes)} stay free), and {what}",
+            f"{_gib(max(self._share_bytes(without_us), 0))} of it in all (device.memory_fraction is "
+            f"{self._fraction:g}, and {_gib(self._reserve_bytes)} stay free), and {what}",
         )
 
     # --- memory ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _fraction(self) -> float:
+        return 1.0 if self._use.memory_fraction is None else self._use.memory_fraction
 
     @property
     def _reserve_bytes(self) -> int:
@@ -188,8 +190,7 @@ class DeviceGuest:
 
     def _share_bytes(self, without_us: int) -> int:
         """What may be held in all, of so much that would be free; less than nothing where the reserve is gone."""
-        fraction = 1.0 if self._use.memory_fraction is None else self._use.memory_fraction
-        return min(int(fraction * without_us), without_us - self._reserve_bytes)
+        return min(int(self._fraction * without_us), without_us - self._reserve_bytes)
 
     def _outside_bytes(self) -> int:
         """What this process holds besides torch's allocator."""

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from robmon.robustness.arrays import (
     Array,
     Float64,
-    are_alike,
+    are_of_one_form,
     as_float64,
     batches,
     check_rows,
+    concatenation,
     copied,
     detached,
     is_on_cuda,
@@ -262,8 +263,7 @@ class Engine:
                 parts.append(_reduced(waiting, rows, copies, reduction))
                 waiting = []
             self._pace.rest(moves)
-        xp = namespace(parts[0])
-        return xp.reshape(parts[0] if len(parts) == 1 else xp.concat(parts), (len(levels), -1, copies, count))
+        return namespace(parts[0]).reshape(concatenation(parts), (len(levels), -1, copies, count))
 
     def _noisy(
         self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
@@ -289,7 +289,7 @@ class _AtLevel:
 
 def _fits(waiting: Sequence[_AtLevel], outputs: Array) -> bool:
     """Whether these outputs can be reduced together with those of other levels: they are few, and as the others are."""
-    return are_alike(waiting[0].outputs, outputs) and (len(waiting) + 1) * math.prod(outputs.shape) <= TOGETHER
+    return are_of_one_form(waiting[0].outputs, outputs) and (len(waiting) + 1) * math.prod(outputs.shape) <= TOGETHER
 
 
 def _reduced(seen: Sequence[_AtLevel], rows: slice, copies: int, reduction: Reduction) -> Array:
@@ -297,19 +297,13 @@ def _reduced(seen: Sequence[_AtLevel], rows: slice, copies: int, reduction: Redu
 
     It is where the outputs are, or in main memory where any of it is.
     """
-    reduced = reduction.reduce(_concatenation([each.outputs for each in seen]), rows, copies * len(seen))
-    inputs = [_concatenation([each.beyond for each in seen]), _concatenation([each.moves for each in seen])]
+    reduced = reduction.reduce(concatenation([each.outputs for each in seen]), rows, copies * len(seen))
+    inputs = [concatenation([each.beyond for each in seen]), concatenation([each.moves for each in seen])]
     values = [reduced.errors, *reduced.same, reduced.is_finite, *inputs]
     if any(isinstance(each, np.ndarray) for each in values):
         values = [to_numpy(each) for each in values]
     xp, per_level = namespace(values[-1]), copies * (rows.stop - rows.start)
     return xp.moveaxis(xp.concat([xp.reshape(as_float64(each), (-1, len(seen), per_level)) for each in values]), 0, 1)
-
-
-def _concatenation(parts: Sequence[Array]) -> Array:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else namespace(parts[0]).concat(parts)
 
 
 def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
@@ -333,4 +327,4 @@ def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
         outputs = check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
         parts.append(copied(outputs))  # the model may return the same buffer at every call
         pace.rest(outputs)
-    return _concatenation(parts)
+    return concatenation(parts)

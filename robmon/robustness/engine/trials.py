@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import is_out_of_memory
-from robmon.robustness.arrays import Array, Float64, batches, copied, is_on_cuda, like, namespace, to_numpy
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    batches,
+    concatenation,
+    copied,
+    is_on_cuda,
+    like,
+    namespace,
+    to_numpy,
+)
 from robmon.robustness.engine.batch import Engine, Measures
 from robmon.robustness.engine.batch_size import BatchSize
 
@@ -82,7 +92,7 @@ def run_trials(
             else:
                 most = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
             continue
-        sums.add(parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts, axis=-1))
+        sums.add(concatenation(parts, axis=-1))
         done = these.stop
         if progress is not None:
             progress(done, trials)
@@ -94,7 +104,9 @@ class _Sums:
 
     def __init__(self, measures: Measures) -> None:
         self._measures = measures
-        self._ends = np.cumsum([errors.count for errors in measures.errors])
+        ends = np.cumsum([errors.count for errors in measures.errors]).tolist()
+        self._errors = [slice(end - errors.count, end) for errors, end in zip(measures.errors, ends, strict=True)]
+        """Of each measure, where among the values its errors are; behind them stands the rest."""
         self._mse: list[Array] = []
 
     def add(self, values: Array) -> None:
@@ -102,8 +114,7 @@ class _Sums:
         values = values if is_on_cuda(values) else to_numpy(values)
         xp, counted = namespace(values), self._measures.counted
         total = xp.sum(values, axis=2)
-        starts = [end - errors.count for errors, end in zip(self._measures.errors, self._ends, strict=True)]
-        errors = xp.stack([values[:, start] for start in starts], axis=1)
+        errors = xp.stack([values[:, of.start] for of in self._errors], axis=1)
         if not self._mse:
             self._totals, self._first = total, copied(errors[:, :, 0])
         else:
@@ -120,11 +131,10 @@ class _Sums:
         first = np.moveaxis(to_numpy(self._first), 1, 0)
         mse = to_numpy(xp.concat(self._mse, axis=-1))
         trials = mse.shape[-1]
-        *same, finite, beyond, moves = totals[self._ends[-1] :]
-        each = list(zip(self._measures.errors, self._ends, strict=True))
+        *same, finite, beyond, moves = totals[self._errors[-1].stop :]
         return Tally(
-            sums=[totals[end - errors.count : end] for errors, end in each],
-            trial_mse=[mse[:, index].T for index in range(len(each))],
+            sums=[totals[of] for of in self._errors],
+            trial_mse=[mse[:, index].T for index in range(len(self._errors))],
             first=list(first),
             same=same,
             nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),

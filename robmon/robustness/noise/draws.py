@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, default_batch_rows, like, namespace, numbers, to_numpy
+from robmon.robustness.arrays import Array, concatenation, default_batch_rows, like, namespace, numbers, to_numpy
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Generator, Noise
 
@@ -93,7 +93,7 @@ class Draws:
             InvalidInputError: the noise draws what does not fit.
         """
         parts = [part for trial in trials for part in self._of_trial(trial, rows)]
-        return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+        return concatenation(parts)
 
     def _of_trial(self, trial: int, rows: slice) -> Iterator[Array]:
         size = self._block_rows

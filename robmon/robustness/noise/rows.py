@@ -9,7 +9,18 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, Float64, as_float64, copied, moved, namespace, parts, repeated, to_numpy
+from robmon.robustness.arrays import (
+    Array,
+    Float64,
+    as_float64,
+    copied,
+    moved,
+    namespace,
+    parts,
+    repeated,
+    to_numpy,
+    zeros_of_rows,
+)
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import rounded
 from robmon.robustness.noise.base import Noise
@@ -86,7 +97,7 @@ class AnyNoiseRows:
     def squared_moves(self, perturbed: Array, level: float) -> Array:
         xp, scale = namespace(self._exact), self._features.scale
         if level == 0:
-            return xp.zeros_like(self._exact[(..., *[0] * (len(self._exact.shape) - 1))])
+            return zeros_of_rows(self._exact, xp.float64)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             moves = (as_float64(perturbed) - self._exact) * xp.where(scale > 0, 1.0 / scale, xp.zeros_like(scale))
             squares = xp.reshape(moves * moves, (moves.shape[0], -1))
@@ -156,9 +167,8 @@ class AdditiveRows:
             return xp.reshape(perturbed, self._shape)
 
     def squared_moves(self, perturbed: Array, level: float) -> Array:
-        xp = namespace(self._rows)
         if level == 0:
-            return xp.zeros_like(as_float64(perturbed[(..., *[0] * (len(perturbed.shape) - 1))]))
+            return zeros_of_rows(perturbed, namespace(perturbed).float64)
         return level**2 * self._squares
 
 
