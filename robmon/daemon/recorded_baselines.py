@@ -8,6 +8,7 @@ import structlog
 
 from robmon.daemon.writer import Writer
 from robmon.export.published import BaselineInfo
+from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.processes.messages import ModelVersion
 
@@ -28,6 +29,8 @@ class RecordedBaselines:
         self._unread: set[str] = set()
         """Versions whose recorded baseline could not be read, and so is not replaced."""
         self._known: dict[str, dict[str, Any]] = {}
+        self._damage: dict[str, str] = {}
+        """A sentence on each version whose baseline was damaged."""
 
     def of(self, version: str) -> dict[str, Any] | None:
         """What is known of that version's; None where nothing is."""
@@ -35,10 +38,11 @@ class RecordedBaselines:
 
     def info(self, version: str) -> BaselineInfo:
         """What is published of it."""
-        baseline = self._known.get(version)
+        baseline, problem = self._known.get(version), self._damage.get(version, "")
         if baseline is None:
-            return BaselineInfo()
-        return BaselineInfo(str(baseline.get("source")), int(baseline.get("rows", 0)), baseline.get("at"))
+            return BaselineInfo(problem=problem)
+        source, rows = str(baseline.get("source")), int(baseline.get("rows", 0))
+        return BaselineInfo(source, rows, baseline.get("at"), problem)
 
     async def read(self, model: ModelVersion) -> None:
         """Know the baseline recorded for that version, if there is one."""
@@ -50,10 +54,18 @@ class RecordedBaselines:
             try:
                 recorded = await self._writer.ask(lambda: self._history.read_baseline(version), READ_SECONDS)
             except TimeoutError:
-                self._unread.add(version)
-                log.warning("recorded baseline not read", version=version, error="the disk does not answer")
+                self._give_up(version, "the disk does not answer")
+            except OSError as error:
+                self._give_up(version, error.strerror or type(error).__name__)
+            except DamagedStateError as error:
+                self._damage[version] = f"The baseline is damaged, was set aside as {error}, and is learnt anew."
+                log.error("recorded baseline damaged", version=version, set_aside=str(error))
         if recorded is not None:
             self._known[version] = self._written[version] = recorded
+
+    def _give_up(self, version: str, why: str) -> None:
+        self._unread.add(version)
+        log.warning("recorded baseline not read", version=version, error=why)
 
     def learn(self, version: str, baseline: dict[str, Any]) -> None:
         """Take it over, and write it where the disk has another, also one that could not be written before."""

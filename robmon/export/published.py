@@ -49,6 +49,8 @@ class BaselineInfo:
     source: str = "learning"
     rows: int = 0
     at: float | None = None
+    problem: str = ""
+    """A sentence on what became of an earlier one; mostly empty."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _model(published: Published) -> str:
 
 
 def _problem(published: Published) -> str:
-    problems = filter(None, (published.view.problem, published.inputs_problem()))
+    problems = filter(None, (published.view.problem, published.view.baseline.problem, published.inputs_problem()))
     return "\n".join(f"<p><strong>{html.escape(problem)}</strong></p>" for problem in problems)
 
 

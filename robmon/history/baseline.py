@@ -8,7 +8,7 @@ enough rows are in it, and does not move afterwards: noise levels and drift are 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
+from robmon.history.checksum import is_intact, with_checksum
 from robmon.robustness.features.channels import FeatureAxis, of_images
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features
@@ -26,7 +27,22 @@ from robmon.robustness.features.whole_numbers import Whole
 
 Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]
-FORMAT = 1
+FORMAT = 2
+READABLE_FORMATS = (1, FORMAT)
+"""Format 1 has no checksum, and nothing of what came later."""
+
+
+def check_readable(data: Mapping[str, Any]) -> None:
+    """Look whether that is a whole baseline that can be read here.
+
+    Raises:
+        InvalidInputError: it is of another format, or not as it was written.
+    """
+    if data.get("format") not in READABLE_FORMATS:
+        known = " or ".join(map(str, READABLE_FORMATS))
+        raise InvalidInputError(f"the baseline is not of format {known}: record it again")
+    if data["format"] != 1 and not is_intact(data):
+        raise InvalidInputError("the baseline is damaged, its checksum does not fit: record it again")
 
 
 @dataclass
@@ -205,7 +221,7 @@ class Baseline:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; holds no row of inputs."""
-        return {
+        content: dict[str, Any] = {
             "format": FORMAT,
             "source": self.source,
             "rows": self.rows,
@@ -221,6 +237,7 @@ class Baseline:
             "input_histograms": self.input_histograms.to_dict() if self.input_histograms else None,
             "prediction_histograms": self.prediction_histograms.to_dict() if self.prediction_histograms else None,
         }
+        return with_checksum(content)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Baseline:
@@ -229,8 +246,7 @@ class Baseline:
         Raises:
             InvalidInputError: this is no baseline, or one of another format.
         """
-        if data.get("format") != FORMAT:
-            raise InvalidInputError(f"the baseline is not of format {FORMAT}: record it again")
+        check_readable(data)
         try:
             inputs, predictions = data["input_histograms"], data["prediction_histograms"]
             predictions_type = Categories if data["output"] == "label" else Histograms

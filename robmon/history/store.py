@@ -6,7 +6,9 @@ are JSON too. No production input is among what is kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from robmon.history.checksum import is_intact
 from robmon.history.folder import replace_file
 from robmon.history.memory import Entry, Key
 from robmon.history.numbers import beyond_all
@@ -150,12 +153,24 @@ class History:
     # --- baselines ---------------------------------------------------------------------------------------------------
 
     def read_baseline(self, version: str) -> dict[str, Any] | None:
-        """The baseline of a version, or None."""
+        """The baseline of a version, or None. One that is damaged is renamed, and so is out of the way of the next.
+
+        Raises:
+            OSError: the file cannot be read.
+            DamagedStateError: it is not as it was written.
+        """
+        file = self.baseline_file(version)
         try:
-            baseline = json.loads(self.baseline_file(version).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            content = file.read_bytes()
+        except FileNotFoundError:
             return None
-        return baseline if isinstance(baseline, dict) else None
+        with contextlib.suppress(ValueError, RecursionError):
+            baseline = json.loads(content)
+            if isinstance(baseline, dict) and (baseline.get("format") == 1 or is_intact(baseline)):
+                return baseline
+        aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
+        file.rename(aside)
+        raise DamagedStateError(aside.name)
 
     def write_baseline(self, version: str, baseline: dict[str, Any]) -> None:
         """Replace the baseline of a version. Raises OSError."""

@@ -641,6 +641,7 @@ OF_BASELINES = (
     around_json('{"format":1,"levels":[', "]}")
     | around_json('{"format":1,"levels":[1],"integers":[', '],"output":"label","inputs":{}}')
     | around_json('{"format":1,', "}", ["fields"])
+    | around_json('{"format":2,"levels":[', '],"checksum":""}')
     | within("", b"", RAW, b"")
 )
 REQUIREMENTS: dict[str, Generate] = {

@@ -11,6 +11,7 @@ import pytest
 from robmon.history import store
 from robmon.history.memory import Entry
 from robmon.history.scope import Judged, Scope
+from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.inputs.readers.position import FilePosition
 from tests.export.published import everything
@@ -84,12 +85,23 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> N
     assert history.reserve_numbers(1) == range(81, 82)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_a_damaged_baseline_counts_as_none(content: bytes, tmp_path: Path) -> None:
-    file = History(tmp_path, "m").baseline_file("1")
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format":2,"rows":1}', b'{"rows":1}'])
+def test_a_damaged_baseline_is_set_aside_and_told(content: bytes, tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    file = history.baseline_file("1")
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    assert History(tmp_path, "m").read_baseline("1") is None
+    with pytest.raises(DamagedStateError, match=r"1\.json\.damaged-"):
+        history.read_baseline("1")
+    assert history.read_baseline("1") is None
+    (aside,) = file.parent.glob("1.json.damaged-*")
+    assert aside.read_bytes() == content
+
+
+def test_a_baseline_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    History(tmp_path, "m").baseline_file("1").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        History(tmp_path, "m").read_baseline("1")
 
 
 def test_past_assessments_are_bounded_and_none_is_written_twice(

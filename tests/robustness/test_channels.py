@@ -158,6 +158,7 @@ def test_two_versions_are_compared_on_the_axis_of_the_first() -> None:
 def test_an_older_baseline_is_read_as_it_was_made() -> None:
     x = np.random.default_rng(0).normal(size=(20, 6, 3))
     told = Baseline.empty([0.0, 0.1], x, FeatureAxis(2)).to_dict()
-    del told["axis"], told["integers"]
+    del told["axis"], told["integers"], told["checksum"]
+    told["format"] = 1
     older = Baseline.from_dict(told)
     assert older.has_axis(FeatureAxis(2), x.shape) and not older.has_axis(FeatureAxis(1), x.shape)

@@ -1,0 +1,51 @@
+"""The baselines of versions, as they lie on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from robmon.daemon.recorded_baselines import RecordedBaselines
+from robmon.daemon.writer import Writer
+from robmon.history.checksum import with_checksum
+from robmon.history.store import History
+from robmon.processes.messages import ModelVersion
+
+MODEL = ModelVersion(name="m", version="1")
+WRITTEN = with_checksum({"format": 2, "source": "local", "rows": 7, "at": 1.0})
+
+
+def read(history: History) -> RecordedBaselines:
+    async def run() -> RecordedBaselines:
+        writer = Writer()
+        baselines = RecordedBaselines(history, writer)
+        await baselines.read(MODEL)
+        await writer.close()
+        return baselines
+
+    return asyncio.run(run())
+
+
+def test_what_is_on_disk_is_known_and_published(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    history.write_baseline("1", WRITTEN)
+    baselines = read(history)
+    assert baselines.of("1") == WRITTEN
+    assert (baselines.info("1").source, baselines.info("1").rows, baselines.info("1").problem) == ("local", 7, "")
+
+
+def test_a_damaged_one_is_set_aside_and_told_on_the_page(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    history.write_baseline("1", {**WRITTEN, "rows": 8})
+    baselines = read(history)
+    (aside,) = history.baseline_file("1").parent.glob("*.damaged-*")
+    assert baselines.of("1") is None
+    assert baselines.info("1").problem == f"The baseline is damaged, was set aside as {aside.name}, and is learnt anew."
+
+
+def test_one_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    history.baseline_file("1").mkdir(parents=True)
+    baselines = read(history)
+    baselines.learn("1", WRITTEN)
+    assert history.baseline_file("1").is_dir() and baselines.of("1") == WRITTEN

@@ -1,0 +1,63 @@
+"""The baseline of a version, as it is written and read again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robmon.errors import InvalidInputError
+from robmon.history.baseline import Baseline
+from robmon.history.checksum import is_intact, with_checksum
+from robmon.robustness.features.channels import FeatureAxis
+
+
+def learnt() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(50, 3))
+    baseline = Baseline.empty([0.0, 0.1], inputs, FeatureAxis(1))
+    baseline.learn_inputs(inputs)
+    baseline.learn_results("value", inputs.sum(axis=1)[:, None], random.random((50, 2)))
+    return baseline.to_dict()
+
+
+def test_what_is_written_is_read_to_the_bit() -> None:
+    written = json.loads(json.dumps(learnt(), indent=2))
+    assert written["format"] == 2 and is_intact(written)
+    assert Baseline.from_dict(written).to_dict() == written
+
+
+def test_any_number_that_differs_is_found() -> None:
+    damaged = learnt()
+    damaged["rows"] += 1
+    with pytest.raises(InvalidInputError, match="checksum does not fit"):
+        Baseline.from_dict(damaged)
+    del damaged["checksum"]
+    with pytest.raises(InvalidInputError, match="checksum does not fit"):
+        Baseline.from_dict(damaged)
+
+
+def test_one_of_format_1_is_read_where_it_suffices() -> None:
+    older = learnt()
+    del older["checksum"]
+    assert Baseline.from_dict({**older, "format": 1}).rows == 50
+
+
+@pytest.mark.parametrize("content", [{"format": 3}, {"format": "2"}, {}, with_checksum({"format": 99})])
+def test_one_of_another_format_is_refused_by_name(content: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="not of format 1 or 2"):
+        Baseline.from_dict(content)
+
+
+def test_nesting_too_deep_for_a_checksum_is_damage() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    try:
+        with pytest.raises(InvalidInputError, match="damaged"):
+            Baseline.from_dict({"format": 2, "levels": deep, "checksum": ""})
+    finally:
+        while deep:  # else the interpreter unwinds it by itself, as deep
+            deep = deep[0]
