@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robmon import noise
+    from robmon.drift.blame import blame
     from robmon.drift.two_sample import drift
     from robmon.errors import (
         InvalidInputError,
@@ -42,6 +43,7 @@ __all__ = [
     "TooFewTrialsError",
     "__version__",
     "assess",
+    "blame",
     "compare",
     "drift",
     "endpoint",
@@ -53,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "assess": "robmon.library.assess",
+    "blame": "robmon.drift.blame",
     "compare": "robmon.library.compare",
     "endpoint": "robmon.library.endpoint",
     "rank": "robmon.library.rank",
