@@ -63,6 +63,14 @@ NoVerdict = Literal["failed", "other_units", "too_few_rows"]
 PendingReason = Literal["no_reference", "memory_not_kept", NoVerdict]
 PENDING_REASONS: Final[tuple[PendingReason, ...]] = get_args(PendingReason)
 """Why nobody can rely on a verdict on the version served."""
+DetectionBasis = Literal["inherited", "day", "week"]
+"""What the limit of the detector over time comes from: the version before, at least a day's hours, a week's."""
+DetectionState = Literal["learning", DetectionBasis]
+DETECTION_STATES: Final[tuple[DetectionState, ...]] = get_args(DetectionState)
+DETECTION_RESTARTS: Final = ("version", "noise", "level", "baseline", "tolerance", "threshold", "format")
+"""Why the detector over time begins again at 0: what of it is another than it was."""
+DETECTABLE_WITHIN: Final = 60
+"""Assessments, within which the smallest change that can be seen is told."""
 DeathReason = Literal["crash", "timeout", "memory"]
 RESTART_REASONS: Final[tuple[str, ...]] = (*get_args(DeathReason), "new_version")
 """Why the worker is started again: how it died, or for another version."""

@@ -12,9 +12,9 @@ from robmon.inputs.readers.position import FilePosition
 from robmon.models.access import EndpointAccess
 from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
-from robmon.vocabulary import NoExponent, NoVerdict
+from robmon.vocabulary import DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 
 class Message(BaseModel):
@@ -197,6 +197,8 @@ class SampledRequest(Message):
     seed: int
     """Decides which of the request's rows are drawn."""
     topped_up: bool = False
+    hour: int | None = None
+    """When it arrived, in whole hours of Unix time, where it counts for the detector over time: once in its life."""
     target: str | None = None
     """Its label, as JSON."""
     answer: int | None = None
@@ -248,6 +250,31 @@ class Plan(Message):
     """What the time budget left of rows and trials, and what to raise, in words; empty where nothing was cut."""
 
 
+class DetectionQuestion(Message):
+    """What the detector over time knows so far; what it counts are the requests that have an hour."""
+
+    false_alarms_per_month: float
+    interval_seconds: float
+    tolerance: float | None
+    clear_evidence: float
+    detector: dict[str, Any] | None = None
+    """As it stood after the last assessment; None: it has not begun."""
+    basis: DetectionBasis | None = None
+    """What its limit comes from."""
+    hours: dict[int, dict[str, Any]] = {}
+    """Row errors that were gathered here, by hour, see `robmon.drift.hourly.HourlyErrors`."""
+    shared: dict[str, Any] | None = None
+    """Those that all have gathered together, none of `hours` among them."""
+    learns: bool = True
+    """Whether a limit is to be made, and this assessment's rows are normal as far as anybody knows."""
+    inherited: list[dict[str, Any]] = []
+    """Those of the version before, which stand in for hours that are not there yet."""
+    inherited_ratio: float = 1.0
+    """By how much larger this version's errors may be."""
+    without: list[int] = []
+    """Hours that a person has left out."""
+
+
 class Assess(Message):
     """Assess the loaded model on the requests in the blobs.
 
@@ -271,6 +298,8 @@ class Assess(Message):
     max_features: int
     baseline: dict[str, Any] | None
     baseline_min_rows: int
+    detection: DetectionQuestion | None = None
+    """None where nothing is counted: another version than the one served, or rows that are not its own."""
     plan: Plan | None = None
     """A plan made before, which another version must follow so that both can be compared."""
     comparison: ComparisonTerms | None = None
@@ -331,6 +360,28 @@ class ServedResult(Message):
         return self.compared + self.not_comparable
 
 
+class Detection(Message):
+    """The detector over time after an assessment."""
+
+    detector: dict[str, Any] | None = None
+    """As it stands now; None while it is silent."""
+    basis: DetectionBasis | None = None
+    requests: int = 0
+    """How many were counted."""
+    evidence: float = 0.0
+    threshold: float
+    is_standing: bool = False
+    detectable_ratio: float | None = None
+    """Smallest ratio to the baseline's worst hour that is seen within `DETECTABLE_WITHIN` assessments."""
+    span_hours: int = 0
+    """Of the hours that are known."""
+    hours: dict[int, dict[str, Any]] = {}
+    """Those that this assessment's rows belong to: as they came with the question, and these added."""
+    worst_hour: int | None = None
+    """The worst hour of the baseline, where it is more than twice as bad as the median one."""
+    worst_hour_ratio: float | None = None
+
+
 class NotCompared(Message):
     """Why a version could not be compared with its reference; without any input."""
 
@@ -374,6 +425,7 @@ class Assessed(Message):
     """The served answers against this version's, where any is known."""
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
+    detection: Detection | None = None
     input_drift: list[DriftValue] = []
     features_watched: int | None = None
     """Features of which drift is measured; None while the baseline is being learnt."""

@@ -81,6 +81,7 @@ def assess_rows(
     clusters: Sequence[int] | None = None,
     largest_inputs: Float64 | None = None,
     draws_as: str | None = None,
+    keeps_trials: bool = False,
     notes: Sequence[str] = (),
     names_rows: bool = True,
     tells_values: bool = True,
@@ -117,6 +118,7 @@ def assess_rows(
             inputs' type, broadcast to one input row; what exceeds them is told.
         draws_as: what drew the noise of the assessment with which this one is compared, its `draws`: it draws again,
             where it can, so that both have the same noise. None: as is usual for these inputs.
+        keeps_trials: whether row errors at the highest level are kept trial by trial, `trial_row_errors`.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
         names_rows: whether rows that are left out are named by their numbers.
         tells_values: whether notes may tell the values of codes, which are inputs.
@@ -182,6 +184,7 @@ def assess_rows(
         errors=errors,
         classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
         counted=counted,
+        by_trial=own if keeps_trials else None,
     )
 
     is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
@@ -238,6 +241,7 @@ def assess_rows(
         comparison_row_errors=compared,
         common=_common(brought, every.sums[own + 1 :], trials),
         row_agreement=of_all_rows(shares[0], counted) if shares else None,
+        trial_row_errors=every.by_trial,
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,

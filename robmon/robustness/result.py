@@ -52,6 +52,8 @@ class Assessment:
         comparison_row_errors: the same over twice `comparison_variance`; None where that was not given, or is of
             another number of outputs.
         common: what a comparison of classifiers needs, where one was asked for; None else, and for values and labels.
+        trial_row_errors: shape `(n, trials)`, row errors at the highest level against the model's own clean outputs, in
+            each trial; None where they were not asked for.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
@@ -103,6 +105,7 @@ class Assessment:
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
     finite: NDArray[np.bool_] = field(repr=False)
+    trial_row_errors: Float64 | None = field(default=None, repr=False)
     cut: str = ""
     notes: tuple[str, ...] = ()
     uses_realised_level: bool = False

@@ -236,6 +236,22 @@ class CompareSettings(Section):
     )
 
 
+class AlertsSettings(Section):
+    false_alarms_per_month: PositiveFloat = Field(
+        1.0,
+        description="Alarms of the detector over time that may come in 30 days although no hour is worse than the "
+        "baseline's worst one; all pods of a model together",
+    )
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Relative worsening of the baseline's worst hour that is tolerated; unset: 0.10 of a baseline that "
+        "spans 7 days, 0.25 of a shorter one",
+    )
+    clear_evidence: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
+        60.0, description="Evidence that it is over at which a standing alarm of the detector over time is cleared"
+    )
+
+
 class BaselineSettings(Section):
     min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
 

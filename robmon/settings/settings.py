@@ -14,6 +14,7 @@ from robmon.models import uri as model_uri
 from robmon.report.budget import SETTINGS
 from robmon.robustness.specification import Specification
 from robmon.settings.sections import (
+    AlertsSettings,
     AssessSettings,
     BaselineSettings,
     CompareSettings,
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     assess: AssessSettings = Field(default_factory=AssessSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
+    alerts: AlertsSettings = Field(default_factory=AlertsSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     history: HistorySettings = Field(default_factory=HistorySettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)

@@ -96,6 +96,7 @@ def assess_batch(
             compare_on=reference.rows if reference else None,
             clusters=origins,
             draws_as=comparison.draws if comparison else None,
+            keeps_trials=question.detection is not None and is_of_sample,
             largest_inputs=inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
             notes=(*inputs.told(INTEGERS_OPTION), *inputs.not_watched(), *model.notes) if is_of_sample else (),

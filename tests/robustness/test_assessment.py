@@ -466,3 +466,23 @@ def test_str_is_a_table():
     )
     assert scalars.startswith("slope ") and worst.startswith("the worst 5 % of rows carry ")
     assert note == "output is value: numbers under regression"
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_row_errors_of_the_highest_level_are_kept_trial_by_trial_where_they_are_asked_for(task: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    rows[3] = np.nan  # has no finite output, and so no errors
+    given = {"levels": (0.1, 0.2), "task": task, "output": "logit" if task == "classification" else None}
+    targets = np.zeros((30, 2)) if task == "regression" else np.arange(30) % 2
+
+    def kept_by_trial(**more):
+        return assess_rows(lambda x, _: x @ np.array([[3.0, 1.0], [4.0, 1.0]]), rows, scale=1.0, **given, **more)
+
+    result = kept_by_trial(keeps_trials=True)
+    kept, finite = result.trial_row_errors, result.finite
+    assert kept.shape == (30, 39)
+    assert kept[finite].mean(axis=1) == pytest.approx(result.row_errors[finite, -1], rel=1e-12)
+    assert kept[finite].mean(axis=0) == pytest.approx(np.array(result.curve[-1].trial_mse), rel=1e-12)
+    labelled = kept_by_trial(keeps_trials=True, targets=targets)
+    assert labelled.trial_row_errors[finite] == pytest.approx(kept[finite]), "of the model's own outputs, not targets"
+    assert kept_by_trial().trial_row_errors is None

@@ -12,6 +12,7 @@ import pytest
 
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
+from robmon.history.checksum import with_checksum
 from robmon.models.device import DeviceUse
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
@@ -233,8 +234,9 @@ def test_correlated_noise_follows_the_correlation_of_the_baseline(linear: list[S
     assert answer.levels[1].mean_mse == pytest.approx(expected, rel=0.1)
     gaussian, _ = assessed(linear[0], question(256), sample)
     assert gaussian.levels[1].mean_mse < expected / 2
+    recorded = with_checksum(gaussian.baseline | {"source": "local"})
     with pytest.raises(InvalidInputError, match="record a baseline with this noise"):
-        evaluate(linear[0], question(256, noise="correlated", baseline=gaussian.baseline | {"source": "local"}), sample)
+        evaluate(linear[0], question(256, noise="correlated", baseline=recorded), sample)
     again, _ = assessed(linear[0], question(256, noise="correlated", baseline=gaussian.baseline), sample)
     assert again.baseline["inputs"]["products"] is not None, "a baseline of another noise is learnt anew"
 
@@ -550,7 +552,7 @@ def test_a_baseline_of_outputs_that_were_taken_for_something_else_is_learnt_anew
     after, _ = assessed(linear[0], asked, bodies(64))
     assert (before.baseline["output"], after.baseline["output"]) == ("value", "logit")
     assert after.baseline["rows"] == 64 and after.prediction_drift == []
-    recorded = before.baseline | {"source": "local"}
+    recorded = with_checksum(before.baseline | {"source": "local"})
     with pytest.raises(
         InvalidInputError, match="recorded of outputs that are value, and these are logit: record a new"
     ):

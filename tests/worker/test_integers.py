@@ -14,6 +14,7 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError, ModelLoadError
+from robmon.history.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.models.unsigned import Unsigned
@@ -239,7 +240,7 @@ def test_the_daemon_s_setting_reaches_model_baseline_and_comparison(unsigned: Se
     assert np.isnan(limits[0]).tolist() == [True, False] and limits[0][1] >= 1
     other = answered(unsigned, bodies(), baseline=first.baseline)
     assert other.baseline["integers"] == [] and other.baseline["source"] == "learnt"  # learnt anew
-    recorded = {**first.baseline, "source": "artifact"}
+    recorded = with_checksum({**first.baseline, "source": "artifact"})
     with pytest.raises(
         InvalidInputError, match=r"recorded with other settings of assess\.scale_axis or assess\.integers"
     ):

@@ -101,12 +101,14 @@ class Measures:
         errors: the measures.
         classes: of the i-th reference, shape `(n,)`; empty where outputs are no classes.
         counted: which rows count, shape `(n,)`.
+        by_trial: which of the measures' errors at the highest level are kept trial by trial; None: of none.
     """
 
     kind: OutputKind
     errors: Sequence[RowMeasure]
     classes: Sequence[Array]
     counted: NDArray[np.bool_]
+    by_trial: int | None = None
 
     def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
         """What is kept of the outputs of so many copies of these rows.

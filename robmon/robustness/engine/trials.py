@@ -54,6 +54,8 @@ class Tally:
     """Rows that the noise took beyond what the model's own type of input holds, likewise."""
     moves: Float64
     """Squared moves of the inputs' cells in units of the scale, summed over cells and trials, shape `(levels, n)`."""
+    by_trial: Float64 | None = None
+    """Row errors of `Measures.by_trial` at the highest level, shape `(n, T)`; None where none are kept."""
 
 
 def run_trials(
@@ -108,6 +110,7 @@ class _Sums:
         self._errors = [slice(end - errors.count, end) for errors, end in zip(measures.errors, ends, strict=True)]
         """Of each measure, where among the values its errors are; behind them stands the rest."""
         self._mse: list[Array] = []
+        self._by_trial: list[Array] = []
 
     def add(self, values: Array) -> None:
         """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
@@ -119,6 +122,8 @@ class _Sums:
             self._totals, self._first = total, copied(errors[:, :, 0])
         else:
             self._totals += total
+        if self._measures.by_trial is not None:
+            self._by_trial.append(copied(errors[-1, self._measures.by_trial]))
         if not counted.all():
             errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
@@ -140,6 +145,7 @@ class _Sums:
             nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
             beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
             moves=moves,
+            by_trial=to_numpy(xp.concat(self._by_trial)).T if self._by_trial else None,
         )
 
 
@@ -172,6 +178,7 @@ def joined(low: Tally, high: Tally) -> Tally:
         nonfinite=low.nonfinite + high.nonfinite,
         beyond=low.beyond + high.beyond,
         moves=np.concatenate([low.moves, high.moves], axis=0),
+        by_trial=high.by_trial,
     )
 
 
