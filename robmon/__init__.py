@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TooFewTrialsError,
     )
     from robmon.library.assess import assess
+    from robmon.library.attribute import attribute
     from robmon.library.compare import compare
     from robmon.library.endpoint import endpoint
     from robmon.library.rank import rank
@@ -43,6 +44,7 @@ __all__ = [
     "TooFewTrialsError",
     "__version__",
     "assess",
+    "attribute",
     "blame",
     "compare",
     "drift",
@@ -55,6 +57,7 @@ __all__ = [
 
 _HOMES = {
     "assess": "robmon.library.assess",
+    "attribute": "robmon.library.attribute",
     "blame": "robmon.drift.blame",
     "compare": "robmon.library.compare",
     "endpoint": "robmon.library.endpoint",

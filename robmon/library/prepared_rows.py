@@ -25,8 +25,10 @@ from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
-from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose
+from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named
 from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.probes.attribution import attribute_rows
+from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 
@@ -112,6 +114,39 @@ class PreparedRows:
         )
         masked = replace(result.masked, not_floating=self.not_floating)
         return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
+
+    def attribute(
+        self, specification: Specification, *, level: float, max_seconds: float | None, scale: Any, **options: Any
+    ) -> Attribution:
+        """`attribute_rows` of them, within a time budget if one is given."""
+        if max_seconds is not None and not 0 < max_seconds < math.inf:
+            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+        try:
+            result = attribute_rows(
+                self.predictor,
+                self.array,
+                specification,
+                level=level,
+                feature_names=self.feature_names,
+                scale=scale,
+                axis=self.axis(specification.scale_axis, refuses=scale is None),
+                whole=self.whole,
+                column_names=self.column_names,
+                largest_inputs=self.largest,
+                output_names=lambda: self.outputs.names,
+                max_seconds=max_seconds,
+                notes=self.notes,
+                **options,
+            )
+        except OverBudgetError as error:
+            raise error.advised(OPTIONS.advice(is_endpoint=self.predictor.rows_per_second is not None)) from None
+        return replace(result, notes=(*self.outputs.notes, *result.notes))
+
+    def feature_names(self, axis: FeatureAxis) -> tuple[str, ...]:
+        """Names of the features that the axis counts: columns, `input[i]`, `name[i]`; of images `channel_i`."""
+        if self.column_names is not None and self.tensors is None:
+            return self.column_names
+        return named(axis, tuple(self.array.shape), self.tensors)
 
     def _for_timing(self, options: dict[str, Any]) -> dict[str, Any]:
         """Of the options of `assess_rows` what a batch that is timed needs."""

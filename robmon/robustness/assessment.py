@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError, PredictionError
+from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import (
     Array,
@@ -19,10 +19,11 @@ from robmon.robustness.arrays import (
     rows_of,
     to_numpy,
 )
-from robmon.robustness.checks import check_whole
+from robmon.robustness.checks import check_seed
+from robmon.robustness.clean import CleanPass, is_rounding
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
-from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, TrialRun, clean_pass
-from robmon.robustness.engine.batch_size import accompanied, batch_size_of
+from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, TrialRun
+from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
 from robmon.robustness.features.channels import FeatureAxis
@@ -31,15 +32,13 @@ from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.masking import count_masked
-from robmon.robustness.nonfinite import finite_rows, largest_input, left_out, none_finite, overflows, rows_beyond
+from robmon.robustness.nonfinite import largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
-from robmon.robustness.output_kind import OutputForm, one_class_note, resolve_output
-from robmon.robustness.output_kind import normalised as as_probabilities
+from robmon.robustness.output_kind import OutputForm, one_class_note
 from robmon.robustness.outputs import (
     RowErrors,
     are_alike,
     classes_of,
-    flatten,
     mean_weights,
     normalising_weights,
     output_variance,
@@ -56,9 +55,6 @@ from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
-
-ROUNDING = 1e-10
-"""A change of the clean outputs below this share of their variance is rounding, not randomness of the model."""
 
 
 def assess_rows(
@@ -150,17 +146,10 @@ def assess_rows(
     size = batch_size_of(
         predictor, specification.max_batch_rows, inputs, TrialRun(engine, task).run, passes=trials * len(levels)
     )
-    predictor = accompanied(predictor, inputs, size)
-    outputs = clean_pass(predictor, inputs, size)
-    finite = finite_rows(outputs)
-    counted = _counted(outputs, finite, is_compared=not (comparison_variance is None and compare_on is None))
-    form = resolve_output(
-        rows_of(outputs, counted), task, specification.output, output_names(), rows_of(inputs, counted)
-    )
-    kind = form.kind
-    if form.is_normalised:
-        outputs, predictor = as_probabilities(outputs), _normalising(predictor)
-    clean = flatten(outputs, kind, int(inputs.shape[0]))
+    is_compared = not (comparison_variance is None and compare_on is None)
+    passed = CleanPass.of(predictor, inputs, size, specification, output_names, is_compared=is_compared)
+    predictor, outputs, clean, kind = passed.predictor, passed.outputs, passed.clean, passed.kind
+    finite, counted, form = passed.finite, passed.counted, passed.form
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
     truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
@@ -192,7 +181,7 @@ def assess_rows(
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(engine.asking(which), measures, levels=at, trials=times, size=size, progress=told)
 
-    if _is_rounding(run(predictor, levels[:1], 1), own):
+    if is_rounding(run(predictor, levels[:1], 1).sums[own][1]):
         quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)
     else:
         quiet = run(predictor, levels[:1], trials)
@@ -264,30 +253,6 @@ def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:
     return [form.note] if of_one_class is None else [form.note, one_class_note(of_one_class, form.kind)]
 
 
-def _normalising(predictor: Predictor) -> Predictor:
-    """The model with its rows of scores as probabilities."""
-    return through(predictor, lambda x, rows: as_probabilities(predictor.predict(x, rows)))
-
-
-def check_seed(seed: int) -> None:
-    """Refuse what is no seed."""
-    check_whole(seed, "seed")
-    if seed < 0:
-        raise InvalidInputError(f"seed must be at least 0, not {seed}")
-
-
-def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> NDArray[np.bool_]:
-    """The rows that count: those with a finite clean output.
-
-    Where there is none nothing can be said, but that the model fails: of a version that is compared, all rows do.
-    """
-    if finite.any():
-        return finite
-    if not is_compared:
-        raise PredictionError(none_finite(outputs), reason="invalid_output")
-    return np.ones_like(finite)
-
-
 def _overflows(
     inputs: Array,
     outputs: Array,
@@ -337,10 +302,3 @@ def _common(brought: Clean | None, sums: Sequence[Float64], trials: int) -> Comm
     errors, moved = (np.asarray(each.T) / trials for each in sums[0])
     with np.errstate(invalid="ignore"):
         return Common(brought, errors, moved - errors)
-
-
-def _is_rounding(second: Tally, own: int) -> bool:
-    """Whether a second clean pass differs from the first by rounding only (rows that are not finite aside)."""
-    normalised = second.sums[own][1]
-    finite = np.isfinite(normalised)
-    return not finite.any() or float(normalised[finite].mean()) < ROUNDING

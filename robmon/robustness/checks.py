@@ -70,6 +70,13 @@ def check_whole(number: int, name: str) -> None:
         raise InvalidInputError(f"{name} must be a whole number, not {type(number).__name__}")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    check_whole(seed, "seed")
+    if seed < 0:
+        raise InvalidInputError(f"seed must be at least 0, not {seed}")
+
+
 def check_limit(limit: float) -> None:
     """Refuse what is no limit of an MSE."""
     if not isinstance(limit, Real) or not limit >= 0:

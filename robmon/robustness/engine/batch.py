@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.masking import untouched
-from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, are_kept, exact_levels
+from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, NoisyRows, are_kept, exact_levels
 from robmon.robustness.nonfinite import newly_beyond
 from robmon.robustness.outputs import (
     RowErrors,
@@ -228,7 +228,7 @@ class Engine:
         is_exact = noise.is_additive and self._features.limits is None and is_single_or_double(inputs)
         self._lowest, self._highest = exact_levels(inputs, self._features) if is_exact else (math.inf, 0.0)
 
-    def asking(self, predictor: Predictor) -> Engine:
+    def asking(self, predictor: Predictor) -> Self:
         """The same rows and noise with another predictor, whose pace begins now: what went before has had its rest."""
         engine = copy(self)
         engine.predictor, engine._pace = predictor, Pace(predictor.duty_cycle)
@@ -246,7 +246,7 @@ class Engine:
         """
         copies, count = len(trials), rows.stop - rows.start
         clean = self.inputs[rows]
-        noisy = self._noisy(clean, copies, lambda: self.draws.of(trials, rows), levels)
+        noisy = self.noisy_rows(trials, rows, levels)
         parts: list[Array] = []
         waiting: list[_AtLevel] = []
         for level in levels:
@@ -267,9 +267,13 @@ class Engine:
             self._pace.rest(moves)
         return namespace(parts[0]).reshape(concatenation(parts), (len(levels), -1, copies, count))
 
-    def _noisy(
-        self, clean: Array, copies: int, draw: Callable[[], Array], levels: Sequence[float]
-    ) -> AdditiveRows | AnyNoiseRows:
+    def noisy_rows(self, trials: Sequence[int], rows: slice, levels: Sequence[float]) -> NoisyRows:
+        """These rows in each of these trials, one trial after the other, which are asked for at these levels."""
+        clean, copies = self.inputs[rows], len(trials)
+
+        def draw() -> Array:
+            return self.draws.of(trials, rows)
+
         lowest = min((level for level in levels if level > 0), default=math.inf)
         if lowest == math.inf:
             return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,8 +80,20 @@ def run_trials(
         size: of batches; it becomes smaller where memory runs out.
         progress: told of the trials that are done.
     """
+    sums, done = _Sums(measures), 0
+    for these, values in trial_values(engine, measures, levels=levels, trials=trials, size=size):
+        sums.add(values)
+        done += len(these)
+        if progress is not None:
+            progress(done, trials)
+    return sums.tally()
+
+
+def trial_values(
+    engine: Engine, measures: Measures, *, levels: Sequence[float], trials: int, size: BatchSize
+) -> Iterator[tuple[range, Array]]:
+    """Run all trials at these levels, some at a time: those, and what `Engine.batch` gives of all rows in them."""
     n, most, done = int(engine.inputs.shape[0]), trials, 0
-    sums = _Sums(measures)
     while done < trials:
         these = range(done, min(done + _share(trials, min(most, size.rows // n)), trials))
         try:
@@ -94,11 +106,8 @@ def run_trials(
             else:
                 most = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
             continue
-        sums.add(concatenation(parts, axis=-1))
+        yield these, concatenation(parts, axis=-1)
         done = these.stop
-        if progress is not None:
-            progress(done, trials)
-    return sums.tally()
 
 
 class _Sums:

@@ -1,0 +1,119 @@
+"""The clean pass: what a model gives without noise, which of it counts, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.errors import PredictionError
+from robmon.robustness.arrays import Array, Float64, rows_of
+from robmon.robustness.engine.batch import clean_pass
+from robmon.robustness.engine.batch_size import BatchSize, accompanied
+from robmon.robustness.engine.predictor import Predictor, through
+from robmon.robustness.nonfinite import finite_rows, none_finite
+from robmon.robustness.output_kind import OutputForm, normalised, resolve_output
+from robmon.robustness.outputs import flatten
+from robmon.robustness.specification import Specification
+from robmon.vocabulary import OutputKind
+
+ROUNDING: Final = 1e-10
+"""A change of the clean outputs below this share of their variance is rounding, not randomness of the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class CleanPass:
+    """A model's outputs without noise.
+
+    Attributes:
+        predictor: the model, of which outputs are those of `form`, and which is never given one row on its own.
+        outputs: as it returned them, or as probabilities, shape `(n, *output_shape)`.
+        finite: shape `(n,)`, which rows have a finite output.
+        counted: shape `(n,)`, which rows count: those, or all of a version that is compared and has none.
+        form: what the outputs are, and why.
+        clean: the outputs as `flatten` returns them.
+    """
+
+    predictor: Predictor
+    outputs: Array
+    finite: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    form: OutputForm
+    clean: Array
+
+    @property
+    def kind(self) -> OutputKind:
+        """What the outputs are."""
+        return self.form.kind
+
+    @classmethod
+    def of(
+        cls,
+        predictor: Predictor,
+        inputs: Array,
+        size: BatchSize,
+        specification: Specification,
+        output_names: Callable[[], Sequence[str]] = tuple,
+        *,
+        is_compared: bool = False,
+    ) -> CleanPass:
+        """The model's outputs for the inputs as they are.
+
+        Args:
+            predictor: the model.
+            inputs: shape `(n, *input_shape)`.
+            size: of batches; it becomes smaller where memory runs out.
+            specification: the task, and what outputs are where that was said.
+            output_names: asked after the pass for each output column's part, where outputs have several.
+            is_compared: whether a model that has no finite output for any row is to fail a comparison.
+
+        Raises:
+            InvalidInputError: nothing says what the outputs are.
+            PredictionError: the model returned what is not one output a row, or no finite output for any row.
+        """
+        predictor = accompanied(predictor, inputs, size)
+        outputs = clean_pass(predictor, inputs, size)
+        finite = finite_rows(outputs)
+        counted = _counted(outputs, finite, is_compared)
+        form = resolve_output(
+            rows_of(outputs, counted),
+            specification.task,
+            specification.output,
+            output_names(),
+            rows_of(inputs, counted),
+        )
+        if form.is_normalised:
+            outputs, predictor = normalised(outputs), _normalising(predictor)
+        clean = flatten(outputs, form.kind, int(inputs.shape[0]))
+        return cls(predictor, outputs, finite, counted, form, clean)
+
+
+def _normalising(predictor: Predictor) -> Predictor:
+    """The model with its rows of scores as probabilities."""
+    return through(predictor, lambda x, rows: normalised(predictor.predict(x, rows)))
+
+
+def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> NDArray[np.bool_]:
+    """The rows that count: those with a finite clean output.
+
+    Where there is none nothing can be said, but that the model fails: of a version that is compared, all rows do.
+    """
+    if finite.any():
+        return finite
+    if not is_compared:
+        raise PredictionError(none_finite(outputs), reason="invalid_output")
+    return np.ones_like(finite)
+
+
+def is_rounding(normalised: Float64) -> bool:
+    """Whether a second clean pass differs from the first by rounding only.
+
+    Args:
+        normalised: row errors of the second pass over twice the output variance, shape `(..., n)`; those of rows that
+            are not finite do not count.
+    """
+    finite = np.isfinite(normalised)
+    return not finite.any() or float(normalised[finite].mean()) < ROUNDING

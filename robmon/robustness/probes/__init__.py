@@ -1,0 +1,1 @@
+"""What asks the model more than noise does: which features carry the noise error."""
