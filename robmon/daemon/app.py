@@ -37,6 +37,7 @@ from robmon.export.metrics import Circumstances, Metrics
 from robmon.export.published import Published
 from robmon.extras import Need, check_all_installed
 from robmon.history.folder import make_writable
+from robmon.history.records import Bounds
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
@@ -142,7 +143,8 @@ class Daemon:
         )
         self._metrics.expose(self._published)
         key = history_key(parse(settings.model.uri), self._follower.name)
-        history = History(settings.data_dir, key)
+        bounds = Bounds(settings.history.max_days, settings.history.max_bytes)
+        history = History(settings.data_dir, key, bounds, self._tell_damage)
         self._writer = Writer(self._metrics.history_failures.inc)
         self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
@@ -315,6 +317,11 @@ class Daemon:
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()
         self._http_rejections.add(reason)
+
+    def _tell_damage(self, aside: str) -> None:
+        """On whatever thread found it."""
+        self._metrics.history_damages.inc()
+        log.error("state file damaged", set_aside=aside, note="what can be read of it is gone on with")
 
     def _served_version(self) -> str | None:
         return self._follower.target.version if self._follower.target is not None else None

@@ -129,6 +129,11 @@ class Metrics:
         self.history_failures = Counter(
             "robmon_history_write_failures", "Writes to the data folder that failed", registry=self.registry
         )
+        self.history_damages = Counter(
+            "robmon_history_damages",
+            "State files that were found damaged and set aside; what could be read of them is in the new one",
+            registry=self.registry,
+        )
         self.http_rejected = Counter(
             "robmon_http_rejected",
             "Connections and requests refused at the port of /metrics, by reason",

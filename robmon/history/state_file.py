@@ -1,7 +1,7 @@
 """The file in which robmon keeps what it must not lose: SQLite, opened for one short transaction at a time.
 
-What is kept is a row of a table with a digest, and a seal over all digests: SQLite finds a damaged structure, not a
-byte that differs. A file that is damaged is set aside under another name, and a new one begun; none is taken for empty.
+A file that is damaged is set aside under another name, and a new one begun with what can still be read of it; none is
+taken for empty.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import sqlite3
 import stat
@@ -18,20 +17,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from robmon.errors import SettingsError
 from robmon.history.folder import bears_wal, sync
+from robmon.history.kept import FORMAT, TABLES, Kept
+from robmon.history.salvage import Salvaged
 
-FORMAT: Final = 1
 BUSY_SECONDS: Final = 10.0
 """How long another process is waited for; its transactions are short."""
+RECORDS_DAMAGED: Final = "records-damaged"
+"""In the name of a file that was set aside although verdicts and numbers were whole: only old rows are lost."""
+EMPTY_SHARE: Final = 0.2
+"""A file is written anew where more of it is empty."""
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
-_TABLES: Final = """
-CREATE TABLE kept (kind TEXT, name TEXT, content TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (kind, name))
-    WITHOUT ROWID;
-CREATE TABLE seal (format INTEGER NOT NULL, digest BLOB NOT NULL);
-CREATE TABLE assessments (id INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, content TEXT NOT NULL,
-    digest BLOB NOT NULL, UNIQUE (number, at));
-"""
 _NOT_DAMAGE: Final = {
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_BUSY,
@@ -67,97 +63,21 @@ class DamagedStateError(Exception):
     """What was kept cannot be understood, and was set aside; the text is the name under which it lies."""
 
 
-class NewerStateError(SettingsError):
-    """The file is of a newer robmon."""
-
-
-class Kept:
-    """What is kept, within one transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def get(self, kind: str, name: str = "") -> bytes | None:
-        """What is kept under that name, None where nothing is."""
-        row = self._connection.execute(
-            "SELECT content, digest FROM kept WHERE kind = ? AND name = ?", (kind, name)
-        ).fetchone()
-        if row is None:
-            return None
-        content: bytes = row[0]
-        if row[1] != _digest(kind, name, content):
-            raise sqlite3.DatabaseError("a digest does not fit")
-        return content
-
-    def put(self, kind: str, name: str, content: bytes) -> None:
-        """Replace it."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)",
-            (kind, name, content.decode(), _digest(kind, name, content)),
-        )
-
-    def append(self, at: float, number: int, content: bytes, *, most: int) -> None:
-        """Add an assessment, once, and drop the oldest beyond so many."""
-        self._connection.execute(
-            "INSERT OR IGNORE INTO assessments (at, number, content, digest) VALUES (?, ?, ?, ?)",
-            (at, number, content.decode(), _digest("assessment", "", content)),
-        )
-        self._connection.execute("DELETE FROM assessments WHERE id <= (SELECT max(id) FROM assessments) - ?", (most,))
-
-    def assessments(self) -> list[bytes]:
-        """All that are there, in the order in which they were added."""
-        rows = self._connection.execute("SELECT content, digest FROM assessments ORDER BY id").fetchall()
-        if any(digest != _digest("assessment", "", content) for content, digest in rows):
-            raise sqlite3.DatabaseError("a digest does not fit")
-        return [content for content, _ in rows]
-
-    def check(self) -> None:
-        """Check all of it. Raises sqlite3.DatabaseError where anything does not fit."""
-        (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if found != b"ok":
-            raise sqlite3.DatabaseError("the structure is damaged")
-        for kind, name in self._connection.execute("SELECT kind, name FROM kept").fetchall():
-            self.get(kind.decode(errors="replace"), name.decode(errors="replace"))
-        self.assessments()
-
-    def check_format(self, path: Path) -> None:
-        """Check that the file is one of ours. Raises sqlite3.DatabaseError where it is not.
-
-        Raises:
-            NewerStateError: it is of a newer robmon.
-        """
-        (sealed,) = self._connection.execute("SELECT max(format) FROM seal").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version != sealed or version < FORMAT:
-            raise sqlite3.DatabaseError("the format does not fit")
-        if version > FORMAT:
-            raise NewerStateError(
-                f"{path} was written by a newer robmon (format {version}, and this one knows {FORMAT}): run that one, "
-                "or move the file away, and with it what it remembers"
-            )
-
-    def check_seal(self) -> None:
-        """Check that nothing kept is missing. Raises sqlite3.DatabaseError where something is."""
-        if self._connection.execute("SELECT digest FROM seal").fetchall() != [(self._sealed(),)]:
-            raise sqlite3.DatabaseError("the seal does not fit")
-
-    def set_seal(self) -> None:
-        """Seal what is kept now."""
-        self._connection.execute("DELETE FROM seal")
-        self._connection.execute("INSERT INTO seal VALUES (?, ?)", (FORMAT, self._sealed()))
-
-    def _sealed(self) -> bytes:
-        hashed = hashlib.blake2b(digest_size=16)
-        for row in self._connection.execute("SELECT kind, name, digest FROM kept ORDER BY kind, name"):
-            hashed.update(repr(row).encode())
-        return hashed.digest()
+class _ReplacedError(Exception):
+    """Another process has put a new file in its place since it was opened."""
 
 
 class StateFile:
-    """One file; not for two threads at the same time."""
+    """One file; not for two threads at the same time.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: its name.
+        tell_damage: told of every file that was set aside, by its name, on the thread that found it damaged.
+    """
+
+    def __init__(self, path: Path, tell_damage: Callable[[str], None] = lambda name: None) -> None:
         self.path = path
+        self._tell_damage = tell_damage
         self._is_checked = False
         self._bears_wal: bool | None = None
 
@@ -170,14 +90,17 @@ class StateFile:
             OSError: the file cannot be read.
             NewerStateError: it is of a newer robmon.
         """
-        found = self._found()
-        if found is None:
-            return otherwise
-        try:
-            return self._transaction(do, writes=False)
-        except sqlite3.DatabaseError:
-            self._set_aside(found)
-            return otherwise
+        for _ in range(2):
+            found = self._found()
+            if found is None:
+                break
+            try:
+                return self._transaction(do, found, writes=False)
+            except _ReplacedError:
+                continue
+            except sqlite3.DatabaseError:
+                self._set_aside(found)
+        return otherwise
 
     def write(self, do: Callable[[Kept], T]) -> T:
         """What `do` gives, in a transaction that no other process writes beside. A damaged file is replaced first.
@@ -186,30 +109,50 @@ class StateFile:
             OSError: the file cannot be read or written: nothing of it was done.
             NewerStateError: it is of a newer robmon.
         """
-        for _ in range(2):
+        for _ in range(3):
             found = self._found()
             if found is None:
                 self._create()
                 found = self._found()
             try:
-                return self._transaction(do, writes=True)
+                return self._transaction(do, found, writes=True)
+            except _ReplacedError:
+                continue
             except sqlite3.DatabaseError:
                 self._set_aside(found)
         raise OSError(errno.EIO, "what is written to it cannot be read again")
 
+    def shrink(self, most_bytes: int) -> None:
+        """Give room back to the disk where the file is larger than it may be, and empty in parts. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_size <= most_bytes:
+                return
+            try:
+                with contextlib.closing(self._open(writes=True)) as connection:
+                    pages, free = (
+                        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
+                    )
+                    if free > pages * EMPTY_SHARE:
+                        connection.execute("VACUUM")
+            except sqlite3.DatabaseError as error:
+                if (why := _not_damaged(error)) is not None:
+                    raise why from None
+
     def set_aside(self) -> Path | None:
-        """The newest file that was set aside because it was damaged."""
+        """The newest file that was set aside because what must be whole in it was damaged."""
         begins = f"{self.path.name}.damaged-"
         found = (path.name for path in self.path.parent.glob("*.damaged-*") if path.name.startswith(begins))
         newest = max((name.removesuffix(_companion(name)) for name in found), default=None)
         return None if newest is None else self.path.with_name(newest)
 
-    def _transaction(self, do: Callable[[Kept], T], *, writes: bool) -> T:
-        """Raises OSError, or sqlite3.DatabaseError where the file is damaged."""
+    def _transaction(self, do: Callable[[Kept], T], found: os.stat_result | None, *, writes: bool) -> T:
+        """Raises OSError, _ReplacedError, or sqlite3.DatabaseError where the file is damaged."""
         try:
             with contextlib.closing(self._open(writes=writes)) as connection:
                 kept = Kept(connection)
                 connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                if not self._is_there(found):
+                    raise _ReplacedError
                 kept.check_format(self.path)
                 if not self._is_checked:
                     kept.check()
@@ -269,42 +212,75 @@ class StateFile:
             found = self.path.stat()
         except FileNotFoundError:
             return None
-        if stat.S_ISREG(found.st_mode) and _has_header(self.path):
+        if _is_sqlite(self.path, found):
             return found
         self._set_aside(found)
         return None
 
     def _create(self) -> None:
         """Make an empty one, which appears under its name when it is whole. Raises OSError."""
-        new = self.path.with_name(f".{self.path.name}.new")
         with self._locked():
             if self.path.exists():
                 return
             self._move_companions(self._aside_name())
-            for suffix in ("", *_COMPANIONS):
-                new.with_name(new.name + suffix).unlink(missing_ok=True)
-            try:
-                with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
-                    connection.execute("PRAGMA synchronous = OFF")  # all of it is synced before it gets its name
-                    connection.execute(f"PRAGMA journal_mode = {'WAL' if bears_wal(new.parent) else 'TRUNCATE'}")
-                    connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {FORMAT};COMMIT")
-                    Kept(connection).set_seal()
-            except sqlite3.DatabaseError as error:
-                raise _not_damaged(error) or OSError(errno.EIO, str(error)) from None
-            sync(new)
-            new.rename(self.path)
+            self._make(lambda new: None).rename(self.path)
             sync(self.path.parent)
 
+    def _make(self, fill: Callable[[Kept], object]) -> Path:
+        """A new file under another name, on disk as a whole. Raises OSError."""
+        path = self.path.with_name(f".{self.path.name}.new")
+        for suffix in ("", *_COMPANIONS):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        try:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                connection.text_factory = bytes
+                connection.execute("PRAGMA synchronous = OFF")  # all of it is synced before it gets its name
+                connection.execute(f"PRAGMA journal_mode = {'WAL' if bears_wal(path.parent) else 'TRUNCATE'}")
+                connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = {FORMAT}")
+                new = Kept(connection)
+                fill(new)
+                new.set_seal()
+                connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise _not_damaged(error) or OSError(errno.EIO, str(error)) from None
+        sync(path)
+        return path
+
     def _set_aside(self, found: os.stat_result | None) -> None:
-        """Rename what was found, unless another process was faster. Raises OSError."""
+        """Rename what was found, and put in its place what can be read of it, unless another process was faster.
+
+        Raises:
+            OSError: there is no room for that: nothing was done.
+        """
         with self._locked(), contextlib.suppress(FileNotFoundError):
-            now = self.path.stat()
-            if found is not None and (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
+            self._is_checked = False
+            if found is None or not self._is_there(found):
                 return
-            aside = self._aside_name()
+            salvaged = Salvaged()
+            new = self._make(lambda new: salvaged.take(self.path, new)) if _is_sqlite(self.path, found) else None
+            aside = self._aside_name(salvaged.is_whole)
             self.path.rename(self.path.with_name(aside))
             self._move_companions(aside)
-        self._is_checked = False
+            if new is not None and (salvaged.is_whole or salvaged.rows):
+                new.rename(self.path)
+            sync(self.path.parent)
+            if salvaged.is_whole:
+                self._forget_older(aside)
+            self._tell_damage(aside)
+
+    def _is_there(self, found: os.stat_result | None) -> bool:
+        """Whether that is still what bears the name."""
+        with contextlib.suppress(FileNotFoundError):
+            now = self.path.stat()
+            return found is not None and (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
+        return False
+
+    def _forget_older(self, aside: str) -> None:
+        """Of files whose rows were taken over the newest is enough: a disk that fails again and again would fill."""
+        begins = f"{self.path.name}.{RECORDS_DAMAGED}-"
+        for path in self.path.parent.glob(f"*.{RECORDS_DAMAGED}-*"):
+            if path.name.startswith(begins) and not path.name.startswith(aside):
+                path.unlink(missing_ok=True)
 
     def _move_companions(self, aside: str) -> None:
         """A journal belongs to its file: beside another one it would be played back into that."""
@@ -312,8 +288,8 @@ class StateFile:
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + suffix).rename(self.path.with_name(aside + suffix))
 
-    def _aside_name(self) -> str:
-        return f"{self.path.name}.damaged-{time.time_ns()}"
+    def _aside_name(self, is_whole: bool = False) -> str:
+        return f"{self.path.name}.{RECORDS_DAMAGED if is_whole else 'damaged'}-{time.time_ns()}"
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -324,8 +300,10 @@ class StateFile:
             yield
 
 
-def _has_header(path: Path) -> bool:
+def _is_sqlite(path: Path, found: os.stat_result) -> bool:
     """Whether it begins as SQLite's files do: an empty one would count as a new one, another version as read-only."""
+    if not stat.S_ISREG(found.st_mode):
+        return False
     with path.open("rb") as stream:
         header = stream.read(20)
     return header[:16] == b"SQLite format 3\0" and set(header[18:20]) <= {1, 2}
@@ -363,10 +341,6 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.close()
         raise
-
-
-def _digest(kind: str, name: str, content: bytes) -> bytes:
-    return hashlib.blake2b(b"\0".join((kind.encode(), name.encode(), content)), digest_size=16).digest()
 
 
 def _code(error: sqlite3.Error) -> int:

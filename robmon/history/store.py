@@ -1,15 +1,16 @@
 """What robmon remembers of a model across restarts: verdicts, numbers, positions, past assessments, baselines.
 
 Everything lies under `data_dir`: baselines as JSON that a person can read, the rest in one file of SQLite's, whose rows
-are JSON too. No production input is among what is kept.
+are JSON too: `records.py` has its tables. No production input is among what is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,15 +18,19 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from robmon.history.checksum import is_intact
+from robmon.history.events import Event
 from robmon.history.folder import replace_file
+from robmon.history.kept import Kept
 from robmon.history.memory import Entry, Key
 from robmon.history.numbers import beyond_all
 from robmon.history.older import OlderFiles
+from robmon.history.records import DEFAULT_BOUNDS, Bounds
 from robmon.history.scope import Judged, Scope
-from robmon.history.state_file import DamagedStateError, Kept, StateFile
+from robmon.history.state_file import DamagedStateError, StateFile
 from robmon.inputs.readers.position import FilePosition
 
-MAX_ASSESSMENTS: Final = 20_000
+ROWS_CHECKED: Final = 1000
+"""At a time, some ten milliseconds: verdicts that wait to be written come between."""
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
@@ -35,12 +40,21 @@ class History:
     Args:
         data_dir: the data folder.
         key: of the model, see `history_key`.
+        bounds: of the assessments and events that are kept.
+        tell_damage: as of `StateFile`.
     """
 
-    def __init__(self, data_dir: Path, key: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        key: str,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        tell_damage: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self.data_dir = data_dir
         self.key = key
-        self._file = StateFile(data_dir / "history" / f"{quote(key, safe='')}.sqlite")
+        self._bounds = bounds
+        self._file = StateFile(data_dir / "history" / f"{quote(key, safe='')}.sqlite", tell_damage)
         self._older = OlderFiles.of(data_dir, quote(key, safe=""))
 
     @property
@@ -136,19 +150,84 @@ class History:
         self._take_over()
         self._file.write(lambda kept: kept.put("positions", files, content))
 
-    # --- assessments -------------------------------------------------------------------------------------------------
+    # --- assessments and events --------------------------------------------------------------------------------------
 
-    def append(self, assessment: Mapping[str, Any]) -> None:
-        """Add one assessment, with `at` and `number`; the oldest beyond a bound are dropped. Raises OSError."""
-        at, number, content = float(assessment["at"]), int(assessment["number"]), json.dumps(assessment).encode()
+    def append(self, assessment: Mapping[str, Any], specification: Mapping[str, Any] | None = None) -> None:
+        """Add one assessment, with `at` and `number`, and what is too old or too much goes. Raises OSError.
+
+        Args:
+            assessment: as JSON can hold it.
+            specification: by which it was made, kept once; its name is added to the assessment.
+        """
+        at, number = float(assessment["at"]), int(assessment["number"])
+        name, whole = "", b""
+        if specification is not None:
+            whole = _json(specification)
+            name = hashlib.blake2b(whole, digest_size=8).hexdigest()
+            assessment = {**assessment, "specification_name": name}
+        content = _json(assessment)
+
+        def write(kept: Kept) -> None:
+            kept.records.add_assessment(at, number, content)
+            if name:
+                kept.records.add_specification(name, whole)
+            kept.records.bound(self._bounds, time.time())
+
         self._take_over()
-        self._file.write(lambda kept: kept.append(at, number, content, most=MAX_ASSESSMENTS))
+        self._file.write(write)
+        self._file.shrink(self._bounds.max_bytes)
+
+    def add_events(self, events: Iterable[Event], told: Mapping[str, Any] | None = None) -> None:
+        """Add what happened, each event once, and remember with them what has been told by now. Raises OSError."""
+        rows = [(event.at, _json(event.to_dict())) for event in events]
+
+        def write(kept: Kept) -> None:
+            for at, content in rows:
+                kept.records.add_event(at, content)
+            if told is not None:
+                kept.put("told", "", _json(told))
+
+        self._take_over()
+        self._file.write(write)
+
+    def read_told(self) -> dict[str, Any]:
+        """What had been told with the events added last; nothing where none were. Raises OSError."""
+        self._take_over()
+        content = self._file.read(lambda kept: kept.get("told"), None)
+        return {} if content is None else json.loads(content)
 
     def assessments(self) -> list[dict[str, Any]]:
         """All past ones that are known, in the order in which they were written. Raises OSError."""
+        return self._rows("assessments")
+
+    def events(self) -> list[dict[str, Any]]:
+        """All that are known, in the order in which they were written. Raises OSError."""
+        return self._rows("events")
+
+    def specifications(self) -> dict[str, dict[str, Any]]:
+        """Those by which assessments were made, by their names. Raises OSError."""
         self._take_over()
-        nothing: list[bytes] = []
-        return [json.loads(each) for each in self._file.read(Kept.assessments, nothing)]
+        nothing: dict[str, bytes] = {}
+        found = self._file.read(lambda kept: kept.records.specifications(), nothing)
+        return {name: json.loads(content) for name, content in found.items()}
+
+    def check_rows(self, table: str, after: int = 0) -> int | None:
+        """Look whether the next rows of `assessments` or `events` are whole, else set the file aside. Raises OSError.
+
+        Returns:
+            the id of the last row looked at; None behind the last one.
+        """
+
+        def check(kept: Kept) -> int | None:
+            rows = kept.records.some(table, after, ROWS_CHECKED)
+            return rows[-1].id if rows else None
+
+        return self._file.read(check, None)
+
+    def _rows(self, table: str) -> list[dict[str, Any]]:
+        self._take_over()
+        nothing: list[dict[str, Any]] = []
+        return self._file.read(lambda kept: [json.loads(row.content) for row in kept.records.rows(table)], nothing)
 
     # --- baselines ---------------------------------------------------------------------------------------------------
 
@@ -193,7 +272,7 @@ class History:
                 if kept.get("positions", files) is None:
                     kept.put("positions", files, _POSITIONS.dump_json(positions))
             for line in found.assessments:
-                kept.append(line["at"], line["number"], json.dumps(line).encode(), most=MAX_ASSESSMENTS)
+                kept.records.add_assessment(line["at"], line["number"], json.dumps(line).encode())
 
         self._file.write(write)
         self._older.leave()
@@ -202,3 +281,7 @@ class History:
 def _scope(kept: Kept, name: str) -> Scope:
     content = kept.get("scope", name)
     return Scope() if content is None else Scope.model_validate_json(content)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

@@ -267,6 +267,10 @@ class HistorySettings(Section):
         description="Daemons with the same scope share the verdicts on a model; unset: the alias that model.uri "
         "names, or pinned",
     )
+    max_days: PositiveFloat = Field(90, description="Days for which assessments and events are kept in data_dir")
+    max_bytes: Annotated[int, Field(ge=2**20)] = Field(
+        256 * 2**20, description="Largest file of them in bytes, verdicts included; the oldest assessments go first"
+    )
 
 
 class DriftSettings(Section):

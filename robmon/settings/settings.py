@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -118,10 +119,24 @@ class Settings(BaseSettings):
     @property
     def specification_digest(self) -> str:
         """A short word for all settings on which a verdict depends."""
+        return self.specification.digest(**self._beside)
+
+    @property
+    def whole_specification(self) -> dict[str, Any]:
+        """All settings by which assessments are made and judged, as JSON can hold them."""
+        bounds = {"max_seconds": self.assess.max_seconds, "min_rows": self.assess.min_rows}
+        rows = {"sample_rows": self.inputs.sample_rows, "interval_seconds": self.assess.interval_seconds}
+        return {"digest": self.specification_digest, "assess": self.specification.to_dict(), **self._beside} | (
+            bounds | rows
+        )
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        """What a verdict depends on besides the specification."""
         compare = self.compare.model_dump(mode="json")
         # As long as it is not set it stands in no digest, so that verdicts of before keep theirs.
         precision = {"precision": self.device.precision} if self.device.precision is not None else {}
-        return self.specification.digest(compare=compare, rows_per_request=self.inputs.rows_per_request, **precision)
+        return {"compare": compare, "rows_per_request": self.inputs.rows_per_request, **precision}
 
     @classmethod
     def settings_customise_sources(

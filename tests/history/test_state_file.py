@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import random
 import signal
@@ -13,28 +12,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from robmon.history import salvage
 from robmon.history import state_file as module
+from robmon.history.events import Event
 from robmon.history.folder import bears_wal
+from robmon.history.kept import NewerStateError
 from robmon.history.memory import Entry
-from robmon.history.state_file import DamagedStateError, NewerStateError
+from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from tests.servers import wait_until
 
-
-@pytest.fixture
-def memory_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: for kills of processes fsync matters nothing, and costs most time."""
-    place = Path("/dev/shm")
-    if not os.access(place, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=place) as name:
-        yield Path(name)
+NOW = time.time()
 
 
 def entry(version: str, *, accepted: bool = True, at: float = 1.0) -> Entry:
@@ -52,12 +45,12 @@ def filled(folder: Path) -> History:
     history.reserve_numbers(100)
     history.write_positions("/inputs", {})
     for number in range(30):
-        history.append({"at": float(number), "number": number, "text": "x" * 300})
+        history.append({"at": NOW + number, "number": number, "text": "x" * 300})
     return history
 
 
 def told(folder: Path) -> str:
-    """All that a life after this one reads, or which file it says was set aside."""
+    """What a life after this one reads of what must be whole, or which file it says was set aside."""
     history = History(folder, "m")
     try:
         read = [
@@ -65,7 +58,6 @@ def told(folder: Path) -> str:
             str(history.read_scope("s").served),
             str(history.reserve_numbers(100)),
             str(history.read_positions("/inputs")),
-            json.dumps(history.assessments()),
         ]
     except DamagedStateError as error:
         return str(error)
@@ -95,24 +87,54 @@ def overwritten(file: Path, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("damage", [truncated, flipped, overwritten])
 def test_a_damaged_file_is_read_right_or_set_aside_and_told(
-    memory_disk: Path, damage: Callable[[Path, random.Random], None]
+    memory_disk: Path, damage: Callable[[Path, random.Random], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the structure stays whole, and only what it says differs."""
+    """Also where the structure stays whole, and only what it says differs. Of the rows none is made up."""
+    monkeypatch.setattr(salvage, "MISSES", 300)
     file = filled(memory_disk).state_file
     whole = file.read_bytes()
-    right = told(memory_disk)
-    set_aside = 0
-    for seed in range(40):
+    right, rows = told(memory_disk), History(memory_disk, "m").assessments()
+    set_aside, left = 0, []
+    for seed in range(15):
         for path in file.parent.iterdir():
             path.unlink()
         file.write_bytes(whole)
         damage(file, random.Random(seed))
         found = told(memory_disk)
+        history = History(memory_disk, "m")
+        mine = history.assessments()
+        assert all(row in rows for row in mine) and mine == sorted(mine, key=lambda row: row["number"])
+        left.append(len(mine))
+        aside = [path for path in file.parent.iterdir() if "damaged-" in path.name]
+        assert mine == rows or aside
+        set_aside += bool(aside)
         if found != right:
             assert found.startswith("m.sqlite.damaged-"), found
             assert file.with_name(found).stat().st_size > 0 or damage is truncated
-            set_aside += 1
-    assert set_aside > 15
+    assert set_aside > 4
+    assert damage is truncated or sum(left) > 0.25 * len(rows) * len(left), "a page lost costs what lies on it alone"
+
+
+def test_a_page_of_old_rows_that_is_lost_costs_neither_verdicts_nor_other_rows(memory_disk: Path) -> None:
+    history = History(memory_disk, "m", tell_damage=(asides := []).append)
+    history.write_scope("s", [entry("1"), entry("2", accepted=False, at=2)])
+    history.append({"at": NOW, "number": 1, "text": "x"}, {"noise": "gaussian"})
+    specification = history.assessments()[0]["specification_name"]
+    for number in range(2, 1200):
+        text = "old and lost" if number == 300 else "x" * 300
+        history.append({"at": NOW + number, "number": number, "text": text}, {"noise": "gaussian"})
+    history.add_events([Event(7.0, "started", {"robmon": "1"})], {"version": "2"})
+    content = history.state_file.read_bytes()
+    page = content.index(b"old and lost") // 4096 * 4096
+    history.state_file.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    numbers = [row["number"] for row in history.assessments()]
+    lost = set(range(1, 1200)) - set(numbers)
+    assert 300 in lost and len(lost) < 20 and numbers == sorted(numbers)
+    assert versions(history) == ["1", "2"] and history.read_told() == {"version": "2"}
+    assert history.events() == [{"at": 7.0, "kind": "started", "robmon": "1"}]
+    assert {row["specification_name"] for row in history.assessments()} == {specification}
+    assert history.set_aside() is None and len(asides) == 1 and asides[0].startswith("m.sqlite.records-damaged-")
+    assert sorted(path.name for path in (memory_disk / "history").glob("*damaged*")) == asides
 
 
 def test_what_was_set_aside_is_told_until_something_is_decided(tmp_path: Path) -> None:
@@ -280,7 +302,7 @@ def test_a_lock_that_is_not_given_up_is_told(tmp_path: Path, monkeypatch: pytest
     holder = sqlite3.connect(history.state_file, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(OSError, match="another process holds the state file"):
-        history.append({"at": 1.0, "number": 1})
+        history.append({"at": NOW, "number": 1})
     assert versions(history) == ["1", "2"], "it can be read"
     holder.close()
     assert history.set_aside() is None
@@ -301,7 +323,7 @@ while True:
     at += 1
     history.write_scope(scope, [Entry(version=str(number), accepted=True, by="person", at=at)])
     print("entry", number, flush=True)
-    history.append({"at": at, "number": number})
+    history.append({"at": time.time(), "number": number})
     print("row", number, flush=True)
 """
 

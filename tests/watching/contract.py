@@ -62,6 +62,7 @@ _COUNTERS = {
     "robmon_worker_restarts_total": "reason",
     "robmon_model_failures_total": "stage reason",
     "robmon_history_write_failures_total": "",
+    "robmon_history_damages_total": "",
 }
 _HISTOGRAMS = {
     "robmon_assessment_duration_seconds": "phase",
