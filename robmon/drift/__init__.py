@@ -1,4 +1,9 @@
-"""Numerics of drift: two-sample statistics. The package can be called, as `robmon.drift(baseline, current)`."""
+"""Numerics of drift: two-sample statistics. The package can be called, as `robmon.drift(baseline, current)`.
+
+It is both a room and a public function because importing any module of it binds the package to `robmon.drift`: a
+function of that name would be replaced by whoever imports `robmon.drift.statistics` first, and a package of another
+name would be a second word for one thing. So the package itself can be called, whichever was imported before.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,11 @@ from robmon.drift.two_sample import DriftResult, drift
 
 
 class _Drift(ModuleType):
-    """Importing any of its modules binds the package to `robmon.drift`, so the package itself can be called."""
+    """The package as a function."""
 
-    def __call__(self, baseline_inputs: Any, current_inputs: Any) -> DriftResult:
+    def __call__(self, baseline_inputs: Any, current_inputs: Any, q: float = 0.01) -> DriftResult:
         """See `robmon.drift.two_sample.drift`."""
-        return drift(baseline_inputs, current_inputs)
+        return drift(baseline_inputs, current_inputs, q)
 
 
 sys.modules[__name__].__class__ = _Drift

@@ -19,40 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from robmon.drift.statistics import stability_index
 from robmon.errors import InvalidInputError
 
 Counts = NDArray[np.int64]
-SMOOTHING = 0.5
-"""Added to every bin's count, so that an empty bin gives a large number and not an infinite one."""
 BINS = 10
 CATEGORIES = 50
 OTHER = "(other)"
 MISSING = "(missing)"
-
-
-def stability_index(reference: ArrayLike, current: ArrayLike) -> float:
-    """PSI of two rows of counts over the same bins.
-
-    Bins that are empty in both are left out; 0.5 is added to the counts of the others.
-
-    Args:
-        reference, current: shape `(bins,)`, counts.
-
-    Returns:
-        at least 0; 0 where either has no counts.
-
-    >>> stability_index([50, 50], [50, 50]), round(stability_index([50, 50], [90, 10]), 2)
-    (0.0, 0.85)
-    """
-    p, q = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
-    if p.shape != q.shape:
-        raise InvalidInputError(f"counts of {p.size} and {q.size} bins cannot be compared")
-    if not p.sum() or not q.sum():
-        return 0.0
-    used = (p + q) > 0
-    p, q = p[used] + SMOOTHING, q[used] + SMOOTHING
-    p, q = p / p.sum(), q / q.sum()
-    return max(float(np.sum((q - p) * np.log(q / p))), 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,25 +1,28 @@
-"""Drift between two sets of inputs: the population stability index of each feature."""
+"""Drift between two sets of inputs, feature by feature, and how many of them have drifted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.drift.features import feature_matrix
-from robmon.drift.psi import Categories, Histograms
+from robmon.drift.columns import Column, column_of, is_identifier
+from robmon.drift.comparison import FeatureDrift, compare_names, compare_numbers, not_measured, with_decisions
+from robmon.drift.features import array_columns, plain, unique
+from robmon.drift.names import has_space, why_not
+from robmon.drift.numbers import ATOM_ROWS, ATOM_SHARE
+from robmon.drift.reference import NameReference, NumberReference
 from robmon.errors import InvalidInputError
 from robmon.robustness.features.channels import choose, named
+from robmon.robustness.jsonable import jsonable
 
-
-@dataclass(frozen=True)
-class FeatureDrift:
-    """Drift of one feature: its column's name, `input[i]`, or `channel_i`."""
-
-    name: str
-    psi: float
+Float64 = NDArray[np.float64]
+ALIKE = 2.0**-22
+"""Numbers that differ by less than this, relative to their size, are one: as of float32 and float64."""
 
 
 @dataclass(frozen=True)
@@ -28,56 +31,146 @@ class DriftResult:
 
     Attributes:
         features: in the order of the inputs.
-        all: mean PSI over the features. It sees whatever a feature's own distribution shows; a change of nothing but
-            the dependence between features it cannot see.
+        q: the share of the features said to have drifted that has not, at most, on average.
         baseline_rows, current_rows: rows compared.
     """
 
     features: tuple[FeatureDrift, ...]
-    all: float
+    q: float
     baseline_rows: int
     current_rows: int
 
+    @property
+    def drifted_features(self) -> int:
+        """How many features have drifted."""
+        return sum(feature.drifted for feature in self.features)
+
+    @property
+    def features_watched(self) -> int:
+        """How many features are measured."""
+        return sum(feature.measured for feature in self.features)
+
+    @property
+    def all(self) -> float | None:
+        """Mean index of the features that are measured, less what chance gives; None where none is.
+
+        It sees whatever a feature's own distribution shows; a change of nothing but the dependence between features it
+        cannot see, nor one broken feature among a hundred: `drifted_features` does.
+        """
+        return mean_excess(self.features)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {
-            "statistic": "psi",
-            "features": {feature.name: feature.psi for feature in self.features},
+        content = {
+            "features": {feature.name: asdict(feature) for feature in self.features},
+            "drifted_features": self.drifted_features,
+            "features_watched": self.features_watched,
             "all": self.all,
+            "q": self.q,
             "baseline_rows": self.baseline_rows,
             "current_rows": self.current_rows,
         }
+        told: dict[str, Any] = jsonable(content)
+        return told
 
 
-def drift(baseline_inputs: Any, current_inputs: Any) -> DriftResult:
+def mean_excess(features: Sequence[FeatureDrift]) -> float | None:
+    """Mean index of the features that are measured, less what chance gives, at least 0; None where none is."""
+    found = [feature.excess for feature in features if feature.excess is not None]
+    return max(float(np.mean(found)), 0.0) if found else None
+
+
+def drift(baseline_inputs: Any, current_inputs: Any, q: float = 0.01) -> DriftResult:
     """How far the distribution of current inputs is from that of the baseline's, feature by feature.
 
-    The statistic is the population stability index, `sum (q - p) ln(q / p)` over the baseline's deciles, NaN a bin of
-    its own (see `robmon.drift.psi` for smoothing, source and thresholds: 0.1 slight, 0.25 large; without any drift
-    about `(B - 1) (1/n + 1/m)` is to be expected from B bins, n and m rows). Columns that are not numbers are compared
-    by the shares of their categories.
+    Numbers are compared by their Kolmogorov-Smirnov distance, those with few different values and names by the shares
+    of these (chi-square); rows that are missing, infinite, out of range or of another type count beside. A feature has
+    drifted under Benjamini & Hochberg at `q`. What is not measured says why: text, identifiers, datetimes, fewer than
+    30 rows on either side.
 
     Args:
-        baseline_inputs: an array `(n, *input_shape)`, of rank 3 and more one feature an entry of one axis: of rank 3
-            the last, else the channels'; or a DataFrame.
+        baseline_inputs: an array `(n, *input_shape)`, of rank 3 and more with mean, standard deviation and contrast of
+            each entry of one axis: of rank 3 the last, else the channels'; or a DataFrame.
         current_inputs: likewise `(m, *input_shape)`; of a DataFrame the same columns, in any order.
+        q: the share of the features said to have drifted that has not, at most, on average; where nothing has drifted
+            at all, the probability that any is said to have.
 
     Raises:
-        InvalidInputError: features differ, there are no rows, or they are not numbers.
+        InvalidInputError: features differ, or there are no rows; or `q` is no share.
 
     >>> generator = np.random.default_rng(0)
     >>> result = drift(generator.normal(size=(500, 2)), generator.normal(size=(500, 2)) + [0.0, 2.0])
-    >>> [(feature.name, feature.psi > 0.25) for feature in result.features]
-    [('input[0]', False), ('input[1]', True)]
+    >>> [(feature.name, feature.drifted) for feature in result.features], result.drifted_features
+    ([('input[0]', False), ('input[1]', True)], 1)
     """
+    if isinstance(q, bool) or not isinstance(q, (int, float)) or not 0 < q < 1:
+        raise InvalidInputError(f"q must be a number between 0 and 1, not {q!r}")
     if hasattr(baseline_inputs, "columns") or hasattr(current_inputs, "columns"):
-        features, sizes = _of_frames(baseline_inputs, current_inputs)
+        before, now = _of_frames(baseline_inputs, current_inputs)
     else:
-        features, sizes = _of_arrays(baseline_inputs, current_inputs)
-    return DriftResult(features, float(np.mean([feature.psi for feature in features])), *sizes)
+        before, now = _of_arrays(baseline_inputs, current_inputs)
+    sizes = [next(iter(columns.values())).rows if columns else 0 for columns in (before, now)]
+    if not all(sizes):
+        raise InvalidInputError("inputs without rows or without features cannot be compared")
+    features = [compare(name, column, now[name]) for name, column in before.items()]
+    return DriftResult(with_decisions(features, q), float(q), *sizes)
 
 
-def _of_arrays(baseline: Any, current: Any) -> tuple[tuple[FeatureDrift, ...], tuple[int, int]]:
+def compare(name: str, baseline: Column, current: Column) -> FeatureDrift:
+    """Drift of one column between two samples of it."""
+    if baseline.kind in ("datetime", "object"):
+        return not_measured(FeatureDrift(name, current.rows, baseline.rows), baseline.kind)
+    if baseline.kind == "name":
+        return compare_names(name, _names(baseline), current)
+    return compare_numbers(name, _numbers(name, baseline), current)
+
+
+def _numbers(name: str, column: Column) -> NumberReference:
+    finite = column.numbers[np.isfinite(column.numbers)]
+    places, weights = np.unique(finite, return_counts=True)
+    infinite = int(np.isinf(column.numbers).sum())
+    frequent = places[weights >= max(ATOM_ROWS, ATOM_SHARE * len(finite))]
+
+    def snapped(values: Float64) -> Float64:
+        if not len(frequent):
+            return values
+        at = np.minimum(np.searchsorted(frequent, values), len(frequent) - 1)
+        for near in (frequent[at], frequent[np.maximum(at - 1, 0)]):
+            with np.errstate(over="ignore"):
+                values = np.where(np.abs(values - near) <= ALIKE * np.abs(near), near, values)
+        return values
+
+    low, high = (float(places[0]), float(places[-1])) if len(places) else (np.nan, np.nan)
+    return NumberReference(
+        places=places,
+        weights=weights.astype(np.int64),
+        low=low,
+        high=high,
+        rows=column.rows,
+        missing=column.missing,
+        infinite=infinite,
+        other=column.rows - column.missing - infinite - len(finite),
+        identifier=bool(is_identifier(name, column)),
+        snapped=snapped,
+    )
+
+
+def _names(column: Column) -> NameReference:
+    names = column.present_names
+    counts = Counter(names)
+    reason = why_not(sum(rows == 1 for rows in counts.values()), len(names), sum(map(has_space, names)))
+    return NameReference(
+        counts=counts,
+        key=str,
+        rest=0,
+        rows=column.rows,
+        missing=column.missing,
+        other=column.rows - column.missing - len(names),
+        reason="" if column.declared else reason,
+    )
+
+
+def _of_arrays(baseline: Any, current: Any) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
     for inputs in (baseline, current):
         if not hasattr(inputs, "shape"):
             raise InvalidInputError(f"inputs must be an array or a DataFrame, not {type(inputs).__name__}")
@@ -85,42 +178,23 @@ def _of_arrays(baseline: Any, current: Any) -> tuple[tuple[FeatureDrift, ...], t
         raise InvalidInputError(
             f"inputs of shapes {tuple(baseline.shape)} and {tuple(current.shape)} differ in features"
         )
-    axis = choose(baseline, refuses=False)
-    first, second = feature_matrix(baseline, axis), feature_matrix(current, axis)
-    _check(first.shape[1], len(first), len(second))
-    names, psi = named(axis, tuple(baseline.shape), None), Histograms.fit(first).psi(second).tolist()
-    return tuple(FeatureDrift(name, value) for name, value in zip(names, psi, strict=True)), (len(first), len(second))
+    first, second = plain(baseline), plain(current)
+    if not len(first) or not len(second):
+        return {}, {}
+    axis = choose(first, refuses=False)
+    names = named(axis, first.shape, None)
+    return array_columns(first, names, axis), array_columns(second, names, axis)
 
 
-def _of_frames(baseline: Any, current: Any) -> tuple[tuple[FeatureDrift, ...], tuple[int, int]]:
+def _of_frames(baseline: Any, current: Any) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
     if not (hasattr(baseline, "columns") and hasattr(current, "columns")):
         raise InvalidInputError("a DataFrame can only be compared with another DataFrame")
-    names = list(baseline.columns)
-    if set(names) != set(current.columns) or len(set(names)) != len(names):
+    titles = list(baseline.columns)
+    if set(titles) != set(current.columns) or len(set(titles)) != len(titles):
         raise InvalidInputError("both DataFrames must have the same columns, each once")
-    _check(len(names), len(baseline), len(current))
-    features = tuple(FeatureDrift(str(name), _column_psi(baseline[name], current[name])) for name in names)
-    return features, (len(baseline), len(current))
-
-
-def _column_psi(baseline: Any, current: Any) -> float:
-    first, second = _numbers(baseline), _numbers(current)
-    if first is None or second is None:
-        return Categories.fit(_objects(baseline)).psi(_objects(current))
-    return float(Histograms.fit(first).psi(second)[0])
-
-
-def _numbers(column: Any) -> NDArray[np.float64] | None:
-    """A numeric column as `(n, 1)`, missing values as NaN; None for any other."""
-    if getattr(column.dtype, "kind", "O") not in "fiub":
-        return None
-    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan)).reshape(-1, 1)
-
-
-def _objects(column: Any) -> list[Any]:
-    return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
-
-
-def _check(features: int, baseline_rows: int, current_rows: int) -> None:
-    if not features or not baseline_rows or not current_rows:
-        raise InvalidInputError("inputs without rows or without features cannot be compared")
+    before: dict[str, Column] = {}
+    now: dict[str, Column] = {}
+    for title, name in zip(titles, unique(titles), strict=True):
+        before[name] = column_of(baseline[title])
+        now[name] = column_of(current[title], before[name].declared)
+    return before, now

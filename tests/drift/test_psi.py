@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import robmon
 from robmon.drift.features import feature_matrix
-from robmon.drift.psi import OTHER, Categories, Histograms, stability_index
+from robmon.drift.psi import OTHER, Categories, Histograms
+from robmon.drift.statistics import stability_index
 from robmon.errors import InvalidInputError
 
 

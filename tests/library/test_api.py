@@ -22,11 +22,11 @@ import robmon
 heavy = {"numpy", "torch", "mlflow", "pandas", "matplotlib"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert set(robmon.__all__) <= set(dir(robmon))
-import robmon.drift.psi  # binds the package to the function's name
+import robmon.drift.statistics  # binds the package to the function's name
 assert callable(robmon.drift)
 import pydoc
 shown = pydoc.render_doc(robmon.drift, renderer=pydoc.plaintext)
-assert "drift(baseline_inputs" in shown and "of rank 3 and more one" in shown, shown
+assert "drift(baseline_inputs" in shown and "of rank 3 and more with" in shown, shown
 for name in robmon.__all__:
     getattr(robmon, name)
 from robmon import *

@@ -1,0 +1,199 @@
+"""Drift of one feature: current rows of a column against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.drift.columns import Column
+from robmon.drift.pvalues import (
+    adjusted,
+    chi_square_pvalue,
+    exceedance_pvalue,
+    kolmogorov_smirnov_pvalue,
+    share_pvalue,
+)
+from robmon.drift.reference import NameReference, NumberReference, fitting_groups
+from robmon.drift.statistics import chi_square, distances, expected_by_chance, jensen_shannon, stability_index
+
+Float64 = NDArray[np.float64]
+MIN_ROWS = 30
+"""On either side: with fewer, nothing is measured."""
+FEW_VALUES = 10
+"""A column of numbers with at most so many different ones is compared by their shares."""
+MIN_EXPECTED = 5.0
+"""Rows of a group on either side, if nothing changed: below, chi-square is not chi-square (Cochran 1954)."""
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """Drift of one feature, of `rows` current rows against `baseline_rows`.
+
+    Attributes:
+        name: its column's name, `input[i]`, or `channel_i.mean`, `.std`, `.contrast`.
+        psi: population stability index less what chance gives; at least 0.
+        js: Jensen-Shannon distance over the same groups of values: from 0 to 1.
+        ks: Kolmogorov-Smirnov distance of the finite numbers: from 0 to 1. None of names.
+        wasserstein: distance in standard deviations of the baseline (divisor n); infinite where a constant changed.
+            None of names.
+        missing, infinite, type_changed: share of rows that hold nothing, an infinity, or another type than the
+            baseline's, less the baseline's share.
+        unseen: share of rows with a name that the baseline has not; None of numbers, and where not all names are known.
+        out_of_range: share of rows with a number beyond the baseline's. None of names.
+        pvalue: of the test, see `test`; None where it is not measured.
+        drifted: whether it counts as drifted among all features.
+        measured: whether it is; if not, `reason` says why, and statistics are None.
+        test: `ks` or `chi_square`; beside it shares are tested, each as one of several tests (Bonferroni).
+        excess: the index less what chance gives, which by chance may be below 0.
+    """
+
+    name: str
+    rows: int
+    baseline_rows: int
+    psi: float | None = None
+    js: float | None = None
+    ks: float | None = None
+    wasserstein: float | None = None
+    missing: float | None = None
+    unseen: float | None = None
+    out_of_range: float | None = None
+    infinite: float | None = None
+    type_changed: float | None = None
+    pvalue: float | None = None
+    drifted: bool = False
+    measured: bool = True
+    reason: str = ""
+    test: Literal["ks", "chi_square", ""] = ""
+    excess: float | None = None
+
+
+def not_measured(feature: FeatureDrift, reason: str) -> FeatureDrift:
+    """The feature with its shares alone."""
+    return replace(feature, measured=False, reason=reason)
+
+
+def compare_numbers(name: str, reference: NumberReference, column: Column) -> FeatureDrift:
+    """Drift of a column that holds numbers in the baseline."""
+    values, rows = column.numbers, column.rows
+    finite = reference.snapped(values[np.isfinite(values)])
+    infinite = int(np.isinf(values).sum())
+    other = rows - column.missing - infinite - len(finite)
+    below, above = int((finite < reference.low).sum()), int((finite > reference.high).sum())
+    feature = FeatureDrift(
+        name,
+        rows,
+        reference.rows,
+        missing=_risen(column.missing, rows, reference.missing, reference.rows),
+        infinite=_risen(infinite, rows, reference.infinite, reference.rows),
+        type_changed=_risen(other, rows, reference.other, reference.rows),
+        out_of_range=(below + above) / rows if rows else 0.0,
+    )
+    if min(rows, reference.rows) < MIN_ROWS:
+        return not_measured(feature, too_few(rows, reference.rows))
+    if reference.identifier:
+        return not_measured(feature, "identifier")
+    cuts = reference.cuts(fitting_groups(reference.rows, rows))
+    apart = ((reference.missing, column.missing), (reference.infinite, infinite), (reference.other, other))
+    before = _grouped(cuts, reference.places, reference.weights, [pair[0] for pair in apart])
+    now = _grouped(cuts, finite, None, [pair[1] for pair in apart])
+    by_share = len(reference.places) <= FEW_VALUES
+    pvalues = [_pooled_pvalue(before, now)] if by_share else []
+    if len(finite) and reference.finite:
+        ks, area = distances(reference.places, finite, reference.weights)
+        deviation = reference.deviation
+        feature = replace(feature, ks=ks, wasserstein=area / deviation if deviation else math.inf if area else 0.0)
+        beyond = [exceedance_pvalue(count, reference.finite, len(finite)) for count in (below, above) if count]
+        pvalues += [min(2 * min(beyond), 1.0)] if beyond else []
+        pvalues += [] if by_share else [kolmogorov_smirnov_pvalue(ks, reference.finite, len(finite))]
+    if not by_share:
+        pvalues += [share_pvalue(was, reference.rows, count, rows) for was, count in apart if was or count]
+    return _measured(feature, before, now, pvalues, "chi_square" if by_share else "ks")
+
+
+def compare_names(name: str, reference: NameReference, column: Column) -> FeatureDrift:
+    """Drift of a column that holds names in the baseline."""
+    rows, told = column.rows, Counter(column.present_names)
+    by_key: Counter[str] = Counter()
+    for each, count in told.items():
+        by_key[reference.key(each)] += count
+    other = rows - column.missing - sum(told.values())
+    unseen = sum(count for key, count in by_key.items() if key not in reference.counts)
+    feature = FeatureDrift(
+        name,
+        rows,
+        reference.rows,
+        missing=_risen(column.missing, rows, reference.missing, reference.rows),
+        type_changed=_risen(other, rows, reference.other, reference.rows),
+        unseen=unseen / rows if rows and reference.is_complete else None,
+    )
+    if min(rows, reference.rows) < MIN_ROWS:
+        return not_measured(feature, too_few(rows, reference.rows))
+    if reference.reason:
+        return not_measured(feature, reference.reason)
+    groups = reference.groups(fitting_groups(reference.rows, rows))
+    count = max(groups.values(), default=-1) + 1
+    single = sum(rows == 1 for rows in reference.counts.values())
+    before, now = np.zeros(count + 3), np.zeros(count + 3)
+    for key, number in reference.counts.items():
+        if key in groups:
+            before[groups[key]] += number
+    for key, number in by_key.items():
+        if key in reference.counts:
+            # A name that occurs once in the baseline was new there; here it is a known one, though seldom.
+            now[groups.get(key, max(count - 1, 0))] += number
+    before[count:] = single + reference.rest, reference.missing, reference.other
+    now[count:] = unseen, column.missing, other
+    return _measured(feature, before, now, [_pooled_pvalue(before, now)], "chi_square")
+
+
+def with_decisions(features: Sequence[FeatureDrift], q: float) -> tuple[FeatureDrift, ...]:
+    """The features, and which of them have drifted where a share `q` of those said to have has not.
+
+    Benjamini & Hochberg, over the features that are measured.
+    """
+    found = adjusted([feature.pvalue for feature in features if feature.pvalue is not None]) <= q
+    decisions = iter(found.tolist())
+    return tuple(
+        replace(feature, drifted=next(decisions)) if feature.pvalue is not None else feature for feature in features
+    )
+
+
+def too_few(rows: int, baseline_rows: int) -> str:
+    """Why nothing is measured."""
+    return f"too few rows: {rows} against {baseline_rows}, and {MIN_ROWS} are needed"
+
+
+def _measured(
+    feature: FeatureDrift, before: Float64, now: Float64, pvalues: list[float], test: Literal["ks", "chi_square"]
+) -> FeatureDrift:
+    excess = stability_index(before, now) - expected_by_chance(before, now)
+    pvalue = min(len(pvalues) * min(pvalues), 1.0) if pvalues else 1.0
+    return replace(
+        feature, psi=max(excess, 0.0), excess=excess, js=jensen_shannon(before, now), pvalue=pvalue, test=test
+    )
+
+
+def _grouped(cuts: Float64, values: Float64, weights: NDArray[np.int64] | None, apart: list[int]) -> Float64:
+    groups = np.searchsorted(cuts, values, side="right")
+    return np.append(np.bincount(groups, weights=weights, minlength=len(cuts) + 1), apart)
+
+
+def _pooled_pvalue(before: Float64, now: Float64) -> float:
+    """Chi-square of two rows of counts, of which those that are expected to be small stand together."""
+    both = before + now
+    expected = both * min(before.sum(), now.sum()) / max(both.sum(), 1)
+    is_small = expected < MIN_EXPECTED
+    if is_small.any() and not is_small.all() and expected[is_small].sum() < MIN_EXPECTED:
+        is_small[np.flatnonzero(~is_small)[np.argmin(expected[~is_small])]] = True
+    table = [np.append(counts[~is_small], counts[is_small].sum()) for counts in (before, now)]
+    return chi_square_pvalue(*chi_square(*table))
+
+
+def _risen(now: int, rows: int, before: int, baseline_rows: int) -> float:
+    return (now / rows if rows else 0.0) - (before / baseline_rows if baseline_rows else 0.0)

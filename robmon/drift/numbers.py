@@ -1,0 +1,235 @@
+"""What a column of numbers is like, without any of them: counts in cells, frequent values in narrow ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.drift.columns import Column, is_identifier
+from robmon.drift.dyadic import Cells, cells_of, narrowest, rounded
+from robmon.drift.reference import NumberReference
+from robmon.drift.whole import count_of
+from robmon.errors import InvalidInputError
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+MOST_CELLS = 128
+MOST_ATOMS = 32
+FINE_BITS = 5
+"""A cell is at least this many bits below the spread of the column, or the distance from its middle: a lone outlier
+is as little told as any other row."""
+ATOM_ROWS = 5
+ATOM_SHARE = 0.01
+"""So many rows, and so large a share of those seen at a time, make a value frequent. 0 is whenever it occurs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Counts of the cells of one column.
+
+    Attributes:
+        cells: of its numbers, without those of atoms.
+        atoms: narrow cells of frequent values.
+        low, high: cells in which the least and the largest number lay; none before the first.
+        missing, infinite, other: cells of the column that hold nothing, an infinity, or no number at all.
+        identifier: whether all rows so far looked like those of an identifier; None: too few to tell.
+
+    >>> column = lambda values: Column("number", np.asarray(values))
+    >>> seen = Numbers.none().added("x", column([0.0] * 90 + [1.5, 2.5, 3.5]))
+    >>> seen.rows, seen.atoms.counts.tolist()
+    (93, [90])
+    """
+
+    cells: Cells
+    atoms: Cells
+    low: Cells
+    high: Cells
+    missing: int = 0
+    infinite: int = 0
+    other: int = 0
+    identifier: bool | None = None
+
+    @classmethod
+    def none(cls) -> Numbers:
+        """Of no rows."""
+        return cls(Cells.none(), Cells.none(), Cells.none(), Cells.none())
+
+    @property
+    def finite(self) -> int:
+        """How many numbers are finite."""
+        return self.cells.rows + self.atoms.rows
+
+    @property
+    def rows(self) -> int:
+        """How many cells of the column are counted."""
+        return self.finite + self.missing + self.infinite + self.other
+
+    def added(self, name: str, column: Column, most_cells: int = MOST_CELLS) -> Numbers:
+        """With further rows of the column of that name."""
+        values, infinite = column.numbers, int(np.isinf(column.numbers).sum())
+        distinct, counts = np.unique(rounded(values[np.isfinite(values)]), return_counts=True)
+        identifier = is_identifier(name, column)
+        if self.identifier is not None:
+            identifier = self.identifier if identifier is None else identifier and self.identifier
+        told = replace(
+            self,
+            missing=self.missing + column.missing,
+            infinite=self.infinite + infinite,
+            other=self.other + column.rows - column.missing - infinite - int(counts.sum()),
+            identifier=identifier,
+        )
+        return told._with(distinct, counts.astype(np.int64), most_cells) if len(distinct) else told
+
+    def _with(self, distinct: Float64, counts: Int64, most_cells: int) -> Numbers:
+        atoms = self.atoms.joined(self._new_atoms(distinct, counts))
+        is_atom = atoms.find(distinct) >= 0
+        cells, moved = self._without(atoms, distinct, counts)
+        seen = np.bincount(atoms.find(distinct)[is_atom], weights=counts[is_atom], minlength=len(atoms.counts))
+        atoms = atoms.counted(atoms.counts + moved + seen.astype(np.int64))
+        rest = self._fine(distinct[~is_atom], counts[~is_atom], distinct, counts)
+        ends = [self._fine(distinct[[at]], counts[[at]], distinct, counts) if not is_atom[at] else
+                cells_of(distinct[[at]], counts[[at]], narrowest(distinct[[at]])) for at in (0, -1)]  # fmt: skip
+        frequent = np.sort(np.argsort(-atoms.counts, kind="stable")[:MOST_ATOMS])
+        dropped = np.setdiff1d(np.arange(len(atoms.counts)), frequent)
+        if len(dropped):
+            middle = np.sort(atoms.middle[dropped])
+            rest = rest.joined(self._fine(middle, atoms.counts[dropped], distinct, counts))
+        return replace(
+            self,
+            cells=cells.joined(rest).bounded(most_cells),
+            atoms=atoms.take(frequent),
+            low=_outermost(self.low, ends[0], lowest=True),
+            high=_outermost(self.high, ends[1], lowest=False),
+        )
+
+    def _new_atoms(self, distinct: Float64, counts: Int64) -> Cells:
+        """Cells, still empty, of the values that are frequent among these and are no atoms yet."""
+        enough = max(ATOM_ROWS, ATOM_SHARE * int(counts.sum()))
+        narrow = cells_of(distinct, counts, narrowest(distinct))
+        is_known = self.atoms.find(rounded(narrow.middle)) >= 0
+        found = narrow.take(((narrow.counts >= enough) | (narrow.levels == narrowest(np.zeros(1)))) & ~is_known)
+        return found.counted(np.zeros_like(found.counts))
+
+    def _without(self, atoms: Cells, distinct: Float64, counts: Int64) -> tuple[Cells, Int64]:
+        """The other cells without what new atoms are likely to have in them already, and that: as now, so before."""
+        moved = np.zeros_like(atoms.counts)
+        at_cell, at_atom = self.cells.find(distinct), atoms.find(distinct)
+        is_new = (at_cell >= 0) & (at_atom >= 0)
+        is_new &= self.atoms.find(distinct) < 0
+        if not is_new.any():
+            return self.cells, moved
+        now = np.bincount(at_cell[at_cell >= 0], weights=counts[at_cell >= 0], minlength=len(self.cells.counts))
+        share = counts[is_new] / now[at_cell[is_new]]
+        rows = np.floor(share * self.cells.counts[at_cell[is_new]]).astype(np.int64)
+        np.add.at(moved, at_atom[is_new], rows)
+        left = self.cells.counts.copy()
+        np.subtract.at(left, at_cell[is_new], rows)
+        return self.cells.counted(left), moved
+
+    def _fine(self, values: Float64, counts: Int64, distinct: Float64, all_counts: Int64) -> Cells:
+        """Rising values in cells as fine as the spread of all rows, those known and these, allows."""
+        if not len(values):
+            return Cells.none()
+        places = np.concatenate([self.atoms.middle, self.cells.middle, distinct])
+        weights = np.concatenate([self.atoms.counts, self.cells.counts, all_counts])
+        low, middle, high = _quantiles(places, weights, (0.25, 0.5, 0.75))
+        halves = np.maximum(high / 2 - low / 2, np.abs(values / 2 - middle / 2))
+        levels = np.frexp(halves)[1].astype(np.int64) - FINE_BITS
+        levels = np.where(halves > 0, levels, np.iinfo(np.int64).min)
+        return cells_of(values, counts, np.maximum(levels, narrowest(values)))
+
+    def merged(self, other: Numbers, most_cells: int = MOST_CELLS) -> Numbers:
+        """Both together."""
+        atoms = self.atoms.joined(other.atoms)
+        kept = np.sort(np.argsort(-atoms.counts, kind="stable")[:MOST_ATOMS])
+        dropped = np.setdiff1d(np.arange(len(atoms.counts)), kept)
+        rest = atoms.take(dropped)
+        known = [each for each in (self.identifier, other.identifier) if each is not None]
+        return Numbers(
+            cells=self.cells.joined(other.cells).joined(rest).bounded(most_cells),
+            atoms=atoms.take(kept),
+            low=_outermost(self.low, other.low, lowest=True),
+            high=_outermost(self.high, other.high, lowest=False),
+            missing=self.missing + other.missing,
+            infinite=self.infinite + other.infinite,
+            other=self.other + other.other,
+            identifier=all(known) if known else None,
+        )
+
+    def reference(self) -> NumberReference:
+        """What other rows are compared with."""
+        places = np.concatenate([self.atoms.middle, self.cells.middle])
+        weights = np.concatenate([self.atoms.counts, self.cells.counts])
+        order = np.argsort(places, kind="stable")
+        order = order[weights[order] > 0]
+        return NumberReference(
+            places=places[order],
+            weights=weights[order],
+            low=float(self.low.left[0]) if len(self.low.counts) else np.nan,
+            high=float(self.high.right[0]) if len(self.high.counts) else np.nan,
+            rows=self.rows,
+            missing=self.missing,
+            infinite=self.infinite,
+            other=self.other,
+            identifier=bool(self.identifier),
+            snapped=self._snapped,
+        )
+
+    def _snapped(self, values: Float64) -> Float64:
+        """Each finite number where its cell's rows are taken to be; itself where it is in none."""
+        values = rounded(values)
+        at_atom, at_cell = self.atoms.find(values), self.cells.find(values)
+        atoms, cells = (np.append(each.middle, 0.0) for each in (self.atoms, self.cells))
+        return np.where(at_atom >= 0, atoms[at_atom], np.where(at_cell >= 0, cells[at_cell], values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; no number that was counted is in it."""
+        return {
+            "cells": self.cells.to_list(),
+            "atoms": self.atoms.to_list(),
+            "low": self.low.to_list(),
+            "high": self.high.to_list(),
+            "missing": self.missing,
+            "infinite": self.infinite,
+            "other": self.other,
+            "identifier": self.identifier,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Numbers:
+        """What `to_dict` gave.
+
+        Raises:
+            InvalidInputError: it is something else.
+        """
+        try:
+            cells, atoms, low, high = (Cells.from_list(content[key]) for key in ("cells", "atoms", "low", "high"))
+            missing, infinite, rest = (count_of(content[key]) for key in ("missing", "infinite", "other"))
+            identifier = content["identifier"]
+        except (KeyError, TypeError):
+            raise InvalidInputError("this is no summary of numbers") from None
+        if not isinstance(identifier, (bool, type(None))) or max(len(low.counts), len(high.counts)) > 1:
+            raise InvalidInputError("this is no summary of numbers")
+        return cls(cells, atoms, low, high, missing, infinite, rest, identifier)
+
+
+def _quantiles(places: Float64, weights: Int64, shares: tuple[float, ...]) -> list[float]:
+    order = np.argsort(places, kind="stable")
+    total = np.cumsum(weights[order])
+    at = np.searchsorted(total, np.array(shares) * total[-1])
+    return [float(value) for value in places[order][np.minimum(at, len(order) - 1)]]
+
+
+def _outermost(first: Cells, second: Cells, *, lowest: bool) -> Cells:
+    """The cell that reaches farther down, or up; its count means nothing."""
+    if not len(first.counts) or not len(second.counts):
+        outer = first if len(first.counts) else second
+    elif lowest:
+        outer = min(first, second, key=lambda cell: float(cell.left[0]))
+    else:
+        outer = max(first, second, key=lambda cell: float(cell.right[0]))
+    return outer.counted(np.zeros_like(outer.counts))
