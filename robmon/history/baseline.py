@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from robmon.drift.features import feature_matrix
 from robmon.drift.psi import Categories, Histograms
 from robmon.errors import InvalidInputError
+from robmon.history.canary import Canary
 from robmon.history.checksum import is_intact, with_checksum
 from robmon.robustness.features.channels import FeatureAxis, of_images
 from robmon.robustness.features.columns import ColumnStatistics
@@ -68,6 +69,8 @@ class Baseline:
     rows: int = 0
     at: float = 0.0
     source: Source = "learning"
+    canary: Canary | None = None
+    """Drawn rows and the outputs for them; None before the baseline has settled."""
 
     @classmethod
     def empty(
@@ -237,6 +240,8 @@ class Baseline:
             "input_histograms": self.input_histograms.to_dict() if self.input_histograms else None,
             "prediction_histograms": self.prediction_histograms.to_dict() if self.prediction_histograms else None,
         }
+        if self.canary is not None:
+            content["canary"] = self.canary.to_dict()
         return with_checksum(content)
 
     @classmethod
@@ -264,6 +269,7 @@ class Baseline:
                 rows=int(data["rows"]),
                 at=float(data["at"]),
                 source=cast(Source, data["source"]),
+                canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None

@@ -237,6 +237,21 @@ class ModelInputs:
             return self
         return replace(self, _layout=self._layout.resident(put), _known_copies={})
 
+    def drawn(self, array: FloatArray, cells: Mapping[str, Sequence[Any]]) -> ModelInputs:
+        """Rows of another array, of which what passes through is from `cells`, else neutral: 0, no text, False.
+
+        Args:
+            array: in the place of what is perturbed, shape (rows, *input_shape).
+            cells: of columns, or named tensors, that pass through: one a row, by name.
+
+        Raises:
+            InvalidInputError: some of it cannot be neutral, or rows are not all of one form.
+        """
+        if self._rebuild is not None:
+            raise InvalidInputError("its inputs are nested, or not of one size")
+        layout = self._layout.drawn(len(array), cells)
+        return replace(self, array=array, _layout=layout, given=None, absent=(), _known_copies={})
+
     def rebuilt(self, rebuild: Rebuild, fixed_axis: int | None = None) -> ModelInputs:
         """The same rows, of which the model takes what `rebuild` makes of them.
 
@@ -337,6 +352,9 @@ class _Array:
     def take(self, indices: AnyArray) -> _Array:
         return self
 
+    def drawn(self, rows: int, cells: Mapping[str, Sequence[Any]]) -> _Array:
+        return self
+
 
 def _split_array(array: AnyArray, integers: Sequence[str]) -> ModelInputs:
     if array.ndim == 0:
@@ -423,6 +441,32 @@ class _Columns:
 
     def take(self, indices: AnyArray) -> _Columns:
         return _Columns(self.perturbed, self.dtypes, self.others.iloc[indices].reset_index(drop=True), self.order)
+
+    def drawn(self, rows: int, cells: Mapping[str, Sequence[Any]]) -> _Columns:
+        import pandas as pd
+
+        columns = {
+            position: _drawn_column(self.others.iloc[:, position], rows, cells.get(str(name)))
+            for position, name in enumerate(self.others.columns.tolist())
+        }
+        others = pd.DataFrame(columns, index=pd.RangeIndex(rows)).set_axis(self.others.columns, axis=1)
+        return _Columns(self.perturbed, self.dtypes, others, self.order)
+
+
+def _drawn_column(column: pd.Series[Any], rows: int, cells: Sequence[Any] | None) -> pd.Series[Any]:
+    """Cells of a column's dtype: those given, or as many neutral ones."""
+    import pandas as pd
+
+    types, dtype = pd.api.types, column.dtype
+    if cells is not None:
+        return pd.Series(list(cells), dtype=dtype)
+    is_text = types.is_string_dtype(dtype) and all(isinstance(cell, str) for cell in column[column.notna()].tolist())
+    for is_of, neutral in ((types.is_bool_dtype(dtype), False), (types.is_numeric_dtype(dtype), 0), (is_text, "")):
+        if is_of:
+            return pd.Series([neutral] * rows, dtype=dtype)
+    if types.is_datetime64_any_dtype(dtype):
+        return pd.Series([pd.Timestamp(0, tz=getattr(dtype, "tz", None))] * rows, dtype=dtype)
+    raise InvalidInputError(f"nothing neutral is known for column {column.name}, which holds {dtype}")
 
 
 def _as_dtype(part: pd.DataFrame, dtype: Any) -> pd.DataFrame:
@@ -594,10 +638,29 @@ class _Tensors:
             }
         )
 
+    def drawn(self, rows: int, cells: Mapping[str, Sequence[Any]]) -> _Tensors:
+        return _Tensors(
+            {
+                name: tensor if isinstance(tensor, _Tensor) else _drawn_tensor(name, tensor, rows, cells.get(name))
+                for name, tensor in self.tensors.items()
+            }
+        )
+
     def take(self, indices: AnyArray) -> _Tensors:
         return _Tensors(
             {name: tensor if isinstance(tensor, _Tensor) else tensor[indices] for name, tensor in self.tensors.items()}
         )
+
+
+def _drawn_tensor(name: str, tensor: AnyArray, rows: int, cells: Sequence[Any] | None) -> AnyArray:
+    """A tensor of that type: the cells given, or neutral ones."""
+    if cells is not None:
+        return np.asarray(list(cells), dtype=tensor.dtype)
+    if tensor.dtype.kind == "O" and all(isinstance(cell, str) for cell in tensor.ravel().tolist()):
+        return np.full((rows, *tensor.shape[1:]), "", dtype=object)
+    if tensor.dtype.kind not in "biuUST":
+        raise InvalidInputError(f"nothing neutral is known for tensor {name}, which holds {tensor.dtype}")
+    return np.zeros((rows, *tensor.shape[1:]), dtype=tensor.dtype)
 
 
 def _copy(tensor: Any) -> Any:

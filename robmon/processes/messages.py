@@ -382,6 +382,19 @@ class Detection(Message):
     worst_hour_ratio: float | None = None
 
 
+class CanaryResult(Message):
+    """The synthetic canary, see `robmon.history.canary`, at one assessment."""
+
+    rows: int = 0
+    ratio: float | None = None
+    """Share of its outputs that changed beyond rounding; None where it was not run."""
+    is_changed: bool = False
+    notes: list[str] = []
+    """What has changed besides numbers, or what is new."""
+    reason: str = ""
+    """Why it was not run, in words; without any input."""
+
+
 class NotCompared(Message):
     """Why a version could not be compared with its reference; without any input."""
 
@@ -426,6 +439,8 @@ class Assessed(Message):
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
     detection: Detection | None = None
+    canary: CanaryResult | None = None
+    """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []
     features_watched: int | None = None
     """Features of which drift is measured; None while the baseline is being learnt."""

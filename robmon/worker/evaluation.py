@@ -17,6 +17,7 @@ from robmon.processes.messages import Assess, Assessed, NotCompared, Plan, Rejec
 from robmon.robustness.features.features import Features
 from robmon.worker.answers_check import compare_served
 from robmon.worker.batch import assess_batch
+from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
 from robmon.worker.conversion import drift_values, level_results, plan_message, slope_results, worst_requests
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
@@ -84,6 +85,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         input_drift, prediction_drift = drift_values(baseline, sample.inputs, result, question.max_features)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
+    with phases("canary"):
+        canary = run_canary(evaluation, baseline, sample.inputs, result)
     answer = Assessed(
         number=question.number,
         seed=question.seed,
@@ -105,6 +108,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         labelled_rows=against_labels.rows,
         unfit_labels=list(against_labels.unfit),
         served=served,
+        canary=canary,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
         features_watched=baseline.features_watched if input_drift else None,
