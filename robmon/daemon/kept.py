@@ -26,6 +26,10 @@ class Kept:
     draws: str
     is_usable: bool
     """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
+    traffic_ratio: float | None = None
+    """Its mean MSE at the highest level over its baseline's, where that has settled."""
+    traffic_stderr: float | None = None
+    """Standard error of the baseline's mean, as a share of it."""
 
     @classmethod
     def of(cls, version: str, items: Sequence[Item], seed: int, result: Assessed, blob: bytes) -> Kept:
@@ -42,6 +46,8 @@ class Kept:
             nonfinite_rows=result.nonfinite_rows,
             draws=result.draws,
             is_usable=result.is_reference,
+            traffic_ratio=result.levels[-1].baseline_ratio,
+            traffic_stderr=result.levels[-1].baseline_stderr,
         )
 
     def comparison(self, alpha: float, tolerance: float) -> ComparisonTerms:
@@ -56,4 +62,6 @@ class Kept:
             nonfinite_rows=self.nonfinite_rows,
             classes=self.classes,
             draws=self.draws,
+            traffic_ratio=self.traffic_ratio,
+            traffic_stderr=self.traffic_stderr,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 
-BEYOND: float = 3.0
+BEYOND: Final = 3.0
 """Standard errors by which a part must rise before it is named as a cause."""
+ROUNDING: Final = 1e-4
+"""Of the error before: a rise by this share is none, as between versions (`robustness.comparison`)."""
 Cause = Literal["model", "traffic"]
 
 
@@ -29,10 +31,9 @@ class Effect(NamedTuple):
     value: float
     stderr: float
 
-    @property
-    def is_rise(self) -> bool:
-        """Whether it is a rise beyond three standard errors."""
-        return self.value > BEYOND * self.stderr
+    def is_rise_from(self, before: float) -> bool:
+        """Whether it is a rise beyond three standard errors, and beyond rounding, from an error of `before`."""
+        return self.value > max(BEYOND * self.stderr, ROUNDING * before)
 
 
 class Ratio(float):
@@ -73,6 +74,7 @@ class Blame:
         total: new version on current rows less old version on the baseline's.
         model_ratio, traffic_ratio: the same as factors, whose product is the ratio of the two means that `total` is
             the difference of; None where a mean is 0.
+        before: mean error of the old version on the baseline's rows.
         order: in which order the parts were taken, in words; empty where they do not depend on one.
     """
 
@@ -82,18 +84,19 @@ class Blame:
     total: Effect
     model_ratio: Ratio | None
     traffic_ratio: Ratio | None
+    before: float
     order: str = ""
 
     @property
     def cause(self) -> Cause | None:
         """The larger of the parts that rise by more than three standard errors; None where neither does."""
         parts: list[tuple[Effect, Cause]] = [(self.model, "model"), (self.traffic, "traffic")]
-        rising = [(part, cause) for part, cause in parts if part.is_rise]
+        rising = [(part, cause) for part, cause in parts if part.is_rise_from(self.before)]
         return max(rising)[1] if rising else None
 
     def share(self, cause: Cause) -> Effect | None:
         """A part over the total, with its standard error to first order; None unless the total rises beyond chance."""
-        if not self.total.is_rise:
+        if not self.total.is_rise_from(self.before):
             return None
         part = getattr(self, cause)
         return Effect(part.value / self.total.value, part.stderr / self.total.value)
@@ -157,6 +160,7 @@ def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLi
         total=total,
         model_ratio=model_ratio,
         traffic_ratio=traffic_ratio,
+        before=m_ob,
     )
 
 
@@ -198,6 +202,7 @@ def blame_in_order(
         total=Effect(m_new - baseline_mean, math.hypot(_stderr(new), baseline_stderr)),
         model_ratio=model_ratio,
         traffic_ratio=traffic_ratio,
+        before=baseline_mean,
         order="traffic first, then model",
     )
 

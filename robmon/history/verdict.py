@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from robmon.vocabulary import ComparisonScore, NoExponent
+
+
+class Part(BaseModel):
+    """What one cause does to the noise error at the highest level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    ratio: float
+    """By how much it multiplies the error."""
+    log_stderr: float
+    """Standard error of the ratio's logarithm, over rows."""
+    share: float | None = None
+    """Of the whole change; None unless the error has risen beyond three standard errors."""
+    share_stderr: float | None = None
+
+
+class Causes(BaseModel):
+    """Why the noise error of a version is another than its reference's on the rows of the baseline.
+
+    Traffic first, which the reference itself meets, then the model, on the same rows: the product of the two ratios is
+    the whole one (`robmon.drift.blame.blame_in_order`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    model: Part | None = None
+    """None where an output is not finite, so that there is no ratio."""
+    traffic: Part | None = None
+    """None where the reference has no settled baseline."""
+    cause: Literal["model", "traffic"] | None = None
+    """The larger of those that have raised the error by more than three standard errors."""
 
 
 class Verdict(BaseModel):
@@ -36,5 +69,7 @@ class Verdict(BaseModel):
     agreement_a: list[float] | None = None
     """Of the reference, by level."""
     agreement_b: list[float] | None = None
+    causes: Causes | None = None
+    """None of a verdict that was remembered without."""
     flip_note: str = ""
     """Where flips say another thing than the verdict: a sentence."""

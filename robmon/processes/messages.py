@@ -232,6 +232,10 @@ class ComparisonTerms(Message):
     """Of a classifier."""
     draws: str | None = None
     """What drew the noise, which draws it again where it can."""
+    traffic_ratio: float | None = None
+    """The reference's mean MSE at the highest level over its baseline's; None where that has not settled."""
+    traffic_stderr: float | None = None
+    """Standard error of the baseline's mean, as a share of that mean."""
 
 
 class Plan(Message):
@@ -318,6 +322,8 @@ class LevelResult(Message):
     nonfinite_outputs: int = 0
     baseline_ratio: float | None = None
     baseline_ratio_lower: float | None = None
+    baseline_stderr: float | None = None
+    """Standard error of the baseline's mean over its rows, as a share of that mean."""
 
 
 class SlopeResult(Message):

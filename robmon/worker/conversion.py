@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +41,7 @@ def plan_message(evaluation: Evaluation, batch: BatchResult) -> Plan:
 def level_results(result: Assessment, baseline: Baseline | None = None) -> list[LevelResult]:
     """The points of a curve, with their ratios to the baseline's where there is one that has settled."""
     ratios = {} if baseline is None else _baseline_ratios(baseline, result)
+    stderrs = {} if baseline is None else _baseline_stderrs(baseline)
     levels = []
     for point in result.curve:
         ratio, lower = ratios.get(point.level, (None, None))
@@ -54,6 +56,7 @@ def level_results(result: Assessment, baseline: Baseline | None = None) -> list[
                 nonfinite_outputs=point.nonfinite_outputs,
                 baseline_ratio=ratio,
                 baseline_ratio_lower=lower,
+                baseline_stderr=None if ratio is None else stderrs.get(point.level),
             )
         )
     return levels
@@ -75,6 +78,18 @@ def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tupl
         result.confidence,
     )
     return {level: (float(ratio[i]), float(lower[i])) for i, level in enumerate(at)}
+
+
+def _baseline_stderrs(baseline: Baseline) -> dict[float, float]:
+    """Standard error of the baseline's mean MSE over its rows, as a share of it, by level; where it is not 0."""
+    errors = baseline.errors
+    return {
+        level: math.sqrt(variance / max(count - 1.0, 1.0)) / mean
+        for level, mean, variance, count in zip(
+            baseline.levels, errors.mean.tolist(), errors.variance.tolist(), errors.count.tolist(), strict=True
+        )
+        if mean > 0
+    }
 
 
 def slope_results(result: Assessment) -> dict[str, SlopeResult]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.history.verdict import Verdict
+from robmon.history.verdict import Causes, Verdict
 from robmon.processes.messages import ComparisonTerms, KeptClasses, NotCompared
 from robmon.report.comparison import basis
 from robmon.robustness.arrays import Float64
@@ -23,6 +23,7 @@ from robmon.robustness.classifiers import (
 from robmon.robustness.comparison import Comparison, comparable, compare_rows
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
+from robmon.worker.blaming import causes
 
 ROW_ERRORS_DTYPE = "<f8"
 CLASSES_DTYPE = "<i8"
@@ -139,7 +140,24 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
         compared = _compare_values(reference, result)
     else:
         compared = _compare_classes(reference, reference.classes, result)
-    return compared if isinstance(compared, NotCompared) else _verdict(comparison, compared)
+    if isinstance(compared, NotCompared):
+        return compared
+    return _verdict(comparison, compared, causes(comparison, *_highest_errors(reference, result, compared)))
+
+
+def _highest_errors(reference: Reference, result: Assessment, compared: Comparison) -> tuple[Float64, Float64]:
+    """Row errors of both at the highest level, by request, as the verdict counts them."""
+    if reference.classes is None:
+        rows = reference.rows
+        errors = cluster_means(np.asarray(result.comparison_row_errors)[rows, -1:], result.clusters[rows])
+        return reference.errors[:, -1], errors[:, 0]
+    own = classifier_rows(result, reference.rows)
+    both = [reference.classes, own]
+    if compared.score == "probability":
+        old, new = (each.tempered.errors for each in both if each.tempered is not None)
+    else:
+        old, new = (each.flips for each in both)
+    return old[:, -1], new[:, -1]
 
 
 def _compare_values(reference: Reference, result: Assessment) -> Comparison | NotCompared:
@@ -188,7 +206,7 @@ def _units(comparison: ComparisonTerms, result: Assessment) -> Float64:
     return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
-def _verdict(comparison: ComparisonTerms, compared: Comparison) -> Verdict:
+def _verdict(comparison: ComparisonTerms, compared: Comparison, causes: Causes | None) -> Verdict:
     return Verdict(
         reference_version=comparison.version,
         worse=compared.worse,
@@ -208,6 +226,7 @@ def _verdict(comparison: ComparisonTerms, compared: Comparison) -> Verdict:
         flip_ratio=_listed(compared.flip_ratio),
         agreement_a=_listed(compared.agreement_a),
         agreement_b=_listed(compared.agreement_b),
+        causes=causes,
         flip_note=compared.flip_note,
     )
 
