@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +22,7 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
+from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
@@ -45,7 +47,7 @@ from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.models.bearer import bearer_token
 from robmon.models.registry_access import check_named
-from robmon.models.uri import history_key, is_endpoint, parse
+from robmon.models.uri import alias_of, history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access
 from robmon.ports.rejections import RejectionLog
 from robmon.ports.server import PortServer, bound, serving, within
@@ -132,7 +134,16 @@ class Daemon:
                 may_use_cuda=settings.device.name != "cpu",
             ),
         )
-        self._host = ModelHost(settings, self._metrics)
+        key = history_key(parse(settings.model.uri), self._follower.name)
+        bounds = Bounds(settings.history.max_days, settings.history.max_bytes)
+        asides: deque[str] = deque()
+        history = History(settings.data_dir, key, bounds, asides.append)
+        self._writer = Writer(self._metrics.history_failures.inc)
+        self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
+        counts, count_damage = self._receiver.counts, self._metrics.history_damages.inc
+        self._memory = VerdictMemory(settings, self._follower, history, self._writer)
+        self._chronicle = Chronicle(settings, history, self._writer, counts, asides, count_damage)
+        self._host = ModelHost(settings, self._metrics, self._chronicle.tell_restart)
         self._published = Published(
             self._follower.name,
             settings.assess.interval_seconds,
@@ -142,12 +153,7 @@ class Daemon:
             command_prefix=command_prefix,
         )
         self._metrics.expose(self._published)
-        key = history_key(parse(settings.model.uri), self._follower.name)
-        bounds = Bounds(settings.history.max_days, settings.history.max_bytes)
-        history = History(settings.data_dir, key, bounds, self._tell_damage)
-        self._writer = Writer(self._metrics.history_failures.inc)
-        self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
-        self._memory = VerdictMemory(settings, self._follower, history, self._writer)
+        self._published.watch(self._chronicle.tell_view)
         baselines = RecordedBaselines(history, self._baseline_writer)
         self._runner = Runner(
             settings,
@@ -158,7 +164,7 @@ class Daemon:
             self._memory,
             baselines,
             self._writer,
-            Journal(history, self._writer, self._metrics, settings.specification_digest),
+            Journal(self._chronicle, self._metrics),
             self._published,
         )
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
@@ -189,6 +195,7 @@ class Daemon:
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
             check_registry(self._settings)
+            self._chronicle.tell_start()
             servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
             async with serving(servers), self._watched(), self._scheduled():
                 log.info(
@@ -245,6 +252,7 @@ class Daemon:
             for source in self._sources:
                 await source.close()
             await strays.end()
+            self._chronicle.tell_stop()
             await asyncio.gather(self._writer.close(), self._baseline_writer.close())
 
     def _add_job(self, job: Callable[[], Awaitable[None]], seconds: float, **options: Any) -> None:
@@ -278,6 +286,8 @@ class Daemon:
         if self._follower.failure is not None:
             log.info("registry answers again", version=self._served_version())
             self._follower.failure = None
+        if (version := self._served_version()) is not None:
+            self._chronicle.tell_served(alias_of(self._settings.model.uri), version)
         if changed:
             async with self._one_at_a_time:
                 await self._runner.prepare()
@@ -302,6 +312,7 @@ class Daemon:
         """Job: write to the registry what it lacks of the verdicts, and take note of what came of writing."""
         self._writer.watch()
         self._baseline_writer.watch()
+        self._chronicle.tick()
         if await self._memory.write():
             self._runner.refresh()
 
@@ -317,11 +328,6 @@ class Daemon:
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()
         self._http_rejections.add(reason)
-
-    def _tell_damage(self, aside: str) -> None:
-        """On whatever thread found it."""
-        self._metrics.history_damages.inc()
-        log.error("state file damaged", set_aside=aside, note="what can be read of it is gone on with")
 
     def _served_version(self) -> str | None:
         return self._follower.target.version if self._follower.target is not None else None

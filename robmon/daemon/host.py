@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -91,13 +91,25 @@ class Backoff:
 
 
 class ModelHost:
-    """Keeps one worker with one model version; `usable` is the last version that could be loaded to be assessed."""
+    """Keeps one worker with one model version; `usable` is the last version that could be loaded to be assessed.
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    Args:
+        settings: of model, worker and device.
+        metrics: has the counters.
+        tell_restart: told why a worker was ended, and which version it had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        tell_restart: Callable[[str, str | None], None] = lambda reason, version: None,
+    ) -> None:
         self.usable: ModelVersion | None = None
         self.loaded: LoadedModel | None = None
         self._settings = settings
         self._metrics = metrics
+        self._tell_restart = tell_restart
         self._worker: Child | None = None
         self._worker_version: str | None = None
         self._worker_backoff = Backoff(WORKER_BACKOFF_SECONDS)
@@ -166,7 +178,7 @@ class ModelHost:
             return
         if self._worker is not None:
             await self.close()
-            self._metrics.worker_restarts.labels("new_version").inc()
+            self._count_restart("new_version", model.version)
         try:
             self._worker = await Child.start(self._command())
             answer, _ = await self._worker.ask(
@@ -227,8 +239,9 @@ class ModelHost:
         log.warning("worker replaced", version=self._worker_version, because=f"{self._failures} failures in a row")
         self._failures = 0
         self._failures_allowed = min(2 * self._failures_allowed, FAILURES_OF_A_DAMAGED_WORKER[1])
+        version = self._worker_version
         await self.close()
-        self._metrics.worker_restarts.labels("crash").inc()
+        self._count_restart("crash", version)
 
     async def release(self) -> None:
         """End the worker until it is asked for again, which is no failure of its."""
@@ -264,9 +277,14 @@ class ModelHost:
         )
 
     def _lost_worker(self, error: ChildDiedError) -> None:
+        version = self._worker_version
         self._worker = self._worker_version = None
         self._worker_backoff.failed()
-        self._metrics.worker_restarts.labels(error.reason).inc()
+        self._count_restart(error.reason, version)
+
+    def _count_restart(self, reason: str, version: str | None) -> None:
+        self._metrics.worker_restarts.labels(reason).inc()
+        self._tell_restart(reason, version)
 
     def _tell_load_failure(self, target: ModelVersion, error: LoadFailedError, before: ModelVersion | None) -> None:
         self._load_failure = error

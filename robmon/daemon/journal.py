@@ -5,18 +5,16 @@ What lasts is told when it begins and when it ends.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
+from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.pending import BEFORE_INPUTS
 from robmon.daemon.publication import Finding, finite, summary
-from robmon.daemon.writer import Writer
 from robmon.export.metrics import Metrics
 from robmon.history.memory import Entry
-from robmon.history.store import History
 from robmon.history.verdict import Verdict
 from robmon.processes.messages import ModelVersion, ServedResult
 
@@ -31,17 +29,13 @@ class Journal:
     """Remembers what it has told last.
 
     Args:
-        history: where assessments are kept.
-        writer: writes there.
+        chronicle: writes the history.
         metrics: has the counters.
-        specification: digest of the settings under which versions are assessed.
     """
 
-    def __init__(self, history: History, writer: Writer, metrics: Metrics, specification: str) -> None:
-        self._history = history
-        self._writer = writer
+    def __init__(self, chronicle: Chronicle, metrics: Metrics) -> None:
+        self._chronicle = chronicle
         self._metrics = metrics
-        self._specification = specification
         self._lacks_inputs = False
         self._served_differ = False
         self._notes: list[str] = []
@@ -60,8 +54,7 @@ class Journal:
         if result.notes and result.notes != self._notes:
             log.info("notes", version=model.version, notes=result.notes)
         self._notes = result.notes
-        line = {"at": time.time(), "specification": self._specification, **facts}
-        self._writer.write(lambda: self._history.append(line))
+        self._chronicle.tell_assessment(model, finding)
 
     def tell_no_result(self, outcome: str, reason: str, problem: str, seconds: float) -> None:
         """One that came to nothing. Too few inputs are told by `tell_end`."""
@@ -76,6 +69,7 @@ class Journal:
     def tell_end(self, outcome: str, reason: str, problem: str, rows: int) -> None:
         """Any: it is counted, and whether there are enough inputs; without traffic, every assessment lacks them."""
         self._metrics.assessments.labels(outcome, reason).inc()
+        self._chronicle.tell_outcome(outcome, reason, problem)
         if reason == "too_few_inputs":
             if not self._lacks_inputs:
                 log.info("too few inputs", error=problem, advice=TOO_FEW_INPUTS_ADVICE)

@@ -122,15 +122,22 @@ class Published:
         self._interval_seconds = interval_seconds
         self._max_age_seconds = max_age_seconds
         self._view = view
+        self._watchers: list[Callable[[View], None]] = []
 
     @property
     def view(self) -> View:
         """What was published last."""
         return self._view
 
+    def watch(self, see: Callable[[View], None]) -> None:
+        """Have every view told that is published from now on."""
+        self._watchers.append(see)
+
     def publish(self, view: View) -> None:
         """Tell that from now on, all of it at once."""
         self._view = view
+        for see in self._watchers:
+            see(view)
 
     def current_measurement(self, now: float) -> Measurement | None:
         """The last good assessment while it is still true: of the version assessed now, and not too old."""

@@ -141,6 +141,16 @@ def default_scope(uri: ModelUri | Endpoint) -> str:
     return uri.target if isinstance(uri, ModelUri) and uri.kind == "alias" else "pinned"
 
 
+def alias_of(uri: str) -> str | None:
+    """The alias that a URI names, None where it names none.
+
+    >>> alias_of("models:/digits@champion"), alias_of("models:/digits/3"), alias_of("http://h/invocations")
+    ('champion', None, None)
+    """
+    parsed = parse(uri)
+    return parsed.target if isinstance(parsed, ModelUri) and parsed.kind == "alias" else None
+
+
 def registered_name(uri: str) -> str | None:
     """The name in `models:/name`, which stands for all versions of that registered model; None for any other text.
 

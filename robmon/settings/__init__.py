@@ -4,7 +4,7 @@ This room is the only place that knows the settings. Values come, highest first,
 (`--assess.levels`), environment variables (`ROBMON_ASSESS__LEVELS`), a YAML file, and the defaults.
 """
 
-from robmon.settings.leaves import Leaf, as_text, leaves
+from robmon.settings.leaves import Leaf, as_text, leaves, value_of
 from robmon.settings.load import Loaded, load
 from robmon.settings.sections import HttpSettings, InputsSettings
 from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
@@ -20,4 +20,5 @@ __all__ = [
     "as_text",
     "leaves",
     "load",
+    "value_of",
 ]

@@ -50,6 +50,14 @@ def leaves() -> Iterator[Leaf]:
             yield Leaf(name, field)
 
 
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of the setting with that dotted name."""
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
 def variable(name: str) -> str:
     """The environment variable that sets the setting with that dotted name.
 

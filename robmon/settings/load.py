@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource
 
 from robmon.errors import SettingsError
-from robmon.settings.leaves import leaves
+from robmon.settings.leaves import leaves, value_of
 from robmon.settings.sentences import sentence
 from robmon.settings.settings import SOURCES, Settings
 from robmon.settings.sources import EnvironmentSource, YamlSource
@@ -26,10 +26,7 @@ class Loaded:
 
     def value(self, name: str) -> Any:
         """The effective value of the setting with that dotted name."""
-        value: Any = self.settings
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
+        return value_of(self.settings, name)
 
 
 def load(

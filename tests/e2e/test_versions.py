@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from robmon.history.store import History
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import RegisteredModel, Registry
 
@@ -65,6 +66,26 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         accept(model, third, daemon)
         daemon.wait_for(lambda: not daemon.regression_stands, "the end of the alert")
         assert daemon.value("robmon_regression_since_timestamp_seconds") is None
+        data_dir = daemon.data_dir
+    check_history(History(data_dir, model.name), second, third)
+
+
+def check_history(history: History, second: str, third: str) -> None:
+    """What a person reads of it afterwards."""
+    events = history.events()
+    told = [(event["kind"], event.get("version")) for event in events if event["kind"] != "worker_restarted"]
+    assert told[0] == ("started", None) and told[-2:] == [("traffic", None), ("stopped", None)]
+    for each in (("version_loaded", second), ("verdict", second), ("version_loaded", third), ("verdict", third),
+                 ("alias_moved", third), ("version_accepted", third)):  # fmt: skip
+        assert told.count(each) == 1, told
+    assert told.index(("regression_began", second)) < told.index(("version_loaded", third))
+    assert told.index(("version_accepted", third)) < len(told) - 1
+    assert [event["kind"] for event in events if "regression" in event["kind"]][-1] == "regression_ended"
+    rows = history.assessments()
+    assert {row["version"] for row in rows} >= {second, third}
+    assert history.specifications()[rows[-1]["specification_name"]]["digest"] == rows[-1]["specification"]
+    assert [point["level"] for point in rows[-1]["levels"]][-1] == rows[-1]["noise_level"]
+    assert rows[-1]["levels"][-1]["mse"] == rows[-1]["mse"] > 0
 
 
 @pytest.mark.long

@@ -1,0 +1,87 @@
+"""Which events are made of what was told last and what is published now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from robmon.daemon.changes import start_changes, view_changes
+from robmon.export.published import BaselineInfo, View
+from robmon.history.standing import VersionState
+from robmon.processes.messages import ModelVersion
+from tests.export.published import NOW, everything, state_of
+
+
+def kinds(told: dict[str, Any], view: View) -> tuple[list[str], dict[str, Any]]:
+    events, told = view_changes(told, view, NOW)
+    assert json.loads(json.dumps(told)) == told, "it is kept as JSON"
+    json.dumps([event.to_dict() for event in events], allow_nan=False)
+    return [event.kind for event in events], told
+
+
+def test_each_is_told_once_also_after_a_restart() -> None:
+    view = everything().view
+    found, told = kinds({}, view)
+    assert found == ["version_loaded", "baseline", "verdict", "regression_began"]
+    assert kinds(told, view) == ([], told)
+    assert kinds(json.loads(json.dumps(told)), view) == ([], told)
+
+
+def test_before_a_version_is_loaded_nothing_is_told() -> None:
+    assert kinds({"version": ["1", None], "regression": ["2", "1", 3.0]}, View())[0] == []
+    unloaded = replace(everything().view, loaded=None, state=VersionState())
+    assert kinds({"regression": ["2", "1", 3.0]}, unloaded)[0] == [], "it may still stand"
+
+
+def test_what_came_to_pass_while_no_daemon_ran_is_told_by_the_next() -> None:
+    before = kinds({}, everything().view)[1]
+    served = ModelVersion(name="digits", version="1", run_id=None, path="/models/1")
+    state = state_of(("1", None), ("1", True), ("2", False))
+    rolled_back = replace(everything().view, model=served, state=state)
+    events, _ = view_changes(before, rolled_back, NOW)
+    assert [(event.kind, event.facts.get("version")) for event in events] == [
+        ("version_loaded", "1"),
+        ("baseline", "1"),
+        ("version_accepted", "1"),
+        ("regression_ended", "2"),
+    ]
+    assert events[0].facts["before"] == "2"
+    assert events[2].at == state.accepted_at
+
+
+def test_a_regression_begins_when_it_was_found_and_again_over_another_version() -> None:
+    view = everything().view
+    regression = view.state.regression
+    assert regression is not None
+    events, told = view_changes({}, view, NOW + 500)
+    assert events[-1].at == regression.since < NOW + 500
+    worse = replace(view, state=replace(view.state, regression=replace(regression, version="3", since=NOW + 9)))
+    found = [event.to_dict() for event in view_changes(told, worse, NOW + 10)[0] if "regression" in event.kind]
+    assert [(each["kind"], each["version"], each["at"]) for each in found] == [
+        ("regression_ended", "2", NOW + 10),
+        ("regression_began", "3", NOW + 9),
+    ]
+
+
+def test_a_baseline_is_told_when_it_counts() -> None:
+    view = everything().view
+    learning = replace(view, baseline=BaselineInfo("learning", 100, NOW))
+    told = kinds(kinds({}, learning)[1], replace(learning, baseline=BaselineInfo("learning", 900, NOW)))
+    assert told[0] == [], "it grows with each assessment"
+    assert kinds(told[1], view)[0] == ["baseline"]
+
+
+def test_a_start_tells_what_has_changed() -> None:
+    start: dict[str, Any] = {"robmon": "1", "python": "3.11", "image": None, "settings": {"a": "1", "b": "2"}}
+    events, told = start_changes({}, start, NOW)
+    assert [event.to_dict() for event in events] == [
+        {"at": NOW, "kind": "started", "robmon": "1", "python": "3.11", "image": None}
+    ]
+    other = start | {"robmon": "2", "settings": {"a": "1", "b": "3", "new": "4"}}
+    events, told = start_changes(told, other, NOW)
+    assert [(event.kind, event.facts) for event in events[1:]] == [
+        ("robmon_changed", {"before": "1", "now": "2"}),
+        ("settings_changed", {"settings": {"b": ["2", "3"]}}),
+    ]
+    assert len(start_changes(told, other, NOW)[0]) == 1
