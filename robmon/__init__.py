@@ -40,6 +40,7 @@ __all__ = [
     "OverBudgetError",
     "PredictionError",
     "RegistryError",
+    "RegressionDetector",
     "RobmonError",
     "TooFewTrialsError",
     "__version__",
@@ -65,6 +66,7 @@ _HOMES = {
     "upper_bound": "robmon.robustness.statistics.bounds",
     "mean_upper_bound": "robmon.robustness.statistics.mean_bound",
     "Noise": "robmon.robustness.noise.base",
+    "RegressionDetector": "robmon.drift.detector",
 }
 
 

@@ -62,8 +62,7 @@ class HourlyErrors:
         Raises:
             InvalidInputError: the score is not known.
         """
-        if score not in get_args(Score):
-            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(get_args(Score))}")
+        check_score(score)
         self.score: Score = score
         self.hours: dict[int, Hour] = {}
         self.pairs = TrialPairs.none()
@@ -183,6 +182,12 @@ class HourlyErrors:
                 raise InvalidInputError(f"hours of errors are damaged: hour {at} comes twice, or has no rows")
             result._put(at, Hour(rows, errors))
         return result
+
+
+def check_score(score: str) -> None:
+    """Refuse what is no score."""
+    if score not in get_args(Score):
+        raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(get_args(Score))}")
 
 
 def checked_errors(row_errors: ArrayLike, score: Score) -> Float64:

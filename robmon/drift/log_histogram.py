@@ -115,12 +115,14 @@ class LogHistogram:
         return {"first": first, "steps": steps, "counts": self.counts.tolist(), "total": self.total}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LogHistogram:
+    def from_dict(cls, data: Any) -> LogHistogram:
         """Inverse of `to_dict`.
 
         Raises:
             InvalidInputError: it is no such dictionary.
         """
+        if not isinstance(data, Mapping):
+            raise InvalidInputError("a histogram of errors must be a dictionary")
         first, steps = whole(data.get("first"), "first"), whole_numbers(data.get("steps"), "steps")
         counts, total = whole_numbers(data.get("counts"), "counts"), data.get("total")
         bins = np.cumsum(np.array([first, *steps], dtype=np.int64))

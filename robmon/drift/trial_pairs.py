@@ -93,6 +93,21 @@ class TrialPairs:
         within = float(np.sum(self.counts * (one - other) ** 2) / (2 * pairs))
         return min(max(1.0 - within / variance, 0.0), 1.0) if variance > 0.0 else 1.0
 
+    def expected(self, statistic: Callable[[Float64], Float64], octaves: Int64) -> Float64:
+        """What a statistic of another trial of the row is on average, given the octave of one; NaN where none is known.
+
+        Args:
+            statistic: of errors.
+            octaves: any shape, rising or not, `ZERO` and `NONFINITE` among them.
+        """
+        given, other = np.concatenate([self.first, self.second]), np.concatenate([self.second, self.first])
+        counts = np.concatenate([self.counts, self.counts])
+        known, where = np.unique(given, return_inverse=True)
+        values = statistic(self.ratio * middles(other, 1))
+        means = np.bincount(where, counts * values) / np.bincount(where, counts)
+        at = np.minimum(np.searchsorted(known, octaves), len(known) - 1)
+        return np.where(known[at] == octaves, means[at], np.nan)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         cells = {"first": self.first.tolist(), "second": self.second.tolist(), "counts": self.counts.tolist()}

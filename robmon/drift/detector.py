@@ -1,0 +1,267 @@
+"""Whether a model version has become worse than it was in its baseline's worst hour, with a bound on false alarms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from robmon.drift.evidence import (
+    FRACTIONS,
+    MOST_EVIDENCE,
+    advanced,
+    bets_above,
+    bets_below,
+    clearing_evidence,
+    log_factors,
+    mean_evidence,
+    nothing,
+)
+from robmon.drift.hourly import HourlyErrors, Score, checked_errors
+from robmon.drift.log_histogram import Float64, whole
+from robmon.drift.time_limits import TimeLimits, above_zero
+from robmon.errors import InvalidInputError
+
+MONTH_SECONDS: Final = 30 * 86400
+CLEAR_EVIDENCE: Final = 60.0
+FORMAT: Final = 1
+
+
+class RegressionDetector:
+    """Says "worse" at most so many times a month by mistake, however long it watches.
+
+    After each assessment it holds the evidence M that row errors lie above the limit m: above their mean in the worst
+    hour of a baseline that spans at least a day, times `1 + tolerance`, plus 2.33 standard errors. The error of a row
+    enters as X, the mean over trials of a number between 0 and 1: of `min(e/c, 1)` and, with bets of its own, of ln e
+    between two quantiles; of flips as their share. The evidence of each of K bets is raised by 1 and multiplied by
+    `1 + lambda (X - m)` of every row; M is the mean over bets, and an alarm stands from the assessment at which M
+    reaches the threshold, `30 days / interval_seconds / false_alarms_per_month`.
+
+    Promise: `E[alarms in H assessments] <= H / threshold` as long as the conditional mean of X stays at or below m
+    (Shin, Ramdas & Rinaldo, NEJSDS 2024). Whether traffic keeps to its worst hour is not proven: six laws of traffic
+    were simulated (docs/evidence/detection.md).
+
+    An alarm stands until bets the other way round hold evidence of `clear_evidence` that each statistic is below its
+    limit; then both start from 0. Meanwhile M goes on, each bet's at most 1e12.
+
+    What is the caller's to keep to: rows are fresh, of the primary level and noise alone, and each counts once (one
+    that was topped up from an earlier sample, or is of a request that was counted, must be left out); rows of one
+    request come as their mean.
+
+    Attributes:
+        limits: what it measures against: limits, tolerance, worst hour, how long its "hour" is, notes on what was
+            deduced.
+        threshold: evidence at which an alarm begins: the mean number of assessments between two false ones.
+        clear_evidence: evidence of the opposite at which it ends.
+        standing: whether an alarm stands.
+        since_update: number of the update that began it, from 1; None where none stands.
+        updates: updates that brought at least one row.
+    """
+
+    def __init__(
+        self,
+        row_errors: ArrayLike,
+        hours: ArrayLike | None,
+        *,
+        false_alarms_per_month: float = 1.0,
+        interval_seconds: float = 60,
+        tolerance: float | None = None,
+        score: Score | None = None,
+        clear_evidence: float = CLEAR_EVIDENCE,
+    ) -> None:
+        """A detector that has seen nothing yet.
+
+        Args:
+            row_errors: shape `(n, T)`, errors of the baseline's rows by trial, in any one unit; infinite and NaN count
+                as the worst.
+            hours: shape `(n,)`, whole numbers: the hour in which each row arrived.
+            false_alarms_per_month: how many false alarms in 30 days are allowed on average.
+            interval_seconds: between two assessments.
+            tolerance: a rise of the worst hour that is no regression; None: 0.10 where the baseline spans 168 hours,
+                else 0.25.
+            score: what errors are, `mse` (squared changes) or `flips` (shares of changed classes, 0 to 1; one statistic
+                alone); None: `flips` where every error is 0 or 1, which `limits.notes` tells, else `mse`.
+            clear_evidence: at which an alarm ends.
+
+        Raises:
+            InvalidInputError: there are no hours, fewer than 24, or fewer than 256 rows; errors without any above 0; or
+                a number that is out of range.
+        """
+        limits = TimeLimits.of_rows(row_errors, hours, score, tolerance)
+        self._begin(limits, threshold(false_alarms_per_month, interval_seconds), clear_evidence)
+
+    @classmethod
+    def of_hours(
+        cls,
+        hourly: HourlyErrors,
+        *,
+        false_alarms_per_month: float = 1.0,
+        interval_seconds: float = 60,
+        tolerance: float | None = None,
+        clear_evidence: float = CLEAR_EVIDENCE,
+    ) -> RegressionDetector:
+        """The same from a baseline of which histograms by hour were kept; what its errors are it says itself.
+
+        Raises:
+            InvalidInputError: as the constructor.
+        """
+        detector = cls.__new__(cls)
+        limits = TimeLimits.of_hours(hourly, tolerance)
+        detector._begin(limits, threshold(false_alarms_per_month, interval_seconds), clear_evidence)
+        return detector
+
+    def _begin(self, limits: TimeLimits, begins_at: float, clear_evidence: float) -> None:
+        self.limits = limits
+        self.threshold = begins_at
+        self.clear_evidence = _of_evidence(clear_evidence, "clear_evidence")
+        self.updates = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.standing = False
+        self.since_update: int | None = None
+        self._log_evidence = self._log_clearing = nothing(len(self.limits.each))
+
+    @property
+    def evidence(self) -> float:
+        """M: 0 in the beginning, at most 1e12."""
+        return float(mean_evidence(self._log_evidence))
+
+    def update(self, row_errors: ArrayLike) -> float:
+        """Take the fresh rows of one more assessment, each of which must count for the first time.
+
+        Args:
+            row_errors: shape `(m, T)`, in the units of the baseline, T any number of trials; infinite and NaN count as
+                the worst. Without rows nothing is changed.
+
+        Returns:
+            The evidence.
+
+        Raises:
+            InvalidInputError: another shape, or errors that the score does not allow.
+        """
+        errors = checked_errors(row_errors, self.limits.score)
+        if not len(errors):
+            return self.evidence
+        values, means = self.limits.values(errors), self.limits.means
+        self.updates += 1
+        self._log_evidence = advanced(self._log_evidence, log_factors(values, means, bets_above(means)))
+        if self.standing:
+            self._log_clearing = advanced(self._log_clearing, log_factors(values, means, bets_below(means)))
+            if clearing_evidence(self._log_clearing) >= self.clear_evidence:
+                self._forget()
+        elif self.evidence >= self.threshold:
+            self.standing, self.since_update = True, self.updates
+        return self.evidence
+
+    def delay(self, ratio: float, *, rows: int = 256) -> tuple[float, float]:
+        """How soon a change to `ratio` times the worst hour's errors will be seen, by robmon's own prediction.
+
+        It is worked out from the errors of that hour, as if rows were independent and the evidence 0 before: good
+        within a factor of 2 for such rows (docs/evidence/detection.md).
+
+        Args:
+            ratio: above 0; of flips the share's.
+            rows: fresh ones in each assessment.
+
+        Returns:
+            Assessments until seen, and rows in them; both infinite where it never is.
+
+        Raises:
+            InvalidInputError: a number that is out of range.
+        """
+        above_zero(ratio, "ratio")
+        assessments = self.limits.power.assessments(ratio, self.threshold, _rows(rows))
+        return assessments, assessments * rows
+
+    def detectable_ratio(self, within: float, *, rows: int = 256) -> float:
+        """The smallest ratio to the worst hour's errors that is seen within so many assessments of so many rows.
+
+        Infinite where none is.
+
+        Raises:
+            InvalidInputError: a number that is out of range.
+        """
+        return self.limits.power.smallest_ratio(above_zero(within, "within"), self.threshold, _rows(rows))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able, every number to the bit."""
+        return {
+            "format": FORMAT,
+            "limits": self.limits.to_dict(),
+            "threshold": self.threshold,
+            "clear_evidence": self.clear_evidence,
+            "log_evidence": _hexes(self._log_evidence),
+            "log_clearing": _hexes(self._log_clearing),
+            "standing": self.standing,
+            "since_update": self.since_update,
+            "updates": self.updates,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> RegressionDetector:
+        """Inverse of `to_dict`.
+
+        Raises:
+            InvalidInputError: it is no such dictionary, or of another format.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            raise InvalidInputError(f"the state of a detector must be a dictionary of format {FORMAT}")
+        detector = cls.__new__(cls)
+        try:
+            detector._restore(data)
+        except InvalidInputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"the state of a detector is damaged: {type(error).__name__} in it") from None
+        return detector
+
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        limits = TimeLimits.from_dict(data["limits"])
+        self._begin(limits, _of_evidence(data["threshold"], "the threshold"), data["clear_evidence"])
+        self._log_evidence = _from_hexes(data["log_evidence"], len(limits.each))
+        self._log_clearing = _from_hexes(data["log_clearing"], len(limits.each))
+        since = data["since_update"]
+        self.updates, self.standing = whole(data["updates"], "updates"), since is not None
+        self.since_update = None if since is None else whole(since, "since_update")
+        if data["standing"] != self.standing or not 0 <= (since or 0) <= self.updates:
+            raise InvalidInputError("the state of a detector is damaged: when its alarm began does not fit")
+
+
+def threshold(false_alarms_per_month: float, interval_seconds: float) -> float:
+    """The evidence at which an alarm begins: how many assessments there are, on average, to one false alarm.
+
+    >>> threshold(1.0, 60)
+    43200.0
+
+    Raises:
+        InvalidInputError: a number is not above 0, or what follows is out of range.
+    """
+    allowed = above_zero(false_alarms_per_month, "false_alarms_per_month")
+    return _of_evidence(MONTH_SECONDS / above_zero(interval_seconds, "interval_seconds") / allowed, "the threshold")
+
+
+def _of_evidence(value: float, name: str) -> float:
+    if not 1.0 < above_zero(value, name) <= MOST_EVIDENCE / 100:
+        raise InvalidInputError(f"{name} must lie between 1 and 1e10, it would be {value:g}")
+    return float(value)
+
+
+def _rows(rows: int) -> int:
+    if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
+        raise InvalidInputError(f"rows must be a whole number of at least 1, not {rows!r}")
+    return int(rows)
+
+
+def _hexes(values: Float64) -> list[list[str]]:
+    return [[value.hex() for value in row] for row in values.tolist()]
+
+
+def _from_hexes(rows: list[list[str]], statistics: int) -> Float64:
+    values = np.array([[float.fromhex(value) for value in row] for row in rows], dtype=np.float64)
+    if values.shape != (statistics, len(FRACTIONS)) or not bool(np.all(values <= math.log(MOST_EVIDENCE))):
+        raise InvalidInputError("the state of a detector is damaged: its evidence has another shape")
+    return values

@@ -1,0 +1,131 @@
+"""What the detector adds up: numbers between 0 and 1 that rise with a row's error, fixed with the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from robmon.drift.log_histogram import Float64
+from robmon.errors import InvalidInputError
+
+KEPT_SHARE: Final = 0.9
+"""Share of the baseline's mean error that clipping must leave."""
+INNER: Final = (0.05, 0.95)
+"""Quantiles of the positive errors that the logarithmic statistic puts at 0.25 and 0.75."""
+NARROWEST: Final = 1e-3
+"""Least distance of their logarithms: errors that are all alike have none."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """`min(e / point, 1)`: sees what moves the mean, without letting single rows rule it."""
+
+    point: float
+
+    def value(self, errors: Float64) -> Float64:
+        """Of errors of any shape, at least 0 or infinite."""
+        with np.errstate(over="ignore"):
+            return np.minimum(errors / self.point, 1.0)
+
+    def wider(self) -> Clip:
+        """The same with twice the range."""
+        return Clip(2.0 * self.point)
+
+
+@dataclass(frozen=True)
+class Log:
+    """`clamp(0.25 + 0.5 (ln e - low) / width, 0, 1)`, 0 for no error: sees many small errors beside few large ones."""
+
+    low: float
+    width: float
+
+    def value(self, errors: Float64) -> Float64:
+        """Of errors of any shape, at least 0 or infinite."""
+        with np.errstate(divide="ignore"):
+            return np.clip(0.25 + 0.5 * (np.log(errors) - self.low) / self.width, 0.0, 1.0)
+
+    def wider(self) -> Log:
+        """The same with twice the range."""
+        return Log(self.low, 2.0 * self.width)
+
+
+@dataclass(frozen=True)
+class Flips:
+    """The share of flips itself. A ratio multiplies it, above 1 too, so that a tolerance is one of the share."""
+
+    def value(self, errors: Float64) -> Float64:
+        """Of shares of any shape; what is not finite flipped."""
+        return np.where(np.isinf(errors), 1.0, errors)
+
+    def wider(self) -> None:
+        """There is no room above 1."""
+
+
+Statistic = Clip | Log | Flips
+_KINDS: Final[dict[str, type[Statistic]]] = {"clip": Clip, "log": Log, "flips": Flips}
+
+
+def squared_change_statistics(values: Float64, counts: Float64) -> tuple[Clip, Log]:
+    """Both statistics of squared changes, from the errors of a whole baseline.
+
+    The clip point is the smallest c that keeps `mean min(e, c) >= 0.9 mean e`.
+
+    Args:
+        values: shape `(bins,)`, errors, rising; those that are not finite are left out.
+        counts: shape `(bins,)`, how often each occurs.
+
+    Raises:
+        InvalidInputError: no error is above 0 and finite.
+    """
+    counted = np.isfinite(values) & (values > 0.0)
+    errors, often = values[counted], counts[counted].astype(np.float64)
+    if not len(errors):
+        raise InvalidInputError(
+            "a limit in time needs errors above 0: the baseline's are all 0 or not finite, so nothing moves at this "
+            "level, and no change could be measured against it; a higher level (assess.levels) may move it"
+        )
+    return Clip(_clip_point(errors, often)), _log(errors, often)
+
+
+def _clip_point(errors: Float64, counts: Float64) -> float:
+    scale = errors[-1]  # sums of errors near the largest number there is would be infinite
+    below = np.cumsum(errors / scale * counts)
+    above = counts.sum() - np.cumsum(counts)
+    kept = below + errors / scale * above
+    first = int(np.searchsorted(kept, KEPT_SHARE * below[-1]))
+    before = below[first] - errors[first] / scale * counts[first]
+    return float(scale * (KEPT_SHARE * below[-1] - before) / (above[first] + counts[first]))
+
+
+def _log(errors: Float64, counts: Float64) -> Log:
+    shares = np.cumsum(counts) / counts.sum()
+    low, high = (math.log(errors[min(int(np.searchsorted(shares, q)), len(errors) - 1)]) for q in INNER)
+    return Log(low, max(high - low, NARROWEST))
+
+
+def statistic_to_dict(statistic: Statistic) -> dict[str, Any]:
+    """JSON-able."""
+    return {"kind": type(statistic).__name__.lower(), **asdict(statistic)}
+
+
+def statistic_from_dict(data: Any) -> Statistic:
+    """Inverse of `statistic_to_dict`.
+
+    Raises:
+        InvalidInputError: it is no such dictionary.
+    """
+    kind = _KINDS.get(data.get("kind", "")) if isinstance(data, Mapping) else None
+    given = {name: value for name, value in data.items() if name != "kind"} if kind else {}
+    if kind is None or given.keys() != kind.__annotations__.keys() or not all(map(_is_number, given.values())):
+        raise InvalidInputError(f"a statistic of the detector is damaged: {data!r:.100}")
+    if any(value <= 0.0 for name, value in given.items() if name != "low"):
+        raise InvalidInputError("a statistic of the detector is damaged: its range is not above 0")
+    return kind(**given)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
