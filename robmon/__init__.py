@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robmon import noise
     from robmon.drift.blame import blame
+    from robmon.drift.detector import RegressionDetector
     from robmon.drift.two_sample import drift
     from robmon.errors import (
         InvalidInputError,
