@@ -14,6 +14,7 @@ from robmon.daemon.publication import finite
 from robmon.export.published import View
 from robmon.history.events import Event
 from robmon.history.verdict import Verdict
+from robmon.processes.messages import Assessed
 
 Told = Mapping[str, Any]
 """By subject: what was told of it last, as JSON holds it."""
@@ -86,6 +87,7 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "levels": verdict.levels,
         "ratio_by_level": [finite(ratio) for ratio in verdict.ratio],
+        **({} if verdict.causes is None else {"causes": verdict.causes.model_dump()}),
     }
 
 
@@ -103,6 +105,27 @@ def _regression(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
         ratio = None if regression.pooled_ratio is None else finite(regression.pooled_ratio)
         yield Event(regression.since, "regression_began", {**facts, "ratio": ratio})
     now["regression"] = began
+
+
+def assessment_changes(told: Told, version: str, result: Assessed, at: float) -> tuple[list[Event], dict[str, Any]]:
+    """The same of what an assessment says: a regression over time, and whether the version answers otherwise."""
+    now = dict(told)
+    events = []
+    if (detection := result.detection) is not None and detection.basis is not None:
+        before = now.get("standing")
+        standing = version if detection.is_standing else None
+        if before is not None and before != standing:
+            events.append(Event(at, "regression_ended", {"regression": "time", "version": before}))
+        if standing is not None and before != standing:
+            facts = {"evidence": finite(detection.evidence), "threshold": finite(detection.threshold)}
+            events.append(Event(at, "regression_began", {"regression": "time", "version": version, **facts}))
+        now["standing"] = standing
+    if (canary := result.canary) is not None and canary.ratio is not None:
+        if canary.is_changed and now.get("canary") != version:
+            told_of_it: dict[str, Any] = {"version": version, "ratio": canary.ratio, "notes": canary.notes}
+            events.append(Event(at, "canary_changed", told_of_it))
+        now["canary"] = version if canary.is_changed else None
+    return events, now
 
 
 def start_changes(told: Told, start: Mapping[str, Any], at: float) -> tuple[list[Event], dict[str, Any]]:
