@@ -265,7 +265,36 @@ def robustness_panels() -> list[Any]:
             ),
             1.5,
         ),
+        *detection_panels(),
     ]
+
+
+def detection_panels() -> list[Any]:
+    threshold = f"max by (model_version) (robmon_regression_evidence_threshold{{{MEASUREMENT}}})"
+    evidence = over_time(
+        "Evidence over time",
+        "Evidence that the version has become worse than its baseline's worst hour, averaged over pods as "
+        "the alert has it. Logarithmic; nothing is shown while the baseline spans less than a day.",
+        units.Short,
+        HALF,
+        Query(f"avg by (model_version) (robmon_regression_evidence{{{MEASUREMENT}}})", "version {{model_version}}"),
+        Query(threshold, "threshold, version {{model_version}}"),
+    )
+    evidence.scale_distribution(common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10.0))
+    state = now(
+        "Detection over time",
+        "What the limit comes from: the version before (inherited), a day of baseline or more, a week; learning is "
+        "silent.",
+        units.Short,
+        Query(f"max by (state) (robmon_detection_state{{{STATE}}} == 1)", "{{state}}"),
+    )
+    smallest = now(
+        "Smallest change seen",
+        "Ratio to the errors of the baseline's worst hour that is seen within 60 assessments.",
+        units.Short,
+        Query(f"max by (within) (robmon_detectable_ratio{{{STATE}}})", "within {{within}} assessments"),
+    )
+    return [evidence, names(state), smallest.decimals(2).no_value("nothing yet").thresholds(steps((None, "text")))]
 
 
 def most_drifted() -> bargauge.Panel:

@@ -40,6 +40,27 @@ def utc(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def utc_hour(hour: int) -> str:
+    """An hour of Unix time in words, as `hour_of` reads them.
+
+    >>> utc_hour(498811)
+    '2026-11-26T19'
+    """
+    return f"{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H}"
+
+
+def hour_of(text: str) -> int:
+    """Inverse of `utc_hour`.
+
+    Raises:
+        ValueError: that is no hour.
+
+    >>> hour_of("2026-11-26T19")
+    498811
+    """
+    return int(datetime.strptime(f"{text} +0000", "%Y-%m-%dT%H %z").timestamp() // 3600)
+
+
 def _difference() -> float:
     difference = time.time() - now()
     return difference if abs(difference) > SLEW_SECONDS else 0.0

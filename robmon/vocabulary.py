@@ -69,6 +69,8 @@ DetectionState = Literal["learning", DetectionBasis]
 DETECTION_STATES: Final[tuple[DetectionState, ...]] = get_args(DetectionState)
 DETECTION_RESTARTS: Final = ("version", "noise", "level", "baseline", "tolerance", "threshold", "format")
 """Why the detector over time begins again at 0: what of it is another than it was."""
+FEWEST_HOURS: Final = 24
+"""That a baseline must span before there is a limit in time."""
 DETECTABLE_WITHIN: Final = 60
 """Assessments, within which the smallest change that can be seen is told."""
 DeathReason = Literal["crash", "timeout", "memory"]
@@ -114,6 +116,15 @@ def order_statistic_rank(count: int, confidence: float) -> int:
     (19, 9, 19)
     """
     return max(1, math.ceil((count + 1) * confidence - GUARD))
+
+
+def detection_threshold(false_alarms_per_month: float, interval_seconds: float) -> float:
+    """Evidence at which the detector over time raises an alarm: the mean number of assessments between false ones.
+
+    >>> detection_threshold(1, 60), detection_threshold(2, 60)
+    (43200.0, 21600.0)
+    """
+    return 30 * 86400 / interval_seconds / false_alarms_per_month
 
 
 def fewest_trials(confidence: float) -> int:

@@ -28,6 +28,7 @@ from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
 from robmon.daemon.journal import Journal
 from robmon.daemon.recorded_baselines import RecordedBaselines
+from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.runner import Runner
 from robmon.daemon.schedule import STEADY, Every
 from robmon.daemon.sources import sources_of
@@ -155,14 +156,21 @@ class Daemon:
         self._metrics.expose(self._published)
         self._published.watch(self._chronicle.tell_view)
         baselines = RecordedBaselines(history, self._baseline_writer)
+        watch = RegressionWatch(
+            settings, history, self._writer, lambda reason: self._metrics.detection_restarts.labels(reason).inc()
+        )
+        examiner = Examiner(
+            *(settings, self._host, self._sample, self._labels, baselines, history, self._writer, self._memory, watch)
+        )
         self._runner = Runner(
             settings,
             self._follower,
             self._host,
             self._sample,
-            Examiner(settings, self._host, self._sample, self._labels, baselines, history, self._writer),
+            examiner,
             self._memory,
             baselines,
+            watch,
             self._writer,
             Journal(self._chronicle, self._metrics),
             self._published,

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from robmon.daemon.publication import finite
+from robmon.export.detection import watching
 from robmon.export.published import View
 from robmon.history.events import Event
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import Assessed
 
 Told = Mapping[str, Any]
 """By subject: what was told of it last, as JSON holds it."""
@@ -26,7 +26,7 @@ def view_changes(told: Told, view: View, at: float) -> tuple[list[Event], dict[s
         return [], dict(told)
     now = dict(told)
     events = [*_version(now, view, at), *_baseline(now, view, at), *_acceptance(now, view), *_verdict(now, view, at)]
-    return [*events, *_regression(now, view, at)], now
+    return [*events, *_regression(now, view, at), *_regression_in_time(now, view, at)], now
 
 
 def _version(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
@@ -87,7 +87,6 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "levels": verdict.levels,
         "ratio_by_level": [finite(ratio) for ratio in verdict.ratio],
-        **({} if verdict.causes is None else {"causes": verdict.causes.model_dump()}),
     }
 
 
@@ -107,25 +106,19 @@ def _regression(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
     now["regression"] = began
 
 
-def assessment_changes(told: Told, version: str, result: Assessed, at: float) -> tuple[list[Event], dict[str, Any]]:
-    """The same of what an assessment says: a regression over time, and whether the version answers otherwise."""
-    now = dict(told)
-    events = []
-    if (detection := result.detection) is not None and detection.basis is not None:
-        before = now.get("standing")
-        standing = version if detection.is_standing else None
-        if before is not None and before != standing:
-            events.append(Event(at, "regression_ended", {"regression": "time", "version": before}))
-        if standing is not None and before != standing:
-            facts = {"evidence": finite(detection.evidence), "threshold": finite(detection.threshold)}
-            events.append(Event(at, "regression_began", {"regression": "time", "version": version, **facts}))
-        now["standing"] = standing
-    if (canary := result.canary) is not None and canary.ratio is not None:
-        if canary.is_changed and now.get("canary") != version:
-            told_of_it: dict[str, Any] = {"version": version, "ratio": canary.ratio, "notes": canary.notes}
-            events.append(Event(at, "canary_changed", told_of_it))
-        now["canary"] = version if canary.is_changed else None
-    return events, now
+def _regression_in_time(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
+    """The same of the detector over time."""
+    record = watching(view)
+    began = None if record is None or record.since is None else [record.version, record.since]
+    before = now.get("regression_in_time")
+    if before == began:
+        return
+    if before is not None:
+        yield Event(at, "regression_ended", {"regression": "time", "version": before[0]})
+    if record is not None and record.since is not None:
+        facts = {"regression": "time", "version": record.version, "evidence": finite(record.found.evidence)}
+        yield Event(record.since, "regression_began", {**facts, "threshold": record.threshold, "number": record.number})
+    now["regression_in_time"] = began
 
 
 def start_changes(told: Told, start: Mapping[str, Any], at: float) -> tuple[list[Event], dict[str, Any]]:

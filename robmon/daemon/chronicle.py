@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from robmon.daemon.changes import assessment_changes, start_changes, view_changes
+from robmon.daemon.changes import start_changes, view_changes
 from robmon.daemon.publication import Finding
 from robmon.daemon.recorded import assessment_row
 from robmon.daemon.writer import Writer
@@ -123,9 +123,6 @@ class Chronicle:
         row = assessment_row(model, finding, time.time(), self._settings.specification_digest)
         whole = self._settings.whole_specification
         self._writer.write(lambda: self._history.append(row, whole))
-        events, told = assessment_changes(self._told, model.version, finding.result, time.time())
-        if told != self._told:
-            self._add(events, told)
 
     def tick(self) -> None:
         """Tell what others found, and the traffic of an hour that is over; call it now and then."""

@@ -12,6 +12,8 @@ from robmon.daemon.kept import Kept
 from robmon.daemon.publication import Finding
 from robmon.daemon.question import assessment_question, assessment_seed, comparison_question
 from robmon.daemon.recorded_baselines import RecordedBaselines
+from robmon.daemon.regression_watch import RegressionWatch
+from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
 from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.store import History
@@ -35,6 +37,8 @@ class Examiner:
         baselines: RecordedBaselines,
         history: History,
         writer: Writer,
+        memory: VerdictMemory,
+        watch: RegressionWatch,
     ) -> None:
         self._settings = settings
         self._host = host
@@ -43,6 +47,8 @@ class Examiner:
         self._baselines = baselines
         self._history = history
         self._writer = writer
+        self._memory = memory
+        self._watch = watch
         self._numbers = Numbers(self._reserve_numbers)
         self._numbers.prepare()
 
@@ -64,15 +70,19 @@ class Examiner:
         await self._baselines.read(model)
         number = self._numbers.next()
         seed = assessment_seed(model.name, model.version, number)
+        is_served = answers_since is not None
+        baseline = self._baselines.of(model.version)
+        asked = self._watch.ask(model, baseline, self._memory.entries, items) if is_served else None
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = assessment_question(
             self._settings,
             items,
             number=number,
             seed=seed,
-            baseline=self._baselines.of(model.version),
+            baseline=baseline,
             has_answer=_answers(answers_since),
             labelled=labelled,
+            asked=asked,
         )
         try:
             result, blob = await self._host.assess(question, blobs)
@@ -81,7 +91,10 @@ class Examiner:
             self._learn_rows(items, error.rejections)
             raise
         self._reject(items, result.rejections)
-        self._sample.turn_over(now)
+        with self._writer.together(self._history.together):  # else a kill between would count a row of a file twice
+            if asked is not None:
+                self._watch.take(asked, result)
+            self._sample.turn_over(now)
         self._learn_rows(items, result.rejections)
         self._labels.keep(items, now)
         finding = Finding.of(question, items, result)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from robmon.daemon.detection import Asked
 from robmon.daemon.kept import Kept
 from robmon.inputs.sample import Item
 from robmon.processes.messages import Assess, SampledRequest
@@ -21,6 +22,7 @@ def assessment_question(
     baseline: dict[str, Any] | None,
     has_answer: Callable[[Item], bool],
     labelled: Sequence[Item] = (),
+    asked: Asked | None = None,
 ) -> tuple[Assess, list[bytes]]:
     """The question, and its blobs: bodies of the requests and of the labelled ones, then answers.
 
@@ -32,6 +34,7 @@ def assessment_question(
         baseline: of the version, where there is one.
         has_answer: whether what was served for that request is to be compared.
         labelled: requests whose label is known.
+        asked: a step of the detector over time, where it makes one.
     """
     blobs = [item.body for item in (*items, *labelled)]
     requests = [_request(item) for item in items]
@@ -39,6 +42,8 @@ def assessment_question(
         if item.feedback.answer is not None and has_answer(item):
             request.answer = len(blobs)
             blobs.append(item.feedback.answer)
+    for request, hour in zip(requests, asked.fresh.hours if asked is not None else (), strict=False):
+        request.hour = hour
     question = Assess(
         number=number,
         seed=seed,
@@ -52,6 +57,7 @@ def assessment_question(
         max_features=settings.drift.max_features,
         baseline=baseline,
         baseline_min_rows=settings.baseline.min_rows,
+        detection=asked.question if asked is not None else None,
     )
     return question, blobs
 

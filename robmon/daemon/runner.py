@@ -24,6 +24,7 @@ from robmon.daemon.kept import Kept
 from robmon.daemon.publication import Finding, view_after
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.reference_download import ReferenceDownload
+from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.versions import Begun, Versions, begin
 from robmon.daemon.writer import Writer
@@ -55,6 +56,7 @@ class Runner:
         examiner: Examiner,
         memory: VerdictMemory,
         baselines: RecordedBaselines,
+        watch: RegressionWatch,
         writer: Writer,
         journal: Journal,
         published: Published,
@@ -66,6 +68,7 @@ class Runner:
         self._examiner = examiner
         self._memory = memory
         self._baselines = baselines
+        self._watch = watch
         self._writer = writer
         self._journal = journal
         self._published = published
@@ -217,6 +220,7 @@ class Runner:
         self.refresh()  # as long as the version before is the one served
         model = await self._host.use(deed.model)
         await self._baselines.read(model)
+        await self._watch.begin(model, self._baselines.of(model.version), self._memory.entries)
         view = self._published.view
         if view.model is None or view.model.version != model.version:
             if view.model is not None:
@@ -225,7 +229,7 @@ class Runner:
             self._obstacle = None
             self._memory.see_served(model)
         self._progress = replace(self._progress, model=model)
-        self._publish(replace(view, model=model, loaded=self._host.loaded))
+        self._publish(replace(view, model=model, loaded=self._host.loaded, detection=self._watch.record))
 
     def _accept(self, deed: decisions.Accept) -> None:
         if deed.instead_of is not None:
@@ -309,6 +313,7 @@ class Runner:
             raise RuntimeError("nothing was assessed")
         self._baselines.learn(model.version, finding.result.baseline)
         view = view_after(self._published.view, model, finding, self._baselines.info(model.version), now)
+        view = replace(view, detection=self._watch.record)
         if finding.served is not None:
             self._journal.tell_served(served_since(view, now - self._settings.inputs.max_age_seconds))
         self._journal.tell_result(model, finding)

@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -63,6 +63,7 @@ class Writer:
         self._is_closing = False
         self._is_slow = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._gathered: list[tuple[Hashable, _Write]] | None = None
 
     def write(self, do: Callable[[], T], place: Hashable = None, done: Callable[[T], None] | None = None) -> None:
         """Do a write soon, and again until it succeeds.
@@ -73,6 +74,9 @@ class Writer:
                 of which the oldest are dropped where too many wait.
             done: told what `do` gave.
         """
+        if self._gathered is not None:
+            self._gathered.append((place, _Write(do, done)))
+            return
         is_dropped = False
         with self._changed:
             if place is None:
@@ -87,6 +91,37 @@ class Writer:
         if is_dropped:
             self._fail("the disk is too slow: too much waits to be written")
         self._start()
+
+    @contextlib.contextmanager
+    def together(self, run: Callable[[Callable[[], None]], object]) -> Iterator[None]:
+        """Have what is written in this block done as one write, all of it or nothing.
+
+        Args:
+            run: calls what it is given within one transaction. Where that is undone, it may call it again.
+        """
+        self._gathered = gathered = list[tuple[Hashable, _Write]]()
+        try:
+            yield
+        finally:
+            self._gathered = None
+        if not gathered:
+            return
+
+        def do() -> list[Any]:
+            found: list[Any] = []
+
+            def all_of_it() -> None:
+                found[:] = [write.do() for _, write in gathered]
+
+            run(all_of_it)
+            return found
+
+        def done(found: list[Any]) -> None:
+            for (_, write), result in zip(gathered, found, strict=True):
+                if write.done is not None:
+                    write.done(result)
+
+        self.write(do, place=("together", *(place for place, _ in gathered)), done=done)
 
     async def ask(self, read: Callable[[], T], seconds: float) -> T:
         """What `read` gives, before all that waits to be written.

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from robmon import clock
+from robmon.export.detection import detection_metrics, watching
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
@@ -38,6 +39,7 @@ from robmon.processes.messages import Assessed, DriftValue, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,
+    DETECTION_RESTARTS,
     DEVICE_REASONS,
     ENDPOINT_REASONS,
     FAILURE_REASONS,
@@ -134,6 +136,12 @@ class Metrics:
             "State files that were found damaged and set aside; what could be read of them is in the new one",
             registry=self.registry,
         )
+        self.detection_restarts = Counter(
+            "robmon_detection_restarts",
+            "How often evidence gathered over time counted no more, by what had become another than it was",
+            ["reason"],
+            registry=self.registry,
+        )
         self.http_rejected = Counter(
             "robmon_http_rejected",
             "Connections and requests refused at the port of /metrics, by reason",
@@ -150,6 +158,8 @@ class Metrics:
                     self.model_failures.labels(stage, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
+        for reason in DETECTION_RESTARTS:
+            self.detection_restarts.labels(reason)
         for reason in CONNECTION_REASONS:
             self.http_rejected.labels(reason)
         self._inputs = inputs
@@ -288,6 +298,7 @@ def _state(published: Published) -> Families:
         help_text = "Unix time at which the baseline was last changed"
         yield _gauge("robmon_baseline_timestamp_seconds", help_text, name, published.view.baseline.at)
     yield from _verdict(published)
+    yield from detection_metrics(published)
 
 
 def _device(name: str, loaded: LoadedModel, measurement: Measurement | None) -> Families:
@@ -318,9 +329,20 @@ def _verdict(published: Published) -> Families:
     detected = GaugeMetricFamily(
         "robmon_regression_detected", "1 while a robustness regression stands, else 0", labels=["model_name", "kind"]
     )
+    since = GaugeMetricFamily(
+        "robmon_regression_since_timestamp_seconds",
+        "Unix time at which the standing regression was found",
+        labels=["model_name", "kind"],
+    )
     if state.regression is not None or state.is_accepted:
         detected.add_metric([name, "version"], 1 if state.regression is not None else 0)
-    yield from _nonempty(detected)
+    if (record := watching(published.view)) is not None:
+        detected.add_metric([name, "time"], 1 if record.since is not None else 0)
+        if record.since is not None:
+            since.add_metric([name, "time"], record.since)
+    if state.regression is not None:
+        since.add_metric([name, "version"], state.regression.since)
+    yield from _nonempty(detected, since)
     yield _pending(published)
     if state.ratio_since is not None:
         product = GaugeMetricFamily(
@@ -332,13 +354,6 @@ def _verdict(published: Published) -> Families:
         product.add_metric([name, anchor], value)
         yield product
     if state.regression is not None:
-        since = GaugeMetricFamily(
-            "robmon_regression_since_timestamp_seconds",
-            "Unix time at which the standing regression was found",
-            labels=["model_name", "kind"],
-        )
-        since.add_metric([name, "version"], state.regression.since)
-        yield since
         info = InfoMetricFamily("robmon_regression", "Which version regressed, against which", labels=["model_name"])
         versions = {"model_version": state.regression.version, "reference_version": state.regression.reference_version}
         info.add_metric([name], versions)

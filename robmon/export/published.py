@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final
 
+from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
 from robmon.processes.messages import Assessed, LoadedModel, ModelVersion, ServedResult
 
@@ -63,6 +64,8 @@ class View:
     baseline: BaselineInfo = BaselineInfo()
     state: VersionState = field(default_factory=VersionState)
     measurement: Measurement | None = None
+    detection: DetectionRecord | None = None
+    """Where the detector over time stands; None as long as it has made no step on this version."""
     served: tuple[ServedComparison, ...] = ()
     """The last comparisons of served answers with the version that is loaded, newest first."""
     last_assessment_at: float = 0.0

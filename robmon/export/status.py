@@ -8,6 +8,7 @@ from typing import Final
 
 from robmon import clock
 from robmon.errors import duration
+from robmon.export.detection import detection_on_page
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import headline, ratio_and_chance, verdict_details
 from robmon.history.standing import Regression, VersionState
@@ -41,6 +42,7 @@ def status_page(published: Published, now: float | None = None) -> str:
     now = clock.now() if now is None else now
     measurement = published.current_measurement(now)
     parts = [_verdict(published, measurement is not None), _served(published.current_served(now))]
+    parts.append(detection_on_page(published.view, _baseline_command(published)))
     parts += [_model(published), _problem(published)]
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
@@ -93,6 +95,12 @@ def _accept(published: Published, version: str) -> str:
 def accept_command(published: Published, version: str) -> str:
     """What accepts a version, typed where the daemon runs."""
     return f"{published.command_prefix}robmon baseline --model {_named(published, version)} --accept"
+
+
+def _baseline_command(published: Published) -> str:
+    """What changes the baseline of the version served, typed where the daemon runs."""
+    version = published.view.model.version if published.view.model is not None else ""
+    return f"{published.command_prefix}robmon baseline --model {_named(published, version)}"
 
 
 def _ratio_since(state: VersionState) -> list[str]:

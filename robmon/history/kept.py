@@ -55,6 +55,15 @@ class Kept:
             (kind, name, content.decode(), digest(kind, name, content)),
         )
 
+    def names(self, kind: str) -> list[str]:
+        """Under which names something of that kind is kept."""
+        rows = self._connection.execute("SELECT name FROM kept WHERE kind = ? ORDER BY name", (kind,)).fetchall()
+        return [name.decode(errors="replace") for (name,) in rows]
+
+    def drop(self, kind: str, name: str) -> None:
+        """Keep it no longer."""
+        self._connection.execute("DELETE FROM kept WHERE kind = ? AND name = ?", (kind, name))
+
     def all(self) -> list[tuple[str, str, bytes]]:
         """Kind, name and content of all of it. Raises sqlite3.DatabaseError where anything does not fit."""
         names = self._connection.execute("SELECT kind, name FROM kept").fetchall()

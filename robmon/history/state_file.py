@@ -80,6 +80,7 @@ class StateFile:
         self._tell_damage = tell_damage
         self._is_checked = False
         self._bears_wal: bool | None = None
+        self._within: Kept | None = None
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -90,6 +91,8 @@ class StateFile:
             OSError: the file cannot be read.
             NewerStateError: it is of a newer robmon.
         """
+        if self._within is not None:
+            return do(self._within)
         for _ in range(2):
             found = self._found()
             if found is None:
@@ -109,6 +112,8 @@ class StateFile:
             OSError: the file cannot be read or written: nothing of it was done.
             NewerStateError: it is of a newer robmon.
         """
+        if self._within is not None:
+            return do(self._within)
         for _ in range(3):
             found = self._found()
             if found is None:
@@ -121,6 +126,22 @@ class StateFile:
             except sqlite3.DatabaseError:
                 self._set_aside(found)
         raise OSError(errno.EIO, "what is written to it cannot be read again")
+
+    def together(self, do: Callable[[], T]) -> T:
+        """What `do` gives; all that it reads and writes here is one transaction: all of it is done, or nothing.
+
+        Raises:
+            OSError, NewerStateError: as `write`.
+        """
+
+        def within(kept: Kept) -> T:
+            self._within = kept
+            try:
+                return do()
+            finally:
+                self._within = None
+
+        return self.write(within)
 
     def shrink(self, most_bytes: int) -> None:
         """Give room back to the disk where the file is larger than it may be, and empty in parts. Raises OSError."""
@@ -212,7 +233,7 @@ class StateFile:
             found = self.path.stat()
         except FileNotFoundError:
             return None
-        if is_sqlite(self.path, found):
+        if _is_sqlite(self.path, found):
             return found
         self._set_aside(found)
         return None
@@ -257,7 +278,7 @@ class StateFile:
             if found is None or not self._is_there(found):
                 return
             salvaged = Salvaged()
-            new = self._make(lambda new: salvaged.take(self.path, new)) if is_sqlite(self.path, found) else None
+            new = self._make(lambda new: salvaged.take(self.path, new)) if _is_sqlite(self.path, found) else None
             aside = self._aside_name(salvaged.is_whole)
             self.path.rename(self.path.with_name(aside))
             self._move_companions(aside)
@@ -300,7 +321,7 @@ class StateFile:
             yield
 
 
-def is_sqlite(path: Path, found: os.stat_result) -> bool:
+def _is_sqlite(path: Path, found: os.stat_result) -> bool:
     """Whether it begins as SQLite's files do: an empty one would count as a new one, another version as read-only."""
     if not stat.S_ISREG(found.st_mode):
         return False

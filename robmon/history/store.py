@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from robmon.history import kept_hours
 from robmon.history.checksum import is_intact
+from robmon.history.detection import DetectionRecord
 from robmon.history.events import Event
 from robmon.history.folder import replace_file
 from robmon.history.kept import Kept
@@ -32,6 +33,7 @@ from robmon.inputs.readers.position import FilePosition
 
 ROWS_CHECKED: Final = 1000
 """At a time, some ten milliseconds: verdicts that wait to be written come between."""
+T = TypeVar("T")
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
@@ -75,6 +77,11 @@ class History:
     def set_aside(self) -> Path | None:
         """The newest file that was set aside because it could not be understood."""
         return self._file.set_aside() or self._older.set_aside()
+
+    def together(self, do: Callable[[], T]) -> T:
+        """What `do` gives; all that it reads and writes of the state file is done, or nothing of it. Raises OSError."""
+        self._take_over()
+        return self._file.together(do)
 
     # --- verdicts ----------------------------------------------------------------------------------------------------
 
@@ -230,6 +237,40 @@ class History:
         nothing: list[dict[str, Any]] = []
         return self._file.read(lambda kept: [json.loads(row.content) for row in kept.records.rows(table)], nothing)
 
+    # --- detection over time -----------------------------------------------------------------------------------------
+
+    def read_detection(self, scope: str) -> DetectionRecord | None:
+        """Where the detector over time stood after its last step in that scope, if it made one. Raises OSError."""
+        self._take_over()
+        content = self._file.read(lambda kept: kept.get("detection", scope), None)
+        return None if content is None else DetectionRecord.model_validate_json(content)
+
+    def read_hours(self, of: str) -> tuple[dict[int, dict[str, Any]], set[int]]:
+        """Row errors by hour that are kept under that name, and the hours that are left out. Raises OSError."""
+        self._take_over()
+        nothing: tuple[dict[int, dict[str, Any]], set[int]] = ({}, set())
+        return self._file.read(lambda kept: (kept_hours.read(kept, of), kept_hours.left_out(kept, of)), nothing)
+
+    def write_step(self, scope: str, record: DetectionRecord, of: str, hours: Mapping[int, dict[str, Any]]) -> set[int]:
+        """Replace where the detector stands and these of its hours, both or neither. Raises OSError.
+
+        Returns:
+            the hours that a person has left out.
+        """
+        content = record.model_dump_json().encode()
+
+        def write(kept: Kept) -> set[int]:
+            kept.put("detection", scope, content)
+            return kept_hours.write(kept, of, hours)
+
+        self._take_over()
+        return self._file.write(write)
+
+    def leave_out(self, of: str, hour: int) -> None:
+        """Leave out an hour of those that are kept under that name, from now on. Raises OSError."""
+        self._take_over()
+        self._file.write(lambda kept: kept_hours.leave_out(kept, of, hour))
+
     # --- baselines ---------------------------------------------------------------------------------------------------
 
     def read_baseline(self, version: str) -> dict[str, Any] | None:
@@ -285,13 +326,4 @@ def _scope(kept: Kept, name: str) -> Scope:
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(_finite(content), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    """As JSON can hold it: infinite numbers as text, what is no number as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

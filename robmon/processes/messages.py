@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema, PlainSerializer, PlainValidator
 
+from robmon.history.detection import Detection
 from robmon.history.verdict import Verdict
 from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, ReadFailure
 from robmon.inputs.readers.position import FilePosition
@@ -366,28 +367,6 @@ class ServedResult(Message):
         return self.compared + self.not_comparable
 
 
-class Detection(Message):
-    """The detector over time after an assessment."""
-
-    detector: dict[str, Any] | None = None
-    """As it stands now; None while it is silent."""
-    basis: DetectionBasis | None = None
-    requests: int = 0
-    """How many were counted."""
-    evidence: float = 0.0
-    threshold: float
-    is_standing: bool = False
-    detectable_ratio: float | None = None
-    """Smallest ratio to the baseline's worst hour that is seen within `DETECTABLE_WITHIN` assessments."""
-    span_hours: int = 0
-    """Of the hours that are known."""
-    hours: dict[int, dict[str, Any]] = {}
-    """Those that this assessment's rows belong to: as they came with the question, and these added."""
-    worst_hour: int | None = None
-    """The worst hour of the baseline, where it is more than twice as bad as the median one."""
-    worst_hour_ratio: float | None = None
-
-
 class CanaryResult(Message):
     """The synthetic canary, see `robmon.history.canary`, at one assessment."""
 
@@ -445,6 +424,9 @@ class Assessed(Message):
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
     detection: Detection | None = None
+    """The detector over time, where it was asked for."""
+    detection_hours: dict[int, dict[str, Any]] = {}
+    """The hours that this assessment's rows belong to: as they came with the question, and these added."""
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []

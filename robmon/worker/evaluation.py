@@ -21,6 +21,7 @@ from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
 from robmon.worker.conversion import drift_values, level_results, plan_message, slope_results, worst_requests
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
+from robmon.worker.detection import detect
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
 from robmon.worker.learning import feature_axis, known_codes, learn_inputs, learn_results
@@ -83,6 +84,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         kept = keep(result)
     with phases("drift"):
         input_drift, prediction_drift = drift_values(baseline, sample.inputs, result, question.max_features)
+    detection = detect(question, result, batch.origins, is_settled=baseline.counts)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
     with phases("canary"):
@@ -109,6 +111,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         unfit_labels=list(against_labels.unfit),
         served=served,
         canary=canary,
+        detection=detection.found,
+        detection_hours=detection.hours,
         clean_variance=result.output_variance.tolist(),
         input_drift=input_drift,
         features_watched=baseline.features_watched if input_drift else None,

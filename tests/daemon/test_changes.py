@@ -6,13 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from robmon.daemon.changes import assessment_changes, start_changes, view_changes
-from robmon.daemon.publication import Finding
-from robmon.daemon.recorded import assessment_row
+from robmon.daemon.changes import start_changes, view_changes
 from robmon.export.published import BaselineInfo, View
 from robmon.history.standing import VersionState
-from robmon.processes.messages import CanaryResult, Detection, ModelVersion
-from tests.export.published import NOW, assessed, everything, state_of
+from robmon.processes.messages import ModelVersion
+from tests.export.published import NOW, everything, state_of
 
 
 def kinds(told: dict[str, Any], view: View) -> tuple[list[str], dict[str, Any]]:
@@ -87,51 +85,3 @@ def test_a_start_tells_what_has_changed() -> None:
         ("settings_changed", {"settings": {"b": ["2", "3"]}}),
     ]
     assert len(start_changes(told, other, NOW)[0]) == 1
-
-
-def detection(standing: bool) -> Detection:
-    return Detection(basis="week", evidence=50_000.0, threshold=43_200.0, is_standing=standing)
-
-
-def test_a_regression_over_time_begins_and_ends() -> None:
-    result = assessed()
-    found, told = assessment_changes({}, "2", result, NOW)
-    assert found == [] and "standing" not in told, "nothing is known of it"
-    steps = [("2", False, []), ("2", True, ["regression_began"]), ("2", True, []), ("2", False, ["regression_ended"])]
-    steps += [("2", True, ["regression_began"]), ("3", False, ["regression_ended"])]
-    for version, standing, kinds in steps:
-        result = result.model_copy(update={"detection": detection(standing)})
-        events, told = assessment_changes(json.loads(json.dumps(told)), version, result, NOW)
-        assert [event.kind for event in events] == kinds
-        assert all(event.facts["regression"] == "time" and event.facts["version"] == "2" for event in events)
-
-
-def test_a_version_that_answers_otherwise_is_told_once() -> None:
-    told: dict[str, Any] = {}
-    for changed, kinds in (
-        (False, []),
-        (True, ["canary_changed"]),
-        (True, []),
-        (False, []),
-        (True, ["canary_changed"]),
-    ):
-        canary = CanaryResult(rows=64, ratio=0.1 * changed, is_changed=changed, notes=["output 2 is float32"])
-        result = assessed().model_copy(update={"canary": canary})
-        events, told = assessment_changes(told, "2", result, NOW)
-        assert [event.kind for event in events] == kinds
-
-
-def test_a_row_holds_what_json_can() -> None:
-    """Infinite bounds, ratios that are not there, the detector; no request and no note on it."""
-    view = everything().view
-    model = view.model
-    assert model is not None
-    result = assessed().model_copy(update={"detection": detection(True)})
-    row = assessment_row(model, Finding(result, [], None), NOW, "abc")
-    assert json.loads(json.dumps(row, allow_nan=False)) == row
-    assert row["levels"][1] == {
-        "level": 0.05, "mse": 0.25, "bound": "+Inf", "request_bound": 4.0, "agreement": 0.75, "ratio": 1.5,
-    }  # fmt: skip
-    assert (row["evidence"], row["evidence_threshold"], row["standing"]) == (50_000.0, 43_200.0, True)
-    assert row["drift"] and {"feature", "psi"} <= set(row["drift"][0])
-    assert row["number"] == 3 and row["seed"] == 5 and row["specification"] == "abc"

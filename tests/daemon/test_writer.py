@@ -177,3 +177,24 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     replace_file(file, b"two")
     assert file.read_bytes() == b"two"
     assert list(file.parent.iterdir()) == [file]
+
+
+async def test_what_is_written_together_is_one_write() -> None:
+    done: list[object] = []
+    disk, writer = FullDisk(), Writer()
+    disk.is_full = False
+
+    def transaction(do: Callable[[], None]) -> None:
+        done.append("begin")
+        do()
+        done.append("commit")
+
+    with writer.together(transaction):
+        writer.write(lambda: disk.write("step"), place="detection", done=lambda _: done.append("step is written"))
+        writer.write(lambda: disk.write("position"), place="positions")
+        assert not writer._waiting
+    with writer.together(transaction):
+        pass
+    await writer.close()
+    await until(lambda: "step is written" in done)
+    assert done == ["begin", "commit", "step is written"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison, View
+from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
@@ -89,6 +90,24 @@ def assessed() -> Assessed:
     )
 
 
+def detection(evidence: float = 12.5, since: float | None = None, **found: Any) -> DetectionRecord:
+    """Where the detector over time stands on version 2: in its second week; the worst hour is thrice the median."""
+    given: dict[str, Any] = {
+        "detector": {},
+        "basis": "week",
+        "requests": 256,
+        "evidence": evidence,
+        "is_standing": since is not None,
+        "tolerance": 0.1,
+        "detectable_ratio": 1.375,
+        "span_hours": 168,
+        "worst_hour": 498_811,
+        "worst_hour_ratio": 3.0,
+    }
+    identity = {"version": ["2", "abc"], "threshold": [43_200.0, 60.0]}
+    return DetectionRecord(identity=identity, found=Detection(**given | found), since=since, number=3)
+
+
 def state_of(served: Key, *told: tuple[str, bool], judged: Judged | None = None) -> VersionState:
     """Where a version stands after these were accepted or not, the last of them 100 s before `NOW`."""
     entries = [
@@ -130,6 +149,7 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
         model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
         loaded=LoadedModel(flavor="torch", device="cpu"),
         baseline=BaselineInfo("learnt", 1024, NOW),
+        detection=detection(),
         measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9"), ("order 3 <i>",)),
         served=(ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW),),
         last_assessment_at=NOW,

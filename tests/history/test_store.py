@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from robmon.history import store
+from robmon.history import kept_hours, store
+from robmon.history.detection import DetectionRecord
 from robmon.history.events import Event
 from robmon.history.memory import Entry
 from robmon.history.records import DAY_SECONDS, Bounds
@@ -191,3 +192,37 @@ def test_numbers_go_to_one_process_each(tmp_path: Path) -> None:
         range(101, 201),
         range(201, 202),
     ]
+
+
+def test_what_is_written_together_is_all_there_or_nothing_of_it(tmp_path: Path) -> None:
+    """The position in a file and the evidence of its rows: one without the other would count rows twice, or never."""
+    history = History(tmp_path, "m")
+    record = DetectionRecord(identity={"version": ["1", None], "threshold": [2.0, 60.0]}, number=7)
+
+    def step(number: int, *, fails: bool = False) -> None:
+        history.write_step("s", record.model_copy(update={"number": number}), "1/x", {480_000 + number: {"rows": 1}})
+        if fails:
+            raise OSError(28, "No space left on device")
+        history.write_positions("/a", {"x": FilePosition(offset=number)})
+
+    history.together(lambda: step(1))
+    with pytest.raises(OSError):
+        history.together(lambda: step(2, fails=True))
+    again = History(tmp_path, "m")
+    kept = again.read_detection("s")
+    assert kept is not None and kept.number == 1 and again.read_detection("other") is None
+    assert again.read_positions("/a") == {"x": FilePosition(offset=1)}
+    assert again.read_hours("1/x") == ({480_001: {"rows": 1}}, set())
+    again.leave_out("1/x", 480_001)
+    assert again.write_step("s", record, "1/x", {}) == {480_001} and again.read_hours("1/y") == ({}, set())
+
+
+def test_hours_are_those_of_a_week_and_of_a_few_versions(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    record = DetectionRecord(identity={"version": ["1", None], "threshold": [2.0, 60.0]})
+    for version in range(kept_hours.MOST_NAMES + 1):
+        history.write_step("s", record, f"{version}/x", {hour: {} for hour in range(200 + version)})
+    assert history.read_hours("0/x") == ({}, set())
+    for version in range(1, kept_hours.MOST_NAMES + 1):
+        hours, _ = history.read_hours(f"{version}/x")
+        assert (len(hours), max(hours)) == (kept_hours.MOST_HOURS, 199 + version)

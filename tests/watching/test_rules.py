@@ -45,6 +45,25 @@ MUTATIONS = {
     "the regression waits for nothing": ("regression", r"for: 2m\n", "for: 0m\n"),
     "the regression keeps no firing": ("regression", r"keep_firing_for: 10m", "keep_firing_for: 0s"),
     "any ratio is a regression": ("regression", r"regression_detected:max == 1", "regression_detected:max >= 0"),
+    "evidence of one pod is that of all": (
+        "over_time",
+        r"sum without (.*) \(robmon_regression_e",
+        r"max without \1 (robmon_regression_e",
+    ),
+    "pods that went are forgotten": ("over_time", r"/ max_over_time\((.*:pods)\[30d\]\)", r"/ \1"),
+    "pods that come end an alarm": (
+        "over_time",
+        r"or \(\n +model:robmon_regression_over_time",
+        "and (\n model:robmon_regression_over_time",
+    ),
+    "an alarm never ends": ("over_time", r'kind="time"\}\) == 1', 'kind="time"}) >= 0'),
+    "any evidence is a regression": ("over_time", r">= max without", "< max without"),
+    "a regression in time is one of the version": ("over_time", r'\{kind="version"\}', ""),
+    "evidence waits for nothing": (
+        "over_time",
+        r"over_time:standing == 1\n        for: 2m",
+        "over_time:standing == 1\n        for: 0m",
+    ),
     "pending waits for nothing": ("pending", r"for: 60m\n", "for: 0m\n"),
     "no reason is a reason": ("pending", r"pending:max == 1", "pending:max >= 0"),
     "a reason in one pod is none": (
@@ -101,9 +120,10 @@ def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
     assert headings == [name, "Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
-def test_the_six_alerts_and_no_runbook_without_one() -> None:
+def test_the_seven_alerts_and_no_runbook_without_one() -> None:
     assert set(ALERTS) == {
         "RobmonRobustnessRegression",
+        "RobmonRegressionOverTime",
         "RobmonComparisonPending",
         "RobmonAssessmentsStale",
         "RobmonTooFewInputs",

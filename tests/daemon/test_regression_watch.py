@@ -1,0 +1,243 @@
+"""The detector over time as the daemon uses it: a real model and a real state file, without its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robmon import clock
+from robmon.daemon.question import assessment_question
+from robmon.daemon.regression_watch import RegressionWatch
+from robmon.daemon.writer import Writer
+from robmon.history.memory import Entries, Entry
+from robmon.history.store import History
+from robmon.inputs.sample import Feedback, Item
+from robmon.models.served import ServedModel
+from robmon.processes.messages import Assessed, ModelVersion
+from robmon.settings import Settings, load
+from robmon.worker.evaluation import evaluate
+from tests.worker.test_evaluation import NAMES, saved
+
+HOUR = 498_800
+MODEL = ModelVersion(name="m", version="1", run_id="run")
+ROWS = 256
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory: pytest.TempPathFactory) -> list[ServedModel]:
+    """Two linear models; the errors of the second are four times the first's."""
+    import pandas as pd
+    from sklearn.linear_model import LinearRegression
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=NAMES)
+    target = rows @ np.array([1.0, -2.0, 0.5])
+    folder = tmp_path_factory.mktemp("linear")
+    return [saved(folder / str(factor), LinearRegression().fit(rows, factor * target)) for factor in (1.0, 2.0)]
+
+
+def settings(folder: Path, **more: str) -> Settings:
+    given = {
+        "model.uri": "models:/m@champion",
+        "data_dir": str(folder),
+        "assess.levels": "0 0.1",
+        "assess.trials": "19",
+    }
+    given |= {"baseline.min_rows": str(ROWS), "assess.min_rows": str(ROWS), "assess.max_seconds": "300"}
+    return load(given | more).settings
+
+
+def items(seed: int, hour: float) -> list[Item]:
+    rows = np.random.default_rng(seed).normal(size=(ROWS, 3))
+    at = clock.from_wall(hour * 3600.0 + 1800.0)
+    bodies = [json.dumps({"dataframe_split": {"columns": NAMES, "data": [row.tolist()]}}).encode() for row in rows]
+    return [
+        Item("mlflow", {"content-type": "application/json"}, at, index, body, feedback=Feedback((f"{seed}-{index}",)))
+        for index, body in enumerate(bodies)
+    ]
+
+
+class Pod:
+    """What a daemon does of an assessment that has to do with the detector."""
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self.settings = settings(folder, **more)
+        self.history = History(folder, "m")
+        self.writer = Writer()
+        self.restarts: list[str] = []
+        self.watch = RegressionWatch(self.settings, self.history, self.writer, self.restarts.append)
+        self.baseline: dict[str, Any] | None = self.history.read_baseline("1")
+        self.entries: Entries = ()
+        self.number = 0
+
+    async def assess(self, model: ServedModel, sample: list[Item], version: ModelVersion = MODEL) -> Assessed:
+        settled = self.baseline
+        await self.watch.begin(version, settled, self.entries)
+        asked = self.watch.ask(version, settled, self.entries, sample)
+        self.number += 1
+        question, blobs = assessment_question(
+            self.settings, sample, number=self.number, seed=self.number, baseline=settled,
+            has_answer=lambda item: False, asked=asked,
+        )  # fmt: skip
+        answer, _ = evaluate(model, question, blobs)
+        assert isinstance(answer, Assessed)
+        self.baseline = answer.baseline
+        self.history.write_baseline("1", answer.baseline)
+        self.watch.take(asked, answer)
+        return answer
+
+    async def learn(self, model: ServedModel, hours: int = 25) -> None:
+        """Settle the baseline, then see one assessment in each of so many hours."""
+        await self.assess(model, items(10**6, HOUR))
+        for hour in range(hours):
+            await self.assess(model, items(hour, HOUR + hour))
+        assert await asyncio.to_thread(self.writer.wait)
+
+    @property
+    def evidence(self) -> float:
+        assert self.watch.record is not None
+        return self.watch.record.found.evidence
+
+
+def run(do: Callable[[], Any]) -> None:
+    asyncio.run(do())
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory, linear: list[ServedModel]) -> Path:
+    """The data folder of a pod that has watched the first model for 25 hours, the last of them with a detector."""
+    folder = tmp_path_factory.mktemp("day")
+    run(lambda: Pod(folder).learn(linear[0]))
+    return folder
+
+
+@pytest.fixture
+def watched(day: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(day, tmp_path / "data")
+
+
+def test_a_baseline_that_it_learns_itself_shows_a_change_and_its_end(tmp_path: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(tmp_path)
+        await pod.learn(linear[0], hours=23)
+        record = pod.watch.record
+        assert record is not None and record.found.basis is None, "silent before 24 hours"
+        assert record.found.span_hours == 23
+        for hour in (23, 24):
+            await pod.assess(linear[0], items(hour, HOUR + hour))
+        record = pod.watch.record
+        assert (record.found.basis, record.found.tolerance, record.since) == ("day", 0.25, None)
+        assert 0 < record.found.evidence < record.threshold == 43_200
+        assert record.found.detectable_ratio is not None and 1 < record.found.detectable_ratio < 2
+        seen = 0
+        while pod.watch.record.since is None:
+            await pod.assess(linear[1], items(100_000 + seen, HOUR + 25))
+            seen += 1
+        assert seen == 1, "errors four times as large"
+        assert HOUR + 25 not in pod.watch._hours, "what is worse is not learnt as normal"
+        since, cleared = pod.watch.record.since, 0
+        while pod.watch.record.since is not None:
+            assert pod.watch.record.since == since
+            await pod.assess(linear[0], items(110_000 + cleared, HOUR + 26))
+            cleared += 1
+        assert pod.evidence == 0 and cleared <= 3
+
+    run(story)
+
+
+def test_a_restart_goes_on_to_the_bit(watched: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(watched)
+        await pod.watch.begin(MODEL, pod.baseline, ())
+        assert pod.evidence > 0 and len(pod.watch._hours) == 25 and pod.restarts == []
+        await pod.assess(linear[0], items(7000, HOUR + 25))
+        assert await asyncio.to_thread(pod.writer.wait)
+        later = Pod(watched)
+        await later.watch.begin(MODEL, later.baseline, ())
+        assert later.watch.record == pod.watch.record and later.watch._hours == pod.watch._hours
+        later.number = pod.number
+        for each in (pod, later):
+            await each.assess(linear[0], items(7001, HOUR + 25))
+        assert later.watch.record is not None and pod.watch.record is not None
+        assert later.watch.record.found == pod.watch.record.found
+
+    run(story)
+
+
+def test_a_request_counts_once_and_one_that_was_used_never_again(watched: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(watched)
+        before = pod.watch.record
+        assert before is not None
+        await pod.assess(linear[0], items(7000, HOUR + 26))
+        once = pod.watch.record
+        pod.watch.record, pod.number = before, pod.number - 1  # the same noise again
+        twice_each = [*items(7000, HOUR + 26), *items(7000, HOUR + 26)]  # as from a mirror that sends again
+        await pod.assess(linear[0], twice_each)
+        twice = pod.watch.record
+        assert once is not None and twice is not None and once.found.requests == twice.found.requests == ROWS
+        assert twice.found.evidence == once.found.evidence
+        await pod.assess(linear[0], items(7000, HOUR + 27))
+        assert pod.evidence == once.found.evidence, "all of them were counted before"
+        fresh, used = items(7001, HOUR + 27)[:64], items(7002, HOUR + 27)
+        await pod.assess(linear[0], [*fresh, *(replace(each, topped_up=True) for each in used)])
+        assert pod.watch.record is not None and pod.watch.record.found.requests == 64
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("reason", "more", "version", "entries"),
+    [
+        ("threshold", {"alerts.false_alarms_per_month": "2"}, MODEL, ()),
+        ("threshold", {"assess.interval_seconds": "30"}, MODEL, ()),
+        ("tolerance", {"alerts.tolerance": "0.3"}, MODEL, ()),
+        ("level", {"assess.levels": "0 0.2"}, MODEL, ()),
+        ("noise", {"assess.noise": "uniform"}, MODEL, ()),
+        ("version", {}, ModelVersion(name="m", version="2", run_id="run"), ()),
+        ("version", {}, ModelVersion(name="m", version="1", run_id="another"), ()),
+        ("baseline", {}, MODEL, (Entry(version="1", run_id="run", accepted=True, by="person", at=5.0),)),
+    ],
+)
+def test_what_is_another_than_it_was_begins_at_0(
+    reason: str, more: dict[str, str], version: ModelVersion, entries: Entries, watched: Path
+) -> None:
+    async def story() -> None:
+        pod = Pod(watched, **more)
+        assert pod.evidence > 0
+        await pod.watch.begin(version, pod.baseline, entries)
+        assert pod.watch.record is None and pod.restarts == [reason]
+        is_of_the_same_errors = reason in ("threshold", "tolerance")
+        assert bool(pod.watch._hours) == is_of_the_same_errors
+
+    run(story)
+
+
+def test_an_hour_that_is_left_out_rebuilds_the_limit(tmp_path: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(tmp_path)
+        await pod.assess(linear[0], items(10**6, HOUR))
+        for hour in range(25):
+            await pod.assess(linear[1] if hour == 7 else linear[0], items(hour, HOUR + hour))
+        record = pod.watch.record
+        assert record is not None and record.found.worst_hour == HOUR + 7
+        assert record.found.worst_hour_ratio == pytest.approx(4, rel=0.2)
+        of = pod.watch._of or ""
+        await pod.writer.ask(lambda: pod.history.leave_out(of, HOUR + 7), 10)
+        for part in range(2):
+            await pod.assess(linear[0], items(50_000 + part, HOUR + 25))
+            assert await asyncio.to_thread(pod.writer.wait)
+            await asyncio.sleep(0)
+        assert pod.restarts == ["baseline"]
+        found = pod.watch.record.found
+        assert found.worst_hour is None and found.basis == "day"
+
+    run(story)
