@@ -49,6 +49,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.access_log = False
         self._server = server
         self._admitted = admitted
+        self.received_bytes = 0
+        """All that it was given, however little of it was HTTP."""
         self._in_head = False
         self._head_since = self.loop.time()
         self._piece_bytes = 0  # of the piece that is parsed
@@ -97,6 +99,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         is_whole = self._answered is not None and not self._answered.more_body
         return self._answering_since if self._is_answering and is_whole and not self.transport.is_closing() else inf
 
+    @property
+    def leaves_unread(self) -> bool:
+        """Whether it reads no further for now, until what it has read is used."""
+        return self.transport is not None and self.flow.read_paused and not self.transport.is_closing()
+
     def check(self, now: float) -> None:
         """End the connection if it is past a deadline."""
         if self.transport.is_closing():
@@ -133,6 +140,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
         self._ended_message = False
         self._piece_bytes = len(data)
         self._body_bytes += len(data)

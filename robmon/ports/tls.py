@@ -15,6 +15,7 @@ from typing import Final
 from robmon.errors import SettingsError
 from robmon.ports.connections import Port
 from robmon.ports.protocol import BoundedHttpProtocol
+from robmon.ports.records import BoundedTls
 from robmon.ports.secret_files import SecretFiles
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -204,15 +205,25 @@ class Handshake:
         self._task.add_done_callback(self._over)
 
     async def _shake_hands(self) -> None:
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: BoundedHttpProtocol(self._server, admitted=True),
-                self._connected,
-                ssl=self._files.value,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-        except OSError:
+        http = BoundedHttpProtocol(self._server, admitted=True)
+        shaken: asyncio.Future[None] = self._loop.create_future()
+        tls = BoundedTls(
+            http,
+            self._files.value,
+            shaken,
+            handshake_seconds=HANDSHAKE_SECONDS,
+            shutdown_seconds=SHUTDOWN_SECONDS,
+        )
+        with contextlib.suppress(OSError):
+            transport, _ = await self._loop.connect_accepted_socket(lambda: tls, self._connected)
+            try:
+                failures = await asyncio.gather(shaken, return_exceptions=True)
+            finally:
+                if http.transport is None:
+                    transport.abort()
+            for failure in filter(None, failures):
+                failure.__traceback__ = None  # its frames hold it, and all of the connection
+        if http.transport is None:
             self._server.refuse("tls_handshake")
 
     def _over(self, task: asyncio.Task[None]) -> None:

@@ -25,6 +25,8 @@ from tests.e2e.test_security import exchange
 from tests.endpoint import V2Model, serving
 from tests.ports.test_protocol import NO_HTTP, SMUGGLING
 
+REPOSITORY = Path(__file__).parents[2]
+
 HOLDERS = 80
 SECONDS = 6.0
 
@@ -308,6 +310,44 @@ def test_half_handshakes(daemon_over_tls: Daemon) -> None:
     ):
         time.sleep(SECONDS)
     daemon_over_tls.wait_for_assessments()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("clients", [1, 4])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("key updates", marks=pytest.mark.red),
+        pytest.param("key updates that ask for replies", marks=pytest.mark.red),
+        "one byte and a key update",
+        "one byte",
+        "empty",
+    ],
+)
+def test_records_that_say_little(kind: str, clients: int, daemon_over_tls: Daemon) -> None:
+    """As many as their clients can make."""
+    with watched(daemon_over_tls, f"clients that send records of TLS without end, {kind}", clients):
+        flood(daemon_over_tls, kind, clients)
+    daemon_over_tls.wait_for_assessments()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", ["hello", "hello and its answer"])
+def test_handshakes_that_are_left(kind: str, daemon_over_tls: Daemon) -> None:
+    """Ten busy loops: where they wait for the answer, the daemon has signed it."""
+    with watched(daemon_over_tls, f"clients that reset after a whole {kind}", 10):
+        flood(daemon_over_tls, kind, 10)
+    daemon_over_tls.wait_for_assessments()
+
+
+def flood(daemon: Daemon, kind: str, clients: int) -> None:
+    """That of `tests.tls_records`, of as many processes, which come back whenever they are thrown out."""
+    command = [sys.executable, "-m", "tests.tls_records", str(daemon.port("http_port")), kind]
+    with contextlib.ExitStack() as stack:
+        for _ in range(clients):
+            process = stack.enter_context(subprocess.Popen(command, cwd=REPOSITORY))
+            stack.callback(process.kill)
+        time.sleep(SECONDS)
 
 
 @pytest.mark.campaign
