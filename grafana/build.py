@@ -31,7 +31,7 @@ OF_MODEL = f"and on (job, instance) robmon_last_assessment_timestamp_seconds{{{S
 # A curve is one pod's: a maximum or an average of bounds is no bound.
 OF_LAST_POD = f"and on (job, instance) topk(1, robmon_last_assessment_timestamp_seconds{{{STATE}}})"
 
-PSI_THRESHOLD = 0.25
+JS_THRESHOLD = 0.2
 MISMATCH_THRESHOLD = 0.05
 
 THIRD = 8
@@ -301,43 +301,74 @@ def most_drifted() -> bargauge.Panel:
     panel: bargauge.Panel = described(
         bargauge.Panel(),
         "Most drifted features",
-        "Drift of the ten perturbed features furthest from the baseline, averaged over pods. Above 0.25 the population "
-        "stability index counts as another population.",
+        "Jensen-Shannon distance of the ten features furthest from the baseline, averaged over pods: 0 is the same "
+        "distribution, 1 is one without anything in common. Above 0.2 is a large change.",
         units.Short,
         THIRD,
     )
     panel.orientation(common_models.VizOrientation.HORIZONTAL).display_mode(common_models.BarGaugeDisplayMode.BASIC)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).decimals(2).min(0)
-    panel.thresholds(steps((None, "green"), (0.1, "orange"), (PSI_THRESHOLD, "red")))
-    features = f'robmon_input_drift{{{MEASUREMENT}, feature!="all"}}'
-    query = Query(f"sort_desc(topk(10, avg by (feature, statistic) ({features})))", "{{feature}} ({{statistic}})")
+    panel.thresholds(steps((None, "green"), (0.1, "orange"), (JS_THRESHOLD, "red")))
+    features = f'robmon_input_drift{{{MEASUREMENT}, statistic="js"}}'
+    query = Query(f"sort_desc(topk(10, avg by (feature) ({features})))", "{{feature}}")
     return panel.with_target(target(query, "A").instant())
 
 
 def input_panels() -> list[Any]:
     return [
-        most_drifted(),
-        with_limit(
-            over_time(
-                "Input drift",
-                "Mean drift of the features that are perturbed from the baseline, averaged over pods; the alert's "
-                "threshold is dashed. Integers, categories and text are not watched.",
-                units.Short,
-                THIRD,
-                Query(
-                    f'avg by (model_version, statistic) (robmon_input_drift{{{MEASUREMENT}, feature="all"}})',
-                    "{{statistic}}, version {{model_version}}",
-                ),
-            ),
-            PSI_THRESHOLD,
-        ),
         over_time(
-            "Prediction drift",
-            "Drift of the clean outputs from the baseline's, averaged over pods.",
+            "Drifted features",
+            "Features whose distribution differs from the baseline's beyond chance, averaged over pods, of those that "
+            "are watched; and the mean index of all, less what chance gives, which one broken feature hardly moves.",
             units.Short,
             THIRD,
             Query(
-                f"avg by (feature, model_version) (robmon_prediction_drift{{{MEASUREMENT}}})",
+                f"avg by (model_version) (robmon_input_drifted_features{{{MEASUREMENT}}})",
+                "drifted, version {{model_version}}",
+            ),
+            Query(
+                f"avg by (model_version) (robmon_input_features_watched{{{MEASUREMENT}}})",
+                "watched, version {{model_version}}",
+            ),
+            Query(
+                f'avg by (model_version, statistic) (robmon_input_drift{{{MEASUREMENT}, feature="all"}})',
+                "mean {{statistic}}, version {{model_version}}",
+            ),
+        ),
+        most_drifted(),
+        with_limit(
+            over_time(
+                "Drift of the furthest feature",
+                "Jensen-Shannon distance of the feature furthest from the baseline, averaged over pods; the alert's "
+                "threshold is dashed.",
+                units.Short,
+                THIRD,
+                Query(
+                    "max by (model_version) (avg by (feature, model_version) "
+                    f'(robmon_input_drift{{{MEASUREMENT}, statistic="js"}}))',
+                    "version {{model_version}}",
+                ),
+            ),
+            JS_THRESHOLD,
+        ),
+        over_time(
+            "Rows with a problem",
+            "Share of the sample's rows whose value of a feature is missing, new (unseen), out of the baseline's "
+            "range, infinite or of another type, averaged over pods: the five worst.",
+            units.PercentUnit,
+            HALF,
+            Query(
+                f"topk(5, avg by (feature, problem) (robmon_input_quality_ratio{{{MEASUREMENT}}}) > 0)",
+                "{{feature}}: {{problem}}",
+            ),
+        ),
+        over_time(
+            "Prediction drift",
+            "Jensen-Shannon distance of the clean outputs from the baseline's, averaged over pods.",
+            units.Short,
+            HALF,
+            Query(
+                f'avg by (feature, model_version) (robmon_prediction_drift{{{MEASUREMENT}, statistic="js"}})',
                 "{{feature}}, version {{model_version}}",
             ),
         ),

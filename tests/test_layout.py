@@ -25,7 +25,7 @@ ALLOWED = {
     "drift": {"robustness"},
     "noise": {"robustness"},
     "report": {"robustness", "drift"},
-    "models": {"extras", "robustness"},
+    "models": {"extras", "robustness", "drift"},
     "inputs": {"clock", "extras", "ports"},
     "history": {"inputs", "robustness", "drift"},
     "processes": {"models", "inputs", "history", "robustness"},

@@ -55,6 +55,7 @@ def assessment_question(
         min_rows=settings.assess.min_rows,
         max_seconds=settings.assess.max_seconds,
         max_features=settings.drift.max_features,
+        drift_q=settings.drift.q,
         baseline=baseline,
         baseline_min_rows=settings.baseline.min_rows,
         detection=asked.question if asked is not None else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class FeatureDrift:
         measured: whether it is; if not, `reason` says why, and statistics are None.
         test: `ks` or `chi_square`; beside it shares are tested, each as one of several tests (Bonferroni).
         excess: the index less what chance gives, which by chance may be below 0.
+        shares: of the current rows, by problem, where the share above is what has come to the baseline's.
     """
 
     name: str
@@ -71,6 +72,11 @@ class FeatureDrift:
     reason: str = ""
     test: Literal["ks", "chi_square", ""] = ""
     excess: float | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def rise(self, problem: str) -> float:
+        """How much larger a share of rows has that problem than in the baseline; 0 where it is not known."""
+        return getattr(self, problem) or 0.0
 
 
 def not_measured(feature: FeatureDrift, reason: str) -> FeatureDrift:
@@ -85,15 +91,9 @@ def compare_numbers(name: str, reference: NumberReference, column: Column) -> Fe
     infinite = int(np.isinf(values).sum())
     other = rows - column.missing - infinite - len(finite)
     below, above = int((finite < reference.low).sum()), int((finite > reference.high).sum())
-    feature = FeatureDrift(
-        name,
-        rows,
-        reference.rows,
-        missing=_risen(column.missing, rows, reference.missing, reference.rows),
-        infinite=_risen(infinite, rows, reference.infinite, reference.rows),
-        type_changed=_risen(other, rows, reference.other, reference.rows),
-        out_of_range=(below + above) / rows if rows else 0.0,
-    )
+    now = {"missing": column.missing, "infinite": infinite, "type_changed": other, "out_of_range": below + above}
+    was = {"missing": reference.missing, "infinite": reference.infinite, "type_changed": reference.other}
+    feature = _with_shares(FeatureDrift(name, rows, reference.rows), now, was)
     if min(rows, reference.rows) < MIN_ROWS:
         return not_measured(feature, too_few(rows, reference.rows))
     if reference.identifier:
@@ -101,9 +101,9 @@ def compare_numbers(name: str, reference: NumberReference, column: Column) -> Fe
     cuts = reference.cuts(fitting_groups(reference.rows, rows))
     apart = ((reference.missing, column.missing), (reference.infinite, infinite), (reference.other, other))
     before = _grouped(cuts, reference.places, reference.weights, [pair[0] for pair in apart])
-    now = _grouped(cuts, finite, None, [pair[1] for pair in apart])
+    after = _grouped(cuts, finite, None, [pair[1] for pair in apart])
     by_share = len(reference.places) <= FEW_VALUES
-    pvalues = [_pooled_pvalue(before, now)] if by_share else []
+    pvalues = [_pooled_pvalue(before, after)] if by_share else []
     if len(finite) and reference.finite:
         ks, area = distances(reference.places, finite, reference.weights)
         deviation = reference.deviation
@@ -112,8 +112,8 @@ def compare_numbers(name: str, reference: NumberReference, column: Column) -> Fe
         pvalues += [min(2 * min(beyond), 1.0)] if beyond else []
         pvalues += [] if by_share else [kolmogorov_smirnov_pvalue(ks, reference.finite, len(finite))]
     if not by_share:
-        pvalues += [share_pvalue(was, reference.rows, count, rows) for was, count in apart if was or count]
-    return _measured(feature, before, now, pvalues, "chi_square" if by_share else "ks")
+        pvalues += [share_pvalue(few, reference.rows, count, rows) for few, count in apart if few or count]
+    return _measured(feature, before, after, pvalues, "chi_square" if by_share else "ks")
 
 
 def compare_names(name: str, reference: NameReference, column: Column) -> FeatureDrift:
@@ -124,14 +124,9 @@ def compare_names(name: str, reference: NameReference, column: Column) -> Featur
         by_key[reference.key(each)] += count
     other = rows - column.missing - sum(told.values())
     unseen = sum(count for key, count in by_key.items() if key not in reference.counts)
-    feature = FeatureDrift(
-        name,
-        rows,
-        reference.rows,
-        missing=_risen(column.missing, rows, reference.missing, reference.rows),
-        type_changed=_risen(other, rows, reference.other, reference.rows),
-        unseen=unseen / rows if rows and reference.is_complete else None,
-    )
+    shares = {"missing": column.missing, "type_changed": other} | ({"unseen": unseen} if reference.is_complete else {})
+    was = {"missing": reference.missing, "type_changed": reference.other}
+    feature = _with_shares(FeatureDrift(name, rows, reference.rows), shares, was)
     if min(rows, reference.rows) < MIN_ROWS:
         return not_measured(feature, too_few(rows, reference.rows))
     if reference.reason:
@@ -195,5 +190,7 @@ def _pooled_pvalue(before: Float64, now: Float64) -> float:
     return chi_square_pvalue(*chi_square(*table))
 
 
-def _risen(now: int, rows: int, before: int, baseline_rows: int) -> float:
-    return (now / rows if rows else 0.0) - (before / baseline_rows if baseline_rows else 0.0)
+def _with_shares(feature: FeatureDrift, now: Mapping[str, int], before: Mapping[str, int]) -> FeatureDrift:
+    rows, baseline_rows = max(feature.rows, 1), max(feature.baseline_rows, 1)
+    risen: dict[str, Any] = {each: count / rows - before.get(each, 0) / baseline_rows for each, count in now.items()}
+    return replace(feature, shares={each: count / rows for each, count in now.items()}, **risen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ SMALLEST = 2.0**-960
 """What is nearer to 0 counts as 0."""
 LEVELS = (-1000, 1023)
 KEY = 0.75
+LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,31 @@ class Cells:
         empty = np.zeros(0, dtype=np.int64)
         return cls(empty, empty, empty)
 
+    @cached_property
+    def keys(self) -> tuple[Float64, Float64]:
+        """`KEY` times the edges, left and right: these a float holds exactly, so that those of all levels compare."""
+        thirds = 3 * self.places + np.where(self.levels % 2 == 0, 1, 2)
+        down = self.levels.astype(np.int32) - 2
+        return np.ldexp(thirds.astype(np.float64), down), np.ldexp((thirds + 3).astype(np.float64), down)
+
     @property
     def left(self) -> Float64:
-        """Left edges."""
-        return _keys(self.levels, self.places) / KEY
+        """Left edges, infinite beyond what a float can hold."""
+        with np.errstate(over="ignore"):
+            return self.keys[0] / KEY
 
     @property
     def right(self) -> Float64:
-        """Right edges, infinite beyond what a float can hold."""
+        """Right edges, likewise."""
         with np.errstate(over="ignore"):
-            return _keys(self.levels, self.places + 1) / KEY
+            return self.keys[1] / KEY
 
-    @property
+    @cached_property
     def middle(self) -> Float64:
         """Where the rows of a cell are taken to be."""
-        return np.ldexp(self.places + _shift(self.levels) + 0.5, self.levels.astype(np.int32))
+        with np.errstate(over="ignore"):
+            middle = np.ldexp(self.places + _shift(self.levels) + 0.5, self.levels.astype(np.int32))
+        return np.clip(middle, -LARGEST, LARGEST)
 
     @property
     def rows(self) -> int:
@@ -69,18 +81,23 @@ class Cells:
 
     def find(self, values: Float64) -> Int64:
         """The cell that each value, as `rounded` gives it, lies in, -1 where it is in none."""
-        keys = KEY * values
-        at = np.searchsorted(_keys(self.levels, self.places), keys, side="right") - 1
-        inside = (at >= 0) & (keys < np.append(_keys(self.levels, self.places + 1), -np.inf)[at])
-        return np.where(inside, at, -1)
+        if not len(self.counts):
+            return np.full(len(values), -1)
+        keys, (left, right) = KEY * values, self.keys
+        at = np.searchsorted(left, keys, side="right") - 1
+        return np.where((at >= 0) & (keys < right[at]), at, -1)
 
     def joined(self, other: Cells) -> Cells:
         """Both together: where a cell lies in one of the other, it goes into that."""
-        levels, places, counts = (
-            np.concatenate(pair)
-            for pair in zip(self.columns, other.columns, strict=True)
-        )  # fmt: skip
-        left, right = _keys(levels, places), _keys(levels, places + 1)
+        if not len(other.counts):
+            return self
+        levels, places, counts = map(np.concatenate, zip(self.columns, other.columns, strict=True))
+        left, right = map(np.concatenate, zip(self.keys, other.keys, strict=True))
+        return Cells(levels, places, counts)._outer(left, right)
+
+    def _outer(self, left: Float64, right: Float64) -> Cells:
+        """Of cells in any order, some of which may lie in others, those that lie in none, with the rows of all."""
+        levels, places, counts = self.columns
         order = np.lexsort((-levels, left))
         beyond = np.maximum.accumulate(right[order])
         is_outer = np.append(True, left[order][1:] >= beyond[:-1])[: len(order)]
@@ -142,7 +159,7 @@ class Cells:
         cells = cls(*(np.array(column, dtype=np.int64) for column in content))
         levels, places, counts = cells.columns
         in_range = (levels >= LEVELS[0]) & (levels <= LEVELS[1]) & (np.abs(places) <= 2**53) & (counts >= 0)
-        if not in_range.all() or np.any(_keys(levels, places)[1:] < _keys(levels, places + 1)[:-1]):
+        if not in_range.all() or np.any(cells.keys[0][1:] < cells.keys[1][:-1]):
             raise InvalidInputError("cells must be in order and apart, and hold no fewer than 0 rows")
         return cells
 
@@ -169,17 +186,12 @@ def narrowest(values: Float64) -> Int64:
 def cells_of(values: Float64, counts: Int64, levels: Int64) -> Cells:
     """Rising numbers, each so many times, in cells of these levels."""
     places = np.floor(np.ldexp(values, -levels.astype(np.int32)) - _shift(levels)).astype(np.int64)
-    return Cells(levels, places, counts).joined(Cells.none())
+    cells = Cells(levels, places, counts)
+    return cells._outer(*cells.keys)
 
 
 def _shift(levels: Int64) -> Float64:
     return np.where(levels % 2 == 0, 1 / 3, 2 / 3)
-
-
-def _keys(levels: Int64, places: Int64) -> Float64:
-    """`KEY` times the left edges: these a float holds exactly, so that edges of all levels can be compared."""
-    thirds = 3 * places + np.where(levels % 2 == 0, 1, 2)
-    return np.ldexp(thirds.astype(np.float64), levels.astype(np.int32) - 2)
 
 
 def _ancestors(levels: Int64, places: Int64, above: Int64) -> Int64:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,21 +66,19 @@ def array_columns(
     return {name: column_of(columns[:, at], declared) for at, name in enumerate(unique(names))}
 
 
-def unique(names: Sequence[Any]) -> list[str]:
-    """Names as text, each once: columns called 1 and "1" are two.
+def unique(names: Sequence[Any], taken: Collection[str] = ()) -> list[str]:
+    """Names as text, each once, and none of those taken: columns called 1 and "1" are two.
 
     >>> unique([1, "1", "a"])
     ['1', '1 (2)', 'a']
     """
-    told: list[str] = []
-    taken: set[str] = set()
+    told: dict[str, None] = {}
     for name in map(str, names):
         shown, number = name, 2
-        while shown in taken:
+        while shown in told or shown in taken:
             shown, number = f"{name} ({number})", number + 1
-        taken.add(shown)
-        told.append(shown)
-    return told
+        told[shown] = None
+    return list(told)
 
 
 def _of_channels(inputs: NDArray[Any], axis: int) -> Float64:
@@ -117,45 +114,4 @@ def _mean(values: Float64, cells: tuple[int, ...]) -> Float64:
         return np.asarray(values.mean(axis=cells))
     count = there.sum(axis=cells)
     total = np.where(there, values, 0.0).sum(axis=cells)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def feature_matrix(inputs: Any, axis: FeatureAxis | None = None) -> NDArray[np.float64]:
-    """Inputs of any rank as `(n, features)` in float64.
-
-    Rank 1 is one feature; rank 2 as it is; of rank 3 and more the mean of each feature, or channel, of each row over
-    its finite values, NaN where it has none.
-
-    Args:
-        inputs: shape `(n, *input_shape)`, NumPy array or torch tensor of numbers.
-        axis: which axis of the inputs counts features; None: by their rank.
-
-    Raises:
-        InvalidInputError: they are not numbers, or have no axis of rows.
-
-    >>> feature_matrix(np.arange(24.0).reshape(2, 3, 2, 2)).tolist()
-    [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]
-    """
-    array = np.asarray(inputs.detach().cpu() if hasattr(inputs, "detach") else inputs)
-    if array.ndim == 0 or array.dtype.kind not in "fiub":
-        raise InvalidInputError(f"inputs of type {array.dtype} and shape {array.shape} are not rows of numbers")
-    values = array.astype(np.float64, copy=False)
-    axis = axis or choose(array, refuses=False)
-    if axis.feature_of is not None:
-        starts = np.argsort(axis.feature_of, kind="stable")
-        parts = np.split(starts, np.flatnonzero(np.diff(np.array(axis.feature_of)[starts])) + 1)
-        return np.column_stack([_finite_mean(values[:, part]) for part in parts])
-    if values.ndim < 3 or axis.axis is None:
-        return values.reshape(len(values), 1 if values.ndim == 1 else values.shape[1])
-    values = np.moveaxis(values, axis.axis, 1)
-    return _finite_mean(values.reshape(*values.shape[:2], math.prod(values.shape[2:])))
-
-
-def _finite_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over the last axis; a single value as it is."""
-    if values.shape[-1] == 1:
-        return values[..., 0]
-    finite = np.isfinite(values)
-    count = finite.sum(axis=-1)
-    total = np.where(finite, values, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -109,10 +109,10 @@ class Names:
         return [each / sum(rows) for each in rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON has it; of text and identifiers no name is in it."""
         return {
             "counts": dict(self.counts),
-            "names": dict(self.names),
+            "names": {} if self.reason else dict(self.names),
             "rest": self.rest,
             "missing": self.missing,
             "other": self.other,

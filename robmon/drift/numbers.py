@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.drift.columns import Column, is_identifier
-from robmon.drift.dyadic import Cells, cells_of, narrowest, rounded
+from robmon.drift.dyadic import LEVELS, Cells, cells_of, narrowest, rounded
 from robmon.drift.reference import NumberReference
 from robmon.drift.whole import count_of
 from robmon.errors import InvalidInputError
@@ -85,73 +85,58 @@ class Numbers:
         return told._with(distinct, counts.astype(np.int64), most_cells) if len(distinct) else told
 
     def _with(self, distinct: Float64, counts: Int64, most_cells: int) -> Numbers:
-        atoms = self.atoms.joined(self._new_atoms(distinct, counts))
-        is_atom = atoms.find(distinct) >= 0
-        cells, moved = self._without(atoms, distinct, counts)
-        seen = np.bincount(atoms.find(distinct)[is_atom], weights=counts[is_atom], minlength=len(atoms.counts))
-        atoms = atoms.counted(atoms.counts + moved + seen.astype(np.int64))
-        rest = self._fine(distinct[~is_atom], counts[~is_atom], distinct, counts)
-        ends = [self._fine(distinct[[at]], counts[[at]], distinct, counts) if not is_atom[at] else
-                cells_of(distinct[[at]], counts[[at]], narrowest(distinct[[at]])) for at in (0, -1)]  # fmt: skip
-        frequent = np.sort(np.argsort(-atoms.counts, kind="stable")[:MOST_ATOMS])
-        dropped = np.setdiff1d(np.arange(len(atoms.counts)), frequent)
-        if len(dropped):
-            middle = np.sort(atoms.middle[dropped])
-            rest = rest.joined(self._fine(middle, atoms.counts[dropped], distinct, counts))
+        levels = np.maximum(self._fine_levels(distinct, counts), narrowest(distinct))
+        known = self.atoms.find(distinct)
+        is_frequent = (counts >= max(ATOM_ROWS, ATOM_SHARE * int(counts.sum()))) | (distinct == 0)
+        cells, atoms, is_atom = self.cells, self.atoms, known >= 0
+        if np.any(is_frequent & ~is_atom):
+            cells, atoms = self._with_new_atoms(distinct, counts, is_frequent & ~is_atom)
+            known = atoms.find(distinct)
+            is_atom = known >= 0
+        seen = np.bincount(known[is_atom], weights=counts[is_atom], minlength=len(atoms.counts))
+        atoms, rest = _frequent(atoms.counted(atoms.counts + seen.astype(np.int64)))
+        levels = np.where(is_atom, narrowest(distinct), levels)
+        low, high = (cells_of(distinct[at], counts[at], levels[at]) for at in (slice(None, 1), slice(-1, None)))
+        fresh = cells_of(distinct[~is_atom], counts[~is_atom], levels[~is_atom])
         return replace(
             self,
-            cells=cells.joined(rest).bounded(most_cells),
-            atoms=atoms.take(frequent),
-            low=_outermost(self.low, ends[0], lowest=True),
-            high=_outermost(self.high, ends[1], lowest=False),
+            cells=cells.joined(fresh).joined(rest).bounded(most_cells),
+            atoms=atoms,
+            low=_outermost(self.low, low, lowest=True),
+            high=_outermost(self.high, high, lowest=False),
         )
 
-    def _new_atoms(self, distinct: Float64, counts: Int64) -> Cells:
-        """Cells, still empty, of the values that are frequent among these and are no atoms yet."""
-        enough = max(ATOM_ROWS, ATOM_SHARE * int(counts.sum()))
-        narrow = cells_of(distinct, counts, narrowest(distinct))
-        is_known = self.atoms.find(rounded(narrow.middle)) >= 0
-        found = narrow.take(((narrow.counts >= enough) | (narrow.levels == narrowest(np.zeros(1)))) & ~is_known)
-        return found.counted(np.zeros_like(found.counts))
-
-    def _without(self, atoms: Cells, distinct: Float64, counts: Int64) -> tuple[Cells, Int64]:
-        """The other cells without what new atoms are likely to have in them already, and that: as now, so before."""
-        moved = np.zeros_like(atoms.counts)
-        at_cell, at_atom = self.cells.find(distinct), atoms.find(distinct)
-        is_new = (at_cell >= 0) & (at_atom >= 0)
-        is_new &= self.atoms.find(distinct) < 0
+    def _with_new_atoms(self, distinct: Float64, counts: Int64, is_new: NDArray[np.bool_]) -> tuple[Cells, Cells]:
+        """Cells and atoms where some values are atoms from now on: they get the share of the rows of their cell that
+        they have now."""
+        found = cells_of(distinct[is_new], np.zeros_like(counts[is_new]), narrowest(distinct[is_new]))
+        atoms = self.atoms.joined(found)
+        at = self.cells.find(distinct)
+        is_new &= at >= 0
         if not is_new.any():
-            return self.cells, moved
-        now = np.bincount(at_cell[at_cell >= 0], weights=counts[at_cell >= 0], minlength=len(self.cells.counts))
-        share = counts[is_new] / now[at_cell[is_new]]
-        rows = np.floor(share * self.cells.counts[at_cell[is_new]]).astype(np.int64)
-        np.add.at(moved, at_atom[is_new], rows)
-        left = self.cells.counts.copy()
-        np.subtract.at(left, at_cell[is_new], rows)
-        return self.cells.counted(left), moved
+            return self.cells, atoms
+        now = np.bincount(at[at >= 0], weights=counts[at >= 0], minlength=len(self.cells.counts))
+        moved = np.floor(counts[is_new] / now[at[is_new]] * self.cells.counts[at[is_new]]).astype(np.int64)
+        left, right = self.cells.counts.copy(), atoms.counts.copy()
+        np.subtract.at(left, at[is_new], moved)
+        np.add.at(right, atoms.find(distinct[is_new]), moved)
+        return self.cells.counted(left), atoms.counted(right)
 
-    def _fine(self, values: Float64, counts: Int64, distinct: Float64, all_counts: Int64) -> Cells:
-        """Rising values in cells as fine as the spread of all rows, those known and these, allows."""
-        if not len(values):
-            return Cells.none()
-        places = np.concatenate([self.atoms.middle, self.cells.middle, distinct])
-        weights = np.concatenate([self.atoms.counts, self.cells.counts, all_counts])
+    def _fine_levels(self, values: Float64, counts: Int64) -> Int64:
+        """Levels as fine as the spread of all rows, those known and these, allows; of the lowest where it does all."""
+        places = np.concatenate([self.atoms.middle, self.cells.middle, values])
+        weights = np.concatenate([self.atoms.counts, self.cells.counts, counts])
         low, middle, high = _quantiles(places, weights, (0.25, 0.5, 0.75))
         halves = np.maximum(high / 2 - low / 2, np.abs(values / 2 - middle / 2))
-        levels = np.frexp(halves)[1].astype(np.int64) - FINE_BITS
-        levels = np.where(halves > 0, levels, np.iinfo(np.int64).min)
-        return cells_of(values, counts, np.maximum(levels, narrowest(values)))
+        return np.where(halves > 0, np.frexp(halves)[1].astype(np.int64) - FINE_BITS, LEVELS[0])
 
     def merged(self, other: Numbers, most_cells: int = MOST_CELLS) -> Numbers:
         """Both together."""
-        atoms = self.atoms.joined(other.atoms)
-        kept = np.sort(np.argsort(-atoms.counts, kind="stable")[:MOST_ATOMS])
-        dropped = np.setdiff1d(np.arange(len(atoms.counts)), kept)
-        rest = atoms.take(dropped)
+        atoms, rest = _frequent(self.atoms.joined(other.atoms))
         known = [each for each in (self.identifier, other.identifier) if each is not None]
         return Numbers(
             cells=self.cells.joined(other.cells).joined(rest).bounded(most_cells),
-            atoms=atoms.take(kept),
+            atoms=atoms,
             low=_outermost(self.low, other.low, lowest=True),
             high=_outermost(self.high, other.high, lowest=False),
             missing=self.missing + other.missing,
@@ -222,6 +207,15 @@ def _quantiles(places: Float64, weights: Int64, shares: tuple[float, ...]) -> li
     total = np.cumsum(weights[order])
     at = np.searchsorted(total, np.array(shares) * total[-1])
     return [float(value) for value in places[order][np.minimum(at, len(order) - 1)]]
+
+
+def _frequent(atoms: Cells) -> tuple[Cells, Cells]:
+    """The most frequent atoms, and the others."""
+    if len(atoms.counts) <= MOST_ATOMS:
+        return atoms, Cells.none()
+    kept = np.zeros(len(atoms.counts), dtype=np.bool_)
+    kept[np.argsort(-atoms.counts, kind="stable")[:MOST_ATOMS]] = True
+    return atoms.take(kept), atoms.take(~kept)
 
 
 def _outermost(first: Cells, second: Cells, *, lowest: bool) -> Cells:

@@ -7,7 +7,7 @@ exported, because NaN silences every comparison of an alert; +Inf is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -31,11 +31,15 @@ from prometheus_client.utils import floatToGoString
 
 from robmon import clock
 from robmon.export.detection import detection_metrics, watching
+from robmon.export.drift import drift_metrics
+from robmon.export.families import add as _add
+from robmon.export.families import nonempty as _nonempty
+from robmon.export.families import of_version as _family
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
-from robmon.processes.messages import Assessed, DriftValue, LoadedModel
+from robmon.processes.messages import Assessed, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     CONNECTION_REASONS,
@@ -379,14 +383,7 @@ def _measurement(name: str, measurement: Measurement) -> Families:
     of = [name, measurement.model_version]
     yield from _curve(of, result)
     yield from _scalars(of, result)
-    help_text = "Drift of the inputs that are perturbed from the baseline's"
-    yield from _drift(of, "robmon_input_drift", help_text, result.input_drift)
-    watched = _family("robmon_input_features_watched", "Features of which drift is measured: those that are perturbed")
-    _add(watched, of, result.features_watched)
-    yield from _nonempty(watched)
-    yield from _drift(
-        of, "robmon_prediction_drift", "Drift of the clean outputs from the baseline's", result.prediction_drift
-    )
+    yield from drift_metrics(of, result)
 
 
 def _curve(of: list[str], result: Assessed) -> Families:
@@ -487,23 +484,3 @@ def _served(published: Published, now: float) -> Families:
     )
     _add(apart, of, served.not_comparable)
     yield from _nonempty(ratio, compared, apart)
-
-
-def _drift(of: list[str], name: str, help_text: str, drifts: Iterable[DriftValue]) -> Families:
-    family = _family(name, help_text, "feature", "statistic")
-    for drift in drifts:
-        _add(family, [*of, drift.feature, drift.statistic], drift.value)
-    yield from _nonempty(family)
-
-
-def _family(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help_text, labels=["model_name", "model_version", *labels])
-
-
-def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
-    if value is not None and not math.isnan(value):
-        family.add_metric(labels, value)
-
-
-def _nonempty(*families: GaugeMetricFamily) -> Families:
-    return (family for family in families if family.samples)

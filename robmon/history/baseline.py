@@ -1,8 +1,9 @@
 """The baseline of one model version: what its inputs, outputs and noise robustness curve normally look like.
 
-It holds sums, counts, quantile edges, codes and the ranges of whole numbers that are perturbed, never a row of inputs,
-so it can be logged beside the model and kept on disk. It is recorded by `robmon baseline`, or learnt from traffic until
-enough rows are in it, and does not move afterwards: noise levels and drift are measured against it.
+It holds sums, counts of cells whose edges no row lies on, names of frequent categories, codes and the ranges of whole
+numbers that are perturbed, never a row of inputs, so it can be logged beside the model and kept on disk. It is recorded
+by `robmon baseline`, or learnt from traffic until enough rows are in it, and does not move afterwards: noise levels and
+drift are measured against it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.drift.features import feature_matrix
-from robmon.drift.psi import Categories, Histograms
+from robmon.drift.columns import Column
+from robmon.drift.comparison import FeatureDrift
+from robmon.drift.features import array_columns
+from robmon.drift.names import Names
+from robmon.drift.older import OlderSummaries
+from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError
 from robmon.history.canary import Canary
 from robmon.history.checksum import is_intact, with_checksum
-from robmon.robustness.features.channels import FeatureAxis, of_images
+from robmon.robustness.features.channels import FeatureAxis, named, of_images
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.moments import Moments
@@ -29,8 +34,12 @@ from robmon.robustness.features.whole_numbers import Whole
 Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]
 FORMAT = 2
+MOST_OUTPUTS = 1024
+"""Outputs of which drift is measured."""
 READABLE_FORMATS = (1, FORMAT)
 """Format 1 has no checksum, and nothing of what came later."""
+_KEYS = {"input": ("inputs_seen", "input_histograms"), "prediction": ("outputs_seen", "prediction_histograms")}
+"""Of summaries: in format 2, and in format 1."""
 
 
 def check_readable(data: Mapping[str, Any]) -> None:
@@ -61,11 +70,13 @@ class Baseline:
     """Which axis of the inputs counts features; None where the baseline is older than that choice."""
     integers: list[str] = field(default_factory=list)
     """Columns of whole numbers that are measurements, by name, or `all`."""
-    input_histograms: Histograms | None = None
+    inputs_seen: Summaries | OlderSummaries = field(default_factory=Summaries.none)
+    """What every column of the inputs is like, whether noise perturbs it or not."""
     output: str | None = None
     outputs: Moments | None = None
     """Of clean outputs that are numbers."""
-    prediction_histograms: Histograms | Categories | None = None
+    outputs_seen: Summaries | OlderSummaries = field(default_factory=Summaries.none)
+    """What each clean output is like, or the labels."""
     rows: int = 0
     at: float = 0.0
     source: Source = "learning"
@@ -131,14 +142,20 @@ class Baseline:
             )
         return True
 
-    def learn_inputs(self, inputs: NDArray[Any]) -> None:
-        """Take more inputs, shape `(n, *input_shape)`, none of which was there before."""
+    def learn_inputs(self, inputs: NDArray[Any], columns: Mapping[str, Column] | None = None) -> None:
+        """Take more inputs, none of which was there before.
+
+        Args:
+            inputs: what is perturbed of them, shape `(n, *input_shape)`.
+            columns: all of their columns, by name; None: those that are perturbed.
+        """
         if not len(inputs):
             return
         axis = self.axis_of(inputs.shape)
         self.inputs.update(axis.as_columns(inputs))
-        features, known = feature_matrix(inputs, axis), self.input_histograms
-        self.input_histograms = Histograms.fit(features) if known is None else known.updated(features)
+        if isinstance(self.inputs_seen, Summaries):
+            columns = array_columns(inputs, named(axis, inputs.shape, None), axis) if columns is None else columns
+            self.inputs_seen = self.inputs_seen.added(columns)
         self.rows += len(inputs)
         self.at = time.time()
 
@@ -146,11 +163,8 @@ class Baseline:
         """Take the clean outputs `(n, outputs)`, or labels `(n,)`, and their errors `(requests, levels)`."""
         self.errors.update(row_errors)
         self.output = output
-        known = self.prediction_histograms
-        if known is not None:
-            self.prediction_histograms = known.updated(clean_outputs)
-        else:
-            self.prediction_histograms = (Categories if output == "label" else Histograms).fit(clean_outputs)
+        if isinstance(self.outputs_seen, Summaries):
+            self.outputs_seen = self.outputs_seen.added(output_columns(output, clean_outputs))
         if output != "label":
             self.outputs = self.outputs or Moments.of_columns(clean_outputs.shape[1])
             self.outputs.update(clean_outputs)
@@ -200,27 +214,20 @@ class Baseline:
         """Variance of each clean output, of labels `p (1 - p)` a class; None before any is known."""
         if self.outputs is not None:
             return self.outputs.variance
-        if not isinstance(self.prediction_histograms, Categories):
+        seen: Any = self.outputs_seen
+        labels = next(iter(seen.features.values()), None) if isinstance(seen, Summaries) else seen
+        if not isinstance(labels, (Names, OlderSummaries)) or not labels.shares:
             return None
-        shares = np.array(list(self.prediction_histograms.counts.values())) / self.prediction_histograms.rows
+        shares = np.array(labels.shares)
         return np.asarray(shares * (1 - shares))
 
-    def input_psi(self, inputs: NDArray[Any]) -> Float64:
-        """Population stability index of each feature, or channel, of inputs `(n, *input_shape)`."""
-        if self.input_histograms is None:
-            raise InvalidInputError("the baseline has no inputs yet")
-        return self.input_histograms.psi(feature_matrix(inputs, self.axis_of(inputs.shape)))
+    def input_drift(self, columns: Mapping[str, Column], q: float) -> tuple[FeatureDrift, ...]:
+        """Drift of the columns of current inputs, and which of them count as drifted at a rate `q` of mistakes."""
+        return _compared(self.inputs_seen, columns, q)
 
-    @property
-    def features_watched(self) -> int:
-        """Of how many features, or channels, drift is measured: of those that are perturbed."""
-        return 0 if self.input_histograms is None else len(self.input_histograms.edges)
-
-    def prediction_psi(self, clean_outputs: NDArray[Any]) -> float | None:
-        """Mean population stability index of clean outputs `(n, outputs)`, or of the classes of labels `(n,)`."""
-        if self.prediction_histograms is None:
-            return None
-        return float(np.mean(self.prediction_histograms.psi(clean_outputs)))
+    def prediction_drift(self, clean_outputs: NDArray[Any], q: float) -> tuple[FeatureDrift, ...]:
+        """Drift of clean outputs `(n, outputs)`, or of the classes of labels `(n,)`; none before any is known."""
+        return _compared(self.outputs_seen, output_columns(self.output or "value", clean_outputs), q)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; holds no row of inputs."""
@@ -237,9 +244,9 @@ class Baseline:
             "inputs": self.inputs.to_dict(),
             "errors": self.errors.to_dict(),
             "outputs": self.outputs.to_dict() if self.outputs is not None else None,
-            "input_histograms": self.input_histograms.to_dict() if self.input_histograms else None,
-            "prediction_histograms": self.prediction_histograms.to_dict() if self.prediction_histograms else None,
         }
+        for what, seen in (("input", self.inputs_seen), ("prediction", self.outputs_seen)):
+            content[_KEYS[what][isinstance(seen, OlderSummaries)]] = seen.to_dict()
         if self.canary is not None:
             content["canary"] = self.canary.to_dict()
         return with_checksum(content)
@@ -253,8 +260,6 @@ class Baseline:
         """
         check_readable(data)
         try:
-            inputs, predictions = data["input_histograms"], data["prediction_histograms"]
-            predictions_type = Categories if data["output"] == "label" else Histograms
             return cls(
                 levels=[float(level) for level in data["levels"]],
                 noise=str(data.get("noise", "gaussian")),  # the only one, before it was recorded
@@ -262,10 +267,10 @@ class Baseline:
                 integers=[str(name) for name in data.get("integers", [])],
                 axis=None if data.get("axis") is None else FeatureAxis.from_dict(data["axis"]),
                 errors=Moments.from_dict(data["errors"]),
-                input_histograms=Histograms.from_dict(inputs) if inputs is not None else None,
+                inputs_seen=_seen(data, "input", of_labels=False),
                 output=data["output"],
                 outputs=Moments.from_dict(data["outputs"]) if data["outputs"] is not None else None,
-                prediction_histograms=predictions_type.from_dict(predictions) if predictions is not None else None,
+                outputs_seen=_seen(data, "prediction", of_labels=data["output"] == "label"),
                 rows=int(data["rows"]),
                 at=float(data["at"]),
                 source=cast(Source, data["source"]),
@@ -273,3 +278,25 @@ class Baseline:
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None
+
+
+def output_columns(output: str, clean_outputs: NDArray[Any]) -> dict[str, Column]:
+    """Clean outputs `(n, outputs)`, or labels `(n,)`, as drift reads them."""
+    if clean_outputs.ndim < 2 or output == "label":
+        return array_columns(clean_outputs.reshape(len(clean_outputs), -1), ["output"], declared=output == "label")
+    outputs = clean_outputs.reshape(len(clean_outputs), -1)[:, :MOST_OUTPUTS]
+    names = [f"output[{index}]" for index in range(outputs.shape[1])] if outputs.shape[1] > 1 else ["output"]
+    return array_columns(outputs, names)
+
+
+def _compared(seen: Summaries | OlderSummaries, columns: Mapping[str, Column], q: float) -> tuple[FeatureDrift, ...]:
+    return seen.compare(columns, q) if isinstance(seen, Summaries) else seen.compare(columns)
+
+
+def _seen(data: Mapping[str, Any], what: str, *, of_labels: bool) -> Summaries | OlderSummaries:
+    new, old = _KEYS[what]
+    if new in data:
+        return Summaries.from_dict(data[new])
+    if data.get(old) is None or data["source"] == "learning":
+        return Summaries.none()
+    return OlderSummaries.from_dict(data[old], of_labels)

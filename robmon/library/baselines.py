@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack, cast
 
+import numpy as np
+
 from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
@@ -14,6 +16,7 @@ from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
+from robmon.models.watched import watched
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features.features import Features
@@ -53,7 +56,7 @@ def record(
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
         result = rows.assess(specification, **given)
-        perturbed, whole = to_numpy(rows.array), rows.whole
+        perturbed, whole, parts = to_numpy(rows.array), rows.whole, rows.parts
     baseline = Baseline.empty(
         list(result.levels),
         perturbed,
@@ -64,7 +67,8 @@ def record(
         integers=list(specification.integers),
     )
     counted = result.counted
-    baseline.learn_inputs(perturbed[counted])
+    columns = {} if parts is None else watched(parts.take(np.flatnonzero(counted)), result.features.axis)
+    baseline.learn_inputs(perturbed[counted], columns)
     baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
     if history is None:
         from robmon.models.baseline_artifact import log_baseline

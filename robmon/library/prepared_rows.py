@@ -69,6 +69,8 @@ class PreparedRows:
     """What the model gets of each feature at most, where that is less than the array holds."""
     kept: tuple[int, ...] | None = None
     of_rows: int | None = None
+    parts: ModelInputs | None = None
+    """The inputs taken apart, where they were."""
     outputs: OutputReader = field(default_factory=OutputReader)
 
     def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
@@ -231,6 +233,7 @@ def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read
         tensors=parts.tensors,
         read=read,
         largest=parts.largest,
+        parts=parts,
     )
 
 

@@ -185,11 +185,9 @@ class ModelInputs:
             return absent
         return (f"left alone: {_short((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}", *absent)
 
-    def not_watched(self) -> tuple[str, ...]:
-        """A sentence on the columns of which no drift is measured, if there are any."""
-        if not self.left_alone:
-            return ()
-        return (f"drift is not measured of: {_short((each.name for each in self.left_alone), LEFT_ALONE_TOLD)}",)
+    def passed(self) -> dict[str, Any]:
+        """What passes through, by name: columns of a DataFrame, or whole tensors, `(n, ...)`."""
+        return self._layout.passed()
 
     def assemble(self, array: Any, rows: slice) -> Any:
         """What the model takes: `array` in the place of the perturbed values, all others those of `rows`.
@@ -346,6 +344,9 @@ class _Array:
     def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
         return np.zeros(1, dtype=np.bool_)  # the array has the type that the model gets
 
+    def passed(self) -> dict[str, Any]:
+        return {}
+
     def assemble(self, array: Any, rows: slice) -> Any:
         return array if self.dtype is None else _cast(array, self.dtype)
 
@@ -414,6 +415,10 @@ class _Columns:
         for dtype, positions in self.dtypes:
             is_half[positions] = dtype == np.float16
         return is_half
+
+    def passed(self) -> dict[str, Any]:
+        others = self.others
+        return {str(title): others.iloc[:, position] for position, title in enumerate(others.columns)}
 
     @cached_property
     def _names(self) -> list[pd.Index[Any]]:
@@ -620,6 +625,9 @@ class _Tensors:
             if isinstance(tensor, _Tensor):
                 is_half[tensor.columns] = tensor.dtype == np.float16
         return is_half
+
+    def passed(self) -> dict[str, Any]:
+        return {name: to_numpy(each) for name, each in self.tensors.items() if not isinstance(each, _Tensor)}
 
     def assemble(self, array: Any, rows: slice) -> dict[str, Any]:
         return {

@@ -301,6 +301,8 @@ class Assess(Message):
     min_rows: int
     max_seconds: float
     max_features: int
+    drift_q: float = 0.01
+    """Share of the features said to have drifted that has not."""
     baseline: dict[str, Any] | None
     baseline_min_rows: int
     detection: DetectionQuestion | None = None
@@ -340,6 +342,14 @@ class DriftValue(Message):
     feature: str
     statistic: str
     value: float
+
+
+class QualityValue(Message):
+    """Share of the sample's rows that have a problem with a feature."""
+
+    feature: str
+    problem: str
+    ratio: float
 
 
 class LabelResult(Message):
@@ -430,6 +440,9 @@ class Assessed(Message):
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []
+    input_quality: list[QualityValue] = []
+    drifted_features: int | None = None
+    """How many have drifted, at the rate of mistakes that was asked for."""
     features_watched: int | None = None
     """Features of which drift is measured; None while the baseline is being learnt."""
     prediction_drift: list[DriftValue] = []

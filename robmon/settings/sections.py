@@ -274,6 +274,11 @@ class HistorySettings(Section):
 
 
 class DriftSettings(Section):
+    q: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.01,
+        description="Share of the features said to have drifted that has not, at most, on average; where none has, the "
+        "probability that any is said to have (Benjamini-Hochberg)",
+    )
     max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
 
 

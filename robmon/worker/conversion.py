@@ -1,16 +1,14 @@
-"""Results of the numerics as they are sent to the daemon: plan, levels, slopes, drift."""
+"""Results of the numerics as they are sent to the daemon: plan, levels, slopes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.history.baseline import Baseline
-from robmon.models.inputs import ModelInputs
-from robmon.processes.messages import DriftValue, LabelResult, LevelResult, Plan, SlopeResult
+from robmon.processes.messages import LabelResult, LevelResult, Plan, SlopeResult
 from robmon.report.budget import SETTINGS
 from robmon.robustness.arrays import Float64
 from robmon.robustness.baseline_ratio import mean_ratio
@@ -19,9 +17,6 @@ from robmon.robustness.statistics.clusters import cluster_means
 from robmon.robustness.worst import worst_rows
 from robmon.worker.batch import BatchResult
 from robmon.worker.context import Evaluation
-
-MAX_NAME_CHARACTERS = 64
-"""Of a feature, in metrics."""
 
 
 def plan_message(evaluation: Evaluation, batch: BatchResult) -> Plan:
@@ -121,32 +116,3 @@ def worst_requests(result: Assessment) -> list[int]:
 def _counted(result: Assessment, row_values: Float64) -> tuple[Float64, NDArray[np.int64]]:
     """The values of the rows that count, and the requests that these came from."""
     return row_values[result.counted], result.clusters[result.counted]
-
-
-def drift_values(
-    baseline: Baseline, inputs: ModelInputs, result: Assessment, max_features: int
-) -> tuple[list[DriftValue], list[DriftValue]]:
-    """Drift of inputs and clean outputs; nothing while the baseline is still being learnt."""
-    if not baseline.counts:
-        return [], []
-    psi = baseline.input_psi(inputs.array)
-    names = shown_names(inputs.names_by(baseline.axis_of(inputs.array.shape)), len(psi))
-    worst = np.argsort(-psi, kind="stable")[:max_features]
-    input_drift = [DriftValue(feature=names[index], statistic="psi", value=float(psi[index])) for index in worst]
-    input_drift.append(DriftValue(feature="all", statistic="mean_psi", value=float(psi.mean())))
-    prediction_drift = baseline.prediction_psi(result.clean_outputs[result.counted])
-    return input_drift, [] if prediction_drift is None else [
-        DriftValue(feature="all", statistic="mean_psi", value=prediction_drift)
-    ]
-
-
-def shown_names(names: Sequence[str], count: int) -> list[str]:
-    """Names of features that are fit for a label: without a signature they are whatever strangers call a column.
-
-    >>> shown_names(["width", "a" * 1000], 2)[1] == "a" * 64
-    True
-    >>> shown_names(["x\\n", "x\\r"], 2)
-    ['0', '1']
-    """
-    shown = ["".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS]) for name in names]
-    return shown if len(set(shown)) == len(shown) == count else [str(index) for index in range(count)]

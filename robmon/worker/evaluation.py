@@ -19,9 +19,10 @@ from robmon.worker.answers_check import compare_served
 from robmon.worker.batch import assess_batch
 from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
-from robmon.worker.conversion import drift_values, level_results, plan_message, slope_results, worst_requests
+from robmon.worker.conversion import level_results, plan_message, slope_results, worst_requests
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.detection import detect
+from robmon.worker.drifting import measure_drift
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
 from robmon.worker.learning import feature_axis, known_codes, learn_inputs, learn_results
@@ -83,7 +84,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         judged = None if batch.reference is None else judge(batch.reference, result, batch.origins)
         kept = keep(result)
     with phases("drift"):
-        input_drift, prediction_drift = drift_values(baseline, sample.inputs, result, question.max_features)
+        drift = measure_drift(baseline, question, sample, result)
     detection = detect(question, result, batch.origins, is_settled=baseline.counts)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
@@ -96,7 +97,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         noise=result.noise,
         level_unit=result.level_unit,
         masked=str(result.masked),
-        notes=[*result.notes, *against_labels.notes],
+        notes=[*result.notes, *drift.notes, *against_labels.notes],
         confidence=result.confidence,
         output=result.output,
         levels=levels,
@@ -114,9 +115,11 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         detection=detection.found,
         detection_hours=detection.hours,
         clean_variance=result.output_variance.tolist(),
-        input_drift=input_drift,
-        features_watched=baseline.features_watched if input_drift else None,
-        prediction_drift=prediction_drift,
+        input_drift=list(drift.inputs),
+        input_quality=list(drift.quality),
+        drifted_features=drift.drifted,
+        features_watched=drift.watched,
+        prediction_drift=list(drift.predictions),
         baseline=baseline.to_dict(),
         kept_classes=kept.classes,
         is_reference=kept.is_usable,

@@ -9,6 +9,7 @@ import numpy as np
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.models.inputs import ModelInputs
+from robmon.models.watched import watched
 from robmon.processes.messages import Assess
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis
@@ -42,7 +43,8 @@ def learn_inputs(evaluation: Evaluation, sample: DecodedSample, lost: Set[int] =
     if not baseline.counts:
         rows = _new_rows(baseline, evaluation.question, sample, lost)
         # Sums depend on the order of the memory in their last bit, and a copy has another one.
-        baseline.learn_inputs(array if len(rows) == len(array) else array[rows])
+        inputs = sample.inputs if len(rows) == len(array) else sample.inputs.take(rows)
+        baseline.learn_inputs(inputs.array, watched(inputs, baseline.axis_of(array.shape)))
     return baseline
 
 

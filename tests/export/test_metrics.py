@@ -63,7 +63,14 @@ def test_values_and_labels_of_measurements() -> None:
     assert value("robmon_served_prediction_mismatch_ratio", VERSION) == 0.25
     assert value("robmon_served_predictions_compared", VERSION) == 8
     assert value("robmon_served_predictions_not_comparable", VERSION) == 1
-    assert value("robmon_input_drift", {**VERSION, "feature": "age", "statistic": "psi"}) == 0.3
+    age = {**VERSION, "feature": "age"}
+    assert value("robmon_input_drift", {**age, "statistic": "psi"}) == 0.3
+    assert value("robmon_input_drift", {**age, "statistic": "js"}) == 0.25
+    assert value("robmon_input_drift", {**age, "statistic": "wasserstein"}) == math.inf
+    assert value("robmon_input_drift", {**VERSION, "feature": "all", "statistic": "psi"}) == 0.2
+    assert value("robmon_input_quality_ratio", {**age, "problem": "missing"}) == 0.125
+    assert value("robmon_input_quality_ratio", {**age, "problem": "out_of_range"}) == 0
+    assert value("robmon_input_drifted_features", VERSION) == 1
     assert value("robmon_noise_mse", {**at, "level": "0", "reference": "prediction"}) == 0
 
 

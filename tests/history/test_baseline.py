@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from robmon.drift.features import array_columns
+from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.history.checksum import is_intact, with_checksum
@@ -40,9 +42,21 @@ def test_any_number_that_differs_is_found() -> None:
 
 
 def test_one_of_format_1_is_read_where_it_suffices() -> None:
-    older = learnt()
-    del older["checksum"]
-    assert Baseline.from_dict({**older, "format": 1}).rows == 50
+    older = {**learnt(), "format": 1, "source": "learnt"}
+    for key in ("checksum", "inputs_seen", "outputs_seen"):
+        del older[key]
+    bins = {"edges": [[-1.0, 0.0, 1.0]] * 3, "counts": [[8, 17, 17, 8, 0]] * 3}
+    older |= {"input_histograms": bins, "prediction_histograms": {"edges": [[0.0]], "counts": [[25, 25, 0]]}}
+    read = Baseline.from_dict(json.loads(json.dumps(older)))
+    assert read.rows == 50 and Baseline.from_dict(read.to_dict()).to_dict() == read.to_dict()
+    rows = np.random.default_rng(1).normal(2.0, size=(60, 3))
+    features = read.input_drift(array_columns(rows, ["a", "b", "c"]), q=0.01)
+    assert [(each.name, each.measured) for each in features] == [("a", False), ("b", False), ("c", False)]
+    assert all(each.psi is not None and each.psi > 1 and each.ks is None for each in features)
+    (output,) = read.prediction_drift(rows[:, :1], q=0.01)
+    assert output.psi is not None and output.psi > 0.25
+    learning = Baseline.from_dict({**older, "source": "learning"})
+    assert isinstance(learning.inputs_seen, Summaries) and not learning.inputs_seen.features, "it is learnt anew"
 
 
 @pytest.mark.parametrize("content", [{"format": 3}, {"format": "2"}, {}, with_checksum({"format": 99})])

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import robmon
-from robmon.drift.features import feature_matrix
+from robmon.drift.features import STATISTICS, array_columns
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.models.inputs import split
+from robmon.models.watched import watched
 from robmon.robustness.features.channels import FeatureAxis, choose
 from robmon.robustness.features.features import measure
 
@@ -61,7 +62,10 @@ def test_named_and_unnamed_tensors_have_the_same_scales() -> None:
         cells = np.broadcast_to(alone.scale, shape).ravel()
         assert together.scale[: cells.size] == pytest.approx(cells)
         assert measure(split({"x": x}).array).scale == pytest.approx(alone.scale)
-        assert feature_matrix(named.array, named.axis())[:, :-2] == pytest.approx(feature_matrix(x))
+        side_by_side = watched(named, named.axis())
+        for name, column in watched(split({"x": x}), choose(x)).items():
+            if not name.endswith(".contrast"):  # neighbours are not known
+                assert side_by_side[name].numbers == pytest.approx(column.numbers)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +80,17 @@ def test_noise_baseline_drift_and_names_read_one_shape_alike(shape: tuple[int, .
     chosen = choose(inputs)
     assert chosen.axis == axis
     count = 1 if axis is None else shape[axis]
-    assert measure(inputs).scale.size == count == feature_matrix(inputs).shape[1] == len(split(inputs).feature_names)
+    names = split(inputs).feature_names
+    assert measure(inputs).scale.size == count == len(names)
+    if inputs.ndim > 2:
+        names = tuple(f"{name}.{statistic}" for name in names for statistic in STATISTICS)
+    columns = watched(split(inputs), chosen)
+    assert tuple(columns) == names == tuple(array_columns(inputs, split(inputs).feature_names))
     baseline = Baseline.empty([0.0, 0.1], inputs, chosen)
-    baseline.learn_inputs(inputs)
+    baseline.learn_inputs(inputs, columns)
     assert baseline.features(inputs).scale == pytest.approx(measure(inputs).scale)
-    assert len(baseline.input_psi(inputs)) == count == baseline.features_watched
-    assert [each.name for each in robmon.drift(inputs, inputs).features] == list(split(inputs).feature_names)
+    assert tuple(each.name for each in baseline.input_drift(columns, q=0.01)) == names
+    assert tuple(each.name for each in robmon.drift(inputs, inputs).features) == names
 
 
 class Turned(torch.nn.Module):

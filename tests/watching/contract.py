@@ -23,7 +23,9 @@ _MEASUREMENTS = {
     "robmon_noise_mse_baseline_ratio": "noise level",
     "robmon_noise_mse_baseline_ratio_lower": "noise level",
     "robmon_input_drift": "feature statistic",
+    "robmon_input_drifted_features": "",
     "robmon_input_features_watched": "",
+    "robmon_input_quality_ratio": "feature problem",
     "robmon_prediction_drift": "feature statistic",
 }
 _STATES = {

@@ -81,10 +81,15 @@ MUTATIONS = {
     "models are mixed up": ("inputs", r"group_left \(model_name\)", "group_left ()"),
     "counters do not restart": ("inputs", r"increase\(", "delta("),
     "drift is the worst pod's": ("inputs", r"avg without", "max without"),
-    "drift is per version": ("inputs", r", model_version\) \(", ") ("),
-    "drift is any feature's": ("inputs", r'feature="all", statistic="mean_psi"', ""),
+    "drift is per version": ("inputs", r", model_version\b", ""),
+    "drift is any statistic's": ("inputs", r'robmon_input_drift\{statistic="js"\}', "robmon_input_drift"),
+    "drift is any feature's": ("inputs", r'feature="all", statistic="psi"', 'statistic="psi"'),
     "drift waits for nothing": ("inputs", r"for: 15m\n", "for: 0m\n"),
-    "drift has a lower threshold": ("inputs", r"> 0\.25", "> 0.2"),
+    "drift has no effect": ("inputs", r"js:max > 0\.2", "js:max > 0.1"),
+    "drift is no count": ("inputs", r"drifted_features:avg >= 0\.5", "drifted_features:avg >= 0"),
+    "drift is one pod's": ("inputs", r"drifted_features:avg >= 0\.5", "drifted_features:avg > 0"),
+    "the mean decides everywhere": ("inputs", r" unless model:robmon_input_drifted_features:avg", ""),
+    "drift has a lower mean": ("inputs", r"> 0\.25", "> 0.2"),
 }
 
 

@@ -161,7 +161,9 @@ def test_a_baseline_is_learnt_from_new_rows_only_and_counts_when_there_are_enoug
     assert (second.baseline["source"], second.baseline["rows"]) == ("learnt", 128)
     third, _ = assessed(linear[0], question(64, baseline=second.baseline), bodies(64, seed=3))
     assert third.baseline == second.baseline
-    assert [drift.feature for drift in third.input_drift][-1] == "all" and len(third.input_drift) == 3
+    assert [(drift.feature, drift.statistic) for drift in third.input_drift][-1] == ("all", "psi")
+    assert len(third.input_drift) == 2 * 4 + 1, "of the two features that drifted most"
+    assert (third.drifted_features, third.features_watched) == (0, 3) and first.drifted_features is None
     ratio, lower = third.levels[1].baseline_ratio, third.levels[1].baseline_ratio_lower
     assert ratio is not None and lower is not None
     assert 0.7 < ratio < 1.4 and lower < ratio
@@ -245,7 +247,7 @@ def test_a_baseline_of_another_noise_has_scale_and_drift_but_no_ratio(linear: li
     learnt, _ = assessed(linear[0], question(96, baseline_min_rows=64), bodies(96))
     answer, _ = assessed(linear[0], question(96, noise="uniform", baseline=learnt.baseline), bodies(96, seed=2))
     assert answer.levels[1].baseline_ratio is None
-    assert len(answer.input_drift) == 3 and answer.baseline == learnt.baseline
+    assert len(answer.input_drift) == 9 and answer.baseline == learnt.baseline
 
 
 def test_a_version_is_compared_with_sentinels_and_indicators_left_alone(linear: list[ServedModel]) -> None:
@@ -337,8 +339,9 @@ def test_a_row_with_an_extreme_value_is_left_out_and_never_learnt(linear: list[S
     def told(answer: Assessed) -> list[float]:
         learnt = answer.baseline
         moments = [learnt[what][name] for what in ("inputs", "outputs", "errors") for name in ("mean", "squares")]
-        edges = [cuts for what in ("input", "prediction") for cuts in learnt[f"{what}_histograms"]["edges"]]
-        return [*np.concatenate([*moments, *edges]), learnt["rows"], *(point.bound for point in answer.levels)]
+        seen = [summary for what in ("inputs", "outputs") for summary in learnt[f"{what}_seen"].values()]
+        cells = [column for summary in seen for column in (*summary["cells"], *summary["low"], *summary["high"])]
+        return [*np.concatenate([*moments, *cells]), learnt["rows"], *(point.bound for point in answer.levels)]
 
     plain, _ = assessed(linear[0], question(64, baseline_min_rows=32), bodies(64))
     answer, _ = assessed(linear[0], question(65, baseline_min_rows=32), [body(row), *bodies(64)])

@@ -1,0 +1,24 @@
+"""Families of gauges of one model version, which hold no NaN: it silences every comparison of an alert."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+
+
+def of_version(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    """A family of measurements of a model version, with further labels."""
+    return GaugeMetricFamily(name, help_text, labels=["model_name", "model_version", *labels])
+
+
+def add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    """Add a value, if there is one."""
+    if value is not None and not math.isnan(value):
+        family.add_metric(labels, value)
+
+
+def nonempty(*families: GaugeMetricFamily) -> Iterator[GaugeMetricFamily]:
+    """Those that have a value."""
+    return (family for family in families if family.samples)

@@ -1,0 +1,59 @@
+"""Model inputs as drift reads them: every column, whether noise perturbs it or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from math import prod
+from typing import Any
+
+from robmon.drift.columns import Column, column_of
+from robmon.drift.features import STATISTICS, array_columns, unique
+from robmon.models.inputs import ModelInputs
+from robmon.robustness.features.channels import FeatureAxis
+
+MOST_FEATURES = 1024
+"""Of which drift is measured: those after them are told as not measured."""
+MAX_NAME_CHARACTERS = 64
+"""Of a feature's name in metrics: without a signature it is whatever strangers call a column."""
+
+
+def watched(inputs: ModelInputs, axis: FeatureAxis) -> dict[str, Column]:
+    """The columns of model inputs by name, `MOST_FEATURES` at most: those that are perturbed, then the others.
+
+    Args:
+        inputs: n rows.
+        axis: which axis of what is perturbed counts features.
+    """
+    columns: dict[str, Column] = {}
+    if inputs.array.size:
+        columns |= array_columns(inputs.array, inputs.names_by(axis), axis)
+    for name, values in inputs.passed().items():
+        columns |= _columns(name, values)
+    names = unique([_shown(name) for name in columns], taken={"all"})
+    return dict(islice(zip(names, columns.values(), strict=True), MOST_FEATURES))
+
+
+def not_watched(inputs: ModelInputs, axis: FeatureAxis) -> int:
+    """How many columns are beyond `MOST_FEATURES`."""
+    each = 1 if inputs.array.ndim <= 2 else len(STATISTICS)
+    perturbed = each * len(inputs.names_by(axis))
+    others = sum(prod(getattr(values, "shape", (0,))[1:]) for values in inputs.passed().values())
+    return max(int(perturbed + others) - MOST_FEATURES, 0)
+
+
+def _columns(name: str, values: Any) -> Mapping[str, Column]:
+    """A column, or a tensor with a column a cell."""
+    if len(values.shape) == 1:
+        return {name: column_of(values)}
+    flat = values.reshape(len(values), -1)[:, :MOST_FEATURES]
+    return array_columns(flat, [f"{name}[{index}]" for index in range(flat.shape[1])])
+
+
+def _shown(name: str) -> str:
+    """A name that is fit for a label.
+
+    >>> _shown("x\\n"), len(_shown("a" * 1000))
+    ('x?', 64)
+    """
+    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS])
