@@ -14,6 +14,8 @@ from robmon.errors import InvalidInputError
 
 MOST_CELLS: Final = 2048
 """Cells that are kept; beyond, the rarest are left out."""
+_CODES: Final = 4 * NONFINITE
+"""More than there are octaves: two of them as one number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +53,14 @@ class TrialPairs:
     def _of_cells(cls, first: Int64, second: Int64, counts: Int64, ratio: float = 1.0) -> TrialPairs:
         if not len(counts):
             return cls(first, second, counts, ratio)
-        cells, where = np.unique(np.stack([first, second], axis=1), axis=0, return_inverse=True)
+        cells, where = np.unique(first * _CODES + second, return_inverse=True)
         sums = np.zeros(len(cells), dtype=np.int64)
-        np.add.at(sums, where.ravel(), counts)
+        np.add.at(sums, where, counts)
         if len(cells) > MOST_CELLS:
             kept = np.sort(np.argsort(-sums, kind="stable")[:MOST_CELLS])
             cells, sums = cells[kept], sums[kept]
-        return cls(cells[:, 0], cells[:, 1], sums, ratio)
+        second = (cells + NONFINITE) % _CODES - NONFINITE
+        return cls((cells - second) // _CODES, second, sums, ratio)
 
     def merged(self, other: TrialPairs) -> TrialPairs:
         """Pairs of both, in the units of these: what was scaled otherwise is put into the nearest octave."""
