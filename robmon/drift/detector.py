@@ -20,7 +20,7 @@ from robmon.drift.evidence import (
     mean_evidence,
     nothing,
 )
-from robmon.drift.hourly import HourlyErrors, Score, checked_errors
+from robmon.drift.hourly import FEWEST_ROWS, HourlyErrors, Score, checked_errors
 from robmon.drift.log_histogram import Float64, whole
 from robmon.drift.time_limits import TimeLimits, above_zero
 from robmon.errors import InvalidInputError
@@ -59,6 +59,7 @@ class RegressionDetector:
         standing: whether an alarm stands.
         since_update: number of the update that began it, from 1; None where none stands.
         updates: updates that brought at least one row.
+        rows_seen: rows in all of them.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class RegressionDetector:
         self.limits = limits
         self.threshold = begins_at
         self.clear_evidence = _of_evidence(clear_evidence, "clear_evidence")
-        self.updates = 0
+        self.updates = self.rows_seen = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -148,6 +149,7 @@ class RegressionDetector:
             return self.evidence
         values, means = self.limits.values(errors), self.limits.means
         self.updates += 1
+        self.rows_seen += len(errors)
         self._log_evidence = advanced(self._log_evidence, log_factors(values, means, bets_above(means)))
         if self.standing:
             self._log_clearing = advanced(self._log_clearing, log_factors(values, means, bets_below(means)))
@@ -157,7 +159,7 @@ class RegressionDetector:
             self.standing, self.since_update = True, self.updates
         return self.evidence
 
-    def delay(self, ratio: float, *, rows: int = 256) -> tuple[float, float]:
+    def delay(self, ratio: float, *, rows: int | None = None) -> tuple[float, float]:
         """How soon a change to `ratio` times the worst hour's errors will be seen, by robmon's own prediction.
 
         It is worked out from the errors of that hour, as if rows were independent and the evidence 0 before: good
@@ -165,7 +167,7 @@ class RegressionDetector:
 
         Args:
             ratio: above 0; of flips the share's.
-            rows: fresh ones in each assessment.
+            rows: fresh ones in each assessment; None: as many as updates brought on average, 256 before the first.
 
         Returns:
             Assessments until seen, and rows in them; both infinite where it never is.
@@ -173,19 +175,26 @@ class RegressionDetector:
         Raises:
             InvalidInputError: a number that is out of range.
         """
-        above_zero(ratio, "ratio")
-        assessments = self.limits.power.assessments(ratio, self.threshold, _rows(rows))
-        return assessments, assessments * rows
+        each = self._rows(rows)
+        assessments = self.limits.power.assessments(above_zero(ratio, "ratio"), self.threshold, each)
+        return assessments, assessments * each
 
-    def detectable_ratio(self, within: float, *, rows: int = 256) -> float:
-        """The smallest ratio to the worst hour's errors that is seen within so many assessments of so many rows.
+    def detectable_ratio(self, within: float, *, rows: int | None = None) -> float:
+        """The smallest ratio to the worst hour's errors that is seen within so many assessments; `rows` as in `delay`.
 
         Infinite where none is.
 
         Raises:
             InvalidInputError: a number that is out of range.
         """
-        return self.limits.power.smallest_ratio(above_zero(within, "within"), self.threshold, _rows(rows))
+        return self.limits.power.smallest_ratio(above_zero(within, "within"), self.threshold, self._rows(rows))
+
+    def _rows(self, rows: int | None) -> int:
+        if rows is None:
+            return round(self.rows_seen / self.updates) if self.updates else FEWEST_ROWS
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
+            raise InvalidInputError(f"rows must be a whole number of at least 1, not {rows!r}")
+        return int(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, JSON-able, every number to the bit."""
@@ -199,6 +208,7 @@ class RegressionDetector:
             "standing": self.standing,
             "since_update": self.since_update,
             "updates": self.updates,
+            "rows_seen": self.rows_seen,
         }
 
     @classmethod
@@ -227,8 +237,10 @@ class RegressionDetector:
         since = data["since_update"]
         self.updates, self.standing = whole(data["updates"], "updates"), since is not None
         self.since_update = None if since is None else whole(since, "since_update")
-        if data["standing"] != self.standing or not 0 <= (since or 0) <= self.updates:
-            raise InvalidInputError("the state of a detector is damaged: when its alarm began does not fit")
+        self.rows_seen = whole(data["rows_seen"], "rows_seen")
+        counts_fit = 0 <= (since or 0) <= self.updates <= self.rows_seen
+        if data["standing"] != self.standing or not counts_fit or bool(self.rows_seen) != bool(self.updates):
+            raise InvalidInputError("the state of a detector is damaged: its counts do not fit")
 
 
 def threshold(false_alarms_per_month: float, interval_seconds: float) -> float:
@@ -248,12 +260,6 @@ def _of_evidence(value: float, name: str) -> float:
     if not 1.0 < above_zero(value, name) <= MOST_EVIDENCE / 100:
         raise InvalidInputError(f"{name} must lie between 1 and 1e10, it would be {value:g}")
     return float(value)
-
-
-def _rows(rows: int) -> int:
-    if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
-        raise InvalidInputError(f"rows must be a whole number of at least 1, not {rows!r}")
-    return int(rows)
 
 
 def _hexes(values: Float64) -> list[list[str]]:

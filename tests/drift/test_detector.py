@@ -208,9 +208,11 @@ def test_small_ratios_are_never_seen_and_more_rows_are_seen_sooner(detector: Reg
     assert detector.delay(1.05) == (math.inf, math.inf)
     assert detector.delay(0.5) == (math.inf, math.inf)
     assert detector.delay(1.5, rows=64)[0] > detector.delay(1.5)[0] >= detector.delay(2.5)[0] >= 1.0
-    smallest = detector.detectable_ratio(60)
-    assert 1.1 < smallest < 1.3 < detector.detectable_ratio(3) < 2.0
-    assert detector.delay(smallest)[0] <= 60 < detector.delay(0.99 * smallest)[0]
+    detector.update(squared_changes(np.random.default_rng(0), 64))
+    assert detector.delay(1.5) == detector.delay(1.5, rows=64), "as many rows as there were"
+    smallest = detector.detectable_ratio(60, rows=256)
+    assert 1.1 < smallest < 1.3 < detector.detectable_ratio(3, rows=256) < 2.0
+    assert detector.delay(smallest, rows=256)[0] <= 60 < detector.delay(0.99 * smallest, rows=256)[0]
 
 
 # --- the limit --------------------------------------------------------------------------------------------------------
@@ -352,6 +354,7 @@ def damaged(right: dict[str, Any]) -> list[Any]:
         {**right, "standing": True},
         {**right, "since_update": 7, "standing": True},
         {**right, "updates": 1.5},
+        {**right, "rows_seen": 5},
         {**right, "limits": {**limits, "score": "flips"}},
         {**right, "limits": {**limits, "each": []}},
         {**right, "limits": {**limits, "each": [{**each[0], "mean": 1.5}]}},
