@@ -18,7 +18,7 @@ from robmon.drift.detector import CLEAR_EVIDENCE
 from robmon.drift.evidence import FRACTIONS, advanced, bets_above, bets_below, clearing_evidence, mean_evidence
 from robmon.drift.hourly import HourlyErrors, Score
 from robmon.drift.limit import upper_limit
-from robmon.drift.statistic import Statistic
+from robmon.drift.statistic import Clip, Flips, Statistic
 from robmon.drift.time_limits import TimeLimits
 
 Float64 = NDArray[np.float64]
@@ -131,7 +131,7 @@ class Pool:
     values: NDArray[np.float32]
     tenth: NDArray[np.float32]
     errors: Float64
-    rows: Float64
+    rows: NDArray[np.float32]
 
     @classmethod
     def of(cls, law: ErrorLaw, assessments: int, generator: np.random.Generator) -> Pool:
@@ -141,21 +141,34 @@ class Pool:
             hourly.add(np.full(8 * ROWS, hour), law.draw(generator, 8 * ROWS, 1.0))
         statistics = tuple(limit.statistic for limit in TimeLimits.of_hours(hourly, 0.1).each)
         rows = assessments * ROWS
-        base, worse = law.draw(generator, rows, 1.0), np.where(generator.random((rows, 1)) < 0.1, 3.2, 1.0)
+        base = law.draw(generator, rows, 1.0).astype(np.float32)
+        worse = np.where(generator.random((rows, 1)) < 0.1, 3.2, 1.0).astype(np.float32)
         shape = (LEVELS, assessments, ROWS, len(statistics))
         values, tenth = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         errors = np.empty((LEVELS, assessments))
         for at, level in enumerate(np.exp(LOWEST + STEP * np.arange(LEVELS))):
             if law.score == "flips":
-                plain = law.draw(generator, rows, level)
-                other = np.where(worse > 1.0, law.draw(generator, rows, 3.2 * level), plain)
+                plain = law.draw(generator, rows, level).astype(np.float32)
+                other = np.where(worse > 1.0, law.draw(generator, rows, 3.2 * level).astype(np.float32), plain)
             else:
-                plain, other = level * base, level * worse * base
+                plain, other = np.float32(level) * base, np.float32(level) * worse * base
             for where, drawn in ((values, plain), (tenth, other)):
-                means = [statistic.value(drawn).mean(axis=1) for statistic in statistics]
+                means = [_value(statistic, drawn).mean(axis=1) for statistic in statistics]
                 where[at] = np.stack(means, axis=1).reshape(shape[1:])
             errors[at] = plain.reshape(assessments, -1).mean(axis=1)
         return cls(law, statistics, values, tenth, errors, base)
+
+
+def _value(statistic: Statistic, errors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `Statistic.value` gives, in single precision, which is five times as fast."""
+    if isinstance(statistic, Flips):
+        return errors
+    if isinstance(statistic, Clip):
+        return np.minimum(errors * np.float32(1.0 / statistic.point), np.float32(1.0))
+    with np.errstate(divide="ignore"):
+        logs = np.log(errors)
+    slope = 0.5 / statistic.width
+    return np.clip(logs * np.float32(slope) + np.float32(0.25 - slope * statistic.low), 0.0, 1.0)
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------
