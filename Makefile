@@ -65,6 +65,7 @@ docs-site: venv  ## Build the manual as a site, .site/site; a warning is an erro
 
 benchmarks: venv  ## Measure speed, memory and what the statistics promise
 	@$(BIN)/python tools/install_confseq.py
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmarks]' || echo "river is left out"
 	@for program in $(filter-out %/soak.py %/neighbour.py,$(wildcard tests/benchmarks/[a-z]*.py)); do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
 load: venv  ## Load a daemon for 10 minutes, then send it 1,000,000 garbage requests and labels; needs wrk and two idle cores
