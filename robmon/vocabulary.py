@@ -31,6 +31,8 @@ ComparisonScore = Literal["mse", "probability", "flips"]
 of changed classes."""
 NoExponent = Literal["labels", "saturated", "exponent", "other_classes"]
 """Why flips decide between classifiers: no exponent brings both to a common confidence."""
+OTHERS: Final = "all others"
+"""The group of the features that are in no other, where a noise error is shared out."""
 PLANNED_SHARE: Final = 0.8
 """Share of a time budget that is planned for: one measured batch is an estimate."""
 

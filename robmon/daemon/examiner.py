@@ -19,7 +19,7 @@ from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
-from robmon.processes.messages import ModelVersion, Rejections
+from robmon.processes.messages import AttributionQuestion, ModelVersion, Rejections
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.assess")
@@ -52,13 +52,16 @@ class Examiner:
         self._numbers = Numbers(self._reserve_numbers)
         self._numbers.prepare()
 
-    async def assess_sample(self, model: ModelVersion, answers_since: float | None) -> tuple[Finding, Kept]:
+    async def assess_sample(
+        self, model: ModelVersion, answers_since: float | None, attribution: AttributionQuestion | None = None
+    ) -> tuple[Finding, Kept]:
         """What is found of the loaded version on the sample as it is now, and what can be kept of that.
 
         Args:
             model: the version loaded.
             answers_since: since when it has been served, by the clock that never steps; None where it is not served
                 now, so that neither answers nor labels are its own.
+            attribution: what is asked of its features; None: nothing.
 
         Raises:
             NotAssessedError: whatever went wrong.
@@ -84,6 +87,7 @@ class Examiner:
             labelled=labelled,
             asked=asked,
         )
+        question.attribution = attribution
         try:
             result, blob = await self._host.assess(question, blobs)
         except NotAssessedError as error:
@@ -103,7 +107,9 @@ class Examiner:
             self._labels.drop_unfit((item, target.encode()) for item, target in unfit)
         return finding, Kept.of(model.version, items, seed, result, blob)
 
-    async def assess_against(self, model: ModelVersion, kept: Kept, answers_since: float | None) -> Finding:
+    async def assess_against(
+        self, model: ModelVersion, kept: Kept, answers_since: float | None, attribution: AttributionQuestion
+    ) -> Finding:
         """What is found of the loaded version on the sample, seed and scale of another, compared with it.
 
         Raises:
@@ -116,6 +122,7 @@ class Examiner:
             baseline=self._baselines.of(model.version),
             has_answer=_answers(answers_since),
         )
+        question.attribution = attribution
         result, _ = await self._host.assess(question, blobs)
         return Finding.of(question, kept.items, result)
 

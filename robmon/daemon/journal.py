@@ -6,7 +6,7 @@ What lasts is told when it begins and when it ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,9 +14,10 @@ from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.pending import BEFORE_INPUTS
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.export.metrics import Metrics
+from robmon.export.published import View
 from robmon.history.memory import Entry
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import ModelVersion, ServedResult
+from robmon.processes.messages import CanaryResult, ModelVersion, ServedResult, SharesResult
 
 log = structlog.get_logger("robmon.assess")
 
@@ -39,6 +40,8 @@ class Journal:
         self._lacks_inputs = False
         self._served_differ = False
         self._notes: list[str] = []
+        self._canary: tuple[str, CanaryResult | None] | None = None
+        self._shares: list[tuple[object, ...]] = []
 
     # --- how assessments end -----------------------------------------------------------------------------------------
 
@@ -78,6 +81,27 @@ class Journal:
             if self._lacks_inputs:
                 log.info("enough inputs again", rows=rows)
             self._lacks_inputs = False
+
+    def tell_causes(self, version: str, view: View) -> None:
+        """What the canary says, and which features carry the noise error, when either is another than before."""
+        canary, told = view.canary, (version, view.canary)
+        if canary is not None and told != self._canary:
+            if canary.is_changed:
+                log.error(
+                    "outputs of the same version changed",
+                    version=version, ratio=_rounded(canary.ratio), rows=canary.rows, notes=canary.notes or None,
+                )  # fmt: skip
+            elif canary.ratio is None:
+                log.info("no synthetic canary", version=version, because=canary.reason)
+            else:
+                log.info("synthetic canary unchanged", version=version, rows=canary.rows, notes=canary.notes or None)
+            self._canary = told
+        known = [each for each in (view.shares, view.alert_shares) if each is not None]
+        now: list[tuple[object, ...]] = [(version, each.is_now, tuple(each.share), each.reason) for each in known]
+        for name, each in zip(now, known, strict=True):
+            if name not in self._shares:
+                log.info("noise error shared out", version=version, **_share_facts(each))
+        self._shares = now
 
     def tell_served(self, served: ServedResult | None) -> None:
         """Whether served answers differ from the version's own; None where none were compared."""
@@ -127,7 +151,19 @@ class Journal:
             on_flips=verdict.flip_note or None,
             pvalue=float(f"{verdict.pvalue:.3g}"),
             smallest_ratio_found=_rounded(verdict.detectable_ratio),
+            cause=verdict.causes.cause if verdict.causes is not None else None,
         )
+
+
+def _share_facts(shares: SharesResult) -> dict[str, Any]:
+    if shares.reason:
+        return {"because": shares.reason}
+    share = {name: _rounded(value) for name, value in zip(shares.groups, shares.share, strict=True)}
+    facts = {"level": shares.level, "share": share, "of": "now" if shares.is_now else "baseline"}
+    if shares.rise_share is not None:
+        rise = zip(shares.groups, shares.rise_share, strict=True)
+        facts["share_of_rise"] = {name: _rounded(value) for name, value in rise}
+    return facts | {"largest": shares.largest, "cut": shares.cut or None}
 
 
 def _rounded(value: float | None) -> float | str | None:

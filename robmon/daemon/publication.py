@@ -53,7 +53,7 @@ def view_after(view: View, model: ModelVersion, finding: Finding, baseline: Base
         nonfinite_requests=shown_ids([items[index] for index in lost]),
     )
     view = view if finding.served is None else view.with_served(finding.served)
-    return replace(view, measurement=measurement, baseline=baseline, last_assessment_at=now)
+    return replace(view.with_causes(result), measurement=measurement, baseline=baseline, last_assessment_at=now)
 
 
 def shown_ids(items: Iterable[Item]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import structlog
 
 from robmon import clock
 from robmon.daemon import decisions, pending
+from robmon.daemon.causes import CauseSearch
 from robmon.daemon.decisions import Progress, State, decide
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
@@ -81,6 +82,7 @@ class Runner:
         self._refusal = ""
         self._obstacle: Pending | None = None
         self._begun: Begun | None = None
+        self._causes = CauseSearch(settings.attribution.by_name)
         self._judged_here: Key | None = None
         self._quiet_at = -math.inf
         self._served_since = -math.inf
@@ -225,7 +227,7 @@ class Runner:
         if view.model is None or view.model.version != model.version:
             if view.model is not None:
                 self._served_since = clock.now()
-            view = replace(view, baseline=self._baselines.info(model.version), served=())
+            view = replace(view, baseline=self._baselines.info(model.version), served=()).without_causes()
             self._obstacle = None
             self._memory.see_served(model)
         self._progress = replace(self._progress, model=model)
@@ -275,7 +277,13 @@ class Runner:
 
     async def _assess_sample(self, deed: decisions.AssessSample) -> None:
         self._begun = begin(self._begun, deed.model, time.time())
-        self._finding, fresh = await self._examiner.assess_sample(deed.model, self._answers_since(deed.model))
+        view = self._published.view
+        standing, regression = view.worse_since, view.state.regression
+        is_of_versions = standing is not None and standing[0] == "version" and regression is not None
+        before = self._baselines.of(regression.reference_version) if regression and is_of_versions else None
+        asked = self._causes.question(standing, before)
+        self._finding, fresh = await self._examiner.assess_sample(deed.model, self._answers_since(deed.model), asked)
+        self._causes.take(asked, standing, self._finding.result.shares)
         self._progress = replace(self._progress, is_assessed=True, fresh=fresh)
 
     async def _assess_against(self, deed: decisions.AssessAgainst) -> None:
@@ -283,7 +291,8 @@ class Runner:
         model = deed.model
         self._begun = begin(self._begun, model, time.time())
         try:
-            self._finding = await self._examiner.assess_against(model, deed.kept, self._answers_since(model))
+            asked = self._causes.question(None, self._baselines.of(deed.kept.version))
+            self._finding = await self._examiner.assess_against(model, deed.kept, self._answers_since(model), asked)
         except NotAssessedError:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
             raise
@@ -299,6 +308,7 @@ class Runner:
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=result.verdict))
         self._judged_here, self._obstacle = entry.key, None
         self.refresh()
+        self._causes.take(asked, self._published.view.worse_since, result.shares)
         self._journal.tell_verdict(model.version, result.verdict)
 
     def _answers_since(self, model: ModelVersion) -> float | None:
@@ -317,6 +327,7 @@ class Runner:
         if finding.served is not None:
             self._journal.tell_served(served_since(view, now - self._settings.inputs.max_age_seconds))
         self._journal.tell_result(model, finding)
+        self._journal.tell_causes(model.version, view)
         return view
 
     def _publish(self, view: View) -> None:

@@ -123,9 +123,11 @@ def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLi
     nominal 95 % cover 94.7 to 95.5 %.
 
     Args:
-        old_baseline, new_baseline: shape `(n,)`, row errors of both versions on the same baseline rows, under the same
-            noise, of the same scale; averaged over trials, and over the rows of a request where several came from one.
-        old_current, new_current: shape `(m,)`, likewise on the same current rows.
+        old_baseline: shape `(n,)`, row errors of the old version on baseline rows, averaged over trials, and over the
+            rows of a request where several came from one.
+        new_baseline: shape `(n,)`, those of the new version on the same rows, under the same noise of the same scale.
+        old_current: shape `(m,)`, those of the old version on current rows.
+        new_current: shape `(m,)`, those of the new version on the same current rows, under the same noise.
 
     Raises:
         InvalidInputError: the errors of two versions are not of the same rows, there are fewer than 2, or one is
@@ -174,8 +176,10 @@ def blame_in_order(
     they add up all the same.
 
     Args:
-        baseline_mean, baseline_stderr: of the old version's row errors on the baseline's rows.
-        old_current, new_current: as in `blame`.
+        baseline_mean: mean of the old version's row errors on the baseline's rows.
+        baseline_stderr: its standard error.
+        old_current: as in `blame`.
+        new_current: as there.
 
     Raises:
         InvalidInputError: as in `blame`; or mean or standard error are no finite numbers of at least 0.

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from robmon import clock
+from robmon.export.causes import CausesCollector
 from robmon.export.detection import detection_metrics, watching
 from robmon.export.drift import drift_metrics
 from robmon.export.families import add as _add
@@ -172,6 +173,7 @@ class Metrics:
     def expose(self, published: Published) -> None:
         """Export what is published too."""
         self.registry.register(PublishedCollector(published))
+        self.registry.register(CausesCollector(published))
 
     def count_rejected(self, rejected: Mapping[str, Mapping[str, int]]) -> None:
         """Count requests that the worker could not decode, by format and reason."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import Assessed, LoadedModel, ModelVersion, ServedResult
+from robmon.processes.messages import Assessed, CanaryResult, LoadedModel, ModelVersion, ServedResult, SharesResult
 
 ENOUGH_ANSWERS: Final = 20
 """So many newer answers outweigh all older ones: one of them is 5 %, above which the alert fires."""
@@ -66,6 +66,12 @@ class View:
     measurement: Measurement | None = None
     detection: DetectionRecord | None = None
     """Where the detector over time stands; None as long as it has made no step on this version."""
+    canary: CanaryResult | None = None
+    """The last word of the version's synthetic canary: what it said, or why there is none."""
+    shares: SharesResult | None = None
+    """Which features carry the noise error of the baseline."""
+    alert_shares: SharesResult | None = None
+    """Which carry it, and its rise, since the regression that stands; or why that is not known."""
     served: tuple[ServedComparison, ...] = ()
     """The last comparisons of served answers with the version that is loaded, newest first."""
     last_assessment_at: float = 0.0
@@ -80,6 +86,27 @@ class View:
         only_too_few = outcome == "ok" or (self.only_too_few_inputs_since and reason == "too_few_inputs")
         sentence = problem and f"Last assessment {outcome} ({reason}): {problem}."
         return replace(self, problem=sentence, only_too_few_inputs_since=only_too_few)
+
+    @property
+    def worse_since(self) -> tuple[str, str, float] | None:
+        """Which alarm stands on the version that is loaded: its kind, the version, since when; None: none does."""
+        version, regression, record = self.model.version if self.model else None, self.state.regression, self.detection
+        if regression is not None and regression.version == version:
+            return "version", regression.version, regression.since
+        if record is not None and record.version == version and record.since is not None:
+            return "time", record.version, record.since
+        return None
+
+    def without_causes(self) -> View:
+        """Of another version: nothing is known yet of what else may have changed."""
+        return replace(self, canary=None, shares=None, alert_shares=None)
+
+    def with_causes(self, result: Assessed) -> View:
+        """With what an assessment found of canary and shares; what it did not look at stays as it is known."""
+        canary, shares = result.canary or self.canary, result.shares
+        if shares is not None and shares.is_now:
+            return replace(self, canary=canary, alert_shares=shares)
+        return replace(self, canary=canary, shares=shares or self.shares)
 
     def with_served(self, comparison: ServedComparison) -> View:
         """With a comparison of answers that none before it has seen.

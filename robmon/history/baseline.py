@@ -25,6 +25,7 @@ from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError
 from robmon.history.canary import Canary
 from robmon.history.checksum import is_intact, with_checksum
+from robmon.history.kept_shares import KeptShares
 from robmon.robustness.features.channels import FeatureAxis, named, of_images
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features
@@ -82,6 +83,8 @@ class Baseline:
     source: Source = "learning"
     canary: Canary | None = None
     """Drawn rows and the outputs for them; None before the baseline has settled."""
+    shares: KeptShares | None = None
+    """Which features carried the noise error; None before it has been measured."""
 
     @classmethod
     def empty(
@@ -249,6 +252,8 @@ class Baseline:
             content[_KEYS[what][isinstance(seen, OlderSummaries)]] = seen.to_dict()
         if self.canary is not None:
             content["canary"] = self.canary.to_dict()
+        if self.shares is not None:
+            content["shares"] = self.shares.to_dict()
         return with_checksum(content)
 
     @classmethod
@@ -275,6 +280,7 @@ class Baseline:
                 at=float(data["at"]),
                 source=cast(Source, data["source"]),
                 canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
+                shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None

@@ -39,14 +39,23 @@ def attribute(
     the outputs as they are, mean over outputs; of labels 1 where the class changed.
 
     Args:
-        predictor, inputs: as in `robmon.assess`.
+        predictor: as in `robmon.assess`.
+        inputs: as there.
         level: the noise level, above 0.
         groups: features of each group by name (columns; of arrays `input[0]`; of images `channel_0`) or position;
             features in none are together `all others`. None: each feature alone; of more than eight the seven that move
             outputs most when noise is on them alone (in one draw of its own), and `all others`.
         pairs: random orders a row is run in, each with its reverse: `2 groups - 1` predictions of all rows a pair.
         seed: fixes noise and orders.
-        noise, scale, task, output, output_column, integers, scale_axis, device, max_batch_rows: as in `robmon.assess`.
+        noise: as in `robmon.assess`.
+        scale: as there.
+        task: as there.
+        output: as there.
+        output_column: as there.
+        integers: as there.
+        scale_axis: as there.
+        device: as there.
+        max_batch_rows: as there.
         max_seconds: time budget: fewer pairs, and then only the first rows (at least 32), are run where all would take
             longer; the result's `cut` says so. None: all are.
 

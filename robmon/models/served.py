@@ -52,6 +52,8 @@ class Seen:
 
     is_deterministic: bool | None = None
     """Whether the same rows gave the same outputs again; None before the first."""
+    shares_refusal: str = ""
+    """Why the baseline's shares of the noise error cannot be measured: it is not tried again."""
 
 
 @dataclass(frozen=True, eq=False)

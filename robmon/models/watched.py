@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from math import prod
 from typing import Any
@@ -48,6 +48,15 @@ def _columns(name: str, values: Any) -> Mapping[str, Column]:
         return {name: column_of(values)}
     flat = values.reshape(len(values), -1)[:, :MOST_FEATURES]
     return array_columns(flat, [f"{name}[{index}]" for index in range(flat.shape[1])])
+
+
+def shown_names(names: Sequence[str]) -> list[str]:
+    """Names of features, or groups of them, that are fit for labels, no two alike.
+
+    >>> shown_names(["x\\n", "x\\r"])[0]
+    'x?'
+    """
+    return unique([_shown(name) for name in names])
 
 
 def _shown(name: str) -> str:

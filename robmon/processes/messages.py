@@ -280,6 +280,17 @@ class DetectionQuestion(Message):
     """Hours that a person has left out."""
 
 
+class AttributionQuestion(Message):
+    """Which features carry the noise error at the highest level: asked once for a baseline, and when it is worse."""
+
+    groups: dict[str, list[str]] = {}
+    """Features of each, by name; empty: they are chosen by a screen."""
+    now: bool = False
+    """Whether it is measured now; else only for a baseline that has no shares, or a version that is worse."""
+    before: dict[str, Any] | None = None
+    """Shares of the baseline of the version that this one is compared with, see `robmon.history.kept_shares`."""
+
+
 class Assess(Message):
     """Assess the loaded model on the requests in the blobs.
 
@@ -305,6 +316,7 @@ class Assess(Message):
     """Share of the features said to have drifted that has not."""
     baseline: dict[str, Any] | None
     baseline_min_rows: int
+    attribution: AttributionQuestion | None = None
     detection: DetectionQuestion | None = None
     """None where nothing is counted: another version than the one served, or rows that are not its own."""
     plan: Plan | None = None
@@ -377,6 +389,27 @@ class ServedResult(Message):
         return self.compared + self.not_comparable
 
 
+class SharesResult(Message):
+    """Which groups of features carry the noise error, see `robustness.probes.shares`; or why that is not known."""
+
+    groups: list[str] = []
+    share: list[float] = []
+    stderr: list[float] = []
+    total: float | None = None
+    """The noise error, in squared output units."""
+    level: float | None = None
+    is_now: bool = False
+    """Whether they are of the rows of this assessment; else of the baseline."""
+    rise_share: list[float] | None = None
+    """Of the rise of the noise error since the baseline, where it has risen beyond three standard errors."""
+    rise_stderr: list[float] | None = None
+    largest: str | None = None
+    """The group that carries most of the rise (where that is not known: of the error), beyond three standard errors."""
+    cut: str = ""
+    reason: str = ""
+    """Why they could not be measured, in words; without any input."""
+
+
 class CanaryResult(Message):
     """The synthetic canary, see `robmon.history.canary`, at one assessment."""
 
@@ -437,6 +470,7 @@ class Assessed(Message):
     """The detector over time, where it was asked for."""
     detection_hours: dict[int, dict[str, Any]] = {}
     """The hours that this assessment's rows belong to: as they came with the question, and these added."""
+    shares: SharesResult | None = None
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []

@@ -18,6 +18,7 @@ from robmon.settings.values import (
     DEVICES,
     CertFile,
     Device,
+    Groups,
     HeaderNames,
     KeyFile,
     Levels,
@@ -34,6 +35,7 @@ from robmon.settings.values import (
     TokenFile,
     Uri,
     Words,
+    group_of,
 )
 from robmon.vocabulary import NOISE_NAMES, TASKS, NoiseName, OutputKind, Task
 
@@ -280,6 +282,19 @@ class DriftSettings(Section):
         "probability that any is said to have (Benjamini-Hochberg)",
     )
     max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
+
+
+class AttributionSettings(Section):
+    groups: Groups = Field(
+        (),
+        description="Groups of features between which the noise error is shared out, as name=column,column; columns in "
+        "none are together `all others`; unset: each feature, or the seven largest and all others",
+    )
+
+    @property
+    def by_name(self) -> dict[str, list[str]]:
+        """The columns of each group."""
+        return dict(group_of(word) for word in self.groups)
 
 
 class WorkerSettings(Section):

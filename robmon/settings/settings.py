@@ -17,6 +17,7 @@ from robmon.robustness.specification import Specification
 from robmon.settings.sections import (
     AlertsSettings,
     AssessSettings,
+    AttributionSettings,
     BaselineSettings,
     CompareSettings,
     DeviceSettings,
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     history: HistorySettings = Field(default_factory=HistorySettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
+    attribution: AttributionSettings = Field(default_factory=AttributionSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     device: DeviceSettings = Field(default_factory=DeviceSettings)
     log: LogSettings = Field(default_factory=LogSettings)

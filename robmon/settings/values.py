@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from robmon.errors import ModelError
 from robmon.models import uri as model_uri
 from robmon.robustness.checks import check_levels
+from robmon.vocabulary import OTHERS
 
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
 
@@ -52,6 +53,36 @@ def _check_paths(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _split_words(value: Any) -> Any:
+    """Accept a list as JSON, or as words separated by spaces: commas are part of them."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return value.split()
+    return _split_list(value)
+
+
+def _check_groups(words: tuple[str, ...]) -> tuple[str, ...]:
+    groups = [group_of(word) for word in words]
+    if not all(name and all(columns) for name, columns in groups):
+        raise ValueError("groups of features are given as name=column,column")
+    named = [name for name, _ in groups]
+    columns = [column for _, columns in groups for column in columns]
+    if len(set(named)) < len(named) or len(set(columns)) < len(columns):
+        raise ValueError("a group has a name of its own, and a column is in one group only")
+    if OTHERS in named:
+        raise ValueError(f"a group cannot be called {OTHERS!r}: those are the columns in no group")
+    return words
+
+
+def group_of(word: str) -> tuple[str, list[str]]:
+    """A group of features, as a setting has it: its name and its columns.
+
+    >>> group_of("wheels=left,right")
+    ('wheels', ['left', 'right'])
+    """
+    name, _, columns = word.partition("=")
+    return name, [column.strip() for column in columns.split(",")]
+
+
 def _check_device(name: str) -> str:
     if not re.fullmatch(DEVICES, name):
         raise ValueError("a device is cpu, cuda, cuda:1 or auto")
@@ -82,6 +113,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
 HeaderNames = Annotated[Words, AfterValidator(_check_header_names)]
 Paths = Annotated[Words, AfterValidator(_check_paths)]
 Tags = Annotated[Words, AfterValidator(_check_tags)]
+Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
 Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
 

@@ -119,7 +119,7 @@ def _plan(evaluation: Evaluation, predictor: Predictor, array: Array, features: 
             features=features,
             min_rows=question.min_rows,
             max_seconds=evaluation.max_seconds,
-            spare_seconds=evaluation.label_seconds,
+            spare_seconds=evaluation.label_seconds + evaluation.attribution_seconds,
             began=evaluation.began,
         )
     except OverBudgetError as error:

@@ -16,6 +16,7 @@ from robmon.processes.channel import Frame
 from robmon.processes.messages import Assess, Assessed, NotCompared, Plan, Rejections
 from robmon.robustness.features.features import Features
 from robmon.worker.answers_check import compare_served
+from robmon.worker.attribution import is_to_attribute, share_out
 from robmon.worker.batch import assess_batch
 from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
@@ -67,6 +68,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     baseline = learn_inputs(evaluation, sample)
     variance = baseline.output_variance if baseline.counts else None
     features = _features(question.plan, baseline, sample.inputs)
+    evaluation = replace(evaluation, attributes=is_to_attribute(evaluation, baseline))
     batch = assess_batch(evaluation, sample, features=features, output_variance=variance)
     result, plan = batch.assessment, plan_message(evaluation, batch)
     evaluation.model.seen.is_deterministic = result.own_mse == 0.0
@@ -88,6 +90,9 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     detection = detect(question, result, batch.origins, is_settled=baseline.counts)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
+    with phases("attribute"):
+        is_worse = isinstance(judged, Verdict) and judged.worse
+        shares = share_out(evaluation, baseline, sample, batch, is_worse)
     with phases("canary"):
         canary = run_canary(evaluation, baseline, sample.inputs, result)
     answer = Assessed(
@@ -111,6 +116,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         labelled_rows=against_labels.rows,
         unfit_labels=list(against_labels.unfit),
         served=served,
+        shares=shares,
         canary=canary,
         detection=detection.found,
         detection_hours=detection.hours,

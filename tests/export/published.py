@@ -12,9 +12,10 @@ from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
-from robmon.history.verdict import Verdict
+from robmon.history.verdict import Causes, Part, Verdict
 from robmon.processes.messages import (
     Assessed,
+    CanaryResult,
     DriftValue,
     LabelResult,
     LevelResult,
@@ -24,6 +25,7 @@ from robmon.processes.messages import (
     QualityValue,
     Rejections,
     ServedResult,
+    SharesResult,
     SlopeResult,
 )
 
@@ -152,6 +154,11 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
         flip_ratio=[1.125],
         agreement_a=[0.75],
         agreement_b=[0.5],
+        causes=Causes(
+            model=Part(ratio=2.0, log_stderr=0.05, share=0.75, share_stderr=0.02),
+            traffic=Part(ratio=1.25, log_stderr=0.1, share=0.25, share_stderr=0.02),
+            cause="model",
+        ),
     )
     view = View(
         model=ModelVersion(name="digits", version="2", run_id="abc", path="/models/2", flavors=["pytorch"]),
@@ -159,6 +166,21 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
         baseline=BaselineInfo("learnt", 1024, NOW),
         detection=detection(),
         measurement=Measurement("2", assessed(), NOW, 2.0, ("order 7 <b>", "order 9"), ("order 3 <i>",)),
+        canary=CanaryResult(rows=64, ratio=0.0),
+        shares=SharesResult(
+            groups=["age", "all others"], share=[0.5, 0.5], stderr=[0.125, 0.125], total=1.0, level=0.05
+        ),
+        alert_shares=SharesResult(
+            groups=["age", "<size>"],
+            share=[0.25, 0.75],
+            stderr=[0.0625, 0.0625],
+            total=2.0,
+            level=0.05,
+            is_now=True,
+            rise_share=[0.0, 1.0],
+            rise_stderr=[0.125, 0.125],
+            largest="<size>",
+        ),
         served=(ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW),),
         last_assessment_at=NOW,
         state=state_of(("2", None), ("1", True), ("2", False), judged=Judged(version="2", verdict=verdict)),

@@ -24,8 +24,8 @@ def test_a_browser_shows_the_verdict_and_the_table(tmp_path: Path) -> None:
     page.write_text(status_page(everything(), NOW + 5), encoding="utf-8")
     found = dom(tmp_path / "profile", f"file://{page}")
     assert "Robustness regressed: version 2 against 1" in found
-    assert found.count("<tr>") == 5, (
-        "the verdict's header and level, the curve's and two, as the browser understood them"
+    assert found.count("<tr>") == 8, (
+        "headers, and the rows of a level, two groups and two levels, as the browser understood them"
     )
     chromium(tmp_path / "profile", "--window-size=900,600", f"--screenshot={picture}", f"file://{page}")
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (900, 600)

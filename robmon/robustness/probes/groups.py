@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.vocabulary import OTHERS
 
 MOST_GROUPS: Final = 8
 """Where the owner names none: features, or the largest of them and all others together."""
-OTHERS: Final = "all others"
 NAMED: Final = 10
 """Most features that a sentence names."""
 

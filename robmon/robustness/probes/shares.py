@@ -66,6 +66,11 @@ class GroupMoments:
         spread = self.variance - 2.0 * share * self.covariance + share**2 * self.total_variance
         return np.asarray(np.maximum(spread, 0.0) / self.rows)
 
+    def shares(self) -> tuple[Float64, Float64]:
+        """Each group's share of the whole error, and the standard errors by the delta method; shapes `(groups,)`."""
+        share = self.mean / self.total
+        return share, np.sqrt(self.variance_of_rest(share)) / self.total
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {name: jsonable(value) for name, value in vars(self).items()}
@@ -128,8 +133,7 @@ class Attribution:
             raise InvalidInputError(
                 f"noise at level {level:g} changes no output: there is no error to share out, give a higher level"
             )
-        share = moments.mean / total
-        stderr = np.sqrt(moments.variance_of_rest(share)) / total
+        share, stderr = moments.shares()
         return cls(groups.names, groups.members, share, stderr, total, moments=moments, **found)
 
     @property
@@ -155,7 +159,8 @@ def rise_shares(before: GroupMoments, now: GroupMoments) -> tuple[Float64, Float
     `(gain now - gain before) / (total now - total before)`, of independent rows, by the delta method.
 
     Args:
-        before, now: of the same groups, noise and level.
+        before: of the baseline.
+        now: of the same groups, noise and level.
 
     Returns:
         None where the whole error has not risen by more than three standard errors.
