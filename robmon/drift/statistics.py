@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -116,26 +114,6 @@ def distances(
     with np.errstate(over="ignore"):
         area = float(np.sum(difference[:-1] * np.diff(values))) * scale
     return min(float(difference[is_last][:-1].max(initial=0.0)), 1.0), area
-
-
-def permuted(
-    statistic: Callable[[NDArray[np.bool_]], float], size: int, members: int, permutations: int, seed: int
-) -> tuple[float, float]:
-    """A statistic of a group of members among `size`, and its p-value `(1 + k) / (B + 1)` under permutation.
-
-    Source: Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010): a p-value by permutation is never 0.
-
-    Args:
-        statistic: of a mask, shape `(size,)`; large is unusual.
-        size: of all.
-        members: the first so many are the group that is tested.
-        permutations: B.
-        seed: of them.
-    """
-    mask = np.arange(size) < members
-    observed, generator = statistic(mask), np.random.default_rng(seed)
-    larger = sum(statistic(generator.permutation(mask)) >= observed for _ in range(permutations))
-    return observed, (1 + larger) / (permutations + 1)
 
 
 def _used(reference: ArrayLike, current: ArrayLike) -> tuple[Float64, Float64]:
