@@ -31,6 +31,8 @@ HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_colum
 """Which part of a model's outputs is assessed, as function, command and daemon are told it."""
 HOW_TO_SAY = "output (flag --output, setting assess.output)"
 """What the outputs are, likewise."""
+MAX_TEXT_CHARACTERS = 300
+"""Of a text of others in a sentence."""
 SAID_IN_SECONDS = 300
 """A time shorter than so many seconds is said in seconds."""
 
@@ -82,6 +84,16 @@ class TooFewRowsError(RobmonError):
 
 _UNITS = ((3600, 60, "minute", 1, "second"), (172800, 3600, "hour", 60, "minute"), (864000, 86400, "day", 3600, "hour"))
 """Up to so many seconds a time is said in these two units: their seconds and their names."""
+
+
+def printable(text: object) -> str:
+    """A text of others as one short line that a terminal shows and does not obey: names come from registries.
+
+    >>> printable("a" + chr(27) + "[31m") == "a" + chr(92) + "x1b[31m"
+    True
+    """
+    shown = str(text)[:MAX_TEXT_CHARACTERS]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def duration(seconds: float, rounding: str = ROUND_HALF_EVEN) -> str:

@@ -12,6 +12,7 @@ from robmon.cli.baseline import baseline
 from robmon.cli.compare import compare
 from robmon.cli.daemon import check_config, run
 from robmon.cli.demo import demo
+from robmon.cli.history import history
 from robmon.cli.rank import rank
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import missing_extra
@@ -52,5 +53,5 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo):
+for command in (run, check_config, assess, compare, rank, baseline, demo, history):
     main.add_command(command)

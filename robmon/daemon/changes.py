@@ -15,6 +15,7 @@ from robmon.export.detection import watching
 from robmon.export.published import View
 from robmon.history.events import Event
 from robmon.history.verdict import Verdict
+from robmon.processes.messages import CanaryResult
 
 Told = Mapping[str, Any]
 """By subject: what was told of it last, as JSON holds it."""
@@ -87,6 +88,7 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "levels": verdict.levels,
         "ratio_by_level": [finite(ratio) for ratio in verdict.ratio],
+        **({} if verdict.causes is None else {"causes": verdict.causes.model_dump()}),
     }
 
 
@@ -119,6 +121,18 @@ def _regression_in_time(now: dict[str, Any], view: View, at: float) -> Iterator[
         facts = {"regression": "time", "version": record.version, "evidence": finite(record.found.evidence)}
         yield Event(record.since, "regression_began", {**facts, "threshold": record.threshold, "number": record.number})
     now["regression_in_time"] = began
+
+
+def canary_changes(
+    told: Told, version: str, canary: CanaryResult | None, at: float
+) -> tuple[list[Event], dict[str, Any]]:
+    """The same of the synthetic canary: whether the version answers otherwise than when its baseline was learnt."""
+    if canary is None or canary.ratio is None:
+        return [], dict(told)
+    events = []
+    if canary.is_changed and told.get("canary") != version:
+        events.append(Event(at, "canary_changed", {"version": version, "ratio": canary.ratio, "notes": canary.notes}))
+    return events, {**told, "canary": version if canary.is_changed else None}
 
 
 def start_changes(told: Told, start: Mapping[str, Any], at: float) -> tuple[list[Event], dict[str, Any]]:

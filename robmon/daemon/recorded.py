@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.history.detection import Detection
-from robmon.processes.messages import DriftValue, LevelResult, ModelVersion
+from robmon.processes.messages import CanaryResult, DriftValue, LevelResult, ModelVersion
 
 DIGITS: Final = 7
 """Of a measurement: more are noise, and cost room, three times a minute and feature."""
 
 
-def assessment_row(model: ModelVersion, finding: Finding, at: float, specification: str) -> dict[str, Any]:
+def assessment_row(
+    model: ModelVersion, finding: Finding, at: float, *, specification: str, threshold: float
+) -> dict[str, Any]:
     """The row: what the log says of it, and the whole curve, drift and timings.
 
     Args:
@@ -21,6 +23,7 @@ def assessment_row(model: ModelVersion, finding: Finding, at: float, specificati
         finding: what came of it.
         at: Unix time.
         specification: digest of the settings under which versions are judged.
+        threshold: of the evidence over time.
     """
     result = finding.result
     return {
@@ -36,13 +39,33 @@ def assessment_row(model: ModelVersion, finding: Finding, at: float, specificati
         "slopes": {score: _number(slope.value) for score, slope in result.slopes.items()},
         "area": _number(result.area),
         "noise_margin": _number(result.noise_margin),
-        "detection": None if result.detection is None else _detection(result.detection),
         "drift": _drift(result.input_drift),
         "drift_rows": result.plan.rows,
         "features_watched": result.features_watched,
         "prediction_drift": _drift(result.prediction_drift),
+        **_over_time(result.detection, threshold),
+        **_canary(result.canary),
         "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},
     }
+
+
+def _over_time(detection: Detection | None, threshold: float) -> dict[str, Any]:
+    """What the detector over time says, where it counts."""
+    if detection is None or detection.basis is None:
+        return {}
+    return {
+        "evidence": _number(detection.evidence),
+        "evidence_threshold": _number(threshold),
+        "evidence_requests": detection.requests,
+        "basis": detection.basis,
+        "standing": detection.is_standing,
+        "detectable_ratio": _number(detection.detectable_ratio),
+    }
+
+
+def _canary(canary: CanaryResult | None) -> dict[str, Any]:
+    """What of the synthetic canary has changed, where it was run."""
+    return {} if canary is None or canary.ratio is None else {"canary_ratio": _number(canary.ratio)}
 
 
 def _level(point: LevelResult) -> dict[str, Any]:
@@ -57,16 +80,6 @@ def _level(point: LevelResult) -> dict[str, Any]:
         "nonfinite": point.nonfinite_outputs or None,
     }
     return {name: value for name, value in told.items() if value is not None}
-
-
-def _detection(found: Detection) -> dict[str, Any]:
-    return {
-        "basis": found.basis,
-        "requests": found.requests,
-        "evidence": _number(found.evidence),
-        "is_standing": found.is_standing,
-        "detectable_ratio": _number(found.detectable_ratio),
-    }
 
 
 def _drift(values: Sequence[DriftValue]) -> list[dict[str, Any]]:

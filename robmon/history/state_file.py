@@ -233,7 +233,7 @@ class StateFile:
             found = self.path.stat()
         except FileNotFoundError:
             return None
-        if _is_sqlite(self.path, found):
+        if is_sqlite(self.path, found):
             return found
         self._set_aside(found)
         return None
@@ -278,7 +278,7 @@ class StateFile:
             if found is None or not self._is_there(found):
                 return
             salvaged = Salvaged()
-            new = self._make(lambda new: salvaged.take(self.path, new)) if _is_sqlite(self.path, found) else None
+            new = self._make(lambda new: salvaged.take(self.path, new)) if is_sqlite(self.path, found) else None
             aside = self._aside_name(salvaged.is_whole)
             self.path.rename(self.path.with_name(aside))
             self._move_companions(aside)
@@ -321,7 +321,7 @@ class StateFile:
             yield
 
 
-def _is_sqlite(path: Path, found: os.stat_result) -> bool:
+def is_sqlite(path: Path, found: os.stat_result) -> bool:
     """Whether it begins as SQLite's files do: an empty one would count as a new one, another version as read-only."""
     if not stat.S_ISREG(found.st_mode):
         return False

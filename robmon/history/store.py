@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -326,4 +327,13 @@ def _scope(kept: Kept, name: str) -> Scope:
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(_finite(content), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _finite(value: Any) -> Any:
+    """As JSON can hold it: infinite numbers as text, what is no number as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value

@@ -6,11 +6,14 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from robmon.daemon.changes import start_changes, view_changes
+from robmon.daemon.changes import canary_changes, start_changes, view_changes
+from robmon.daemon.publication import Finding
+from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
+from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import ModelVersion
-from tests.export.published import NOW, everything, state_of
+from robmon.processes.messages import CanaryResult, ModelVersion
+from tests.export.published import NOW, assessed, everything, state_of
 
 
 def kinds(told: dict[str, Any], view: View) -> tuple[list[str], dict[str, Any]]:
@@ -85,3 +88,48 @@ def test_a_start_tells_what_has_changed() -> None:
         ("settings_changed", {"settings": {"b": ["2", "3"]}}),
     ]
     assert len(start_changes(told, other, NOW)[0]) == 1
+
+
+def standing(version: str, since: float | None) -> DetectionRecord:
+    identity = {"version": [version, None], "threshold": [43_200.0]}
+    found = Detection(basis="week", evidence=50_000.0, is_standing=since is not None)
+    return DetectionRecord(identity=identity, found=found, since=since, number=7)
+
+
+def test_a_regression_over_time_begins_and_ends() -> None:
+    view, told = everything().view, kinds({}, everything().view)[1]
+    for since, found in ((None, []), (5.0, ["regression_began"]), (5.0, []), (None, ["regression_ended"])):
+        events, told = view_changes(told, replace(view, detection=standing("2", since)), NOW)
+        assert [event.kind for event in events] == found
+        assert all(event.facts["regression"] == "time" and event.facts["version"] == "2" for event in events)
+        assert all(event.at == 5.0 for event in events if event.kind == "regression_began")
+
+
+def test_a_version_that_answers_otherwise_is_told_once() -> None:
+    told: dict[str, Any] = {}
+    for changed, kinds in (
+        (False, []),
+        (True, ["canary_changed"]),
+        (True, []),
+        (False, []),
+        (True, ["canary_changed"]),
+    ):
+        canary = CanaryResult(rows=64, ratio=0.1 * changed, is_changed=changed, notes=["output 2 is float32"])
+        events, told = canary_changes(told, "2", canary, NOW)
+        assert [event.kind for event in events] == kinds
+
+
+def test_a_row_holds_what_json_can() -> None:
+    """Infinite bounds, ratios that are not there, the detector; no request and no note on it."""
+    view = everything().view
+    model = view.model
+    assert model is not None
+    result = assessed().model_copy(update={"detection": standing("2", 1.0).found})
+    row = assessment_row(model, Finding(result, [], None), NOW, specification="abc", threshold=43_200.0)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert row["levels"][1] == {
+        "level": 0.05, "mse": 0.25, "bound": "+Inf", "request_bound": 4.0, "agreement": 0.75, "ratio": 1.5,
+    }  # fmt: skip
+    assert (row["evidence"], row["evidence_threshold"], row["standing"]) == (50_000.0, 43_200.0, True)
+    assert row["drift"] and {"feature", "psi"} <= set(row["drift"][0])
+    assert row["number"] == 3 and row["seed"] == 5 and row["specification"] == "abc"

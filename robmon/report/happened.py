@@ -1,0 +1,168 @@
+"""What the history holds, in words: events as sentences, assessments as lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from robmon.errors import printable
+from robmon.report.words import aligned, listed
+
+Row = Mapping[str, Any]
+
+
+def utc_iso(at: float) -> str:
+    """Unix seconds, to the second.
+
+    >>> utc_iso(1795722060.5)
+    '2026-11-26T19:41:00Z'
+    """
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def figure(value: Any, digits: int = 4) -> str:
+    """A number of a row, which may be missing, or infinite and so a text."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else printable(value)
+
+
+# --- assessments -----------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = ("time", "number", "version", "rows", "trials", "level", "mse", "bound", "ratio", "index", "evidence")
+
+
+def assessment_lines(rows: Iterable[Row]) -> list[str]:
+    """A table with a line each: the highest level, the ratio to the baseline there, the evidence for a regression."""
+    return aligned([_COLUMNS, *map(_cells, rows)], names_first=True)
+
+
+def worst_level(row: Row) -> Row:
+    """The point of the highest level; of a row of before, what it says of it."""
+    levels = row.get("levels") or ()
+    return levels[-1] if levels else {name: row.get(old) for name, old in _WORST.items()}
+
+
+_WORST: Final = {"level": "noise_level", "mse": "mse", "bound": "bound"}
+
+
+def _cells(row: Row) -> list[str]:
+    point = worst_level(row)
+    return [
+        utc_iso(row["at"]),
+        figure(row.get("number"), 20),
+        printable(row.get("version", "-")),
+        *(figure(row.get(name)) for name in ("rows", "trials")),
+        *(figure(point.get(name)) for name in ("level", "mse", "bound", "ratio")),
+        *(figure(row.get(name)) for name in ("index", "evidence")),
+    ]
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def event_lines(events: Iterable[Row]) -> list[str]:
+    """A line each: when, and what happened."""
+    return [f"{utc_iso(event['at'])}  {sentence(event)}" for event in events]
+
+
+def sentence(event: Row) -> str:
+    """What happened, without a full stop; of a kind that this robmon does not know, what is kept of it."""
+    tell = _SENTENCES.get(str(event.get("kind")))
+    facts = {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+    if tell is None:
+        told = [f"{printable(name)}={printable(facts[name])}" for name in sorted(facts) if name not in ("at", "kind")]
+        return " ".join([printable(event.get("kind")), *told])
+    return tell(_Facts(facts))
+
+
+class _Facts(dict[str, Any]):
+    """Of a fact that is not there, a dash."""
+
+    def __missing__(self, name: str) -> str:
+        return "-"
+
+
+def _version_loaded(event: _Facts) -> str:
+    before = f", in the place of version {event['before']}" if event.get("before") else ""
+    device = f" on {event['device']}" if event.get("device") else ""
+    return f"version {event['version']} is assessed ({event['flavor']}{device}){before}"
+
+
+def _alias_moved(event: _Facts) -> str:
+    before = f"moved from version {event['before']}" if event.get("before") else "stands for"
+    return f"alias {event['alias']} {before} {'to ' if event.get('before') else ''}version {event['version']}"
+
+
+def _verdict(event: _Facts) -> str:
+    found = "is worse than" if event["worse"] is True else "held against"
+    interval = ""
+    if event.get("low") is not None:
+        interval = (
+            f" ({100 * event.get('confidence', 0):g} % interval {figure(event['low'])} to {figure(event['high'])})"
+        )
+    return f"version {event['version']} {found} version {event['against']}: ratio {figure(event['ratio'])}{interval}"
+
+
+def _baseline(event: _Facts) -> str:
+    how = {
+        "learning": "is being learnt",
+        "learnt": f"counts from now on, learnt from {figure(event['rows'], 9)} rows",
+        "artifact": "is the one recorded beside the model",
+        "local": "is the one recorded in the data folder",
+    }
+    return f"the baseline of version {event['version']} {how.get(event['source'], event['source'])}"
+
+
+def _regression(event: _Facts) -> str:
+    return "over time" if event["regression"] == "time" else f"against version {event['against']}"
+
+
+def _began(event: _Facts) -> str:
+    ratio = f", ratio {figure(event['ratio'])}" if event.get("ratio") is not None else ""
+    return f"a regression of version {event['version']} {_regression(event)} began{ratio}"
+
+
+def _settings_changed(event: _Facts) -> str:
+    changes = event.get("settings") or {}
+    told = [f"{printable(name)} from {printable(a)} to {printable(b)}" for name, (a, b) in sorted(changes.items())]
+    return f"settings changed: {listed(told)}"
+
+
+def _started(event: _Facts) -> str:
+    image = f", image {event['image']}" if event.get("image") else ""
+    return f"robmon {event['robmon']} was started (Python {event['python']}{image})"
+
+
+def _traffic(event: _Facts) -> str:
+    minutes = round(event.get("seconds", 0) / 60)
+    told = [f"{figure(event['requests'], 9)} requests", f"{figure(event['sampled'], 9)} sampled"]
+    told += [f"{figure(event['rejected'], 9)} rejected"] if event.get("rejected") else []
+    return f"in the {minutes} minutes from then: {listed(told)}"
+
+
+def _canary(event: _Facts) -> str:
+    notes = "; ".join(printable(note) for note in event.get("notes") or ())
+    return f"version {event['version']} answers otherwise than before{notes and f': {notes}'}"
+
+
+_SENTENCES: Final = {
+    "started": _started,
+    "stopped": lambda event: "robmon ended",
+    "robmon_changed": lambda event: f"robmon is {event['now']} now, and was {event['before']}",
+    "settings_changed": _settings_changed,
+    "alias_moved": _alias_moved,
+    "version_loaded": _version_loaded,
+    "version_accepted": lambda event: f"version {event['version']} was accepted, by {event['by']}",
+    "verdict": _verdict,
+    "baseline": _baseline,
+    "regression_began": _began,
+    "regression_ended": lambda event: f"the regression of version {event['version']} {_regression(event)} ended",
+    "canary_changed": _canary,
+    "assessments_missing": lambda event: f"assessments are {event['outcome']} ({event['reason']}): {event['why']}",
+    "assessments_again": lambda event: "assessments are good again",
+    "worker_restarted": lambda event: f"the worker of version {event['version']} was ended ({event['reason']})",
+    "state_damaged": lambda event: f"the state file was damaged, and set aside as {event['set_aside']}",
+    "traffic": _traffic,
+}
