@@ -13,6 +13,8 @@ EXTRAS: Final = {
     "torch": "torch",
     "onnxruntime": "onnx",
     "matplotlib": "plot",
+    "jinja2": "report",
+    "markupsafe": "report",
     "fsspec": "files",
     "pandas": "files",
     "pyarrow": "files",

@@ -15,6 +15,6 @@ def chromium(profile: Path, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def dom(profile: Path, url: str) -> str:
+def dom(profile: Path, url: str, *flags: str) -> str:
     """The document as the browser understood it, after its scripts have run."""
-    return chromium(profile, "--dump-dom", url)
+    return chromium(profile, *flags, "--dump-dom", url)

@@ -44,7 +44,7 @@ def read_rows(options: dict[str, Any], target: tuple[str, ...] = ()) -> tuple[An
     return read_inputs(path, target, tell=lambda sentence: click.echo(sentence, err=True))
 
 
-def _check_writable(file: Path) -> None:
+def check_writable(file: Path) -> None:
     """Before the work is done, not after."""
     if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
         raise click.UsageError(f"{file} cannot be written")
@@ -52,7 +52,7 @@ def _check_writable(file: Path) -> None:
 
 def files_to_write(json_file: Path, png: Path, no_picture: bool) -> Path | None:
     """The picture to write beside the JSON file, as `picture_to_draw`."""
-    _check_writable(json_file)
+    check_writable(json_file)
     return picture_to_draw(png, no_picture)
 
 
@@ -66,7 +66,7 @@ def picture_to_draw(png: Path, no_picture: bool) -> Path | None:
     kinds = FigureCanvasBase.get_supported_filetypes()
     if png.suffix and png.suffix[1:].lower() not in kinds:
         raise click.UsageError(f"{png} is of no known kind of picture: end its name with one of .{', .'.join(kinds)}")
-    _check_writable(png)
+    check_writable(png)
     return png
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robmon.cli.models import daemon_settings, has_daemon
+from robmon.cli.models import daemon_settings, daemons_model, has_daemon
 from robmon.cli.options import FILE, config_option
 from robmon.errors import printable
 
 if TYPE_CHECKING:
     from robmon.history.reading import Period, Recorded
+    from robmon.settings import Loaded
 
 SHOWN, SHOWN_PERIOD = 20, "24h"
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -80,8 +81,7 @@ def find_history(options: dict[str, Any], period: Period) -> Recorded:
     from robmon.history.reading import HistoryError, models_in, read_history
     from robmon.models.uri import history_key, parse
 
-    flags = {"data_dir": options["data_dir"], "model.uri": options["model"], "model.name": options["name"]}
-    daemon = daemon_settings({"tracking_uri": None, "config": options["config"]}, flags)
+    daemon = _daemon(options)
     data_dir = daemon.settings.data_dir
     if has_daemon(daemon):
         uri = parse(daemon.settings.model.uri)
@@ -94,7 +94,24 @@ def find_history(options: dict[str, Any], period: Period) -> Recorded:
     return read_history(data_dir, found[0] if found else "any model", period)
 
 
-def period_of(since: str | None, last: int | None = None) -> Period:
+def _daemon(options: dict[str, Any]) -> Loaded:
+    flags = {"data_dir": options["data_dir"], "model.uri": options["model"], "model.name": options["name"]}
+    return daemon_settings({"tracking_uri": None, "config": options["config"]}, flags)
+
+
+def model_uri(options: dict[str, Any], key: str) -> str | None:
+    """How the model of that history is named without a version; None of one that is asked at its endpoint."""
+    from robmon.models.uri import ModelUri, parse
+
+    if options["model"] is None:
+        options = {**options, "model": daemons_model(_daemon(options))}
+    if options["model"] is None:
+        return f"models:/{key}"
+    uri = parse(options["model"])
+    return f"models:/{uri.name}" if isinstance(uri, ModelUri) and uri.is_registered else None
+
+
+def period_of(since: str | None, last: int | None = None, *, all_events: bool = False) -> Period:
     """What --since and --last ask for.
 
     >>> period_of("90m").seconds, period_of("2026-11-27T12:00Z").since
@@ -103,12 +120,13 @@ def period_of(since: str | None, last: int | None = None) -> Period:
     from robmon.history.reading import Period
 
     if since is None:
-        return Period(last=last)
+        return Period(last=last, all_events=all_events)
     if (length := re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*([mhdw])\s*", since)) is not None:
-        return Period(seconds=float(length[1]) * _UNITS[length[2]], last=last)
+        return Period(seconds=float(length[1]) * _UNITS[length[2]], last=last, all_events=all_events)
     try:
         at = datetime.fromisoformat(since.strip())
-        return Period(since=(at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), last=last)
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        return Period(since=seconds, last=last, all_events=all_events)
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{since!r} is neither a length of time, as 90m, 24h or 7d, nor a time, as 2026-11-27T12:00",

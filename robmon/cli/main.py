@@ -14,6 +14,7 @@ from robmon.cli.daemon import check_config, run
 from robmon.cli.demo import demo
 from robmon.cli.history import history
 from robmon.cli.rank import rank
+from robmon.cli.report import report
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import missing_extra
 
@@ -53,5 +54,5 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo, history):
+for command in (run, check_config, assess, compare, rank, baseline, demo, history, report):
     main.add_command(command)

@@ -10,7 +10,10 @@ from robmon.history.detection import Detection
 from robmon.processes.messages import CanaryResult, DriftValue, LevelResult, ModelVersion
 
 DIGITS: Final = 7
-"""Of a measurement: more are noise, and cost room, three times a minute and feature."""
+"""Of a measurement: more are noise, and cost room."""
+DRIFT_DIGITS: Final = 4
+MOST_FEATURES: Final = 10
+"""Whose drift is kept: with 32 an assessment would take twice the room."""
 
 
 def assessment_row(
@@ -83,21 +86,27 @@ def _level(point: LevelResult) -> dict[str, Any]:
 
 
 def _drift(values: Sequence[DriftValue]) -> list[dict[str, Any]]:
-    """A row a feature, with all its statistics."""
+    """A row a feature, with all its statistics: of all features together, and of those that have drifted most."""
     by_feature: dict[str, dict[str, Any]] = {}
     for value in values:
         row = by_feature.setdefault(value.feature, {"feature": value.feature})
-        row[value.statistic] = _number(value.value)
-    return list(by_feature.values())
+        row[value.statistic] = _number(value.value, DRIFT_DIGITS)
+    rows = sorted(by_feature.values(), key=_most_drifted)
+    return rows[: MOST_FEATURES + ("all" in by_feature)]
+
+
+def _most_drifted(row: dict[str, Any]) -> tuple[bool, float]:
+    measured = [value for name in ("js", "psi") if isinstance(value := row.get(name), float)]
+    return row["feature"] != "all", -max(measured, default=0.0)
 
 
 def _rounded(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: _number(value) if isinstance(value, float) else value for name, value in facts.items()}
 
 
-def _number(value: float | None) -> float | str | None:
+def _number(value: float | None, digits: int = DIGITS) -> float | str | None:
     """As JSON can hold it; what is not a number is not there."""
     if value is None or value != value:
         return None
     told = finite(value)
-    return float(f"{told:.{DIGITS}g}") if isinstance(told, float) else told
+    return float(f"{told:.{digits}g}") if isinstance(told, float) else told

@@ -37,11 +37,13 @@ class Period:
         since: Unix time of the oldest.
         seconds: so much before the newest entry; None, as `since`: no bound.
         last: so many assessments, the newest.
+        all_events: whether events are wanted from the beginning: what stands may have begun long before.
     """
 
     since: float | None = None
     seconds: float | None = None
     last: int | None = None
+    all_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _found(kept: Kept, path: Path, key: str, period: Period) -> Recorded:
     if period.seconds is not None:
         since = max(newest, default=0.0) - period.seconds
     assessments = _since(_rows(records, "assessments", since), since, period.last)
-    events = _since(_rows(records, "events", since), since)
+    begin = None if period.all_events else since
+    events = _since(_rows(records, "events", begin), begin)
     specifications = {name: json.loads(content) for name, content in records.specifications().items()}
     return Recorded(key, assessments, events, specifications)
 
@@ -158,5 +161,5 @@ def _rows(records: Records, table: str, since: float | None) -> Iterator[Row]:
 
 def _since(rows: Iterator[Row], since: float | None, last: int | None = None) -> list[dict[str, Any]]:
     """What the last of them say, in the order of their times."""
-    found = [json.loads(row.content) for row in deque(rows, last)]
-    return sorted((each for each in found if since is None or each["at"] >= since), key=lambda each: each["at"])
+    wanted = (row for row in rows if since is None or row.at >= since)
+    return sorted((json.loads(row.content) for row in deque(wanted, last)), key=lambda each: float(each["at"]))

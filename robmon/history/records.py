@@ -132,8 +132,9 @@ class Records:
         """The id after which all rows of that time and later lie."""
         if table not in self._tables:
             return 0
-        index = f"SELECT min(id) FROM {table} WHERE at >= ?"  # noqa: S608
-        (first,) = self._connection.execute(index, (at,)).fetchone()
+        # By the index alone: for min(id) SQLite would read the rows one after another until one fits.
+        found = f"SELECT min(+id) FROM {table} WHERE at >= ?"  # noqa: S608
+        (first,) = self._connection.execute(found, (at,)).fetchone()
         return self.last_id(table) if first is None else first - 1
 
     def last_id(self, table: str) -> int:

@@ -21,11 +21,24 @@ def utc_iso(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def utc_minute(at: float, *, seconds: bool = False) -> str:
+    """The same as people read it.
+
+    >>> utc_minute(1795722060.5), utc_minute(1795722060.5, seconds=True)
+    ('2026-11-26 19:41', '2026-11-26 19:41:00')
+    """
+    return f"{datetime.fromtimestamp(at, UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}"
+
+
 def figure(value: Any, digits: int = 4) -> str:
-    """A number of a row, which may be missing, or infinite and so a text."""
+    """A number of a row, which may be missing, or infinite and so a text; whole ones in full.
+
+    >>> figure(0.123456), figure(7_000_000_000_000_000_361), figure(None), figure("+Inf")
+    ('0.1235', '7000000000000000361', '-', '+Inf')
+    """
     if value is None:
         return "-"
-    return f"{value:.{digits}g}" if isinstance(value, int | float) else printable(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else printable(value)
 
 
 # --- assessments -----------------------------------------------------------------------------------------------------
@@ -51,7 +64,7 @@ def _cells(row: Row) -> list[str]:
     point = worst_level(row)
     return [
         utc_iso(row["at"]),
-        figure(row.get("number"), 20),
+        figure(row.get("number")),
         printable(row.get("version", "-")),
         *(figure(row.get(name)) for name in ("rows", "trials")),
         *(figure(point.get(name)) for name in ("level", "mse", "bound", "ratio")),
@@ -108,7 +121,7 @@ def _verdict(event: _Facts) -> str:
 def _baseline(event: _Facts) -> str:
     how = {
         "learning": "is being learnt",
-        "learnt": f"counts from now on, learnt from {figure(event['rows'], 9)} rows",
+        "learnt": f"counts from now on, learnt from {figure(event['rows'])} rows",
         "artifact": "is the one recorded beside the model",
         "local": "is the one recorded in the data folder",
     }
@@ -137,8 +150,8 @@ def _started(event: _Facts) -> str:
 
 def _traffic(event: _Facts) -> str:
     minutes = round(event.get("seconds", 0) / 60)
-    told = [f"{figure(event['requests'], 9)} requests", f"{figure(event['sampled'], 9)} sampled"]
-    told += [f"{figure(event['rejected'], 9)} rejected"] if event.get("rejected") else []
+    told = [f"{figure(event['requests'])} requests", f"{figure(event['sampled'])} sampled"]
+    told += [f"{figure(event['rejected'])} rejected"] if event.get("rejected") else []
     return f"in the {minutes} minutes from then: {listed(told)}"
 
 

@@ -12,7 +12,7 @@ from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import CanaryResult, ModelVersion
+from robmon.processes.messages import CanaryResult, DriftValue, ModelVersion
 from tests.export.published import NOW, assessed, everything, state_of
 
 
@@ -131,5 +131,18 @@ def test_a_row_holds_what_json_can() -> None:
         "level": 0.05, "mse": 0.25, "bound": "+Inf", "request_bound": 4.0, "agreement": 0.75, "ratio": 1.5,
     }  # fmt: skip
     assert (row["evidence"], row["evidence_threshold"], row["standing"]) == (50_000.0, 43_200.0, True)
-    assert row["drift"] and {"feature", "psi"} <= set(row["drift"][0])
+    assert row["drift"] == [{"feature": "all", "mean_psi": 0.2}, {"feature": "age", "psi": 0.3}]
     assert row["number"] == 3 and row["seed"] == 5 and row["specification"] == "abc"
+
+
+def test_of_many_features_those_are_kept_that_have_drifted_most() -> None:
+    values = [DriftValue(feature=f"f{index}", statistic="psi", value=index / 100) for index in range(32)]
+    values += [DriftValue(feature="all", statistic="mean_psi", value=0.1)]
+    row = assessment_row(
+        ModelVersion(name="m", version="1", path="/m"),
+        Finding(assessed().model_copy(update={"input_drift": values}), [], None),
+        NOW,
+        specification="abc",
+        threshold=1.0,
+    )
+    assert [each["feature"] for each in row["drift"]] == ["all", *(f"f{index}" for index in range(31, 21, -1))]

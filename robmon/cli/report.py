@@ -1,0 +1,35 @@
+"""`robmon report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robmon.cli.files import check_writable
+from robmon.cli.history import find_history, history_options, model_uri, period_of
+from robmon.cli.options import FILE
+from robmon.extras import Need, check_all_installed
+
+
+@click.command()
+@click.option("--since", default="24h", show_default=True, help="So much before the newest entry, as 90m, 24h or "
+              "7d, or since a time in UTC, as 2026-11-27T12:00.")  # fmt: skip
+@click.option("-o", "--output", type=FILE, default="report.html", show_default=True, help="File to write.")
+@history_options
+def report(since: str, output: Path, **options: Any) -> None:
+    """Write what happened to a model in a period as one HTML file.
+
+    It needs no script and no network, holds no production input, and is the same for the same history. Read from the
+    daemon's data folder, also while it runs.
+    """
+    check_all_installed([Need("jinja2", "a report")])
+    check_writable(output)
+    recorded = find_history(options, period_of(since, all_events=True))
+    from robmon.report.html.page import report_page
+    from robmon.report.html.period import Period
+
+    period = Period(recorded.model, recorded.assessments, recorded.events, recorded.specifications)
+    output.write_text(report_page(period, model_uri(options, recorded.model)), encoding="utf-8")
+    click.echo(f"written: {output}")

@@ -1,0 +1,100 @@
+"""What of a period the report tells: which assessment is the worst, which curve is the old one, what stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from robmon.report.happened import worst_level
+
+Row = Mapping[str, Any]
+JUST_BEFORE_SECONDS: Final = 3600.0
+"""What changed this long before a regression began may have caused it."""
+CHANGES: Final = ("version_loaded", "alias_moved", "settings_changed", "robmon_changed", "canary_changed", "started")
+"""Events that may make a model, or what is measured of it, another one."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Assessments of a period, all events that are known, and specifications by their names."""
+
+    model: str
+    assessments: Sequence[Row]
+    all_events: Sequence[Row]
+    specifications: Mapping[str, Row]
+
+    @cached_property
+    def since(self) -> float:
+        """Unix time of the oldest assessment, or of the oldest event where there is none."""
+        return min((float(row["at"]) for row in self.assessments or self.all_events), default=0.0)
+
+    @cached_property
+    def until(self) -> float:
+        """Unix time of the newest entry."""
+        return max((float(row["at"]) for row in (*self.assessments, *self.all_events)), default=0.0)
+
+    @cached_property
+    def events(self) -> list[Row]:
+        """Those of the period: also what happened in the hour before its first assessment."""
+        return [event for event in self.all_events if event["at"] >= self.since - JUST_BEFORE_SECONDS]
+
+    @cached_property
+    def standing(self) -> list[Row]:
+        """The beginnings of the regressions that stand at the end."""
+        began: dict[Any, Row] = {}
+        for event in self.all_events:
+            if event.get("kind") == "regression_began":
+                began[event.get("regression")] = event
+            elif event.get("kind") == "regression_ended":
+                began.pop(event.get("regression"), None)
+        return list(began.values())
+
+    @cached_property
+    def worst(self) -> Row | None:
+        """The assessment with the largest ratio to its baseline, else with the largest error, at its highest level."""
+        if not self.assessments:
+            return None
+        key = "ratio" if any(_ratio(row) is not None for row in self.assessments) else "mse"
+        return max(self.assessments, key=lambda row: value_of(worst_level(row).get(key)))
+
+    @cached_property
+    def before(self) -> Row | None:
+        """The last assessment of the version before the one of the worst, where the period has one."""
+        if self.worst is None:
+            return None
+        at, version = self.worst["at"], self.worst.get("version")
+        others = [row for row in self.assessments if row["at"] < at and row.get("version") != version]
+        return others[-1] if others else None
+
+    def specification_of(self, row: Row) -> Row | None:
+        """By which an assessment was made, where that is known."""
+        return self.specifications.get(str(row.get("specification_name")))
+
+    def changes_before(self, at: float) -> list[Row]:
+        """What changed in the hour before that time, the newest first."""
+        found = [
+            event
+            for event in self.all_events
+            if event.get("kind") in CHANGES and at - JUST_BEFORE_SECONDS <= event["at"] <= at
+        ]
+        return found[::-1]
+
+
+def value_of(number: Any) -> float:
+    """A number of a row, to be compared: infinite ones are texts there, and what is missing is less than all."""
+    if number in ("+Inf", "-Inf"):
+        return math.inf if number == "+Inf" else -math.inf
+    return float(number) if isinstance(number, int | float) else -math.inf
+
+
+def finite_or_none(number: Any) -> float | None:
+    """A number of a row as it can be drawn."""
+    value = value_of(number)
+    return value if math.isfinite(value) else None
+
+
+def _ratio(row: Row) -> float | None:
+    return finite_or_none(worst_level(row).get("ratio"))
