@@ -22,6 +22,7 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
+from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
@@ -156,6 +157,7 @@ class Daemon:
         self._metrics.expose(self._published)
         self._published.watch(self._chronicle.tell_view)
         baselines = RecordedBaselines(history, self._baseline_writer)
+        self._sharing = BaselineSharing(self._follower, baselines)
         watch = RegressionWatch(
             settings, history, self._writer, lambda reason: self._metrics.detection_restarts.labels(reason).inc()
         )
@@ -171,6 +173,7 @@ class Daemon:
             self._memory,
             baselines,
             watch,
+            self._sharing,
             self._writer,
             Journal(self._chronicle, self._metrics),
             self._published,
@@ -321,6 +324,7 @@ class Daemon:
         self._writer.watch()
         self._baseline_writer.watch()
         self._chronicle.tick()
+        await self._sharing.write()
         if await self._memory.write():
             self._runner.refresh()
 

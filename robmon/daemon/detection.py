@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from robmon import clock
-from robmon.history.checksum import checksum
+from robmon.history.checksum import SCALES, checksum
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entries, of_version
 from robmon.inputs.sample import Item
@@ -19,8 +19,6 @@ from robmon.processes.messages import DetectionQuestion, ModelVersion
 from robmon.settings import Settings
 from robmon.vocabulary import DETECTION_RESTARTS, detection_threshold
 
-SCALES: Final = ("integers", "axis", "inputs")
-"""The parts of a baseline that decide how large the errors of a row are: how strong the noise is."""
 STATISTIC_FORMAT: Final = 1
 """Of what the evidence is made of, beyond the detector's own format."""
 DIGESTED_BYTES: Final = 4096
@@ -63,8 +61,7 @@ def identity_of(
         entries: the memory; that a person accepts a version says that what it is now is normal.
         left_out: hours of the baseline that a person has left out.
     """
-    accepted = of_version(entries, model.version, model.run_id)
-    accepted_at = accepted.at if accepted is not None and accepted.by == "person" else None
+    accepted_at = accepted_by_person(entries, model)
     scales = checksum({name: baseline.get(name) for name in SCALES} if baseline is not None else {})
     alerts, specification = settings.alerts, settings.specification
     return {
@@ -76,6 +73,12 @@ def identity_of(
         "threshold": [threshold_of(settings), alerts.clear_evidence],
         "format": STATISTIC_FORMAT,
     }
+
+
+def accepted_by_person(entries: Entries, model: ModelVersion) -> float | None:
+    """Unix time at which a person accepted that version; None where none did."""
+    entry = of_version(entries, model.version, model.run_id)
+    return entry.at if entry is not None and entry.accepted and entry.by == "person" else None
 
 
 def threshold_of(settings: Settings) -> float:

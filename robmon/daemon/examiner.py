@@ -15,6 +15,7 @@ from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
+from robmon.history.inheritance import inheritance
 from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
@@ -75,7 +76,11 @@ class Examiner:
         seed = assessment_seed(model.name, model.version, number)
         is_served = answers_since is not None
         baseline = self._baselines.of(model.version)
-        asked = self._watch.ask(model, baseline, self._memory.entries, items) if is_served else None
+        asked = None
+        if is_served:
+            entries = self._memory.entries
+            before = inheritance(entries, model.version, model.run_id, self._baselines.of)
+            asked = self._watch.ask(model, baseline, entries, items, before)
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = assessment_question(
             self._settings,

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import structlog
@@ -21,7 +22,17 @@ from robmon.history.memory import TAG_PREFIX, Key
 from robmon.models import registry_access
 from robmon.models import uri as model_uri
 from robmon.models.uri import known_aliases
-from robmon.processes.messages import AnyMessage, Failure, Fetch, Fetched, ModelVersion, Remember, Remembered
+from robmon.processes.messages import (
+    AnyMessage,
+    BaselineShared,
+    Failure,
+    Fetch,
+    Fetched,
+    ModelVersion,
+    Remember,
+    Remembered,
+    ShareBaseline,
+)
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
 from robmon.settings import Settings
 
@@ -145,6 +156,24 @@ class Follower:
             raise FetchFailedError("error", "the fetch process gave no answer that fits")
         self.memory = answer.memory
 
+    async def share(self, version: str, baseline: dict[str, Any], new_hours: dict[str, Any]) -> dict[str, Any]:
+        """Put a learnt baseline beside that version, merged with what others have put there; gives what is there now.
+
+        Raises:
+            RobmonError: the registry does not let us, or did not answer; or the version has no place for it.
+        """
+        question = ShareBaseline(
+            tracking_uri=self._tracking_uri,
+            name=self._uri.name,
+            version=version,
+            baseline=baseline,
+            new_hours=new_hours,
+        )
+        answer = await self._ask(question)
+        if not isinstance(answer, BaselineShared):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        return answer.baseline
+
     def version_of(self, reference: str) -> str:
         """The version that a version or alias stands for; an alias that is not known stands for itself."""
         return self.aliases.get(reference.removeprefix("@"), reference)
@@ -219,7 +248,7 @@ class Follower:
         self.run_ids |= answer.run_ids
         return answer
 
-    async def _ask(self, question: Fetch | Remember) -> AnyMessage:
+    async def _ask(self, question: Fetch | Remember | ShareBaseline) -> AnyMessage:
         command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)
         try:
             child = await Child.start(command)

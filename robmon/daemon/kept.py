@@ -24,6 +24,8 @@ class Kept:
     clean_variance: list[float]
     nonfinite_rows: list[int]
     draws: str
+    mean_error: float
+    """Its mean row error at the highest level."""
     is_usable: bool
     """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
     traffic_ratio: float | None = None
@@ -45,6 +47,7 @@ class Kept:
             clean_variance=result.clean_variance,
             nonfinite_rows=result.nonfinite_rows,
             draws=result.draws,
+            mean_error=result.levels[-1].mean_mse,
             is_usable=result.is_reference,
             traffic_ratio=result.levels[-1].baseline_ratio,
             traffic_stderr=result.levels[-1].baseline_stderr,

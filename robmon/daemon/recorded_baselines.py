@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
 
 from robmon.daemon.writer import Writer
 from robmon.export.published import BaselineInfo
+from robmon.history.checksum import SCALES, is_intact, with_checksum
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.processes.messages import ModelVersion
@@ -31,6 +33,8 @@ class RecordedBaselines:
         self._known: dict[str, dict[str, Any]] = {}
         self._damage: dict[str, str] = {}
         """A sentence on each version whose baseline was damaged."""
+        self._not_shared: dict[str, str] = {}
+        """A sentence on each version whose hours are in the data folder alone."""
 
     def of(self, version: str) -> dict[str, Any] | None:
         """What is known of that version's; None where nothing is."""
@@ -38,30 +42,60 @@ class RecordedBaselines:
 
     def info(self, version: str) -> BaselineInfo:
         """What is published of it."""
-        baseline, problem = self._known.get(version), self._damage.get(version, "")
+        baseline = self._known.get(version)
+        problem = " ".join(filter(None, (self._damage.get(version), self._not_shared.get(version))))
         if baseline is None:
             return BaselineInfo(problem=problem)
         source, rows = str(baseline.get("source")), int(baseline.get("rows", 0))
         return BaselineInfo(source, rows, baseline.get("at"), problem)
 
     async def read(self, model: ModelVersion) -> None:
-        """Know the baseline recorded for that version, if there is one."""
+        """Know the baseline of that version, if there is one: recorded beside it, on disk, or learnt by other pods."""
         version = model.version
+        for before, learnt in model.learnt_before.items():
+            self._known.setdefault(before, learnt)
         if version in self._known or version in self._unread:
             return
-        recorded = model.baseline
-        if recorded is None:
-            try:
-                recorded = await self._writer.ask(lambda: self._history.read_baseline(version), READ_SECONDS)
-            except TimeoutError:
-                self._give_up(version, "the disk does not answer")
-            except OSError as error:
-                self._give_up(version, error.strerror or type(error).__name__)
-            except DamagedStateError as error:
-                self._damage[version] = f"The baseline is damaged, was set aside as {error}, and is learnt anew."
-                log.error("recorded baseline damaged", version=version, set_aside=str(error))
+        recorded = model.baseline or await self._read_disk(version)
         if recorded is not None:
             self._known[version] = self._written[version] = recorded
+        if model.learnt is not None and is_intact(model.learnt):
+            self.take_shared(version, model.learnt)
+
+    async def read_others(self, versions: Iterable[str]) -> None:
+        """Know those of other versions, as far as they are on disk."""
+        for version in versions:
+            if version not in self._known and version not in self._unread:
+                baseline = await self._read_disk(version)
+                if baseline is None:
+                    self._unread.discard(version)
+                else:
+                    self._known[version] = self._written[version] = baseline
+
+    def take_shared(self, version: str, shared: dict[str, Any]) -> None:
+        """Take over the hours that all pods of that version have gathered; all of it, where nothing is known here."""
+        self._not_shared.pop(version, None)
+        known = self._known.get(version)
+        if known is None or known.get("source") == "learning":
+            self._known[version] = shared
+        elif known.get("source") == shared.get("source") == "learnt" or _scales(known) == _scales(shared):
+            self._known[version] = with_checksum({**known, "hourly": shared.get("hourly")})
+
+    def tell_not_shared(self, version: str, why: str) -> None:
+        """What was learnt is not where other pods find it."""
+        self._not_shared[version] = f"What was learnt of this version is in the data folder alone: {why}."
+
+    async def _read_disk(self, version: str) -> dict[str, Any] | None:
+        try:
+            return await self._writer.ask(lambda: self._history.read_baseline(version), READ_SECONDS)
+        except TimeoutError:
+            self._give_up(version, "the disk does not answer")
+        except OSError as error:
+            self._give_up(version, error.strerror or type(error).__name__)
+        except DamagedStateError as error:
+            self._damage[version] = f"The baseline is damaged, was set aside as {error}, and is learnt anew."
+            log.error("recorded baseline damaged", version=version, set_aside=str(error))
+        return None
 
     def _give_up(self, version: str, why: str) -> None:
         self._unread.add(version)
@@ -77,3 +111,7 @@ class RecordedBaselines:
         self._known[version] = baseline
         if self._written.get(version) != baseline and version not in self._unread:
             self._writer.write(write, place=version)
+
+
+def _scales(baseline: dict[str, Any]) -> list[Any]:
+    return [baseline.get(name) for name in SCALES]

@@ -12,9 +12,19 @@ from typing import Any
 
 import structlog
 
-from robmon.daemon.detection import Asked, fresh, hours_name, identity_of, record_after, restart_reason, threshold_of
+from robmon.daemon.detection import (
+    Asked,
+    accepted_by_person,
+    fresh,
+    hours_name,
+    identity_of,
+    record_after,
+    restart_reason,
+    threshold_of,
+)
 from robmon.daemon.writer import Writer
 from robmon.history.detection import DetectionRecord
+from robmon.history.inheritance import Inheritance
 from robmon.history.kept_hours import MOST_HOURS
 from robmon.history.memory import Entries
 from robmon.history.store import History
@@ -76,9 +86,14 @@ class RegressionWatch:
             log.error("hours of the baseline not read", error=type(error).__name__)
 
     def ask(
-        self, model: ModelVersion, baseline: Mapping[str, Any] | None, entries: Entries, items: Sequence[Item]
+        self,
+        model: ModelVersion,
+        baseline: Mapping[str, Any] | None,
+        entries: Entries,
+        items: Sequence[Item],
+        inherited: Inheritance | None = None,
     ) -> Asked:
-        """The next step, on those of these requests that count."""
+        """The next step, on those of these requests that count; `inherited` stands in for hours that are not there."""
         alerts, record = self._settings.alerts, self.record
         found = record.found if record is not None else None
         is_week, is_standing = found is not None and found.basis == "week", found is not None and found.is_standing
@@ -89,10 +104,14 @@ class RegressionWatch:
             clear_evidence=alerts.clear_evidence,
             detector=found.detector if found is not None else None,
             basis=found.basis if found is not None else None,
+            run_id=model.run_id,
+            accepted_at=accepted_by_person(entries, model),
             hours={} if is_week else self._hours,
             learns=not is_week and not is_standing,
             without=sorted(self._left_out),
         )
+        if inherited is not None and question.basis is None:
+            question = question.model_copy(update={"inherited": inherited.baseline, "inherited_ratio": inherited.ratio})
         identity = identity_of(self._settings, model, baseline, entries, self._left_out)
         return Asked(question, fresh(items, record.counted if record is not None else ()), identity)
 

@@ -15,6 +15,7 @@ import structlog
 
 from robmon import clock
 from robmon.daemon import decisions, pending
+from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.causes import CauseSearch
 from robmon.daemon.decisions import Progress, State, decide
 from robmon.daemon.examiner import Examiner
@@ -31,6 +32,7 @@ from robmon.daemon.versions import Begun, Versions, begin
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
 from robmon.export.published import Published, View, served_since
+from robmon.history.inheritance import inherits_from
 from robmon.history.memory import Key
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending
@@ -58,6 +60,7 @@ class Runner:
         memory: VerdictMemory,
         baselines: RecordedBaselines,
         watch: RegressionWatch,
+        sharing: BaselineSharing,
         writer: Writer,
         journal: Journal,
         published: Published,
@@ -70,6 +73,7 @@ class Runner:
         self._memory = memory
         self._baselines = baselines
         self._watch = watch
+        self._sharing = sharing
         self._writer = writer
         self._journal = journal
         self._published = published
@@ -222,6 +226,7 @@ class Runner:
         self.refresh()  # as long as the version before is the one served
         model = await self._host.use(deed.model)
         await self._baselines.read(model)
+        await self._baselines.read_others(inherits_from(self._memory.entries, model.version, model.run_id))
         await self._watch.begin(model, self._baselines.of(model.version), self._memory.entries)
         view = self._published.view
         if view.model is None or view.model.version != model.version:
@@ -304,7 +309,9 @@ class Runner:
             self._journal.tell_no_verdict(model.version, deed.kept.version, why.why)
             self._obstacle = Pending(why.reason, why.why)
             return
-        entry = self._versions.verdict_entry(model, result.verdict, result.plan.rows)
+        before, now = deed.kept.mean_error, result.levels[-1].mean_mse
+        ratio = now / before if before > 0 else None
+        entry = self._versions.verdict_entry(model, result.verdict, result.plan.rows, ratio)
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=result.verdict))
         self._judged_here, self._obstacle = entry.key, None
         self.refresh()
@@ -322,6 +329,7 @@ class Runner:
         if finding is None:
             raise RuntimeError("nothing was assessed")
         self._baselines.learn(model.version, finding.result.baseline)
+        self._sharing.put(model, finding.result.baseline, finding.result.new_hours)
         view = view_after(self._published.view, model, finding, self._baselines.info(model.version), now)
         view = replace(view, detection=self._watch.record)
         if finding.served is not None:

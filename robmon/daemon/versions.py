@@ -123,8 +123,18 @@ class Versions:
             return None
         return newest
 
-    def verdict_entry(self, model: ModelVersion, verdict: Verdict, rows: int) -> Entry:
-        """The entry of a version that was compared now, on so many rows."""
+    def verdict_entry(
+        self, model: ModelVersion, verdict: Verdict, rows: int, error_ratio: float | None = None
+    ) -> Entry:
+        """The entry of a version that was compared now, on so many rows.
+
+        Args:
+            model: the version.
+            verdict: on it.
+            rows: of the comparison.
+            error_ratio: its mean row error at the highest level over the reference's: of classifiers the verdict tests
+                another one. Its upper limit is as far above it as that of the pooled ratio.
+        """
         ratio = verdict.pooled_ratio
         return judged(
             self.memory.entries,
@@ -137,7 +147,14 @@ class Versions:
             rows=rows,
             at=self.next_at,
             specification=self.specification,
+            error_ratio_high=_high(error_ratio, verdict),
         )
+
+
+def _high(error_ratio: float | None, verdict: Verdict) -> float | None:
+    spread = verdict.pooled_high / verdict.pooled_ratio if verdict.pooled_ratio > 0 else math.nan
+    high = math.nan if error_ratio is None else error_ratio * spread
+    return high if math.isfinite(high) and high > 0 else None
 
 
 def begin(begun: Begun | None, model: ModelVersion, unix_seconds: float) -> Begun:

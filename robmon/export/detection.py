@@ -25,7 +25,7 @@ def watching(view: View) -> DetectionRecord | None:
     return record
 
 
-def state(view: View) -> DetectionState:
+def detection_state(view: View) -> DetectionState:
     """In which state detection is."""
     record = watching(view)
     return "learning" if record is None or record.found.basis is None else record.found.basis
@@ -36,7 +36,7 @@ def detection_metrics(published: Published) -> Iterator[GaugeMetricFamily]:
     name, view = published.model_name, published.view
     if view.model is None:
         return
-    now = state(view)
+    now = detection_state(view)
     states = GaugeMetricFamily(
         "robmon_detection_state",
         "1 for the state of the detector over time: learning (it is silent), or what its limit comes from: the version "

@@ -31,7 +31,7 @@ from prometheus_client.utils import floatToGoString
 
 from robmon import clock
 from robmon.export.causes import CausesCollector
-from robmon.export.detection import detection_metrics, watching
+from robmon.export.detection import detection_metrics, detection_state, watching
 from robmon.export.drift import drift_metrics
 from robmon.export.families import add as _add
 from robmon.export.families import nonempty as _nonempty
@@ -294,7 +294,9 @@ def _state(published: Published) -> Families:
                 "flavor": published.view.loaded.flavor,
                 "device": published.view.loaded.device,
                 "run_id": published.view.model.run_id or "",
-                "baseline": published.view.baseline.source,
+                "baseline": "inherited"
+                if detection_state(published.view) == "inherited"
+                else published.view.baseline.source,
             },
         )
         yield info

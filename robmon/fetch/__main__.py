@@ -21,6 +21,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from robmon.errors import (
     ModelError,
@@ -30,11 +31,26 @@ from robmon.errors import (
     RegistryError,
     RobmonError,
 )
-from robmon.history.memory import from_json, to_json, understood
+from robmon.history.inheritance import inherits_from
+from robmon.history.memory import Entries, from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
 from robmon.processes.channel import Channel
-from robmon.processes.messages import AnyMessage, Failure, Fetch, Fetched, Hello, ModelVersion, Remember, Remembered
+from robmon.processes.messages import (
+    AnyMessage,
+    BaselineShared,
+    Failure,
+    Fetch,
+    Fetched,
+    Hello,
+    ModelVersion,
+    Remember,
+    Remembered,
+    ShareBaseline,
+)
+
+if TYPE_CHECKING:
+    from robmon.models.registry import Registry, Resolved
 
 _TEMPORARY = "robmon-fetch-"
 _LOCK = ".lock"
@@ -62,11 +78,13 @@ def main(fd: int) -> None:
     channel.send(told)
 
 
-def answer(question: AnyMessage) -> Fetched | Remembered | Failure:
+def answer(question: AnyMessage) -> Fetched | Remembered | BaselineShared | Failure:
     """Resolve, check and download what is asked for, or write what is to be remembered."""
-    if not isinstance(question, Fetch | Remember):
+    if not isinstance(question, Fetch | Remember | ShareBaseline):
         return Failure(reason="error", error="ProtocolError")
     try:
+        if isinstance(question, ShareBaseline):
+            return _share(question)
         return _remember(question) if isinstance(question, Remember) else _fetch(question)
     except PredictionError as error:
         return Failure(reason=error.reason, error=type(error).__name__, message=str(error))
@@ -99,7 +117,7 @@ def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
 def _download(question: Fetch) -> Fetched:
     # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
     from robmon.models import mlmodel, registry
-    from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.baseline_artifact import read_baseline, read_learnt
     from robmon.models.loading import bound_waiting
 
     bound_waiting()
@@ -125,8 +143,42 @@ def _download(question: Fetch) -> Fetched:
         path=str(path),
         flavors=list(mlmodel.read(path).flavors),
         baseline=read_baseline(source, model),
+        learnt=read_learnt(source, model),
+        learnt_before=_learnt_before(source, model, understood(fetched.memory) or ()),
     )
     return fetched
+
+
+def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[str, dict[str, Any]]:
+    """What was learnt of the versions that this one inherits from, up to the first of which anything was."""
+    from robmon.models.baseline_artifact import read_learnt
+
+    found = dict[str, dict[str, Any]]()
+    for version in inherits_from(entries, model.version, model.run_id):
+        with contextlib.suppress(ModelNotFoundError):
+            learnt = read_learnt(source, source.resolve(model.uri.with_version(version)))
+            if learnt is not None:
+                found[version] = learnt
+                break
+    return found
+
+
+def _share(question: ShareBaseline) -> BaselineShared:
+    from robmon.history.shared_baseline import share
+    from robmon.models import registry
+    from robmon.models.baseline_artifact import read_learnt, write_learnt
+    from robmon.models.loading import bound_waiting
+
+    bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    model = source.resolve(f"models:/{question.name}/{question.version}")
+    shared = share(
+        lambda: read_learnt(source, model),
+        lambda baseline: write_learnt(source, model, baseline),
+        question.baseline,
+        question.new_hours,
+    )
+    return BaselineShared(baseline=shared)
 
 
 def _versions(memory: str | None) -> set[str]:

@@ -81,6 +81,8 @@ class Baseline:
     rows: int = 0
     at: float = 0.0
     source: Source = "learning"
+    hourly: dict[str, Any] | None = None
+    """Row errors by hour, as `baseline_hours.BaselineHours` has them; None before enough of them are there."""
     canary: Canary | None = None
     """Drawn rows and the outputs for them; None before the baseline has settled."""
     shares: KeptShares | None = None
@@ -250,6 +252,8 @@ class Baseline:
         }
         for what, seen in (("input", self.inputs_seen), ("prediction", self.outputs_seen)):
             content[_KEYS[what][isinstance(seen, OlderSummaries)]] = seen.to_dict()
+        if self.hourly is not None:
+            content["hourly"] = self.hourly
         if self.canary is not None:
             content["canary"] = self.canary.to_dict()
         if self.shares is not None:
@@ -279,6 +283,7 @@ class Baseline:
                 rows=int(data["rows"]),
                 at=float(data["at"]),
                 source=cast(Source, data["source"]),
+                hourly=data.get("hourly"),
                 canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
                 shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
             )

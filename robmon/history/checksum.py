@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 CHECKSUM: Final = "checksum"
+SCALES: Final = ("integers", "axis", "inputs")
+"""The parts of a baseline that decide how large the errors of a row are: how strong the noise is."""
 
 
 def checksum(content: Mapping[str, Any]) -> str:

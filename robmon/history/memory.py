@@ -49,6 +49,8 @@ class Entry(BaseModel):
     """Unix time."""
     specification: str = ""
     """Digest of the settings under which it was judged; empty where it was not."""
+    error_ratio_high: float | None = None
+    """Upper limit of its row errors at the highest level over those of the version that it was compared with."""
     anchor: str | None = None
     """Of a version accepted by verdict: the last version before it that a person, or nobody, accepted."""
     ratio_since: float | None = None
@@ -158,6 +160,7 @@ def judged(
     rows: int,
     at: float,
     specification: str,
+    error_ratio_high: float | None = None,
 ) -> Entry:
     """The entry of a version that was compared, which carries on the product of the ratios."""
     anchor = ratio = None
@@ -176,6 +179,7 @@ def judged(
         rows=rows,
         at=at,
         specification=specification,
+        error_ratio_high=error_ratio_high,
         anchor=anchor,
         ratio_since=ratio,
     )

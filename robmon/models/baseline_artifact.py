@@ -35,6 +35,33 @@ def read_baseline(registry: Registry, model: Resolved) -> dict[str, Any] | None:
     return registry.read_artifact(model.run_id, artifact_path(model))
 
 
+def read_learnt(registry: Registry, model: Resolved) -> dict[str, Any] | None:
+    """What pods of a version have learnt and shared; None where there is nothing that can be understood."""
+    if model.run_id is None:
+        return None
+    try:
+        return registry.read_artifact(model.run_id, learnt_path(model))
+    except ModelError:
+        return None
+
+
+def write_learnt(registry: Registry, model: Resolved, baseline: dict[str, Any]) -> None:
+    """Replace it.
+
+    Raises:
+        ModelError: the version was made without a run, so there is no place for it.
+        RegistryError: it cannot be written.
+    """
+    if model.run_id is None:
+        raise ModelError(f"version {model.version} was made without a run, so it has no place for a learnt baseline")
+    registry.write_artifact(model.run_id, learnt_path(model), baseline)
+
+
+def learnt_path(model: Resolved) -> str:
+    """Where it lies in the artifacts of the version's run."""
+    return f"robmon/{path_safe(model.name)}/{path_safe(model.version)}/learnt.json"
+
+
 def artifact_path(model: Resolved) -> str:
     """Where a version's baseline lies in its run's artifacts."""
     return f"robmon/{path_safe(model.name)}/{path_safe(model.version)}/baseline.json"

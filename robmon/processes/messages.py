@@ -45,6 +45,10 @@ class ModelVersion(Message):
     flavors: list[str] = []
     baseline: dict[str, Any] | None = None
     """The baseline recorded beside the model as an artifact, if any."""
+    learnt: dict[str, Any] | None = None
+    """The baseline that pods of this version have learnt and shared, if any."""
+    learnt_before: dict[str, dict[str, Any]] = {}
+    """The same of the versions that it was compared with, one after the other, as far as it inherits from them."""
 
 
 class Hello(Message):
@@ -130,6 +134,26 @@ class Remember(Message):
     """As JSON, see `history.memory`."""
     without: list[tuple[str, str | None]] = []
     """Version and run id of entries that are taken out."""
+
+
+class ShareBaseline(Message):
+    """Put a learnt baseline beside the version's model, merged with what other pods have put there."""
+
+    type: Literal["share_baseline"] = "share_baseline"
+    tracking_uri: str | None = None
+    name: str
+    version: str
+    baseline: dict[str, Any]
+    """As it stands here; what is there wins, but for the hours."""
+    new_hours: dict[str, Any]
+    """Those hours of it that this pod has not shared before."""
+
+
+class BaselineShared(Message):
+    """What lies there now."""
+
+    type: Literal["baseline_shared"] = "baseline_shared"
+    baseline: dict[str, Any]
 
 
 class Remembered(Message):
@@ -266,14 +290,16 @@ class DetectionQuestion(Message):
     """As it stood after the last assessment; None: it has not begun."""
     basis: DetectionBasis | None = None
     """What its limit comes from."""
+    run_id: str | None = None
+    accepted_at: float | None = None
+    """Unix time at which a person accepted the version as it was then."""
     hours: dict[int, dict[str, Any]] = {}
-    """Row errors that were gathered here, by hour, see `robmon.drift.hourly.HourlyErrors`."""
-    shared: dict[str, Any] | None = None
-    """Those that all have gathered together, none of `hours` among them."""
+    """Row errors that were gathered here, by hour, see `robmon.drift.hourly.HourlyErrors`. Those up to the newest hour
+    that is in the baseline are in it."""
     learns: bool = True
     """Whether a limit is to be made, and this assessment's rows are normal as far as anybody knows."""
-    inherited: list[dict[str, Any]] = []
-    """Those of the version before, which stand in for hours that are not there yet."""
+    inherited: dict[str, Any] | None = None
+    """The baseline of the version before, whose hours stand in for those that are not there yet."""
     inherited_ratio: float = 1.0
     """By how much larger this version's errors may be."""
     without: list[int] = []
@@ -470,6 +496,8 @@ class Assessed(Message):
     """The detector over time, where it was asked for."""
     detection_hours: dict[int, dict[str, Any]] = {}
     """The hours that this assessment's rows belong to: as they came with the question, and these added."""
+    new_hours: dict[str, Any] | None = None
+    """Of the hours in the baseline those that it did not have before, where that is a time to share them."""
     shares: SharesResult | None = None
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
@@ -517,6 +545,8 @@ AnyMessage = (
     | Fetched
     | Remember
     | Remembered
+    | ShareBaseline
+    | BaselineShared
     | Tail
     | ReadMore
     | FileOpened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any, Final, NamedTuple, get_args
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.drift.detector import RegressionDetector
-from robmon.drift.hourly import MOST_HOURS, HourlyErrors, Score
+from robmon.drift.hourly import FEWEST_HOURS, MOST_HOURS, HourlyErrors, Score
 from robmon.errors import InvalidInputError
+from robmon.history.baseline import Baseline
+from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.detection import Detection
 from robmon.processes.messages import Assess, DetectionQuestion
 from robmon.robustness.arrays import Float64
@@ -20,6 +23,8 @@ from robmon.vocabulary import DETECTABLE_WITHIN, DetectionBasis
 
 BASES: Final[tuple[DetectionBasis, ...]] = get_args(DetectionBasis)
 """Each better than those before it."""
+SPANS_KEPT: Final = (6, 12, FEWEST_HOURS, 48, 96, MOST_HOURS)
+"""Hours that are spanned when they are put into the baseline, and so beside the model: a pod may live for less."""
 NOTABLE_HOUR: Final = 2.0
 """A worst hour that is so many times as bad as the median one is named: it decides what can be seen in all others."""
 
@@ -32,21 +37,29 @@ class _Counted(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The detector after an assessment, and the hours that its rows belong to, with them."""
+    """One step.
+
+    Attributes:
+        found: the detector after it; None where none was asked for.
+        hours: those that its rows belong to, with them.
+        baseline_hours: all hours that are over, where that is a time to keep them in the baseline; None: it is not.
+        new_hours: those of them that the baseline did not have before.
+    """
 
     found: Detection | None
     hours: dict[int, dict[str, Any]]
+    baseline_hours: dict[str, Any] | None = None
+    new_hours: dict[str, Any] | None = None
 
 
-def detect(question: Assess, result: Assessment, origins: Sequence[int], *, is_settled: bool) -> Step:
+def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Sequence[int]) -> Step:
     """The detector after this assessment; nothing where none was asked for.
 
     Args:
         question: which requests count, and what is known so far.
+        baseline: that scaled the noise. As long as it moves errors are not to be compared with later ones.
         result: with row errors by trial.
         origins: for each row assessed the index of the request that it came from.
-        is_settled: whether the noise was scaled by a baseline that does not move any more; until then errors are not to
-            be compared with later ones.
     """
     known = question.detection
     if known is None or result.trial_row_errors is None:
@@ -60,24 +73,31 @@ def detect(question: Assess, result: Assessment, origins: Sequence[int], *, is_s
         except InvalidInputError as error:  # of another robmon
             problem = str(error)
     basis = known.basis if detector is not None else None
-    hours = _hours(known, score)
-    if known.learns and is_settled:
+    gathered = _gathered(question, known, baseline, score)
+    changed: dict[int, dict[str, Any]] = {}
+    kept: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
+    if known.learns and baseline.counts and len(counted.errors):
+        over = gathered.before(int(counted.hours.max()))
+        kept, new = _to_keep(over, known, baseline)
         try:
-            detector, basis = _better(hours, known, score, basis) or (detector, basis)
+            detector, basis = _better(over, known, basis) or (detector, basis)
         except InvalidInputError as error:
             problem = str(error)
+        if basis != "week":
+            changed = _with(known, counted, score)
     if detector is not None and len(counted.errors):
         detector.update(counted.errors)
-    may_learn = is_settled and known.learns and basis != "week" and not (detector is not None and detector.standing)
-    changed = _with(known, counted, score) if may_learn and len(counted.errors) else {}
-    all_hours = {*hours.hours, *changed}
+        if detector.standing:
+            changed = {}  # what is worse is not learnt as normal
+    all_hours = {*gathered.usable.hours, *changed}
     found = Detection(
         basis=basis,
         requests=len(counted.errors),
         span_hours=max(all_hours) - min(all_hours) + 1 if all_hours else 0,
         problem=problem,
     )
-    return Step(found if detector is None else _told(found, detector), changed)
+    return Step(found if detector is None else _told(found, detector), changed, kept, new)
 
 
 def _told(found: Detection, detector: RegressionDetector) -> Detection:
@@ -115,28 +135,48 @@ def _counted(question: Assess, errors: Float64, finite: NDArray[np.bool_], origi
     return _Counted(np.array(hours, dtype=np.int64), np.array(side_by_side, dtype=np.float64).reshape(shape))
 
 
-def _hours(known: DetectionQuestion, score: Score) -> HourlyErrors:
-    """All hours that are known of this version, but those that a person has left out."""
-    parts = [
-        HourlyErrors.from_dict(part) for part in ([known.shared] if known.shared else []) + [*known.hours.values()]
-    ]
-    return _without(_merged(parts, score), known.without)
+def _gathered(question: Assess, known: DetectionQuestion, baseline: Baseline, score: Score) -> BaselineHours:
+    """All hours that are known of this version: those in its baseline, and those that were gathered here since."""
+    specification = question.specification
+    noise = specification.noise if isinstance(specification.noise, str) else specification.noise.name
+    terms = HoursTerms(known.run_id, noise, specification.levels[-1], known.accepted_at)
+    there = hours_of({"hourly": baseline.hourly}, terms)
+    if there is None or there.errors.score != score:
+        there = BaselineHours(terms, HourlyErrors(score))
+    since = [HourlyErrors.from_dict(part) for hour, part in known.hours.items() if hour > there.last_hour]
+    alike = [part for part in since if part.score == score]
+    return BaselineHours(terms, reduce(HourlyErrors.merged, alike, there.errors), there.left_out | set(known.without))
+
+
+def _to_keep(
+    over: BaselineHours, known: DetectionQuestion, baseline: Baseline
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The hours that are over, and those of them that are new to the baseline, where they span so many more now."""
+    there = hours_of({"hourly": baseline.hourly}, over.terms)
+    last_kept, span = (there.last_hour, there.errors.span_hours) if there is not None else (-1, 0)
+    if not any(span < due <= over.errors.span_hours for due in SPANS_KEPT):
+        return None, None
+    parts = (known.hours[hour] for hour in known.hours if last_kept < hour <= over.last_hour)
+    new = _merged([HourlyErrors.from_dict(part) for part in parts], over.errors.score)
+    return over.to_dict(), replace(over, errors=new).to_dict()
 
 
 def _better(
-    hours: HourlyErrors, known: DetectionQuestion, score: Score, basis: DetectionBasis | None
+    over: BaselineHours, known: DetectionQuestion, basis: DetectionBasis | None
 ) -> tuple[RegressionDetector, DetectionBasis] | None:
     """A detector with a better limit than that of this basis; None where the hours make none.
 
     Raises:
         InvalidInputError: there is no room for a limit: nothing ever moves, or nearly everything does.
     """
+    hours, terms, score = over.usable, over.terms, over.errors.score
     found: tuple[DetectionBasis, HourlyErrors] | None = None
     if hours.is_sufficient:
         found = ("week" if hours.span_hours >= MOST_HOURS else "day", hours)
-    elif known.inherited:
-        before = _merged([HourlyErrors.from_dict(part) for part in known.inherited], score)
-        found = ("inherited", before.scaled(known.inherited_ratio)) if before.is_sufficient else None
+    elif known.inherited is not None and (before := hours_of(known.inherited)) is not None:
+        is_alike = (before.errors.score, before.terms.noise, before.terms.level) == (score, terms.noise, terms.level)
+        usable = before.usable if is_alike else HourlyErrors(score)
+        found = ("inherited", usable.scaled(known.inherited_ratio)) if usable.is_sufficient else None
     if found is None or (basis is not None and BASES.index(found[0]) <= BASES.index(basis)):
         return None
     detector = RegressionDetector.of_hours(
@@ -154,8 +194,9 @@ def _with(known: DetectionQuestion, counted: _Counted, score: Score) -> dict[int
     newest = max(counted.hours.max(), *known.hours, 0)
     changed = {}
     for hour in np.unique(counted.hours[counted.hours > newest - MOST_HOURS]).tolist():
-        there = known.hours.get(hour)
-        errors = HourlyErrors(score) if there is None else HourlyErrors.from_dict(there)
+        errors = HourlyErrors(score)
+        if hour in known.hours and (there := HourlyErrors.from_dict(known.hours[hour])).score == score:
+            errors = there
         these = counted.hours == hour
         errors.add(counted.hours[these], counted.errors[these])
         changed[hour] = errors.to_dict()
@@ -164,10 +205,3 @@ def _with(known: DetectionQuestion, counted: _Counted, score: Score) -> dict[int
 
 def _merged(parts: Sequence[HourlyErrors], score: Score) -> HourlyErrors:
     return reduce(HourlyErrors.merged, parts, HourlyErrors(score))
-
-
-def _without(hours: HourlyErrors, left_out: Sequence[int]) -> HourlyErrors:
-    for hour in left_out:
-        if hour in hours.hours:
-            hours = hours.without_hour(hour)
-    return hours

@@ -87,9 +87,10 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         kept = keep(result)
     with phases("drift"):
         drift = measure_drift(baseline, question, sample, result)
-    detection = detect(question, result, batch.origins, is_settled=baseline.counts)
+    detection = detect(question, baseline, result, batch.origins)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
+    baseline.hourly = detection.baseline_hours or baseline.hourly
     with phases("attribute"):
         is_worse = isinstance(judged, Verdict) and judged.worse
         shares = share_out(evaluation, baseline, sample, batch, is_worse)
@@ -120,6 +121,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         canary=canary,
         detection=detection.found,
         detection_hours=detection.hours,
+        new_hours=detection.new_hours,
         clean_variance=result.output_variance.tolist(),
         input_drift=list(drift.inputs),
         input_quality=list(drift.quality),

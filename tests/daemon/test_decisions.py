@@ -57,7 +57,7 @@ def entry(version: str, word: str, at: float, run_id: str | None = "run", **more
 
 def kept(version: str, is_usable: bool = True) -> Kept:
     plan = Plan(rows=64, trials=39, batch_rows=64, seconds=0.1, features={}, origins=list(range(64)))
-    return Kept(version, [], 7, plan, "value", b"", None, [1.0], [], "numpy", is_usable)
+    return Kept(version, [], 7, plan, "value", b"", None, [1.0], [], "numpy", 1.0, is_usable)
 
 
 ONE, TWO, THREE, UNKNOWN = model("1"), model("2"), model("3"), model(UNKNOWN_VERSION)

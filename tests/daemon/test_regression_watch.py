@@ -17,7 +17,10 @@ from robmon import clock
 from robmon.daemon.question import assessment_question
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.writer import Writer
+from robmon.history.baseline_hours import hours_of
+from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries, Entry
+from robmon.history.shared_baseline import leave_out, share
 from robmon.history.store import History
 from robmon.inputs.sample import Feedback, Item
 from robmon.models.served import ServedModel
@@ -75,12 +78,15 @@ class Pod:
         self.watch = RegressionWatch(self.settings, self.history, self.writer, self.restarts.append)
         self.baseline: dict[str, Any] | None = self.history.read_baseline("1")
         self.entries: Entries = ()
+        self.before: dict[str, Any] | None = None
+        self.shared: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.number = 0
 
     async def assess(self, model: ServedModel, sample: list[Item], version: ModelVersion = MODEL) -> Assessed:
         settled = self.baseline
         await self.watch.begin(version, settled, self.entries)
-        asked = self.watch.ask(version, settled, self.entries, sample)
+        inherited = inheritance(self.entries, version.version, version.run_id, lambda _: self.before)
+        asked = self.watch.ask(version, settled, self.entries, sample, inherited)
         self.number += 1
         question, blobs = assessment_question(
             self.settings, sample, number=self.number, seed=self.number, baseline=settled,
@@ -91,6 +97,8 @@ class Pod:
         self.baseline = answer.baseline
         self.history.write_baseline("1", answer.baseline)
         self.watch.take(asked, answer)
+        if answer.new_hours is not None:
+            self.shared.append((answer.baseline, answer.new_hours))
         return answer
 
     async def learn(self, model: ServedModel, hours: int = 25) -> None:
@@ -241,3 +249,95 @@ def test_an_hour_that_is_left_out_rebuilds_the_limit(tmp_path: Path, linear: lis
         assert found.worst_hour is None and found.basis == "day"
 
     run(story)
+
+
+class Registry:
+    """One baseline that pods share."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, Any] | None = None
+
+    def share(self, pod: Pod) -> None:
+        for baseline, new_hours in pod.shared:
+            share(lambda: self.content, lambda content: setattr(self, "content", content), baseline, new_hours)
+        pod.shared = []
+
+    @property
+    def hours(self) -> dict[int, int]:
+        """Rows by hour."""
+        assert self.content is not None
+        hours = hours_of(self.content)
+        assert hours is not None
+        return {at: hour.rows for at, hour in hours.errors.hours.items()}
+
+
+def test_pods_share_what_they_learnt_and_a_new_one_begins_with_it(tmp_path: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        registry = Registry()
+        pods = [Pod(tmp_path / name) for name in ("a", "b")]
+        for seed, pod in enumerate(pods):
+            await pod.assess(linear[0], items(10**6 + seed, HOUR))
+            for hour in range(13):
+                await pod.assess(linear[0], items(1000 * seed + hour, HOUR + hour))
+            registry.share(pod)
+        assert registry.hours == {HOUR + hour: 2 * ROWS for hour in range(12)}
+        late = Pod(tmp_path / "late")
+        late.baseline = registry.content
+        for hour in range(12, 25):
+            await late.assess(linear[0], items(5000 + hour, HOUR + hour))
+        assert late.watch.record is not None and late.watch.record.found.basis == "day", (
+            "12 hours of others, 12 of its own"
+        )
+        registry.share(late)
+        assert registry.hours == {HOUR + hour: ROWS if hour > 11 else 2 * ROWS for hour in range(24)}
+        new = Pod(tmp_path / "new")
+        new.baseline = registry.content
+        await new.assess(linear[0], items(9000, HOUR + 30))
+        assert new.watch.record is not None and new.watch.record.found.basis == "day" and new.evidence > 0
+        await new.assess(linear[1], items(9001, HOUR + 30))
+        assert new.watch.record.since is not None
+        assert registry.content is not None
+        without = hours_of(leave_out(registry.content, HOUR + 3))
+        assert without is not None and HOUR + 3 in without.errors.hours and HOUR + 3 not in without.usable.hours
+
+    run(story)
+
+
+def test_a_version_that_passed_inherits_until_it_has_a_day_of_its_own(watched: Path, linear: list[ServedModel]) -> None:
+    passed = Entry(version="2", run_id="r", accepted=True, by="verdict", against="1", at=9.0, error_ratio_high=1.5)
+
+    async def story() -> None:
+        pod, version = Pod(watched), ModelVersion(name="m", version="2", run_id="r")
+        pod.entries, pod.before, pod.baseline = (passed,), pod.baseline, None
+        for hour in (30, 31):
+            await pod.assess(linear[0], items(100 + hour, HOUR + hour), version)
+        record = pod.watch.record
+        assert record is not None and (record.found.basis, record.version) == ("inherited", "2")
+        await pod.assess(linear[0], items(200, HOUR + 32), version)
+        assert pod.watch.record.since is None
+        for hour in range(33, 56):
+            await pod.assess(linear[0], items(200 + hour, HOUR + hour), version)
+        assert pod.watch.record.found.basis == "day" and pod.watch.record.since is None
+        await pod.assess(linear[1], items(300, HOUR + 56), version)
+        assert pod.watch.record.since is not None
+
+    run(story)
+
+
+def test_nothing_is_inherited_from_what_is_not_known() -> None:
+    hourly = {"errors": {"hours": [{"hour": 1}, {"hour": 24}]}}
+    chain = (
+        Entry(version="1", accepted=True, by="first", at=1.0),
+        Entry(version="2", accepted=True, by="verdict", against="1", at=2.0, error_ratio_high=1.2),
+        Entry(version="3", accepted=True, by="verdict", against="2", at=3.0, error_ratio_high=1.5),
+        Entry(version="4", accepted=False, by="verdict", against="3", at=4.0, error_ratio_high=9.0),
+        Entry(version="5", accepted=True, by="verdict", against="3", at=5.0),
+    )
+    of_1 = inheritance(chain, "3", None, {"1": {"hourly": hourly}}.get)
+    assert of_1 is not None and of_1.ratio == pytest.approx(1.8)
+    both = {"1": {"hourly": hourly}, "2": {"hourly": hourly}}
+    assert inheritance(chain, "3", None, both.get) == ({"hourly": hourly}, 1.5)
+    short = {"2": {"hourly": {"errors": {"hours": [{"hour": 1}, {"hour": 23}]}}}}
+    assert inheritance(chain, "3", None, short.get) is None
+    for version in ("1", "4", "5", "6"):
+        assert inheritance(chain, version, None, both.get) is None

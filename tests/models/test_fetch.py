@@ -11,17 +11,32 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
+from robmon.drift.hourly import HourlyErrors
 from robmon.fetch.__main__ import answer
+from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
+from robmon.history.checksum import with_checksum
 from robmon.history.memory import Entry, from_json, judged, reference, standing_rejection, to_json
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
 from robmon.models.registry import Registry, Resolved, path_safe
 from robmon.processes.channel import Channel
-from robmon.processes.messages import Failure, Fetch, Fetched, Hello, Message, Remember, Remembered
+from robmon.processes.messages import (
+    BaselineShared,
+    Failure,
+    Fetch,
+    Fetched,
+    Hello,
+    Message,
+    Remember,
+    Remembered,
+    ShareBaseline,
+)
 from tests.models.conftest import Store
 from tests.servers import end_group, free_port, wait_until
 
@@ -122,6 +137,38 @@ def test_three_at_once_remember_one_version(store: Store, tmp_path: Path) -> Non
         stands = standing_rejection(entries, "2", store.run_id)
         assert stands is not None and stands.against == "1", "for every pod, also on an empty disk"
         assert reference(entries) == first
+
+
+def hourly(first: int, count: int) -> dict[str, Any]:
+    errors = HourlyErrors()
+    errors.add(np.arange(first, first + count), np.ones((count, 19)))
+    return BaselineHours(HoursTerms("run", "gaussian", 0.4), errors).to_dict()
+
+
+def test_what_pods_learnt_comes_with_the_version_and_with_the_one_that_inherits(store: Store, tmp_path: Path) -> None:
+    """In this process, as the others have shown that fetch is one of its own."""
+    name = store.register(versions=3)
+    tag = "robmon.memory.champion"
+
+    def share(first: int) -> Message:
+        baseline = with_checksum({"format": 2, "source": "learnt", "hourly": hourly(first, 24)})
+        return answer(ShareBaseline(tracking_uri=store.tracking_uri, name=name, version="1", baseline=baseline,
+                                    new_hours=hourly(first, 24)))  # fmt: skip
+
+    first, second = share(480_000), share(480_012)
+    assert isinstance(first, BaselineShared) and isinstance(second, BaselineShared)
+    both = hours_of(second.baseline)
+    assert both is not None and both.errors.rows == 48 and both.errors.span_hours == 36
+    entries = [
+        Entry(version=version, run_id=store.run_id, accepted=True, by="verdict", against=against, at=float(version))
+        for version, against in (("2", "1"), ("3", "2"))
+    ]
+    store.client.set_registered_model_tag(name, tag, to_json(tuple(entries)))
+    for version, learnt, before in (("1", second.baseline, {}), ("3", None, {"1": second.baseline})):
+        fetched = answer(Fetch(uri=f"models:/{name}/{version}", tracking_uri=store.tracking_uri, data_dir=str(tmp_path),
+                               memory_tag=tag))  # fmt: skip
+        assert isinstance(fetched, Fetched) and fetched.model is not None
+        assert (fetched.model.learnt, fetched.model.learnt_before) == (learnt, before)
 
 
 def test_a_registry_that_keeps_nothing_is_told(tmp_path: Path) -> None:
