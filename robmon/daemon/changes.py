@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from robmon.daemon.publication import finite
+from robmon.export.causes import named_cause
 from robmon.export.detection import watching
 from robmon.export.published import View
 from robmon.history.events import Event
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import CanaryResult
 
 Told = Mapping[str, Any]
 """By subject: what was told of it last, as JSON holds it."""
@@ -27,7 +27,8 @@ def view_changes(told: Told, view: View, at: float) -> tuple[list[Event], dict[s
         return [], dict(told)
     now = dict(told)
     events = [*_version(now, view, at), *_baseline(now, view, at), *_acceptance(now, view), *_verdict(now, view, at)]
-    return [*events, *_regression(now, view, at), *_regression_in_time(now, view, at)], now
+    events += [*_regression(now, view, at), *_regression_in_time(now, view, at)]
+    return [*events, *_canary(now, view, at), *_cause(now, view, at)], now
 
 
 def _version(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
@@ -123,16 +124,27 @@ def _regression_in_time(now: dict[str, Any], view: View, at: float) -> Iterator[
     now["regression_in_time"] = began
 
 
-def canary_changes(
-    told: Told, version: str, canary: CanaryResult | None, at: float
-) -> tuple[list[Event], dict[str, Any]]:
-    """The same of the synthetic canary: whether the version answers otherwise than when its baseline was learnt."""
-    if canary is None or canary.ratio is None:
-        return [], dict(told)
-    events = []
-    if canary.is_changed and told.get("canary") != version:
-        events.append(Event(at, "canary_changed", {"version": version, "ratio": canary.ratio, "notes": canary.notes}))
-    return events, {**told, "canary": version if canary.is_changed else None}
+def _canary(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
+    """Whether the version answers otherwise than when its baseline was learnt."""
+    canary = view.canary
+    if canary is None or canary.ratio is None or view.model is None:
+        return
+    version = view.model.version
+    if canary.is_changed and now.get("canary") != version:
+        yield Event(at, "canary_changed", {"version": version, "ratio": canary.ratio, "notes": canary.notes})
+    now["canary"] = version if canary.is_changed else None
+
+
+def _cause(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
+    """What a standing regression comes from, each time that another thing is known of it."""
+    standing, why = view.worse_since, named_cause(view)
+    if standing is None or not (why.cause or why.group):
+        return
+    named = [*standing, why.cause, why.group]
+    if now.get("cause") != named:
+        facts = {"regression": standing[0], "version": standing[1], "cause": why.cause, "group": why.group}
+        yield Event(at, "cause_named", facts)
+    now["cause"] = named
 
 
 def start_changes(told: Told, start: Mapping[str, Any], at: float) -> tuple[list[Event], dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from robmon.daemon.changes import canary_changes, start_changes, view_changes
+from robmon.daemon.changes import start_changes, view_changes
 from robmon.daemon.detection import threshold_of
 from robmon.daemon.publication import Finding
 from robmon.daemon.recorded import assessment_row
@@ -125,9 +125,6 @@ class Chronicle:
         row = assessment_row(model, finding, time.time(), specification=digest, threshold=threshold)
         whole = self._settings.whole_specification
         self._writer.write(lambda: self._history.append(row, whole))
-        events, told = canary_changes(self._told, model.version, finding.result.canary, time.time())
-        if told != self._told:
-            self._add(events, told)
 
     def tick(self) -> None:
         """Tell what others found, and the traffic of an hour that is over; call it now and then."""

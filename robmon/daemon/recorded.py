@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.history.detection import Detection
-from robmon.processes.messages import CanaryResult, DriftValue, LevelResult, ModelVersion
+from robmon.processes.messages import (
+    CanaryResult,
+    DriftValue,
+    LevelResult,
+    ModelVersion,
+    QualityValue,
+    SharesResult,
+)
 
 DIGITS: Final = 7
 """Of a measurement: more are noise, and cost room."""
@@ -44,10 +52,13 @@ def assessment_row(
         "noise_margin": _number(result.noise_margin),
         "drift": _drift(result.input_drift),
         "drift_rows": result.plan.rows,
+        "drifted_features": result.drifted_features,
+        "quality": _quality(result.input_quality),
         "features_watched": result.features_watched,
         "prediction_drift": _drift(result.prediction_drift),
         **_over_time(result.detection, threshold),
         **_canary(result.canary),
+        **_attribution(result.shares),
         "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},
     }
 
@@ -69,6 +80,27 @@ def _over_time(detection: Detection | None, threshold: float) -> dict[str, Any]:
 def _canary(canary: CanaryResult | None) -> dict[str, Any]:
     """What of the synthetic canary has changed, where it was run."""
     return {} if canary is None or canary.ratio is None else {"canary_ratio": _number(canary.ratio)}
+
+
+def _attribution(shares: SharesResult | None) -> dict[str, Any]:
+    """Which groups of features carry the noise error, and its rise, where that was measured."""
+    if shares is None or not shares.groups:
+        return {}
+    rise, rise_stderr = shares.rise_share or [], shares.rise_stderr or []
+    groups = zip_longest(shares.groups, shares.share, shares.stderr, rise, rise_stderr)
+    names = ("group", "share", "stderr", "rise_share", "rise_stderr")
+    numbers = ((group, *(_number(value, DRIFT_DIGITS) for value in values)) for group, *values in groups)
+    told = [dict(zip(names, each, strict=True)) for each in numbers]
+    of = "sample" if shares.is_now else "baseline"
+    return {"attribution": {"of": of, "level": shares.level, "largest": shares.largest, "groups": told}}
+
+
+def _quality(values: Sequence[QualityValue]) -> list[dict[str, Any]]:
+    """The features with the largest shares of rows that have a problem."""
+    worst = sorted((value for value in values if value.ratio > 0), key=lambda value: -value.ratio)[:MOST_FEATURES]
+    return [
+        {"feature": each.feature, "problem": each.problem, "ratio": _number(each.ratio, DRIFT_DIGITS)} for each in worst
+    ]
 
 
 def _level(point: LevelResult) -> dict[str, Any]:

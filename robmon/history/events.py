@@ -18,6 +18,7 @@ EventKind = Literal[
     "baseline",
     "regression_began",
     "regression_ended",
+    "cause_named",
     "canary_changed",
     "assessments_missing",
     "assessments_again",

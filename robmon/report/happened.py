@@ -129,7 +129,9 @@ def _baseline(event: _Facts) -> str:
 
 
 def _regression(event: _Facts) -> str:
-    return "over time" if event["regression"] == "time" else f"against version {event['against']}"
+    if event["regression"] == "time":
+        return "over time"
+    return f"against version {event['against']}" if event.get("against") else "against the accepted version"
 
 
 def _began(event: _Facts) -> str:
@@ -155,6 +157,17 @@ def _traffic(event: _Facts) -> str:
     return f"in the {minutes} minutes from then: {listed(told)}"
 
 
+def cause_words(event: Row) -> str:
+    """What a regression comes from, as far as it is known."""
+    cause = f"it comes from the {printable(event['cause'])}" if event.get("cause") else ""
+    group = f"{printable(event['group'])} carries most of it" if event.get("group") else ""
+    return ", and ".join(filter(None, [cause, group]))
+
+
+def _cause(event: _Facts) -> str:
+    return f"of the regression of version {event['version']} {_regression(event)}: {cause_words(event)}"
+
+
 def _canary(event: _Facts) -> str:
     notes = "; ".join(printable(note) for note in event.get("notes") or ())
     return f"version {event['version']} answers otherwise than before{notes and f': {notes}'}"
@@ -172,6 +185,7 @@ _SENTENCES: Final = {
     "baseline": _baseline,
     "regression_began": _began,
     "regression_ended": lambda event: f"the regression of version {event['version']} {_regression(event)} ended",
+    "cause_named": _cause,
     "canary_changed": _canary,
     "assessments_missing": lambda event: f"assessments are {event['outcome']} ({event['reason']}): {event['why']}",
     "assessments_again": lambda event: "assessments are good again",

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from robmon.daemon.changes import canary_changes, start_changes, view_changes
+from robmon.daemon.changes import start_changes, view_changes
 from robmon.daemon.publication import Finding
 from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import CanaryResult, DriftValue, ModelVersion
+from robmon.processes.messages import CanaryResult, DriftValue, ModelVersion, SharesResult
 from tests.export.published import NOW, assessed, everything, state_of
 
 
@@ -26,7 +26,7 @@ def kinds(told: dict[str, Any], view: View) -> tuple[list[str], dict[str, Any]]:
 def test_each_is_told_once_also_after_a_restart() -> None:
     view = everything().view
     found, told = kinds({}, view)
-    assert found == ["version_loaded", "baseline", "verdict", "regression_began"]
+    assert found[:4] == ["version_loaded", "baseline", "verdict", "regression_began"]
     assert kinds(told, view) == ([], told)
     assert kinds(json.loads(json.dumps(told)), view) == ([], told)
 
@@ -58,7 +58,8 @@ def test_a_regression_begins_when_it_was_found_and_again_over_another_version() 
     regression = view.state.regression
     assert regression is not None
     events, told = view_changes({}, view, NOW + 500)
-    assert events[-1].at == regression.since < NOW + 500
+    (began,) = [event for event in events if event.kind == "regression_began"]
+    assert began.at == regression.since < NOW + 500
     worse = replace(view, state=replace(view.state, regression=replace(regression, version="3", since=NOW + 9)))
     found = [event.to_dict() for event in view_changes(told, worse, NOW + 10)[0] if "regression" in event.kind]
     assert [(each["kind"], each["version"], each["at"]) for each in found] == [
@@ -106,17 +107,24 @@ def test_a_regression_over_time_begins_and_ends() -> None:
 
 
 def test_a_version_that_answers_otherwise_is_told_once() -> None:
-    told: dict[str, Any] = {}
-    for changed, kinds in (
-        (False, []),
-        (True, ["canary_changed"]),
-        (True, []),
-        (False, []),
-        (True, ["canary_changed"]),
-    ):
-        canary = CanaryResult(rows=64, ratio=0.1 * changed, is_changed=changed, notes=["output 2 is float32"])
-        events, told = canary_changes(told, "2", canary, NOW)
-        assert [event.kind for event in events] == kinds
+    view, told = everything().view, kinds({}, everything().view)[1]
+    for changed in (False, True, True, False, True):
+        before, canary = told.get("canary"), CanaryResult(rows=64, ratio=0.1, is_changed=changed, notes=["float32"])
+        found, told = kinds(told, replace(view, canary=canary))
+        assert ("canary_changed" in found) == (changed and before is None)
+    silent = CanaryResult(reason="no time was left")
+    assert kinds(told, replace(view, canary=silent))[1]["canary"] == "2", "that says nothing"
+
+
+def test_what_a_regression_comes_from_is_told_each_time_that_more_is_known() -> None:
+    view, told = replace(everything().view, canary=None, alert_shares=None), kinds({}, everything().view)[1]
+    changed = CanaryResult(rows=64, ratio=0.1, is_changed=True)
+    shares = SharesResult(groups=["a"], share=[1.0], stderr=[0.1], is_now=True, largest="a")
+    for now in (replace(view, canary=changed), replace(view, canary=changed, alert_shares=shares)):
+        events, told = view_changes(told, now, NOW)
+        (event,) = [each for each in events if each.kind == "cause_named"]
+        assert event.facts["cause"] == "runtime" and event.facts["group"] == (now.alert_shares and "a")
+        assert "cause_named" not in kinds(told, now)[0]
 
 
 def test_a_row_holds_what_json_can() -> None:

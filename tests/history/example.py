@@ -46,7 +46,7 @@ def _content(name: str, feature: str) -> bytes:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         history = History(Path(folder), name, Bounds(max_days=36_500))
         chance = np.random.default_rng(7)
-        history.add_events(_events(), {})
+        history.add_events(_events(feature), {})
         evidence = 0.0
         for minute in range(MINUTES):
             worse = minute >= WORSE
@@ -80,11 +80,20 @@ def _row(minute: int, factor: float, evidence: float, feature: str, *, drifted: 
              "ks": 0.83 if drifted else 0.04, "wasserstein": 3.2 if drifted else 0.05},
             {"feature": "age", "psi": 0.03, "js": 0.01, "ks": 0.05, "wasserstein": 0.06},
         ],
-        "phases": {"load": 0.0, "predict": 1.9, "noise": 0.4},
+        "drifted_features": int(drifted), "phases": {"load": 0.0, "predict": 1.9, "noise": 0.4},
+        "quality": [{"feature": feature, "problem": "out_of_range", "ratio": 0.41}] if drifted else [],
+        **({"attribution": _attribution(feature)} if minute == WORSE + 13 else {}),
     }  # fmt: skip
 
 
-def _events() -> list[Event]:
+def _attribution(feature: str) -> dict[str, Any]:
+    shares = {feature: (0.61, 0.02, 0.93, 0.03), "others": (0.39, 0.02, 0.07, 0.03)}
+    names = ("share", "stderr", "rise_share", "rise_stderr")
+    groups = [{"group": group, **dict(zip(names, values, strict=True))} for group, values in shares.items()]
+    return {"of": "sample", "level": 0.4, "largest": feature, "groups": groups}
+
+
+def _events(feature: str) -> list[Event]:
     def at(minute: float, kind: EventKind, **facts: Any) -> Event:
         return Event(BEGIN + 60 * minute, kind, facts)
 
@@ -100,6 +109,7 @@ def _events() -> list[Event]:
         at(LOADED, "verdict", version="2", **verdict),
         at(LOADED, "version_accepted", version="2", by="verdict"),
         at(WORSE + 12, "regression_began", regression="time", version="2"),
+        at(WORSE + 14, "cause_named", regression="time", version="2", cause="traffic", group=feature),
         *[at(60 * hour, "traffic", seconds=3600, requests=61_000 - 9000 * hour, sampled=15_000, rejected=hour)
           for hour in range(6)],
         at(BACK, "settings_changed", settings={"assess.max_seconds": ["10", "20"]}),

@@ -236,10 +236,27 @@ def limited(history: History, do: Callable[[History], object], size: int) -> int
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def test_a_damaged_file_waits_for_room_and_is_not_given_up(tmp_path: Path) -> None:
+    """To set it aside with nothing in its place would lose verdicts that can be read."""
+    history = filled(tmp_path)
+    for number in range(100, 160):
+        history.append({"at": NOW + number, "number": number, "text": "lost" if number == 130 else "x" * 300})
+    content = history.state_file.read_bytes()
+    page = content.index(b'"text":"lost"') // 4096 * 4096
+    history.state_file.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    assert limited(history, lambda each: each.assessments(), 5000) in (errno.EIO, errno.ENOSPC)
+    assert not list(tmp_path.rglob("*damaged*")) and versions(History(tmp_path, "m")) == ["1", "2"]
+    assert len(history.assessments()) > 60 and versions(history) == ["1", "2"]
+    names = [path.name for path in tmp_path.rglob("m.sqlite.records-damaged-*")]
+    assert sum(not name.endswith(("-wal", "-shm")) for name in names) == 1
+
+
 @pytest.mark.parametrize("size", [0, 1000, 5000])
 def test_where_there_is_no_room_nothing_is_lost_and_all_can_be_read(tmp_path: Path, size: int) -> None:
     history = filled(tmp_path)
     assert limited(history, lambda each: each.write_scope("s", [entry("3", at=3)]), size) in (errno.EIO, errno.ENOSPC)
+    assert limited(history, lambda each: each.append({"at": NOW, "number": 99}), size) in (errno.EIO, errno.ENOSPC)
+    assert limited(history, lambda each: os._exit(len(each.assessments())), size) == 30
     assert limited(history, lambda each: os._exit(len(each.read_scope("s").entries)), size) == 2
     assert versions(history) == ["1", "2"] and history.set_aside() is None
     history.write_scope("s", [entry("3", at=3)])
@@ -371,6 +388,10 @@ def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk:
                     os.write(writing, b"%d number\n" % number)
                     mine.write_scope("s", [Entry(version=str(number), accepted=True, by="person", at=number)])
                     os.write(writing, b"%d entry\n" % number)
+                    mine.append({"at": NOW + number, "number": number}, {"noise": "gaussian"})
+                    os.write(writing, b"%d row\n" % number)
+                    mine.add_events([Event(NOW + number, "started", {"number": number})], {"number": number})
+                    os.write(writing, b"%d event\n" % number)
             finally:
                 os._exit(9)
         said += os.read(reading, 2**16)
@@ -385,4 +406,9 @@ def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk:
     entries = [number for number, what in told if what == "entry"]
     assert len(numbers) == len(set(numbers)) >= 100
     assert entries[-1] in [each.version for each in history.read_scope("s").entries]
-    assert history.set_aside() is None
+    rows, events = [each["number"] for each in history.assessments()], [each["number"] for each in history.events()]
+    for found, what in ((rows, "row"), (events, "event")):
+        said_of_it = {int(number) for number, each in told if each == what}
+        assert len(found) == len(set(found)) and said_of_it <= set(found) and len(said_of_it) > 20
+    assert history.read_told() == {"number": events[-1]}, "with the events, in one transaction"
+    assert not list(memory_disk.rglob("*damaged*"))

@@ -52,10 +52,11 @@ def test_it_says_what_happened_in_one_paragraph(page: str) -> None:
     assert (
         "Version 2 has become worse than its own baseline: the regression has stood since 2026-11-26 17:05. The "
         "evidence is 1e12, and its threshold 43,200: without a change it is passed once in 43,200 assessments (30 "
-        "days) on average, or less often. In the hour before, no version, setting or robmon is known to have changed; "
-        "the last change, 2 hours 32 minutes before: version 2 is assessed (torch on cpu), in the place of version 1."
+        "days) on average, or less often. It comes from the traffic, and sensor_7 carries most of it. "
+        "In the hour before, no version, setting or robmon is known to have changed; the last change, 2 hours 32 "
+        "minutes before: version 2 is assessed (torch on cpu), in the place of version 1."
     ) in told
-    assert "Of 20 watched features sensor_7 has moved most (Jensen-Shannon distance 0.61, PSI 2.7)." in told
+    assert "1 of 20 watched features has drifted; most sensor_7 (Jensen-Shannon distance 0.61, PSI 2.7)." in told
     assert "robmon made 60 assessments of version 1 and 300 of version 2." in told
     assert re.search(r"At noise of 0.4 standard deviations the noise error was 2\.\d+ times its baseline's when", told)
 
@@ -63,6 +64,7 @@ def test_it_says_what_happened_in_one_paragraph(page: str) -> None:
 def test_it_has_curves_drift_events_and_the_command(page: str) -> None:
     told = text_of(page)
     for each in ("mean of the baseline", "version 1, its last", "its trial bound", "256 rows, at 2026-11-26 19:32",
+                 "sensor_7 61 % 2 % 93 % 3 %", "sensor_7: out of range in 41 %",
                  "alias champion moved from version 1 to version 2",
                  "settings changed: assess.max_seconds from 10 to 20",
                  "version 2 held against version 1: ratio 1.06 (98 % interval 0.98 to 1.15)"):  # fmt: skip
@@ -100,7 +102,9 @@ def test_every_text_of_others_is_text(tmp_path: Path) -> None:
         "at": BEGIN, "number": 1, "version": MARKUP, "seed": MARKUP, "noise": MARKUP, "level_unit": MARKUP,
         "draws": MARKUP,
         "levels": [{"level": 0.1, "mse": MARKUP, "bound": "+Inf", "ratio": 2.0}], "features_watched": 1,
-        "drift": [{"feature": MARKUP, "psi": 1.0, MARKUP: 2.0}], "attribution": [{"group": MARKUP, "share": 0.5}],
+        "drift": [{"feature": MARKUP, "psi": 1.0, MARKUP: 2.0}],
+        "attribution": {"of": "sample", "groups": [{"group": MARKUP, "share": 0.5}]},
+        "quality": [{"feature": MARKUP, "problem": MARKUP, "ratio": 0.5}],
     }  # fmt: skip
     history.append(row, {**SPECIFICATION, "assess": {"noise": MARKUP, "integers": [MARKUP], "output_column": MARKUP}})
     facts: dict[str, Any] = dict.fromkeys(
@@ -114,6 +118,8 @@ def test_every_text_of_others_is_text(tmp_path: Path) -> None:
     events = [Event(BEGIN + index, kind, facts) for index, kind in enumerate(kinds)]  # type: ignore[arg-type]
     events.append(Event(BEGIN + 50, "settings_changed", {"settings": {MARKUP: [MARKUP, MARKUP]}}))
     events.append(Event(BEGIN + 51, "canary_changed", {"version": MARKUP, "notes": [MARKUP]}))
+    cause = {"regression": MARKUP, "version": MARKUP, "cause": MARKUP, "group": MARKUP}
+    events.append(Event(BEGIN + 51.5, "cause_named", cause))
     events.append(Event(BEGIN + 52, MARKUP, {MARKUP: MARKUP}))  # type: ignore[arg-type]
     history.add_events(events)
     page = written(tmp_path, tmp_path / "report.html")

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import math
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from robmon.errors import printable
 from robmon.report.happened import Row, figure, sentence, utc_minute, worst_level
 from robmon.report.html.charts import Mark
-from robmon.report.html.period import Period, finite_or_none, value_of
+from robmon.report.html.period import Period
 from robmon.report.html.pictures import curve, over_time
-from robmon.report.html.story import shares, story
+from robmon.report.html.story import story
+from robmon.report.html.tables import attribution, causes, drift
 
 TRAFFIC_CHANGE: Final = 2.0
 """An hour with so many times the requests of the one before, or so many times fewer, is told as an event."""
 MARKED: Final = {
     "version_loaded": "", "alias_moved": "", "version_accepted": "", "regression_began": "bad", "regression_ended": "",
-    "settings_changed": "", "robmon_changed": "", "canary_changed": "bad", "state_damaged": "", "baseline": "",
+    "settings_changed": "", "robmon_changed": "", "canary_changed": "bad", "cause_named": "",
+    "state_damaged": "", "baseline": "",
 }  # fmt: skip
 """Events that stand in the pictures too, with their class."""
 MOST_EVENTS: Final = 200
-STATISTICS: Final = ("js", "psi", "mean_psi", "ks", "wasserstein")
-"""In this order, before all others."""
-STATISTIC_NAMES: Final = {
-    "js": "JS distance",
-    "psi": "PSI",
-    "mean_psi": "mean PSI",
-    "ks": "KS",
-    "wasserstein": "W1 / sd",
-}
 
 
 def report_page(period: Period, uri: str | None = None) -> str:
@@ -59,90 +50,12 @@ def report_page(period: Period, uri: str | None = None) -> str:
         over_time=list(over_time(period, marks)),
         marked=bool(marks),
         curve=curve(period),
-        drift=_drift(period),
-        causes=_causes(period),
-        attribution=_attribution(period),
+        drift=drift(period),
+        causes=causes(period),
+        attribution=attribution(period),
         timeline=timeline,
         worst=_worst(period, uri),
     )
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A line of the table of drift."""
-
-    feature: str
-    cells: list[tuple[str, str]]
-
-
-def _drift(period: Period) -> dict[str, Any] | None:
-    row = next((each for each in reversed(period.assessments) if each.get("drift")), None)
-    if row is None:
-        return None
-    features = row["drift"]
-    found = {name for each in features for name in each if name != "feature"}
-    names = [name for name in STATISTICS if name in found] + sorted(found - set(STATISTICS))
-    shown = [STATISTIC_NAMES.get(name, printable(name).replace("_", " ")) for name in names]
-    rows = [
-        Feature(
-            "all features" if each["feature"] == "all" else printable(each["feature"]),
-            [(label, figure(each.get(name), 3)) for label, name in zip(shown, names, strict=True)],
-        )
-        for each in sorted(features, key=_drift_order)
-    ]
-    count = f"{figure(row.get('drift_rows'))} rows"
-    if row.get("baseline_rows") is not None:
-        count += f" against {figure(row['baseline_rows'])} of the baseline"
-    watched = f"of {figure(row.get('features_watched'))} watched features the most drifted are shown"
-    note = "Effects, not chances: a p-value depends on the number of rows. PSI: above 0.25 is a large shift by custom."
-    return {"caption": f"{count}, at {utc_minute(row['at'])}; {watched}.", "names": shown, "rows": rows, "note": note}
-
-
-def _drift_order(row: Row) -> tuple[bool, float, str]:
-    return row["feature"] != "all", -max(value_of(row.get("js")), value_of(row.get("psi"))), str(row["feature"])
-
-
-def _causes(period: Period) -> dict[str, Any] | None:
-    """What the last verdict said that the change comes from."""
-    verdicts = [event for event in period.events if event.get("kind") == "verdict" and event.get("causes")]
-    if not verdicts:
-        return None
-    last = verdicts[-1]
-    rows = [_cause(name, last["causes"][name]) for name in ("model", "traffic") if last["causes"].get(name)]
-    if not rows:
-        return None
-    caption = (
-        f"Version {printable(last.get('version'))} against version {printable(last.get('against'))}, at "
-        f"{utc_minute(last['at'])}: by how much each multiplies the noise error at the highest level."
-    )
-    names = ["cause", "ratio", "95 % interval", "share of the change"]
-    note = "Traffic first, which the older version met too, then the model, on the same rows: the whole is the product."
-    return {"caption": caption, "names": names, "rows": rows, "note": note}
-
-
-def _cause(name: str, part: Mapping[str, Any]) -> list[str]:
-    ratio, stderr = finite_or_none(part.get("ratio")), finite_or_none(part.get("log_stderr"))
-    limits = "-"
-    if ratio is not None and stderr is not None:
-        low, high = ratio * math.exp(-1.96 * stderr), ratio * math.exp(1.96 * stderr)
-        limits = f"{low:.3g} to {high:.3g}"
-    return [name, figure(part.get("ratio"), 3), limits, shares(part.get("share"))]
-
-
-def _attribution(period: Period) -> dict[str, Any] | None:
-    """Which groups of features carry the noise error, by the last assessment that was asked for it."""
-    row = next((each for each in reversed(period.assessments) if each.get("attribution")), None)
-    if row is None:
-        return None
-    rows = [
-        [printable(each.get("group")), shares(each.get("share")), shares(each.get("stderr"))]
-        for each in sorted(row["attribution"], key=lambda each: -value_of(each.get("share")))
-    ]
-    caption = f"Which features carry the noise error, at {utc_minute(row['at'])}."
-    return {"caption": caption, "names": ["features", "share", "standard error"], "rows": rows}
 
 
 # --- what happened ---------------------------------------------------------------------------------------------------

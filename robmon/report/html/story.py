@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robmon.errors import duration, printable
-from robmon.report.happened import Row, figure, sentence, utc_minute, worst_level
+from robmon.report.happened import Row, cause_words, figure, sentence, utc_minute, worst_level
 from robmon.report.html.charts import shown
 from robmon.report.html.period import CHANGES, Period, value_of
 from robmon.report.words import listed, noise_of
@@ -53,6 +53,15 @@ def _regressions(period: Period) -> Iterator[str]:
         yield f"Version {version} {against}: the regression has stood since {utc_minute(began['at'])}."
         if began.get("regression") == "time":
             yield from _evidence(period)
+        named = [
+            event
+            for event in period.all_events
+            if event.get("kind") == "cause_named" and event["at"] >= began["at"]
+            and event.get("regression") == began.get("regression")
+        ]  # fmt: skip
+        if named:
+            words = cause_words(named[-1])
+            yield f"{words[:1].upper()}{words[1:]}."
         changes = period.changes_before(began["at"])
         if changes:
             yield f"In the hour before: {'; '.join(sentence(event) for event in changes[:4])}."
@@ -123,7 +132,8 @@ def _drift(period: Period) -> Iterator[str]:
     name = printable(most["feature"])
     effects = ", ".join(f"{what} {figure(most[key], 3)}" for key, what in _EFFECTS if most.get(key) is not None)
     if isinstance(drifted, int | float):
-        yield f"{figure(drifted)} of {figure(watched)} watched features have drifted; most {name} ({effects})."
+        have = "has" if drifted == 1 else "have"
+        yield f"{figure(drifted)} of {figure(watched)} watched features {have} drifted; most {name} ({effects})."
     else:
         yield f"Of {figure(watched)} watched features {name} has moved most ({effects})."
 
