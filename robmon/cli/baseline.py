@@ -18,6 +18,8 @@ from robmon.cli.progress import pace_of
               "[default: model.uri of the daemon's settings]")  # fmt: skip
 @click.option("--name", help="Name of a model at an endpoint whose URL has none.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
+@click.option("--without-hour", metavar="HOUR",
+              help="Leave an hour, such as 2026-11-26T19 (UTC), out of the limit in time.")  # fmt: skip
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
 @click.option("--data-dir", type=click.Path(path_type=Path),
               help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
@@ -27,6 +29,7 @@ def baseline(
     model: str | None,
     name: str | None,
     accept: bool,
+    without_hour: str | None,
     log_artifact: bool,
     data_dir: Path | None,
     scope: str | None,
@@ -36,17 +39,20 @@ def baseline(
 
     Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression of that
     version: it is written to the registry, in the tag that remembers verdicts, and to the data folder; of a model at an
-    endpoint, whose URL must then name the version, to the data folder alone. Where the daemon's settings are in the
-    environment, or in the file that ROBMON_CONFIG names, they say where all that is.
+    endpoint, whose URL must then name the version, to the data folder alone. --without-hour rebuilds the limit of the
+    detector over time at the daemon's next assessment, without an hour that was not as it should be. Where the daemon's
+    settings are in the environment, or in the file that ROBMON_CONFIG names, they say where all that is.
     """
-    if not accept and options["inputs"] is None:
-        raise click.UsageError("give --inputs to record a baseline, or --accept to accept the version")
+    if not accept and without_hour is None and options["inputs"] is None:
+        raise click.UsageError("give --inputs to record a baseline, --accept to accept the version, or --without-hour")
+    hour = None if without_hour is None else _hour(without_hour)
     daemon = daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
     settings = daemon.settings
     check_packages([model or daemons_model(daemon)], options["inputs"], picture=False)
     from robmon.cli import acceptance
     from robmon.history.folder import make_writable
     from robmon.library import baselines
+    from robmon.library.left_out_hours import leave_out_hour
 
     model, asked = watched_model(options, model, daemon)
     if options["inputs"] is not None and not log_artifact:
@@ -66,6 +72,24 @@ def baseline(
         click.echo(f"written: {recorded}")
     else:
         use_tracking_uri(options)
+    if hour is not None:
+        places = leave_out_hour(
+            asked,
+            hour,
+            name=name or settings.model.name,
+            data_dir=settings.data_dir,
+            is_shared=settings.history.store != "folder",
+        )
+        click.echo(f"left out: {without_hour} (in {' and '.join(places)})")
     if accept:
         is_daemons = has_daemon(daemon)
         click.echo(f"accepted: {acceptance.accept(model, settings, is_daemons=is_daemons, name=name)}")
+
+
+def _hour(text: str) -> int:
+    from robmon.clock import hour_of
+
+    try:
+        return hour_of(text)
+    except ValueError:
+        raise click.UsageError(f"--without-hour {text} is no hour such as 2026-11-26T19 (UTC)") from None

@@ -16,7 +16,7 @@ from robmon.cli.files import print_wide
 from robmon.cli.options import SettingsCommand, config_option, load_settings
 
 if TYPE_CHECKING:
-    from robmon.settings import Loaded
+    from robmon.settings import Loaded, Settings
 
 ACCEPTING = ("model.uri", "model.name", "mlflow.tracking_uri", "data_dir", "history.scope", "history.store")
 """The settings that `robmon baseline --accept` needs to have of the daemon."""
@@ -37,6 +37,29 @@ def run(config: Path | None, **flags: str | None) -> None:
     loaded = load_settings(config, flags)
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
     run_daemon(loaded.settings, command_prefix(loaded, config))
+
+
+def _alerts_told(settings: Settings, baseline: Path | None) -> list[str]:
+    """What the settings of the detector over time buy: its threshold, and with a baseline how soon it sees what."""
+    from robmon.vocabulary import detection_threshold
+
+    alerts, interval_seconds = settings.alerts, settings.assess.interval_seconds
+    allowed = alerts.false_alarms_per_month
+    often = "one false alarm in 30 days" if allowed == 1 else f"{allowed:g} false alarms in 30 days"
+    told = f"{often}, over all pods: an alarm begins at evidence {detection_threshold(allowed, interval_seconds):.6g}"
+    if baseline is None:
+        return [
+            f"{told}; what is seen, and how soon, depends on a baseline that the daemon has learnt (--baseline FILE)"
+        ]
+    from robmon.library.detection_power import power_sentences, read_hours
+
+    return [told, *power_sentences(
+        read_hours(baseline),
+        false_alarms_per_month=allowed,
+        interval_seconds=interval_seconds,
+        tolerance=alerts.tolerance,
+        most_rows=settings.inputs.sample_rows,
+    )]  # fmt: skip
 
 
 def command_prefix(loaded: Loaded, config: Path | None) -> str:
@@ -72,7 +95,9 @@ def _without_rich() -> Iterator[None]:
 
 @click.command("check-config", cls=SettingsCommand)
 @config_option
-def check_config(config: Path | None, **flags: str | None) -> None:
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False),
+              help="Baseline that the daemon has learnt: say what the settings alerts.* buy with it.")  # fmt: skip
+def check_config(config: Path | None, baseline: Path | None, **flags: str | None) -> None:
     """Print the effective settings, where each came from, and nothing secret.
 
     What the daemon looks at when it starts is looked at here too, so that it is told: files of tokens and certificates,
@@ -88,6 +113,7 @@ def check_config(config: Path | None, **flags: str | None) -> None:
     from robmon.settings import as_text, leaves
 
     loaded = load_settings(config, flags)
+    told = _alerts_told(loaded.settings, baseline)
     for section in ("http", "inputs"):
         Access(section, getattr(loaded.settings, section))
     bearer_token(loaded.settings.model.access, "model.token_file")
@@ -100,5 +126,7 @@ def check_config(config: Path | None, **flags: str | None) -> None:
         style = "dim" if source == "default" else None
         table.add_row(leaf.name, mask(as_text(loaded.value(leaf.name))), source, style=style)
     print_wide(table)
+    for sentence in told:
+        print_wide(sentence)
     if (model := loaded.settings.inputs.model) is not None:
         print_wide(f"inputs.model = {model!r}: requests that name no model, as all those to /invocations, are left out")

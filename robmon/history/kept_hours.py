@@ -1,4 +1,7 @@
-"""Row errors by hour in the state file, a row each: a step rewrites the hour that it belongs to, not the whole week."""
+"""Row errors by hour in the state file, a row each: a step rewrites the hour that it belongs to, not the whole week.
+
+They are named `VERSION/TERMS/HOUR`; `of` is the name without the hour.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +38,22 @@ def write(kept: Kept, of: str, hours: Mapping[int, dict[str, Any]]) -> set[int]:
     return left_out(kept, of)
 
 
+def of_version(kept: Kept, version: str) -> set[int]:
+    """Those of a version, under whatever terms they were gathered."""
+    places = (name.rsplit("/", 2) for name in kept.names(KIND))
+    return {int(hour) for whose, _, hour in places if whose == version}
+
+
 def left_out(kept: Kept, of: str) -> set[int]:
-    """The hours that a person has left out."""
-    content = kept.get(LEFT_OUT, of)
+    """The hours of that name's version that a person has left out."""
+    content = kept.get(LEFT_OUT, of.rpartition("/")[0])
     return set() if content is None else set(json.loads(content))
 
 
-def leave_out(kept: Kept, of: str, hour: int) -> None:
+def leave_out(kept: Kept, version: str, hour: int) -> None:
     """Leave out this one too."""
-    kept.put(LEFT_OUT, of, json.dumps(sorted({*left_out(kept, of), hour})).encode())
+    hours = left_out(kept, f"{version}/")
+    kept.put(LEFT_OUT, version, json.dumps(sorted({*hours, hour})).encode())
 
 
 def _bound(kept: Kept) -> None:

@@ -267,10 +267,16 @@ class History:
         self._take_over()
         return self._file.write(write)
 
-    def leave_out(self, of: str, hour: int) -> None:
-        """Leave out an hour of those that are kept under that name, from now on. Raises OSError."""
+    def known_hours(self, version: str) -> set[int]:
+        """The hours of a version that are kept, under whatever terms. Raises OSError."""
         self._take_over()
-        self._file.write(lambda kept: kept_hours.leave_out(kept, of, hour))
+        nothing: set[int] = set()
+        return self._file.read(lambda kept: kept_hours.of_version(kept, version), nothing)
+
+    def leave_out(self, version: str, hour: int) -> None:
+        """Leave out an hour of a version's, from now on. Raises OSError."""
+        self._take_over()
+        self._file.write(lambda kept: kept_hours.leave_out(kept, version, hour))
 
     # --- baselines ---------------------------------------------------------------------------------------------------
 

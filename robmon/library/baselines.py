@@ -51,7 +51,7 @@ def record(
     parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
-    history = None if data_dir is None else _history(data_dir, parsed, name)
+    history = None if data_dir is None else history_of(data_dir, parsed, name)
     specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
@@ -76,7 +76,7 @@ def record(
         baseline.source = "artifact"
         return log_baseline(parsed.text, None, baseline.to_dict())
     baseline.source = "local"
-    version = _version(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
+    version = version_of(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
     history.write_baseline(version, baseline.to_dict())
     return str(history.baseline_file(version))
 
@@ -185,7 +185,8 @@ def _recorded_baseline(model: str | RemoteModel) -> Baseline | None:
     return None if content is None else Baseline.from_dict(content)
 
 
-def _history(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:
+def history_of(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:
+    """What a daemon with that data folder remembers of a model; `name` is of one whose URL has none."""
     return History(data_dir, history_key(uri, name or _name(uri)))
 
 
@@ -195,12 +196,15 @@ def _name(uri: ModelUri | Endpoint) -> str:
     return uri.name
 
 
-def _version(uri: ModelUri | Endpoint, access: EndpointAccess) -> str:
+def version_of(uri: ModelUri | Endpoint, access: EndpointAccess) -> str:
+    """The version that a URI stands for."""
     if isinstance(uri, ModelUri):
         from robmon.models.registry import Registry
 
         return Registry().resolve(uri.text).version
+    if uri.version is not None:
+        return uri.version
     from robmon.models.remote import served_versions
 
     versions = served_versions(uri, access)
-    return uri.version or (versions[-1] if versions else UNKNOWN_VERSION)
+    return versions[-1] if versions else UNKNOWN_VERSION

@@ -219,6 +219,8 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             ["run", *ENDPOINT, "--model.rows_per_second", "50"],
             "the smallest assessment needs 125 s, the budget is 10 s",
         ),
+        (["check-config", *ENDPOINT, "--baseline", "none.json"], "none.json cannot be read"),
+        (["baseline", "--without-hour", "19:00"], "--without-hour 19:00 is no hour such as 2026-11-26T19 (UTC)"),
         (["check-config", *ENDPOINT, "--model.rows_per_second", "50"], "the smallest assessment needs 125 s"),
         (["run", "--model.uri", "models:/a@b", "--http.tls_cert_file", "x"], "tls_key_file must be given together"),
         (["run", "--model.uri", "models:/a@b", "--data-dir", "x"], "No such option"),
@@ -307,6 +309,7 @@ def test_check_config_shows_sources_and_no_secret(tmp_path: Path) -> None:
     assert rows["assess.trials"] == ["99", "flag"]
     assert rows["mlflow.tracking_uri"] == ["http://***@mlflow:5000", "environment"]
     assert rows["assess.levels"] == ["0", "0.05", "0.1", "0.2", "0.4", "default"]
+    assert "one false alarm in 30 days, over all pods: an alarm begins at evidence 43200; what is seen" in done.stdout
 
 
 def test_check_config_says_what_the_filter_of_the_model_leaves_out(tmp_path: Path) -> None:

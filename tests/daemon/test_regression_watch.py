@@ -238,8 +238,7 @@ def test_an_hour_that_is_left_out_rebuilds_the_limit(tmp_path: Path, linear: lis
         record = pod.watch.record
         assert record is not None and record.found.worst_hour == HOUR + 7
         assert record.found.worst_hour_ratio == pytest.approx(4, rel=0.2)
-        of = pod.watch._of or ""
-        await pod.writer.ask(lambda: pod.history.leave_out(of, HOUR + 7), 10)
+        await pod.writer.ask(lambda: pod.history.leave_out("1", HOUR + 7), 10)
         for part in range(2):
             await pod.assess(linear[0], items(50_000 + part, HOUR + 25))
             assert await asyncio.to_thread(pod.writer.wait)

@@ -213,7 +213,8 @@ def test_what_is_written_together_is_all_there_or_nothing_of_it(tmp_path: Path) 
     assert kept is not None and kept.number == 1 and again.read_detection("other") is None
     assert again.read_positions("/a") == {"x": FilePosition(offset=1)}
     assert again.read_hours("1/x") == ({480_001: {"rows": 1}}, set())
-    again.leave_out("1/x", 480_001)
+    again.leave_out("1", 480_001)
+    assert again.known_hours("1") == {480_001} and again.known_hours("2") == set()
     assert again.write_step("s", record, "1/x", {}) == {480_001} and again.read_hours("1/y") == ({}, set())
 
 
