@@ -29,10 +29,17 @@ def text(result: Assessment, baseline: Mapping[float, float] | None = None) -> s
         f"{result.rows} rows, {result.trials} trials of {result.noise} noise, output {result.output}, "
         f"reference {result.reference}, confidence {result.confidence:g}"
     )
-    margin = result.noise_margin()
-    below = [f"noise margin {margin}" if margin else "", _worst(result), _certified(result), str(result.masked)]
+    below = [*_limits(result), _worst(result), _certified(result), str(result.masked)]
     lines = [opening(result), head, *filter(None, [result.cut]), *_table(result, baseline or {}), headline(result)]
     return "\n".join([*lines, *filter(None, below), *result.notes])
+
+
+def _limits(result: Assessment) -> list[str]:
+    """How much noise the owner's limit allows: by the bound, and by the mean."""
+    margin, crossed = result.noise_margin(), result.crossing()
+    if margin is None or crossed is None:
+        return []
+    return [f"noise margin {margin}", f"the mean reaches {crossed.limit:g} at level {crossed}"]
 
 
 def _table(result: Assessment, baseline: Mapping[float, float]) -> list[str]:

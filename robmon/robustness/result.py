@@ -13,6 +13,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import Float64
 from robmon.robustness.confidence import Common
+from robmon.robustness.crossing import Crossing, crossing
 from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.curve_point import CurvePoint
 from robmon.robustness.features.features import Features
@@ -286,12 +287,49 @@ class Assessment:
             return None
         return curves.noise_margin([point.bound for point in self.curve], self.levels, limit)
 
+    def crossing(
+        self, limit: float | None = None, score: Score = "mse", confidence: float | None = None
+    ) -> Crossing | None:
+        """The level at which the mean score crosses the owner's limit, with an interval over rows (requests).
+
+        The margin above speaks of a bound at levels assessed; this of the mean, between them too, and of the law that
+        the rows were drawn from. See `robmon.robustness.crossing`.
+
+        Args:
+            limit: that an MSE is to stay under (default: `mse_limit`), or that agreement or accuracy, a share, is not
+                to fall below.
+            score: `mse`, `agreement` or `accuracy`.
+            confidence: of the interval; None: that of the bounds.
+
+        Returns:
+            None where no limit is given or set, or the score was not measured.
+
+        Raises:
+            InvalidInputError: no such score, limit or confidence.
+
+        >>> import robmon
+        >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
+        >>> result = robmon.assess(lambda x: x[:, 0], inputs, levels=(0.1, 0.2), scale=1.0)
+        >>> print(result.crossing(limit=0.0225), "/", result.crossing(limit=1.0))
+        0.15 (95 % interval 0.147 to 0.153) / beyond 0.2, the highest level assessed, with 95 % confidence
+        """
+        values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
+        if score not in values:
+            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
+        limit = self.mse_limit if limit is None and score == "mse" else limit
+        measured = values[score]
+        if limit is None or measured is None or (score == "agreement" and self.curve[0].agreement is None):
+            return None
+        rows = self.counted
+        means = cluster_means(measured[rows], self.clusters[rows])
+        return crossing(means, self.levels, limit, score, self.confidence if confidence is None else confidence)
+
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it: numbers, text, lists; infinite is "+Inf", absent is None.
 
         Nothing that belongs to single rows is in it.
         """
-        margin = self.noise_margin()
+        margin, crossed = self.noise_margin(), self.crossing()
         result = {
             "noise": self.noise,
             "levels": list(self.levels),
@@ -322,6 +360,7 @@ class Assessment:
             "band": self.band,
             "mse_limit": self.mse_limit,
             "noise_margin": margin and vars(margin) | {"crossed": margin.crossed},
+            "crossing": crossed and vars(crossed),
             "output_variance": self.output_variance,
             "outputs_without_variance": self.outputs_without_variance,
             "draws": self.draws,
