@@ -152,7 +152,7 @@ OF_RESULTS = {
     "agreement_slope": "of the share of unchanged classes against level, see below; absent without classes",
     "accuracy_slope": "of the share of right classes against level, see below; absent without targets",
     "noise_margin": "largest level whose bound stays under mse_limit, and whether the curve crosses it",
-    "crossing": "level at which the mean reaches mse_limit, with an interval over rows; null: beyond the levels assessed",
+    "crossing": "level at which the mean reaches mse_limit, with an interval over rows; null: beyond the levels",
     "slope_axis": "against what slopes are: level, or level_squared",
     "models": "one object a model: name, and scores, ranks and rank_diff by level, and slope",
 }

@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from robmon.drift.names import Names
+from robmon.drift.numbers import Numbers
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.columns import ColumnStatistics
@@ -61,6 +63,32 @@ def draw_rows(
         limited = np.fmin(np.fmax(np.rint(drawn), low), high)
         drawn = np.where(np.isnan(low), drawn, limited)
     return _as_rows(drawn, axis, shape)
+
+
+def draw_from(summary: Numbers | Names, rows: int, seed: int) -> list[float] | list[str] | None:
+    """Cells like those that a summary counted: middles of its cells, or frequent names; None where it has none.
+
+    Of text, of identifiers and of a column of which no frequent name is kept nothing is drawn.
+
+    >>> from robmon.drift.columns import column_of
+    >>> seen = Names.none().added(column_of(np.array(["a"] * 90 + ["b"] * 10, dtype=object)))
+    >>> sorted(set(draw_from(seen, 100, seed=1)))
+    ['a', 'b']
+    """
+    if isinstance(summary, Names):
+        keys = [] if summary.reason else sorted(summary.names)
+        weights = np.array([summary.counts[key] for key in keys], dtype=np.int64)
+        names = [summary.names[key] for key in keys]
+        return [names[at] for at in _places(weights, rows, seed)] if keys else None
+    known = summary.reference()
+    if known.identifier or not len(known.places):
+        return None
+    return [float(known.places[at]) for at in _places(known.weights, rows, seed)]
+
+
+def _places(weights: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.intp]:
+    """Places drawn with chances in proportion to the weights."""
+    return np.searchsorted(np.cumsum(weights), _uniform(seed, rows) * int(weights.sum()), side="right")
 
 
 def digest(rows: Float64) -> str:

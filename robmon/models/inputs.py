@@ -464,7 +464,8 @@ def _drawn_column(column: pd.Series[Any], rows: int, cells: Sequence[Any] | None
 
     types, dtype = pd.api.types, column.dtype
     if cells is not None:
-        return pd.Series(list(cells), dtype=dtype)
+        is_whole = types.is_integer_dtype(dtype) or types.is_bool_dtype(dtype)
+        return pd.Series([round(cell) if is_whole else cell for cell in cells]).astype(dtype)
     is_text = types.is_string_dtype(dtype) and all(isinstance(cell, str) for cell in column[column.notna()].tolist())
     for is_of, neutral in ((types.is_bool_dtype(dtype), False), (types.is_numeric_dtype(dtype), 0), (is_text, "")):
         if is_of:
@@ -663,7 +664,7 @@ class _Tensors:
 def _drawn_tensor(name: str, tensor: AnyArray, rows: int, cells: Sequence[Any] | None) -> AnyArray:
     """A tensor of that type: the cells given, or neutral ones."""
     if cells is not None:
-        return np.asarray(list(cells), dtype=tensor.dtype)
+        return np.asarray([round(cell) if tensor.dtype.kind in "biu" else cell for cell in cells]).astype(tensor.dtype)
     if tensor.dtype.kind == "O" and all(isinstance(cell, str) for cell in tensor.ravel().tolist()):
         return np.full((rows, *tensor.shape[1:]), "", dtype=object)
     if tensor.dtype.kind not in "biuUST":

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from robmon.drift.names import Names
+from robmon.drift.numbers import Numbers
+from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError, PredictionError
 from robmon.history.baseline import Baseline
 from robmon.history.canary import Canary, Outputs, rows_of_size, tolerance
-from robmon.history.drawn_rows import digest, draw_rows
+from robmon.history.drawn_rows import digest, draw_from, draw_rows
 from robmon.models.inputs import ModelInputs
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.messages import CanaryResult
-from robmon.robustness.arrays import to_numpy
+from robmon.robustness.arrays import Float64, to_numpy
 from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied
 from robmon.robustness.result import Assessment
@@ -67,14 +70,42 @@ def _drawn(baseline: Baseline, inputs: ModelInputs) -> tuple[ModelInputs, str]:
     shape = tuple(int(length) for length in inputs.array.shape)
     axis = baseline.axis_of(shape)
     rows = rows_of_size(int(np.prod(shape[1:])))
-    array = draw_rows(baseline.inputs, axis, shape[1:], rows, _seed(baseline), inputs.whole)
-    return inputs.drawn(array.astype(inputs.array.dtype), {}), digest(array)
+    seed = _seed(baseline)
+    array = draw_rows(baseline.inputs, axis, shape[1:], rows, seed, inputs.whole)
+    if len(shape) == 2 and axis.feature_of is None and inputs.whole is None:
+        _draw_columns(baseline, inputs.names_by(axis), array, seed)
+    cells = _cells(baseline, inputs, rows, seed)
+    word = hashlib.blake2b(repr((digest(array), cells)).encode(), digest_size=8).hexdigest()
+    return inputs.drawn(array.astype(inputs.array.dtype), cells), word
+
+
+def _draw_columns(baseline: Baseline, names: Sequence[str], array: Float64, seed: int) -> None:
+    """Put what the summaries of columns give into the array: within their range, so positive where they were."""
+    if not isinstance(baseline.inputs_seen, Summaries):
+        return
+    for index, name in enumerate(names):
+        summary = baseline.inputs_seen.features.get(name)
+        drawn = draw_from(summary, len(array), seed - 1 - index) if isinstance(summary, Numbers) else None
+        if drawn is not None and not baseline.inputs.indicators[index]:
+            array[:, index] = drawn
+
+
+def _cells(baseline: Baseline, inputs: ModelInputs, rows: int, seed: int) -> dict[str, Sequence[Any]]:
+    """Cells of the columns that pass through, by name, of those whose summary can be drawn from."""
+    seen = baseline.inputs_seen
+    cells: dict[str, Sequence[Any]] = {}
+    for number, (name, values) in enumerate(inputs.passed().items()):
+        summary = seen.features.get(name) if isinstance(seen, Summaries) and len(values.shape) == 1 else None
+        drawn = draw_from(summary, rows, seed + number) if isinstance(summary, (Numbers, Names)) else None
+        if drawn is not None:
+            cells[name] = drawn
+    return cells
 
 
 def _seed(baseline: Baseline) -> int:
     """The same for the same baseline, another for another."""
     told = baseline.inputs.moments.mean.tobytes()
-    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest())
+    return int.from_bytes(hashlib.blake2b(told, digest_size=7).digest()) + 2**32
 
 
 def _make(
