@@ -56,7 +56,10 @@ class RecordedBaselines:
             self._known.setdefault(before, learnt)
         if version in self._known or version in self._unread:
             return
-        recorded = model.baseline or await self._read_disk(version)
+        recorded = model.baseline
+        kept = await self._read_disk(version)
+        if recorded is None or (kept is not None and _scales(kept) == _scales(recorded)):
+            recorded = kept  # the same, with what was found since: what the canary gave, for one
         if recorded is not None:
             self._known[version] = self._written[version] = recorded
         if model.learnt is not None and is_intact(model.learnt):

@@ -15,11 +15,11 @@ MODEL = ModelVersion(name="m", version="1")
 WRITTEN = with_checksum({"format": 2, "source": "local", "rows": 7, "at": 1.0})
 
 
-def read(history: History) -> RecordedBaselines:
+def read(history: History, model: ModelVersion = MODEL) -> RecordedBaselines:
     async def run() -> RecordedBaselines:
         writer = Writer()
         baselines = RecordedBaselines(history, writer)
-        await baselines.read(MODEL)
+        await baselines.read(model)
         await writer.close()
         return baselines
 
@@ -49,3 +49,15 @@ def test_one_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
     baselines = read(history)
     baselines.learn("1", WRITTEN)
     assert history.baseline_file("1").is_dir() and baselines.of("1") == WRITTEN
+
+
+def test_what_was_found_since_one_was_recorded_outlives_a_restart(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    recorded = with_checksum({**WRITTEN, "source": "artifact", "inputs": {"mean": [1.0]}})
+    since = with_checksum({**recorded, "canary": {"rows": 64}})
+    model = MODEL.model_copy(update={"baseline": recorded})
+    assert read(history, model).of("1") == recorded
+    history.write_baseline("1", since)
+    assert read(history, model).of("1") == since
+    other = with_checksum({**recorded, "inputs": {"mean": [2.0]}})
+    assert read(history, MODEL.model_copy(update={"baseline": other})).of("1") == other, "it was recorded anew"
