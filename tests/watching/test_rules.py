@@ -125,7 +125,7 @@ def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
     assert headings == [name, "Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
-def test_the_seven_alerts_and_no_runbook_without_one() -> None:
+def test_the_eight_alerts_and_no_runbook_without_one() -> None:
     assert set(ALERTS) == {
         "RobmonRobustnessRegression",
         "RobmonRegressionOverTime",
@@ -133,6 +133,7 @@ def test_the_seven_alerts_and_no_runbook_without_one() -> None:
         "RobmonAssessmentsStale",
         "RobmonTooFewInputs",
         "RobmonServedPredictionMismatch",
+        "RobmonOutputsChanged",
         "RobmonInputDrift",
     }
     assert {file.stem for file in (REPOSITORY / "docs" / "operate" / "runbooks").glob("*.md")} == set(ALERTS)
