@@ -94,18 +94,20 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
 
 
 def _regression(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
-    """The standing regression of a version: its beginning, and its end."""
+    """The standing regression of a version: its beginning, that it goes on with another version, and its end."""
     regression = view.state.regression
     began = None if regression is None else [regression.version, regression.reference_version, regression.since]
     before = now.get("regression")
     if before == began or (view.state.version is None and began is None):
         return  # where nothing is known of the version served, nothing has ended
-    if before is not None:
+    goes_on = before is not None and began is not None and before[2] == began[2]
+    if before is not None and not goes_on:
         yield Event(at, "regression_ended", {"regression": "version", "version": before[0], "against": before[1]})
     if regression is not None:
         facts = {"regression": "version", "version": regression.version, "against": regression.reference_version}
         ratio = None if regression.pooled_ratio is None else finite(regression.pooled_ratio)
-        yield Event(regression.since, "regression_began", {**facts, "ratio": ratio})
+        of = {"before": before[0], "since": regression.since} if before is not None and goes_on else {}
+        yield Event(at if goes_on else regression.since, "regression_began", {**facts, "ratio": ratio, **of})
     now["regression"] = began
 
 

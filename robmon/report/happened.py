@@ -129,13 +129,13 @@ def _baseline(event: _Facts) -> str:
 
 
 def _regression(event: _Facts) -> str:
-    if event["regression"] == "time":
-        return "over time"
-    return f"against version {event['against']}" if event.get("against") else "against the accepted version"
+    return "over time" if event["regression"] == "time" else f"against version {event['against']}"
 
 
 def _began(event: _Facts) -> str:
     ratio = f", ratio {figure(event['ratio'])}" if event.get("ratio") is not None else ""
+    if event.get("before"):
+        return f"the regression goes on with version {event['version']} {_regression(event)}{ratio}"
     return f"a regression of version {event['version']} {_regression(event)} began{ratio}"
 
 
@@ -158,19 +158,29 @@ def _traffic(event: _Facts) -> str:
 
 
 def cause_words(event: Row) -> str:
-    """What a regression comes from, as far as it is known."""
-    cause = f"it comes from the {printable(event['cause'])}" if event.get("cause") else ""
+    """What a regression comes from, as far as it is known, behind its name."""
+    cause = f"comes from the {printable(event['cause'])}" if event.get("cause") else ""
     group = f"{printable(event['group'])} carries most of it" if event.get("group") else ""
-    return ", and ".join(filter(None, [cause, group]))
+    return (
+        ", and ".join(filter(None, [cause, group]))
+        if cause
+        else f"is carried mostly by {printable(event.get('group'))}"
+    )
 
 
 def _cause(event: _Facts) -> str:
-    return f"of the regression of version {event['version']} {_regression(event)}: {cause_words(event)}"
+    return f"the regression of version {event['version']} {cause_words(event)}"
 
 
 def _canary(event: _Facts) -> str:
     notes = "; ".join(printable(note) for note in event.get("notes") or ())
     return f"version {event['version']} answers otherwise than before{notes and f': {notes}'}"
+
+
+def _restarted(event: _Facts) -> str:
+    if event["reason"] == "new_version":
+        return f"the worker was started anew for version {event['version']}"
+    return f"the worker of version {event['version']} was ended ({event['reason']})"
 
 
 _SENTENCES: Final = {
@@ -189,7 +199,7 @@ _SENTENCES: Final = {
     "canary_changed": _canary,
     "assessments_missing": lambda event: f"assessments are {event['outcome']} ({event['reason']}): {event['why']}",
     "assessments_again": lambda event: "assessments are good again",
-    "worker_restarted": lambda event: f"the worker of version {event['version']} was ended ({event['reason']})",
+    "worker_restarted": _restarted,
     "state_damaged": lambda event: f"the state file was damaged, and set aside as {event['set_aside']}",
     "traffic": _traffic,
 }

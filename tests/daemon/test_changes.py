@@ -60,6 +60,9 @@ def test_a_regression_begins_when_it_was_found_and_again_over_another_version() 
     events, told = view_changes({}, view, NOW + 500)
     (began,) = [event for event in events if event.kind == "regression_began"]
     assert began.at == regression.since < NOW + 500
+    goes_on = replace(view, state=replace(view.state, regression=replace(regression, version="3")))
+    (event,) = (each for each in view_changes(told, goes_on, NOW + 10)[0] if "regression" in each.kind)
+    assert (event.kind, event.at, event.facts["before"]) == ("regression_began", NOW + 10, "2"), "no end between"
     worse = replace(view, state=replace(view.state, regression=replace(regression, version="3", since=NOW + 9)))
     found = [event.to_dict() for event in view_changes(told, worse, NOW + 10)[0] if "regression" in event.kind]
     assert [(each["kind"], each["version"], each["at"]) for each in found] == [

@@ -79,6 +79,7 @@ def check_history(history: History, second: str, third: str) -> None:
                  ("alias_moved", third), ("version_accepted", third)):  # fmt: skip
         assert told.count(each) == 1, told
     assert told.index(("regression_began", second)) < told.index(("version_loaded", third))
+    assert ("regression_ended", second) not in told and ("regression_ended", third) in told, "it went on"
     assert told.index(("version_accepted", third)) < len(told) - 1
     assert [event["kind"] for event in events if "regression" in event["kind"]][-1] == "regression_ended"
     rows = history.assessments()

@@ -63,8 +63,8 @@ def test_it_says_what_happened_in_one_paragraph(page: str) -> None:
 
 def test_it_has_curves_drift_events_and_the_command(page: str) -> None:
     told = text_of(page)
-    for each in ("mean of the baseline", "version 1, its last", "its trial bound", "256 rows, at 2026-11-26 19:32",
-                 "sensor_7 61 % 2 % 93 % 3 %", "sensor_7: out of range in 41 %",
+    for each in ("mean of the baseline", "version 1, by the verdict", "its trial bound",
+                 "256 rows, at 2026-11-26 19:32", "sensor_7 61 % 2 % 93 % 3 %", "sensor_7: out of range in 41 %",
                  "alias champion moved from version 1 to version 2",
                  "settings changed: assess.max_seconds from 10 to 20",
                  "version 2 held against version 1: ratio 1.06 (98 % interval 0.98 to 1.15)"):  # fmt: skip

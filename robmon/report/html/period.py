@@ -69,6 +69,22 @@ class Period:
         others = [row for row in self.assessments if row["at"] < at and row.get("version") != version]
         return others[-1] if others else None
 
+    @cached_property
+    def verdict(self) -> Row | None:
+        """The last verdict on the version of the worst assessment."""
+        version = self.worst.get("version") if self.worst is not None else None
+        found = [each for each in self.events if each.get("kind") == "verdict" and each.get("version") == version]
+        return found[-1] if found else None
+
+    @cached_property
+    def judged(self) -> Row | None:
+        """The assessment from which that verdict came."""
+        if self.verdict is None:
+            return None
+        at, version = self.verdict["at"] + 1, self.verdict.get("version")
+        rows = [row for row in self.assessments if row["at"] <= at and row.get("version") == version]
+        return rows[-1] if rows else None
+
     def specification_of(self, row: Row) -> Row | None:
         """By which an assessment was made, where that is known."""
         return self.specifications.get(str(row.get("specification_name")))

@@ -76,7 +76,10 @@ def curve(period: Period) -> Picture | None:
     if any(y is not None and x > 0 for x, y in baseline):
         lines.append(Line("old", baseline, dots=True))
         keys.append(("old", "mean of the baseline"))
-    if period.before is not None and period.before.get("levels"):
+    if reference := _reference(period):
+        lines.append(Line("before", reference, dots=True))
+        keys.append(("before", f"version {printable((period.verdict or {}).get('against'))}, by the verdict"))
+    elif period.before is not None and period.before.get("levels"):
         lines.append(Line("before", _points(period.before, "mse"), dots=True))
         keys.append(("before", f"version {printable(period.before.get('version'))}, its last"))
     lines += [Line("new-bound", _points(worst, "bound")), Line("new", _points(worst, "mse"), dots=True)]
@@ -84,6 +87,20 @@ def curve(period: Period) -> Picture | None:
     keys += [("new", f"{what}, the worst"), ("new-bound", "its trial bound")]
     chart = Chart("Mean squared error against noise level.", lines, is_time=False)
     return _picture(chart, "curve", f"Levels in {printable(worst.get('level_unit', 'units of the noise'))}.", keys)
+
+
+def _reference(period: Period) -> list[tuple[float, float | None]]:
+    """The reference version's curve on the rows of the verdict, where that compared errors in output units."""
+    verdict, judged = period.verdict, period.judged
+    if verdict is None or judged is None or verdict.get("score") != "mse" or not judged.get("levels"):
+        return []
+    ratios = dict(zip(verdict.get("levels") or (), verdict.get("ratio_by_level") or (), strict=False))
+    found: list[tuple[float, float | None]] = [(0.0, 0.0)]
+    for level, mse in _points(judged, "mse"):
+        ratio = finite_or_none(ratios.get(level))
+        if level and mse is not None and ratio:
+            found.append((level, mse / ratio))
+    return found if len(found) > 1 else []
 
 
 def _points(row: Row, name: str) -> list[tuple[float, float | None]]:

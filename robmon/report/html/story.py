@@ -46,27 +46,7 @@ def _is_known(period: Period) -> bool:
 
 def _regressions(period: Period) -> Iterator[str]:
     for began in period.standing:
-        version = printable(began.get("version", "-"))
-        against = f"is worse than version {printable(began.get('against', '-'))}"
-        if began.get("regression") == "time":
-            against = "has become worse than its own baseline"
-        yield f"Version {version} {against}: the regression has stood since {utc_minute(began['at'])}."
-        if began.get("regression") == "time":
-            yield from _evidence(period)
-        named = [
-            event
-            for event in period.all_events
-            if event.get("kind") == "cause_named" and event["at"] >= began["at"]
-            and event.get("regression") == began.get("regression")
-        ]  # fmt: skip
-        if named:
-            words = cause_words(named[-1])
-            yield f"{words[:1].upper()}{words[1:]}."
-        changes = period.changes_before(began["at"])
-        if changes:
-            yield f"In the hour before: {'; '.join(sentence(event) for event in changes[:4])}."
-        else:
-            yield _last_change(period, began["at"])
+        yield from _standing(period, began)
     ended = [event for event in period.events if event.get("kind") == "regression_ended"]
     if not period.standing:
         yield (
@@ -76,6 +56,26 @@ def _regressions(period: Period) -> Iterator[str]:
             if _is_known(period)
             else "Whether it has regressed is not known: there is no verdict and no baseline that suffices."
         )
+
+
+def _standing(period: Period, began: Row) -> Iterator[str]:
+    """Of one that stands: which, since when, how sure, why, and what else changed."""
+    since, kind = began.get("since") or began["at"], began.get("regression")
+    against = f"is worse than version {printable(began.get('against', '-'))}"
+    if kind == "time":
+        against = "has become worse than its own baseline"
+    version = printable(began.get("version", "-"))
+    yield f"Version {version} {against}: the regression has stood since {utc_minute(since)}."
+    if kind == "time":
+        yield from _evidence(period)
+    named = [each for each in period.all_events if each.get("kind") == "cause_named" and each["at"] >= since]
+    if named and named[-1].get("regression") == kind:
+        yield f"It {cause_words(named[-1])}."
+    changes = period.changes_before(since)
+    if changes:
+        yield f"In the hour before: {'; '.join(sentence(event) for event in changes[:4])}."
+    else:
+        yield _last_change(period, since)
 
 
 def _last_change(period: Period, at: float) -> str:
