@@ -10,6 +10,7 @@ from robmon import clock
 from robmon.errors import duration
 from robmon.export.causes import causes_html
 from robmon.export.detection import detection_on_page
+from robmon.export.drift import drift_on_page
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import headline, ratio_and_chance, verdict_details
 from robmon.history.standing import Regression, VersionState
@@ -45,6 +46,8 @@ def status_page(published: Published, now: float | None = None) -> str:
     parts = [_verdict(published, measurement is not None), _served(published.current_served(now))]
     parts.append(detection_on_page(published.view, _baseline_command(published)))
     parts += [causes_html(published), _model(published), _problem(published)]
+    if measurement is not None:
+        parts.append(drift_on_page(measurement.result))
     parts.append(_curve(measurement, now) if measurement is not None else "<p>No current assessment.</p>")
     return _PAGE.format(title=html.escape(published.model_name), body="\n".join(parts))
 

@@ -90,7 +90,7 @@ def power(repeats: int) -> list[Requirement]:
             met.append((hits / repeats >= least, f"{shift} sd, {way}: at least {least}", f"{hits / repeats:.4f}"))
     r = np.random.default_rng(8)
     counts = []
-    for _ in range(max(repeats // 10, 20)):
+    for _ in range(max(repeats // 2, 20)):
         now = r.normal(size=(256, 100))
         now[:, 7] += 10
         counts.append(drift(r.normal(size=(BASELINE_ROWS, 100)), now).drifted_features)
