@@ -28,6 +28,7 @@ VALUES = {
     "reference": "prediction",
     "score": "mse",
     "level": "0.1",
+    "statistic": "js",
 }
 VARIABLES = {"$job": ".+", "$instance": ".+", "$model_name": "digits", "$model_version": ".+"}
 
