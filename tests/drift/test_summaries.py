@@ -190,8 +190,8 @@ def test_many_features_stay_small_and_a_wide_model_is_not_slow_to_write() -> Non
 
 
 PLANTED = {
-    "integer": 86753091,
-    "float": 8675309.0625,
+    "integer": 117530917,  # the largest
+    "float": 13675309.0625,
     "small": 0.0008675309,
     "text": "Waldo Emersonovich",
     "category": "Waldo Emersonovich",
@@ -203,6 +203,7 @@ def test_no_value_of_an_input_or_output_is_kept() -> None:
     """Each is planted in few rows among others; only the name of a category that many hold is kept."""
     from robmon.history.baseline import Baseline
     from robmon.robustness.features.channels import FeatureAxis
+    from robmon.robustness.features.whole_numbers import Whole
 
     r = np.random.default_rng(6)
     rows = 1024
@@ -216,13 +217,14 @@ def test_no_value_of_an_input_or_output_is_kept() -> None:
             "decimal": r.normal(size=rows),
         }
     ).astype({"decimal": object})
-    baseline = Baseline.empty([0.0, 0.1], np.zeros((rows, 3)), FeatureAxis(1))
+    whole = Whole.of_columns([np.dtype("int64"), None, None, None])
+    baseline = Baseline.empty([0.0, 0.1], np.zeros((rows, 4)), FeatureAxis(1), whole=whole, integers=["integer"])
     for start in range(0, rows, 128):
         part = frame.iloc[start : start + 128].reset_index(drop=True)
         for name, value in PLANTED.items():
             if name != "category" or start in (0, 128):  # a name of its own in two rows
                 part.loc[3 :: 128 if name == "category" else 60, name] = value
-        array = part[["float", "small", "decimal"]].to_numpy(dtype=np.float64)
+        array = part[["integer", "float", "small", "decimal"]].to_numpy(dtype=np.float64)
         baseline.learn_inputs(array, columns(part))
         baseline.learn_results("value", 2.0 * array, np.ones((len(part), 2)))
     seen = baseline.inputs_seen

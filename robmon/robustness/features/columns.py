@@ -16,6 +16,8 @@ from robmon.robustness.features.moments import CoMoments, Moments
 
 INDICATOR_CELLS = 10
 """How often both 0 and 1 must occur in a column before it is taken for an indicator."""
+RANGE_BITS = 7
+"""The ends of a range are kept to so many bits of its width."""
 MAX_CORRELATED = 512
 """Most columns whose correlation is kept, a matrix of 2 MiB."""
 
@@ -135,12 +137,13 @@ class ColumnStatistics:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         sentinels = None if self.sentinels is None else nan_as_none(self.sentinels)
+        low, high = (None, None) if self.low is None or self.high is None else widened(self.low, self.high)
         return self.moments.to_dict() | {
             "zero_one": self.zero_one.tolist(),
             "sentinels": sentinels,
             "products": None if self.products is None else self.products.to_dict(),
-            "low": None if self.low is None else nan_as_none(self.low),
-            "high": None if self.high is None else nan_as_none(self.high),
+            "low": None if low is None else nan_as_none(low),
+            "high": None if high is None else nan_as_none(high),
         }
 
     @classmethod
@@ -159,6 +162,25 @@ class ColumnStatistics:
             low=_floats(data.get("low")),
             high=_floats(data.get("high")),
         )
+
+
+def widened(low: Float64, high: Float64) -> tuple[Float64, Float64]:
+    """Ranges whose ends are no numbers that were measured, where these are not small whole ones.
+
+    They are multiples of a power of two, at most 1/128 of the width, around what was measured; what was widened before
+    stays as it is.
+
+    >>> [ends.tolist() for ends in widened(np.array([1.0, 8675309.0]), np.array([90.0, 9000001.0]))]
+    [[1.0, 8673280.0], [90.0, 9000960.0]]
+    """
+    while True:
+        steps = np.ldexp(1.0, np.frexp(high / 2 - low / 2)[1] - RANGE_BITS)
+        with np.errstate(invalid="ignore", over="ignore"):
+            down, up = np.floor(low / steps) * steps, np.ceil(high / steps) * steps
+        down, up = np.where(np.isfinite(down), down, low), np.where(np.isfinite(up), up, high)
+        if np.array_equal(down, low, equal_nan=True) and np.array_equal(up, high, equal_nan=True):
+            return low, high
+        low, high = down, up
 
 
 def _floats(told: Any) -> Float64 | None:
