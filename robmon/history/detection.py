@@ -24,7 +24,7 @@ class Detection(BaseModel):
     is_standing: bool = False
     tolerance: float | None = None
     detectable_ratio: float | None = None
-    """Smallest ratio to the worst hour that is seen within `DETECTABLE_WITHIN` assessments of as many requests."""
+    """Smallest ratio to the worst hour that is seen within `DETECTABLE_WITHIN` assessments like those so far."""
     span_hours: int = 0
     """Of the hours that are known of this version."""
     worst_hour: int | None = None

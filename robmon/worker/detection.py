@@ -111,7 +111,7 @@ def _told(found: Detection, detector: RegressionDetector) -> Detection:
             "evidence": detector.evidence,
             "is_standing": detector.standing,
             "tolerance": limits.tolerance,
-            "detectable_ratio": detector.detectable_ratio(DETECTABLE_WITHIN, rows=max(found.requests, 1)),
+            "detectable_ratio": detector.detectable_ratio(DETECTABLE_WITHIN),
             "worst_hour": limits.worst_hour if ratio > NOTABLE_HOUR else None,
             "worst_hour_ratio": ratio,
             "notes": list(limits.notes),

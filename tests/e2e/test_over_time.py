@@ -1,0 +1,116 @@
+"""The same version becomes worse under a running daemon, which is killed again and again while it watches.
+
+The hours are those of the requests: rows of files arrived when their file was written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.test_endpoint import NO_REGISTRY
+from tests.endpoint import Arrays, V2Model, serving
+
+HOURS = 26
+ROWS = 48
+SETTINGS = {
+    "inputs__files_poll_seconds": 0.2,
+    "inputs__max_age_seconds": 40 * 3600,
+    "inputs__sample_rows": HOURS * ROWS,
+    "assess__levels": "0.2",
+    "assess__max_seconds": 200,
+    "baseline__min_rows": 32,
+    "model__rows_per_second": 1_000_000,
+    "model__batch_rows": 4096,
+    "worker__timeout_seconds": 400,
+}
+STATE, EVIDENCE = "robmon_detection_state", "robmon_regression_evidence"
+
+
+class Sensors:
+    """Files of inputs: one a batch, as old as the hour says; none appears before it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.now = time.time()
+        self._written = 0
+
+    def log(self, hours_ago: int, rows: int = ROWS) -> None:
+        values = np.random.default_rng(self._written).normal(size=(rows, 2))
+        lines = [json.dumps({"length": x, "width": y, "serial": 7}) + "\n" for x, y in values.tolist()]
+        new = self.folder / ".new"
+        new.write_text("".join(lines))
+        at = self.now - 3600 * hours_ago
+        os.utime(new, (at, at))
+        new.rename(self.folder / f"{self._written}.jsonl")
+        self._written += 1
+
+
+def is_at(daemon: Daemon, state: str) -> bool:
+    return daemon.value(STATE, state=state) == 1
+
+
+def stands(daemon: Daemon) -> bool:
+    return daemon.value("robmon_regression_detected", kind="time") == 1
+
+
+@pytest.mark.long
+def test_a_version_that_becomes_worse_is_told_whoever_dies(tmp_path: Path) -> None:
+    def smooth(arrays: Arrays) -> Arrays:
+        return {"y": arrays["length"] + arrays["width"]}
+
+    def steep(arrays: Arrays) -> Arrays:
+        return {"y": 3.0 * (arrays["length"] + arrays["width"])}
+
+    sensors, model = Sensors(tmp_path / "inputs"), V2Model(smooth, "kserve", [])
+    with serving(model) as server:
+        url = f"{server.url}/v2/models/digits/infer"
+        settings = SETTINGS | {"inputs__files": str(sensors.folder)}
+        with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
+            sensors.log(HOURS + 2)
+            daemon.wait_for(lambda: is_at(daemon, "learning") and daemon.assessments() >= 1, "a baseline that settles")
+            assert daemon.value(EVIDENCE) is None
+            for hour in range(HOURS):
+                sensors.log(HOURS + 1 - hour)
+            daemon.wait_for(lambda: daemon.assessments() >= 2, "hours that are gathered")
+            assert "of the 24 hours that a limit needs" in daemon.get("/").text
+            sensors.log(1)
+            daemon.wait_for(lambda: is_at(daemon, "day"), "a limit")
+            before = daemon.value(EVIDENCE)
+            assert before and daemon.value("robmon_regression_evidence_threshold") == 30 * 86400 / 0.3
+            assert not stands(daemon)
+            daemon.kill()
+
+        with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
+            daemon.wait_for(lambda: is_at(daemon, "day"), "what was kept")
+            assert daemon.value(EVIDENCE) == before, "to the bit, and no row was counted again"
+            assert daemon.value("robmon_detection_restarts_total") == 0
+            model.predict = steep
+            sensors.log(1)
+            daemon.wait_for(lambda: stands(daemon), "the alarm")
+            since = daemon.value("robmon_regression_since_timestamp_seconds", kind="time")
+            (told,) = daemon.log("worse than its baseline's worst hour")
+            assert told["evidence"] >= told["threshold"]
+            assert "Worse than its baseline&#x27;s worst hour since" in daemon.get("/").text
+            daemon.kill()
+
+        with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
+            daemon.wait_for(lambda: stands(daemon), "the alarm, still")
+            assert daemon.value("robmon_regression_since_timestamp_seconds", kind="time") == since
+            model.predict = smooth
+            for _ in range(8):
+                if not stands(daemon):
+                    break
+                done = daemon.assessments()
+                sensors.log(0, rows=10 * ROWS)
+                daemon.wait_for(lambda done=done: daemon.assessments() > done, "an assessment")  # type: ignore[misc]
+            daemon.wait_for(lambda: not stands(daemon), "the end of the alarm")
+            assert daemon.value(EVIDENCE) == 0
+            assert daemon.log("no worse than its baseline's worst hour again")
