@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from robmon import clock
 from robmon.daemon.question import assessment_question
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.writer import Writer
+from robmon.drift.hourly import HourlyErrors
 from robmon.history.baseline_hours import hours_of
 from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries, Entry
@@ -101,12 +102,20 @@ class Pod:
             self.shared.append((answer.baseline, answer.new_hours))
         return answer
 
-    async def learn(self, model: ServedModel, hours: int = 25) -> None:
-        """Settle the baseline, then see one assessment in each of so many hours."""
-        await self.assess(model, items(10**6, HOUR))
-        for hour in range(hours):
-            await self.assess(model, items(hour, HOUR + hour))
+    async def learn(self, model: ServedModel, hours: int = 24, seed: int = 0) -> None:
+        """Settle the baseline, gather so many hours, and make one more assessment in the next."""
+        await self.assess(model, items(10**6 + seed, HOUR))
+        await self.watch.begin(MODEL, self.baseline, self.entries)
+        self.gather(range(HOUR, HOUR + hours))
+        await self.assess(model, items(1000 * seed + hours, HOUR + hours))
         assert await asyncio.to_thread(self.writer.wait)
+
+    def gather(self, hours: Iterable[int], factor: float = 1.0) -> None:
+        """Know errors of these hours as the first model's assessments would have added them, or so many times those."""
+        for hour in hours:
+            errors, random = HourlyErrors(), np.random.default_rng(hour)
+            errors.add(np.full(ROWS, hour), factor * 0.1**2 * 5.25 * random.chisquare(1, size=(ROWS, 19)))
+            self.watch._hours[hour] = self.watch._unwritten[hour] = errors.to_dict()
 
     @property
     def evidence(self) -> float:
@@ -120,7 +129,7 @@ def run(do: Callable[[], Any]) -> None:
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory, linear: list[ServedModel]) -> Path:
-    """The data folder of a pod that has watched the first model for 25 hours, the last of them with a detector."""
+    """The data folder of a pod that has watched the first model for a day, and made a step."""
     folder = tmp_path_factory.mktemp("day")
     run(lambda: Pod(folder).learn(linear[0]))
     return folder
@@ -135,7 +144,7 @@ def watched(day: Path, tmp_path: Path) -> Path:
 def test_a_baseline_that_it_learns_itself_shows_a_change_and_its_end(tmp_path: Path, linear: list[ServedModel]) -> None:
     async def story() -> None:
         pod = Pod(tmp_path)
-        await pod.learn(linear[0], hours=23)
+        await pod.learn(linear[0], hours=22)
         record = pod.watch.record
         assert record is not None and record.found.basis is None, "silent before 24 hours"
         assert record.found.span_hours == 23
@@ -232,9 +241,11 @@ def test_what_is_another_than_it_was_begins_at_0(
 def test_an_hour_that_is_left_out_rebuilds_the_limit(tmp_path: Path, linear: list[ServedModel]) -> None:
     async def story() -> None:
         pod = Pod(tmp_path)
-        await pod.assess(linear[0], items(10**6, HOUR))
-        for hour in range(25):
-            await pod.assess(linear[1] if hour == 7 else linear[0], items(hour, HOUR + hour))
+        await pod.learn(linear[0], hours=5)
+        pod.gather(range(HOUR + 6, HOUR + 24))
+        pod.gather([HOUR + 7], factor=4.0)
+        await pod.assess(linear[0], items(24, HOUR + 24))
+        assert await asyncio.to_thread(pod.writer.wait)
         record = pod.watch.record
         assert record is not None and record.found.worst_hour == HOUR + 7
         assert record.found.worst_hour_ratio == pytest.approx(4, rel=0.2)
@@ -275,15 +286,14 @@ def test_pods_share_what_they_learnt_and_a_new_one_begins_with_it(tmp_path: Path
         registry = Registry()
         pods = [Pod(tmp_path / name) for name in ("a", "b")]
         for seed, pod in enumerate(pods):
-            await pod.assess(linear[0], items(10**6 + seed, HOUR))
-            for hour in range(13):
-                await pod.assess(linear[0], items(1000 * seed + hour, HOUR + hour))
+            await pod.learn(linear[0], hours=12, seed=seed)
             registry.share(pod)
         assert registry.hours == {HOUR + hour: 2 * ROWS for hour in range(12)}
         late = Pod(tmp_path / "late")
         late.baseline = registry.content
-        for hour in range(12, 25):
-            await late.assess(linear[0], items(5000 + hour, HOUR + hour))
+        await late.watch.begin(MODEL, late.baseline, ())
+        late.gather(range(HOUR + 12, HOUR + 24))
+        await late.assess(linear[0], items(5024, HOUR + 24))
         assert late.watch.record is not None and late.watch.record.found.basis == "day", (
             "12 hours of others, 12 of its own"
         )
@@ -314,8 +324,8 @@ def test_a_version_that_passed_inherits_until_it_has_a_day_of_its_own(watched: P
         assert record is not None and (record.found.basis, record.version) == ("inherited", "2")
         await pod.assess(linear[0], items(200, HOUR + 32), version)
         assert pod.watch.record.since is None
-        for hour in range(33, 56):
-            await pod.assess(linear[0], items(200 + hour, HOUR + hour), version)
+        pod.gather(range(HOUR + 33, HOUR + 55))
+        await pod.assess(linear[0], items(256, HOUR + 55), version)
         assert pod.watch.record.found.basis == "day" and pod.watch.record.since is None
         await pod.assess(linear[1], items(300, HOUR + 56), version)
         assert pod.watch.record.since is not None
