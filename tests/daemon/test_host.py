@@ -109,7 +109,7 @@ async def test_an_idle_worker_is_ended_and_started_again(tmp_path: Path) -> None
     folder = save_pyfunc(tmp_path / "model", lambda inputs: inputs["a"].to_numpy(), columns(("a", "double")))
     bodies = [json.dumps({"dataframe_records": [{"a": row / 3}]}).encode() for row in range(8)]
     requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in bodies]
-    asked = question(len(bodies), requests=requests, min_rows=2, max_seconds=5)
+    asked = question(len(bodies), requests=requests, min_rows=2, max_seconds=300)
     given = {"data_dir": tmp_path, "http.port": 0, "inputs.port": 0, "device.idle_release_seconds": 30}
     daemon = Daemon(settings.load({"model.uri": "models:/m/1", **given}).settings)
     host, version = daemon._host, ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"])
@@ -154,7 +154,7 @@ async def test_how_the_device_is_used_is_told(tmp_path: Path) -> None:
     try:
         with capture_logs() as logged:
             await host.use(ModelVersion(name="m", version="1", path=str(tmp_path / "model"), flavors=["pytorch"]))
-        result, _ = await host.assess(question(8, requests=requests, min_rows=2, max_seconds=5), sample)
+        result, _ = await host.assess(question(8, requests=requests, min_rows=2, max_seconds=300), sample)
     finally:
         await host.close()
     why = f"device.name is auto, and the model runs on the CPU: {why_no_cuda(torch.version.cuda, load_driver)}"
