@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,12 @@ from robmon.cli.options import FILE, config_option
 from robmon.errors import printable
 
 if TYPE_CHECKING:
-    from robmon.history.reading import Period, Recorded
+    from robmon.history.reading import HistoryReader, Period
     from robmon.settings import Loaded
 
 SHOWN, SHOWN_PERIOD = 20, "24h"
+MOST_DRAWN = 1500
+"""Assessments in a picture or a report: of more the worst of each stretch."""
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -63,35 +67,47 @@ def history(
         _check_picture(plot)
     if since is None and not as_json and plot is None:
         since, last = SHOWN_PERIOD, last or SHOWN
-    recorded = find_history(options, period_of(since, last))
+    reader = find_history(options)
+    begin = reader.begin(period_of(since))
     if plot is not None:
-        from robmon.report.plot_history import plot_history
-
-        plot_history(recorded.assessments, recorded.events, recorded.model).savefig(plot, dpi=150)
-        click.echo(f"written: {plot}")
+        _draw(reader, begin, last, plot)
     elif as_json:
-        for line in _json_lines(recorded, only_events):
+        for line in _json_lines(reader, begin, last, only_events):
             click.echo(line)
     else:
-        _print(recorded, only_events)
+        _print(reader, begin, last, only_events)
 
 
-def find_history(options: dict[str, Any], period: Period) -> Recorded:
+def _draw(reader: HistoryReader, begin: float | None, last: int | None, plot: Path) -> None:
+    from robmon.history.reading import worst_of
+    from robmon.report.happened import badness
+    from robmon.report.plot_history import plot_history
+
+    rows, _ = worst_of(_newest(reader.assessments(begin), last), MOST_DRAWN, badness)
+    plot_history(rows, reader.events(begin), reader.model).savefig(plot, dpi=150)
+    click.echo(f"written: {plot}")
+
+
+def _newest(rows: Iterator[dict[str, Any]], last: int | None) -> Iterator[dict[str, Any]]:
+    return rows if last is None else iter(deque(rows, last))
+
+
+def find_history(options: dict[str, Any]) -> HistoryReader:
     """The history that the options and the daemon's settings name."""
-    from robmon.history.reading import HistoryError, models_in, read_history
+    from robmon.history.reading import HistoryError, HistoryReader, models_in
     from robmon.models.uri import history_key, parse
 
     daemon = _daemon(options)
     data_dir = daemon.settings.data_dir
     if has_daemon(daemon):
         uri = parse(daemon.settings.model.uri)
-        return read_history(data_dir, history_key(uri, daemon.settings.model.name or uri.name), period)
+        return HistoryReader(data_dir, history_key(uri, daemon.settings.model.name or uri.name))
     found = models_in(data_dir)
     if len(found) > 1:
         raise HistoryError(
             f"{data_dir} holds the history of {', '.join(found)}: choose one with --model models:/NAME/1"
         )
-    return read_history(data_dir, found[0] if found else "any model", period)
+    return HistoryReader(data_dir, found[0] if found else "any model")
 
 
 def _daemon(options: dict[str, Any]) -> Loaded:
@@ -111,8 +127,8 @@ def model_uri(options: dict[str, Any], key: str) -> str | None:
     return f"models:/{uri.name}" if isinstance(uri, ModelUri) and uri.is_registered else None
 
 
-def period_of(since: str | None, last: int | None = None, *, all_events: bool = False) -> Period:
-    """What --since and --last ask for.
+def period_of(since: str | None) -> Period:
+    """What --since asks for.
 
     >>> period_of("90m").seconds, period_of("2026-11-27T12:00Z").since
     (5400.0, 1795780800.0)
@@ -120,13 +136,12 @@ def period_of(since: str | None, last: int | None = None, *, all_events: bool = 
     from robmon.history.reading import Period
 
     if since is None:
-        return Period(last=last, all_events=all_events)
+        return Period()
     if (length := re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*([mhdw])\s*", since)) is not None:
-        return Period(seconds=float(length[1]) * _UNITS[length[2]], last=last, all_events=all_events)
+        return Period(seconds=float(length[1]) * _UNITS[length[2]])
     try:
         at = datetime.fromisoformat(since.strip())
-        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-        return Period(since=seconds, last=last, all_events=all_events)
+        return Period(since=(at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{since!r} is neither a length of time, as 90m, 24h or 7d, nor a time, as 2026-11-27T12:00",
@@ -134,24 +149,28 @@ def period_of(since: str | None, last: int | None = None, *, all_events: bool = 
         ) from None
 
 
-def _print(recorded: Recorded, only_events: bool) -> None:
+def _print(reader: HistoryReader, begin: float | None, last: int | None, only_events: bool) -> None:
     from robmon.report.happened import assessment_lines, event_lines
 
-    click.echo(f"model {printable(recorded.model)}")
+    parts = [[f"model {printable(reader.model)}"]]
     if not only_events:
-        lines = assessment_lines(recorded.assessments) if recorded.assessments else ["no assessments"]
-        click.echo("\n".join(["", *lines]))
-    click.echo("\n".join(["", *(event_lines(recorded.events) or ["no events"])]))
+        lines = assessment_lines(_newest(reader.assessments(begin), last))
+        parts.append(lines if len(lines) > 1 else ["no assessments"])
+    parts.append(event_lines(reader.events(begin)) or ["no events"])
+    click.echo("\n\n".join("\n".join(part) for part in parts))
 
 
-def _json_lines(recorded: Recorded, only_events: bool) -> Iterator[str]:
+def _json_lines(reader: HistoryReader, begin: float | None, last: int | None, only_events: bool) -> Iterator[str]:
     """In the order of their times; specifications first."""
-    told = [(event["at"], "event", event) for event in recorded.events]
-    if not only_events:
-        for name, content in sorted(recorded.specifications.items()):
+    lines = [("event", event) for event in reader.events(begin)]
+    if only_events:
+        merged: Iterable[tuple[str, dict[str, Any]]] = lines
+    else:
+        for name, content in sorted(reader.specifications().items()):
             yield json.dumps({"type": "specification", "name": name, **content})
-        told += [(row["at"], "assessment", row) for row in recorded.assessments]
-    for _, kind, content in sorted(told, key=lambda each: each[0]):
+        rows = (("assessment", row) for row in _newest(reader.assessments(begin), last))
+        merged = heapq.merge(lines, rows, key=lambda each: float(each[1]["at"]))
+    for kind, content in merged:
         yield json.dumps({"type": kind, **content})
 
 

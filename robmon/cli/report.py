@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from robmon.cli.files import check_writable
-from robmon.cli.history import find_history, history_options, model_uri, period_of
+from robmon.cli.history import MOST_DRAWN, find_history, history_options, model_uri, period_of
 from robmon.cli.options import FILE
 from robmon.extras import Need, check_all_installed
 
@@ -26,10 +26,14 @@ def report(since: str, output: Path, **options: Any) -> None:
     """
     check_all_installed([Need("jinja2", "a report")])
     check_writable(output)
-    recorded = find_history(options, period_of(since, all_events=True))
+    reader = find_history(options)
+    begin = reader.begin(period_of(since))
+    from robmon.history.reading import worst_of
+    from robmon.report.happened import badness
     from robmon.report.html.page import report_page
     from robmon.report.html.period import Period
 
-    period = Period(recorded.model, recorded.assessments, recorded.events, recorded.specifications)
-    output.write_text(report_page(period, model_uri(options, recorded.model)), encoding="utf-8")
+    rows, counts = worst_of(reader.assessments(begin), MOST_DRAWN, badness)
+    period = Period(reader.model, rows, counts, reader.events(), reader.specifications())
+    output.write_text(report_page(period, model_uri(options, reader.model)), encoding="utf-8")
     click.echo(f"written: {output}")

@@ -1,28 +1,33 @@
-"""The history of a model for whoever looks at it, while a daemon may be writing it: no lock, and nothing is written."""
+"""The history of a model for whoever looks at it, while a daemon may be writing it: no lock, and nothing is written.
+
+It is read a few rows at a time, so that a quarter of a year of it fits into the memory of a sidecar.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
 from robmon.errors import RobmonError, printable
 from robmon.history.kept import Kept
 from robmon.history.older import OlderFiles
-from robmon.history.records import Records, Row
+from robmon.history.records import Row
 from robmon.history.state_file import BUSY_SECONDS, is_sqlite
 
 TRIES: Final = 3
 """A file that is written while it is read is read again; writes come once a minute and take milliseconds."""
 PAUSE_SECONDS: Final = 0.05
+ROWS_AT_A_TIME: Final = 500
+
+T = TypeVar("T")
 
 
 class HistoryError(RobmonError):
@@ -36,29 +41,83 @@ class Period:
     Attributes:
         since: Unix time of the oldest.
         seconds: so much before the newest entry; None, as `since`: no bound.
-        last: so many assessments, the newest.
-        all_events: whether events are wanted from the beginning: what stands may have begun long before.
     """
 
     since: float | None = None
     seconds: float | None = None
-    last: int | None = None
-    all_events: bool = False
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """Assessments and events as they are kept, each in the order of their times, and specifications by their names."""
+class HistoryReader:
+    """Reads the history of one model.
 
-    model: str
-    assessments: list[dict[str, Any]]
-    events: list[dict[str, Any]]
-    specifications: dict[str, dict[str, Any]]
+    Args:
+        data_dir: the daemon's data folder.
+        key: of the model, see `history_key`.
 
-    @property
-    def until(self) -> float | None:
-        """Unix time of the newest entry; None where there is none."""
-        return max((each["at"] for each in (*self.assessments[-1:], *self.events[-1:])), default=None)
+    Raises:
+        HistoryError: there is none; as all that it reads, where that is damaged, or cannot be read.
+        NewerStateError: it is of a newer robmon.
+    """
+
+    def __init__(self, data_dir: Path, key: str) -> None:
+        self.model = key
+        self._path = data_dir / "history" / f"{quote(key, safe='')}.sqlite"
+        if not self._path.exists():
+            raise HistoryError(_absent(data_dir, key))
+        self._read(lambda kept: kept.check_format(self._path))
+
+    def begin(self, period: Period) -> float | None:
+        """Unix time at which a period begins; None where it has no bound."""
+        if period.seconds is None:
+            return period.since
+        return self._newest() - period.seconds
+
+    def assessments(self, since: float | None = None) -> Iterator[dict[str, Any]]:
+        """Those of that time and later, in the order in which they were written."""
+        return self._rows("assessments", since)
+
+    def events(self, since: float | None = None) -> list[dict[str, Any]]:
+        """Those of that time and later, in the order of their times."""
+        return sorted(self._rows("events", since), key=lambda event: float(event["at"]))
+
+    def specifications(self) -> dict[str, dict[str, Any]]:
+        """All by which assessments were made, by their names."""
+        found = self._read(lambda kept: kept.records.specifications())
+        return {name: json.loads(content) for name, content in found.items()}
+
+    def _newest(self) -> float:
+        def newest(kept: Kept) -> float:
+            last = (kept.records.some(table, kept.records.last_id(table) - 1) for table in ("assessments", "events"))
+            return max((row.at for rows in last for row in rows), default=0.0)
+
+        return self._read(newest)
+
+    def _rows(self, table: str, since: float | None) -> Iterator[dict[str, Any]]:
+        after = 0 if since is None else self._read(lambda kept: kept.records.behind(table, since))
+        while rows := self._some(table, after):
+            after = rows[-1].id
+            yield from (json.loads(row.content) for row in rows if since is None or row.at >= since)
+
+    def _some(self, table: str, after: int) -> list[Row]:
+        return self._read(lambda kept: kept.records.some(table, after, ROWS_AT_A_TIME))
+
+    # --- the file ----------------------------------------------------------------------------------------------------
+
+    def _read(self, do: Callable[[Kept], T]) -> T:
+        """What `do` finds. Raises HistoryError."""
+        path = self._path
+        try:
+            if not is_sqlite(path, path.stat()):
+                raise sqlite3.DatabaseError("no file of SQLite's")
+            return _undisturbed(path, do)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
+                raise HistoryError(f"{path} cannot be read: {error}") from None
+            raise HistoryError(
+                f"{path} is damaged: a daemon that uses it sets it aside and goes on with all of it that can be read"
+            ) from None
+        except OSError as error:
+            raise HistoryError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def models_in(data_dir: Path) -> list[str]:
@@ -66,33 +125,43 @@ def models_in(data_dir: Path) -> list[str]:
     return sorted(unquote(path.stem) for path in (data_dir / "history").glob("*.sqlite"))
 
 
-def read_history(data_dir: Path, key: str, period: Period = Period()) -> Recorded:
-    """What was assessed, decided and changed.
+def worst_of(
+    rows: Iterable[dict[str, Any]], most: int, badness: Callable[[dict[str, Any]], tuple[bool, float]]
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Of many assessments about so many: of each stretch of time the worst, and those that say what others do not.
 
-    Args:
-        data_dir: the daemon's data folder.
-        key: of the model.
-        period: what of it is wanted.
+    The last of each version and of all stay, and those that hold an attribution.
 
-    Raises:
-        HistoryError: there is none, it is damaged, or it cannot be read.
-        NewerStateError: it is of a newer robmon.
+    Returns:
+        those, in their order, and how many there were of each version.
     """
-    path = data_dir / "history" / f"{quote(key, safe='')}.sqlite"
-    if not path.exists():
-        raise HistoryError(_absent(data_dir, key))
-    try:
-        if not is_sqlite(path, path.stat()):
-            raise sqlite3.DatabaseError("no file of SQLite's")
-        return _read(path, key, period)
-    except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
-            raise HistoryError(f"{path} cannot be read: {error}") from None
-        raise HistoryError(
-            f"{path} is damaged: a daemon that uses it sets it aside and goes on with all of it that can be read"
-        ) from None
-    except OSError as error:
-        raise HistoryError(f"{path} cannot be read: {error.strerror}") from None
+    counts: Counter[str] = Counter()
+    kept: list[tuple[dict[str, Any], bool]] = []
+    before: dict[str, Any] | None = None
+    for row in rows:
+        counts[str(row.get("version", "-"))] += 1
+        if before is not None:
+            kept.append((before, before.get("version") != row.get("version") or "attribution" in before))
+        before = row
+        if len(kept) >= 2 * most:
+            kept = _halved(kept, badness)
+    return [row for row, _ in kept] + ([before] if before is not None else []), counts
+
+
+def _halved(
+    kept: list[tuple[dict[str, Any], bool]], badness: Callable[[dict[str, Any]], tuple[bool, float]]
+) -> list[tuple[dict[str, Any], bool]]:
+    """Of two neighbours the worse one, unless one of them must stay."""
+    found: list[tuple[dict[str, Any], bool]] = []
+    is_open = False
+    for each in kept:
+        if is_open and not each[1]:
+            found[-1] = max(found[-1], each, key=lambda one: badness(one[0]))
+            is_open = False
+        else:
+            found.append(each)
+            is_open = not each[1]
+    return found
 
 
 def _absent(data_dir: Path, key: str) -> str:
@@ -104,13 +173,14 @@ def _absent(data_dir: Path, key: str) -> str:
     return f"{data_dir} holds no history: give the daemon's data folder"
 
 
-def _read(path: Path, key: str, period: Period) -> Recorded:
+def _undisturbed(path: Path, do: Callable[[Kept], T]) -> T:
+    """What it finds while nobody writes, else by a connection that sees what is being written."""
     for _ in range(TRIES):
         before = _state(path)
         if not _has_log(path):
             try:
                 with _opened(path, "immutable=1") as kept:
-                    found = _found(kept, path, key, period)
+                    found = do(kept)
             except sqlite3.DatabaseError:
                 if _state(path) == before and not _has_log(path):
                     raise  # nobody has written meanwhile: it is damaged
@@ -119,7 +189,7 @@ def _read(path: Path, key: str, period: Period) -> Recorded:
                     return found
         time.sleep(PAUSE_SECONDS)
     with _opened(path, "mode=ro") as kept:
-        return _found(kept, path, key, period)
+        return do(kept)
 
 
 @contextlib.contextmanager
@@ -137,29 +207,5 @@ def _has_log(path: Path) -> bool:
 
 
 def _state(path: Path) -> tuple[int, int, int]:
-    found = os.stat(path)  # noqa: PTH116
+    found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _found(kept: Kept, path: Path, key: str, period: Period) -> Recorded:
-    kept.check_format(path)
-    records = kept.records
-    newest = [row.at for table in ("assessments", "events") for row in records.some(table, records.last_id(table) - 1)]
-    since = period.since
-    if period.seconds is not None:
-        since = max(newest, default=0.0) - period.seconds
-    assessments = _since(_rows(records, "assessments", since), since, period.last)
-    begin = None if period.all_events else since
-    events = _since(_rows(records, "events", begin), begin)
-    specifications = {name: json.loads(content) for name, content in records.specifications().items()}
-    return Recorded(key, assessments, events, specifications)
-
-
-def _rows(records: Records, table: str, since: float | None) -> Iterator[Row]:
-    return records.rows(table, 0 if since is None else records.behind(table, since))
-
-
-def _since(rows: Iterator[Row], since: float | None, last: int | None = None) -> list[dict[str, Any]]:
-    """What the last of them say, in the order of their times."""
-    wanted = (row for row in rows if since is None or row.at >= since)
-    return sorted((json.loads(row.content) for row in deque(wanted, last)), key=lambda each: float(each["at"]))

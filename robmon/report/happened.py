@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -58,6 +59,23 @@ def worst_level(row: Row) -> Row:
 
 
 _WORST: Final = {"level": "noise_level", "mse": "mse", "bound": "bound"}
+
+
+def value_of(number: Any) -> float:
+    """A number of a row, to be compared: infinite ones are texts there, and what is missing is less than all."""
+    if number in ("+Inf", "-Inf"):
+        return math.inf if number == "+Inf" else -math.inf
+    return float(number) if isinstance(number, int | float) else -math.inf
+
+
+def badness(row: Row) -> tuple[bool, float]:
+    """By which assessments are told worse and better: the ratio to the baseline at the highest level, or the error.
+
+    Those that have a ratio count as worse than all that have none.
+    """
+    point = worst_level(row)
+    ratio = value_of(point.get("ratio"))
+    return (True, ratio) if ratio > -math.inf else (False, value_of(point.get("mse")))
 
 
 def _cells(row: Row) -> list[str]:

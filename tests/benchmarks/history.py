@@ -28,7 +28,7 @@ from robmon import settings
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.publication import Finding
 from robmon.daemon.writer import Writer
-from robmon.history.reading import Period, read_history
+from robmon.history.reading import HistoryReader, Period
 from robmon.history.records import Bounds, digest
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
@@ -138,8 +138,9 @@ async def measured(folder: Path, count: int, mib: int) -> list[Requirement]:
     size = history.state_file.stat().st_size
     requirements.append((size < 1.1 * mib * MIB, f"the file stays within {mib} MiB", f"{size / MIB:.1f} MiB"))
     begun = time.perf_counter()
-    found = read_history(folder, "m", Period(seconds=86_400))
-    print(f"24 hours of it, {len(found.assessments)} assessments, are read in {time.perf_counter() - begun:.2f} s")
+    reader = HistoryReader(folder, "m")
+    found = list(reader.assessments(reader.begin(Period(seconds=86_400))))
+    print(f"24 hours of it, {len(found)} assessments, are read in {time.perf_counter() - begun:.2f} s")
     begun = time.perf_counter()
     History(folder, "m").read_scope("champion")
     print(f"a start looks through what must be whole in {1e3 * (time.perf_counter() - begun):.0f} ms")

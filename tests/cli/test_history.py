@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from robmon.cli.history import period_of
 from robmon.cli.main import main
-from robmon.history.reading import Period, read_history
+from robmon.history.reading import HistoryReader, Period, worst_of
 from robmon.history.store import History
+from robmon.report.happened import badness
 from tests.history.example import BEGIN, LOADED, MINUTES, WORSE, example
 
 NAME = "dig\x1b[31mits"
@@ -158,7 +159,7 @@ def test_a_period_that_is_none(since: str, data_dir: Path) -> None:
 def test_periods() -> None:
     assert period_of("1.5h") == Period(seconds=5400.0) and period_of("2w").seconds == 14 * 86400
     assert period_of("2026-11-27").since == period_of("2026-11-27T01:00+01:00").since == 1795737600.0
-    assert period_of(None, 3) == Period(last=3)
+    assert period_of(None) == Period()
 
 
 def test_a_file_that_is_written_meanwhile(tmp_path: Path) -> None:
@@ -168,15 +169,25 @@ def test_a_file_that_is_written_meanwhile(tmp_path: Path) -> None:
     writer = sqlite3.connect(history.state_file, isolation_level=None)
     writer.execute("UPDATE assessments SET number = number")
     writer.execute("BEGIN IMMEDIATE")
-    reader = read_history(tmp_path, "m")
-    assert [row["number"] for row in reader.assessments] == [1]
+    reader = HistoryReader(tmp_path, "m")
+    assert [row["number"] for row in reader.assessments()] == [1]
     writer.execute("ROLLBACK")
     writer.close()
     history.append({"at": BEGIN + 1e8 + 1, "number": 2})
-    assert [row["number"] for row in read_history(tmp_path, "m").assessments] == [1, 2]
+    assert [row["number"] for row in reader.assessments()] == [1, 2]
+
+
+def test_of_many_assessments_the_worst_of_each_stretch_are_kept(data_dir: Path) -> None:
+    rows = list(HistoryReader(data_dir, NAME).assessments())
+    few, counts = worst_of(iter(rows), 40, badness)
+    assert 20 < len(few) <= 81 and counts == {"1": LOADED, "2": MINUTES - LOADED}
+    assert [row["number"] for row in few] == sorted(row["number"] for row in few)
+    assert max(rows, key=badness) in few and rows[-1] in few and rows[LOADED - 1] in few
+    assert [row["number"] for row in few if "attribution" in row] == [WORSE + 14]
+    assert worst_of(iter(rows), 1000, badness)[0] == rows and worst_of(iter([]), 3, badness)[0] == []
 
 
 def test_the_example_is_what_it_says(data_dir: Path) -> None:
-    rows = read_history(data_dir, NAME).assessments
+    rows = list(HistoryReader(data_dir, NAME).assessments())
     versions = [row["version"] for row in rows]
     assert versions.index("2") == LOADED and rows[WORSE]["mse"] > 1.5 * rows[WORSE - 1]["mse"]

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from robmon.cli.main import main
 from robmon.history.events import Event
-from robmon.history.reading import Period as Asked
-from robmon.history.reading import read_history
+from robmon.history.reading import HistoryReader, worst_of
 from robmon.history.records import Bounds
 from robmon.history.store import History
+from robmon.report.happened import badness
 from robmon.report.html.charts import Chart, Line, nice_ticks, thinned
 from robmon.report.html.page import report_page
 from robmon.report.html.period import Period
@@ -142,8 +142,9 @@ def test_a_history_of_before_and_an_empty_one(tmp_path: Path) -> None:
 
 def period_of(data_dir: Path, events: list[Event]) -> Period:
     example(data_dir).add_events(events)
-    found = read_history(data_dir, "digits", Asked(all_events=True))
-    return Period(found.model, found.assessments, found.events, found.specifications)
+    found = HistoryReader(data_dir, "digits")
+    rows, counts = worst_of(found.assessments(), 1500, badness)
+    return Period(found.model, rows, counts, found.events(), found.specifications())
 
 
 def test_a_regression_that_ended_and_missing_assessments(tmp_path: Path) -> None:

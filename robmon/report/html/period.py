@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from robmon.report.happened import worst_level
+from robmon.report.happened import badness, value_of
 
 Row = Mapping[str, Any]
 JUST_BEFORE_SECONDS: Final = 3600.0
@@ -19,10 +19,19 @@ CHANGES: Final = ("version_loaded", "alias_moved", "settings_changed", "robmon_c
 
 @dataclass(frozen=True)
 class Period:
-    """Assessments of a period, all events that are known, and specifications by their names."""
+    """What is told.
+
+    Attributes:
+        model: whose history it is.
+        assessments: of the period, or of many those that matter.
+        counts: how many there were of each version.
+        all_events: those that are known, also of before.
+        specifications: by their names.
+    """
 
     model: str
     assessments: Sequence[Row]
+    counts: Mapping[str, int]
     all_events: Sequence[Row]
     specifications: Mapping[str, Row]
 
@@ -55,10 +64,7 @@ class Period:
     @cached_property
     def worst(self) -> Row | None:
         """The assessment with the largest ratio to its baseline, else with the largest error, at its highest level."""
-        if not self.assessments:
-            return None
-        key = "ratio" if any(_ratio(row) is not None for row in self.assessments) else "mse"
-        return max(self.assessments, key=lambda row: value_of(worst_level(row).get(key)))
+        return max(self.assessments, key=badness, default=None)
 
     @cached_property
     def before(self) -> Row | None:
@@ -99,18 +105,7 @@ class Period:
         return found[::-1]
 
 
-def value_of(number: Any) -> float:
-    """A number of a row, to be compared: infinite ones are texts there, and what is missing is less than all."""
-    if number in ("+Inf", "-Inf"):
-        return math.inf if number == "+Inf" else -math.inf
-    return float(number) if isinstance(number, int | float) else -math.inf
-
-
 def finite_or_none(number: Any) -> float | None:
     """A number of a row as it can be drawn."""
     value = value_of(number)
     return value if math.isfinite(value) else None
-
-
-def _ratio(row: Row) -> float | None:
-    return finite_or_none(worst_level(row).get("ratio"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from robmon.errors import duration, printable
-from robmon.report.happened import Row, cause_words, figure, sentence, utc_minute, worst_level
+from robmon.report.happened import Row, cause_words, figure, sentence, utc_minute, value_of, worst_level
 from robmon.report.html.charts import shown
-from robmon.report.html.period import CHANGES, Period, value_of
+from robmon.report.html.period import CHANGES, Period
 from robmon.report.words import listed, noise_of
 
 
@@ -31,8 +31,7 @@ def story(period: Period) -> Story:
 
 
 def _assessed(period: Period) -> str:
-    counts = Counter(printable(row.get("version", "-")) for row in period.assessments)
-    (version, count), *others = counts.items()
+    (version, count), *others = ((printable(version), count) for version, count in period.counts.items())
     first = f"{count:,} assessment{'' if count == 1 else 's'} of version {version}"
     return f"robmon made {listed([first, *(f'{count:,} of version {version}' for version, count in others)])}."
 

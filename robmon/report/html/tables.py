@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from robmon.errors import printable
-from robmon.report.happened import Row, figure, utc_minute
-from robmon.report.html.period import Period, finite_or_none, value_of
+from robmon.report.happened import Row, figure, utc_minute, value_of
+from robmon.report.html.period import Period, finite_or_none
 from robmon.report.html.story import shares
 
 STATISTICS: Final = ("js", "psi", "mean_psi", "ks", "wasserstein")
