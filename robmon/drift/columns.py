@@ -102,7 +102,7 @@ def _of_objects(cells: Sequence[Any], declared: bool) -> Column:
         kind = "name" if declared else _kind_of(cell)
         counts[kind] += 1
         if kind == "number":
-            values[index] = float(cell)
+            values[index] = _number(cell)
         elif kind == "name":
             names[index] = cell if isinstance(cell, str) else name_of(cell)
     kind = max(counts, key=lambda each: counts[each]) if missing < len(cells) else "empty"
@@ -134,8 +134,16 @@ def _is_missing(cell: Any) -> bool:
         return True
     try:
         return bool(cell != cell)
-    except (TypeError, ValueError):
-        return type(cell).__name__ == "NAType"
+    except (TypeError, ValueError, ArithmeticError):  # pandas' NA, an array, a signalling NaN
+        return type(cell).__name__ in ("NAType", "Decimal")
+
+
+def _number(cell: Any) -> float:
+    """A number, infinite where a float cannot hold it."""
+    try:
+        return float(cell)
+    except OverflowError:
+        return np.inf if cell > 0 else -np.inf
 
 
 def _as_float64(values: Any) -> NDArray[np.float64]:

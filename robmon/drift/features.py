@@ -28,6 +28,8 @@ def plain(inputs: Any) -> NDArray[Any]:
     if hasattr(inputs, "detach"):
         inputs = inputs.detach().cpu()
         inputs = inputs.float() if inputs.is_floating_point() and inputs.element_size() < 4 else inputs
+    if isinstance(inputs, np.ma.MaskedArray) and inputs.dtype.kind in "fiub":
+        inputs = np.ma.filled(inputs.astype(np.float64), np.nan)
     array = np.asarray(inputs)
     if array.ndim == 0 or array.dtype.kind not in "fiubOUSM" or (array.ndim > 2 and array.dtype.kind not in "fiub"):
         raise InvalidInputError(f"inputs of type {array.dtype} and shape {array.shape} are not rows of numbers")
@@ -62,7 +64,7 @@ def array_columns(
         columns = np.concatenate([_of_channels(array[rows], axis.axis) for rows in parts(array)])
         names = [f"{name}.{statistic}" for name in names for statistic in STATISTICS]
     else:
-        columns = array.reshape(len(array), -1)
+        columns = array[:, None] if array.ndim == 1 else array
     return {name: column_of(columns[:, at], declared) for at, name in enumerate(unique(names))}
 
 

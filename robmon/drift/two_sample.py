@@ -179,7 +179,7 @@ def _of_arrays(baseline: Any, current: Any) -> tuple[Mapping[str, Column], Mappi
             f"inputs of shapes {tuple(baseline.shape)} and {tuple(current.shape)} differ in features"
         )
     first, second = plain(baseline), plain(current)
-    if not len(first) or not len(second):
+    if not first.size or not second.size:
         return {}, {}
     axis = choose(first, refuses=False)
     names = named(axis, first.shape, None)
@@ -189,6 +189,8 @@ def _of_arrays(baseline: Any, current: Any) -> tuple[Mapping[str, Column], Mappi
 def _of_frames(baseline: Any, current: Any) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
     if not (hasattr(baseline, "columns") and hasattr(current, "columns")):
         raise InvalidInputError("a DataFrame can only be compared with another DataFrame")
+    if not (hasattr(baseline, "iloc") and hasattr(current, "iloc")):
+        raise InvalidInputError("DataFrames must be those of pandas: convert others with .to_pandas()")
     titles = list(baseline.columns)
     if set(titles) != set(current.columns) or len(set(titles)) != len(titles):
         raise InvalidInputError("both DataFrames must have the same columns, each once")

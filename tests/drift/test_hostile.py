@@ -277,3 +277,40 @@ def test_images_are_compared_by_mean_deviation_and_contrast_of_each_channel() ->
     assert [feature.name for feature in result.features] == names
     assert {feature.name for feature in result.features if feature.drifted} >= {"channel_1.contrast"}
     assert not any(feature.drifted for feature in result.features if "channel_1" not in feature.name)
+
+
+def test_cells_of_every_kind_are_read() -> None:
+    from decimal import Decimal
+
+    r = rng()
+    odd = [10**400, -(10**400), Decimal("NaN"), Decimal("sNaN"), pd.NA, None, float("nan"), np.float32(1), True]
+    cells = [*odd, *r.normal(size=300)]
+    feature = only(column(cells, dtype=object), column(cells, dtype=object))
+    assert feature.measured and not feature.drifted and feature.shares["missing"] == pytest.approx(5 / 309)
+    assert feature.shares["infinite"] == pytest.approx(2 / 309)
+    masked = np.ma.masked_array(np.append(r.normal(size=(100, 1)), np.full((20, 1), 1e9), axis=0), mask=False)
+    masked[100:] = np.ma.masked
+    hidden = only(r.normal(size=(500, 1)), masked)
+    assert hidden.shares["missing"] == pytest.approx(20 / 120) and hidden.out_of_range <= 0.02
+    for dtype in ("boolean", "Int64", "Float64", "category", "string", "float32[pyarrow]", "string[pyarrow]"):
+        values = r.integers(0, 2, 200)
+        cells = [None if i % 9 == 0 else v for i, v in enumerate(values.tolist())]
+        typed = pd.Series(cells, dtype="Int64").astype(dtype if "string" not in dtype else "str").astype(dtype)
+        assert not only(pd.DataFrame({"x": typed}), pd.DataFrame({"x": typed})).drifted, dtype
+
+
+def test_names_that_are_seldom_are_no_drift_where_nothing_changed() -> None:
+    r = rng(7)
+    drifted = 0
+    for _ in range(60):
+        before, now = (np.char.add("k", (r.zipf(1.6, size) % 100_000).astype(str)) for size in (1024, 256))
+        feature = only(column(before), column(now))
+        assert feature.measured and feature.unseen is not None and feature.unseen > 0
+        drifted += feature.drifted
+    assert drifted <= 4  # more has a probability of 0.0003 at 1 %
+
+
+@pytest.mark.parametrize("shape", [(40, 0), (0, 3), (40, 3, 0), (0,)])
+def test_inputs_without_numbers_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="without rows or without features"):
+        robmon.drift(np.zeros(shape), np.zeros(shape))
