@@ -120,6 +120,9 @@ class RegressionWatch:
         if result.detection is None:
             return
         before, at = self.record, time.time()
+        if result.detection.is_of_other_format:
+            self._count_restart("format")
+            log.info("evidence begins at 0", because="format")
         self.record = record = record_after(
             before,
             asked.identity,

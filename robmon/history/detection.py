@@ -31,6 +31,8 @@ class Detection(BaseModel):
     """The baseline's worst hour, where it is more than twice as bad as the median one."""
     worst_hour_ratio: float | None = None
     """By how much the errors of the median hour would have to rise to make it the worst one."""
+    is_of_other_format: bool = False
+    """Whether the detector that was there is of another robmon, and so began at 0."""
     notes: list[str] = []
     problem: str = ""
     """Why no limit can be made, or why the detector that was there cannot go on."""

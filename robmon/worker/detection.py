@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -66,13 +67,12 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
         return Step(None, {})
     score: Score = "flips" if result.output == "label" else "mse"
     counted = _counted(question, result.trial_row_errors, result.finite, origins)
-    detector, basis, problem = None, known.basis, ""
+    problem, detector = "", None
     if known.detector is not None:
-        try:
+        with contextlib.suppress(InvalidInputError):  # one of another robmon, which begins at 0
             detector = RegressionDetector.from_dict(known.detector)
-        except InvalidInputError as error:  # of another robmon
-            problem = str(error)
     basis = known.basis if detector is not None else None
+    is_of_other_format = known.detector is not None and detector is None
     gathered = _gathered(question, known, baseline, score)
     changed: dict[int, dict[str, Any]] = {}
     kept: dict[str, Any] | None = None
@@ -95,6 +95,7 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
         basis=basis,
         requests=len(counted.errors),
         span_hours=max(all_hours) - min(all_hours) + 1 if all_hours else 0,
+        is_of_other_format=is_of_other_format,
         problem=problem,
     )
     return Step(found if detector is None else _told(found, detector), changed, kept, new)

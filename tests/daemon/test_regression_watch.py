@@ -25,8 +25,9 @@ from robmon.history.shared_baseline import leave_out, share
 from robmon.history.store import History
 from robmon.inputs.sample import Feedback, Item
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, ModelVersion
+from robmon.processes.messages import Assess, Assessed, ModelVersion, SampledRequest
 from robmon.settings import Settings, load
+from robmon.worker.detection import _counted
 from robmon.worker.evaluation import evaluate
 from tests.worker.test_evaluation import NAMES, saved
 
@@ -350,3 +351,49 @@ def test_nothing_is_inherited_from_what_is_not_known() -> None:
     assert inheritance(chain, "3", None, short.get) is None
     for version in ("1", "4", "5", "6"):
         assert inheritance(chain, version, None, both.get) is None
+
+
+def test_a_week_gives_a_closer_limit_that_does_not_move_any_more(watched: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(watched)
+        await pod.assess(linear[0], items(500, HOUR + 25))
+        assert pod.watch.record is not None and pod.watch.record.found.basis == "day"
+        pod.gather(range(HOUR + 25, HOUR + 168))
+        await pod.assess(linear[0], items(501, HOUR + 168))
+        found = pod.watch.record.found
+        assert (found.basis, found.tolerance, found.span_hours) == ("week", 0.1, 168)
+        assert pod.baseline is not None and hours_of(pod.baseline) is not None
+        assert len(pod.shared) == 1, "its hours are told to the others"
+        hours = dict(pod.watch._hours)
+        await pod.assess(linear[0], items(502, HOUR + 169))
+        assert pod.watch._hours == hours and pod.watch.record.found.basis == "week"
+        assert pod.watch.ask(MODEL, pod.baseline, (), []).question.hours == {}
+
+    run(story)
+
+
+def test_a_detector_of_another_robmon_begins_at_0_and_is_counted(watched: Path, linear: list[ServedModel]) -> None:
+    async def story() -> None:
+        pod = Pod(watched)
+        before = pod.watch.record
+        assert before is not None and before.found.detector is not None
+        other = before.found.model_copy(update={"detector": {**before.found.detector, "format": 99}})
+        pod.watch.record = before.model_copy(update={"found": other})
+        await pod.assess(linear[0], items(503, HOUR + 26))
+        assert pod.restarts == ["format"]
+        assert pod.watch.record.found.basis == "day" and pod.watch.record.found.detector["updates"] == 1
+
+    run(story)
+
+
+def test_rows_of_one_request_count_as_their_mean() -> None:
+    requests = [SampledRequest(format="mlflow", seed=0, hour=hour) for hour in (7, None, 8, 9)]
+    question = Assess.model_construct(requests=requests)
+    errors = np.arange(18.0).reshape(9, 2)
+    origins, finite = [0, 0, 0, 1, 2, 2, 2, 3, 3], np.ones(9, dtype=bool)
+    finite[[4, 7, 8]] = False  # of the last request nothing is left
+    counted = _counted(question, errors, finite, origins)
+    assert counted.hours.tolist() == [7, 8]
+    assert counted.errors.tolist() == [[0, 1, 2, 3], [10, 11, 12, 13]], "as many rows of each as the smallest has"
+    nothing = _counted(question, errors, np.zeros(9, dtype=bool), origins)
+    assert nothing.errors.shape == (0, 2) and nothing.hours.tolist() == []
