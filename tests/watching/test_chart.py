@@ -345,6 +345,18 @@ def test_rules_and_dashboards_are_installed_as_they_are(tmp_path: Path) -> None:
     assert dashboard["data"] == {source.name: source.read_text()}
 
 
+def test_the_owner_chooses_the_severity_of_the_alarm_over_time(tmp_path: Path) -> None:
+    flags = ("--set", "prometheusRule.enabled=true,prometheusRule.regressionOverTimeSeverity=info")
+    [rule] = of_kind(render(CHART, *flags, home=tmp_path), "PrometheusRule")
+    severities = {
+        one["alert"]: one["labels"]["severity"]
+        for group in rule["spec"]["groups"]
+        for one in group["rules"]
+        if "alert" in one
+    }
+    assert severities["RobmonRegressionOverTime"] == "info" and severities["RobmonRobustnessRegression"] == "critical"
+
+
 def test_the_pod_monitor_finds_the_port_by_its_name(example: Path, tmp_path: Path) -> None:
     manifests = render(example, home=tmp_path)
     [monitor] = of_kind(manifests, "PodMonitor")
