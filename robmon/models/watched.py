@@ -26,12 +26,15 @@ def watched(inputs: ModelInputs, axis: FeatureAxis) -> dict[str, Column]:
         axis: which axis of what is perturbed counts features.
     """
     columns: dict[str, Column] = {}
-    if inputs.array.size:
-        columns |= array_columns(inputs.array, inputs.names_by(axis), axis)
+    array, names = inputs.array, inputs.names_by(axis)
+    if array.ndim == 2 and axis.feature_of is None:
+        array, names = array[:, :MOST_FEATURES], names[:MOST_FEATURES]
+    if array.size:
+        columns |= array_columns(array, names, axis)
     for name, values in inputs.passed().items():
         columns |= _columns(name, values)
-    names = unique([_shown(name) for name in columns], taken={"all"})
-    return dict(islice(zip(names, columns.values(), strict=True), MOST_FEATURES))
+    shown = unique([_shown(name) for name in columns], taken={"all"})
+    return dict(islice(zip(shown, columns.values(), strict=True), MOST_FEATURES))
 
 
 def not_watched(inputs: ModelInputs, axis: FeatureAxis) -> int:

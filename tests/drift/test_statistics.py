@@ -146,7 +146,7 @@ def test_chance_gives_what_is_said() -> None:
     assert np.mean(found) == pytest.approx(expected_by_chance([400] * 10, [50] * 10), rel=0.1)
 
 
-def test_any_feature_at_most_as_often_as_said_and_half_a_deviation_is_found() -> None:
+def test_any_feature_is_said_to_have_drifted_at_most_as_often_as_promised() -> None:
     """A small one of `tests/benchmarks/drift.py`."""
     r = np.random.default_rng(4)
     found = [robmon.drift(r.normal(size=(1024, 20)), r.normal(size=(64, 20))).drifted_features for _ in range(60)]
