@@ -45,8 +45,8 @@ def domain_classifier(baseline: Any, current: Any, *, seed: int = 0, confidence:
     come of five fits is left out of account.
 
     Args:
-        baseline, current: shapes `(n, features)` and `(m, features)`, numbers; rows with a missing or infinite one are
-            left out.
+        baseline: shape `(n, features)`, numbers; rows with a missing or infinite one are left out.
+        current: likewise, shape `(m, features)`.
         seed: of the folds.
         confidence: of the interval.
 
@@ -79,7 +79,8 @@ def area_under_curve(negatives: ArrayLike, positives: ArrayLike, confidence: flo
     are in order the variance is 0, and so is the width of the interval.
 
     Args:
-        negatives, positives: scores, shapes `(n,)` and `(m,)`, at least 2 each.
+        negatives: scores, shape `(n,)`, at least 2.
+        positives: likewise, shape `(m,)`.
         confidence: of the interval.
 
     Raises:

@@ -45,8 +45,8 @@ def maximum_mean_discrepancy(
     p-value: Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
 
     Args:
-        baseline, current: shapes `(n, features)` and `(m, features)`, numbers; rows with a missing or infinite one are
-            left out.
+        baseline: shape `(n, features)`, numbers; rows with a missing or infinite one are left out.
+        current: likewise, shape `(m, features)`.
         permutations: B.
         seed: of the permutations, and of the rows that are drawn where there are more than `max_rows`.
         max_rows: of either sample.
