@@ -60,7 +60,7 @@ def mistakes(repeats: int) -> list[Requirement]:
     print(f"{'law':<20} {'against':<8} {'n':>5} {'repeats':>8} {'any':>8} {'psi > 0.25':>11} {'mean psi':>9}")
     for law, draw in LAWS.items():
         for way, compare in WAYS.items():
-            count = repeats if law == "normal" and way == "rows" else max(repeats // 10, 20)
+            count = repeats if law == "normal" and way == "rows" else max(repeats // 20, 20)
             for rows in (64, 256, 1024):
                 r = np.random.default_rng([rows, list(LAWS).index(law), list(WAYS).index(way)])
                 found = [compare(draw(r, (BASELINE_ROWS, FEATURES)), draw(r, (rows, FEATURES))) for _ in range(count)]
