@@ -30,6 +30,7 @@ from robmon.daemon.host import ModelHost
 from robmon.daemon.journal import Journal
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
+from robmon.daemon.result_log import LOOK_SECONDS, ResultLog
 from robmon.daemon.runner import Runner
 from robmon.daemon.schedule import STEADY, Every
 from robmon.daemon.sources import sources_of
@@ -145,6 +146,7 @@ class Daemon:
         counts, count_damage = self._receiver.counts, self._metrics.history_damages.inc
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
         self._chronicle = Chronicle(settings, history, self._writer, counts, asides, count_damage)
+        self._result_log = ResultLog(self._follower, history, self._writer)
         self._host = ModelHost(settings, self._metrics, self._chronicle.tell_restart)
         self._published = Published(
             self._follower.name,
@@ -245,6 +247,8 @@ class Daemon:
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
         self._add_job(self._remember, HURRY_SECONDS)
+        if settings.history.log_to_mlflow:
+            self._add_job(self._result_log.log, LOOK_SECONDS)
         if settings.device.idle_release_seconds is not None:
             self._add_job(self._release_idle, HURRY_SECONDS)
         self._add_job(self._renew_access, RENEW_SECONDS)

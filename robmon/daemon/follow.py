@@ -28,9 +28,11 @@ from robmon.processes.messages import (
     Failure,
     Fetch,
     Fetched,
+    LogResults,
     ModelVersion,
     Remember,
     Remembered,
+    ResultsLogged,
     ShareBaseline,
 )
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
@@ -174,6 +176,18 @@ class Follower:
             raise FetchFailedError("error", "the fetch process gave no answer that fits")
         return answer.baseline
 
+    async def log_results(
+        self, run_id: str, metrics: list[tuple[str, float, int, int]], tags: dict[str, str], curve: dict[str, Any]
+    ) -> None:
+        """Log to the run that made a version; arguments as of `LogResults`.
+
+        Raises:
+            RobmonError: MLflow does not let us, or did not answer; or the run is gone.
+        """
+        question = LogResults(tracking_uri=self._tracking_uri, run_id=run_id, metrics=metrics, tags=tags, curve=curve)
+        if not isinstance(await self._ask(question), ResultsLogged):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+
     def version_of(self, reference: str) -> str:
         """The version that a version or alias stands for; an alias that is not known stands for itself."""
         return self.aliases.get(reference.removeprefix("@"), reference)
@@ -248,7 +262,7 @@ class Follower:
         self.run_ids |= answer.run_ids
         return answer
 
-    async def _ask(self, question: Fetch | Remember | ShareBaseline) -> AnyMessage:
+    async def _ask(self, question: Fetch | Remember | ShareBaseline | LogResults) -> AnyMessage:
         command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)
         try:
             child = await Child.start(command)

@@ -43,9 +43,11 @@ from robmon.processes.messages import (
     Fetch,
     Fetched,
     Hello,
+    LogResults,
     ModelVersion,
     Remember,
     Remembered,
+    ResultsLogged,
     ShareBaseline,
 )
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = "robmon-fetch-"
 _LOCK = ".lock"
+CURVE_ARTIFACT = "robmon/curve.json"
 _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
     (RegistryError, "registry_unreachable"),
     (ModelNotFoundError, "not_found"),
@@ -78,13 +81,15 @@ def main(fd: int) -> None:
     channel.send(told)
 
 
-def answer(question: AnyMessage) -> Fetched | Remembered | BaselineShared | Failure:
+def answer(question: AnyMessage) -> Fetched | Remembered | BaselineShared | ResultsLogged | Failure:
     """Resolve, check and download what is asked for, or write what is to be remembered."""
-    if not isinstance(question, Fetch | Remember | ShareBaseline):
+    if not isinstance(question, Fetch | Remember | ShareBaseline | LogResults):
         return Failure(reason="error", error="ProtocolError")
     try:
         if isinstance(question, ShareBaseline):
             return _share(question)
+        if isinstance(question, LogResults):
+            return _log(question)
         return _remember(question) if isinstance(question, Remember) else _fetch(question)
     except PredictionError as error:
         return Failure(reason=error.reason, error=type(error).__name__, message=str(error))
@@ -179,6 +184,17 @@ def _share(question: ShareBaseline) -> BaselineShared:
         question.new_hours,
     )
     return BaselineShared(baseline=shared)
+
+
+def _log(question: LogResults) -> ResultsLogged:
+    from robmon.models import registry
+    from robmon.models.loading import bound_waiting
+
+    bound_waiting()
+    source = registry.Registry(question.tracking_uri)
+    source.log(question.run_id, question.metrics, question.tags)
+    source.write_artifact(question.run_id, CURVE_ARTIFACT, question.curve)
+    return ResultsLogged()
 
 
 def _versions(memory: str | None) -> set[str]:

@@ -27,7 +27,7 @@ from robmon.history.kept import Kept
 from robmon.history.memory import Entry, Key
 from robmon.history.numbers import beyond_all
 from robmon.history.older import OlderFiles
-from robmon.history.records import DEFAULT_BOUNDS, Bounds
+from robmon.history.records import DEFAULT_BOUNDS, Bounds, Row
 from robmon.history.scope import Judged, Scope
 from robmon.history.state_file import DamagedStateError, StateFile
 from robmon.inputs.readers.position import FilePosition
@@ -208,6 +208,21 @@ class History:
     def assessments(self) -> list[dict[str, Any]]:
         """All past ones that are known, in the order in which they were written. Raises OSError."""
         return self._rows("assessments")
+
+    def unlogged(self, most: int) -> list[dict[str, Any]]:
+        """The oldest assessments that are not logged elsewhere yet, at most so many. Raises OSError."""
+
+        def read(kept: Kept) -> list[Row]:
+            logged = kept.get("logged")
+            after = 0 if logged is None else kept.records.behind("assessments", math.nextafter(float(logged), math.inf))
+            return kept.records.some("assessments", after, most)
+
+        nothing: list[Row] = []
+        return [json.loads(row.content) for row in self._file.read(read, nothing)]
+
+    def tell_logged(self, until: float) -> None:
+        """Remember that all up to that time are. Raises OSError."""
+        self._file.write(lambda kept: kept.put("logged", "", repr(until).encode()))
 
     def events(self) -> list[dict[str, Any]]:
         """All that are known, in the order in which they were written. Raises OSError."""

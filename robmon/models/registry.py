@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, Metric, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
@@ -299,6 +299,19 @@ class Registry:
             file.write_text(json.dumps(content), encoding="utf-8")
             with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"), _without_bars():
                 self.client.log_artifact(run_id, str(file), folder)
+
+    def log(self, run_id: str, metrics: Iterable[tuple[str, float, int, int]], tags: Mapping[str, str]) -> None:
+        """Log metrics (name, value, Unix milliseconds, step), at most 1000, and tags to a run.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
+        """
+        with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+            self.client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, at, step) for name, value, at, step in metrics],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
 
     def run_ids(self, name: str, versions: Iterable[str]) -> dict[str, str | None]:
         """The runs of some versions of a registered model; versions that do not exist are left out."""

@@ -136,6 +136,25 @@ class Remember(Message):
     """Version and run id of entries that are taken out."""
 
 
+class LogResults(Message):
+    """Log what assessments found to the run that made the version."""
+
+    type: Literal["log_results"] = "log_results"
+    tracking_uri: str | None = None
+    run_id: str
+    metrics: list[tuple[str, float, int, int]]
+    """Name, value, Unix milliseconds and step of each; the same one twice is one."""
+    tags: dict[str, str]
+    curve: dict[str, Any]
+    """The last one, as JSON."""
+
+
+class ResultsLogged(Message):
+    """They are there."""
+
+    type: Literal["results_logged"] = "results_logged"
+
+
 class ShareBaseline(Message):
     """Put a learnt baseline beside the version's model, merged with what other pods have put there."""
 
@@ -545,6 +564,8 @@ AnyMessage = (
     | Fetched
     | Remember
     | Remembered
+    | LogResults
+    | ResultsLogged
     | ShareBaseline
     | BaselineShared
     | Tail

@@ -269,6 +269,11 @@ class HistorySettings(Section):
         description="Daemons with the same scope share the verdicts on a model; unset: the alias that model.uri "
         "names, or pinned",
     )
+    log_to_mlflow: bool = Field(
+        False,
+        description="Whether results are logged to MLflow too, once an hour, to the run that made the version: metrics "
+        "robmon.*, tags, and the last curve as the artifact robmon/curve.json",
+    )
     max_days: PositiveFloat = Field(90, description="Days for which assessments and events are kept in data_dir")
     max_bytes: Annotated[int, Field(ge=2**20)] = Field(
         256 * 2**20, description="Largest file of them in bytes, verdicts included; the oldest assessments go first"

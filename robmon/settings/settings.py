@@ -79,6 +79,8 @@ class Settings(BaseSettings):
             if self.model.name is not None or self.model.token_file is not None:
                 raise ValueError("model.name and model.token_file are for endpoints, and model.uri is none")
             return self
+        if self.history.log_to_mlflow:
+            raise ValueError("history.log_to_mlflow is for models that a run has made, and model.uri is an endpoint")
         if not (self.model.name or uri.name):
             raise ValueError("model.name is required, because the URL of model.uri names no model")
         if self.model.token_file is not None and uri.credentials is not None:

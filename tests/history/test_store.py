@@ -149,6 +149,18 @@ def test_the_file_stays_as_small_as_it_may_be(memory_disk: Path) -> None:
     assert [each.version for each in narrow.read_scope("s").entries] == ["1"]
 
 
+def test_what_is_not_logged_elsewhere_yet(tmp_path: Path) -> None:
+    history = History(tmp_path, "m")
+    assert history.unlogged(9) == []
+    for number in range(5):
+        history.append({"at": NOW + number, "number": number})
+    assert [each["number"] for each in history.unlogged(2)] == [0, 1]
+    history.tell_logged(NOW + 1)
+    assert [each["number"] for each in History(tmp_path, "m").unlogged(9)] == [2, 3, 4]
+    history.tell_logged(NOW + 4)
+    assert history.unlogged(9) == []
+
+
 def test_a_specification_is_kept_once(tmp_path: Path) -> None:
     history = History(tmp_path, "m")
     for number, noise in enumerate(["gaussian", "gaussian", "uniform"]):

@@ -32,9 +32,11 @@ from robmon.processes.messages import (
     Fetch,
     Fetched,
     Hello,
+    LogResults,
     Message,
     Remember,
     Remembered,
+    ResultsLogged,
     ShareBaseline,
 )
 from tests.models.conftest import Store
@@ -104,6 +106,25 @@ def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
     assert model.baseline == {"rows": 64}
     assert Path(model.path).is_relative_to(data_dir / "models")
     assert load(model.path).flavor == "pyfunc"
+
+
+def test_results_are_logged_to_the_run_each_once(sqlite_store: Store) -> None:
+    run_id = sqlite_store.client.create_run("0").info.run_id
+    question = LogResults(
+        tracking_uri=sqlite_store.tracking_uri,
+        run_id=run_id,
+        metrics=[("robmon.mse", 0.5, 1_000, 7), ("robmon.mse", 0.6, 2_000, 8)],
+        tags={"robmon.version": "3"},
+        curve={"levels": [{"level": 0.4, "bound": "+Inf"}]},
+    )
+    for _ in range(2):
+        assert isinstance(answer(question), ResultsLogged)
+    logged = sqlite_store.client.get_metric_history(run_id, "robmon.mse")
+    assert [(each.step, each.value, each.timestamp) for each in logged] == [(7, 0.5, 1_000), (8, 0.6, 2_000)]
+    assert sqlite_store.client.get_run(run_id).data.tags["robmon.version"] == "3"
+    assert Registry(sqlite_store.tracking_uri).read_artifact(run_id, "robmon/curve.json") == question.curve
+    gone = answer(question.model_copy(update={"run_id": "0" * 32}))
+    assert isinstance(gone, Failure) and gone.reason == "not_found"
 
 
 def test_three_at_once_remember_one_version(store: Store, tmp_path: Path) -> None:
