@@ -3,6 +3,8 @@ PYTHON ?= python3
 # Has PyTorch; needs nothing of the project's own .venv.
 GPU_PYTHON ?= python3
 BIN := .venv/bin
+# Where it is set every process that is started compiles robmon, and every process of pytest all tests, anew.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 

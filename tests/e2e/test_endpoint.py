@@ -32,7 +32,8 @@ from tests.servers import free_port, model_server
 
 NO_REGISTRY = "http://127.0.0.1:1"
 WORKER_MEMORY_BYTES = 120 * 2**20
-QUICK = {"inputs__sample_rows": 25, "assess__trials": 9, "assess__confidence": 0.9, "model__rows_per_second": 20_000}
+AS_FAST = {"model__rows_per_second": 20_000}
+QUICK = {"inputs__sample_rows": 25, "assess__trials": 9, "assess__confidence": 0.9, **AS_FAST}
 
 
 def test_a_model_server_behind_a_mirror(tmp_path: Path) -> None:

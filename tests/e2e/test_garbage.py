@@ -9,6 +9,9 @@ from pathlib import Path
 from tests.e2e.daemon import ROWS, running_daemon
 from tests.e2e.garbage import MAX_BODY_BYTES, Tally, send, settled
 from tests.e2e.registry import Registry
+from tests.e2e.test_endpoint import AS_FAST, NO_REGISTRY
+from tests.e2e.test_files import summed
+from tests.endpoint import V2Model, serving
 
 CLIENTS, REQUESTS = 4, 600
 
@@ -33,11 +36,12 @@ def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_
         assert daemon.worker() == worker, "garbage needs no new worker"
 
 
-def test_an_extreme_value_costs_its_row_only(local: Registry, tmp_path: Path) -> None:
+def test_an_extreme_value_costs_its_row_only(tmp_path: Path) -> None:
     """While the baseline is learnt: the row would decide all scales, or leave none."""
-    model = local.model()
-    version = model.add()
-    with running_daemon(tmp_path, f"models:/{model.name}/{version}", local.tracking_uri) as daemon:
+    with (
+        serving(V2Model(summed, "kserve", [])) as server,
+        running_daemon(tmp_path, f"{server.url}/v2/models/digits/infer", NO_REGISTRY, **AS_FAST) as daemon,
+    ):
         daemon.send()
         daemon.wait_for_assessments()
         daemon.send([(1e308, 1e308, 1)])

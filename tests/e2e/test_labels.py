@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.daemon import ROWS, Daemon, Row, again_and_again, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
+from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.inputs.senders import JSON, REQUEST_EVENT, RESPONSE_EVENT, Request, event
 
 NOISE = "0.3"
@@ -145,10 +146,9 @@ def test_labels_that_do_not_fit_are_counted_once_and_can_be_corrected(local: Reg
         assert unfit() == 30
 
 
-def test_labels_that_are_none_are_refused_in_one_sentence(local: Registry, tmp_path: Path) -> None:
-    model = local.model()
-    uri = f"models:/{model.name}/{model.add()}"
-    with running_daemon(tmp_path, uri, local.tracking_uri) as daemon:
+def test_labels_that_are_none_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    """Before a model is there, too: here nobody answers at its endpoint."""
+    with running_daemon(tmp_path, f"{NO_REGISTRY}/v2/models/m/infer", NO_REGISTRY) as daemon:
         url = f"http://127.0.0.1:{daemon.port('inputs_port')}/feedback"
         refused = daemon.client.post(url, content=json.dumps({"id": 4, "target": ROWS[0][0]}))
         assert refused.status_code == 400

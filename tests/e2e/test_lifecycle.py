@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import Registry
+from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.servers import free_port, local_registry, mlflow_server
 
 
@@ -103,11 +104,9 @@ def start_that_fails(*flags: str) -> list[str]:
     return ended.stderr.splitlines()
 
 
-def test_a_filter_that_fits_no_request_is_told_on_the_page_and_in_the_log(local: Registry, tmp_path: Path) -> None:
-    model = local.model()
-    with running_daemon(
-        tmp_path, f"models:/{model.name}/{model.add()}", local.tracking_uri, inputs__model="x"
-    ) as daemon:
+def test_a_filter_that_fits_no_request_is_told_on_the_page_and_in_the_log(tmp_path: Path) -> None:
+    """Whatever becomes of the model: here nobody answers at its endpoint."""
+    with running_daemon(tmp_path, f"{NO_REGISTRY}/v2/models/y/infer", NO_REGISTRY, inputs__model="x") as daemon:
         inputs = f"http://127.0.0.1:{daemon.port('inputs_port')}/invocations"
         for _ in range(3):
             assert daemon.client.post(inputs, content=b'{"inputs": [1.5]}').status_code == 200

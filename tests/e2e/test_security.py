@@ -20,6 +20,9 @@ from tests.browser import dom
 from tests.certificates import Authority
 from tests.e2e.daemon import CANARY, ROWS, Daemon, again_and_again, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
+from tests.e2e.test_endpoint import AS_FAST, NO_REGISTRY
+from tests.e2e.test_files import summed
+from tests.endpoint import V2Model, serving
 from tests.servers import wait_until
 from tests.watching.prometheus import get_json, prometheus_server, query, secured_config
 
@@ -37,11 +40,12 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def secured_daemon(folder: Path, uri: str, tracking_uri: str, secrets: Path, **further: object) -> Iterator[Daemon]:
+def secured_daemon(folder: Path, uri: str, secrets: Path) -> Iterator[Daemon]:
+    """At an endpoint, because it takes no time to load."""
     files = {"token_file": "token", "tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}
     settings = {f"{port}__{name}": secrets / file for port in ("http", "inputs") for name, file in files.items()}
     context = ssl.create_default_context(cafile=str(secrets / "ca.crt"))
-    with running_daemon(folder, uri, tracking_uri, **settings, inputs__sample_rows=200) as daemon:
+    with running_daemon(folder, uri, NO_REGISTRY, **settings, **AS_FAST, inputs__sample_rows=200) as daemon:
         daemon.scheme = "https"
         authorized = {"Authorization": f"Bearer {TOKEN}"}
         daemon.client = httpx.Client(timeout=20, trust_env=False, verify=context, headers=authorized)
@@ -73,11 +77,11 @@ def exchange(daemon: Daemon, port: str, sent: bytes, **options: object) -> bytes
     return received
 
 
-def test_tokens_and_tls_on_both_ports(tmp_path: Path, secrets: Path, local: Registry) -> None:
-    model = local.model()
-    model.serve(model.add())
+def test_tokens_and_tls_on_both_ports(tmp_path: Path, secrets: Path) -> None:
     with contextlib.ExitStack() as stack:
-        daemon = stack.enter_context(secured_daemon(tmp_path / "daemon", model.uri, local.tracking_uri, secrets))
+        server = stack.enter_context(serving(V2Model(summed, "kserve", [])))
+        url = f"{server.url}/v2/models/digits/infer"
+        daemon = stack.enter_context(secured_daemon(tmp_path / "daemon", url, secrets))
         daemon.send(ROWS[:60])
         daemon.wait_for_assessments()
         assert daemon.count("robmon_inputs_received_total", source="mlflow") == 60

@@ -371,8 +371,12 @@ from robmon.processes.strays import strays
 from robmon.processes.supervisor import Child, ChildDiedError, Command, worker_environment
 from tests.processes.test_supervisor import QUESTION
 
-async def main(script, how):
+async def main(script):
     strays.adopt()
+    for how in ("stopped", "ends itself"):
+        await leave(script, how)
+
+async def leave(script, how):
     other = await Child.start(Command(script + ".other", "robmon.fetch", worker_environment(1)))
     child = await Child.start(Command(script, "robmon.worker", worker_environment(1)))
     await child.ask(QUESTION, timeout_seconds=30)
@@ -393,10 +397,12 @@ uvloop.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("how", ["stopped", "ends itself"])
 @pytest.mark.parametrize("left_behind", LEAVE_BEHIND)
-def test_what_a_worker_left_behind_ends_with_it(tmp_path: Path, how: str, left_behind: str) -> None:
-    """Also in sessions of their own, and without a parent; the daemon's other processes go on."""
+def test_what_a_worker_left_behind_ends_with_it(tmp_path: Path, left_behind: str) -> None:
+    """Also in sessions of their own, and without a parent; the daemon's other processes go on.
+
+    Once of a worker that is stopped, and once of one that ends itself.
+    """
     script = f"""{BEGIN}{HELLO}
 asleep = {ASLEEP}
 {LEAVE_BEHIND[left_behind]}
@@ -408,7 +414,7 @@ os._exit(7)
     (tmp_path / "worker.other").write_text(BEGIN + HELLO + "time.sleep(3600)", encoding="utf-8")
     for file in ("worker", "worker.other"):
         (tmp_path / file).chmod(0o755)
-    command = [sys.executable, "-c", ADOPTING, str(tmp_path / "worker"), how]
+    command = [sys.executable, "-c", ADOPTING, str(tmp_path / "worker")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
 
