@@ -60,6 +60,15 @@ class RegressionDetector:
         since_update: number of the update that began it, from 1; None where none stands.
         updates: updates that brought at least one row.
         rows_seen: rows in all of them.
+
+    >>> generator = np.random.default_rng(0)
+    >>> detector = RegressionDetector(generator.exponential(size=(6144, 4)), np.repeat(np.arange(24), 256))
+    >>> detector.update(generator.exponential(size=(256, 4))) < detector.threshold
+    True
+    >>> detector.delay(2.5), detector.update(2.5 * generator.exponential(size=(256, 4))) > detector.threshold
+    ((1.0, 256.0), True)
+    >>> detector.standing, detector.since_update
+    (True, 2)
     """
 
     def __init__(
