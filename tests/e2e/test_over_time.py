@@ -5,6 +5,7 @@ The hours are those of the requests: rows of files arrived when their file was w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.registry import Registry
 from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.endpoint import Arrays, V2Model, serving
 
@@ -59,6 +61,15 @@ def is_at(daemon: Daemon, state: str) -> bool:
 
 def stands(daemon: Daemon) -> bool:
     return daemon.value("robmon_regression_detected", kind="time") == 1
+
+
+def shared_hours(registry: Path) -> int:
+    """How many hours the pods have put beside the model."""
+    hours = [0]
+    for file in registry.rglob("learnt.json"):
+        with contextlib.suppress(ValueError):  # it is just being written
+            hours.append(len(json.loads(file.read_bytes())["hourly"]["errors"]["hours"]))
+    return max(hours)
 
 
 @pytest.mark.long
@@ -114,3 +125,41 @@ def test_a_version_that_becomes_worse_is_told_whoever_dies(tmp_path: Path) -> No
             daemon.wait_for(lambda: not stands(daemon), "the end of the alarm")
             assert daemon.value(EVIDENCE) == 0
             assert daemon.log("no worse than its baseline's worst hour again")
+
+
+@pytest.mark.long
+def test_a_new_pod_begins_with_what_others_learnt_and_a_new_version_inherits_it(
+    served: Registry, tmp_path: Path
+) -> None:
+    model = served.model()
+    first, second = model.add(), model.add(1.01)
+    model.accept(first)
+    model.serve(first)
+    sensors = Sensors(tmp_path / "inputs")
+    settings = SETTINGS | {"inputs__files": str(sensors.folder)}
+    with running_daemon(tmp_path / "a", model.uri, served.tracking_uri, **settings) as daemon:
+        sensors.log(HOURS + 2)
+        daemon.wait_for_assessments()
+        for hour in range(HOURS):
+            sensors.log(HOURS + 1 - hour)
+        daemon.wait_for(lambda: daemon.assessments() >= 2, "hours that are gathered")
+        sensors.log(1)
+        daemon.wait_for(lambda: is_at(daemon, "day"), "a limit")
+        daemon.wait_for(lambda: shared_hours(served.folder) >= 24, "a baseline that others can read")
+        daemon.kill()
+
+    others = Sensors(tmp_path / "more inputs")
+    settings = SETTINGS | {"inputs__files": str(others.folder)}
+    with running_daemon(tmp_path / "b", model.uri, served.tracking_uri, **settings) as daemon:
+        others.log(0)
+        daemon.wait_for(lambda: is_at(daemon, "day"), "the hours of the pod that died")
+        assert daemon.value(EVIDENCE)
+        model.serve(second)
+        daemon.wait_for(lambda: daemon.log("robustness held"), "the verdict on the next version")
+        for _ in range(4):
+            others.log(0)
+            daemon.wait_for_assessments()
+        daemon.wait_for(lambda: is_at(daemon, "inherited"), "hours that are inherited")
+        info = [sample for sample in daemon.metrics("robmon_model_info") if sample.name == "robmon_model_info"]
+        assert info[0].labels["baseline"] == "inherited" and info[0].labels["model_version"] == second
+        assert not stands(daemon)
