@@ -17,7 +17,8 @@ MOST_KEYS = 200
 """Categories that are counted one by one while a column is being learnt."""
 MOST_NAMES = 50
 NAME_ROWS = 5
-"""A name is kept from so many rows on: one that fewer hold may be what a person wrote."""
+NAME_SHARE = 0.01
+"""A name is kept from so many rows and so large a share on: one that fewer hold may be what a person wrote."""
 LONGEST_NAME = 64
 KEY_BYTES = 8
 
@@ -28,7 +29,7 @@ class Names:
 
     Attributes:
         counts: rows by the hash of their name, of at most 200 names.
-        names: by hash, of at most 50 names that 5 rows or more hold.
+        names: by hash, of at most 50 names that 5 rows and 1 % or more hold.
         rest: rows of all other names.
         missing, other: cells of the column that hold nothing, or no name at all.
         spaced: rows whose name has a space in it.
@@ -78,12 +79,13 @@ class Names:
         total = Counter(self.counts)
         total.update(other.counts)
         kept = sorted(total, key=lambda key: (-total[key], key))[:MOST_KEYS]
-        known = {**other.names, **self.names}
-        named = [key for key in kept if key in known and total[key] >= NAME_ROWS and _may_be_kept(known[key])]
+        known, rest = {**other.names, **self.names}, self.rest + other.rest
+        enough = max(NAME_ROWS, NAME_SHARE * (sum(total.values()) + rest))
+        named = [key for key in kept if key in known and total[key] >= enough and _may_be_kept(known[key])]
         return Names(
             {key: total[key] for key in kept},
             {key: known[key] for key in named[:MOST_NAMES]},
-            rest=self.rest + other.rest + sum(total.values()) - sum(total[key] for key in kept),
+            rest=rest + sum(total.values()) - sum(total[key] for key in kept),
             missing=self.missing + other.missing,
             other=self.other + other.other,
             spaced=self.spaced + other.spaced,
