@@ -286,5 +286,9 @@ def test_markup_of_strangers_stays_text_on_the_page_and_in_metrics(local: Regist
         assert "<script" not in found and "<title>robmon: &lt;script&gt;" in found
         names = {sample.labels["feature"] for sample in daemon.metrics() if sample.name == "robmon_input_drift"}
         assert names == {markup[:64], 'quote"\\?', "x" * 64, "all"}
+        groups = {sample.labels["group"] for sample in daemon.metrics() if sample.name == "robmon_noise_share"}
+        assert (
+            groups and groups <= names and "&lt;script&gt;" in found and daemon.value("robmon_canary_change_ratio") == 0
+        )
         done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
         assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -50,6 +50,10 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         assert reference_version(daemon) == first
         assert daemon.value("robmon_version_mse_ratio", level="0.3") == pytest.approx((FRAGILE / GOOD) ** 2)
         since = daemon.value("robmon_regression_since_timestamp_seconds")
+        causes = {
+            sample.labels["cause"] for sample in daemon.metrics() if sample.name == "robmon_regression_cause_info"
+        }
+        assert causes == {"model"}
 
         daemon.model("is slow")
         daemon.wait_for_call()
