@@ -17,11 +17,12 @@ from robmon.processes.messages import (
     SharesResult,
 )
 
-DIGITS: Final = 7
+DIGITS: Final = 6
 """Of a measurement: more are noise, and cost room."""
-DRIFT_DIGITS: Final = 4
-MOST_FEATURES: Final = 10
-"""Whose drift is kept: with 32 an assessment would take twice the room."""
+DRIFT_DIGITS: Final = 3
+MOST_FEATURES: Final = 5
+"""Whose drift is kept: so that two assessments fit into a page of 4 KiB, and 90 days of them, one a minute, into
+256 MiB."""
 
 
 def assessment_row(
@@ -37,7 +38,7 @@ def assessment_row(
         threshold: of the evidence over time.
     """
     result = finding.result
-    return {
+    row = {
         "at": round(at, 3),
         **_rounded(summary(model, finding)),
         "run_id": model.run_id,
@@ -59,8 +60,9 @@ def assessment_row(
         **_over_time(result.detection, threshold),
         **_canary(result.canary),
         **_attribution(result.shares),
-        "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},
+        "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items() if seconds >= 0.001},
     }
+    return {name: value for name, value in row.items() if value not in (None, [])}
 
 
 def _over_time(detection: Detection | None, threshold: float) -> dict[str, Any]:
