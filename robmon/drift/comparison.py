@@ -17,6 +17,7 @@ from robmon.drift.pvalues import (
     chi_square_pvalue,
     exceedance_pvalue,
     kolmogorov_smirnov_pvalue,
+    new_names_pvalue,
     share_pvalue,
 )
 from robmon.drift.reference import NameReference, NumberReference, fitting_groups
@@ -29,6 +30,9 @@ FEW_VALUES = 10
 """A column of numbers with at most so many different ones is compared by their shares."""
 MIN_EXPECTED = 5.0
 """Rows of a group on either side, if nothing changed: below, chi-square is not chi-square (Cochran 1954)."""
+
+FREQUENT_ROWS = 25.0
+"""Of a name in a baseline of which not all names are known, at least, for it to stand for itself in the test."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,43 @@ def compare_names(name: str, reference: NameReference, column: Column) -> Featur
             now[groups.get(key, max(count - 1, 0))] += number
     before[count:] = single + reference.rest, reference.missing, reference.other
     now[count:] = unseen, column.missing, other
-    return _measured(feature, before, now, [_pooled_pvalue(before, now)], "chi_square")
+    return _measured(feature, before, now, _name_pvalues(reference, by_key, column.missing, other), "chi_square")
+
+
+def _name_pvalues(reference: NameReference, by_key: Mapping[str, int], missing: int, other: int) -> list[float]:
+    """Of the shares of names; where some are seldom, of how many rows have a new one, and of how many lost theirs.
+
+    Each name stands for itself here, and which ones are seldom is asked of both samples together: groups that are
+    chosen by the baseline's counts fit the baseline better than any other sample of the same law. Where no more than
+    the most frequent names are known, those count that are so by more than chance.
+    """
+    least = min(reference.counts.values(), default=0)
+    bar = 0.0 if reference.is_complete else max(FREQUENT_ROWS, least + 6 * math.sqrt(least))
+    names = sorted(key for key in reference.counts.keys() | by_key.keys() if reference.counts.get(key, 0) >= bar)
+    before = np.array([reference.counts.get(key, 0) for key in names], dtype=np.float64)
+    now = np.array([by_key.get(key, 0) for key in names], dtype=np.float64)
+    totals = np.array([[reference.rows, reference.missing, reference.other], [sum(by_key.values()), missing, other]])
+    totals[0, 0] -= reference.missing + reference.other
+    totals[:, 0] -= [int(before.sum()), int(now.sum())]
+    shares = _pooled_pvalue(np.append(before, totals[0]), np.append(now, totals[1]))
+    if not reference.is_complete:
+        return [shares, _known_names_pvalue(reference, by_key, least)]
+    is_seldom = _expected(before + now, reference.rows, sum(by_key.values()) + missing + other) < MIN_EXPECTED
+    return [shares, new_names_pvalue(before, now), new_names_pvalue(now, before)] if is_seldom.any() else [shares]
+
+
+def _known_names_pvalue(reference: NameReference, by_key: Mapping[str, int], least: int) -> float:
+    """Whether the share of rows with one of the most frequent names, of more than `least` rows each, changed.
+
+    Names with at least k rows in a sample hold the share of the next one that those with k + 1 or more hold in it
+    (Good, Biometrika 40, 1953). Rows of the baseline come and go there by the name, so that they weigh less.
+    """
+    known = sum(rows for rows in reference.counts.values() if rows >= least + 2)
+    rows = reference.rows - reference.missing - reference.other
+    known_now = sum(count for key, count in by_key.items() if reference.counts.get(key, 0) > least)
+    rows_now = sum(by_key.values())
+    before = np.array([known, rows - known]) / (least + 2)
+    return _pooled_pvalue(before, np.array([known_now, rows_now - known_now], dtype=np.float64))
 
 
 def with_decisions(features: Sequence[FeatureDrift], q: float) -> tuple[FeatureDrift, ...]:
@@ -182,12 +222,17 @@ def _grouped(cuts: Float64, values: Float64, weights: NDArray[np.int64] | None, 
 def _pooled_pvalue(before: Float64, now: Float64) -> float:
     """Chi-square of two rows of counts, of which those that are expected to be small stand together."""
     both = before + now
-    expected = both * min(before.sum(), now.sum()) / max(both.sum(), 1)
+    expected = _expected(both, before.sum(), now.sum())
     is_small = expected < MIN_EXPECTED
     if is_small.any() and not is_small.all() and expected[is_small].sum() < MIN_EXPECTED:
         is_small[np.flatnonzero(~is_small)[np.argmin(expected[~is_small])]] = True
     table = [np.append(counts[~is_small], counts[is_small].sum()) for counts in (before, now)]
     return chi_square_pvalue(*chi_square(*table))
+
+
+def _expected(both: Float64, before: float, now: float) -> Float64:
+    """Rows of each group in the smaller sample, if nothing changed."""
+    return both * min(before, now) / max(before + now, 1)
 
 
 def _with_shares(feature: FeatureDrift, now: Mapping[str, int], before: Mapping[str, int]) -> FeatureDrift:

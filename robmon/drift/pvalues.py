@@ -93,6 +93,31 @@ def exceedance_pvalue(beyond: int, reference_rows: int, current_rows: int) -> fl
     return float(np.prod((current_rows - places) / (reference_rows + current_rows - places)))
 
 
+def new_names_pvalue(reference: ArrayLike, current: ArrayLike) -> float:
+    """Bound on the probability that so many current rows or more have a name that the reference has not.
+
+    If nothing changed, which rows are the current ones is chance: all t of a name are with at most `(n / (N + n))^t`,
+    and less often those of several names together than if they were independent (negative association: Joag-Dev &
+    Proschan, Ann. Stat. 11, 1983). Chernoff's bound of the sum, the least over a grid of its parameter.
+
+    Args:
+        reference, current: shape `(names,)`, rows of each name.
+
+    >>> new_names_pvalue([50, 50], [50, 50]), round(new_names_pvalue([500, 500, 0], [50, 45, 5]), 6)
+    (1.0, 1.4e-05)
+    """
+    before, now = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    new = float(now[before == 0].sum())
+    if not new or not before.sum():
+        return 1.0
+    size, names = np.unique(before + now, return_counts=True)
+    all_current = size * math.log(now.sum() / (before.sum() + now.sum()))
+    grid = np.geomspace(0.01, 100.0, 200)[:, None]
+    log_means = np.logaddexp(np.log(-np.expm1(all_current)), all_current + grid * size)
+    exponents = np.sum(names * log_means, axis=1) - grid[:, 0] * new
+    return min(math.exp(min(float(exponents.min()), 0.0)), 1.0)
+
+
 def adjusted(pvalues: ArrayLike) -> NDArray[np.float64]:
     """Benjamini-Hochberg: the smallest rate of false discoveries at which each is one, shape `(tests,)`.
 

@@ -19,6 +19,7 @@ from robmon.drift.names import Names
 from robmon.drift.numbers import Numbers
 from robmon.drift.older import OlderSummaries
 from robmon.drift.summaries import Summaries, Unmeasured
+from robmon.drift.two_sample import compare
 from robmon.errors import InvalidInputError
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -286,3 +287,38 @@ def test_of_format_1_the_index_is_told_and_nothing_else() -> None:
     for content in ({}, {"edges": [[1.0]], "counts": [[1, 2]]}, {"edges": [[2.0, 1.0]], "counts": [[1, 1, 1, 1]]}):
         with pytest.raises(InvalidInputError):
             OlderSummaries.from_dict(content, of_labels=False)
+
+
+def test_names_that_are_seldom_are_no_drift_and_others_in_their_place_are() -> None:
+    r = np.random.default_rng(14)
+    weights = {"a": 1 / np.arange(1, 201), "b": np.ones(400), "c": 1 / np.arange(1, 2001)}
+    laws = {name: (np.array([f"{name}{i}" for i in range(len(w))]), w / w.sum()) for name, w in weights.items()}
+
+    def drawn(rows: int, new: float = 0.0) -> dict[str, Column]:
+        cells = {name: r.choice(names, rows, p=law).astype(object) for name, (names, law) in laws.items()}
+        return {name: column_of(np.where(r.random(rows) < new, "new " + each, each)) for name, each in cells.items()}
+
+    pvalues = []
+    for _ in range(40):
+        known = Summaries.none().added(before := drawn(1024))
+        now = drawn(1024)
+        kept = known.compare(now, 0.01)
+        rows = [compare(name, before[name], now[name]) for name in laws]
+        pvalues.append([each.pvalue for each in (*kept, *rows)])
+    # In each column at most binomial(40, 0.05): 7 and more have probability 0.003.
+    assert np.max(np.sum(np.array(pvalues) <= 0.05, axis=0)) <= 6
+    for share in (0.25, 1.0):
+        now = drawn(1024, share)
+        assert all(each.drifted for each in known.compare(now, 0.01))
+        assert all((compare(name, before[name], now[name]).pvalue or 0.0) < 1e-6 for name in laws)
+    many = column_of(np.array([f"x{i % 200}" for i in range(5000)], dtype=object))
+    half = column_of(np.array([f"x{i % 100}" for i in range(256)], dtype=object))
+    assert (compare("x", many, half).pvalue or 0.0) < 1e-4
+
+
+def test_of_names_that_are_frequent_the_test_is_chi_square_alone() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    before, now = (np.repeat(np.array(list("abc"), dtype=object), rows) for rows in ([500, 300, 224], [100, 100, 56]))
+    feature = compare("x", column_of(before), column_of(now))
+    expected = stats.chi2_contingency([[500, 300, 224], [100, 100, 56]], correction=False).pvalue
+    assert feature.pvalue == pytest.approx(expected, rel=1e-12)

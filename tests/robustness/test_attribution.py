@@ -196,6 +196,7 @@ def test_a_budget_cuts_pairs_and_then_rows() -> None:
         ({"pairs": 2.5}, "whole number"),
         ({"seed": -1}, "seed"),
         ({"groups": {}}, "is empty"),
+        ({"groups": [[0, 1]]}, "a dict"),
         ({"groups": {"a": []}}, "at least one"),
         ({"groups": {"a": "input[0]"}}, "list of features"),
         ({"groups": {"all others": [0]}}, "cannot be called"),

@@ -77,8 +77,9 @@ def owners(
     >>> groups.names, groups.of_feature.tolist()
     (('left', 'all others'), [0, 0, 1])
     """
-    if not groups:
-        raise InvalidInputError("groups of features are a dict, such as {'sensors': ['left', 'right']}: this is empty")
+    if not isinstance(groups, Mapping) or not groups:
+        what = f"not {type(groups).__name__}" if groups else "this is empty"
+        raise InvalidInputError(f"groups of features are a dict, such as {{'sensors': ['left', 'right']}}: {what}")
     positions = {name: index for index, name in enumerate(features)}
     of_feature = np.full(len(features), -1, dtype=np.intp)
     for number, (group, members) in enumerate(groups.items()):
