@@ -320,7 +320,8 @@ def read_state(content: bytes) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         older.read()
-        history.read_baseline("1")
+        with contextlib.suppress(DamagedStateError):
+            history.read_baseline("1")
     with folder() as data_dir:
         history = History(data_dir, "m")
         history.state_file.parent.mkdir(parents=True)

@@ -163,6 +163,10 @@ NOT_STRANGERS = {
     "models.threads": "the kernel's files",
     "daemon.verdict_memory": "hands on what `history.memory` reads",
     "history.folder": "the kernel's files",
+    "history.kept_hours": "rows of the state file that robmon wrote",
+    "history.reading": "rows of the state file that robmon wrote",
+    "history.records": "rows of the state file that robmon wrote",
+    "library.detection_power": "a file of whoever runs the command",
     "history.shared": "hands on what `history.memory` reads",
     "fetch": "hands on what `history.memory` and `models` read",
 }
