@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import QUIET_MLFLOW, mlflow_server, template_database
+from tests.servers import QUIET_MLFLOW, shared_mlflow_server, template_database
 
 collect_ignore = ["fuzz.py"]  # a program, which needs the extra `fuzz`: `make fuzz` runs it
 os.environ.update(QUIET_MLFLOW)
@@ -31,15 +31,21 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, made once for all the processes of a test run."""
+def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all the processes of a test run share."""
     folder = tmp_path_factory.getbasetemp()
-    return template_database(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
-def tracking_server(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[tuple[str, Path]]:
+def mlflow_template(folder_of_the_run: Path) -> Path:
+    """An empty MLflow database, made once for all the processes of a test run."""
+    return template_database(folder_of_the_run)
+
+
+@pytest.fixture(scope="session")
+def tracking_server(folder_of_the_run: Path, mlflow_template: Path) -> Iterator[tuple[str, Path]]:
     """An MLflow server for all tests that bring models of their own: its URL, and where its files lie."""
-    folder = tmp_path_factory.mktemp("tracking-server")
-    with mlflow_server(folder, mlflow_template) as url:
+    folder = folder_of_the_run / "tracking-server"
+    with shared_mlflow_server(folder, mlflow_template) as url:
         yield url, folder

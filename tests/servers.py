@@ -191,6 +191,30 @@ def mlflow_server(
 
 
 @contextlib.contextmanager
+def shared_mlflow_server(folder: Path, template: Path) -> Iterator[str]:
+    """One on `folder` for several processes: who needs it first starts it, and ends it when the others need it no more.
+
+    That of a process that is killed counts as needed no more.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    address = folder / "address"
+    with (
+        (folder / "users.lock").open("w") as users,
+        (folder / "start.lock").open("w") as start,
+        contextlib.ExitStack() as stack,
+    ):
+        fcntl.flock(start, fcntl.LOCK_EX)
+        if not address.exists():
+            address.write_text(stack.enter_context(mlflow_server(folder, template)), encoding="ascii")
+            stack.callback(address.unlink)
+            stack.callback(fcntl.flock, users, fcntl.LOCK_EX)  # waits for the others
+            stack.callback(fcntl.flock, start, fcntl.LOCK_EX)  # who comes now starts another
+        fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(start, fcntl.LOCK_UN)
+        yield address.read_text(encoding="ascii")
+
+
+@contextlib.contextmanager
 def model_server(
     model: str | Path, folder: Path, tracking_uri: str | None = None, port: int | None = None
 ) -> Iterator[str]:

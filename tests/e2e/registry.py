@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS
 CODE = Path(__file__).with_name("odd_model.py")
 CLASSIFIER_CODE = Path(__file__).with_name("loud_model.py")
 
-_numbers = itertools.count(1)
+_numbers = itertools.count(os.getpid() * 1000)  # several processes share a registry
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import local_registry
 
-_numbers = itertools.count()
+_numbers = itertools.count(os.getpid() * 1000)  # several processes share a registry
 
 
 def columns(*pairs: tuple[str, str], optional: Sequence[str] = ()) -> ModelSignature:
