@@ -217,7 +217,7 @@ class Daemon:
                     http_port=http_socket.getsockname()[1],
                     inputs_port=in_socket.getsockname()[1],
                 )
-                await _signal()
+                await _signal(self._runner.request_shares)
                 log.info("stopping")
 
     @contextlib.asynccontextmanager
@@ -360,10 +360,11 @@ def _leave_to_itself_what_stays() -> None:
     gc.freeze()
 
 
-async def _signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
+async def _signal(request_shares: Callable[[], None]) -> None:
+    """Wait for SIGTERM or SIGINT; until then SIGUSR2 asks which features carry the noise error."""
     came = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR2, request_shares)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, came.set)
     await came.wait()

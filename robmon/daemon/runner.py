@@ -134,6 +134,11 @@ class Runner:
         self._obstacle = pending.obstacle_after(self._obstacle, reason, problem)
         self._publish((view or self._published.view).with_outcome(outcome, reason, problem))
 
+    def request_shares(self) -> None:
+        """Have it measured at the next assessment which features carry the noise error."""
+        self._causes.request()
+        log.info("noise error is shared out at the next assessment")
+
     def refresh(self) -> None:
         """Publish where the version served stands by what is remembered now."""
         self._publish(self._published.view)

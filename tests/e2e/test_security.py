@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import signal
 import socket
 import ssl
 import struct
@@ -286,6 +287,9 @@ def test_markup_of_strangers_stays_text_on_the_page_and_in_metrics(local: Regist
         assert "<script" not in found and "<title>robmon: &lt;script&gt;" in found
         names = {sample.labels["feature"] for sample in daemon.metrics() if sample.name == "robmon_input_drift"}
         assert names == {markup[:64], 'quote"\\?', "x" * 64, "all"}
+        daemon.process.send_signal(signal.SIGUSR2)
+        shared_out = "noise error shared out"
+        daemon.wait_for(lambda: any(each.get("of") == "now" for each in daemon.log(shared_out)), "shares on request")
         groups = {sample.labels["group"] for sample in daemon.metrics() if sample.name == "robmon_noise_share"}
         assert (
             groups and groups <= names and "&lt;script&gt;" in found and daemon.value("robmon_canary_change_ratio") == 0
