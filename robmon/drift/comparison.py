@@ -137,17 +137,18 @@ def compare_names(name: str, reference: NameReference, column: Column) -> Featur
         return not_measured(feature, reference.reason)
     groups = reference.groups(fitting_groups(reference.rows, rows))
     count = max(groups.values(), default=-1) + 1
-    single = sum(rows == 1 for rows in reference.counts.values())
-    before, now = np.zeros(count + 3), np.zeros(count + 3)
+    # Of the next rows names that occurred k times hold the share that those of k + 1 rows have here (Good 1953): those
+    # of one row stand for new names, those of two for the ones that occurred once.
+    seldom = Counter(reference.counts.values())
+    before, now = np.zeros(count + 4), np.zeros(count + 4)
     for key, number in reference.counts.items():
-        if key in groups:
+        if number > 2:
             before[groups[key]] += number
     for key, number in by_key.items():
         if key in reference.counts:
-            # A name that occurs once in the baseline was new there; here it is a known one, though seldom.
-            now[groups.get(key, max(count - 1, 0))] += number
-    before[count:] = single + reference.rest, reference.missing, reference.other
-    now[count:] = unseen, column.missing, other
+            now[groups.get(key, count)] += number
+    before[count:] = 2 * seldom[2], seldom[1] + reference.rest, reference.missing, reference.other
+    now[count:] += 0, unseen, column.missing, other
     return _measured(feature, before, now, _name_pvalues(reference, by_key, column.missing, other), "chi_square")
 
 

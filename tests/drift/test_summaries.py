@@ -298,15 +298,17 @@ def test_names_that_are_seldom_are_no_drift_and_others_in_their_place_are() -> N
         cells = {name: r.choice(names, rows, p=law).astype(object) for name, (names, law) in laws.items()}
         return {name: column_of(np.where(r.random(rows) < new, "new " + each, each)) for name, each in cells.items()}
 
-    pvalues = []
+    pvalues, indices = [], []
     for _ in range(40):
         known = Summaries.none().added(before := drawn(1024))
         now = drawn(1024)
         kept = known.compare(now, 0.01)
         rows = [compare(name, before[name], now[name]) for name in laws]
         pvalues.append([each.pvalue for each in (*kept, *rows)])
+        indices.append([each.excess for each in rows])
     # In each column at most binomial(40, 0.05): 7 and more have probability 0.003.
     assert np.max(np.sum(np.array(pvalues) <= 0.05, axis=0)) <= 6
+    assert np.abs(np.mean(np.array(indices, dtype=float), axis=0)).max() < 0.05
     for share in (0.25, 1.0):
         now = drawn(1024, share)
         assert all(each.drifted for each in known.compare(now, 0.01))
