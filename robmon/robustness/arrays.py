@@ -84,7 +84,11 @@ def numbers(values: Any, what: str) -> Float64:
         InvalidInputError: they are none.
     """
     try:
-        return np.asarray(to_numpy(values), dtype=np.float64)
+        # NumPy has no bfloat16.
+        real = values.double() if array_api_compat.is_torch_array(values) and not values.is_complex() else values
+        if np.iscomplexobj(plain := to_numpy(real)):
+            raise TypeError
+        return np.asarray(plain, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidInputError(f"{what} must be numbers") from None
 

@@ -426,3 +426,13 @@ def test_updates_of_another_shape_and_numbers_without_a_meaning_are_refused(dete
     always_flips = RegressionDetector(*baseline(flips, rows=ROWS), score="flips")
     with pytest.raises(InvalidInputError, match="at most 1"):
         always_flips.update([[1.5]])
+
+
+def test_errors_of_half_precision_are_numbers_and_complex_ones_are_not() -> None:
+    torch = pytest.importorskip("torch")
+    errors = np.random.default_rng(15).lognormal(size=(4800, 3))
+    hours = np.repeat(np.arange(48), 100)
+    assert RegressionDetector(torch.tensor(errors).bfloat16(), hours).threshold == 43200
+    for wrong in (errors + 1j, torch.tensor(errors + 1j)):
+        with pytest.raises(InvalidInputError, match="must be numbers"):
+            RegressionDetector(wrong, hours)
