@@ -29,7 +29,7 @@ from robmon.history.kept_hours import MOST_HOURS
 from robmon.history.memory import Entries
 from robmon.history.store import History
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assessed, DetectionQuestion, ModelVersion
+from robmon.processes.messages import Assessed, DetectionQuestion, InheritedBaseline, ModelVersion
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.detection")
@@ -91,7 +91,7 @@ class RegressionWatch:
         baseline: Mapping[str, Any] | None,
         entries: Entries,
         items: Sequence[Item],
-        inherited: Inheritance | None = None,
+        inherited: Sequence[Inheritance] = (),
     ) -> Asked:
         """The next step, on those of these requests that count; `inherited` stands in for hours that are not there."""
         alerts, record = self._settings.alerts, self.record
@@ -109,9 +109,8 @@ class RegressionWatch:
             hours={} if is_week else self._hours,
             learns=not is_week and not is_standing,
             without=sorted(self._left_out),
+            inherited=[InheritedBaseline(**each._asdict()) for each in inherited] if found is None else [],
         )
-        if inherited is not None and question.basis is None:
-            question = question.model_copy(update={"inherited": inherited.baseline, "inherited_ratio": inherited.ratio})
         identity = identity_of(self._settings, model, baseline, entries, self._left_out)
         return Asked(question, fresh(items, record.counted if record is not None else ()), identity)
 

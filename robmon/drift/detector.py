@@ -24,8 +24,8 @@ from robmon.drift.hourly import FEWEST_ROWS, HourlyErrors, Score, checked_errors
 from robmon.drift.log_histogram import Float64, whole
 from robmon.drift.time_limits import TimeLimits, above_zero
 from robmon.errors import InvalidInputError
+from robmon.vocabulary import detection_threshold
 
-MONTH_SECONDS: Final = 30 * 86400
 CLEAR_EVIDENCE: Final = 60.0
 FORMAT: Final = 1
 
@@ -262,7 +262,8 @@ def threshold(false_alarms_per_month: float, interval_seconds: float) -> float:
         InvalidInputError: a number is not above 0, or what follows is out of range.
     """
     allowed = above_zero(false_alarms_per_month, "false_alarms_per_month")
-    return _of_evidence(MONTH_SECONDS / above_zero(interval_seconds, "interval_seconds") / allowed, "the threshold")
+    seconds = above_zero(interval_seconds, "interval_seconds")
+    return _of_evidence(detection_threshold(allowed, seconds), "the threshold")
 
 
 def _of_evidence(value: float, name: str) -> float:

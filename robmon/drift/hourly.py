@@ -14,10 +14,9 @@ from robmon.drift.log_histogram import Float64, LogHistogram, whole
 from robmon.drift.trial_pairs import TrialPairs
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import numbers
+from robmon.vocabulary import FEWEST_HOURS
 
 MOST_HOURS: Final = 168
-FEWEST_HOURS: Final = 24
-"""Hours that a baseline must span before there is a limit in time."""
 FEWEST_ROWS: Final = 256
 """Rows in one hour that a limit can rest on; consecutive hours with fewer are joined."""
 

@@ -31,7 +31,7 @@ from robmon.errors import (
     RegistryError,
     RobmonError,
 )
-from robmon.history.inheritance import inherits_from
+from robmon.history.inheritance import hours_in, inherits_from, spans_a_day
 from robmon.history.memory import Entries, from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
@@ -155,16 +155,18 @@ def _download(question: Fetch) -> Fetched:
 
 
 def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[str, dict[str, Any]]:
-    """What was learnt of the versions that this one inherits from, up to the first of which anything was."""
+    """What was learnt of the versions that this one inherits from, until their hours span a day."""
     from robmon.models.baseline_artifact import read_learnt
 
-    found = dict[str, dict[str, Any]]()
+    found, hours = dict[str, dict[str, Any]](), set[int]()
     for version in inherits_from(entries, model.version, model.run_id):
+        if spans_a_day(hours):
+            break
         with contextlib.suppress(ModelNotFoundError):
             learnt = read_learnt(source, source.resolve(model.uri.with_version(version)))
             if learnt is not None:
                 found[version] = learnt
-                break
+                hours |= hours_in(learnt)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from robmon.history.memory import Entries, Entry, of_version
@@ -10,7 +10,7 @@ from robmon.vocabulary import FEWEST_HOURS
 
 
 class Inheritance(NamedTuple):
-    """A baseline whose hours stand in for a version's own, and how much larger that version's errors may be."""
+    """A baseline whose hours stand in for those that a version has not, and how much larger its errors may be."""
 
     baseline: dict[str, Any]
     ratio: float
@@ -23,30 +23,40 @@ def inherits_from(entries: Entries, version: str, run_id: str | None) -> list[st
 
 def inheritance(
     entries: Entries, version: str, run_id: str | None, baseline_of: Callable[[str], dict[str, Any] | None]
-) -> Inheritance | None:
-    """The nearest version before it that has hours; None where none has, or where no ratio to it is known.
+) -> list[Inheritance]:
+    """The versions before it that have hours, the nearest first, until theirs span a day.
+
+    Where every version is replaced within a day, none has a day of its own, and only several have one together.
 
     Args:
         entries: the memory.
         version, run_id: whose hours are wanted.
         baseline_of: what is known of a version's baseline.
+
+    Returns:
+        Empty where none has hours; they end where no ratio to the version before is known.
     """
-    ratio = 1.0
+    ratio, found, hours = 1.0, list[Inheritance](), set[int]()
     for entry in _passed(entries, version, run_id):
-        if entry.error_ratio_high is None or entry.against is None:
-            return None
+        if entry.error_ratio_high is None or entry.against is None or spans_a_day(hours):
+            break
         ratio *= entry.error_ratio_high
         baseline = baseline_of(entry.against)
-        if baseline is not None and _spans_enough(baseline):
-            return Inheritance(baseline, ratio)
-    return None
+        if baseline is not None and (there := hours_in(baseline)):
+            found.append(Inheritance(baseline, ratio))
+            hours |= there
+    return found
 
 
-def _spans_enough(baseline: dict[str, Any]) -> bool:
-    """Whether a limit could be made of its hours; what they hold is for the worker to read."""
+def hours_in(baseline: dict[str, Any]) -> set[int]:
+    """The hours of a baseline; what they hold is for the worker to read."""
     hourly = baseline.get("hourly")
     entries = hourly.get("errors", {}).get("hours", []) if isinstance(hourly, dict) else []
-    hours = [int(entry["hour"]) for entry in entries]
+    return {int(entry["hour"]) for entry in entries}
+
+
+def spans_a_day(hours: Collection[int]) -> bool:
+    """Whether a limit could be made of these hours."""
     return bool(hours) and max(hours) - min(hours) + 1 >= FEWEST_HOURS
 
 

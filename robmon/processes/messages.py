@@ -298,6 +298,14 @@ class Plan(Message):
     """What the time budget left of rows and trials, and what to raise, in words; empty where nothing was cut."""
 
 
+class InheritedBaseline(Message):
+    """The baseline of a version before."""
+
+    baseline: dict[str, Any]
+    ratio: float
+    """By how much larger this version's errors may be."""
+
+
 class DetectionQuestion(Message):
     """What the detector over time knows so far; what it counts are the requests that have an hour."""
 
@@ -317,10 +325,8 @@ class DetectionQuestion(Message):
     that is in the baseline are in it."""
     learns: bool = True
     """Whether a limit is to be made, and this assessment's rows are normal as far as anybody knows."""
-    inherited: dict[str, Any] | None = None
-    """The baseline of the version before, whose hours stand in for those that are not there yet."""
-    inherited_ratio: float = 1.0
-    """By how much larger this version's errors may be."""
+    inherited: list[InheritedBaseline] = []
+    """Of versions before, whose hours stand in for those that are not there yet; the nearest first."""
     without: list[int] = []
     """Hours that a person has left out."""
 

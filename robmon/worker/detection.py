@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any, Final, NamedTuple, get_args
@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.drift.detector import RegressionDetector
-from robmon.drift.hourly import FEWEST_HOURS, MOST_HOURS, HourlyErrors, Score
+from robmon.drift.hourly import MOST_HOURS, HourlyErrors, Score
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.detection import Detection
-from robmon.processes.messages import Assess, DetectionQuestion
+from robmon.processes.messages import Assess, DetectionQuestion, InheritedBaseline
 from robmon.robustness.arrays import Float64
 from robmon.robustness.result import Assessment
-from robmon.vocabulary import DETECTABLE_WITHIN, DetectionBasis
+from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, DetectionBasis
 
 BASES: Final[tuple[DetectionBasis, ...]] = get_args(DetectionBasis)
 """Each better than those before it."""
@@ -170,14 +170,13 @@ def _better(
     Raises:
         InvalidInputError: there is no room for a limit: nothing ever moves, or nearly everything does.
     """
-    hours, terms, score = over.usable, over.terms, over.errors.score
+    hours = over.usable
     found: tuple[DetectionBasis, HourlyErrors] | None = None
     if hours.is_sufficient:
         found = ("week" if hours.span_hours >= MOST_HOURS else "day", hours)
-    elif known.inherited is not None and (before := hours_of(known.inherited)) is not None:
-        is_alike = (before.errors.score, before.terms.noise, before.terms.level) == (score, terms.noise, terms.level)
-        usable = before.usable if is_alike else HourlyErrors(score)
-        found = ("inherited", usable.scaled(known.inherited_ratio)) if usable.is_sufficient else None
+    elif known.inherited:
+        together = _merged([hours, *_before(known.inherited, over)], hours.score)
+        found = ("inherited", together) if together.is_sufficient else None
     if found is None or (basis is not None and BASES.index(found[0]) <= BASES.index(basis)):
         return None
     detector = RegressionDetector.of_hours(
@@ -188,6 +187,18 @@ def _better(
         clear_evidence=known.clear_evidence,
     )
     return detector, found[0]
+
+
+def _before(inherited: Sequence[InheritedBaseline], own: BaselineHours) -> Iterator[HourlyErrors]:
+    """Hours of versions before, as this one's errors would be; none that were gathered in another way."""
+    for each in inherited:
+        hours = hours_of(each.baseline)
+        if hours is not None and _way(hours) == _way(own):
+            yield hours.usable.scaled(each.ratio)
+
+
+def _way(hours: BaselineHours) -> tuple[Score, str, float]:
+    return hours.errors.score, hours.terms.noise, hours.terms.level
 
 
 def _with(known: DetectionQuestion, counted: _Counted, score: Score) -> dict[int, dict[str, Any]]:

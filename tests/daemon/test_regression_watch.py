@@ -80,14 +80,15 @@ class Pod:
         self.watch = RegressionWatch(self.settings, self.history, self.writer, self.restarts.append)
         self.baseline: dict[str, Any] | None = self.history.read_baseline("1")
         self.entries: Entries = ()
-        self.before: dict[str, Any] | None = None
+        self.before: dict[str, dict[str, Any]] = {}
+        """Baselines of versions before."""
         self.shared: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.number = 0
 
     async def assess(self, model: ServedModel, sample: list[Item], version: ModelVersion = MODEL) -> Assessed:
         settled = self.baseline
         await self.watch.begin(version, settled, self.entries)
-        inherited = inheritance(self.entries, version.version, version.run_id, lambda _: self.before)
+        inherited = inheritance(self.entries, version.version, version.run_id, self.before.get)
         asked = self.watch.ask(version, settled, self.entries, sample, inherited)
         self.number += 1
         question, blobs = assessment_question(
@@ -318,7 +319,8 @@ def test_a_version_that_passed_inherits_until_it_has_a_day_of_its_own(watched: P
 
     async def story() -> None:
         pod, version = Pod(watched), ModelVersion(name="m", version="2", run_id="r")
-        pod.entries, pod.before, pod.baseline = (passed,), pod.baseline, None
+        assert pod.baseline is not None
+        pod.entries, pod.before, pod.baseline = (passed,), {"1": pod.baseline}, None
         for hour in (30, 31):
             await pod.assess(linear[0], items(100 + hour, HOUR + hour), version)
         record = pod.watch.record
@@ -343,14 +345,44 @@ def test_nothing_is_inherited_from_what_is_not_known() -> None:
         Entry(version="4", accepted=False, by="verdict", against="3", at=4.0, error_ratio_high=9.0),
         Entry(version="5", accepted=True, by="verdict", against="3", at=5.0),
     )
-    of_1 = inheritance(chain, "3", None, {"1": {"hourly": hourly}}.get)
-    assert of_1 is not None and of_1.ratio == pytest.approx(1.8)
+    [of_1] = inheritance(chain, "3", None, {"1": {"hourly": hourly}}.get)
+    assert of_1.ratio == pytest.approx(1.8)
     both = {"1": {"hourly": hourly}, "2": {"hourly": hourly}}
-    assert inheritance(chain, "3", None, both.get) == ({"hourly": hourly}, 1.5)
-    short = {"2": {"hourly": {"errors": {"hours": [{"hour": 1}, {"hour": 23}]}}}}
-    assert inheritance(chain, "3", None, short.get) is None
+    assert inheritance(chain, "3", None, both.get) == [({"hourly": hourly}, 1.5)]
+    short = {"1": both["1"], "2": {"hourly": {"errors": {"hours": [{"hour": 1}, {"hour": 23}]}}}}
+    assert [each.ratio for each in inheritance(chain, "3", None, short.get)] == pytest.approx([1.5, 1.8])
     for version in ("1", "4", "5", "6"):
-        assert inheritance(chain, version, None, both.get) is None
+        assert inheritance(chain, version, None, both.get) == []
+
+
+def _from(errors: HourlyErrors, hour: int) -> HourlyErrors:
+    for earlier in [each for each in errors.hours if each < hour]:
+        errors = errors.without_hour(earlier)
+    return errors
+
+
+def test_versions_that_lived_for_less_than_a_day_have_one_together(watched: Path, linear: list[ServedModel]) -> None:
+    """Where every version is replaced within a day."""
+    passed = tuple(
+        Entry(version=version, run_id="r", accepted=True, by="verdict", against=against, at=at, error_ratio_high=1.2)
+        for version, against, at in (("2", "1", 9.0), ("3", "2", 10.0))
+    )
+
+    async def story() -> None:
+        pod, version = Pod(watched), ModelVersion(name="m", version="3", run_id="r")
+        assert pod.baseline is not None
+        day = hours_of(pod.baseline)
+        assert day is not None
+        middle = min(day.errors.hours) + 12
+        parts = {"1": day.before(middle), "2": replace(day, errors=_from(day.errors, middle))}
+        assert not any(part.errors.is_sufficient for part in parts.values())
+        pod.before = {name: {**pod.baseline, "hourly": part.to_dict()} for name, part in parts.items()}
+        pod.entries, pod.baseline = passed, None
+        for hour in (30, 31):
+            await pod.assess(linear[0], items(100 + hour, HOUR + hour), version)
+        assert pod.watch.record is not None and pod.watch.record.found.basis == "inherited"
+
+    run(story)
 
 
 def test_a_week_gives_a_closer_limit_that_does_not_move_any_more(watched: Path, linear: list[ServedModel]) -> None:
