@@ -96,20 +96,21 @@ class RegressionWatch:
         """The next step, on those of these requests that count; `inherited` stands in for hours that are not there."""
         alerts, record = self._settings.alerts, self.record
         found = record.found if record is not None else None
-        is_week, is_standing = found is not None and found.basis == "week", found is not None and found.is_standing
+        basis = found.basis if found is not None else None
+        is_week, is_standing = basis == "week", found is not None and found.is_standing
         question = DetectionQuestion(
             false_alarms_per_month=alerts.false_alarms_per_month,
             interval_seconds=self._settings.assess.interval_seconds,
             tolerance=alerts.tolerance,
             clear_evidence=alerts.clear_evidence,
             detector=found.detector if found is not None else None,
-            basis=found.basis if found is not None else None,
+            basis=basis,
             run_id=model.run_id,
             accepted_at=accepted_by_person(entries, model),
             hours={} if is_week else self._hours,
             learns=not is_week and not is_standing,
             without=sorted(self._left_out),
-            inherited=[InheritedBaseline(**each._asdict()) for each in inherited] if found is None else [],
+            inherited=[InheritedBaseline(**each._asdict()) for each in inherited] if basis is None else [],
         )
         identity = identity_of(self._settings, model, baseline, entries, self._left_out)
         return Asked(question, fresh(items, record.counted if record is not None else ()), identity)
