@@ -84,11 +84,12 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
     """
     if not high > low:
         return [low]
-    raw = (high - low) / max(most - 1, 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * each for each in (1, 2, 5, 10) if power * each >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (power * each for each in (1, 2, 5, 10, 20)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
+    return [round(index * step, 12) for index in range(first, last + 1)]
 
 
 def _drawing(chart: Chart, name: str, size: str) -> str:
