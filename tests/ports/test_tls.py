@@ -219,13 +219,21 @@ def test_whoever_resets_without_a_word_is_never_accepted(over_tls: bool, certifi
     with Port(access=access(certificate) if over_tls else None) as port:
         admit, asked = port.server.admit, []
         port.server.admit = lambda: asked.append(1) or admit()  # type: ignore[method-assign, func-returns-value]
-        for _ in range(200):
+
+        def accepted() -> int:
+            """Of 200 clients that reset and one that asks."""
+            asked.clear()
+            for _ in range(200):
+                with port.connection() as client:
+                    reset_on_close(client)
             with port.connection() as client:
-                reset_on_close(client)
-        with port.connection() as client:
-            client.sendall(GET)
-            closed(client)
-        assert 0 < len(asked) < 20  # those that took a second to reset, on a machine that is busy
+                client.sendall(GET)
+                closed(client)
+            return len(asked)
+
+        # The kernel gives up waiting for a word after a second, which those of a busy machine may take to reset: of
+        # several rounds one is quick. A port that accepts whoever connects has 201 in each.
+        assert any(0 < accepted() < 20 for _ in range(10))
 
 
 def test_a_client_cannot_renegotiate(port: Port, authority: Authority) -> None:
