@@ -73,6 +73,8 @@ DETECTION_RESTARTS: Final = ("version", "noise", "level", "baseline", "tolerance
 """Why the detector over time begins again at 0: what of it is another than it was."""
 FEWEST_HOURS: Final = 24
 """That a baseline must span before there is a limit in time."""
+MOST_HOURS: Final = 168
+"""That a baseline holds: a week, the newest."""
 DETECTABLE_WITHIN: Final = 60
 """Assessments, within which the smallest change that can be seen is told."""
 DeathReason = Literal["crash", "timeout", "memory"]

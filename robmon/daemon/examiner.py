@@ -15,7 +15,6 @@ from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
-from robmon.history.inheritance import inheritance
 from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
@@ -78,9 +77,7 @@ class Examiner:
         baseline = self._baselines.of(model.version)
         asked = None
         if is_served:
-            entries = self._memory.entries
-            before = inheritance(entries, model.version, model.run_id, self._baselines.of)
-            asked = self._watch.ask(model, baseline, entries, items, before)
+            asked = self._watch.ask(model, baseline, self._memory.entries, items, self._baselines.of)
         labelled = self._labels.labelled(items, self._sample.full_capacity, now)
         question, blobs = assessment_question(
             self._settings,

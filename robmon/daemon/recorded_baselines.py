@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from robmon.daemon.writer import Writer
+from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.export.published import BaselineInfo
 from robmon.history.checksum import SCALES, is_intact, with_checksum
 from robmon.history.state_file import DamagedStateError
@@ -15,9 +15,6 @@ from robmon.history.store import History
 from robmon.processes.messages import ModelVersion
 
 log = structlog.get_logger("robmon.assess")
-
-READ_SECONDS: Final = 10.0
-"""How long a recorded baseline is waited for."""
 
 
 class RecordedBaselines:

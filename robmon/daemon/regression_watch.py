@@ -22,19 +22,17 @@ from robmon.daemon.detection import (
     restart_reason,
     threshold_of,
 )
-from robmon.daemon.writer import Writer
+from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.history.detection import DetectionRecord
-from robmon.history.inheritance import Inheritance
-from robmon.history.kept_hours import MOST_HOURS
+from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries
 from robmon.history.store import History
 from robmon.inputs.sample import Item
 from robmon.processes.messages import Assessed, DetectionQuestion, InheritedBaseline, ModelVersion
 from robmon.settings import Settings
+from robmon.vocabulary import MOST_HOURS
 
 log = structlog.get_logger("robmon.detection")
-
-READ_SECONDS = 10.0
 
 
 class RegressionWatch:
@@ -91,9 +89,17 @@ class RegressionWatch:
         baseline: Mapping[str, Any] | None,
         entries: Entries,
         items: Sequence[Item],
-        inherited: Sequence[Inheritance] = (),
+        baseline_of: Callable[[str], dict[str, Any] | None],
     ) -> Asked:
-        """The next step, on those of these requests that count; `inherited` stands in for hours that are not there."""
+        """The next step, on those of these requests that count.
+
+        Args:
+            model: the version served.
+            baseline: its own, None where it has none.
+            entries: the memory.
+            items: the requests.
+            baseline_of: what is known of another version's, whose hours stand in for those that are not there.
+        """
         alerts, record = self._settings.alerts, self.record
         found = record.found if record is not None else None
         basis = found.basis if found is not None else None
@@ -110,8 +116,10 @@ class RegressionWatch:
             hours={} if is_week else self._hours,
             learns=not is_week and not is_standing,
             without=sorted(self._left_out),
-            inherited=[InheritedBaseline(**each._asdict()) for each in inherited] if basis is None else [],
         )
+        if basis is None:
+            before = inheritance(entries, model.version, model.run_id, baseline_of)
+            question.inherited = [InheritedBaseline(**each._asdict()) for each in before]
         identity = identity_of(self._settings, model, baseline, entries, self._left_out)
         return Asked(question, fresh(items, record.counted if record is not None else ()), identity)
 

@@ -14,7 +14,7 @@ import structlog
 
 from robmon.daemon.follow import Follower
 from robmon.daemon.host import Backoff
-from robmon.daemon.writer import Writer
+from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.errors import RobmonError
 from robmon.history.store import History
 
@@ -26,7 +26,6 @@ LOG_SECONDS: Final = 3600.0
 MOST_ROWS: Final = 100
 """At a time: MLflow takes 1000 metrics, and a row has at most seven."""
 BACKOFF_SECONDS: Final = (60.0, 3600.0)
-READ_SECONDS: Final = 10.0
 _METRICS: Final = ("mse", "bound", "index", "slope", "noise_margin", "evidence")
 _TAGS: Final = ("version", "number", "seed", "draws", "noise", "specification")
 

@@ -23,6 +23,8 @@ MAX_ADDITIONS: Final = 256
 CLOSE_SECONDS: Final = 5.0
 HANG_SECONDS: Final = 10.0
 """A disk that takes longer is said not to answer."""
+READ_SECONDS: Final = 10.0
+"""How long what is kept is waited for before the daemon goes on without it."""
 NO_ANSWER: Final = "the disk does not answer"
 PAUSE_SECONDS: Final = (1.0, 30.0)
 """After a failure, before the next try: the first, and the longest."""

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.drift.hourly import FEWEST_ROWS, Hour, HourlyErrors
-from robmon.drift.log_histogram import BINS_PER_OCTAVE, NONFINITE, Float64, LogHistogram
+from robmon.drift.log_histogram import BINS_PER_OCTAVE, NONFINITE, LogHistogram
 from robmon.drift.statistic import Flips, Statistic
 from robmon.drift.trial_pairs import TrialPairs
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 from robmon.vocabulary import FEWEST_HOURS
 
 Law = tuple[Float64, Float64]

@@ -8,12 +8,12 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from robmon.drift.matrices import standardised
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 FOLDS = 5
 PENALTY = 1.0
 """Of the squared weights, as scikit-learn's `C=1` has it."""

@@ -22,8 +22,8 @@ from robmon.drift.pvalues import (
 )
 from robmon.drift.reference import NameReference, NumberReference, fitting_groups
 from robmon.drift.statistics import chi_square, distances, expected_by_chance, jensen_shannon, stability_index
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 MIN_ROWS = 30
 """On either side: with fewer, nothing is measured."""
 FEW_VALUES = 10

@@ -21,9 +21,10 @@ from robmon.drift.evidence import (
     nothing,
 )
 from robmon.drift.hourly import FEWEST_ROWS, HourlyErrors, Score, checked_errors
-from robmon.drift.log_histogram import Float64, whole
+from robmon.drift.log_histogram import whole
 from robmon.drift.time_limits import TimeLimits, above_zero
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 from robmon.vocabulary import detection_threshold
 
 CLEAR_EVIDENCE: Final = 60.0

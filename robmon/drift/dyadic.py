@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 SIGNIFICANT_BITS = 24
 """Of a number: those of float32, so that a feature is the same in either precision."""

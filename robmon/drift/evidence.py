@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from robmon.drift.log_histogram import Float64
+from robmon.robustness.arrays import Float64
 
 FRACTIONS: Final = np.geomspace(0.01, 0.6, 8)
 """Bets as fractions of what the limit allows: no row takes more than 60 % of the evidence."""

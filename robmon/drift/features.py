@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from robmon.drift.columns import Column, column_of
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import parts
+from robmon.robustness.arrays import Float64, parts
 from robmon.robustness.features.channels import FeatureAxis, choose
 
-Float64 = NDArray[np.float64]
 STATISTICS = ("mean", "std", "contrast")
 """Of the cells of one channel of one row; contrast is the root mean square of the differences between neighbours, which
 falls where images are blurred and rises where they are noisy."""

@@ -10,13 +10,12 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robmon.drift.log_histogram import Float64, LogHistogram, whole
+from robmon.drift.log_histogram import LogHistogram, whole
 from robmon.drift.trial_pairs import TrialPairs
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import numbers
-from robmon.vocabulary import FEWEST_HOURS
+from robmon.robustness.arrays import Float64, numbers
+from robmon.vocabulary import FEWEST_HOURS, MOST_HOURS
 
-MOST_HOURS: Final = 168
 FEWEST_ROWS: Final = 256
 """Rows in one hour that a limit can rest on; consecutive hours with fewer are joined."""
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 BINS_PER_OCTAVE: Final = 4

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import numbers
-
-Float64 = NDArray[np.float64]
+from robmon.robustness.arrays import Float64, numbers
 
 
 def standardised(baseline: Any, current: Any) -> tuple[Float64, Float64]:

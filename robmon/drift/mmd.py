@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robmon.drift.matrices import standardised
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 MOST_ROWS = 1024
 """On either side: beyond, rows are drawn. All pairs of rows are held at once, 32 MiB."""
 

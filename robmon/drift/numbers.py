@@ -14,8 +14,8 @@ from robmon.drift.dyadic import LEVELS, Cells, cells_of, narrowest, rounded
 from robmon.drift.reference import NumberReference
 from robmon.drift.whole import count_of
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 MOST_CELLS = 128
 MOST_ATOMS = 32

@@ -14,8 +14,8 @@ from robmon.drift.columns import Column
 from robmon.drift.comparison import MIN_ROWS, FeatureDrift, not_measured, too_few
 from robmon.drift.statistics import expected_by_chance, stability_index
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 REASON = "the baseline is of format 1"
 REST = "(other)"
 MISSING = "(missing)"

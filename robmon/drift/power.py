@@ -12,9 +12,9 @@ import numpy as np
 from robmon.drift.blocks import Block
 from robmon.drift.evidence import FRACTIONS, bets_above
 from robmon.drift.limit import Limit
-from robmon.drift.log_histogram import Float64
 from robmon.drift.statistic import Statistic
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
 RATIOS: Final = np.concatenate([np.geomspace(0.5, 4.0, 61), np.geomspace(4.0, 64.0, 13)[1:]])
 """Ratios to the worst hour's errors at which the growth is worked out; between them it is interpolated."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+from robmon.robustness.arrays import Float64
+
 Int64 = NDArray[np.int64]
 MOST_GROUPS = 10
 MOST_BY_CHANCE = 0.1

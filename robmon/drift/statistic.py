@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from robmon.drift.log_histogram import Float64
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
 KEPT_SHARE: Final = 0.9
 """Share of the baseline's mean error that clipping must leave."""

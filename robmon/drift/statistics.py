@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
-Float64 = NDArray[np.float64]
 SMOOTHING = 0.5
 """Added to every bin's count, so that an empty bin gives a large index and not an infinite one."""
 LARGEST_SAFE = 1e150

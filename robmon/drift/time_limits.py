@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from robmon.drift.blocks import Block, hour_blocks, row_blocks, whole_law
-from robmon.drift.hourly import MOST_HOURS, HourlyErrors, Score, check_score, checked_errors, checked_hours
+from robmon.drift.hourly import HourlyErrors, Score, check_score, checked_errors, checked_hours
 from robmon.drift.limit import Limit, limits_of
-from robmon.drift.log_histogram import Float64, whole
+from robmon.drift.log_histogram import whole
 from robmon.drift.power import Power, worst_hour_ratio
 from robmon.drift.statistic import Flips, Statistic, squared_change_statistics
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
+from robmon.vocabulary import MOST_HOURS
 
 TOLERANCE_OF_A_WEEK: Final = 0.10
 TOLERANCE_OF_LESS: Final = 0.25

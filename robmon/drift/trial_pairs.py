@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from robmon.drift.log_histogram import LARGEST_BIN, NONFINITE, ZERO, Float64, Int64, bins_of, middles, whole_numbers
+from robmon.drift.log_histogram import LARGEST_BIN, NONFINITE, ZERO, Int64, bins_of, middles, whole_numbers
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 
 MOST_CELLS: Final = 2048
 """Cells that are kept; beyond, the rarest are left out."""

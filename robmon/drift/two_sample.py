@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robmon.drift.columns import Column, column_of, is_identifier
 from robmon.drift.comparison import FeatureDrift, compare_names, compare_numbers, not_measured, with_decisions
@@ -17,10 +16,10 @@ from robmon.drift.names import has_space, why_not
 from robmon.drift.numbers import ATOM_ROWS, ATOM_SHARE
 from robmon.drift.reference import NameReference, NumberReference
 from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import choose, named
 from robmon.robustness.jsonable import jsonable
 
-Float64 = NDArray[np.float64]
 ALIKE = 2.0**-22
 """Numbers that differ by less than this, relative to their size, are one: as of float32 and float64."""
 

@@ -26,13 +26,13 @@ from robmon.errors import InvalidInputError
 from robmon.history.canary import Canary
 from robmon.history.checksum import is_intact, with_checksum
 from robmon.history.kept_shares import KeptShares
+from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis, named, of_images
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.moments import Moments
 from robmon.robustness.features.whole_numbers import Whole
 
-Float64 = NDArray[np.float64]
 Source = Literal["artifact", "local", "learning", "learnt"]
 FORMAT = 2
 MOST_OUTPUTS = 1024

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from robmon.history.kept import Kept
+from robmon.vocabulary import MOST_HOURS
 
 KIND: Final = "hours"
 LEFT_OUT: Final = "hours_left_out"
 MOST_NAMES: Final = 4
 """Versions, or scales of one, whose hours are kept: the newest, of which one may inherit from another."""
-MOST_HOURS: Final = 168
 
 
 def read(kept: Kept, of: str) -> dict[int, dict[str, Any]]:

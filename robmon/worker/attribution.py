@@ -49,16 +49,16 @@ def share_out(
     if asked is None:
         return None
     level, seen = result.levels[-1], evaluation.model.seen
-    known = baseline.shares
-    if known is not None and not known.is_of(asked.groups, level, result.noise, result.output):
-        known = None
+
+    def comparable(kept: KeptShares | None) -> KeptShares | None:
+        return kept if kept is not None and kept.is_of(asked.groups, level, result.noise, result.output) else None
+
+    known = comparable(baseline.shares)
     is_now = asked.now or is_worse
     is_first = baseline.counts and known is None and not seen.shares_refusal
     if not is_now and not is_first:
         return _of_baseline(known) if known is not None else _refused(seen.shares_refusal)
-    before = KeptShares.from_dict(asked.before) if asked.before is not None else known
-    if before is not None and not before.is_of(asked.groups, level, result.noise, result.output):
-        before = None
+    before = known if asked.before is None else comparable(KeptShares.from_dict(asked.before))
     try:
         found = _measure(evaluation, sample, batch, before)
     except (InvalidInputError, OverBudgetError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.drift.detector import RegressionDetector
-from robmon.drift.hourly import MOST_HOURS, HourlyErrors, Score
+from robmon.drift.hourly import HourlyErrors, Score
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
@@ -20,7 +20,7 @@ from robmon.history.detection import Detection
 from robmon.processes.messages import Assess, DetectionQuestion, InheritedBaseline
 from robmon.robustness.arrays import Float64
 from robmon.robustness.result import Assessment
-from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, DetectionBasis
+from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, MOST_HOURS, DetectionBasis
 
 BASES: Final[tuple[DetectionBasis, ...]] = get_args(DetectionBasis)
 """Each better than those before it."""
@@ -73,13 +73,15 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
             detector = RegressionDetector.from_dict(known.detector)
     basis = known.basis if detector is not None else None
     is_of_other_format = known.detector is not None and detector is None
-    gathered = _gathered(question, known, baseline, score)
+    terms = _terms(question, known)
+    there = hours_of({"hourly": baseline.hourly}, terms)
+    gathered = _gathered(known, terms, there, score)
     changed: dict[int, dict[str, Any]] = {}
     kept: dict[str, Any] | None = None
     new: dict[str, Any] | None = None
     if known.learns and baseline.counts and len(counted.errors):
         over = gathered.before(int(counted.hours.max()))
-        kept, new = _to_keep(over, known, baseline)
+        kept, new = _to_keep(over, known, there)
         try:
             detector, basis = _better(over, known, basis) or (detector, basis)
         except InvalidInputError as error:
@@ -136,24 +138,25 @@ def _counted(question: Assess, errors: Float64, finite: NDArray[np.bool_], origi
     return _Counted(np.array(hours, dtype=np.int64), np.array(side_by_side, dtype=np.float64).reshape(shape))
 
 
-def _gathered(question: Assess, known: DetectionQuestion, baseline: Baseline, score: Score) -> BaselineHours:
-    """All hours that are known of this version: those in its baseline, and those that were gathered here since."""
+def _terms(question: Assess, known: DetectionQuestion) -> HoursTerms:
     specification = question.specification
     noise = specification.noise if isinstance(specification.noise, str) else specification.noise.name
-    terms = HoursTerms(known.run_id, noise, specification.levels[-1], known.accepted_at)
-    there = hours_of({"hourly": baseline.hourly}, terms)
+    return HoursTerms(known.run_id, noise, specification.levels[-1], known.accepted_at)
+
+
+def _gathered(known: DetectionQuestion, terms: HoursTerms, there: BaselineHours | None, score: Score) -> BaselineHours:
+    """All hours that are known of this version: `there`, in its baseline, and those that were gathered here since."""
     if there is None or there.errors.score != score:
         there = BaselineHours(terms, HourlyErrors(score))
     since = [HourlyErrors.from_dict(part) for hour, part in known.hours.items() if hour > there.last_hour]
     alike = [part for part in since if part.score == score]
-    return BaselineHours(terms, reduce(HourlyErrors.merged, alike, there.errors), there.left_out | set(known.without))
+    return BaselineHours(terms, _merged([there.errors, *alike], score), there.left_out | set(known.without))
 
 
 def _to_keep(
-    over: BaselineHours, known: DetectionQuestion, baseline: Baseline
+    over: BaselineHours, known: DetectionQuestion, there: BaselineHours | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The hours that are over, and those of them that are new to the baseline, where they span so many more now."""
-    there = hours_of({"hourly": baseline.hourly}, over.terms)
     last_kept, span = (there.last_hour, there.errors.span_hours) if there is not None else (-1, 0)
     if not any(span < due <= over.errors.span_hours for due in SPANS_KEPT):
         return None, None

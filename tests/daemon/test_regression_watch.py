@@ -88,8 +88,7 @@ class Pod:
     async def assess(self, model: ServedModel, sample: list[Item], version: ModelVersion = MODEL) -> Assessed:
         settled = self.baseline
         await self.watch.begin(version, settled, self.entries)
-        inherited = inheritance(self.entries, version.version, version.run_id, self.before.get)
-        asked = self.watch.ask(version, settled, self.entries, sample, inherited)
+        asked = self.watch.ask(version, settled, self.entries, sample, self.before.get)
         self.number += 1
         question, blobs = assessment_question(
             self.settings, sample, number=self.number, seed=self.number, baseline=settled,
@@ -399,7 +398,7 @@ def test_a_week_gives_a_closer_limit_that_does_not_move_any_more(watched: Path, 
         hours = dict(pod.watch._hours)
         await pod.assess(linear[0], items(502, HOUR + 169))
         assert pod.watch._hours == hours and pod.watch.record.found.basis == "week"
-        assert pod.watch.ask(MODEL, pod.baseline, (), []).question.hours == {}
+        assert pod.watch.ask(MODEL, pod.baseline, (), [], pod.before.get).question.hours == {}
 
     run(story)
 
