@@ -28,9 +28,9 @@ from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assessed
 from robmon.worker.evaluation import evaluate
-from tests.drift.test_blame import lognormal_errors, true_means
+from tests.drift.test_blame import lognormal_errors, true_means, true_parts
 from tests.models.conftest import save_pyfunc, tensor
-from tests.robustness.test_attribution import LEVEL, interacting, rows_of, shapley
+from tests.robustness.test_attribution import LEVEL, beside_salib, interacting, rows_of, shapley
 from tests.worker.test_evaluation import question
 
 ROWS = 64
@@ -48,13 +48,9 @@ def check(holds: bool, text: str) -> None:
 
 def blame_covers(repeats: int = 400, seeds: int = 20) -> None:
     """400 repeats, as is asked; and as many again of other seeds, by which chance is told from a wrong interval."""
-    (m_ob, m_oc), (m_nb, m_nc) = true_means(0.4, 1.3)
-    truth = {
-        "model": (m_nb - m_ob + m_nc - m_oc) / 2,
-        "traffic": (m_oc - m_ob + m_nc - m_nb) / 2,
-        "interaction": m_nc - m_oc - (m_nb - m_ob),
-        "total": m_nc - m_ob,
-    }
+    means = true_means(0.4, 1.3)
+    (m_ob, m_oc), (m_nb, m_nc) = means
+    truth = true_parts(means)
     logs = {
         "model_ratio": math.log(m_nb * m_nc / (m_ob * m_oc)) / 2,
         "traffic_ratio": math.log(m_oc * m_nc / (m_ob * m_nb)) / 2,
@@ -99,18 +95,11 @@ def attribution_is_enumeration() -> None:
         abs(found.share.sum() - 1) <= 1e-12, f"attribution, shares add up to 1 within {abs(found.share.sum() - 1):.1e}"
     )
     try:
-        from SALib.analyze import sobol
-        from SALib.sample import sobol as sampled
+        found, share = beside_salib()
     except ImportError:
         print("SKIP  attribution against SALib, which is not installed")
         return
-    weights = np.array([1.0, 0.7, 0.4, 0.2])
-    problem = {"num_vars": 4, "names": list("abcd"), "bounds": [[0.0, LEVEL]] * 4, "dists": ["norm"] * 4}
-    draws = sampled.sample(problem, 2**13, calc_second_order=False, seed=1)
-    total = sobol.analyze(problem, draws @ weights, calc_second_order=False, seed=1)["ST"]
-    rows = np.random.default_rng(0).normal(size=(1024, 4))
-    found = robmon.attribute(lambda x: x @ weights, rows, level=LEVEL, scale=1.0, seed=2)
-    off = float(np.max(np.abs(found.share - total / total.sum()) / found.stderr))
+    off = float(np.max(np.abs(found.share - share) / found.stderr))
     check(off <= 3, f"attribution against SALib's total effects of an additive model: {off:.1f} standard errors off")
 
 

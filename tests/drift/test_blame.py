@@ -43,6 +43,17 @@ def true_means(moved: float, worse: float) -> np.ndarray:
     return means
 
 
+def true_parts(means: np.ndarray) -> dict[str, float]:
+    """The parts of the change, of means `(2 versions, 2 samples)`."""
+    (m_ob, m_oc), (m_nb, m_nc) = means
+    return {
+        "model": (m_nb - m_ob + m_nc - m_oc) / 2,
+        "traffic": (m_oc - m_ob + m_nc - m_nb) / 2,
+        "interaction": m_nc - m_oc - (m_nb - m_ob),
+        "total": m_nc - m_ob,
+    }
+
+
 @pytest.fixture(scope="module")
 def repeats() -> list[Blame]:
     rng = np.random.default_rng(20)
@@ -63,13 +74,7 @@ def test_parts_add_up_and_ratios_multiply(repeats: list[Blame]) -> None:
 
 @pytest.mark.parametrize("part", ["model", "traffic", "interaction", "total"])
 def test_intervals_cover_what_is_true(repeats: list[Blame], part: str) -> None:
-    (m_ob, m_oc), (m_nb, m_nc) = true_means(0.4, 1.3)
-    truth = {
-        "model": (m_nb - m_ob + m_nc - m_oc) / 2,
-        "traffic": (m_oc - m_ob + m_nc - m_nb) / 2,
-        "interaction": m_nc - m_oc - (m_nb - m_ob),
-        "total": m_nc - m_ob,
-    }[part]
+    truth = true_parts(true_means(0.4, 1.3))[part]
     effects = [getattr(result, part) for result in repeats]
     covered = np.mean([abs(effect.value - truth) <= Z95 * effect.stderr for effect in effects])
     assert 0.93 <= covered <= 0.97

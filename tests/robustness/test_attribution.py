@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import robmon
-from robmon.robustness.probes.shares import GroupMoments, largest_beyond, rise_shares
+from robmon.robustness.probes.shares import Attribution, GroupMoments, largest_beyond, rise_shares
 
 LEVEL = 0.3
 WEIGHTS = np.array([1.0, -0.5, 0.3, 0.0, 0.8])
@@ -43,6 +43,19 @@ def shapley(model: Any, rows: np.ndarray, groups: list[list[int]], seed: int) ->
             weight = math.factorial(size) * math.factorial(len(groups) - size - 1) / math.factorial(len(groups))
             values[index] += weight * (worth[joined] - worth[on])
     return values / values.sum()
+
+
+def beside_salib() -> tuple[Attribution, np.ndarray]:
+    """What robmon, and SALib's total effects, say of an additive model. Raises ImportError where that is not there."""
+    from SALib.analyze import sobol as analysed
+    from SALib.sample import sobol as sampled
+
+    weights = np.array([1.0, 0.7, 0.4, 0.2])
+    problem = {"num_vars": 4, "names": list("abcd"), "bounds": [[0.0, LEVEL]] * 4, "dists": ["norm"] * 4}
+    draws = sampled.sample(problem, 2**13, calc_second_order=False, seed=1)
+    total = analysed.analyze(problem, draws @ weights, calc_second_order=False, seed=1)["ST"]
+    rows = np.random.default_rng(0).normal(size=(1024, 4))
+    return robmon.attribute(lambda x: x @ weights, rows, level=LEVEL, scale=1.0, seed=2), total / total.sum()
 
 
 @pytest.mark.parametrize("groups", [[[0], [1], [2], [3], [4]], [[0, 1], [2, 3], [4]]], ids=["alone", "groups"])
@@ -78,16 +91,9 @@ def test_standard_errors_are_those_of_repetition() -> None:
 
 
 def test_salib_agrees_on_an_additive_model() -> None:
-    salib = pytest.importorskip("SALib.analyze.sobol", reason="SALib is an optional reference")
-    from SALib.sample import sobol as sampled
-
-    weights = np.array([1.0, 0.7, 0.4, 0.2])
-    problem = {"num_vars": 4, "names": list("abcd"), "bounds": [[0.0, LEVEL]] * 4, "dists": ["norm"] * 4}
-    draws = sampled.sample(problem, 2**13, calc_second_order=False, seed=1)
-    total = salib.analyze(problem, draws @ weights, calc_second_order=False, seed=1)["ST"]
-    rows = np.random.default_rng(0).normal(size=(1024, 4))
-    result = robmon.attribute(lambda x: x @ weights, rows, level=LEVEL, scale=1.0, seed=2)
-    assert np.all(np.abs(result.share - total / total.sum()) <= 3 * result.stderr)
+    pytest.importorskip("SALib", reason="SALib is an optional reference")
+    result, share = beside_salib()
+    assert np.all(np.abs(result.share - share) <= 3 * result.stderr)
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_batches() -> None:
