@@ -24,7 +24,8 @@ def answered(request: Request) -> Reply:
 def test_a_pace_that_is_too_slow_is_told_without_asking() -> None:
     with serving(answered) as server:
         model = connect(f"{server.url}/invocations", rows_per_second=50)
-        told = r"needs 32(\.1)? s, the budget is 10 s: raise .* model\.rows_per_second"
+        # The pace alone takes 32 s; what the machine itself needs comes on top.
+        told = r"needs 3\d(\.\d)? s, the budget is 10 s: raise .* model\.rows_per_second"
         with pytest.raises(OverBudgetError, match=told):
             evaluate(model, question(64, max_seconds=10), bodies(64))
     assert server.posts == []
