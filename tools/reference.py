@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 import robmon  # noqa: E402
 from robmon.cli import main as cli  # noqa: E402
 from robmon.cli.options import SettingsCommand  # noqa: E402
-from robmon.export.metrics import Metrics  # noqa: E402
+from robmon.export.metrics import Circumstances, Metrics  # noqa: E402
 from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402
 from robmon.robustness.curve import Slope  # noqa: E402
@@ -62,11 +62,15 @@ def metrics_table() -> Iterator[str]:
     )
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
-    metrics = Metrics(published.model_name, counts, lambda: (1, 1.0))
+    counts.labels.target["joined"] += 1
+    counts.labels.answer["joined"] += 1
+    metrics = Metrics(published.model_name, counts, lambda: (1, 1.0), Circumstances(histograms=True))
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0").inc()
     metrics.model_failures.labels("load", "crash").inc()
+    metrics.detection_restarts.labels("version").inc()
+    metrics.http_rejected.labels("unauthorized").inc()
     yield "| metric | kind | labels | meaning |"
     yield "|---|---|---|---|"
     for family in sorted(metrics.registry.collect(), key=lambda family: family.name):

@@ -135,6 +135,7 @@ class Daemon:
                 is_endpoint=is_endpoint(settings.model.uri),
                 reads_files=inputs.files is not None,
                 may_use_cuda=settings.device.name != "cpu",
+                histograms=settings.http.histograms,
             ),
         )
         key = history_key(parse(settings.model.uri), self._follower.name)

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from robmon import clock
 from robmon.export.published import Published, View
 from robmon.history.detection import Detection, DetectionRecord
-from robmon.vocabulary import DETECTABLE_WITHIN, DETECTION_STATES, FEWEST_HOURS, DetectionState
+from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, DetectionState
 
 HOUR_SECONDS: Final = 3600
 
@@ -36,15 +36,13 @@ def detection_metrics(published: Published) -> Iterator[GaugeMetricFamily]:
     name, view = published.model_name, published.view
     if view.model is None:
         return
-    now = detection_state(view)
     states = GaugeMetricFamily(
         "robmon_detection_state",
-        "1 for the state of the detector over time: learning (it is silent), or what its limit comes from: the version "
-        "before, a day's hours or more, a week's",
+        "1, with the state of the detector over time: learning (it is silent), or what its limit comes from: the "
+        "version before, a day's hours or more, a week's",
         labels=["model_name", "state"],
     )
-    for each in DETECTION_STATES:
-        states.add_metric([name, each], 1 if each == now else 0)
+    states.add_metric([name, detection_state(view)], 1)
     yield states
     record = watching(view)
     if record is None:

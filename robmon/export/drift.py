@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -11,8 +11,17 @@ from prometheus_client.core import GaugeMetricFamily
 from robmon.export.families import add, nonempty, of_version
 from robmon.processes.messages import Assessed, DriftValue
 
+ALL: Final = "all"
+"""In the place of a feature: the mean of all."""
 NAMES_SHOWN: Final = 5
 """Features that drifted, on the page."""
+IN_FULL: Final = 1
+"""Features, those that drifted most, of which every statistic is exported; of the others the Jensen-Shannon distance,
+on which alerts rest. The history keeps all."""
+OUTPUTS: Final = 4
+"""Outputs of which the drift is exported one by one."""
+PROBLEMS: Final = 6
+"""Shares of rows with a problem that are exported, those of the features whose shares rose most; 0 is none."""
 
 
 def drift_metrics(of: list[str], result: Assessed) -> Iterator[GaugeMetricFamily]:
@@ -28,18 +37,20 @@ def drift_metrics(of: list[str], result: Assessed) -> Iterator[GaugeMetricFamily
     )
     quality = of_version(
         "robmon_input_quality_ratio",
-        "Share of the sample's rows whose value of a feature is missing, unseen, out_of_range, infinite or of another "
-        "type than the baseline's (type_changed)",
+        "Share of the sample's rows, where above 0, whose value of a feature is missing, unseen, out_of_range, "
+        "infinite or of another type than the baseline's (type_changed)",
         *("feature", "problem"),
     )
     drifted = of_version(
         "robmon_input_drifted_features", "Features that have drifted, under a rate of false discoveries (drift.q)"
     )
     watched = of_version("robmon_input_features_watched", "Features of which drift is measured")
-    _add_all(inputs, of, result.input_drift)
-    _add_all(predictions, of, result.prediction_drift)
-    for each in result.input_quality:
-        add(quality, [*of, each.feature, each.problem], each.ratio)
+    for each in _exported(result.input_drift, in_full=IN_FULL):
+        add(inputs, [*of, each.feature, each.statistic], each.value)
+    for each in _exported(result.prediction_drift, in_full=0, most=OUTPUTS):
+        add(predictions, [*of, each.feature, each.statistic], each.value)
+    for problem in [each for each in result.input_quality if each.ratio > 0][:PROBLEMS]:
+        add(quality, [*of, problem.feature, problem.problem], problem.ratio)
     add(drifted, of, result.drifted_features)
     add(watched, of, result.features_watched)
     yield from nonempty(inputs, predictions, quality, drifted, watched)
@@ -61,6 +72,10 @@ def drift_on_page(result: Assessed) -> str:
     )
 
 
-def _add_all(family: GaugeMetricFamily, of: list[str], values: Iterable[DriftValue]) -> None:
+def _exported(values: Sequence[DriftValue], in_full: int, most: int | None = None) -> Iterator[DriftValue]:
+    """Of the features that drifted most, which come first, and the mean of all."""
+    names = list(dict.fromkeys(each.feature for each in values if each.feature != ALL))
     for each in values:
-        add(family, [*of, each.feature, each.statistic], each.value)
+        is_told = each.feature in names[:in_full] or (each.statistic == "js" and each.feature in names[:most])
+        if is_told or each.feature == ALL:
+            yield each

@@ -15,8 +15,8 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
-    PlatformCollector,
     ProcessCollector,
+    Summary,
     disable_created_metrics,
 )
 from prometheus_client.core import (
@@ -25,6 +25,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -43,8 +44,6 @@ from robmon.inputs.routing import NO_SOURCE
 from robmon.processes.messages import Assessed, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
-    CONNECTION_REASONS,
-    DETECTION_RESTARTS,
     DEVICE_REASONS,
     ENDPOINT_REASONS,
     FAILURE_REASONS,
@@ -69,11 +68,13 @@ class Circumstances:
         is_endpoint: the model is asked at its endpoint, not loaded.
         reads_files: inputs are read from files too.
         may_use_cuda: the model may run on a CUDA device.
+        histograms: whether durations and sizes are exported with all their buckets; else their sum and count alone.
     """
 
     is_endpoint: bool = False
     reads_files: bool = False
     may_use_cuda: bool = False
+    histograms: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -99,22 +100,19 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
         self.assessments = Counter(
             "robmon_assessments", "Assessments by outcome and reason", ["outcome", "reason"], registry=self.registry
         )
-        self.duration = Histogram(
+        self.duration = self._durations(
             "robmon_assessment_duration_seconds",
             "Duration of the phases of an assessment",
-            ["phase"],
-            buckets=PHASE_BUCKETS_SECONDS,
-            registry=self.registry,
+            PHASE_BUCKETS_SECONDS if circumstances.histograms else None,
+            "phase",
         )
-        self.event_loop_lag = Histogram(
+        self.event_loop_lag = self._durations(
             "robmon_event_loop_lag_seconds",
             "How much later than due the daemon's event loop came to something, asked ten times a second",
-            buckets=LAG_BUCKETS_SECONDS,
-            registry=self.registry,
+            LAG_BUCKETS_SECONDS if circumstances.histograms else None,
         )
         self.nonfinite_outputs = Counter(
             "robmon_nonfinite_outputs", "Model outputs that were NaN or infinite", ["level"], registry=self.registry
@@ -163,12 +161,16 @@ class Metrics:
                     self.model_failures.labels(stage, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
-        for reason in DETECTION_RESTARTS:
-            self.detection_restarts.labels(reason)
-        for reason in CONNECTION_REASONS:
-            self.http_rejected.labels(reason)
         self._inputs = inputs
-        self.registry.register(InputsCollector(model_name, inputs, sample, circumstances.sources))
+        self.registry.register(InputsCollector(model_name, inputs, sample, circumstances))
+
+    def _durations(
+        self, name: str, help_text: str, buckets: tuple[float, ...] | None, *labels: str
+    ) -> Histogram | Summary:
+        """Durations in seconds, with their sum and count, and where there are buckets how many fell into each."""
+        if buckets is None:
+            return Summary(name, help_text, labels, registry=self.registry)
+        return Histogram(name, help_text, labels, buckets=buckets, registry=self.registry)
 
     def expose(self, published: Published) -> None:
         """Export what is published too."""
@@ -207,34 +209,33 @@ class InputsCollector(Collector):
         model_name: str,
         counts: InputCounts,
         sample: Callable[[], tuple[int, float | None]],
-        sources: tuple[str, ...],
+        circumstances: Circumstances,
     ) -> None:
-        self._sources = {*sources, NO_SOURCE}
+        self._circumstances = circumstances
         self._model_name = model_name
         self._counts = counts
         self._sample = sample
 
     def collect(self) -> Families:
         """Input counters by source, and size and age of the sample."""
+        sources = self._sources()
         for event in ("received", "sampled", "skipped"):
             family = CounterMetricFamily(f"robmon_inputs_{event}", f"Requests {event}, by source", labels=["source"])
             for source, count in getattr(self._counts, event).items():
-                if count or source in self._sources:
+                if count or source in sources or source == NO_SOURCE:
                     family.add_metric([source], count)
             yield family
         rejected = CounterMetricFamily(
             "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
         )
-        known = [(source, reason) for source in ARRIVING for reason in ARRIVAL_REASONS]
-        known += [(NO_SOURCE, reason) for reason in CONNECTION_REASONS]
+        known = [(source, reason) for source in ARRIVING if source in sources for reason in ARRIVAL_REASONS]
         for (source, reason), count in (dict.fromkeys(known, 0) | self._counts.rejected).items():
             rejected.add_metric([source, reason], count)
         yield rejected
         labels = self._counts.labels
-        yield _by_outcome("robmon_labels", "Labels told, by what became of them", labels.target)
-        yield _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)
-        sizes = self._counts.body_bytes
-        yield _body_bytes({name: each for name, each in sizes.items() if each.total or name in self._sources})
+        yield from _by_outcome("robmon_labels", "Labels told, by what became of them", labels.target)
+        yield from _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)
+        yield self._body_bytes({name: each for name, each in self._counts.body_bytes.items() if name in sources})
         rows, oldest = self._sample()
         yield _gauge(
             "robmon_sample_rows",
@@ -247,22 +248,34 @@ class InputsCollector(Collector):
             help_text = "Unix time at which the oldest request of the sample arrived"
             yield _gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
 
+    def _sources(self) -> set[str]:
+        """Those from which something has come; until anything has, all from which it can."""
+        counts = self._counts
+        used = {source for event in (counts.received, counts.skipped) for source, count in event.items() if count}
+        used |= {source for (source, _), count in counts.rejected.items() if count}
+        return (used - {NO_SOURCE}) or set(self._circumstances.sources)
 
-def _by_outcome(name: str, help_text: str, outcomes: Mapping[str, int]) -> CounterMetricFamily:
+    def _body_bytes(self, sizes: Mapping[str, SizeHistogram]) -> Metric:
+        name, help_text = "robmon_inputs_body_bytes", "Sizes of the request bodies that arrived whole, by source"
+        if not self._circumstances.histograms:
+            summary = SummaryMetricFamily(name, help_text, labels=["source"])
+            for source, each in sizes.items():
+                summary.add_metric([source], sum(each.counts), each.total)
+            return summary
+        family = HistogramMetricFamily(name, help_text, labels=["source"])
+        limits = [*map(floatToGoString, BODY_BUCKETS_BYTES), "+Inf"]
+        for source, each in sizes.items():
+            family.add_metric([source], list(zip(limits, accumulate(each.counts), strict=True)), each.total)
+        return family
+
+
+def _by_outcome(name: str, help_text: str, outcomes: Mapping[str, int]) -> Families:
+    """All outcomes once there is one: most models never get a label."""
     family = CounterMetricFamily(name, help_text, labels=["outcome"])
     for outcome, count in outcomes.items():
         family.add_metric([outcome], count)
-    return family
-
-
-def _body_bytes(sizes: Mapping[str, SizeHistogram]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(
-        "robmon_inputs_body_bytes", "Sizes of the request bodies that arrived whole, by source", labels=["source"]
-    )
-    limits = [*map(floatToGoString, BODY_BUCKETS_BYTES), "+Inf"]
-    for source, histogram in sizes.items():
-        family.add_metric([source], list(zip(limits, accumulate(histogram.counts), strict=True)), histogram.total)
-    return family
+    if any(outcomes.values()):
+        yield family
 
 
 def _gauge(name: str, help_text: str, model_name: str, value: float) -> GaugeMetricFamily:
@@ -467,7 +480,7 @@ def _scalars(of: list[str], result: Assessed) -> Families:
     )
     _add(nonfinite, of, len(result.nonfinite_rows) / result.plan.rows if result.plan.rows else None)
     labelled = _family("robmon_labelled_rows", "Rows that have a label which fits the model")
-    _add(labelled, of, result.labelled_rows)
+    _add(labelled, of, result.labelled_rows or None)
     yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, nonfinite, labelled)
 
 

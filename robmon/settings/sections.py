@@ -162,6 +162,10 @@ class InputsSettings(Section):
 class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz and the status page")
     port: Port = Field(9877, description="Port of /metrics, /healthz, /readyz and the status page; 0: any free one")
+    histograms: bool = Field(
+        False,
+        description="Whether durations and sizes have histograms, 120 series more; else their sums and counts alone",
+    )
     token_file: TokenFile = None
     tls_cert_file: CertFile = None
     tls_key_file: KeyFile = None
@@ -286,7 +290,7 @@ class DriftSettings(Section):
         description="Share of the features said to have drifted that has not, at most, on average; where none has, the "
         "probability that any is said to have (Benjamini-Hochberg)",
     )
-    max_features: PositiveInt = Field(32, description="Features exported one by one (the most drifted)")
+    max_features: PositiveInt = Field(8, description="Features exported one by one (the most drifted)")
 
 
 class AttributionSettings(Section):

@@ -60,6 +60,7 @@ SETTINGS = {
     "assess__trials": 39,
     "model__poll_seconds": 5,
     "log__level": "info",
+    "http__histograms": True,
 }
 MAX_GROWTH_MIB = 10.0
 MAX_P99_MS = 20.0

@@ -102,7 +102,7 @@ def test_a_version_that_becomes_worse_is_told_whoever_dies(tmp_path: Path) -> No
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
             daemon.wait_for(lambda: is_at(daemon, "day"), "what was kept")
             assert daemon.value(EVIDENCE) == before, "to the bit, and no row was counted again"
-            assert daemon.value("robmon_detection_restarts_total") == 0
+            assert daemon.count("robmon_detection_restarts_total") == 0
             model.predict = steep
             sensors.log(1)
             daemon.wait_for(lambda: stands(daemon), "the alarm")

@@ -31,7 +31,7 @@ def state(registry: CollectorRegistry) -> str:
         name: registry.get_sample_value("robmon_detection_state", {**MODEL, "state": name}) for name in DETECTION_STATES
     }
     (now,) = [name for name, value in values.items() if value]
-    assert set(values.values()) == {0.0, 1.0}
+    assert set(values.values()) == {None, 1.0}
     return now
 
 

@@ -69,7 +69,7 @@ def test_values_and_labels_of_measurements() -> None:
     assert value("robmon_input_drift", {**age, "statistic": "wasserstein"}) == math.inf
     assert value("robmon_input_drift", {**VERSION, "feature": "all", "statistic": "psi"}) == 0.2
     assert value("robmon_input_quality_ratio", {**age, "problem": "missing"}) == 0.125
-    assert value("robmon_input_quality_ratio", {**age, "problem": "out_of_range"}) == 0
+    assert value("robmon_input_quality_ratio", {**age, "problem": "out_of_range"}) is None
     assert value("robmon_input_drifted_features", VERSION) == 1
     assert value("robmon_noise_mse", {**at, "level": "0", "reference": "prediction"}) == 0
 
@@ -246,11 +246,15 @@ def test_the_regression_names_the_versions_it_speaks_of() -> None:
 def all_metrics(published: Published) -> Metrics:
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
-    metrics = Metrics(published.model_name, counts, lambda: (256, NOW))
+    counts.labels.target["joined"] += 1
+    counts.labels.answer["joined"] += 1
+    metrics = Metrics(published.model_name, counts, lambda: (256, NOW), Circumstances(histograms=True))
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0.1").inc()
     metrics.model_failures.labels("load", "crash").inc()
+    metrics.detection_restarts.labels("version").inc()
+    metrics.http_rejected.labels("unauthorized").inc()
     return metrics
 
 
@@ -277,7 +281,9 @@ def test_body_sizes_are_a_cumulative_histogram() -> None:
     counts = InputCounts()
     for size in (1, 1024, 1025, 2**20, 2**20 + 1, 2**30):
         counts.body_bytes["v2"].observe(size)
-    value = Metrics("digits", counts, lambda: (0, None)).registry.get_sample_value
+    counts.received["mlflow"] += 1
+    counts.received["v2"] += 6
+    value = Metrics("digits", counts, lambda: (0, None), Circumstances(histograms=True)).registry.get_sample_value
     below = [
         value("robmon_inputs_body_bytes_bucket", {"source": "v2", "le": limit})
         for limit in ("1024.0", "4096.0", "524288.0", "1.048576e+06", "2.097152e+06", "8.388608e+06", "+Inf")
@@ -302,7 +308,7 @@ def test_label_values_are_whatever_they_are(name: str) -> None:
     assert published.view.model is not None and published.view.measurement is not None
     change(published, model=published.view.model.model_copy(update={"version": name, "run_id": name}))
     drift = [
-        each.model_copy(update={"feature": name + each.feature})
+        each.model_copy(update={"feature": name + each.feature, "statistic": "js"})
         for each in published.view.measurement.result.input_drift
     ]
     result = published.view.measurement.result.model_copy(update={"input_drift": drift})
@@ -330,7 +336,6 @@ def test_known_label_sets_start_at_zero() -> None:
     assert value("robmon_regression_detected", {"model_name": "digits", "kind": "version"}) is None
     assert value("robmon_comparison_pending", {"model_name": "digits", "reason": "failed"}) == 0
     assert value("robmon_inputs_rejected_total", {"source": "v2", "reason": "too_large"}) == 0
-    assert value("robmon_inputs_rejected_total", {"source": "none", "reason": "head_timeout"}) == 0
     assert value("robmon_model_failures_total", {"stage": "fetch", "reason": "registry_unreachable"}) == 0
     assert value("robmon_model_failures_total", {"stage": "load", "reason": "not_loadable"}) == 0
 
