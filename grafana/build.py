@@ -25,6 +25,8 @@ PROCESS = 'job=~"$job", instance=~"$instance"'
 STATE = f'{PROCESS}, model_name="$model_name"'
 MEASUREMENT = f'{STATE}, model_version=~"$model_version"'
 CURVE = f'{MEASUREMENT}, reference="prediction"'
+OUTPUT_CURVE = f'{CURVE}, space=""'
+"""Without what stands in the units of a verdict."""
 
 # Counters and process metrics carry no model_name; the gauge that is always there says which process watches the model.
 OF_MODEL = f"and on (job, instance) robmon_last_assessment_timestamp_seconds{{{STATE}}}"
@@ -150,10 +152,10 @@ def ratio() -> stat.Panel:
 
 def curve() -> barchart.Panel:
     queries = [
-        Query(f"robmon_noise_mse{{{CURVE}}} {OF_LAST_POD}", "mean"),
+        Query(f"robmon_noise_mse{{{OUTPUT_CURVE}}} {OF_LAST_POD}", "mean"),
         Query(f"robmon_noise_mse_bound{{{CURVE}}} {OF_LAST_POD}", "bound"),
         Query(
-            f"robmon_noise_mse{{{CURVE}}} / ignoring (reference) robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} "
+            f"robmon_noise_mse{{{OUTPUT_CURVE}}} / ignoring (reference) robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} "
             f"{OF_LAST_POD}",
             "mean in the baseline",
         ),

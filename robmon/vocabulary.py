@@ -27,6 +27,9 @@ OutputKind = Literal["value", "probability", "multilabel", "logit", "label"]
 """Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves."""
 OUTPUT_KINDS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
 ComparisonScore = Literal["mse", "probability", "flips"]
+COMPARISON_SCORES: Final[tuple[ComparisonScore, ...]] = get_args(ComparisonScore)
+CurveSpace = Literal["output", "verdict"]
+"""In which units two versions' curves stand beside each other: those of the outputs, or what a verdict compares."""
 """What row errors of a comparison are: squared changes of values, or of probabilities at a common confidence, or shares
 of changed classes."""
 NoExponent = Literal["labels", "saturated", "exponent", "other_classes"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from robmon.daemon.publication import finite
 from robmon.export.causes import named_cause
@@ -17,6 +17,8 @@ from robmon.export.published import View
 from robmon.history.events import Event
 from robmon.history.verdict import Verdict
 
+_LATER: Final = {"curves", "ratio_low", "ratio_high"}
+"""What verdicts that an older robmon remembers do not have: the same verdict has the same name."""
 Told = Mapping[str, Any]
 """By subject: what was told of it last, as JSON holds it."""
 
@@ -70,7 +72,7 @@ def _verdict(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
     if verdict is None:
         return
     version = regression.version if regression is not None else view.state.version
-    name = hashlib.blake2b(f"{version} {verdict.model_dump_json()}".encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(f"{version} {verdict.model_dump_json(exclude=_LATER)}".encode(), digest_size=8).hexdigest()
     if now.get("verdict") != name:
         yield Event(at, "verdict", {"version": version, **verdict_facts(verdict)})
         now["verdict"] = name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assessed, ComparisonTerms, KeptClasses, Plan
+from robmon.processes.messages import Assessed, ComparisonTerms, KeptClasses, KeptCurve, Plan
+from robmon.vocabulary import ComparisonScore
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Kept:
     """Its mean MSE at the highest level over its baseline's, where that has settled."""
     traffic_stderr: float | None = None
     """Standard error of the baseline's mean, as a share of it."""
+    curves: Mapping[ComparisonScore, KeptCurve] = field(default_factory=dict)
+    """Its curve in the units of the verdict there may be, by its score."""
 
     @classmethod
     def of(cls, version: str, items: Sequence[Item], seed: int, result: Assessed, blob: bytes) -> Kept:
@@ -47,6 +50,7 @@ class Kept:
             clean_variance=result.clean_variance,
             nonfinite_rows=result.nonfinite_rows,
             draws=result.draws,
+            curves=result.kept_curves,
             mean_error=result.levels[-1].mean_mse,
             is_usable=result.is_reference,
             traffic_ratio=result.levels[-1].baseline_ratio,
@@ -64,6 +68,7 @@ class Kept:
             origins=self.plan.origins,
             nonfinite_rows=self.nonfinite_rows,
             classes=self.classes,
+            curves=dict(self.curves),
             draws=self.draws,
             traffic_ratio=self.traffic_ratio,
             traffic_stderr=self.traffic_stderr,

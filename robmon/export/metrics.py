@@ -37,8 +37,9 @@ from robmon.export.drift import drift_metrics
 from robmon.export.families import add as _add
 from robmon.export.families import nonempty as _nonempty
 from robmon.export.families import of_version as _family
-from robmon.export.published import Measurement, Published
-from robmon.export.verdict import verdict_metrics
+from robmon.export.published import Measurement, Published, View
+from robmon.export.verdict import reference_metrics, verdict_metrics
+from robmon.history.verdict import JudgedCurves
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
 from robmon.processes.messages import Assessed, LoadedModel
@@ -198,7 +199,7 @@ class PublishedCollector(Collector):
         yield from _served(self._published, now)
         measurement = self._published.current_measurement(now)
         if measurement is not None:
-            yield from _measurement(self._published.model_name, measurement)
+            yield from _measurement(self._published.model_name, measurement, self._published.view)
 
 
 class InputsCollector(Collector):
@@ -395,17 +396,24 @@ def _pending(published: Published) -> GaugeMetricFamily:
     return family
 
 
-def _measurement(name: str, measurement: Measurement) -> Families:
-    result = measurement.result
+def _measurement(name: str, measurement: Measurement, view: View) -> Families:
+    result, verdict, curves = measurement.result, view.state.verdict, view.curves
     of = [name, measurement.model_version]
-    yield from _curve(of, result)
+    yield from _curve(of, result, curves)
+    if verdict is not None and curves is not None:
+        yield from reference_metrics(of, verdict.reference_version, curves)
     yield from _scalars(of, result)
     yield from drift_metrics(of, result)
 
 
-def _curve(of: list[str], result: Assessed) -> Families:
+def _curve(of: list[str], result: Assessed, judged: JudgedCurves | None) -> Families:
     confidence = f"{result.confidence:g}"
-    mse = _family("robmon_noise_mse", "Mean MSE of the trials", "noise", "level", "reference")
+    mse = _family(
+        "robmon_noise_mse",
+        "Mean MSE of the trials; with space verdict, in the units of the verdict and on its rows, where those are "
+        "not the outputs'",
+        *("noise", "level", "reference"),
+    )
     bound = _family(
         "robmon_noise_mse_bound",
         "Upper bound of the MSE of a further trial on the same rows, at the stated confidence",
@@ -436,6 +444,10 @@ def _curve(of: list[str], result: Assessed) -> Families:
         at = [*of, result.noise, f"{point.level:g}"]
         _add(mse, [*at, "label"], point.mean_mse)
         _add(bound, [*at, "label", confidence], point.bound)
+    if judged is not None and judged.space == "verdict":
+        for level, mean in zip(judged.levels, judged.mean, strict=True):
+            labels = {"model_name": of[0], "model_version": of[1], "noise": judged.noise, "level": f"{level:g}"}
+            mse.add_sample("robmon_noise_mse", labels | {"reference": "prediction", "space": judged.space}, mean)
     yield from _nonempty(mse, bound, request, agreement, ratio, lower)
 
 

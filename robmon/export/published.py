@@ -13,6 +13,7 @@ from typing import Final
 
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
+from robmon.history.verdict import JudgedCurves
 from robmon.processes.messages import Assessed, CanaryResult, LoadedModel, ModelVersion, ServedResult, SharesResult
 
 ENOUGH_ANSWERS: Final = 20
@@ -96,6 +97,20 @@ class View:
         if record is not None and record.version == version and record.since is not None:
             return "time", record.version, record.since
         return None
+
+    @property
+    def judged_version(self) -> str | None:
+        """Of which version the verdict in `state` is; None where there is none."""
+        if self.state.verdict is None:
+            return None
+        return self.state.regression.version if self.state.regression is not None else self.state.version
+
+    @property
+    def curves(self) -> JudgedCurves | None:
+        """Both curves of the verdict on the version that is loaded."""
+        verdict = self.state.verdict
+        is_of_it = self.model is not None and self.model.version == self.judged_version
+        return verdict.curves if verdict is not None and is_of_it else None
 
     def without_causes(self) -> View:
         """Of another version: nothing is known yet of what else may have changed."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 
-from robmon.history.verdict import Verdict
+from robmon.export.families import add, nonempty, of_version
+from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.report.words import chance, interval, percent
+
+REFERENCE_LABELS: Final = ("noise", "level", "reference_version", "space")
 
 
 def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
@@ -45,6 +49,25 @@ def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
             for level, value in zip(verdict.levels, values, strict=True):
                 family.add_metric([name, verdict.reference_version, f"{level:g}"], value)
             yield family
+
+
+def reference_metrics(of: list[str], reference_version: str, curves: JudgedCurves) -> Iterator[GaugeMetricFamily]:
+    """The curve of the version that the one served was compared with, on the rows of the verdict."""
+    mean = of_version(
+        "robmon_reference_noise_mse",
+        "Mean MSE of the reference version on the rows of the verdict, in the units of space: those of the outputs, or "
+        "what the verdict compares",
+        *REFERENCE_LABELS,
+    )
+    bound = of_version(
+        "robmon_reference_noise_mse_bound",
+        "Trial bound of the reference version on the rows of the verdict, in the same units",
+        *REFERENCE_LABELS,
+    )
+    for family, values in ((mean, curves.reference_mean), (bound, curves.reference_bound or ())):
+        for level, value in zip(curves.levels, values, strict=False):
+            add(family, [*of, curves.noise, f"{level:g}", reference_version, curves.space], value)
+    yield from nonempty(mean, bound)
 
 
 def headline(verdict: Verdict) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from robmon.vocabulary import ComparisonScore, NoExponent
+from robmon.vocabulary import ComparisonScore, CurveSpace, NoExponent
 
 
 class Part(BaseModel):
@@ -40,6 +40,27 @@ class Causes(BaseModel):
     """The larger of those that have raised the error by more than three standard errors."""
 
 
+class JudgedCurves(BaseModel):
+    """Both noise robustness curves on the rows of the verdict, in units in which their ratio is the verdict's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    space: CurveSpace
+    """`output`: squared output units, as everywhere else. `verdict`: what the verdict compares, where that is another
+    thing: of classifiers, of several outputs that are divided by their variances."""
+    noise: str
+    confidence: float
+    """Of the bounds."""
+    levels: list[float]
+    reference_mean: list[float]
+    """Mean error of the reference version at each level."""
+    reference_bound: list[float] | None
+    """Its trial bounds; None where fewer rows were compared than it was assessed on."""
+    mean: list[float]
+    bound: list[float]
+    """Of the version that is judged."""
+
+
 class Verdict(BaseModel):
     """The new version against its reference, as `robustness.comparison.Comparison` describes it."""
 
@@ -50,6 +71,9 @@ class Verdict(BaseModel):
     pvalue: float
     levels: list[float]
     ratio: list[float]
+    ratio_low: list[float] | None = None
+    ratio_high: list[float] | None = None
+    """Its confidence limits, level by level, not corrected for how many levels there are."""
     detectable_ratio: float | None
     """The smallest pooled ratio that this sample finds with 90 % power: infinite where it finds none."""
     pooled_ratio: float
@@ -70,6 +94,8 @@ class Verdict(BaseModel):
     """Of the reference, by level."""
     agreement_b: list[float] | None = None
     causes: Causes | None = None
+    """None of a verdict that was remembered without."""
+    curves: JudgedCurves | None = None
     """None of a verdict that was remembered without."""
     flip_note: str = ""
     """Where flips say another thing than the verdict: a sentence."""

@@ -13,9 +13,9 @@ from robmon.inputs.readers.position import FilePosition
 from robmon.models.access import EndpointAccess
 from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
-from robmon.vocabulary import DetectionBasis, NoExponent, NoVerdict
+from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 
 
 class Message(BaseModel):
@@ -261,6 +261,13 @@ class KeptClasses(Message):
     reason: NoExponent | None
 
 
+class KeptCurve(Message):
+    """A curve in the units of a verdict, level 0 included."""
+
+    mean: list[float]
+    bound: list[float]
+
+
 class ComparisonTerms(Message):
     """The reference version's result on the very same rows and noise; what was kept of it is the last blob."""
 
@@ -274,6 +281,8 @@ class ComparisonTerms(Message):
     """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
     classes: KeptClasses | None = None
     """Of a classifier."""
+    curves: dict[ComparisonScore, KeptCurve] = {}
+    """The reference's curve in the units of the verdict there may be, by its score."""
     draws: str | None = None
     """What drew the noise, which draws it again where it can."""
     traffic_ratio: float | None = None
@@ -537,6 +546,8 @@ class Assessed(Message):
     """The baseline as it stands after this assessment."""
     kept_classes: KeptClasses | None = None
     """Of a classifier, what is kept for comparisons beside the blob."""
+    kept_curves: dict[ComparisonScore, KeptCurve] = {}
+    """Its curve in the units of the verdict there may be, by its score."""
     is_reference: bool = True
     """Whether another version can be compared with it."""
     verdict: Verdict | None = None

@@ -51,10 +51,13 @@ from robmon.robustness.points import (
     largest_row_error,
     of_all_rows,
 )
-from robmon.robustness.result import Assessment
+from robmon.robustness.result import Assessment, JudgedTrials
 from robmon.robustness.specification import Specification
 from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
+
+ROUNDING = 1e-12
+"""Of a sum of the weights of rows, which is 1."""
 
 
 def assess_rows(
@@ -160,9 +163,13 @@ def assess_rows(
     references = [clean] if truth is None else [clean, truth]
     groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
     is_scored = task == "classification" and kind not in ("value", "label")
-    brought = None
+    brought, judged_rows = None, None
+    if compare_at is not None:
+        judged_rows = _row_weights(groups, counted if compare_on is None else compare_on)
+        judged_rows /= judged_rows.sum()
     if is_scored and compare_at is not None:
-        brought = _brought(clean, kind, groups, compare_at, finite if compare_on is None else compare_on, outputs)
+        row_weights = _row_weights(groups, finite if compare_on is None else compare_on)
+        brought = _brought(clean, kind, row_weights, compare_at, outputs)
     # Errors are against the targets first, where there are any: they are what the result speaks of.
     errors: list[RowMeasure] = [RowErrors(each, weights) for each in reversed(references)]
     own = len(errors) - 1  # of those against the clean outputs
@@ -174,6 +181,7 @@ def assess_rows(
         classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
         counted=counted,
         by_trial=own if keeps_trials else None,
+        weights=judged_rows,
     )
 
     is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
@@ -231,6 +239,7 @@ def assess_rows(
         common=_common(brought, every.sums[own + 1 :], trials),
         row_agreement=of_all_rows(shares[0], counted) if shares else None,
         trial_row_errors=every.by_trial,
+        judged_trials=_judged_trials(every.weighted, measures, len(weights)),
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
@@ -279,18 +288,36 @@ def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Floa
     return variance
 
 
+def _row_weights(groups: NDArray[np.int64], on: NDArray[np.bool_]) -> Float64:
+    """Weights of rows, shape `(n,)`, so that each request counts as much as another; those off the rows `on` are 0."""
+    _, which = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(which, on)
+    return np.where(on, 1.0 / np.maximum(sizes[which], 1.0), 0.0)
+
+
+def _judged_trials(weighted: Float64 | None, measures: Measures, weightings: int) -> JudgedTrials | None:
+    """What a verdict may speak of, trial by trial: errors of values by the weights of the reference where those are
+    known, else by its own; those of probabilities at the common confidence; flips.
+    """
+    if weighted is None:
+        return None
+    errors = sum(measure.count for measure in measures.errors)
+    tempered = measures.errors[-1] if isinstance(measures.errors[-1], TemperedErrors) else None
+    flips = None
+    if measures.classes:
+        kept = weighted[..., errors]
+        flips = np.where(kept > 1.0 - ROUNDING, 0.0, 1.0 - kept)
+    return JudgedTrials(
+        values=weighted[..., weightings - 1],
+        probabilities=None if tempered is None else weighted[..., errors - tempered.count],
+        flips=flips,
+    )
+
+
 def _brought(
-    clean: Array,
-    kind: OutputKind,
-    groups: NDArray[np.int64],
-    compare_at: float | Literal["own"],
-    compare_on: NDArray[np.bool_],
-    outputs: Array,
+    clean: Array, kind: OutputKind, weights: Float64, compare_at: float | Literal["own"], outputs: Array
 ) -> Clean:
     """A classifier's clean outputs at the common confidence."""
-    _, which = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(which, compare_on)[which]
-    weights = np.where(compare_on, 1.0 / np.maximum(sizes, 1.0), 0.0)
     resolution = float(namespace(outputs).finfo(outputs.dtype).eps) if is_floating(outputs) else 0.0
     return bring(clean, kind, weights, None if compare_at == "own" else compare_at, resolution)
 

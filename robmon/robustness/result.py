@@ -23,10 +23,30 @@ from robmon.robustness.specification import Specification
 from robmon.robustness.statistics.certificate import CertifiedShare, certified_share
 from robmon.robustness.statistics.clusters import cluster_means, first_rows
 from robmon.robustness.worst import WORST_SHARE, worst_rows
-from robmon.vocabulary import OutputKind
+from robmon.vocabulary import ComparisonScore, OutputKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedTrials:
+    """Means of each trial in the units of a verdict, over the rows that are compared, where each request counts alike.
+
+    Attributes:
+        values: shape `(T, levels)`, errors of values over twice the variance of the reference's outputs, or, of the
+            reference itself, of its own.
+        probabilities: the same of squared changes of the probabilities at the common confidence; None without.
+        flips: the same of changed classes; None where outputs are no classes.
+    """
+
+    values: Float64
+    probabilities: Float64 | None
+    flips: Float64 | None
+
+    def by_score(self, score: ComparisonScore) -> Float64 | None:
+        """Those of a score."""
+        return {"mse": self.values, "probability": self.probabilities, "flips": self.flips}[score]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +75,7 @@ class Assessment:
         common: what a comparison of classifiers needs, where one was asked for; None else, and for values and labels.
         trial_row_errors: shape `(n, trials)`, row errors at the highest level against the model's own clean outputs, in
             each trial; None where they were not asked for.
+        judged_trials: what a verdict may speak of, trial by trial; None of an assessment that is not compared.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
@@ -107,6 +128,7 @@ class Assessment:
     clusters: NDArray[np.int64] = field(repr=False)
     finite: NDArray[np.bool_] = field(repr=False)
     trial_row_errors: Float64 | None = field(default=None, repr=False)
+    judged_trials: JudgedTrials | None = field(default=None, repr=False)
     cut: str = ""
     notes: tuple[str, ...] = ()
     uses_realised_level: bool = False

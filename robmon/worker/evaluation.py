@@ -24,6 +24,7 @@ from robmon.worker.conversion import level_results, plan_message, slope_results,
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.detection import detect
 from robmon.worker.drifting import measure_drift
+from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
 from robmon.worker.learning import feature_axis, known_codes, learn_inputs, learn_results
@@ -130,6 +131,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         prediction_drift=list(drift.predictions),
         baseline=baseline.to_dict(),
         kept_classes=kept.classes,
+        kept_curves=kept_curves(result),
         is_reference=kept.is_usable,
         verdict=judged if isinstance(judged, Verdict) else None,
         not_compared=judged if isinstance(judged, NotCompared) else None,

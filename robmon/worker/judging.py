@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.history.verdict import Causes, Verdict
+from robmon.history.verdict import Causes, JudgedCurves, Verdict
 from robmon.processes.messages import ComparisonTerms, KeptClasses, NotCompared
 from robmon.report.comparison import basis
 from robmon.robustness.arrays import Float64
@@ -24,6 +24,7 @@ from robmon.robustness.comparison import Comparison, comparable, compare_rows
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.worker.blaming import causes
+from robmon.worker.judged_curves import judged_curves
 
 ROW_ERRORS_DTYPE = "<f8"
 CLASSES_DTYPE = "<i8"
@@ -142,22 +143,29 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
         compared = _compare_classes(reference, reference.classes, result)
     if isinstance(compared, NotCompared):
         return compared
-    return _verdict(comparison, compared, causes(comparison, *_highest_errors(reference, result, compared)))
+    old, new = _errors(reference, result, compared)
+    curves = judged_curves(comparison, result, compared, old, new)
+    return _verdict(comparison, compared, causes(comparison, old[:, -1], new[:, -1]), curves)
 
 
-def _highest_errors(reference: Reference, result: Assessment, compared: Comparison) -> tuple[Float64, Float64]:
-    """Row errors of both at the highest level, by request, as the verdict counts them."""
+def _errors(reference: Reference, result: Assessment, compared: Comparison) -> tuple[Float64, Float64]:
+    """Errors of both by request, shape `(requests, levels)`, as the verdict counts them."""
     if reference.classes is None:
-        rows = reference.rows
-        errors = cluster_means(np.asarray(result.comparison_row_errors)[rows, -1:], result.clusters[rows])
-        return reference.errors[:, -1], errors[:, 0]
+        rows, noisy = reference.rows, _noisy(result)
+        errors = cluster_means(np.asarray(result.comparison_row_errors)[rows], result.clusters[rows])
+        return reference.errors[:, noisy], errors[:, noisy]
     own = classifier_rows(result, reference.rows)
     both = [reference.classes, own]
     if compared.score == "probability":
         old, new = (each.tempered.errors for each in both if each.tempered is not None)
     else:
         old, new = (each.flips for each in both)
-    return old[:, -1], new[:, -1]
+    return old, new
+
+
+def _noisy(result: Assessment) -> list[int]:
+    """Where the levels above 0 are."""
+    return [index for index, level in enumerate(result.levels) if level > 0]
 
 
 def _compare_values(reference: Reference, result: Assessment) -> Comparison | NotCompared:
@@ -173,7 +181,7 @@ def _compare_values(reference: Reference, result: Assessment) -> Comparison | No
             "as in other units",
         )
     b = cluster_means(result.comparison_row_errors[reference.rows], result.clusters[reference.rows])
-    noisy = [index for index, level in enumerate(result.levels) if level > 0]
+    noisy = _noisy(result)
     return compare_rows(
         reference.errors[:, noisy],
         b[:, noisy],
@@ -206,13 +214,17 @@ def _units(comparison: ComparisonTerms, result: Assessment) -> Float64:
     return np.where(is_known, result.clean_variance, np.array(comparison.clean_variance))
 
 
-def _verdict(comparison: ComparisonTerms, compared: Comparison, causes: Causes | None) -> Verdict:
+def _verdict(
+    comparison: ComparisonTerms, compared: Comparison, causes: Causes | None, curves: JudgedCurves | None
+) -> Verdict:
     return Verdict(
         reference_version=comparison.version,
         worse=compared.worse,
         pvalue=compared.pvalue,
         levels=compared.levels.tolist(),
         ratio=compared.ratio.tolist(),
+        ratio_low=compared.ratio_low.tolist(),
+        ratio_high=compared.ratio_high.tolist(),
         detectable_ratio=compared.detectable_ratio,
         pooled_ratio=compared.pooled_ratio,
         pooled_low=compared.pooled_low,
@@ -227,6 +239,7 @@ def _verdict(comparison: ComparisonTerms, compared: Comparison, causes: Causes |
         agreement_a=_listed(compared.agreement_a),
         agreement_b=_listed(compared.agreement_b),
         causes=causes,
+        curves=curves,
         flip_note=compared.flip_note,
     )
 

@@ -12,7 +12,7 @@ from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
-from robmon.history.verdict import Causes, Part, Verdict
+from robmon.history.verdict import Causes, JudgedCurves, Part, Verdict
 from robmon.processes.messages import (
     Assessed,
     CanaryResult,
@@ -158,6 +158,18 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
             model=Part(ratio=2.0, log_stderr=0.05, share=0.75, share_stderr=0.02),
             traffic=Part(ratio=1.25, log_stderr=0.1, share=0.25, share_stderr=0.02),
             cause="model",
+        ),
+        ratio_low=[1.25],
+        ratio_high=[1.75],
+        curves=JudgedCurves(
+            space="verdict",
+            noise="gaussian",
+            confidence=0.95,
+            levels=[0, 0.05],
+            reference_mean=[0, 0.02],
+            reference_bound=[0, 0.025],
+            mean=[0, 0.03],
+            bound=[0, 0.0375],
         ),
     )
     view = View(

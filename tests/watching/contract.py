@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 _MEASUREMENTS = {
-    "robmon_noise_mse": "noise level reference",
+    "robmon_noise_mse": "noise level reference space",
     "robmon_noise_mse_bound": "noise level reference confidence",
     "robmon_request_change_bound": "noise level confidence",
+    "robmon_reference_noise_mse": "noise level reference_version space",
+    "robmon_reference_noise_mse_bound": "noise level reference_version space",
     "robmon_clean_mse": "",
     "robmon_labelled_rows": "",
     "robmon_clean_nonfinite_ratio": "",
@@ -82,6 +84,8 @@ _HISTOGRAMS = {
 }
 _PROCESS = {"process_resident_memory_bytes": "", "up": ""}
 
+SOMETIMES = {"robmon_noise_mse": {"space"}}
+"""Labels that not every series of a metric has."""
 TARGET_LABELS = {"job", "instance", "namespace", "pod", "container", "endpoint", "node"}
 BOUNDS = {"robmon_noise_mse_bound", "robmon_request_change_bound"}
 COUNTERS = {*_COUNTERS, *(name + suffix for name in _HISTOGRAMS for suffix in ("_bucket", "_sum", "_count"))}

@@ -179,6 +179,7 @@ def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedMod
         output=reference.output,
         clean_variance=reference.clean_variance,
         origins=reference.plan.origins,
+        curves=reference.kept_curves,
     )
     asked = question(128, plan=reference.plan, comparison=comparison)
     blob = errors.astype(ROW_ERRORS_DTYPE).tobytes()
@@ -186,6 +187,12 @@ def test_a_version_is_compared_on_the_same_rows_and_noise(linear: list[ServedMod
     assert worse.verdict is not None and worse.verdict.worse
     assert worse.verdict.ratio == pytest.approx([2.25, 2.25], rel=1e-6)
     assert worse.verdict.pooled_ratio == pytest.approx(2.25) and worse.verdict.score == "mse"
+    curves = worse.verdict.curves
+    assert curves is not None and curves.space == "output"
+    assert curves.reference_mean == pytest.approx([point.mean_mse for point in reference.levels])
+    assert curves.reference_bound == pytest.approx([point.bound for point in reference.levels])
+    assert curves.mean == pytest.approx([point.mean_mse for point in worse.levels])
+    assert curves.bound == pytest.approx([point.bound for point in worse.levels])
     same, _ = assessed(linear[0], asked, [*sample, blob])
     assert same.verdict is not None and not same.verdict.worse
     assert same.verdict.ratio == pytest.approx([1, 1])

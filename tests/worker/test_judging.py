@@ -123,6 +123,7 @@ def judged(a: ServedModel, b: ServedModel, count: int = 160, rows_each: int = 1,
         origins=reference.plan.origins,
         nonfinite_rows=reference.nonfinite_rows,
         classes=reference.kept_classes,
+        curves=reference.kept_curves,
     )
     plan = reference.plan.model_copy(update={"rows": rows} if rows is not None else {})
     answer, _ = asked(b, question(count, plan=plan, comparison=comparison, **options), [*sample, kept[-1]])
@@ -132,7 +133,21 @@ def judged(a: ServedModel, b: ServedModel, count: int = 160, rows_each: int = 1,
 def verdict(a: ServedModel, b: ServedModel, **options: Any) -> Verdict:
     result = judged(a, b, **options)
     assert result.verdict is not None, result.not_compared
+    check_curves(result.verdict)
     return result.verdict
+
+
+def check_curves(told: Verdict) -> None:
+    """One curve over the other is what the verdict says, level by level."""
+    curves = told.curves
+    assert curves is not None and curves.space == "verdict" and curves.levels == [0, *told.levels]
+    at_zero = float("inf") if told.pooled_ratio == float("inf") else 0  # what is not finite is so without noise too
+    assert (curves.reference_mean[0], curves.mean[0], curves.bound[0]) == (0, at_zero, at_zero)
+    for mean, reference, ratio in zip(curves.mean[1:], curves.reference_mean[1:], told.ratio, strict=True):
+        assert mean == pytest.approx(ratio * reference)
+    assert all(bound >= mean for mean, bound in zip(curves.mean, curves.bound, strict=True))
+    for mean, bound in zip(curves.reference_mean, curves.reference_bound or curves.reference_mean, strict=True):
+        assert bound >= mean
 
 
 @pytest.mark.parametrize(
@@ -209,3 +224,6 @@ def test_rows_of_one_request_count_together_and_fewer_rows_than_the_reference_ha
     assert several.score == "probability" and several.pooled_ratio == pytest.approx(1, abs=1e-6)
     fewer = verdict(versions("logits x 1.5"), versions("logits"), rows=100)
     assert fewer.score == "probability" and fewer.pooled_ratio == pytest.approx(1, abs=1e-6)
+    assert several.curves is not None and several.curves.reference_bound is not None and fewer.curves is not None
+    assert several.curves.reference_bound == pytest.approx(several.curves.bound)
+    assert fewer.curves.reference_bound is None  # those trials were of other rows

@@ -102,6 +102,7 @@ class Measures:
         classes: of the i-th reference, shape `(n,)`; empty where outputs are no classes.
         counted: which rows count, shape `(n,)`.
         by_trial: which of the measures' errors at the highest level are kept trial by trial; None: of none.
+        weights: shape `(n,)`, of rows in the means of each trial by which versions are compared; None: there are none.
     """
 
     kind: OutputKind
@@ -109,6 +110,7 @@ class Measures:
     classes: Sequence[Array]
     counted: NDArray[np.bool_]
     by_trial: int | None = None
+    weights: Float64 | None = None
 
     def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
         """What is kept of the outputs of so many copies of these rows.

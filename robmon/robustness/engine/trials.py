@@ -56,6 +56,9 @@ class Tally:
     """Squared moves of the inputs' cells in units of the scale, summed over cells and trials, shape `(levels, n)`."""
     by_trial: Float64 | None = None
     """Row errors of `Measures.by_trial` at the highest level, shape `(n, T)`; None where none are kept."""
+    weighted: Float64 | None = None
+    """Means of each trial by `Measures.weights`, shape `(T, levels, values)`: the errors of all measures in their
+    order, then whether rows had the class of each reference; None without weights."""
 
 
 def run_trials(
@@ -120,6 +123,7 @@ class _Sums:
         """Of each measure, where among the values its errors are; behind them stands the rest."""
         self._mse: list[Array] = []
         self._by_trial: list[Array] = []
+        self._weighted: list[Array] = []
 
     def add(self, values: Array) -> None:
         """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
@@ -133,10 +137,20 @@ class _Sums:
             self._totals += total
         if self._measures.by_trial is not None:
             self._by_trial.append(copied(errors[-1, self._measures.by_trial]))
+        if self._measures.weights is not None:
+            self._weighted.append(self._weighted_means(values, self._measures.weights))
         if not counted.all():
             errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
         self._mse.append(xp.mean(errors, axis=-1))
+
+    def _weighted_means(self, values: Array, weights: Float64) -> Array:
+        """Of errors and kept classes, over the rows that have a weight; shape `(levels, values, trials)`."""
+        kept = values[:, : self._errors[-1].stop + len(self._measures.classes)]
+        rows = np.flatnonzero(weights > 0)  # 0 times an infinite error is no number
+        if rows.size < len(weights):
+            kept, weights = namespace(kept).take(kept, like(rows, kept), axis=-1), weights[rows]
+        return kept @ like(weights, kept)
 
     def tally(self) -> Tally:
         """What it is in all, in main memory. Rows that do not count are in what is a row's own, and in nothing else."""
@@ -155,6 +169,7 @@ class _Sums:
             beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
             moves=moves,
             by_trial=to_numpy(xp.concat(self._by_trial)).T if self._by_trial else None,
+            weighted=to_numpy(xp.concat(self._weighted, axis=-1)).transpose(2, 0, 1) if self._weighted else None,
         )
 
 
@@ -174,6 +189,7 @@ def repeated(tally: Tally, times: int) -> Tally:
         nonfinite=tally.nonfinite,
         beyond=tally.beyond,
         moves=tally.moves * times,
+        weighted=None if tally.weighted is None else np.repeat(tally.weighted, times, axis=0),
     )
 
 
@@ -188,6 +204,9 @@ def joined(low: Tally, high: Tally) -> Tally:
         beyond=low.beyond + high.beyond,
         moves=np.concatenate([low.moves, high.moves], axis=0),
         by_trial=high.by_trial,
+        weighted=None
+        if low.weighted is None or high.weighted is None
+        else np.concatenate([low.weighted, high.weighted], axis=1),
     )
 
 
