@@ -155,8 +155,8 @@ def curve() -> barchart.Panel:
         Query(f"robmon_noise_mse{{{OUTPUT_CURVE}}} {OF_LAST_POD}", "mean"),
         Query(f"robmon_noise_mse_bound{{{CURVE}}} {OF_LAST_POD}", "bound"),
         Query(
-            f"robmon_noise_mse{{{OUTPUT_CURVE}}} / ignoring (reference) robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} "
-            f"{OF_LAST_POD}",
+            f"robmon_noise_mse{{{OUTPUT_CURVE}}} / ignoring (reference) "
+            f"robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} {OF_LAST_POD}",
             "mean in the baseline",
         ),
     ]
