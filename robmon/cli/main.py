@@ -15,6 +15,7 @@ from robmon.cli.demo import demo
 from robmon.cli.history import history
 from robmon.cli.rank import rank
 from robmon.cli.report import report
+from robmon.cli.rollback import rollback
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import missing_extra
 
@@ -54,5 +55,5 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo, history, report):
+for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, rollback):
     main.add_command(command)

@@ -229,18 +229,18 @@ def _listening(robmon: Running) -> dict[str, Any] | None:
     return None
 
 
-def accept_command(settings: Path) -> str:
-    """The command that accepts the new version, for a shell of the user's with whatever settings of its own."""
+def command(settings: Path, *words: str) -> str:
+    """A command of robmon with the demo's settings, for a shell of the user's with whatever settings of its own."""
     environment = [word for name in os.environ if is_of_the_user(name) for word in ("-u", name)]
     environment += [f"{name}={value}" for name, value in OWN_NETWORK.items()]
     script = shutil.which("robmon", path=str(Path(sys.executable).parent))
     robmon = [script] if script is not None else [sys.executable, "-m", "robmon"]
-    accept = ["baseline", "--model", f"models:/{models.NAME}/{NEW}", "--accept"]
-    return shlex.join(["env", *environment, f"ROBMON_CONFIG={settings}", *robmon, *accept])
+    return shlex.join(["env", *environment, f"ROBMON_CONFIG={settings}", *robmon, *words])
 
 
 def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
-    rollback = json.dumps({"name": models.NAME, "alias": models.ALIAS, "version": OLD})
+    settings = stage.processes.folder / SETTINGS_FILE
+    accept = ("baseline", "--model", f"models:/{models.NAME}/{NEW}", "--accept")
     console.print()
     console.print("Everything keeps running until Ctrl-C:", style="bold")
     for name, what in (
@@ -249,7 +249,7 @@ def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
         ("model server", f"{traffic.server_url}{PATH}"),
         ("MLflow registry", stage.registry_url),
         ("settings and logs", str(stage.processes.folder)),
-        ("roll back", f"curl -H 'content-type: application/json' -d '{rollback}' {stage.registry_url}{ALIAS_PATH}"),
-        (f"accept version {NEW}", accept_command(stage.processes.folder / SETTINGS_FILE)),
+        ("roll back", command(settings, "rollback", f"{models.NAME}@{models.ALIAS}", "--yes")),
+        (f"accept version {NEW}", command(settings, *accept)),
     ):
         console.print(f"  {name:18} {what}", soft_wrap=True, highlight=False, markup=False)

@@ -17,9 +17,11 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
 from robmon.errors import RobmonError, printable
+from robmon.history.detection import DetectionRecord
 from robmon.history.kept import Kept
 from robmon.history.older import OlderFiles
 from robmon.history.records import Row
+from robmon.history.scope import Scope
 from robmon.history.state_file import BUSY_SECONDS, is_sqlite
 
 TRIES: Final = 3
@@ -84,6 +86,16 @@ class HistoryReader:
         """All by which assessments were made, by their names."""
         found = self._read(lambda kept: kept.records.specifications())
         return {name: json.loads(content) for name, content in found.items()}
+
+    def scope(self, name: str) -> Scope:
+        """What is remembered of verdicts in that scope."""
+        content = self._read(lambda kept: kept.get("scope", name))
+        return Scope() if content is None else Scope.model_validate_json(content)
+
+    def detection(self, scope: str) -> DetectionRecord | None:
+        """Where the detector over time stood after its last step in that scope, if it made one."""
+        content = self._read(lambda kept: kept.get("detection", scope))
+        return None if content is None else DetectionRecord.model_validate_json(content)
 
     def _newest(self) -> float:
         def newest(kept: Kept) -> float:

@@ -341,6 +341,34 @@ class Registry:
         with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
             self.client.set_registered_model_tag(name, tag, text)
 
+    def aliases(self, name: str) -> dict[str, str]:
+        """The aliases of a registered model, and the versions that they stand for.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`.
+        """
+        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+            found = self.client.get_registered_model(name).aliases
+        return {alias: str(version) for alias, version in found.items()}
+
+    def move_alias(self, name: str, alias: str, version: str) -> None:
+        """Let an alias stand for a version, whatever it stands for now: a registry knows no condition.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
+        """
+        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
+            self.client.set_registered_model_alias(name, alias, version)
+
+    def write_version_tag(self, name: str, version: str, tag: str, text: str) -> None:
+        """Replace a tag of a version.
+
+        Raises:
+            RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
+        """
+        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
+            self.client.set_model_version_tag(name, version, tag, text)
+
     @contextlib.contextmanager
     def _asking(self, not_found: str = "not found") -> Iterator[None]:
         """Turn what MLflow and its stores raise into one sentence without credentials."""

@@ -97,12 +97,14 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
     png = tmp_path / "picture.png"
     with demo(temporary, png, python, "--keep") as child:
         output = read_until(child, "models:/digits/2 --accept")
-        printed = dict(re.findall(r"^  (metrics|accept version 2) +(.+)$", output, re.MULTILINE))
+        printed = dict(re.findall(r"^  (metrics|roll back|accept version 2) +(.+)$", output, re.MULTILINE))
         shell = THEIRS | {"PATH": "/usr/bin:/bin"}
         done = subprocess.run(["sh", "-c", printed["accept version 2"]], cwd=tmp_path, env=shell, capture_output=True)
         assert (done.returncode, done.stdout[:18]) == (0, b"accepted: digits/2"), done.stderr
         quiet = 'robmon_regression_detected{kind="version",model_name="digits"} 0.0'
         wait_until(lambda: quiet in httpx.get(printed["metrics"]).text, 60, "the regression is cleared")
+        done = subprocess.run(["sh", "-c", printed["roll back"]], cwd=tmp_path, env=shell, capture_output=True)
+        assert (done.returncode, b"no regression stands" in done.stderr) == (2, True), done.stderr
         child.send_signal(signal.SIGINT)
         rest, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
     assert child.returncode == 0, rest

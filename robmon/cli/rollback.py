@@ -1,0 +1,163 @@
+"""`robmon rollback`."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robmon import clock
+from robmon.cli.files import check_packages
+from robmon.cli.models import daemon_settings, has_daemon, use_tracking_uri
+from robmon.cli.options import config_option
+from robmon.errors import ModelError, RobmonError, printable
+from robmon.report.words import aligned, chance, interval, number
+
+if TYPE_CHECKING:
+    from robmon.library.rollback import Rollback
+    from robmon.settings import Loaded
+
+
+@click.command()
+@click.argument("alias", metavar="NAME@ALIAS")
+@click.option(
+    "--to", metavar="VERSION", help="Version for which the alias is to stand.  [default: the one accepted last]"
+)
+@click.option("--yes", is_flag=True, help="Move the alias; else only what would be done is printed.")
+@click.option("--force", is_flag=True, help="Without a regression that stands, and to a version that was rejected.")
+@click.option("--scope", help="Scope in which verdicts are remembered.  [default: history.scope of the daemon's "
+              "settings, else that of the alias]")  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path),
+              help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
+@click.option("--tracking-uri", help="MLflow tracking server or SQLite file.  "
+              "[default: mlflow.tracking_uri of the daemon's settings, else MLFLOW_TRACKING_URI]")  # fmt: skip
+@config_option
+def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | None, **options: Any) -> None:
+    """Move an alias of the registry back to the accepted version, while a regression stands.
+
+    Without --yes nothing is written. It is done with your own credentials: the daemon moves no alias. Which regression
+    stands, and which version was accepted, is read from the registry's tag, and from the daemon's data folder where
+    there is one. A robmon that follows the alias then clears the regression by itself. Without @ALIAS the alias is the
+    one that the daemon's settings name, else the only one that the model has.
+    """
+    given = {name: options[name] for name in ("tracking_uri", "data_dir", "config")}
+    daemon = daemon_settings(options, {"data_dir": options.pop("data_dir"), "history.scope": scope})
+    check_packages(["models:/registered/1"], None, picture=False)
+    use_tracking_uri(options)
+    from robmon.library.rollback import move, only_alias, parse_alias, plan_rollback
+    from robmon.models.registry import Registry
+
+    name, target = parse_alias(alias)
+    registry = Registry(daemon.settings.mlflow.tracking_uri)
+    chosen = target or _watched_alias(daemon, name) or only_alias(registry, name)
+    planned = plan_rollback(
+        registry,
+        name,
+        chosen,
+        scope=_scope(daemon, name, chosen),
+        data_dir=daemon.settings.data_dir,
+        to=to,
+        force=force,
+    )
+    command = _command(planned, scope, given)
+    _print_plan(planned)
+    if not yes:
+        words = [*command, *(["--to", to] if to else []), *(["--force"] if force else []), "--yes"]
+        click.echo(f"Nothing was written. To move {planned.alias} to version {planned.target}:\n{shlex.join(words)}")
+        return
+    move(registry, planned)
+    click.echo(f"{planned.alias} of {name} was moved from version {planned.served} to version {planned.target}.")
+    undo = shlex.join([*command, "--to", planned.served, "--force", "--yes"])
+    click.echo(f"To undo it:\n{undo}")
+    _tag(registry, planned)
+    click.echo(
+        "A robmon that follows the alias clears the regression by itself; whatever looks the alias up only when it "
+        f"starts serves version {planned.target} after a restart."
+    )
+
+
+def _watched_alias(daemon: Loaded, name: str) -> str | None:
+    """The alias that the daemon's settings name; None where they name no model, or another."""
+    from robmon.models.uri import ModelUri, parse
+
+    watched = parse(daemon.settings.model.uri) if has_daemon(daemon) else None
+    if watched is None or (isinstance(watched, ModelUri) and watched.name != name):
+        return None
+    if isinstance(watched, ModelUri) and watched.kind == "alias":
+        return watched.target
+    raise ModelError(
+        "what is served was not found by an alias, by the daemon's model.uri: serve another version there, or give "
+        "NAME@ALIAS"
+    )
+
+
+def _scope(daemon: Loaded, name: str, alias: str) -> str | None:
+    """The scope that the settings name for that alias; None where they name none."""
+    from robmon.models.uri import ModelUri, parse
+
+    settings = daemon.settings
+    watched = parse(settings.model.uri) if has_daemon(daemon) else None
+    is_watched = isinstance(watched, ModelUri) and watched.is_registered and watched.name == name
+    if settings.history.scope is None and not is_watched:
+        return None
+    is_other = isinstance(watched, ModelUri) and watched.kind == "alias" and watched.target != alias
+    return settings.history.scope or (None if is_other else settings.scope)
+
+
+def _command(planned: Rollback, scope: str | None, given: dict[str, Any]) -> list[str]:
+    """The words that repeat the command, with the places that it was given, but no credential of a URL."""
+    from robmon.models.uri import mask
+
+    flags = {"--scope": scope, **{f"--{name.replace('_', '-')}": value for name, value in given.items()}}
+    words = ["robmon", "rollback", f"{planned.name}@{planned.alias}"]
+    for flag, value in flags.items():
+        if value is not None and mask(str(value)) == str(value):
+            words += [flag, str(value)]
+    return words
+
+
+def _tag(registry: Any, planned: Rollback) -> None:
+    from robmon.library.rollback import write_tags
+
+    try:
+        tag = write_tags(registry, planned, time.time())
+    except RobmonError as error:
+        click.echo(f"robmon: the alias was moved, and the versions could not be tagged: {error}", err=True)
+    else:
+        click.echo(f"Both versions have the tag {tag}.")
+
+
+def _print_plan(planned: Rollback) -> None:
+    """What stands, and the curves of both versions side by side."""
+    served, target = f"version {planned.served}", f"version {planned.target}"
+    lines = [f"{printable(planned.alias)} of {printable(planned.name)} stands for {served}.", _why(planned, served)]
+    if planned.curves:
+        table = [["level", target, served]]
+        table += [[f"{row.level:g}", number(row.target), number(row.served)] for row in planned.curves]
+        lines += [*aligned(table), "Mean noise MSE of either, each as it was assessed last, on inputs of its own time."]
+    elif planned.standing is not None:
+        lines.append("Their curves are in the data folder of the robmon that judged it: run this there to see them.")
+    click.echo("\n".join([*filter(None, lines), *(f"{note[:1].upper()}{note[1:]}." for note in planned.notes)]) + "\n")
+
+
+def _why(planned: Rollback, served: str) -> str:
+    """What speaks against the version that is served."""
+    standing = planned.standing
+    if standing is None:
+        return "No regression stands: the move is forced."
+    since = f"since {clock.utc(standing.since)}"
+    if standing.entry is None:
+        return (
+            f"A regression over time stands {since}: {served} reacts more to noise than in its baseline's worst hour."
+        )
+    entry, verdict = standing.entry, standing.verdict
+    ratio = "" if entry.pooled_ratio is None else f": {entry.pooled_ratio:.3g} times its noise error"
+    if verdict is not None:
+        limits = interval(verdict.confidence, verdict.pooled_low, verdict.pooled_high, digits=3)
+        levels = zip(verdict.levels, verdict.ratio, strict=True)
+        by_level = ", ".join(f"{value:.3g} at {level:g}" for level, value in levels)
+        ratio += f" ({limits}, {chance(verdict.pvalue)}); by level {by_level}"
+    return f"A regression stands {since}: {served} against version {entry.against}{ratio}."
