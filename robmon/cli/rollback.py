@@ -134,10 +134,9 @@ def _print_plan(planned: Rollback) -> None:
     """What stands, and the curves of both versions side by side."""
     served, target = f"version {planned.served}", f"version {planned.target}"
     lines = [f"{printable(planned.alias)} of {printable(planned.name)} stands for {served}.", _why(planned, served)]
-    if planned.curves:
-        table = [["level", target, served]]
-        table += [[f"{row.level:g}", number(row.target), number(row.served)] for row in planned.curves]
-        lines += [*aligned(table), "Mean noise MSE of either, each as it was assessed last, on inputs of its own time."]
+    if planned.curves is not None:
+        rows = [[f"{level:g}", number(to), number(now)] for level, to, now in planned.curves.rows]
+        lines += [*aligned([["level", target, served], *rows]), f"Mean noise error of either, {planned.curves.of}."]
     elif planned.standing is not None:
         lines.append("Their curves are in the data folder of the robmon that judged it: run this there to see them.")
     click.echo("\n".join([*filter(None, lines), *(f"{note[:1].upper()}{note[1:]}." for note in planned.notes)]) + "\n")

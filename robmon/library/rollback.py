@@ -14,7 +14,7 @@ from typing import Final
 from robmon import clock
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.history.memory import Entries, of_version, reference
-from robmon.library.standing import CurveRow, Standing, curves_of, remember, scope_of, standing_of, why_none_stands
+from robmon.library.standing import Curves, Standing, curves_of, remember, scope_of, standing_of, why_none_stands
 from robmon.models.registry import Registry, Resolved
 from robmon.models.uri import known_aliases, known_versions, parse_registry, registered_name
 
@@ -41,8 +41,8 @@ class Rollback:
     scope: str
     standing: Standing | None
     notes: tuple[str, ...] = ()
-    curves: tuple[CurveRow, ...] = ()
-    """Of both versions as they were assessed last; empty where the data folder does not have them."""
+    curves: Curves | None = None
+    """None where the data folder does not have them."""
 
 
 def plan_rollback(
@@ -78,7 +78,7 @@ def plan_rollback(
         raise ModelError(f"{why_none_stands(model, alias, scope, remembered)}; --force moves it all the same")
     target = _target(registry, model, remembered.entries, standing, to, force=force)
     curves = curves_of(remembered.reader, standing, model.version, target)
-    return Rollback(name, alias, model.version, target, scope, standing, remembered.notes, tuple(curves))
+    return Rollback(name, alias, model.version, target, scope, standing, remembered.notes, curves)
 
 
 def move(registry: Registry, rollback: Rollback) -> None:

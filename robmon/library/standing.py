@@ -46,12 +46,16 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class CurveRow:
-    """Mean noise MSE of both versions at one level; None where a version was not assessed at it."""
+class Curves:
+    """Mean noise MSE of both versions, level by level.
 
-    level: float
-    target: float | None
-    served: float | None
+    Attributes:
+        rows: level, error of the version that is to be served and of the one that is; None where one was not assessed.
+        of: which rows and units they are of, in words.
+    """
+
+    rows: tuple[tuple[float, float | None, float | None], ...]
+    of: str
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,24 @@ def remember(registry: Registry, model: Resolved, scope: str, data_dir: Path | N
     return Remembered(merge(entries, without=made_anew), verdict, since, tuple(notes), reader)
 
 
-def curves_of(reader: HistoryReader | None, standing: Standing | None, served: str, target: str) -> list[CurveRow]:
-    """Of the last assessment of either, around the time at which the regression began."""
+def curves_of(reader: HistoryReader | None, standing: Standing | None, served: str, target: str) -> Curves | None:
+    """Both curves: those that the verdict compared, else of the last assessment of either; None where none is here."""
+    verdict = None if standing is None else standing.verdict
+    if verdict is not None and verdict.curves is not None and verdict.reference_version == target:
+        both = verdict.curves
+        units = "" if both.space == "output" else ", in what the verdict compares"
+        rows = zip(both.levels, both.reference_mean, both.mean, strict=True)
+        return Curves(tuple(rows), f"on the same rows, those of the verdict{units}")
     last: dict[str, dict[str, Any]] = {}
     if reader is not None and standing is not None:
         for row in reader.assessments(standing.since - LOOKED_BACK_SECONDS):
             last[str(row.get("version"))] = row
-    by_level = [_by_level(last.get(version)) for version in (target, served)]
-    if not all(by_level):
-        return []
-    return [CurveRow(level, *(of.get(level) for of in by_level)) for level in sorted(set().union(*by_level))]
+    to, now = (_by_level(last.get(version)) for version in (target, served))
+    if not to or not now:
+        return None
+    levels = sorted(to.keys() | now.keys())
+    found = tuple((level, to.get(level), now.get(level)) for level in levels)
+    return Curves(found, "each as it was assessed last, on inputs of its own time")
 
 
 def _by_level(row: Mapping[str, Any] | None) -> dict[float, float]:

@@ -21,7 +21,7 @@ from robmon.history.detection import DetectionRecord
 from robmon.history.memory import Entry, to_json
 from robmon.history.scope import Judged
 from robmon.history.store import History
-from robmon.history.verdict import Verdict
+from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.library.rollback import Rollback, move, plan_rollback
 from robmon.models.registry import Registry
 from tests.e2e.proxies import Front, front, read_only
@@ -264,6 +264,21 @@ def test_in_robmons_container_settings_and_folder_are_used(model: Model, tmp_pat
     assert "3.75 times its noise error (98 % interval 3.1 to 4.4, p < 0.000001)" in told
     rows = [line.split() for line in told.splitlines()]
     assert [row for row in rows if row[:1] in (["0.1"], ["0.2"])] == [["0.1", "0.01", "0.03"], ["0.2", "0.04", "0.16"]]
+    assert "each as it was assessed last" in told
+    curves = JudgedCurves(
+        space="output",
+        noise="gaussian",
+        confidence=0.95,
+        levels=[0.1, 0.2],
+        reference_mean=[0.011, 0.041],
+        reference_bound=None,
+        mean=[0.033, 0.164],
+        bound=[0.04, 0.2],
+    )
+    judged = Judged(version="2", verdict=VERDICT.model_copy(update={"curves": curves}))
+    history.write_scope("shop.models.champion", (), judged=judged)
+    told = robmon("rollback", model.name, **settings)
+    assert "  0.1      0.011      0.033\n" in told and "on the same rows, those of the verdict." in told
     model.remember(accepted("1"), rejected("2"), scope="shop.models.champion")
     assert "3.75 times" in robmon("rollback", str(model), MLFLOW_TRACKING_URI=model.url), "found by the alias' name"
     model.remember(rejected("2"), scope="other.champion")
