@@ -19,7 +19,7 @@ from robmon.processes.messages import DetectionQuestion, ModelVersion
 from robmon.settings import Settings
 from robmon.vocabulary import DETECTION_RESTARTS, detection_threshold
 
-STATISTIC_FORMAT: Final = 1
+STATISTIC_FORMAT: Final = 2
 """Of what the evidence is made of, beyond the detector's own format."""
 DIGESTED_BYTES: Final = 4096
 """Of a body, at either end: two requests of one id that differ only between are taken for one."""

@@ -13,6 +13,7 @@ from robmon.drift.evidence import (
     FRACTIONS,
     MOST_EVIDENCE,
     advanced,
+    advanced_where_told,
     bets_above,
     bets_below,
     clearing_evidence,
@@ -37,7 +38,8 @@ class RegressionDetector:
     After each assessment it holds the evidence M that row errors lie above the limit m: above their mean in the worst
     hour of a baseline that spans at least a day, times `1 + tolerance`, plus 2.33 standard errors. The error of a row
     enters as X, the mean over trials of a number between 0 and 1: of `min(e/c, 1)` and, with bets of its own, of ln e
-    between two quantiles; of flips as their share. The evidence of each of K bets is raised by 1 and multiplied by
+    between two quantiles; where half of the errors or more are next to nothing, of the size of the others too; of
+    flips as their share. The evidence of each of K bets is raised by 1 and multiplied by
     `1 + lambda (X - m)` of every row; M is the mean over bets, and an alarm stands from the assessment at which M
     reaches the threshold, `30 days / interval_seconds / false_alarms_per_month`.
 
@@ -160,7 +162,7 @@ class RegressionDetector:
         values, means = self.limits.values(errors), self.limits.means
         self.updates += 1
         self.rows_seen += len(errors)
-        self._log_evidence = advanced(self._log_evidence, log_factors(values, means, bets_above(means)))
+        self._log_evidence = advanced_where_told(self._log_evidence, log_factors(values, means, bets_above(means)))
         if self.standing:
             self._log_clearing = advanced(self._log_clearing, log_factors(values, means, bets_below(means)))
             if clearing_evidence(self._log_clearing) >= self.clear_evidence:

@@ -30,7 +30,7 @@ class TimeLimits:
 
     Attributes:
         score: what errors are, `mse` or `flips`.
-        each: one limit a statistic: two of squared changes, one of flips.
+        each: one limit a statistic: of squared changes two, or three where few of the errors count; of flips one.
         tolerance: a rise of the worst hour that is no regression.
         span_hours, rows: of the baseline.
         block_hours: how many hours the longest "hour" of the baseline has; above 1 where hours of fewer than 256 rows
@@ -126,7 +126,7 @@ class TimeLimits:
     def values(self, errors: Float64) -> Float64:
         """Of errors `(m, T)` each row's mean of each statistic over its trials, `(m, statistics)`; NaN is the worst."""
         worst = np.where(np.isnan(errors), np.inf, errors)
-        return np.stack([limit.statistic.value(worst).mean(axis=1) for limit in self.each], axis=1)
+        return np.stack([limit.row_means(worst) for limit in self.each], axis=1)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, every number to the bit."""
@@ -150,8 +150,8 @@ class TimeLimits:
         Raises:
             InvalidInputError, KeyError, TypeError, ValueError: it is no such dictionary.
         """
-        if not isinstance(data, Mapping) or not 1 <= len(data["each"]) <= 2:
-            raise InvalidInputError("the limits of a detector must be a dictionary with one or two of them")
+        if not isinstance(data, Mapping) or not 1 <= len(data["each"]) <= 3:
+            raise InvalidInputError("the limits of a detector must be a dictionary with one to three of them")
         each = tuple(Limit.from_dict(limit) for limit in data["each"])
         score: Score = "flips" if isinstance(each[0].statistic, Flips) else "mse"
         if data["score"] != score:

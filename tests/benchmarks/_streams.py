@@ -17,8 +17,8 @@ from scipy.signal import lfilter
 from robmon.drift.detector import CLEAR_EVIDENCE
 from robmon.drift.evidence import FRACTIONS, advanced, bets_above, bets_below, clearing_evidence, mean_evidence
 from robmon.drift.hourly import HourlyErrors, Score
-from robmon.drift.limit import upper_limit
-from robmon.drift.statistic import Clip, Flips, Statistic
+from robmon.drift.limit import limit_of_size, upper_limit
+from robmon.drift.statistic import Clip, Flips, Log, Size, Statistic
 from robmon.drift.time_limits import TimeLimits
 
 Float64 = NDArray[np.float64]
@@ -90,11 +90,14 @@ class ErrorLaw:
     draw: Callable[[np.random.Generator, int, float], Float64]
 
 
-def squared(spread: float, spikes: float = 1.0) -> Callable[[np.random.Generator, int, float], Float64]:
-    """Lognormal over rows, a squared normal number over trials; only a share of the rows has any."""
+def squared(
+    spread: float, spikes: float = 1.0, elsewhere: float = 0.0
+) -> Callable[[np.random.Generator, int, float], Float64]:
+    """Lognormal over rows, a squared normal number over trials; a share of the rows has them, others hardly any."""
 
     def draw(generator: np.random.Generator, rows: int, level: float) -> Float64:
-        scale = level * np.exp(spread * generator.normal(size=(rows, 1))) * (generator.random((rows, 1)) < spikes)
+        of_row = np.exp(spread * generator.normal(size=(rows, 1)))
+        scale = level * of_row * np.where(generator.random((rows, 1)) < spikes, 1.0, elsewhere)
         return np.asarray(scale * generator.normal(size=(rows, TRIALS)) ** 2)
 
     return draw
@@ -111,6 +114,7 @@ ERRORS = (
     ErrorLaw("MSE, sd 1", "mse", squared(1.0)),
     ErrorLaw("MSE, sd 1.5", "mse", squared(1.5)),
     ErrorLaw("MSE, 5 % of the rows", "mse", squared(1.0, 0.05)),
+    ErrorLaw("MSE, a trace beside 5 %", "mse", squared(1.0, 0.05, 1e-6)),
     ErrorLaw("flips", "flips", flips),
 )
 
@@ -122,6 +126,8 @@ class Pool:
     Attributes:
         values: shape `(LEVELS, assessments, ROWS, statistics)`, each row's statistics at each level.
         tenth: the same where a tenth of the rows has errors 3.2 times as large.
+        counting, tenth_counting: shape `(LEVELS, assessments, ROWS)`, the share of a row's trials that the size of
+            errors counts; its values are 0 for the others. None where it is no statistic of this law.
         errors: shape `(LEVELS, assessments)`, mean error.
         rows: shape `(assessments * ROWS, TRIALS)`, errors at a level of 1.
     """
@@ -130,6 +136,8 @@ class Pool:
     statistics: tuple[Statistic, ...]
     values: NDArray[np.float32]
     tenth: NDArray[np.float32]
+    counting: NDArray[np.float32] | None
+    tenth_counting: NDArray[np.float32] | None
     errors: Float64
     rows: NDArray[np.float32]
 
@@ -145,6 +153,8 @@ class Pool:
         worse = np.where(generator.random((rows, 1)) < 0.1, 3.2, 1.0).astype(np.float32)
         shape = (LEVELS, assessments, ROWS, len(statistics))
         values, tenth = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        size = next((statistic for statistic in statistics if isinstance(statistic, Size)), None)
+        counting, tenth_counting = (None if size is None else np.empty(shape[:3], dtype=np.float32) for _ in range(2))
         errors = np.empty((LEVELS, assessments))
         for at, level in enumerate(np.exp(LOWEST + STEP * np.arange(LEVELS))):
             if law.score == "flips":
@@ -152,11 +162,13 @@ class Pool:
                 other = np.where(worse > 1.0, law.draw(generator, rows, 3.2 * level).astype(np.float32), plain)
             else:
                 plain, other = np.float32(level) * base, np.float32(level) * worse * base
-            for where, drawn in ((values, plain), (tenth, other)):
+            for where, counts, drawn in ((values, counting, plain), (tenth, tenth_counting, other)):
                 means = [_value(statistic, drawn).mean(axis=1) for statistic in statistics]
                 where[at] = np.stack(means, axis=1).reshape(shape[1:])
+                if counts is not None and size is not None:
+                    counts[at] = (drawn > size.least).mean(axis=1).reshape(shape[1:3])
             errors[at] = plain.reshape(assessments, -1).mean(axis=1)
-        return cls(law, statistics, values, tenth, errors, base)
+        return cls(law, statistics, values, tenth, counting, tenth_counting, errors, base)
 
 
 def _value(statistic: Statistic, errors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -167,8 +179,10 @@ def _value(statistic: Statistic, errors: NDArray[np.float32]) -> NDArray[np.floa
         return np.minimum(errors * np.float32(1.0 / statistic.point), np.float32(1.0))
     with np.errstate(divide="ignore"):
         logs = np.log(errors)
-    slope = 0.5 / statistic.width
-    return np.clip(logs * np.float32(slope) + np.float32(0.25 - slope * statistic.low), 0.0, 1.0)
+    slope, at_low = (0.5, 0.25) if isinstance(statistic, Log) else (1.0, 0.0)
+    slope /= statistic.width
+    values = np.clip(logs * np.float32(slope) + np.float32(at_low - slope * statistic.low), 0.0, 1.0)
+    return values if isinstance(statistic, Log) else np.where(errors > statistic.least, values, np.float32(0.0))
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------
@@ -184,19 +198,34 @@ def limits_of_baselines(
     scaled = tolerance if pool.law.score == "flips" else 0.0
     means = (1.0 + scaled) * pool.values.mean(axis=2, dtype=np.float64)
     squares = (1.0 + scaled) ** 2 * np.square(pool.values, dtype=np.float64).mean(axis=2)
-    hours = []
+    counting = None if pool.counting is None else pool.counting.mean(axis=2, dtype=np.float64)
+    hours, sizes = [], []
     for _ in range(24 * days):
         level = walk.next(HOUR) + (0.0 if scaled else np.log1p(tolerance))
         at, which = _position(level, generator), generator.integers(0, means.shape[1], size=level.shape)
         mean = means[at, which].mean(axis=1)
         hours.append((mean, squares[at, which].mean(axis=1) - mean**2))
+        if counting is not None:
+            sizes.append((mean[:, -1], counting[at, which].mean(axis=1)))
     of_mean, of_variance = (np.stack([hour[part] for hour in hours]) for part in (0, 1))  # (hours, streams, statistics)
+    if worst:
+        place = of_mean.argmax(axis=0)[None]
+        at_worst = (np.take_along_axis(of, place, axis=0)[0] for of in (of_mean, of_variance))
+        limits = _upper(*at_worst, HOUR * ROWS)
+    else:
+        limits = _upper(of_mean.mean(axis=0), of_variance.mean(axis=0), 24 * days * HOUR * ROWS)
+    if counting is not None:
+        limits[:, -1] = _of_size(np.array(sizes), worst)
+    return limits
+
+
+def _of_size(sizes: Float64, worst: bool) -> Float64:
+    """The limit of the size of errors, from sums of it and of those that count, shape `(hours, 2, streams)`."""
     if not worst:
-        rows = 24 * days * HOUR * ROWS
-        return _upper(of_mean.mean(axis=0), of_variance.mean(axis=0), rows)
-    which = of_mean.argmax(axis=0)[None]
-    at_worst = (np.take_along_axis(of, which, axis=0)[0] for of in (of_mean, of_variance))
-    return _upper(*at_worst, HOUR * ROWS)
+        return np.asarray(sizes[:, 0].sum(axis=0) / sizes[:, 1].sum(axis=0))
+    means, rows = sizes[:, 0] / sizes[:, 1], HOUR * ROWS * sizes[:, 1].mean(axis=0)
+    no_error = 0.0  # to the largest of 24 hours or more none is added
+    return np.array([limit_of_size(m, no_error, n, len(means)) for m, n in zip(means.max(axis=0), rows, strict=True)])
 
 
 def _upper(mean: Float64, variance: Float64, rows: int) -> Float64:
@@ -226,15 +255,16 @@ class Factors:
     below: list[NDArray[np.float32]]
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], limits: Float64) -> Factors:
-        """For every limit among `limits`, shape `(streams, statistics)`."""
+    def of(cls, values: NDArray[np.float32], limits: Float64, counting: NDArray[np.float32] | None = None) -> Factors:
+        """For every limit among `limits`, shape `(streams, statistics)`; `counting` is of the last statistic."""
         lowest = np.log(limits.min(axis=0)) - 1e-9
-        counts = np.ceil((np.log(limits.max(axis=0)) - lowest) / LIMIT_STEP).astype(int) + 1
+        counts_of_grid = np.ceil((np.log(limits.max(axis=0)) - lowest) / LIMIT_STEP).astype(int) + 1
         above, below = [], []
-        for statistic, count in enumerate(counts):
+        for statistic, count in enumerate(counts_of_grid):
             grid = np.exp(lowest[statistic] + LIMIT_STEP * np.arange(count))
-            above.append(_of_bets(values[..., statistic], grid, bets_above(grid)))
-            below.append(_of_bets(values[..., statistic], grid, bets_below(grid)))
+            counts = counting if statistic == len(counts_of_grid) - 1 else None
+            above.append(_of_bets(values[..., statistic], counts, grid, bets_above(grid)))
+            below.append(_of_bets(values[..., statistic], counts, grid, bets_below(grid)))
         return cls(lowest, above, below)
 
     def places(self, limits: Float64) -> tuple[Int64, NDArray[np.float32]]:
@@ -256,13 +286,19 @@ class Factors:
         return np.stack(found, axis=1).astype(np.float64)
 
 
-def _of_bets(values: NDArray[np.float32], grid: Float64, bets: Float64) -> NDArray[np.float32]:
-    """Sums over rows of `ln(1 + lambda (X - m))`, as logarithms of products of 16 rows."""
+def _of_bets(
+    values: NDArray[np.float32], counting: NDArray[np.float32] | None, grid: Float64, bets: Float64
+) -> NDArray[np.float32]:
+    """Sums over rows of `ln(1 + lambda (X - m))`, as logarithms of products of 16 rows.
+
+    Where only some of a row's trials count, X is the limit in the others: `X - m` is that of those that count.
+    """
     result = np.empty((len(grid), *values.shape[:2], len(FRACTIONS)), dtype=np.float32)
     blocks = values.reshape(*values.shape[:2], ROWS // 16, 16)
     for at, limit in enumerate(grid):
+        limits = np.float32(limit) if counting is None else np.float32(limit) * counting.reshape(blocks.shape)
         for bet, size in enumerate(bets[at]):
-            products = np.prod(np.float32(size) * blocks + np.float32(1.0 - size * limit), axis=-1)
+            products = np.prod(np.float32(size) * (blocks - limits) + np.float32(1.0), axis=-1)
             result[at, :, :, bet] = np.log(products).sum(axis=-1)
     return result
 
