@@ -136,6 +136,7 @@ class Daemon:
                 reads_files=inputs.files is not None,
                 may_use_cuda=settings.device.name != "cpu",
                 histograms=settings.http.histograms,
+                levels=settings.assess.levels,
             ),
         )
         key = history_key(parse(settings.model.uri), self._follower.name)
@@ -155,6 +156,7 @@ class Daemon:
             inputs.max_age_seconds,
             inputs_problem=lambda: self._receiver.problem,
             worker_memory_bytes=lambda: self._host.memory_bytes,
+            alias=alias_of(settings.model.uri),
             command_prefix=command_prefix,
         )
         self._metrics.expose(self._published)

@@ -147,6 +147,8 @@ class Versions:
             rows=rows,
             at=self.next_at,
             specification=self.specification,
+            limits=(verdict.pooled_low, verdict.pooled_high),
+            score=verdict.score,
             error_ratio_high=_high(error_ratio, verdict),
         )
 

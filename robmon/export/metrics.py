@@ -38,7 +38,7 @@ from robmon.export.families import add as _add
 from robmon.export.families import nonempty as _nonempty
 from robmon.export.families import of_version as _family
 from robmon.export.published import Measurement, Published, View
-from robmon.export.verdict import reference_metrics, verdict_metrics
+from robmon.export.verdict import reference_metrics, remembered_metrics, verdict_metrics
 from robmon.history.verdict import JudgedCurves
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
@@ -70,12 +70,14 @@ class Circumstances:
         reads_files: inputs are read from files too.
         may_use_cuda: the model may run on a CUDA device.
         histograms: whether durations and sizes are exported with all their buckets; else their sum and count alone.
+        levels: of the noise.
     """
 
     is_endpoint: bool = False
     reads_files: bool = False
     may_use_cuda: bool = False
     histograms: bool = False
+    levels: tuple[float, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -162,6 +164,8 @@ class Metrics:
                     self.model_failures.labels(stage, reason)
         for reason in RESTART_REASONS:
             self.worker_restarts.labels(reason)
+        for level in circumstances.levels:
+            self.nonfinite_outputs.labels(f"{level:g}")
         self._inputs = inputs
         self.registry.register(InputsCollector(model_name, inputs, sample, circumstances))
 
@@ -294,6 +298,16 @@ def _state(published: Published) -> Families:
         clock.as_shown(published.view.last_assessment_at) if published.view.last_assessment_at else 0.0,
     )
     yield _gauge(
+        "robmon_assess_interval_seconds",
+        "Time between two assessments, as it is set: alert rules wait for so many of them",
+        name,
+        published.interval_seconds,
+    )
+    if published.alias is not None:
+        alias = InfoMetricFamily("robmon_served_alias", "The alias under which the version served was found")
+        alias.add_metric([], {"model_name": name, "alias": published.alias})
+        yield alias
+    yield _gauge(
         "robmon_worker_resident_memory_bytes",
         "Resident memory of the worker and its children",
         name,
@@ -382,6 +396,8 @@ def _verdict(published: Published) -> Families:
         yield info
     if state.verdict is not None:
         yield from verdict_metrics(name, state.verdict)
+    elif state.regression is not None:
+        yield from remembered_metrics(name, state.regression)
 
 
 def _pending(published: Published) -> GaugeMetricFamily:

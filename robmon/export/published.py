@@ -145,6 +145,7 @@ class Published:
         max_age_seconds: of inputs.
         inputs_problem: what may be wrong with the inputs, in one sentence; mostly empty.
         worker_memory_bytes: resident memory of the worker.
+        alias: under which the version served is looked up, None where it is not by an alias.
         command_prefix: what a shell that has the daemon's environment puts before a command that needs its settings.
         view: what is known at first.
     """
@@ -157,14 +158,16 @@ class Published:
         *,
         inputs_problem: Callable[[], str] = lambda: "",
         worker_memory_bytes: Callable[[], int] = lambda: 0,
+        alias: str | None = None,
         command_prefix: str = "",
         view: View = View(),
     ) -> None:
         self.model_name = model_name
+        self.alias = alias
+        self.interval_seconds = interval_seconds
         self.command_prefix = command_prefix
         self.inputs_problem = inputs_problem
         self.worker_memory_bytes = worker_memory_bytes
-        self._interval_seconds = interval_seconds
         self._max_age_seconds = max_age_seconds
         self._view = view
         self._watchers: list[Callable[[View], None]] = []
@@ -189,7 +192,7 @@ class Published:
         model, measurement = self._view.model, self._view.measurement
         if measurement is None or model is None or measurement.model_version != model.version:
             return None
-        lifetime_seconds = max(3 * self._interval_seconds, 3 * measurement.duration_seconds)
+        lifetime_seconds = max(3 * self.interval_seconds, 3 * measurement.duration_seconds)
         if self._view.only_too_few_inputs_since:
             lifetime_seconds = max(self._max_age_seconds, lifetime_seconds)
         return measurement if now - measurement.at <= lifetime_seconds else None

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 
 from robmon.export.families import add, nonempty, of_version
+from robmon.history.standing import Regression
 from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.report.words import chance, interval, percent
 
 REFERENCE_LABELS: Final = ("noise", "level", "reference_version", "space")
 
 
+_POOLED: Final = {
+    "robmon_version_ratio": "Noise error of the version judged last over that of its reference version, all levels "
+    "together, on the same rows and noise: what the verdict tests",
+    "robmon_version_ratio_lower": "Lower confidence limit of robmon_version_ratio",
+    "robmon_version_ratio_upper": "Upper confidence limit of robmon_version_ratio",
+}
+
+
+def remembered_metrics(name: str, regression: Regression) -> Iterator[GaugeMetricFamily]:
+    """The pooled ratio with its limits of a regression that another pod has found, as far as it is remembered."""
+    if regression.score is not None:
+        values = (regression.pooled_ratio, regression.pooled_low, regression.pooled_high)
+        yield from _pooled([name, regression.reference_version, regression.score], values)
+
+
+def _pooled(of: list[str], values: tuple[float | None, ...]) -> Iterator[GaugeMetricFamily]:
+    for (metric, help_text), value in zip(_POOLED.items(), values, strict=True):
+        family = GaugeMetricFamily(metric, help_text, labels=["model_name", "reference_version", "score"])
+        add(family, of, value)
+        yield from nonempty(family)
+
+
 def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
     """The pooled ratio with its limits, and the ratios by level."""
-    pooled = {
-        "robmon_version_ratio": (
-            verdict.pooled_ratio,
-            "Noise error of the version judged last over that of its reference version, all levels together, on the "
-            "same rows and noise: what the verdict tests",
-        ),
-        "robmon_version_ratio_lower": (verdict.pooled_low, "Lower confidence limit of robmon_version_ratio"),
-        "robmon_version_ratio_upper": (verdict.pooled_high, "Upper confidence limit of robmon_version_ratio"),
-    }
-    for metric, (value, help_text) in pooled.items():
-        if not math.isnan(value):
-            family = GaugeMetricFamily(metric, help_text, labels=["model_name", "reference_version", "score"])
-            family.add_metric([name, verdict.reference_version, verdict.score], value)
-            yield family
+    pooled = (verdict.pooled_ratio, verdict.pooled_low, verdict.pooled_high)
+    yield from _pooled([name, verdict.reference_version, verdict.score], pooled)
     by_level = {
         "robmon_version_mse_ratio": (
             verdict.ratio if verdict.score != "flips" else None,

@@ -14,12 +14,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from robmon.errors import InvalidInputError
+from robmon.vocabulary import ComparisonScore
 
 MAX_ENTRIES: Final = 10
 MAX_BYTES: Final = 4096
 """Of a memory as JSON: MLflow's database keeps 5000 characters of a registered model's tag."""
 MAX_READ_BYTES: Final = 4 * MAX_BYTES
 """Of what is read as a memory, which a person may have written by hand; anything longer is none."""
+LIMIT_DIGITS: Final = 4
+"""Of an interval, so that ten entries fit."""
 TAG_PREFIX: Final = "robmon.memory."
 
 Key = tuple[str, str | None]
@@ -42,6 +45,11 @@ class Entry(BaseModel):
     """The version that it was compared with."""
     pooled_ratio: float | None = None
     """Its noise MSE over that version's, pooled over the levels."""
+    pooled_low: float | None = None
+    pooled_high: float | None = None
+    """Confidence limits of that ratio, to `LIMIT_DIGITS`."""
+    score: ComparisonScore | None = None
+    """What was compared."""
     pvalue: float | None = None
     rows: int | None = None
     """Rows of the comparison."""
@@ -160,6 +168,8 @@ def judged(
     rows: int,
     at: float,
     specification: str,
+    limits: tuple[float, float] | None = None,
+    score: ComparisonScore | None = None,
     error_ratio_high: float | None = None,
 ) -> Entry:
     """The entry of a version that was compared, which carries on the product of the ratios."""
@@ -168,6 +178,7 @@ def judged(
         before = next((entry for entry in reversed(entries) if entry.accepted and entry.version == against), None)
         anchor = against if before is None or before.anchor is None else before.anchor
         ratio = pooled_ratio * (1.0 if before is None else _product(entries, before, specification) or 1.0)
+    low, high = limits or (None, None)
     return Entry(
         version=version,
         run_id=run_id,
@@ -175,6 +186,9 @@ def judged(
         by="verdict",
         against=against,
         pooled_ratio=pooled_ratio,
+        pooled_low=_limit(low),
+        pooled_high=_limit(high),
+        score=score,
         pvalue=pvalue,
         rows=rows,
         at=at,
@@ -183,6 +197,10 @@ def judged(
         anchor=anchor,
         ratio_since=ratio,
     )
+
+
+def _limit(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(f"{value:.{LIMIT_DIGITS}g}")
 
 
 def ratio_since(entries: Entries, entry: Entry, specification: str) -> tuple[str, float] | None:
@@ -235,7 +253,8 @@ def understood(text: str | None) -> Entries | None:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    return {name: "Infinity" if value == math.inf else value for name, value in entry.model_dump().items()}
+    told = entry.model_dump(exclude_none=True)
+    return {name: "Infinity" if value == math.inf else value for name, value in told.items()}
 
 
 def _age(entry: Entry) -> tuple[float, str, str]:

@@ -9,7 +9,7 @@ from typing import Literal
 from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing_rejection, standing_since
 from robmon.history.scope import Judged
 from robmon.history.verdict import Verdict
-from robmon.vocabulary import PendingReason
+from robmon.vocabulary import ComparisonScore, PendingReason
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Regression:
     """Unix time at which the regression was found."""
     pooled_ratio: float | None = None
     pvalue: float | None = None
+    pooled_low: float | None = None
+    pooled_high: float | None = None
+    """Limits of the ratio, None where they were not remembered."""
+    score: ComparisonScore | None = None
+    """What was compared, None where that was not remembered."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,9 @@ def version_state(
             standing_since(entries, rejection),
             rejection.pooled_ratio,
             rejection.pvalue,
+            rejection.pooled_low,
+            rejection.pooled_high,
+            rejection.score,
         ),
         verdict=judged.verdict if judged is not None and (judged.version, judged.run_id) == shown else None,
         ratio_since=ratio_since(entries, accepted, specification) if accepted is not None else None,

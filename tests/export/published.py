@@ -203,6 +203,7 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
         max_age_seconds=3600,
         inputs_problem=inputs_problem,
         worker_memory_bytes=lambda: 350 * 2**20,
+        alias="champion",
         view=view,
     )
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
 from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
 from robmon.export.status import status_page
-from robmon.history.standing import Pending
+from robmon.history.standing import Pending, Regression
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages import LoadedModel, ServedResult
 from robmon.vocabulary import PENDING_REASONS
@@ -147,6 +147,26 @@ def test_nan_is_never_published_and_infinity_is() -> None:
     assert not any(math.isnan(sample.value) for sample in samples)
     assert any(math.isinf(sample.value) for sample in samples)
     assert "robmon_noise_mse_baseline_ratio_lower" not in {sample.name for sample in samples}
+
+
+def test_what_alert_rules_ask_is_there_from_the_start() -> None:
+    metrics = Metrics("digits", InputCounts(), lambda: (0, None), Circumstances(levels=(0.05, 0.1)))
+    metrics.expose(Published("digits", 3600, 3600, alias="champion"))
+    value = metrics.registry.get_sample_value
+    assert value("robmon_assess_interval_seconds", {"model_name": "digits"}) == 3600
+    assert value("robmon_served_alias_info", {"model_name": "digits", "alias": "champion"}) == 1
+    assert value("robmon_nonfinite_outputs_total", {"level": "0.05"}) == 0
+
+
+def test_the_ratio_of_a_regression_that_another_pod_has_found() -> None:
+    """It is remembered with its interval; the ratios by level are not."""
+    published = everything()
+    found = Regression("2", "1", NOW, pooled_ratio=3.75, pooled_low=3.1, pooled_high=4.4, score="mse")
+    change(published, state=dataclasses.replace(published.view.state, verdict=None, regression=found))
+    value = all_metrics(published).registry.get_sample_value
+    labels = {"model_name": "digits", "reference_version": "1", "score": "mse"}
+    assert [value(f"robmon_version_ratio{end}", labels) for end in ("", "_lower", "_upper")] == [3.75, 3.1, 4.4]
+    assert value("robmon_version_mse_ratio", {**labels, "level": "0.05"}) is None
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ _STATES = {
     "robmon_regression_since_timestamp_seconds": "kind",
     "robmon_baseline_timestamp_seconds": "",
     "robmon_baseline_rows": "",
+    "robmon_assess_interval_seconds": "",
+    "robmon_served_alias_info": "alias",
     "robmon_last_assessment_timestamp_seconds": "",
     "robmon_sample_rows": "",
     "robmon_sample_oldest_timestamp_seconds": "",
