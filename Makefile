@@ -29,10 +29,11 @@ $(BIN)/python:
 		{ echo "robmon needs Python 3.11 or newer; run: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-tools: venv  ## Install the programs that the tests run: Prometheus, Alertmanager, nginx, helm, kubectl, Chromium
+tools: venv  ## Install the programs that the tests run: Prometheus, Alertmanager, nginx, helm, kubectl, Chromium, Grafana's packages
 	@sh tools/install_debian_packages.sh
 	@$(BIN)/python tools/install_kubernetes_tools.py
 	@$(BIN)/python tools/install_confseq.py
+	@$(BIN)/python tools/install_grafana_packages.py
 
 lint: venv  ## Check style and types
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk. Only what is missing,
-# and without starting or enabling any of their services: the tests start their own, on free ports.
+# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk, Node.js. Only what is
+# missing, and without starting or enabling any of their services: the tests start their own, on free ports.
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin"
@@ -21,6 +21,8 @@ need nginx nginx nginx.service
 need chromium chromium
 need wrk wrk
 need faketime faketime
+need node nodejs
+need npm npm
 
 [ -n "$missing" ] || exit 0
 

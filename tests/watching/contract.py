@@ -79,26 +79,33 @@ _COUNTERS = {
     "robmon_history_write_failures_total": "",
     "robmon_history_damages_total": "",
 }
-_HISTOGRAMS = {
+HISTOGRAMS = {
     "robmon_assessment_duration_seconds": "phase",
     "robmon_inputs_body_bytes": "source",
     "robmon_event_loop_lag_seconds": "",
 }
-_PROCESS = {"process_resident_memory_bytes": "", "up": ""}
+_PROCESS = {"process_resident_memory_bytes": ""}
+_PROCESS_COUNTERS = {"process_cpu_seconds_total": ""}
+PROMETHEUS = {"up": "", "scrape_samples_scraped": "", "ALERTS": "alertname alertstate severity"}
+"""What Prometheus itself adds."""
 
 SOMETIMES = {"robmon_noise_mse": {"space"}}
 """Labels that not every series of a metric has."""
-TARGET_LABELS = {"job", "instance", "namespace", "pod", "container", "endpoint", "node"}
-BOUNDS = {"robmon_noise_mse_bound", "robmon_request_change_bound"}
-COUNTERS = {*_COUNTERS, *(name + suffix for name in _HISTOGRAMS for suffix in ("_bucket", "_sum", "_count"))}
+TARGET_LABELS = {"cluster", "job", "instance", "namespace", "pod", "container", "endpoint", "node"}
+BOUNDS = {"robmon_noise_mse_bound", "robmon_request_change_bound", "robmon_reference_noise_mse_bound"}
+COUNTERS = {
+    *_COUNTERS,
+    *_PROCESS_COUNTERS,
+    *(name + suffix for name in HISTOGRAMS for suffix in ("_bucket", "_sum", "_count")),
+}
 
 LABELS: dict[str, set[str]] = {
     **{name: {"model_name", "model_version", *labels.split()} for name, labels in _MEASUREMENTS.items()},
     **{name: {"model_name", *labels.split()} for name, labels in _STATES.items()},
-    **{name: set(labels.split()) for name, labels in (_COUNTERS | _PROCESS).items()},
+    **{name: set(labels.split()) for name, labels in (_COUNTERS | _PROCESS | _PROCESS_COUNTERS | PROMETHEUS).items()},
     **{
         name + suffix: {*labels.split(), *(["le"] if suffix == "_bucket" else [])}
-        for name, labels in _HISTOGRAMS.items()
+        for name, labels in HISTOGRAMS.items()
         for suffix in ("_bucket", "_sum", "_count")
     },
 }

@@ -339,10 +339,11 @@ def test_rules_and_dashboards_are_installed_as_they_are(tmp_path: Path) -> None:
         one["annotations"]["runbook_url"] = f"https://example.org/robmon/{one['annotations']['runbook_url']}"
     assert rule["spec"]["groups"] == groups
 
-    [dashboard] = of_kind(manifests, "ConfigMap")
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    source = REPOSITORY / "grafana" / "dashboards" / "robmon-model.json"
-    assert dashboard["data"] == {source.name: source.read_text()}
+    found = of_kind(manifests, "ConfigMap")
+    assert {each["metadata"]["labels"]["grafana_dashboard"] for each in found} == {"1"}
+    sources = sorted((REPOSITORY / "grafana" / "dashboards").glob("*.json"))
+    assert [each["data"] for each in found] == [{source.name: source.read_text()} for source in sources]
+    assert len({each["metadata"]["name"] for each in found}) == len(sources) == 3
 
 
 def test_the_owner_chooses_the_severity_of_the_alarm_over_time(tmp_path: Path) -> None:
