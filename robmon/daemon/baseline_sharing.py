@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from typing import Any, Final, NamedTuple
 
@@ -17,12 +18,15 @@ log = structlog.get_logger("robmon.baselines")
 
 BACKOFF_SECONDS: Final = (5.0, 600.0)
 MOST_WAITING: Final = 8
+MOST_VERSIONS, MOST_OFFERED = 4, 2
+"""Versions of which is known what this process has shared, and parts of each: with a new part the one before it is
+offered again, in case another pod's write took it away after it was seen to be there."""
 
 
 class _Share(NamedTuple):
     version: str
     baseline: dict[str, Any]
-    new_hours: dict[str, Any]
+    new_hours: dict[str, dict[str, Any]]
 
 
 class BaselineSharing:
@@ -37,13 +41,18 @@ class BaselineSharing:
         self._follower = follower
         self._baselines = baselines
         self._waiting: deque[_Share] = deque(maxlen=MOST_WAITING)
+        self._offered: dict[str, dict[str, dict[str, Any]]] = {}
         self._backoff = Backoff(BACKOFF_SECONDS)
         self._failure = ""
 
     def put(self, model: ModelVersion, baseline: dict[str, Any], new_hours: dict[str, Any] | None) -> None:
         """Share these hours of a baseline, where there are any, and where verdicts are remembered in the registry."""
-        if new_hours is not None and self._follower.memory_tag is not None:
-            self._waiting.append(_Share(model.version, baseline, new_hours))
+        if new_hours is None or self._follower.memory_tag is None:
+            return
+        before = list(self._offered.pop(model.version, {}).items())[1 - MOST_OFFERED :]
+        offered = dict([*before, (secrets.token_hex(6), new_hours)])
+        self._offered = dict([*self._offered.items(), (model.version, offered)][-MOST_VERSIONS:])
+        self._waiting.append(_Share(model.version, baseline, offered))
 
     async def write(self) -> None:
         """Write the next of what waits, after a failure not at once again."""

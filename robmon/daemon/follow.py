@@ -158,7 +158,9 @@ class Follower:
             raise FetchFailedError("error", "the fetch process gave no answer that fits")
         self.memory = answer.memory
 
-    async def share(self, version: str, baseline: dict[str, Any], new_hours: dict[str, Any]) -> dict[str, Any]:
+    async def share(
+        self, version: str, baseline: dict[str, Any], new_hours: dict[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         """Put a learnt baseline beside that version, merged with what others have put there; gives what is there now.
 
         Raises:

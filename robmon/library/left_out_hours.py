@@ -10,6 +10,7 @@ from robmon.clock import utc_hour
 from robmon.errors import InvalidInputError, RegistryError, SettingsError
 from robmon.history.baseline_hours import hours_of
 from robmon.history.checksum import is_intact
+from robmon.history.shared import settle
 from robmon.history.shared_baseline import leave_out
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
@@ -68,10 +69,13 @@ def _leave_out_in_registry(uri: str, hour: int, places: list[str]) -> set[int]:
 
     registry = Registry()
     model = registry.resolve(uri)
-    learnt = read_learnt(registry, model)
-    shared = _hours_in(learnt)
-    if learnt is not None and hour in shared:
-        write_learnt(registry, model, leave_out(learnt, hour))
+
+    def without(learnt: dict[str, Any] | None) -> dict[str, Any] | None:
+        return leave_out(learnt, hour) if learnt is not None and hour in _hours_in(learnt) else learnt
+
+    shared = _hours_in(read_learnt(registry, model))
+    if hour in shared:
+        settle(lambda: read_learnt(registry, model), lambda each: write_learnt(registry, model, each or {}), without)
         places.append("the registry")
     return shared
 

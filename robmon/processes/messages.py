@@ -15,7 +15,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 
 
 class Message(BaseModel):
@@ -164,8 +164,8 @@ class ShareBaseline(Message):
     version: str
     baseline: dict[str, Any]
     """As it stands here; what is there wins, but for the hours."""
-    new_hours: dict[str, Any]
-    """Those hours of it that this pod has not shared before."""
+    new_hours: dict[str, dict[str, Any]]
+    """By id, the hours that this pod has gathered: those that are not there are added."""
 
 
 class BaselineShared(Message):

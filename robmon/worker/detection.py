@@ -25,7 +25,10 @@ from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, MOST_HOURS, Detec
 BASES: Final[tuple[DetectionBasis, ...]] = get_args(DetectionBasis)
 """Each better than those before it."""
 SPANS_KEPT: Final = (6, 12, FEWEST_HOURS, 48, 96, MOST_HOURS)
-"""Hours that are spanned when they are put into the baseline, and so beside the model: a pod may live for less."""
+"""Hours that are spanned when they are put into the baseline, and so beside the model."""
+FIRST_KEPT: Final = (1, 3)
+NEW_KEPT: Final = 6
+"""So many hours that a pod has gathered itself are put there too, and then every so many: it may live for less."""
 NOTABLE_HOUR: Final = 2.0
 """A worst hour that is so many times as bad as the median one is named: it decides what can be seen in all others."""
 
@@ -158,7 +161,11 @@ def _to_keep(
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The hours that are over, and those of them that are new to the baseline, where they span so many more now."""
     last_kept, span = (there.last_hour, there.errors.span_hours) if there is not None else (-1, 0)
-    if not any(span < due <= over.errors.span_hours for due in SPANS_KEPT):
+    own = sum(hour <= over.last_hour for hour in known.hours)
+    own_kept = sum(hour <= last_kept for hour in known.hours)
+    is_time = any(span < due <= over.errors.span_hours for due in SPANS_KEPT)
+    is_first = any(own_kept < due <= own for due in FIRST_KEPT)
+    if not (is_time or is_first or own - own_kept >= NEW_KEPT):
         return None, None
     parts = (known.hours[hour] for hour in known.hours if last_kept < hour <= over.last_hour)
     new = _merged([HourlyErrors.from_dict(part) for part in parts], over.errors.score)

@@ -262,15 +262,22 @@ def test_an_hour_that_is_left_out_rebuilds_the_limit(tmp_path: Path, linear: lis
     run(story)
 
 
+def no_pause(seconds: float) -> None:
+    """There is nobody else."""
+
+
 class Registry:
     """One baseline that pods share."""
 
     def __init__(self) -> None:
         self.content: dict[str, Any] | None = None
+        self.shares = 0
 
     def share(self, pod: Pod) -> None:
         for baseline, new_hours in pod.shared:
-            share(lambda: self.content, lambda content: setattr(self, "content", content), baseline, new_hours)
+            self.shares += 1
+            hours = {str(self.shares): new_hours}
+            share(lambda: self.content, lambda content: setattr(self, "content", content), baseline, hours, no_pause)
         pod.shared = []
 
     @property

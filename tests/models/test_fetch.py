@@ -174,7 +174,7 @@ def test_what_pods_learnt_comes_with_the_version_and_with_the_one_that_inherits(
     def share(first: int) -> Message:
         baseline = with_checksum({"format": 2, "source": "learnt", "hourly": hourly(first, 24)})
         return answer(ShareBaseline(tracking_uri=store.tracking_uri, name=name, version="1", baseline=baseline,
-                                    new_hours=hourly(first, 24)))  # fmt: skip
+                                    new_hours={str(first): hourly(first, 24)}))  # fmt: skip
 
     first, second = share(480_000), share(480_012)
     assert isinstance(first, BaselineShared) and isinstance(second, BaselineShared)
