@@ -1,19 +1,28 @@
-"""Copies into the chart what has its source elsewhere: alert rules, dashboards, and the schema of the settings.
+"""Writes into the chart what has its source elsewhere: alert rules, dashboards, the schema of the settings, and in its
+README the table of the values.
 
 Run it after a change to one of them (`python helm/sync.py`); a test holds that the chart is in step.
 """
 
 from __future__ import annotations
 
+import html
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from robmon.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHART = REPOSITORY / "helm" / "robmon"
 SCHEMA = CHART / "values.schema.json"
+README = CHART / "README.md"
+_KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>.*)")
+_TABLE = re.compile(r"(?<=<!-- values: made by helm/sync.py -->\n).*?(?=<!-- /values -->)", re.DOTALL)
 
 # The image and the chart's volumes decide these: `access` says which Secrets are mounted.
 FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir", "inputs.tls_client_ca_file"}
@@ -32,7 +41,48 @@ def copies() -> dict[Path, str]:
     texts = {target: source.read_text(encoding="utf-8") for target, source in (rules | dashboards).items()}
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["settings"] = settings_schema()
-    return texts | {SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
+    table = "\n".join(values_table((CHART / "values.yaml").read_text(encoding="utf-8"))) + "\n"
+    return texts | {
+        SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        README: _TABLE.sub(lambda _: table, README.read_text(encoding="utf-8")),
+    }
+
+
+def values_table(text: str) -> Iterator[str]:
+    """One row a value: name, default, and the comment above it, to which those of its groups are put.
+
+    A comment is a value's when it stands right above it; a value without one is its group's.
+    """
+    yield "| value | default | meaning |"
+    yield "|---|---|---|"
+    for name, default, comment in _values(text):
+        yield f"| `{name}` | {_cell(default)} | {comment} |"
+
+
+def _values(text: str) -> Iterator[tuple[str, str, str]]:
+    above: list[str] = []
+    path: list[str] = []
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            above.append(line.strip().removeprefix("#").strip())
+        elif found := _KEY.fullmatch(line):
+            path = [*path[: len(found["indent"]) // 2], found["key"]]
+            if found["value"] or above:
+                yield (
+                    ".".join(path),
+                    found["value"].strip(),
+                    html.escape(" ".join(above), quote=False).replace("|", "\\|"),
+                )
+            above = []
+        else:
+            above = []
+
+
+def _cell(default: str) -> str:
+    if not default:
+        return ""
+    value = yaml.safe_load(default)
+    return "" if value == "" else f"`{default}`"
 
 
 def settings_schema() -> dict[str, Any]:

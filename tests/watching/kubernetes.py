@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import yaml
 
+from tests.watching import custom_resources
 from tests.watching.prometheus import REPOSITORY
 
 TOOLS = REPOSITORY / ".tools" / "bin"
 CHART = REPOSITORY / "helm" / "robmon"
-CUSTOM_KINDS = {"PodMonitor", "PrometheusRule"}
+ALLOWED_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 Manifest = dict[str, Any]
 
@@ -32,6 +44,27 @@ def render(chart: Path, *arguments: str | Path, home: Path) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
 
 
+def render_each(cases: Mapping[str, Manifest], *arguments: str | Path, home: Path) -> dict[str, list[Manifest]]:
+    """The manifests of the chart with each of these values, all by one process: that of a chart that holds them all."""
+    described = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    parts = [{"name": "robmon", "version": described["version"], "alias": name} for name in cases]
+    chart = home / "all"
+    (chart / "charts").mkdir(parents=True)
+    (chart / "charts" / "robmon").symlink_to(CHART)
+    (chart / "Chart.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "v2", "name": "all", "version": "0.1.0", "dependencies": parts})
+    )
+    file = home / "values.yaml"
+    file.write_text(yaml.safe_dump({name: {"nameOverride": "robmon"} | values for name, values in cases.items()}))
+    result = helm("template", "release", chart, "--namespace", "models", "--values", file, *arguments, home=home)
+    assert result.returncode == 0, result.stderr
+    rendered: dict[str, list[Manifest]] = {name: [] for name in cases}
+    for document in re.split(r"^---\n", result.stdout, flags=re.MULTILINE):
+        if of := re.match(r"# Source: all/charts/([\w-]+)/", document):
+            rendered[of[1]] += [manifest for manifest in yaml.safe_load_all(document) if manifest]
+    return rendered
+
+
 def kustomize(folder: Path) -> list[Manifest]:
     """The manifests of a kustomization."""
     result = subprocess.run([TOOLS / "kubectl", "kustomize", folder], text=True, capture_output=True, check=False)
@@ -40,12 +73,44 @@ def kustomize(folder: Path) -> list[Manifest]:
 
 
 def validate(manifests: list[Manifest], version: str) -> None:
-    """Check manifests against the strict schemas of a Kubernetes version; only custom resources may have none."""
+    """Check manifests against the strict schemas of a Kubernetes version, custom resources against their operators'."""
     for manifest in manifests:
-        try:
+        if "." in manifest["apiVersion"].removesuffix(".k8s.io/v1").rpartition("/")[0]:
+            custom_resources.validate(manifest, version)
+        else:
             kubernetes_validate.validate(manifest, version, strict=True)
-        except kubernetes_validate.SchemaNotFoundError:
-            assert manifest["kind"] in CUSTOM_KINDS
+
+
+def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
+    """Every pod in them: its `spec`."""
+    for manifest in manifests:
+        if manifest["kind"] == "Pod":
+            yield manifest["spec"]
+        elif "template" in manifest.get("spec", {}):
+            yield manifest["spec"]["template"]["spec"]
+
+
+def forbidden(spec: Manifest) -> list[str]:
+    """What of a pod the Pod Security Standard `restricted` forbids (Kubernetes 1.36)."""
+    found = [f"pod: {key}" for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if spec.get(key)]
+    found += [f"volume {volume['name']}" for volume in spec.get("volumes", []) if not volume.keys() & ALLOWED_VOLUMES]
+    for container in (*spec.get("initContainers", []), *spec["containers"]):
+        context = spec.get("securityContext", {}) | container.get("securityContext", {})
+        capabilities = context.get("capabilities", {})
+        checks = {
+            "privileged": not context.get("privileged"),
+            "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+            "runAsNonRoot": context.get("runAsNonRoot") is True,
+            "runAsUser": context.get("runAsUser") != 0,
+            "seccompProfile": context.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
+            "capabilities.drop": "ALL" in capabilities.get("drop", []),
+            "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+            "procMount": context.get("procMount", "Default") == "Default",
+            "hostPort": not any(port.get("hostPort") for port in container.get("ports", [])),
+            "hostProcess": not context.get("windowsOptions", {}).get("hostProcess"),
+        }
+        found += [f"{container['name']}: {name}" for name, is_kept in checks.items() if not is_kept]
+    return found
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:

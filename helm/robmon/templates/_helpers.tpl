@@ -22,10 +22,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "robmon.labels" -}}
+{{- $own := include "robmon.ownLabels" . -}}
+{{- dict "own" $own "extra" .Values.commonLabels "value" "commonLabels" | include "robmon.joinedLabels" -}}
+{{- end }}
+
+{{- define "robmon.ownLabels" -}}
 helm.sh/chart: {{ include "robmon.chart" . }}
 {{ include "robmon.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/*
+Labels of robmon's own pods. Not the chart's version: a new one alone is no reason for a new pod, which would lose what
+robmon has learnt.
+*/}}
+{{- define "robmon.podLabels" -}}
+{{- $own := printf "%s\n%s" (include "robmon.selectorLabels" .) (include "robmon.watchedLabel" .) -}}
+{{- dict "own" $own "extra" .Values.commonLabels "value" "commonLabels" | include "robmon.joinedLabels" -}}
+{{- end }}
+
+{{/* Label of a pod with robmon in it, by which a fleet's PodMonitor finds it. */}}
+{{- define "robmon.watchedLabel" -}}
+robmon.dev/watched: "true"
 {{- end }}
 
 {{/*

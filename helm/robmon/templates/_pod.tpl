@@ -9,13 +9,13 @@
 {{/* robmon as an ordinary container: an item for the pod's `containers`. */}}
 {{- define "robmon.container" -}}
 - name: robmon
-  image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
+  image: {{ include "robmon.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   env:
     {{- include "robmon.env" . | nindent 4 }}
-  {{- with .Values.envFrom }}
+  {{- with include "robmon.envFrom" . | trim }}
   envFrom:
-    {{- toYaml . | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
   ports:
     - name: robmon-http
@@ -33,24 +33,72 @@
   resources:
     {{- include "robmon.resources" . | nindent 4 }}
   securityContext:
-    {{- toYaml .Values.securityContext | nindent 4 }}
+    {{- include "robmon.securityContext" . | nindent 4 }}
   volumeMounts:
-    - name: robmon-data
-      mountPath: /data
-    - name: robmon-tmp
-      mountPath: /tmp
-    {{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
-    - name: {{ $mount.volume }}
-      mountPath: {{ $mount.path }}
-      readOnly: true
-    {{- end }}
+    {{- include "robmon.volumeMounts" . | nindent 4 }}
 {{- end }}
 
-{{/* Items for the pod's `volumes`. */}}
-{{- define "robmon.volumes" -}}
+{{/* The chart's mounts, then the values' own, no two of them at one place. */}}
+{{- define "robmon.volumeMounts" -}}
+{{- $own := include "robmon.ownVolumeMounts" . -}}
+{{- $places := dict -}}
+{{- range $own | fromYamlArray }}{{ $_ := set $places .mountPath true }}{{ end -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $place := trimSuffix "/" .mountPath -}}
+{{- if hasKey $places $place -}}
+{{- fail (printf "extraVolumeMounts mounts at %s, where something is mounted already: by the chart or by extraVolumeMounts itself" .mountPath) -}}
+{{- end -}}
+{{- $_ := set $places $place true -}}
+{{- end -}}
+{{ $own }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "robmon.ownVolumeMounts" -}}
 - name: robmon-data
+  mountPath: /data
+- name: robmon-tmp
+  mountPath: /tmp
+{{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
+- name: {{ $mount.volume }}
+  mountPath: {{ $mount.path }}
+  readOnly: true
+{{- end }}
+{{- if include "robmon.caVolume" . }}
+- name: robmon-ca
+  mountPath: /etc/robmon/ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* Items for the pod's `volumes`: those of the chart, then the values' own, none of them twice. */}}
+{{- define "robmon.volumes" -}}
+{{- $own := include "robmon.ownVolumes" . -}}
+{{- $names := dict -}}
+{{- range $own | fromYamlArray }}{{ $_ := set $names .name true }}{{ end -}}
+{{- range .Values.extraVolumes -}}
+{{- if hasKey $names .name -}}
+{{- fail (printf "extraVolumes sets the volume %s, which is set already: by the chart or by extraVolumes itself" .name) -}}
+{{- end -}}
+{{- $_ := set $names .name true -}}
+{{- end -}}
+{{ $own }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "robmon.ownVolumes" -}}
+- name: robmon-data
+  {{- with include "robmon.claimName" . }}
+  persistentVolumeClaim:
+    claimName: {{ . }}
+  {{- else }}
   emptyDir:
     sizeLimit: {{ .Values.volumes.data.sizeLimit }}
+  {{- end }}
 - name: robmon-tmp
   emptyDir:
     sizeLimit: {{ .Values.volumes.tmp.sizeLimit }}
@@ -58,6 +106,80 @@
 - name: {{ $mount.volume }}
   secret:
     secretName: {{ $mount.secret }}
+{{- end }}
+{{- with include "robmon.caVolume" . }}
+- name: robmon-ca
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The claim in which the data lie; nothing where it is an emptyDir. */}}
+{{- define "robmon.claimName" -}}
+{{- with .Values.persistence -}}
+{{- if .existingClaim -}}
+{{- .existingClaim -}}
+{{- else if .size -}}
+{{- include "robmon.fullname" $ -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the volume of caBundle is made of; nothing without one. */}}
+{{- define "robmon.caVolume" -}}
+{{- with .Values.caBundle -}}
+{{- if and .configMap .secret -}}
+{{- fail "caBundle names a configMap and a secret: the authorities come from one of them" -}}
+{{- else if .configMap -}}
+configMap:
+  name: {{ .configMap }}
+{{- else if .secret -}}
+secret:
+  secretName: {{ .secret }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* cpu, cuda or remote: what the image holds. */}}
+{{- define "robmon.variant" -}}
+{{- $variant := .Values.image.variant -}}
+{{- if and $variant (ne $variant "cuda") (ne .Values.device.mode "none") -}}
+{{- fail (printf "image.variant %s has no CUDA, and device.mode %s gives a device: choose cuda, or leave the variant out" $variant .Values.device.mode) -}}
+{{- end -}}
+{{- $variant | default (ternary "cpu" "cuda" (eq .Values.device.mode "none")) -}}
+{{- end }}
+
+{{/* The image: [registry/]repository:tag, the tag with its variant unless it ends with it; with a digest @digest behind it. */}}
+{{- define "robmon.image" -}}
+{{- $suffix := include "robmon.variant" . | printf "-%s" | trimSuffix "-cpu" -}}
+{{- with .Values.image -}}
+{{- $repository := ternary .repository (printf "%s/%s" (trimSuffix "/" .registry) .repository) (empty .registry) -}}
+{{- $tag := printf "%s%s" (.tag | default $.Chart.AppVersion | trimSuffix $suffix) $suffix -}}
+{{- if not .digest -}}
+{{- printf "%s:%s" $repository $tag -}}
+{{- else if .tag -}}
+{{- printf "%s:%s@%s" $repository $tag .digest -}}
+{{- else -}}
+{{- printf "%s@%s" $repository .digest -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The container's security context. OpenShift chooses user and group itself, and refuses a pod that names others. */}}
+{{- define "robmon.securityContext" -}}
+{{- $context := .Values.securityContext -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end }}
+
+{{- define "robmon.envFrom" -}}
+{{- with .Values.settingsConfigMap }}
+- configMapRef:
+    name: {{ . }}
+{{- end }}
+{{- with .Values.envFrom }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -111,8 +233,8 @@ single file would never be replaced.
 {{- end -}}
 {{- $_ := set $names .name true -}}
 {{- end -}}
-{{- if not (or (hasKey $names "ROBMON_MODEL__URI") .Values.envFrom) -}}
-{{- fail "settings.model.uri is required: the model to watch, for example models:/digits@champion (or ROBMON_MODEL__URI in env or envFrom)" -}}
+{{- if not (or (hasKey $names "ROBMON_MODEL__URI") .Values.settingsConfigMap .Values.envFrom) -}}
+{{- fail "settings.model.uri is required: the model to watch, for example models:/digits@champion (or ROBMON_MODEL__URI in settingsConfigMap, env or envFrom)" -}}
 {{- end -}}
 {{ $own }}
 {{- with .Values.env }}
@@ -135,6 +257,12 @@ single file would never be replaced.
 {{- range $setting, $file := $mount.files }}
 - name: ROBMON_{{ upper $setting }}
   value: {{ printf "%s/%s" $mount.path $file }}
+{{- end }}
+{{- end }}
+{{- if include "robmon.caVolume" . }}
+{{- range $name := list "SSL_CERT_FILE" "REQUESTS_CA_BUNDLE" "AWS_CA_BUNDLE" }}
+- name: {{ $name }}
+  value: {{ printf "/etc/robmon/ca/%s" $.Values.caBundle.key }}
 {{- end }}
 {{- end }}
 {{- range $section, $keys := .Values.settings }}
@@ -179,7 +307,14 @@ share a registry. It ends with what robmon itself would take: the alias, or pinn
 {{- end }}
 
 {{- define "robmon.resources" -}}
-{{- $resources := deepCopy .Values.resources -}}
+{{- $resources := mergeOverwrite (deepCopy (get .Values.resourcesByVariant (include "robmon.variant" .))) (deepCopy .Values.resources) -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- $kept := dict -}}
+{{- range $name, $amount := get $resources $kind -}}
+{{- if not (kindIs "invalid" $amount) }}{{ $_ := set $kept $name $amount }}{{ end -}}
+{{- end -}}
+{{- if $kept }}{{ $_ := set $resources $kind $kept }}{{ else }}{{ $_ := unset $resources $kind }}{{ end -}}
+{{- end -}}
 {{- if eq .Values.device.mode "resource" -}}
 {{- $device := dict .Values.device.resource.name (int .Values.device.resource.count) -}}
 {{- $_ := set $resources "limits" (merge $device (default dict $resources.limits)) -}}

@@ -1,0 +1,109 @@
+"""Values that the chart refuses, each in a sentence that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.watching.kubernetes import CHART, helm
+
+MODEL = ("--set", "settings.model.uri=models:/digits@champion")
+ALONE = (*MODEL, "--set", "standalone.enabled=true")
+INJECTING = (
+    *("--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"),
+    *("--set", "injection.enabled=true"),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--set", "standalone.enabled=true"), "settings.model.uri is required"),
+        ((*MODEL, "--set", "settings.assess.trails=39"), "trails"),
+        ((*MODEL, "--set", "settings.http.host=0.0.0.0"), "host"),
+        ((*MODEL, "--set", "settings.assess.confidence=95"), "confidence"),
+        ((*MODEL, "--set", "replicas=3"), "replicas"),
+        ((*MODEL, "--set", "device.mode=shared"), "device"),
+        ((*MODEL, "--set", "podMonitor.enabled=true"), "podMonitor.matchLabels is required"),
+        ((*MODEL, "--set", "standalone.enabled=true", "--set", "device.mode=claim"), "templateName is required"),
+        ((*MODEL, "--set", "settings.http.token_file=/token"), "token_file"),
+        ((*MODEL, "--set", "access.http.clientCaSecret=ca"), "clientCaSecret"),
+        (
+            (*MODEL, "--set", "podMonitor.enabled=true,podMonitor.matchLabels.a=b,access.http.tlsSecret=tls"),
+            "podMonitor.tlsConfig is required",
+        ),
+        ((*MODEL, "--kube-version", "1.28"), "kubeVersion"),
+        ((*ALONE, "--set", "env[0].name=ROBMON_DATA_DIR"), "env sets ROBMON_DATA_DIR, which is set already"),
+        ((*ALONE, "--set", "env[0].name=ROBMON_MODEL__URI"), "env sets ROBMON_MODEL__URI, which is set already"),
+        ((*ALONE, "--set", "env[0].name=CUDA_VISIBLE_DEVICES"), "env sets CUDA_VISIBLE_DEVICES"),
+        ((*ALONE, "--set", "env[0].name=A,env[1].name=A"), "env sets A, which is set already"),
+        ((*ALONE, "--set", "access.http.tokenSecret=t,env[0].name=ROBMON_HTTP__TOKEN_FILE"), "HTTP__TOKEN_FILE"),
+        ((*ALONE, "--set", "standalone.podLabels.app\\.kubernetes\\.io/name=x"), "standalone.podLabels sets the label"),
+        (
+            (*ALONE, "--set", "prometheusRule.enabled=true,prometheusRule.additionalLabels.helm\\.sh/chart=x"),
+            "prometheusRule.additionalLabels sets the label helm.sh/chart",
+        ),
+        (
+            (*ALONE, "--set", "podMonitor.enabled=true,podMonitor.additionalLabels.app\\.kubernetes\\.io/instance=x"),
+            "podMonitor.additionalLabels sets the label",
+        ),
+        ((*ALONE, "--set", "dashboards.enabled=true,dashboards.labelKey=helm.sh/chart"), "dashboards.labelKey sets"),
+        ((*ALONE, "--set", "settings.device.name=cuda"), "device.mode none gives no device"),
+        ((*ALONE, "--set", "settings.device.name=cuda:1"), "device.mode none gives no device"),
+        ((*ALONE, "--set", "image.variant=gpu"), "/image/variant"),
+        ((*ALONE, "--set", "image.digest=sha256:12"), "/image/digest"),
+        ((*ALONE, "--set", "image.variant=remote,device.mode=resource"), "image.variant remote has no CUDA"),
+        ((*ALONE, "--set", "caBundle.configMap=a,caBundle.secret=b"), "caBundle names a configMap and a secret"),
+        ((*ALONE, "--set", "caBundle.secret=b,env[0].name=SSL_CERT_FILE"), "env sets SSL_CERT_FILE"),
+        ((*ALONE, "--set", "extraVolumes[0].name=robmon-data"), "extraVolumes sets the volume robmon-data"),
+        ((*ALONE, "--set", "extraVolumes[0].name=a,extraVolumes[1].name=a"), "extraVolumes sets the volume a"),
+        ((*ALONE, "--set", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/a"), "not among extraVolumes"),
+        (
+            (
+                *ALONE,
+                "--set",
+                "extraVolumes[0].name=a,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/data",
+            ),
+            "extraVolumeMounts mounts at /data",
+        ),
+        ((*ALONE, "--set", "persistence.size=much"), "/persistence/size"),
+        ((*MODEL, "--set", "persistence.size=5Gi"), "persistence.size is for the standalone pod"),
+        ((*MODEL, "--set", "priorityClassName=low"), "priorityClassName is for the standalone pod"),
+        ((*MODEL, "--set", "runtimeClassName=nvidia"), "runtimeClassName is for the standalone pod"),
+        ((*MODEL, "--set", "podSecurityContext.fsGroup=1"), "podSecurityContext is for the standalone pod"),
+        (
+            (*MODEL, "--set", "topologySpreadConstraints[0].maxSkew=1"),
+            "topologySpreadConstraints is for the standalone",
+        ),
+        ((*MODEL, "--set", "serviceAccount.create=true"), "serviceAccount is for the standalone pod"),
+        ((*ALONE, "--set", "serviceAccount.annotations.a=b"), "serviceAccount.annotations needs serviceAccount.create"),
+        ((*ALONE, "--set", "commonLabels.helm\\.sh/chart=x"), "commonLabels sets the label helm.sh/chart"),
+        ((*ALONE, "--set", "commonLabels.a=x,standalone.podLabels.a=y"), "standalone.podLabels sets the label a"),
+        ((*ALONE, "--set", "podMonitor.enabled=true,podMonitor.sampleLimit=-1"), "/podMonitor/sampleLimit"),
+        ((*ALONE, "--set", "podMonitor.enabled=true,podMonitor.namespaceSelector.all=true"), "namespaceSelector"),
+        ((*ALONE, "--set", "resources.limits.memory=lots"), "/resources/limits/memory"),
+        ((*ALONE, "--set", "extraManifests[0]=1"), "/extraManifests/0"),
+        (
+            ("--set", "fleet.enabled=true,podMonitor.matchLabels.a=b"),
+            "podMonitor.matchLabels is set, and fleet.enabled",
+        ),
+        (("--set", "fleet.enabled=true,podMonitor.namespaceSelector.any=true"), "podMonitor.namespaceSelector is set"),
+        (
+            ("--set-json", 'fleet={"enabled":true,"matchLabels":{"robmon.dev/watched":null}}'),
+            "fleet.matchLabels is empty",
+        ),
+        (("--set", "injection.enabled=true"), "injection.enabled needs a cluster with MutatingAdmissionPolicy"),
+        (
+            (*INJECTING, "--set", "persistence.existingClaim=a"),
+            "persistence is one claim, and injection.enabled is for many",
+        ),
+        ((*INJECTING, "--set", "settingsConfigMap=a"), "settingsConfigMap is one ConfigMap"),
+        ((*INJECTING, "--set-json", 'injection.namespaceLabels={"robmon.dev/injection":null}'), "namespaceLabels"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_bad_values_are_refused(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
+    result = helm("template", "release", CHART, *arguments, home=tmp_path)
+    assert result.returncode != 0
+    assert complaint in result.stderr
