@@ -1,4 +1,4 @@
-"""Build the manual as a site of static files: FOLDER/site, from docs/, README.md, CONTRIBUTING.md and CHANGELOG.md.
+"""Build the manual as a site of static files: FOLDER/site, from docs/ and the pages of the repository that lie elsewhere.
 
     .venv/bin/python tools/build_site.py .site
 
@@ -17,8 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ELSEWHERE = {"README.md": "index.md", "CONTRIBUTING.md": "contribute/map.md", "CHANGELOG.md": "contribute/changes.md"}
-"""Pages that lie at the root of the repository, and where they stand in the site."""
+ELSEWHERE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contribute/map.md",
+    "CHANGELOG.md": "contribute/changes.md",
+    "helm/robmon/README.md": "reference/chart.md",
+}
+"""Pages that do not lie in docs, and where they stand in the site."""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
