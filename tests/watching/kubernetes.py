@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,27 @@ ALLOWED_VOLUMES = {
     "secret",
 }
 
+POD_WITH_SIDECAR = """
+{{- range $name := .Values.sidecars }}
+{{- $robmon := get $.Subcharts $name }}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ $name }}
+spec:
+  containers: [{name: model, image: model}]
+  initContainers:
+    {{- include "robmon.sidecar" $robmon | nindent 4 }}
+  volumes:
+    {{- include "robmon.volumes" $robmon | nindent 4 }}
+  {{- with include "robmon.resourceClaims" $robmon }}
+  resourceClaims:
+    {{- . | nindent 4 }}
+  {{- end }}
+{{- end }}
+"""
+
 Manifest = dict[str, Any]
 
 
@@ -44,24 +65,37 @@ def render(chart: Path, *arguments: str | Path, home: Path) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
 
 
-def render_each(cases: Mapping[str, Manifest], *arguments: str | Path, home: Path) -> dict[str, list[Manifest]]:
-    """The manifests of the chart with each of these values, all by one process: that of a chart that holds them all."""
+def render_each(
+    cases: Mapping[str, Manifest], *arguments: str | Path, home: Path, sidecars: Sequence[str] = ()
+) -> dict[str, list[Manifest]]:
+    """The manifests of the chart with each of these values, all by one process: that of a chart that holds them all.
+
+    Those named in `sidecars` are also included in a pod as a model server's chart does it, the last manifest.
+    """
     described = yaml.safe_load((CHART / "Chart.yaml").read_text())
     parts = [{"name": "robmon", "version": described["version"], "alias": name} for name in cases]
     chart = home / "all"
     (chart / "charts").mkdir(parents=True)
     (chart / "charts" / "robmon").symlink_to(CHART)
+    (chart / "templates").mkdir()
+    (chart / "templates" / "pods.yaml").write_text(POD_WITH_SIDECAR)
     (chart / "Chart.yaml").write_text(
         yaml.safe_dump({"apiVersion": "v2", "name": "all", "version": "0.1.0", "dependencies": parts})
     )
-    file = home / "values.yaml"
-    file.write_text(yaml.safe_dump({name: {"nameOverride": "robmon"} | values for name, values in cases.items()}))
-    result = helm("template", "release", chart, "--namespace", "models", "--values", file, *arguments, home=home)
+    values = {name: {"nameOverride": "robmon"} | given for name, given in cases.items()}
+    (home / "values.yaml").write_text(yaml.safe_dump(values | {"sidecars": list(sidecars)}))
+    given = ("--namespace", "models", "--values", home / "values.yaml", *arguments)
+    result = helm("template", "release", chart, *given, home=home)
     assert result.returncode == 0, result.stderr
     rendered: dict[str, list[Manifest]] = {name: [] for name in cases}
+    included = []
     for document in re.split(r"^---\n", result.stdout, flags=re.MULTILINE):
         if of := re.match(r"# Source: all/charts/([\w-]+)/", document):
             rendered[of[1]] += [manifest for manifest in yaml.safe_load_all(document) if manifest]
+        elif document.startswith("# Source: all/templates/"):
+            included.append(yaml.safe_load(document))
+    for pod in included:
+        rendered[pod["metadata"]["name"]].append(pod)
     return rendered
 
 
@@ -115,6 +149,19 @@ def forbidden(spec: Manifest) -> list[str]:
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def at(manifest: Any, path: str) -> Any:
+    """What stands at a path, whose words are keys, places in a list, or names items; None where nothing does."""
+    for word in path.split("."):
+        if isinstance(manifest, list):
+            items = {str(place): item for place, item in enumerate(manifest)}
+            manifest = items.get(word) or next((item for item in manifest if item.get("name") == word), None)
+        else:
+            manifest = manifest.get(word)
+        if manifest is None:
+            return None
+    return manifest
 
 
 def pod_spec(manifests: list[Manifest]) -> Manifest:

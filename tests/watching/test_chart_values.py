@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.watching.kubernetes import Manifest, forbidden, of_kind, pods, render_each, validate
+from tests.watching.kubernetes import Manifest, at, forbidden, of_kind, pods, render_each, validate
 
 VERSIONS = ("1.36", "1.37")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -259,19 +259,6 @@ CASES: dict[str, Case] = {
 def standalone(values: Manifest) -> Manifest:
     """These values beside those of a robmon on its own."""
     return {"settings": {"model": {"uri": "models:/digits@champion"}}, "standalone": {"enabled": True}} | values
-
-
-def at(manifest: Any, path: str) -> Any:
-    """What stands at a path, whose words are keys, places in a list, or names items; None where nothing does."""
-    for word in path.split("."):
-        if isinstance(manifest, list):
-            items = {str(place): item for place, item in enumerate(manifest)}
-            manifest = items.get(word) or next((item for item in manifest if item.get("name") == word), None)
-        else:
-            manifest = manifest.get(word)
-        if manifest is None:
-            return None
-    return manifest
 
 
 @pytest.fixture(scope="module")

@@ -84,9 +84,29 @@ where its variant can use one, and where, with a claim, it has that claim alread
 {{- toJson $names -}}
 {{- end }}
 
-{{/* The variants that a pod may ask for: with a digest, which is one image's, only that one. */}}
-{{- define "robmon.celVariants" -}}
-{{- ternary (list "cpu" "cuda" "remote") (list (include "robmon.variant" .)) (empty .Values.image.digest) | toJson -}}
+{{/*
+What a pod that asks must be like, each as {name, pod (the expression, of `POD`), message}: conditions of the injection, and
+what a pod that asks in vain is told. Beside these, a pod that has robmon already is left alone, without a word.
+*/}}
+{{- define "robmon.injectionConditions" -}}
+{{- $variant := include "robmon.variant" . | toJson -}}
+{{- $variants := ternary (list "cpu" "cuda" "remote") (list (include "robmon.variant" .)) (empty .Values.image.digest) -}}
+- name: names-a-model
+  pod: 'POD.metadata.?annotations[?"robmon.dev/model-uri"].orValue("").matches("^[^\\s]+$")'
+  message: robmon is not put in, because the annotation robmon.dev/model-uri names no model, such as models:/digits@champion
+# Names that Kubernetes would refuse, and with them the pod.
+- name: names-its-settings-well
+  pod: 'POD.metadata.?annotations[?"robmon.dev/settings"].orValue("none").matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")'
+  message: robmon is not put in, because the annotation robmon.dev/settings is no name of a ConfigMap
+- name: asks-for-a-variant-that-there-is
+  pod: 'POD.metadata.?annotations[?"robmon.dev/variant"].orValue({{ $variant }}) in {{ toJson $variants }}'
+  message: robmon is not put in, because the annotation robmon.dev/variant is none of {{ join ", " $variants }}
+- name: is-on-linux
+  pod: 'POD.spec.?os.name.orValue("linux") == "linux"'
+  message: robmon is not put in, because it is a Linux program
+- name: has-a-network-of-its-own
+  pod: '!POD.spec.?hostNetwork.orValue(false)'
+  message: robmon is not put in, because with hostNetwork its ports would be the node's
 {{- end }}
 
 {{- define "robmon.checkInjection" -}}
