@@ -1,4 +1,4 @@
-"""Build the manual as a site of static files: FOLDER/site, from docs/ and the pages of the repository that lie elsewhere.
+"""Build the manual as a site of static files: FOLDER/site, from docs/ and the pages that lie elsewhere.
 
     .venv/bin/python tools/build_site.py .site
 
