@@ -9,10 +9,18 @@ CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disabl
 CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
+DARK = ["--blink-settings=preferredColorScheme=0"]
+
+
+def run_chromium(profile: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What it prints, and what it logs."""
+    command = [*CHROMIUM, f"--user-data-dir={profile}", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+
 def chromium(profile: Path, *words: str) -> str:
     """What it prints."""
-    command = [*CHROMIUM, f"--user-data-dir={profile}", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return run_chromium(profile, *words).stdout
 
 
 def dom(profile: Path, url: str, *flags: str) -> str:

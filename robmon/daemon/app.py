@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
@@ -40,8 +41,11 @@ from robmon.errors import RobmonError
 from robmon.export.http import http_application
 from robmon.export.metrics import Circumstances, Metrics
 from robmon.export.published import Published
+from robmon.export.recent import DAY_SECONDS, Recent
 from robmon.extras import Need, check_all_installed
 from robmon.history.folder import make_writable
+from robmon.history.kept import NewerStateError
+from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.records import Bounds
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
@@ -147,7 +151,8 @@ class Daemon:
         self._baseline_writer = Writer(self._metrics.history_failures.inc, "baselines")
         counts, count_damage = self._receiver.counts, self._metrics.history_damages.inc
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
-        self._chronicle = Chronicle(settings, history, self._writer, counts, asides, count_damage)
+        self._recent, self._history_key = Recent(), key
+        self._chronicle = Chronicle(settings, history, self._writer, counts, asides, self._recent, count_damage)
         self._result_log = ResultLog(self._follower, history, self._writer)
         self._host = ModelHost(settings, self._metrics, self._chronicle.tell_restart)
         self._published = Published(
@@ -158,6 +163,8 @@ class Daemon:
             worker_memory_bytes=lambda: self._host.memory_bytes,
             alias=alias_of(settings.model.uri),
             command_prefix=command_prefix,
+            mse_limit=settings.assess.mse_limit,
+            recent=self._recent,
         )
         self._metrics.expose(self._published)
         self._published.watch(self._chronicle.tell_view)
@@ -247,6 +254,7 @@ class Daemon:
         settings = self._settings
         now = datetime.now(STEADY)
         self._add_job(self._follow, settings.model.poll_seconds, next_run_time=now)
+        recall = asyncio.create_task(self._recall())
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
         self._add_job(self._remember, HURRY_SECONDS)
@@ -264,7 +272,7 @@ class Daemon:
         finally:
             self._scheduler.shutdown(wait=False)
             await asyncio.sleep(0)  # it cancels the jobs in the next round of the loop; until then one may begin
-            await asyncio.gather(*self._jobs, return_exceptions=True)  # they end their processes
+            await asyncio.gather(*self._jobs, recall, return_exceptions=True)  # they end their processes
             await self._runner.close()
             await self._host.close()
             for source in self._sources:
@@ -286,6 +294,15 @@ class Daemon:
 
         every = Every(seconds)
         self._scheduler.add_job(run, every, max_instances=1, coalesce=True, misfire_grace_time=None, **options)
+
+    async def _recall(self) -> None:
+        """Read the last day, as it was before this start, for the status page: on a thread, and only once."""
+
+        def read() -> Recent:
+            return Recent.of(HistoryReader(self._settings.data_dir, self._history_key), time.time() - DAY_SECONDS)
+
+        with contextlib.suppress(HistoryError, NewerStateError):  # whoever writes there tells of damage
+            self._recent.merge(await asyncio.to_thread(read))
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""

@@ -22,6 +22,7 @@ from robmon.daemon.publication import Finding
 from robmon.daemon.recorded import assessment_row
 from robmon.daemon.writer import Writer
 from robmon.export.published import View
+from robmon.export.recent import Recent
 from robmon.history.events import Event, EventKind
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
@@ -58,6 +59,7 @@ class Chronicle:
         writer: writes there.
         counts: of the inputs, for the traffic of an hour.
         asides: names of state files that were set aside, as they come.
+        recent: the last day as the status page shows it, which is told too.
         count_damage: told of each of them.
     """
 
@@ -68,6 +70,7 @@ class Chronicle:
         writer: Writer,
         counts: InputCounts,
         asides: deque[str],
+        recent: Recent,
         count_damage: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
@@ -75,6 +78,7 @@ class Chronicle:
         self._writer = writer
         self._counts = counts
         self._asides = asides
+        self._recent = recent
         self._count_damage = count_damage
         self._before = self._traffic_now()
         try:
@@ -124,6 +128,7 @@ class Chronicle:
         digest, threshold = self._settings.specification_digest, threshold_of(self._settings)
         row = assessment_row(model, finding, time.time(), specification=digest, threshold=threshold)
         whole = self._settings.whole_specification
+        self._recent.add_assessment(row)
         self._writer.write(lambda: self._history.append(row, whole))
 
     def tick(self) -> None:
@@ -139,6 +144,7 @@ class Chronicle:
 
     def _add(self, events: list[Event], told: dict[str, Any]) -> None:
         self._told = told
+        self._recent.add_events(event.to_dict() for event in events)
         self._writer.write(lambda: self._history.add_events(events, told))
 
     def _check(self, table: str, after: int) -> None:

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from robmon import clock
+from robmon.export.page.pieces import bars, paragraph
 from robmon.export.published import Published, View
 from robmon.history.verdict import Causes, Part
 from robmon.processes.messages import CanaryResult, SharesResult
@@ -111,13 +112,14 @@ def _change_shares(view: View) -> dict[str, float]:
 
 
 def causes_html(published: Published) -> str:
-    """What the canary found, why a regression stands, and which features carry the noise error."""
+    """What the quiet canary found, why a regression stands, and which features carry the noise error."""
     view = published.view
-    parts = [_canary(view.canary)]
+    parts = [_quiet_canary(view.canary)]
     if view.worse_since is not None:
         parts.append(_sentences(view))
     parts.append(_table(_known_shares(view)))
-    return "\n".join(filter(None, parts))
+    told = "\n".join(filter(None, parts))
+    return told and f"<h2>Where it comes from</h2>\n{told}"
 
 
 def _causes(view: View) -> Causes | None:
@@ -138,17 +140,22 @@ def _known_shares(view: View) -> SharesResult | None:
     return alert if is_alert else view.shares
 
 
-def _canary(canary: CanaryResult | None) -> str:
-    if canary is None:
-        return ""
-    if canary.is_changed:
+def canary_alarm(canary: CanaryResult | None) -> str:
+    """That the version served answers otherwise than it did; empty while it does not."""
+    if canary is not None and canary.is_changed:
         notes = "".join(f"; {note}" for note in canary.notes)
         told = (
             f"The same version gives other outputs than before: {percent(canary.ratio or 0.0)} of those for "
             f"{canary.rows} drawn rows are not what they were{notes}. The model's files, its libraries or their types "
             "have changed. Where that is meant, record a new baseline."
         )
-        return f'<p class="bad">{html.escape(told)}</p>'
+        return paragraph(told, "bad")
+    return ""
+
+
+def _quiet_canary(canary: CanaryResult | None) -> str:
+    if canary is None or canary.is_changed:
+        return ""
     if canary.ratio is None:
         return f"<p>No synthetic canary: {html.escape(canary.reason)}.</p>"
     notes = "".join(f"; {note}" for note in canary.notes)
@@ -184,9 +191,8 @@ def _table(shares: SharesResult | None) -> str:
         return f"<p>Which features carry the noise error is not known: {html.escape(shares.reason)}.</p>"
     columns = [shares.share, shares.stderr, *([shares.rise_share] if shares.rise_share is not None else [])]
     heads = ["share of the noise error", "standard error", *(["share of its rise"] if len(columns) > 2 else [])]
-    head = "".join(f"<th>{each}</th>" for each in ["features", *heads])
     rows = sorted(zip(shares.groups, *columns, strict=True), key=lambda row: -float(row[1]))
-    lines = [[html.escape(str(name)), *(percent(float(value)) for value in values)] for name, *values in rows]
-    cells = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
+    lines = [(str(name), float(values[0]), [percent(float(value)) for value in values]) for name, *values in rows]
     of = "of these rows" if shares.is_now else "of the baseline"
-    return f"<p>Noise at level {shares.level:g}, {of}:</p>\n<table><tr>{head}</tr>\n{cells}</table>"
+    caption = f"Which features carry the noise error at level {shares.level:g}, {of}."
+    return bars(["features", *heads], lines, caption)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 
 from robmon.export.families import add, nonempty, of_version
+from robmon.export.page.pieces import bars, number, paragraph
 from robmon.processes.messages import Assessed, DriftValue
 
 ALL: Final = "all"
 """In the place of a feature: the mean of all."""
 NAMES_SHOWN: Final = 5
-"""Features that drifted, on the page."""
+"""Features that drifted, in the sentence on the page."""
+BARS_SHOWN: Final = 8
 IN_FULL: Final = 1
 """Features, those that drifted most, of which every statistic is exported; of the others the Jensen-Shannon distance,
 on which alerts rest. The history keeps all."""
@@ -57,19 +58,44 @@ def drift_metrics(of: list[str], result: Assessed) -> Iterator[GaugeMetricFamily
 
 
 def drift_on_page(result: Assessed) -> str:
-    """How many features have drifted, and which most; empty while the baseline is being learnt."""
+    """How many features have drifted, and how far; empty while the baseline is being learnt."""
     if result.drifted_features is None:
         return ""
+    return f"<h2>Drift of the inputs</h2>\n{_drifted(result)}\n{_drift_bars(result)}"
+
+
+def _drifted(result: Assessed) -> str:
     watched = f"{result.features_watched} features whose drift is measured"
     if not result.drifted_features:
-        return f"<p>None of the {watched} has drifted from the baseline.</p>"
+        return paragraph(f"None of the {watched} has drifted from the baseline.")
     distances = [f"{each.feature} ({each.value:.2f})" for each in result.input_drift if each.statistic == "js"]
     have = "has" if result.drifted_features == 1 else "have"
-    most = html.escape(", ".join(distances[: min(result.drifted_features, NAMES_SHOWN)]))
-    return (
-        f"<p>{result.drifted_features} of the {watched} {have} drifted from the baseline; most of all, by "
-        f"Jensen-Shannon distance (0 to 1): {most}.</p>"
+    most = ", ".join(distances[: min(result.drifted_features, NAMES_SHOWN)])
+    return paragraph(
+        f"{result.drifted_features} of the {watched} {have} drifted from the baseline; most of all, by Jensen-Shannon "
+        f"distance (0 to 1): {most}."
     )
+
+
+def _drift_bars(result: Assessed) -> str:
+    """How far features have moved, those that have most, and the outputs."""
+    found: dict[str, dict[str, float]] = {}
+    for each in result.input_drift:
+        found.setdefault(each.feature, {})[each.statistic] = each.value
+    overall = found.pop("all", {})
+    rows = [(name, values["js"], values) for name, values in found.items() if "js" in values]
+    rows.sort(key=lambda row: -row[1])
+    outputs = [each for each in result.prediction_drift if each.statistic == "js"]
+    rows = rows[:BARS_SHOWN] + [(f"outputs: {each.feature}", each.value, {}) for each in outputs[:1]]
+    if not rows:
+        return ""
+    shown = [
+        (name, distance, [f"{distance:.3f}", number(values.get("psi")), number(values.get("wasserstein"))])
+        for name, distance, values in rows
+    ]
+    whole = f" Over all features the mean PSI is {overall['psi']:.3g} beyond chance." if "psi" in overall else ""
+    caption = f"Jensen-Shannon distance from the baseline, 0 to 1, of the features that have moved most.{whole}"
+    return bars(["feature", "JS distance", "PSI", "W1 / sd"], shown, caption)
 
 
 def _exported(values: Sequence[DriftValue], in_full: int, most: int | None = None) -> Iterator[DriftValue]:

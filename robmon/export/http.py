@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from robmon.export.page.document import HEADERS, NOTHING_ALLOWED, content_security_policy
 from robmon.export.published import Published
 from robmon.export.status import status_page
 
@@ -19,6 +20,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+STILL = b"refresh=off"
+"""Asks for the page as it is, which does not load itself again."""
 MOST_WAITING: Final = 32
 Answer: TypeAlias = tuple[int, str, bytes]
 """Status, content type and body."""
@@ -77,7 +81,7 @@ def http_application(
     """
     pages = _Pages(most_waiting)
 
-    async def answer(path: str, accept: str) -> Answer:
+    async def answer(path: str, query: bytes, accept: str) -> Answer:
         if path == "/metrics":
             encode, content_type = _encoder(accept)
             return await pages.answer(content_type, lambda: (200, content_type, encode(registry)))
@@ -88,7 +92,10 @@ def http_application(
                 return 200, TEXT, b"ok\n"
             return 503, TEXT, f"no model is loaded yet\n{published.view.problem}".strip().encode() + b"\n"
         if path == "/":
-            return await pages.answer("/", lambda: (200, "text/html; charset=utf-8", status_page(published).encode()))
+            refreshes = query != STILL
+            return await pages.answer(
+                f"/{refreshes}", lambda: (200, HTML, status_page(published, refreshes=refreshes).encode())
+            )
         return 404, TEXT, b"there is /metrics, /healthz, /readyz and /\n"
 
     async def application(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -96,8 +103,10 @@ def http_application(
             status, content_type, body = 405, TEXT, b"only GET\n"
         else:
             accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-            status, content_type, body = await answer(scope["path"], accept.decode("latin-1"))
+            status, content_type, body = await answer(scope["path"], scope["query_string"], accept.decode("latin-1"))
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+        policy = content_security_policy() if content_type == HTML else NOTHING_ALLOWED
+        headers += [*HEADERS, (b"content-security-policy", policy.encode())]
         if status == 503:  # whoever asks for many at once does not get the others either
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final
 
+from robmon.export.recent import Recent
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
 from robmon.history.verdict import JudgedCurves
@@ -147,6 +148,8 @@ class Published:
         worker_memory_bytes: resident memory of the worker.
         alias: under which the version served is looked up, None where it is not by an alias.
         command_prefix: what a shell that has the daemon's environment puts before a command that needs its settings.
+        mse_limit: that the owner has set for the bound, in squared output units.
+        recent: the last day, which others add to.
         view: what is known at first.
     """
 
@@ -160,6 +163,8 @@ class Published:
         worker_memory_bytes: Callable[[], int] = lambda: 0,
         alias: str | None = None,
         command_prefix: str = "",
+        mse_limit: float | None = None,
+        recent: Recent | None = None,
         view: View = View(),
     ) -> None:
         self.model_name = model_name
@@ -168,6 +173,8 @@ class Published:
         self.command_prefix = command_prefix
         self.inputs_problem = inputs_problem
         self.worker_memory_bytes = worker_memory_bytes
+        self.mse_limit = mse_limit
+        self.recent = recent if recent is not None else Recent()
         self._max_age_seconds = max_age_seconds
         self._view = view
         self._watchers: list[Callable[[View], None]] = []

@@ -1,8 +1,7 @@
-"""The verdict between two versions, as metrics and on the status page."""
+"""The verdict between two versions, as metrics and in one line."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from robmon.export.families import add, nonempty, of_version
 from robmon.history.standing import Regression
 from robmon.history.verdict import JudgedCurves, Verdict
-from robmon.report.words import chance, interval, percent
+from robmon.report.words import chance, interval
 
 REFERENCE_LABELS: Final = ("noise", "level", "reference_version", "space")
 
@@ -90,25 +89,3 @@ def ratio_and_chance(verdict: Verdict) -> tuple[str, str]:
     what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
     limits = interval(verdict.confidence, verdict.pooled_low, verdict.pooled_high, digits=3)
     return f"{verdict.pooled_ratio:.3g} times its {what}", f"{limits}, {chance(verdict.pvalue)}"
-
-
-def verdict_details(verdict: Verdict) -> str:
-    """What was compared and why that, how much classes differ, and the ratios by level, as HTML."""
-    told = [f"Compared: {verdict.why}."]
-    if verdict.disagreement is not None:
-        told.append(f"Without noise {percent(verdict.disagreement)} of the rows get another class.")
-    told += filter(None, [verdict.flip_note])
-    columns: dict[str, list[float]] = {"level": verdict.levels}
-    columns["flip ratio" if verdict.score == "flips" else "MSE ratio"] = verdict.ratio
-    if verdict.score != "flips" and verdict.flip_ratio is not None:
-        columns["flip ratio"] = verdict.flip_ratio
-    if verdict.agreement_a is not None and verdict.agreement_b is not None:
-        columns[f"agreement of version {verdict.reference_version}"] = verdict.agreement_a
-        columns["of this version"] = verdict.agreement_b
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-    rows = (
-        "<tr>" + "".join(f"<td>{value:.4g}</td>" for value in row) + "</tr>"
-        for row in zip(*columns.values(), strict=True)
-    )
-    table = f"<table>\n<tr>{head}</tr>\n{chr(10).join(rows)}\n</table>"
-    return f"<p>{html.escape(' '.join(told))}</p>\n{table}"

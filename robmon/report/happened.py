@@ -108,6 +108,18 @@ def sentence(event: Row) -> str:
     return tell(_Facts(facts))
 
 
+def mood(event: Row) -> str:
+    """Whether it is `good`, `bad` or neither, which is empty.
+
+    >>> mood({"kind": "verdict", "worse": True}), mood({"kind": "regression_ended"}), mood({"kind": "started"})
+    ('bad', 'good', '')
+    """
+    kind = event.get("kind")
+    if kind in ("regression_began", "canary_changed") or (kind == "verdict" and event.get("worse") is True):
+        return "bad"
+    return "good" if kind == "regression_ended" else ""
+
+
 class _Facts(dict[str, Any]):
     """Of a fact that is not there, a dash."""
 

@@ -29,6 +29,7 @@ from robmon import settings
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.publication import Finding
 from robmon.daemon.writer import Writer
+from robmon.export.recent import Recent
 from robmon.history.reading import HistoryReader, Period
 from robmon.history.records import Bounds, digest
 from robmon.history.store import History
@@ -114,7 +115,7 @@ async def measured(folder: Path, count: int, mib: int) -> list[Requirement]:
     given = settings.load({"model.uri": "models:/m/1", "data_dir": str(folder)}).settings
     history = History(folder, "m", Bounds(max_bytes=mib * MIB))
     writer = Writer()
-    chronicle = Chronicle(given, history, writer, InputCounts(), deque())
+    chronicle = Chronicle(given, history, writer, InputCounts(), deque(), Recent())
     requirements: list[Requirement] = []
     gc.collect()
     gc.freeze()  # as the daemon does

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -211,3 +213,10 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
 def change(published: Published, **changes: Any) -> None:
     """Publish the same view, with some of it changed."""
     published.publish(replace(published.view, **changes))
+
+
+def table_of(page: str, heading: str) -> list[list[str]]:
+    """The text of the table below a heading."""
+    table = page[page.index(f"<h2>{heading}</h2>") :].partition("<thead>")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr.*?</tr>", table)
+    return [[html.unescape(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)] for row in rows]

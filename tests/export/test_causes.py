@@ -9,11 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from robmon.export.causes import CausesCollector, causes_html, named_cause
+from robmon.export.page.pieces import bar
 from robmon.export.published import Published
 from robmon.export.status import status_page
 from robmon.history.verdict import Causes
 from robmon.processes.messages import CanaryResult, SharesResult
-from tests.export.published import NOW, assessed, change, detection, everything, state_of
+from tests.export.published import NOW, assessed, change, detection, everything, state_of, table_of
 
 VERSION = {"model_name": "digits", "model_version": "2"}
 
@@ -96,8 +97,12 @@ def test_the_page_names_cause_and_features() -> None:
     assert (
         "the traffic multiplies the noise error by 1.25 (25 % of the change). &lt;size&gt; carries 100 % of the" in page
     )
-    assert "<td>&lt;size&gt;</td><td>75 %</td><td>6.25 %</td><td>100 %</td>" in page and "<size>" not in page
-    assert page.index("&lt;size&gt;</td>") < page.index("<td>age</td>")
+    assert table_of(page, "Where it comes from") == [
+        ["features", "", "share of the noise error", "standard error", "share of its rise"],
+        ["<size>", bar(0.75), "75 %", "6.25 %", "100 %"],
+        ["age", bar(0.25), "25 %", "6.25 %", "0 %"],
+    ]
+    assert "<size>" not in page
 
 
 @pytest.mark.parametrize(

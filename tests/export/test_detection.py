@@ -53,7 +53,7 @@ def test_an_alarm_that_stands_is_a_regression_in_time() -> None:
     assert registry.get_sample_value("robmon_regression_since_timestamp_seconds", {**MODEL, "kind": "time"}) == NOW - 60
     assert registry.get_sample_value("robmon_detectable_ratio", {**MODEL, "within": "60"}) == math.inf
     page = status_page(published, NOW)
-    assert 'class="bad">Worse than its baseline&#x27;s worst hour since 1970-01-12 13:45 UTC: evidence 6e+04' in page
+    assert 'class="bad">Worse than its baseline&#x27;s worst hour since 1970-01-12 13:45 UTC: evidence 60000' in page
 
 
 @pytest.mark.parametrize(

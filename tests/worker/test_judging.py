@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robmon.export.verdict import verdict_details
+from robmon.export.page.verdict import verdict_details
 from robmon.history.verdict import Verdict
 from robmon.models.loading import load
 from robmon.models.served import ServedModel

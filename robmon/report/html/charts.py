@@ -6,13 +6,14 @@ Each is drawn twice, wide and narrow, of which the page shows one: text that is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-SIZES: Final = {"wide": (760, 260), "narrow": (336, 240)}
+Sizes = Mapping[str, tuple[int, int]]
+SIZES: Final[Sizes] = {"wide": (760, 260), "narrow": (336, 240)}
 MARGINS: Final = (14, 12, 34, 56)
 """Top, right, bottom, left."""
 CHARACTER: Final = 6.6
@@ -62,9 +63,9 @@ class Chart:
     is_log: bool = False
     span: tuple[float, float] | None = None
 
-    def svg(self, name: str) -> str:
-        """Both drawings; `name` tells their titles from others on the page."""
-        return "".join(_drawing(self, name, size) for size in SIZES)
+    def svg(self, name: str, sizes: Sizes = SIZES) -> str:
+        """Both drawings; `name` tells their titles from others on the page, `sizes` are width and height of each."""
+        return "".join(_drawing(self, name, size, sizes[size]) for size in sizes)
 
 
 def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
@@ -92,8 +93,8 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def _drawing(chart: Chart, name: str, size: str) -> str:
-    width, height = SIZES[size]
+def _drawing(chart: Chart, name: str, size: str, extent: tuple[int, int]) -> str:
+    width, height = extent
     top, right, bottom, left = MARGINS
     x_low, x_high = chart.span or _span([x for line in chart.lines for x, _ in line.points])
     y_high = _highest(chart)
@@ -107,7 +108,7 @@ def _drawing(chart: Chart, name: str, size: str) -> str:
         return height - bottom - (height - top - bottom) * min(scaled(y) / y_top, 1.0)
 
     parts = _vertical_axis(chart, y_high, y_of, left, width - right)
-    parts += _horizontal_axis(chart, x_low, x_high, x_of, size)
+    parts += _horizontal_axis(chart, x_low, x_high, x_of, extent)
     for begin, end, value in chart.bars:
         x, y = x_of(begin), y_of(value)
         box = f'width="{max(x_of(end) - x - 1, 1):.1f}" height="{height - bottom - y:.1f}"'
@@ -152,9 +153,11 @@ def _vertical_axis(chart: Chart, highest: float, y_of: Callable[[float], float],
     return parts
 
 
-def _horizontal_axis(chart: Chart, low: float, high: float, x_of: Callable[[float], float], size: str) -> list[str]:
-    width, height = SIZES[size]
-    most = 7 if size == "wide" else 3
+def _horizontal_axis(
+    chart: Chart, low: float, high: float, x_of: Callable[[float], float], extent: tuple[int, int]
+) -> list[str]:
+    width, height = extent
+    most = max(width // 105, 3)
     ticks = _time_ticks(low, high, most) if chart.is_time else [(x, shown(x)) for x in nice_ticks(low, high, most)]
     bottom = height - MARGINS[2]
     parts = []

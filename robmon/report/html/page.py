@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from robmon.errors import printable
-from robmon.report.happened import Row, figure, sentence, utc_minute, worst_level
+from robmon.report.happened import Row, figure, mood, sentence, utc_minute, worst_level
 from robmon.report.html.charts import Mark
 from robmon.report.html.period import Period
 from robmon.report.html.pictures import curve, over_time
@@ -21,12 +22,12 @@ from robmon.report.html.tables import attribution, causes, drift
 TRAFFIC_CHANGE: Final = 2.0
 """An hour with so many times the requests of the one before, or so many times fewer, is told as an event."""
 MARKED: Final = {
-    "version_loaded": "", "alias_moved": "", "version_accepted": "", "regression_began": "bad", "regression_ended": "",
-    "settings_changed": "", "robmon_changed": "", "canary_changed": "bad", "cause_named": "",
-    "state_damaged": "", "baseline": "",
+    "version_loaded", "alias_moved", "version_accepted", "regression_began", "regression_ended", "settings_changed",
+    "robmon_changed", "canary_changed", "cause_named", "state_damaged", "baseline",
 }  # fmt: skip
-"""Events that stand in the pictures too, with their class."""
+"""Events that stand in the pictures too."""
 MOST_EVENTS: Final = 200
+STYLE: Final = "style.css"
 
 
 def report_page(period: Period, uri: str | None = None) -> str:
@@ -43,6 +44,7 @@ def report_page(period: Period, uri: str | None = None) -> str:
     timeline = _timeline(period)
     marks = [Mark(row.seconds, row.mood, row.number) for row in timeline if row.number]
     return environment.get_template("template.html").render(
+        style=Markup((here / STYLE).read_text(encoding="utf-8")),  # noqa: S704 - robmon's own
         model=printable(period.model),
         since=utc_minute(period.since),
         until=utc_minute(period.until),
@@ -80,10 +82,8 @@ def _timeline(period: Period) -> list[Happened]:
         kind = str(event.get("kind"))
         numbered += kind in MARKED
         number = str(numbered) if kind in MARKED else ""
-        mood = "good" if kind == "regression_ended" else MARKED.get(kind, "")
-        if kind == "verdict" and event.get("worse") is True:
-            mood = "bad"
-        rows.append(Happened(event["at"], number, utc_minute(event["at"], seconds=True), sentence(event), mood))
+        when = utc_minute(event["at"], seconds=True)
+        rows.append(Happened(event["at"], number, when, sentence(event), mood(event)))
     return rows
 
 

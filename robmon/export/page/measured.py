@@ -1,0 +1,158 @@
+"""What the last assessment measured: the numbers that matter first, then all of them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from robmon.errors import duration
+from robmon.export.detection import watching
+from robmon.export.page.pieces import number, paragraph, table
+from robmon.export.published import Measurement, Published
+from robmon.processes.messages import Assessed, LevelResult
+from robmon.report.words import noise_of, percent, rounded_up
+
+
+class Fact(NamedTuple):
+    """A number with its name and what it means."""
+
+    name: str
+    value: str
+    text: str
+
+
+def facts(published: Published, measurement: Measurement | None) -> str:
+    """The numbers that matter, large."""
+    told = [] if measurement is None else [*_of_result(published, measurement.result)]
+    told += _evidence(published)
+    where = "" if measurement is None else _strongest(measurement.result)
+    items = "\n".join(
+        f"<div><dt>{html.escape(fact.name)}</dt>"
+        f"<dd><strong>{html.escape(fact.value)}</strong> {html.escape(fact.text)}</dd></div>"
+        for fact in told
+    )
+    return f'<div>{where}<dl class="facts">\n{items}\n</dl></div>' if items else ""
+
+
+def _strongest(result: Assessed) -> str:
+    return f"<h2>Under {html.escape(noise_of(result.levels[-1].level, result.level_unit))}</h2>\n"
+
+
+def _of_result(published: Published, result: Assessed) -> Iterator[Fact]:
+    worst = result.levels[-1]
+    sure = percent(result.confidence)
+    if result.output != "label":
+        yield Fact("Request bound", *_request_bound(worst, sure))
+    yield _trial_bound(published, result, worst, sure)
+    if worst.agreement is not None:
+        yield Fact("Agreement", percent(worst.agreement), "of the classes stay what they are")
+    if result.index is not None:
+        text = "over all levels: 1 is untouched, 0 as unrelated as another row's output"
+        yield Fact("Robustness index", f"{result.index:.3g}", text)
+    if result.drifted_features is not None:
+        of = f"of {result.features_watched} watched features have drifted from the baseline"
+        yield Fact("Input drift", f"{result.drifted_features}", of)
+
+
+def _request_bound(worst: LevelResult, sure: str) -> tuple[str, str]:
+    if worst.request_bound is None:
+        return "none", "so few rows have no bound that holds for single predictions"
+    if math.isinf(worst.request_bound):
+        return "infinite", "too many outputs are not finite"
+    moved = rounded_up(math.sqrt(worst.request_bound))
+    return moved, f"{sure} of predictions move by less than {moved}"
+
+
+def _trial_bound(published: Published, result: Assessed, worst: LevelResult, sure: str) -> Fact:
+    value = "infinite" if math.isinf(worst.bound) else rounded_up(worst.bound)
+    text = f"the MSE of a further trial, with {sure} probability"
+    if published.mse_limit is not None:
+        margin = result.noise_margin
+        kept = "at no level" if margin is None else f"up to level {margin:g}"
+        text += f"; under your limit, {published.mse_limit:.4g}, {kept}"
+    return Fact("Trial bound", value, text)
+
+
+def _evidence(published: Published) -> list[Fact]:
+    record = watching(published.view)
+    if record is None:
+        return []
+    share = percent(min(record.found.evidence / record.threshold, 1.0))
+    return [Fact("Worse over time?", share, f"of the evidence that raises an alarm, {record.threshold:,.0f}")]
+
+
+def measured(measurement: Measurement | None, picture: str, now: float) -> str:
+    """The curve as it is now, as a picture (which may stand elsewhere) and a table, and what else is told of it."""
+    if measurement is None:
+        return "<h2>The version served, now</h2>\n<p>No current assessment.</p>"
+    result = measurement.result
+    index = "none" if result.index is None else f"{result.index:.4g}"
+    head = (
+        f"Assessed {duration(round(now - measurement.at))} ago: {result.plan.rows} rows, {result.plan.trials} "
+        f"trials, robustness index {index}. {_noise(result)}"
+    )
+    return "\n".join(filter(None, [
+        "<h2>The version served, now</h2>",
+        paragraph(head),
+        _cut(result),
+        f'<div class="pair">\n{picture}\n<div>{_table(result)}</div>\n</div>' if picture else _table(result),
+        _labels(result),
+        _notes(result),
+        _named_requests(measurement),
+    ]))  # fmt: skip
+
+
+def _table(result: Assessed) -> str:
+    """A line a level; columns of which nothing is known are left out."""
+    columns = {
+        "noise level": [f"{point.level:.4g}" for point in result.levels],
+        "mean MSE": [number(point.mean_mse) for point in result.levels],
+        f"trial bound, {percent(result.confidence)}": [number(point.bound) for point in result.levels],
+        f"{percent(result.confidence)} move by less than": [_moved(point) for point in result.levels],
+        "agreement": [number(point.agreement) for point in result.levels],
+        "ratio to the baseline": [number(point.baseline_ratio) for point in result.levels],
+    }
+    if result.output == "label":
+        del columns[f"{percent(result.confidence)} move by less than"]
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    return table(list(kept), zip(*kept.values(), strict=True))
+
+
+def _moved(point: LevelResult) -> str:
+    return "" if point.request_bound is None else number(math.sqrt(point.request_bound))
+
+
+def _noise(result: Assessed) -> str:
+    masked = f" {result.masked[:1].upper()}{result.masked[1:]}." if result.masked else ""
+    return f"Levels of {result.noise} noise count {result.level_unit}.{masked}"
+
+
+def _notes(result: Assessed) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+    return f'<ul class="quiet">{items}</ul>' if items else ""
+
+
+def _cut(result: Assessed) -> str:
+    cut = result.plan.cut
+    return paragraph(f"{cut[:1].upper()}{cut[1:]}.") if cut else ""
+
+
+def _labels(result: Assessed) -> str:
+    if result.labels is None:
+        return paragraph(f"Labels: {result.label_problem}.") if result.label_problem else ""
+    worst = result.labels.levels[-1]
+    clean = "" if result.labels.clean_mse is None else f"{result.labels.clean_mse:.4g} without noise, "
+    return paragraph(
+        f"Against labels: {result.labels.rows} rows, mean MSE {clean}{worst.mean_mse:.4g} at level "
+        f"{worst.level:.4g}, bound {worst.bound:.4g}."
+    )
+
+
+def _named_requests(measurement: Measurement) -> str:
+    told = {
+        "Most fragile requests": measurement.fragile_requests,
+        "Requests left out, without a finite output even without noise": measurement.nonfinite_requests,
+    }
+    return "\n".join(paragraph(f"{what}: {', '.join(ids)}") for what, ids in told.items() if ids)

@@ -1,0 +1,121 @@
+"""The last 24 hours as the status page shows them: held in memory, so that no page waits for a disk.
+
+They are read once from the history when the daemon starts, and added to as it goes on. Of every five minutes the worst
+assessment stays, so that no spike is hidden and a day takes no more room however often it is assessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from robmon.history.reading import HistoryReader
+from robmon.report.happened import Row, mood, sentence, value_of, worst_level
+
+DAY_SECONDS: Final = 86_400.0
+SLOT_SECONDS: Final = 300
+MOST_EVENTS: Final = 50
+_NOT_TOLD: Final = ("traffic",)
+"""Kinds of events that say nothing by themselves."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One assessment, at its highest noise level: times in Unix seconds, errors and bound in squared output units."""
+
+    at: float
+    version: str
+    level: float
+    mse: float
+    bound: float
+    evidence: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One event: Unix time, kind, sentence without a full stop, and its mood: `good`, `bad` or empty."""
+
+    at: float
+    kind: str
+    text: str
+    mood: str
+
+
+class Recent:
+    """What of a day is shown."""
+
+    def __init__(self) -> None:
+        self._points: dict[int, Point] = {}
+        self._events: dict[tuple[float, str], Occurrence] = {}
+
+    @classmethod
+    def of(cls, reader: HistoryReader, since: float) -> Recent:
+        """What a history holds of that Unix time and later.
+
+        Raises:
+            HistoryError: it is damaged, or cannot be read.
+        """
+        recent = cls()
+        for row in reader.assessments(since):
+            recent.add_assessment(row)
+        recent.add_events(reader.events(since))
+        return recent
+
+    @property
+    def points(self) -> list[Point]:
+        """The worst of each five minutes of the last day, the oldest first."""
+        points = sorted(self._points.values(), key=lambda point: point.at)
+        return [point for point in points if point.at > points[-1].at - DAY_SECONDS]
+
+    @property
+    def events(self) -> list[Occurrence]:
+        """The newest first."""
+        return sorted(self._events.values(), key=lambda event: event.at, reverse=True)
+
+    def add_assessment(self, row: Row) -> None:
+        """Add one, as it is kept in the history."""
+        worst = worst_level(row)
+        self._add(
+            Point(
+                at=float(row["at"]),
+                version=str(row.get("version", "-")),
+                level=value_of(worst.get("level")),
+                mse=value_of(worst.get("mse")),
+                bound=value_of(worst.get("bound")),
+                evidence=_or_none(row.get("evidence")),
+                threshold=_or_none(row.get("evidence_threshold")),
+            )
+        )
+
+    def add_events(self, events: Iterable[Row]) -> None:
+        """Add some, as they are kept in the history."""
+        for event in events:
+            kind = str(event.get("kind"))
+            if kind not in _NOT_TOLD:
+                told = Occurrence(float(event["at"]), kind, sentence(event), mood(event))
+                self._events[told.at, told.text] = told
+        for old in sorted(self._events)[:-MOST_EVENTS]:
+            del self._events[old]
+
+    def merge(self, other: Recent) -> None:
+        """Add what another has."""
+        for point in other._points.values():
+            self._add(point)
+        self._events |= other._events
+        self.add_events(())
+
+    def _add(self, point: Point) -> None:
+        slot = int(point.at // SLOT_SECONDS)
+        before = self._points.get(slot)
+        # Another version is told, whichever of the two is worse.
+        if before is None or before.version != point.version or point.mse >= before.mse:
+            self._points[slot] = point
+        newest = max(self._points)
+        for old in [each for each in self._points if each < newest - DAY_SECONDS // SLOT_SECONDS]:
+            del self._points[old]
+
+
+def _or_none(number: object) -> float | None:
+    return None if number is None else value_of(number)
