@@ -19,7 +19,8 @@ class EnvironmentSource(EnvSettingsSource):
     """The variables `ROBMON_SECTION__KEY`.
 
     The library reads a variable in any case of letters, and a whole section as JSON from `ROBMON_SECTION`; such names
-    may be Kubernetes' own, which sets `ROBMON_*` for a Service called robmon. Of a misspelt section it says nothing.
+    may be Kubernetes' own, which sets `ROBMON_*` for a Service called robmon and `ROBMON__X_*` for one called robmon--x.
+    Of a misspelt section the library says nothing.
 
     Raises:
         SettingsError: a variable has two underscores in a row after `ROBMON_` and is no setting.
@@ -28,10 +29,20 @@ class EnvironmentSource(EnvSettingsSource):
     def __init__(self) -> None:
         super().__init__(Settings, case_sensitive=False)
         known = {leaf.variable for leaf in leaves()}
+        of_services = _service_prefixes()
         for name in os.environ:
-            if name.startswith(ENV_PREFIX) and ENV_DELIMITER in name and name not in known:
+            if not (name.startswith(ENV_PREFIX) and ENV_DELIMITER in name) or name.startswith(of_services):
+                continue
+            if name not in known:
                 raise SettingsError(f"the environment variable {name} is no setting{did_you_mean(name, known)}")
         self.env_vars = {name.lower(): os.environ[name] for name in known & os.environ.keys()}
+
+
+def _service_prefixes() -> tuple[str, ...]:
+    """How the variables begin that Kubernetes sets for the Services of a namespace, whose names end in no dash."""
+    ends = "_SERVICE_HOST"
+    services = {name.removesuffix(ends) for name in os.environ if name.endswith(ends)}
+    return tuple(f"{name}_{kind}" for name in services if not name.endswith("_") for kind in ("SERVICE_", "PORT"))
 
 
 class YamlSource(YamlConfigSettingsSource):

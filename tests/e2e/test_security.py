@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from tests.e2e.test_endpoint import AS_FAST, NO_REGISTRY
 from tests.e2e.test_files import summed
 from tests.endpoint import V2Model, serving
 from tests.servers import wait_until
-from tests.watching.prometheus import get_json, prometheus_server, query, secured_config
+from tests.watching.prometheus import REPOSITORY, get_json, prometheus_server, query, secured_config
 
 TOKEN = "bXktc2VjcmV0LXRva2Vu"
 OTHER_TOKEN = "YW5vdGhlci10b2tlbg"
@@ -96,6 +97,8 @@ def test_tokens_and_tls_on_both_ports(tmp_path: Path, secrets: Path) -> None:
         # A probe of the kubelet has no token and checks no certificate.
         probe = ["curl", "--silent", "--insecure", "--fail", f"https://{target}/healthz"]
         assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout == "ok\n"
+        asks = (REPOSITORY / "helm/robmon/files/answers.py").read_text(encoding="utf-8")  # what `helm test` runs
+        subprocess.run([sys.executable, "-c", asks, f"https://{target}/healthz", "It is there"], check=True)
         with httpx.Client(verify=False, trust_env=False) as stranger:
             for path in ("metrics", "", "readyz", "nix"):
                 assert stranger.get(f"https://{target}/{path}").status_code == 401

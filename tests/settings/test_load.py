@@ -35,12 +35,21 @@ def test_lists_are_json_or_words(text: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_misspelt_variables_are_refused_and_those_of_kubernetes_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBMON_PORT_9877_TCP_ADDR", "10.0.0.1")
     monkeypatch.setenv("ROBMON_SERVICE_HOST", "10.0.0.1")
+    for variable in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"):
+        monkeypatch.setenv(f"ROBMON__X_{variable}", "10.0.0.1")
     load(MODEL)
     for variable in ("ROBMON_ASSESS__TRAILS", "ROBMON_ASESS__TRIALS"):
         monkeypatch.setenv(variable, "39")
         with pytest.raises(SettingsError, match=f"{variable}.*did you mean ROBMON_ASSESS__TRIALS"):
             load(MODEL)
         monkeypatch.delenv(variable)
+
+
+@pytest.mark.parametrize("variable", ["ROBMON_HTP__PORT", "ROBMON_HTTP__SERVICE_HOST", "ROBMON__X_PORT"])
+def test_what_only_looks_like_a_services_variable_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "39")
+    with pytest.raises(SettingsError, match=f"{variable} is no setting"):
+        load(MODEL)
 
 
 def test_every_setting_is_read_from_every_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ import json
 import re
 import runpy
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,11 +15,9 @@ import yaml
 from robmon import settings
 from tests.watching.kubernetes import (
     CHART,
-    TOOLS,
     Manifest,
     environment,
     helm,
-    kustomize,
     of_kind,
     pod_spec,
     render,
@@ -357,58 +353,3 @@ def test_every_value_has_a_comment_above_it() -> None:
     for above, line in itertools.pairwise(lines):
         if re.match(r"\s*\w+:", line) and line.strip() not in groups:
             assert above.strip().startswith("#"), line
-
-
-@pytest.mark.parametrize(
-    ("api", "kind"),
-    [("serving.kserve.io/v1beta1", "InferenceService"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")],
-)
-def test_the_component_fails_on_what_it_cannot_put_robmon_into(api: str, kind: str, tmp_path: Path) -> None:
-    shutil.copytree(REPOSITORY / "deploy" / "kustomize", tmp_path, dirs_exist_ok=True)
-    labelled = {"apiVersion": api, "kind": kind, "metadata": {"name": "m", "labels": {"robmon/inject": "true"}}}
-    (tmp_path / "example" / "deployment.yaml").write_text(yaml.safe_dump(labelled | {"spec": {"predictor": {}}}))
-    command = [str(TOOLS / "kubectl"), "kustomize", str(tmp_path / "example")]
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
-    assert done.returncode != 0 and "inject is for Deployments, and this is none" in done.stderr
-    labelled["metadata"] = {"name": "m", "labels": {"robmon/inject": "false"}}
-    (tmp_path / "example" / "deployment.yaml").write_text(yaml.safe_dump(labelled))
-    assert {one["kind"] for one in kustomize(tmp_path / "example")} == {kind, "ConfigMap"}
-
-
-KUSTOMIZE_SECRETS = {
-    f"robmon.access.{port}.{name}": secret
-    for port in ("http", "inputs")
-    for name, secret in {"tokenSecret": f"robmon-{port}-token", "tlsSecret": "robmon-tls"}.items()
-}
-
-
-@pytest.mark.parametrize(("name", "values"), [("example", {}), ("example-secured", KUSTOMIZE_SECRETS)])
-def test_the_kustomize_components_make_the_same_sidecar(
-    name: str, values: dict[str, str], example: Path, tmp_path: Path
-) -> None:
-    manifests = kustomize(REPOSITORY / "deploy" / "kustomize" / name)
-    validate(manifests, "1.29")
-    validate(manifests, NEWEST)
-    arguments = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    if values:
-        arguments += ["--set", "robmon.podMonitor.tlsConfig.insecureSkipVerify=true"]
-    ours, charts = pod_spec(manifests), pod_spec(render(example, *arguments, home=tmp_path))
-
-    def by_name(items: list[Manifest]) -> list[Manifest]:
-        return sorted(items, key=lambda item: str(item["name"]))
-
-    assert by_name(ours["volumes"]) == by_name(charts["volumes"])
-
-    def files(container: Manifest) -> dict[str, str]:
-        return {name: value for name, value in environment(container).items() if name.endswith("_FILE")}
-
-    def without_settings(container: Manifest) -> dict[str, Any]:
-        rest = {key: value for key, value in container.items() if key not in {"env", "envFrom"}}
-        return rest | {"volumeMounts": by_name(container["volumeMounts"])}
-
-    our_container, charts_container = robmon_container(ours), robmon_container(charts)
-    assert without_settings(our_container) == without_settings(charts_container)
-    assert files(our_container) == files(charts_container)
-    assert bool(files(our_container)) == bool(values)
-    [config] = of_kind(manifests, "ConfigMap")
-    assert {variable.variable for variable in settings.leaves()} >= set(config["data"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.watching.kubernetes import Manifest, at, forbidden, of_kind, pods, render_each, validate
@@ -295,3 +297,23 @@ def test_objects_of_one_kind_have_names_of_their_own(rendered: dict[str, list[Ma
     for manifests in rendered.values():
         names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
         assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "wrong"),
+    [
+        ("PodMonitor", "spec", {"namespaceSelectors": {}}),
+        ("PodMonitor", "spec.podMetricsEndpoints.0", {"intervall": "1m"}),
+        ("PodMonitor", "spec.podMetricsEndpoints.0", {"port": 9877}),
+        ("PrometheusRule", "spec.groups.0.rules.0", {"record": "a", "severity": "page"}),
+        ("PrometheusRule", "spec.groups.0", {"rule": []}),
+    ],
+)
+def test_a_wrong_field_of_a_custom_resource_would_be_found(
+    kind: str, path: str, wrong: Manifest, rendered: dict[str, list[Manifest]]
+) -> None:
+    name = "pod-monitor-by-default" if kind == "PodMonitor" else "rules-and-dashboards"
+    [manifest] = copy.deepcopy(of_kind(rendered[name], kind))
+    at(manifest, path).update(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        validate([manifest], "1.37")
