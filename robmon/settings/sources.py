@@ -19,7 +19,7 @@ class EnvironmentSource(EnvSettingsSource):
     """The variables `ROBMON_SECTION__KEY`.
 
     The library reads a variable in any case of letters, and a whole section as JSON from `ROBMON_SECTION`; such names
-    may be Kubernetes' own, which sets `ROBMON_*` for a Service called robmon and `ROBMON__X_*` for one called robmon--x.
+    may be Kubernetes' own, which sets `ROBMON_*` for a Service called robmon and `ROBMON__X_*` for one of robmon--x.
     Of a misspelt section the library says nothing.
 
     Raises:
