@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 
-.PHONY: help venv tools test test-long lint format campaign campaign-red demo docs docs-site benchmarks load soak neighbour gpu gpu-wheels coverage-table fuzz clean
+.PHONY: help venv tools test test-long lint format campaign campaign-red demo observe docs docs-site benchmarks load soak neighbour gpu gpu-wheels coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,10 @@ campaign-red: tools  ## Run the scenarios of faults of commit 8576890 on that co
 
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
 	$(BIN)/robmon demo $(if $(KEEP),--keep)
+
+observe: venv  ## Watch the same with Prometheus, Alertmanager, the alert at a webhook and the dashboards' queries
+	@sh tools/install_debian_packages.sh
+	$(BIN)/python -m tools.observe
 
 docs: venv  ## Write the generated parts of the manual and of the chart
 	$(BIN)/python tools/reference.py

@@ -143,8 +143,10 @@ def curve_in_output_units() -> xychart.Panel:
 
 def curve(title: str, description: str, *queries: Query) -> xychart.Panel:
     """A row a level, a column a query; the columns against the level."""
-    panel: xychart.Panel = parts.described(xychart.Panel(), title, description, units.Short, HALF, height=10)
-    panel.mapping(xychart_models.SeriesMapping.AUTO).show(xychart_models.XYShowMode.POINTS_AND_LINES)
+    panel: xychart.Panel = parts.described(
+        xychart.Panel(), title, description, units.ScientificNotation, HALF, height=10
+    )
+    panel.decimals(1).mapping(xychart_models.SeriesMapping.AUTO).show(xychart_models.XYShowMode.POINTS_AND_LINES)
     panel.legend(parts.legend()).axis_label("MSE").scale_distribution(parts.logarithmic()).line_width(2)
     panel.tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.SINGLE))
     parts.as_tables(panel, *queries)
@@ -163,6 +165,8 @@ def curve(title: str, description: str, *queries: Query) -> xychart.Panel:
     axis = [
         parts.property_of("custom.scaleDistribution", parts.logarithmic().build()),
         parts.property_of("custom.axisLabel", "noise level"),
+        parts.property_of("unit", units.NoUnit),
+        parts.property_of("decimals", None),
     ]
     panel.override_by_name("level", axis)
     for name, color in zip(
@@ -194,7 +198,6 @@ def request_bound() -> timeseries.Panel:
         "95 % of predictions move by less than",
         "The request bound: how far one further prediction moves at most, in units of the outputs, with the "
         "confidence that assess.confidence states. A series a level, of the pod that assessed last.",
-        units.Short,
         HALF,
         Query(one_pods(f"robmon_request_change_bound{{{MEASUREMENT}, {ABOVE_0}}}"), LEVEL_OF_VERSION),
     )
@@ -210,14 +213,12 @@ def levels_over_time() -> list[Any]:
             "Upper bound of the mean squared change of the outputs, a series a level, of the pod that assessed last. "
             "It holds for a further trial on the same rows with the stated confidence. Measurements end when they are "
             "no longer true.",
-            units.Short,
             HALF,
             Query(one_pods(f"robmon_noise_mse_bound{{{MEASUREMENT}, {ABOVE_0}}}"), LEVEL_OF_VERSION),
         ),
         in_decades(
             "Mean error over time",
             "Mean squared change of the outputs, a series a level, averaged over pods.",
-            units.Short,
             HALF,
             Query(f"avg by (level, model_version) (robmon_noise_mse{{{CURVE}}})", LEVEL_OF_VERSION),
         ),
@@ -302,7 +303,6 @@ def detection_panels() -> list[Any]:
             "Evidence that the version has become worse than its baseline's worst hour, averaged over pods as "
             "the alert has it; an alarm begins at the threshold. Nothing is shown while the baseline spans less than a "
             "day.",
-            units.Short,
             HALF,
             Query(f"avg by (model_version) (robmon_regression_evidence{{{MEASUREMENT}}})", "version {{model_version}}"),
             Query(threshold, "threshold, version {{model_version}}"),

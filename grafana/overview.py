@@ -29,9 +29,12 @@ def standing(rule: str, matcher: str = "") -> str:
 REGRESSED = standing("robmon_regression_detected:max")
 WORSE_OVER_TIME = standing("robmon_regression_over_time:standing")
 NEVER_ASSESSED = f"({LAST} == 0) + 1"
-STALE = f"time() - ({LAST} > 0) > {STALE_SECONDS}"
+INTERVAL = f"max by ({MODEL}) (robmon_assess_interval_seconds{{{OF}}})"
+# As RobmonAssessmentsStale: not before three intervals either.
+STALE = f"(time() - ({LAST} > 0) > {STALE_SECONDS} unless time() - {LAST} <= 3 * {INTERVAL})"
 NO_VERDICT = standing("robmon_comparison_pending:max")
-DRIFTED = f"max by ({MODEL}) (model:robmon_input_drift_js:max{{{OF}}} > {JS_THRESHOLD})"
+DISTANCES = f'avg by ({MODEL}, feature) (robmon_input_drift{{{OF}, statistic="js"}})'
+DRIFTED = f"max by ({MODEL}) ({DISTANCES} > {JS_THRESHOLD})"
 GOOD = f"0 * {LAST}"
 
 STATES = (
@@ -102,7 +105,12 @@ def counts() -> list[Any]:
             NEVER_ASSESSED,
             "purple",
         ),
-        count("Stale", "Models whose last good assessment is more than ten minutes old.", STALE, "blue"),
+        count(
+            "Stale",
+            "Models whose last good assessment is older than ten minutes and than three intervals.",
+            STALE,
+            "blue",
+        ),
         count("No verdict", "Models of whose version there is no verdict that can be relied on.", NO_VERDICT, "orange"),
     ]
 

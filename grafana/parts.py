@@ -11,6 +11,7 @@ from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometh
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE = common_models.DataSourceRef(type_val="prometheus", uid="$datasource")
@@ -58,9 +59,13 @@ def over_time(title: str, description: str, unit: str, width: int, *queries: Que
     return _graph(title, description, unit, width, *queries).axis_soft_min(0)
 
 
-def in_decades(title: str, description: str, unit: str, width: int, *queries: Query) -> timeseries.Panel:
-    """A graph on a logarithmic axis, for levels that lie decades apart."""
-    return _graph(title, description, unit, width, *queries).scale_distribution(logarithmic())
+def in_decades(title: str, description: str, width: int, *queries: Query) -> timeseries.Panel:
+    """A graph on a logarithmic axis, for levels that lie decades apart; other units show ticks below 0.1 as 0."""
+    return (
+        _graph(title, description, units.ScientificNotation, width, *queries)
+        .scale_distribution(logarithmic())
+        .decimals(1)
+    )
 
 
 def _graph(title: str, description: str, unit: str, width: int, *queries: Query) -> timeseries.Panel:

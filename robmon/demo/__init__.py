@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robmon.extras import check_installed
+
+if TYPE_CHECKING:
+    from robmon.demo.story import Observer
 
 NEEDED = ("mlflow", "sklearn")
 FAILED = 1
@@ -25,22 +29,23 @@ def check_packages() -> None:
         check_installed(module, "the demo", extra="demo")
 
 
-def run(*, keep: bool, png: Path | None) -> None:
+def run(*, keep: bool, png: Path | None, observer: Observer | None = None) -> None:
     """Run the demo; with `keep`, everything goes on afterwards until Ctrl-C.
 
     Args:
         keep: whether it does.
         png: where the picture of both curves is written; None: nowhere.
+        observer: what watches it from outside.
 
     Raises:
         SystemExit: with 1 if a step failed or the regression was not found, 128 + signal if interrupted.
     """
-    status = asyncio.run(_run(keep, png and png.absolute()))
+    status = asyncio.run(_run(keep, png and png.absolute(), observer))
     if status:
         raise SystemExit(status)
 
 
-async def _run(keep: bool, png: Path | None) -> int:
+async def _run(keep: bool, png: Path | None, observer: Observer | None) -> int:
     from rich.console import Console
 
     from robmon.demo.processes import DemoFailedError
@@ -49,7 +54,7 @@ async def _run(keep: bool, png: Path | None) -> int:
     console = Console()
     interrupted = _cancel_on_signals()
     try:
-        await play(console, png, keep)
+        await play(console, png, keep, observer)
     except DemoFailedError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return FAILED

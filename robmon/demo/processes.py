@@ -104,12 +104,13 @@ class Processes:
         *,
         is_server: bool = True,
         environment: Mapping[str, str] | None = None,
+        program: str = sys.executable,
     ) -> Running:
-        """Start this interpreter with the arguments of `command`; standard input is a pipe."""
+        """Start a program, this interpreter if no other, with the arguments of `command`; standard input is a pipe."""
         output = self.folder / f"{name.replace(' ', '-')}.log"
         with output.open("ab") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command lines
-                [sys.executable, *command],
+                [program, *command],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,

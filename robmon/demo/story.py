@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import numpy as np
@@ -64,7 +64,17 @@ class Stage:
         await self.processes.until(lambda: answers(self.client, url), START_SECONDS, what)
 
 
-async def play(console: Console, png: Path | None, keep: bool) -> None:
+class Observer(Protocol):
+    """Something that watches the story from outside, as monitoring would."""
+
+    async def watch(self, stage: Stage) -> None:
+        """Called when robmon listens, before the first request."""
+
+    async def tell(self, stage: Stage) -> None:
+        """Called when the regression is found."""
+
+
+async def play(console: Console, png: Path | None, keep: bool, observer: Observer | None = None) -> None:
     """Tell the whole story; with `keep`, go on until cancelled, and return then.
 
     Raises:
@@ -76,20 +86,24 @@ async def play(console: Console, png: Path | None, keep: bool) -> None:
             stage = Stage(processes, client, background, watch, View(console, watch))
             background.start(watch.run(stage.view.refresh))
             with stage.view:
-                outcome, traffic = await _tell(stage)
+                outcome, traffic = await _tell(stage, observer)
                 if png is not None:
                     curves = outcome.before.curve, outcome.after.curve
                     await asyncio.to_thread(picture.draw, *curves, sentence(outcome), png)
             print_report(console, outcome, png, keep=keep)
+            if observer is not None:
+                await observer.tell(stage)
             if keep:
                 _print_addresses(console, stage, traffic)
                 with stage.view, suppress(asyncio.CancelledError):
                     await stage.until(lambda: False, math.inf, "Ctrl-C")
 
 
-async def _tell(stage: Stage) -> tuple[Outcome, Traffic]:
+async def _tell(stage: Stage, observer: Observer | None) -> tuple[Outcome, Traffic]:
     registered = await _register_models(stage)
     server, server_url = await _start_serving(stage)
+    if observer is not None:
+        await observer.watch(stage)
     digits = np.load(stage.processes.folder / "held-out.npy")
     traffic = Traffic(stage.client, Mirror(stage.client, stage.inputs_url), server_url, digits)
     await _learn(stage, traffic)

@@ -21,7 +21,7 @@ IN_FULL: Final = 1
 on which alerts rest. The history keeps all."""
 OUTPUTS: Final = 4
 """Outputs of which the drift is exported one by one."""
-PROBLEMS: Final = 6
+PROBLEMS: Final = 5
 """Shares of rows with a problem that are exported, those of the features whose shares rose most; 0 is none."""
 
 

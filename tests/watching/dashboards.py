@@ -7,10 +7,11 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from grafana import asking
 from tests.watching.prometheus import REPOSITORY
 
-FOLDER = REPOSITORY / "grafana" / "dashboards"
-BOARDS: dict[str, dict[str, Any]] = {file.stem: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
+FOLDER = asking.FOLDER
+BOARDS = asking.boards()
 ENGINE = REPOSITORY / ".tools" / "grafana" / "engine.cjs"
 """`@grafana/data`, as tools/install_grafana_packages.py makes it."""
 TRANSFORM = REPOSITORY / "tests" / "watching" / "transform.cjs"
@@ -21,7 +22,7 @@ Frame = dict[str, list[Any]]
 
 def panels(board: str) -> list[dict[str, Any]]:
     """All panels of a dashboard but its rows."""
-    return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
+    return asking.panels(BOARDS[board])
 
 
 def panel(board: str, title: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from grafana.asking import asked
 from tests.servers import wait_until
 from tests.watching.contract import COUNTERS, LABELS, PROMETHEUS, SOMETIMES
 from tests.watching.dashboards import BOARDS, Frame, expressions, panel, panels, transformed
@@ -189,16 +190,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ask(url: str, expression: str, model_name: str = CLASSIFIER) -> list[dict[str, Any]]:
     """What a panel's query answers, with all variables on All, and that of the model on one where it is asked for."""
-    name = model_name.replace("\\", "\\\\").replace('"', '\\"')
-    expression = expression.replace('model_name="$model_name"', f'model_name="{name}"')
-    expression = re.sub(r'"\$(cluster|namespace|job|instance|model_name|model_version)"', '".*"', expression)
-    return query(url, expression.replace("$__rate_interval", "30s"))
+    return query(url, asked(expression, model_name))
 
 
 @pytest.fixture(scope="module")
 def frames(prometheus: str) -> dict[tuple[str, str, str], list[Frame]]:
     """All panels, of both models, as Grafana's engine leaves them: by dashboard, title and model."""
-    asked = {
+    questions = {
         (board, one["title"], model): (
             one,
             {each["refId"]: ask(prometheus, each["expr"], model) for each in one["targets"]},
@@ -207,7 +205,7 @@ def frames(prometheus: str) -> dict[tuple[str, str, str], list[Frame]]:
         for one in panels(board)
         for model in (CLASSIFIER, REGRESSION)
     }
-    return dict(zip(asked, transformed(asked.values()), strict=True))
+    return dict(zip(questions, transformed(questions.values()), strict=True))
 
 
 def test_every_expression_answers(prometheus: str) -> None:
@@ -241,8 +239,8 @@ def test_variables_offer_what_is_there(prometheus: str) -> None:
         for variable in BOARDS[board]["templating"]["list"][1:]:
             [(selector, label)] = re.findall(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
             selector = re.sub(r'=~?"\$\w+"', '=~".*"', selector)
-            asked = urllib.parse.urlencode({"match[]": selector})
-            found[variable["name"]] = get_json(f"{prometheus}/api/v1/label/{label}/values?{asked}")["data"]
+            which = urllib.parse.urlencode({"match[]": selector})
+            found[variable["name"]] = get_json(f"{prometheus}/api/v1/label/{label}/values?{which}")["data"]
         return found
 
     found = {board: offered(board) for board in BOARDS}
