@@ -21,6 +21,7 @@ ABOVE_0 = 'level!="0"'
 # Errors in the units of the outputs. A classifier's verdict has units of its own, and the errors a series in them.
 CURVE = f'{MEASUREMENT}, reference="prediction", space="", {ABOVE_0}'
 IN_UNITS_OF_VERDICT = f'robmon_noise_mse{{{MEASUREMENT}, reference="prediction", space="verdict", {ABOVE_0}}}'
+CURVE_BOUND = f'{MEASUREMENT}, reference="prediction", {ABOVE_0}'
 REFERENCE = f"{MEASUREMENT}, {ABOVE_0}"
 
 # A curve is one pod's: a maximum or an average of bounds is no bound.
@@ -34,9 +35,13 @@ MISMATCH_THRESHOLD = 0.05
 LEVEL_OF_VERSION = "level {{level}}, version {{model_version}}"
 
 
+FINITE = "< +Inf"
+"""An infinite error would be the end of a logarithmic axis."""
+
+
 def one_pods(expr: str) -> str:
     """A series a level, of the pod that assessed last, whichever that was: what tells pods apart is taken off."""
-    expr = f"{expr} {OF_LAST_POD}"
+    expr = f"{expr} {FINITE} {OF_LAST_POD}"
     for label in ("instance", "pod", "node"):
         expr = f'label_replace({expr}, "{label}", "", "", "")'
     return expr
@@ -104,7 +109,7 @@ def ratio() -> stat.Panel:
 
 
 def curves_of_both() -> xychart.Panel:
-    mean, bound = f"robmon_noise_mse{{{CURVE}}}", f"robmon_noise_mse_bound{{{MEASUREMENT}, {ABOVE_0}}}"
+    mean, bound = f"robmon_noise_mse{{{CURVE}}}", f"robmon_noise_mse_bound{{{CURVE_BOUND}}}"
     return curve(
         "Both versions",
         "Mean squared change of the outputs against the noise level, of the version served and of the accepted one it "
@@ -113,15 +118,17 @@ def curves_of_both() -> xychart.Panel:
         "logarithmic: a constant factor is a constant distance. An infinite error is not drawn: see Non-finite outputs "
         "on the sidecar's dashboard.",
         Query(
-            f"({IN_UNITS_OF_VERDICT} or on ({POD}, level) {mean}) {OF_LAST_POD}",
+            f"({IN_UNITS_OF_VERDICT} or on ({POD}, level) {mean}) {FINITE} {OF_LAST_POD}",
             "version served",
         ),
         Query(
-            f'({bound} unless on ({POD}) robmon_noise_mse{{{STATE}, space="verdict"}}) {OF_LAST_POD}',
+            f'({bound} unless on ({POD}) robmon_noise_mse{{{STATE}, space="verdict"}}) {FINITE} {OF_LAST_POD}',
             "its bound",
         ),
-        Query(f"robmon_reference_noise_mse{{{REFERENCE}}} {OF_LAST_POD}", "accepted version"),
-        Query(f"robmon_reference_noise_mse_bound{{{REFERENCE}}} {OF_LAST_POD}", "bound of the accepted version"),
+        Query(f"robmon_reference_noise_mse{{{REFERENCE}}} {FINITE} {OF_LAST_POD}", "accepted version"),
+        Query(
+            f"robmon_reference_noise_mse_bound{{{REFERENCE}}} {FINITE} {OF_LAST_POD}", "bound of the accepted version"
+        ),
     )
 
 
@@ -132,10 +139,10 @@ def curve_in_output_units() -> xychart.Panel:
         "Mean squared change of the outputs at each noise level, its upper bound at the stated confidence, and the "
         "mean in its own baseline, of the pod that assessed last (bounds of several pods cannot be summed up; choose "
         "an instance to see another).",
-        Query(f"{mean} {OF_LAST_POD}", "mean"),
-        Query(f"robmon_noise_mse_bound{{{MEASUREMENT}, {ABOVE_0}}} {OF_LAST_POD}", "bound"),
+        Query(f"{mean} {FINITE} {OF_LAST_POD}", "mean"),
+        Query(f"robmon_noise_mse_bound{{{CURVE_BOUND}}} {FINITE} {OF_LAST_POD}", "bound"),
         Query(
-            f"{mean} / ignoring (reference) robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} {OF_LAST_POD}",
+            f"{mean} / ignoring (reference) robmon_noise_mse_baseline_ratio{{{MEASUREMENT}}} {FINITE} {OF_LAST_POD}",
             "mean in the baseline",
         ),
     )
@@ -147,6 +154,8 @@ def curve(title: str, description: str, *queries: Query) -> xychart.Panel:
         xychart.Panel(), title, description, units.ScientificNotation, HALF, height=10
     )
     panel.decimals(1).mapping(xychart_models.SeriesMapping.AUTO).show(xychart_models.XYShowMode.POINTS_AND_LINES)
+    # An empty series is what makes every column a line in the first Grafanas that have this panel.
+    panel.series([xychart.XYSeriesConfig()])
     panel.legend(parts.legend()).axis_label("MSE").scale_distribution(parts.logarithmic()).line_width(2)
     panel.tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.SINGLE))
     parts.as_tables(panel, *queries)
@@ -214,13 +223,13 @@ def levels_over_time() -> list[Any]:
             "It holds for a further trial on the same rows with the stated confidence. Measurements end when they are "
             "no longer true.",
             HALF,
-            Query(one_pods(f"robmon_noise_mse_bound{{{MEASUREMENT}, {ABOVE_0}}}"), LEVEL_OF_VERSION),
+            Query(one_pods(f"robmon_noise_mse_bound{{{CURVE_BOUND}}}"), LEVEL_OF_VERSION),
         ),
         in_decades(
             "Mean error over time",
             "Mean squared change of the outputs, a series a level, averaged over pods.",
             HALF,
-            Query(f"avg by (level, model_version) (robmon_noise_mse{{{CURVE}}})", LEVEL_OF_VERSION),
+            Query(f"avg by (level, model_version) (robmon_noise_mse{{{CURVE}}}) {FINITE}", LEVEL_OF_VERSION),
         ),
         over_time(
             "Robustness index",

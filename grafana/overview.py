@@ -177,8 +177,7 @@ def alerts() -> Any:
     panel: table.Panel = parts.described(
         table.Panel(), "Alerts that fire", "robmon's alerts that fire now.", units.Short, HALF
     )
-    of = f"{PLACE}"
-    firing = f'max by ({MODEL}, alertname, severity) (ALERTS{{{of}, alertname=~"Robmon.+", alertstate="firing"}})'
+    firing = f'max by ({MODEL}, alertname, severity) (ALERTS{{{OF}, alertname=~"Robmon.+", alertstate="firing"}})'
     parts.as_tables(panel, Query(firing, "firing"))
     renamed = NAMES | {"alertname": "Alert", "severity": "Severity"}
     order = ["Alert", "Severity", *NAMES.values()]

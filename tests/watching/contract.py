@@ -86,7 +86,7 @@ HISTOGRAMS = {
 }
 _PROCESS = {"process_resident_memory_bytes": ""}
 _PROCESS_COUNTERS = {"process_cpu_seconds_total": ""}
-PROMETHEUS = {"up": "", "scrape_samples_scraped": "", "ALERTS": "alertname alertstate severity"}
+PROMETHEUS = {"up": "", "scrape_samples_scraped": "", "ALERTS": "alertname alertstate model_name severity"}
 """What Prometheus itself adds."""
 
 SOMETIMES = {"robmon_noise_mse": {"space"}}
