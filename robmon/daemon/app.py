@@ -122,6 +122,7 @@ class Daemon:
             sample_bytes=inputs.sample_bytes,
             rows_per_request=inputs.rows_per_request,
             share=inputs.share,
+            verdict_requests=settings.assess.min_rows,
         )
         self._labels = Labels(max_bytes=inputs.label_bytes, window_seconds=inputs.label_window_seconds)
         self._receiver = Receiver(

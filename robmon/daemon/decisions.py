@@ -66,6 +66,8 @@ class State:
     """Of the sample, as far as that is known before it is decoded."""
     most_rows: int = 0
     """That it can have at most."""
+    most_verdict_rows: int = 0
+    """That it can have at most for a verdict: with requests that are too old for anything else."""
     min_rows: int = 1
     refusal: str = ""
     """What was wrong with the inputs of the last assessment, since which there have been too few."""
@@ -121,6 +123,8 @@ class AssessReference:
     """Load the version to compare with, and assess it on the sample as it is now."""
 
     model: ModelVersion
+    with_old: bool = False
+    """Whether requests that are too old for anything else are among it: without them there are too few."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +202,13 @@ def _prepare_reference(state: State, model: ModelVersion) -> Deed | None:
     """What is to be done before `model` can be compared; None where nothing is, or nothing can."""
     step, fetched, reference = state.progress.reference, state.progress.fetched, state.versions.reference
     if step == "open" and reference is not None and _is_comparison_due(state, model) and not _is_kept(state, reference):
-        return _lack_of_rows(state) or FetchReference(reference)
+        return _lack_of_rows(state, state.most_verdict_rows) or FetchReference(reference)
     if step == "fetched" and fetched is not None:
         of_other_run = state.versions.entry_of_other_run(fetched)
-        return Forget(of_other_run) if of_other_run is not None else _lack_of_rows(state) or AssessReference(fetched)
+        if of_other_run is not None:
+            return Forget(of_other_run)
+        with_old = _lack_of_rows(state) is not None
+        return _lack_of_rows(state, state.most_verdict_rows) or AssessReference(fetched, with_old)
     return None
 
 
@@ -233,9 +240,9 @@ def _is_kept(state: State, reference: str) -> bool:
     return state.kept is not None and state.kept.version == reference and state.kept.is_usable
 
 
-def _lack_of_rows(state: State) -> Skip | None:
+def _lack_of_rows(state: State, most_verdict_rows: int = 0) -> Skip | None:
     """How many rows there are is found out by decoding them; a sample that cannot have enough is spared that."""
-    if state.most_rows >= state.min_rows:
+    if max(state.most_rows, most_verdict_rows) >= state.min_rows:
         return None
     few = f"{state.rows} rows of {state.min_rows} are there"
     return Skip("too_few_inputs", few + (f"; of those before them {state.refusal}" if state.refusal else ""))

@@ -9,7 +9,7 @@ import structlog
 from robmon import clock
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.daemon.kept import Kept
-from robmon.daemon.publication import Finding
+from robmon.daemon.publication import Finding, notes_of_age
 from robmon.daemon.question import assessment_question, assessment_seed, comparison_question
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
@@ -53,7 +53,12 @@ class Examiner:
         self._numbers.prepare()
 
     async def assess_sample(
-        self, model: ModelVersion, answers_since: float | None, attribution: AttributionQuestion | None = None
+        self,
+        model: ModelVersion,
+        answers_since: float | None,
+        attribution: AttributionQuestion | None = None,
+        *,
+        with_old: bool = False,
     ) -> tuple[Finding, Kept]:
         """What is found of the loaded version on the sample as it is now, and what can be kept of that.
 
@@ -62,12 +67,13 @@ class Examiner:
             answers_since: since when it has been served, by the clock that never steps; None where it is not served
                 now, so that neither answers nor labels are its own.
             attribution: what is asked of its features; None: nothing.
+            with_old: whether requests that are kept for a verdict alone are used.
 
         Raises:
             NotAssessedError: whatever went wrong.
         """
         now = clock.now()
-        items = self._sample.snapshot(now)
+        items = self._sample.snapshot(now, with_old=with_old)
         if self._sample.shrunk:
             log.warning("sample shrunk to fit inputs.sample_bytes", requests=len(items), of=self._sample.full_capacity)
         await self._baselines.read(model)
@@ -126,6 +132,7 @@ class Examiner:
         )
         question.attribution = attribution
         result, _ = await self._host.assess(question, blobs)
+        result.notes += notes_of_age(kept.items)
         return Finding.of(question, kept.items, result)
 
     def _reject(self, items: Sequence[Item], rejections: Rejections) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
+from robmon import clock
 from robmon.export.published import BaselineInfo, Measurement, ServedComparison, View
 from robmon.inputs.sample import Item
 from robmon.processes.messages import Assess, Assessed, ModelVersion
@@ -54,6 +55,15 @@ def view_after(view: View, model: ModelVersion, finding: Finding, baseline: Base
     )
     view = view if finding.served is None else view.with_served(finding.served)
     return replace(view.with_causes(result), measurement=measurement, baseline=baseline, last_assessment_at=now)
+
+
+def notes_of_age(items: Sequence[Item]) -> list[str]:
+    """A sentence on requests of a verdict that are older than an input may be; mostly none."""
+    old = [item.received_at for item in items if item.is_old]
+    if not old:
+        return []
+    since = clock.utc(clock.as_shown(min(old)))
+    return [f"{len(old)} of {len(items)} requests are older than inputs.max_age_seconds, from {since} on: few come"]
 
 
 def shown_ids(items: Iterable[Item]) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ class Runner:
             kept=self._kept,
             rows=self._sample.rows(now),
             most_rows=self._sample.most_rows(now),
+            most_verdict_rows=self._sample.most_rows(now, with_old=True),
             min_rows=self._settings.assess.min_rows,
             refusal=self._refusal,
             tried_version=self._tried_version,
@@ -269,7 +270,7 @@ class Runner:
     async def _assess_reference(self, deed: decisions.AssessReference) -> None:
         try:
             await self._host.load(deed.model)
-            _, self._kept = await self._examiner.assess_sample(deed.model, None)
+            _, self._kept = await self._examiner.assess_sample(deed.model, None, with_old=deed.with_old)
         except RobmonError as error:
             self._give_up_reference(deed.model.version, error)
         else:

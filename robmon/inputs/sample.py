@@ -49,6 +49,8 @@ class Item:
     """The model that the request named, in its path or as the service of its event."""
     topped_up: bool = False
     """Whether an earlier assessment has already used it."""
+    is_old: bool = False
+    """Whether it is older than an input may be, and kept for a verdict alone."""
     feedback: Feedback = field(default_factory=Feedback, compare=False, repr=False)
     size: int = field(init=False, compare=False, repr=False)
     """Bytes that Python holds of it, but for what becomes known later."""
@@ -59,6 +61,8 @@ class Item:
         object.__setattr__(self, "size", size + (held(ids) + BYTES_OF_IDS + BYTES_OF_ID * len(ids) if ids else 0))
 
 
+OLDEST_SECONDS: Final = 7 * 86400.0
+"""Beyond which a request is not kept even for a verdict."""
 BYTES_IN_SAMPLE: Final = 64 + 2 * (64 + 32 + SLOT) + KEY
 """Of every request, for its places in the sample."""
 BYTES_OF_EACH: Final = 112 + 80 + 3 * 32 + BYTES_IN_SAMPLE
@@ -77,6 +81,7 @@ class _Held:
     by_key: Place[_Held] | None = None
     """In the window; None where it belongs to the sample before."""
     by_age: Place[_Held] | None = None
+    """None where it is old."""
 
 
 class Sample:
@@ -91,12 +96,17 @@ class Sample:
     sample of small requests is not a sample of the traffic. The smaller capacity stays until the requests of a whole
     window would have fitted twice over; then it doubles, once an assessment.
 
+    A model that few ask must have its verdict too: of what becomes too old the newest requests are kept for that, as
+    many as `verdict_requests` lacks, for a week at most, and as long as nobody else needs their bytes. No other
+    assessment uses them.
+
     Args:
         sample_rows: rows that an assessment wants.
         max_age_seconds: age beyond which a request is not used.
         sample_bytes: most bytes that Python may hold of them. A single larger request is never kept.
         rows_per_request: most rows that are drawn from one request.
         share: of the requests, that is considered at all.
+        verdict_requests: so many are kept for a verdict, old ones among them.
         random: source of the keys and seeds.
 
     >>> sample = Sample(sample_rows=2, max_age_seconds=600, sample_bytes=10_000, random=Random(0))
@@ -114,6 +124,7 @@ class Sample:
         sample_bytes: int,
         rows_per_request: int = 1,
         share: float = 1.0,
+        verdict_requests: int = 0,
         random: Random | None = None,
     ) -> None:
         self.full_capacity = sample_rows
@@ -133,7 +144,9 @@ class Sample:
         self._share = share
         self._threshold = share  # a key below it enters the window
         self._previous: dict[_Held, None] = {}  # newest window first, within it the smallest key first
-        self._ages: Heap[_Held] = Heap()  # of all, the oldest first
+        self._ages: Heap[_Held] = Heap()  # of both, the oldest first
+        self._old: dict[_Held, None] = {}  # the oldest first
+        self._verdict_requests = verdict_requests
 
     def attach(self, source: Source) -> None:
         """Tell this source too of snapshots and of good assessments."""
@@ -170,6 +183,7 @@ class Sample:
         each.by_age = self._ages.push(now, each)
         self.held_bytes += item.size
         self._trim()
+        self._trim_old(now)
         while self.held_bytes > self._sample_bytes and self.capacity > 1:
             self.capacity = ceil(self.capacity / 2)
             self._trim()
@@ -180,8 +194,10 @@ class Sample:
         key = self.draw()
         return self.add(key, body, request_format, headers, now) if key is not None else None
 
-    def snapshot(self, now: float) -> list[Item]:
+    def snapshot(self, now: float, *, with_old: bool = False) -> list[Item]:
         """What an assessment that starts now uses, at most `capacity` requests; a new window begins.
+
+        For a verdict the old ones that are kept come after those, the newest first.
 
         The items stay to top up later samples. Until `turn_over` they do not count as used, so that those of an
         assessment that failed are not lost to the next one.
@@ -191,12 +207,13 @@ class Sample:
         self._begin_window()
         for source in self._sources:
             source.mark()
-        return [each.item for each in self._previous]
+        found = [each.item for each in self._previous]
+        return (found + [each.item for each in reversed(self._old)])[: self.capacity] if with_old else found
 
     def discard(self, items: Iterable[Item]) -> None:
         """Drop items of the last snapshot that turned out to be of no use, such as garbage."""
         if useless := {id(item) for item in items}:
-            for each in [each for each in self._previous if id(each.item) in useless]:
+            for each in [each for each in (*self._previous, *self._old) if id(each.item) in useless]:
                 self._drop(each)
 
     def turn_over(self, now: float) -> None:
@@ -227,9 +244,13 @@ class Sample:
         """Rows that an assessment would use now, if its requests have as many as `learn` was told; before, one each."""
         return min(round(self._requests(now) * self._mean_rows), self._sample_rows)
 
-    def most_rows(self, now: float) -> int:
-        """Rows that an assessment would use now, if every request has at least `rows_per_request` of them."""
-        return min(self._requests(now) * self._rows_per_request, self._sample_rows)
+    def most_rows(self, now: float, *, with_old: bool = False) -> int:
+        """Rows that an assessment would use now, if every request has at least `rows_per_request` of them.
+
+        With the old requests those of a verdict.
+        """
+        requests = self._requests(now) + (len(self._old) if with_old else 0)
+        return min(requests * self._rows_per_request, self._sample_rows)
 
     def oldest(self, now: float) -> float | None:
         """When the oldest request arrived that an assessment would use now; None for an empty sample."""
@@ -262,17 +283,36 @@ class Sample:
     def _drop_expired(self, now: float) -> None:
         earliest = now - self._max_age_seconds
         while (oldest := self._ages.first()) is not None and oldest.rank < earliest:
-            self._drop(oldest.thing)
+            each = oldest.thing
+            self._take_out(each)
+            each.item = replace(each.item, is_old=True)
+            self._old[each] = None
+        self._trim_old(now)
+
+    def _trim_old(self, now: float) -> None:
+        """Keep old requests for a verdict alone: as many as are lacking, for a week, where they are in nobody's way."""
+        most = max(self._verdict_requests - len(self._window) - len(self._previous), 0)
+        while self._old:
+            oldest = next(iter(self._old))
+            is_in_time = now - oldest.item.received_at <= OLDEST_SECONDS
+            if is_in_time and len(self._old) <= most and self.held_bytes <= self._sample_bytes:
+                return
+            self._drop(oldest)
 
     def _drop(self, each: _Held) -> None:
+        self._take_out(each)
+        self.held_bytes -= each.item.size
+
+    def _take_out(self, each: _Held) -> None:
         if each.by_key is not None:
             self._window.remove(each.by_key)
+        elif each.by_age is None:
+            self._old.pop(each, None)
         else:
             self._previous.pop(each, None)
         if each.by_age is not None:
             self._ages.remove(each.by_age)
         each.by_key = each.by_age = None  # a place refers to what lies there: a circle would live on
-        self.held_bytes -= each.item.size
 
     def _recover(self) -> None:
         """Double a shrunk capacity if twice the requests of the window's mean size would fill half the bytes."""

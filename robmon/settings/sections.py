@@ -109,7 +109,10 @@ class InputsSettings(Section):
     host: str = Field("127.0.0.1", description="Address on which mirrored requests arrive")
     port: Port = Field(9878, description="Port on which mirrored requests arrive; 0: any free one")
     sample_rows: PositiveInt = Field(256, description="Rows of the input sample")
-    max_age_seconds: PositiveSeconds = Field(3600, description="Age in seconds beyond which an input is not used")
+    max_age_seconds: PositiveSeconds = Field(
+        3600,
+        description="Age in seconds beyond which an input is not used; for a verdict that lacks rows it is, for a week",
+    )
     rows_per_request: PositiveInt = Field(1, description="Most rows drawn at random from one request")
     max_body_bytes: PositiveInt = Field(8 * 2**20, description="Largest request body in bytes; beyond it, 413")
     sample_bytes: PositiveInt = Field(

@@ -152,6 +152,14 @@ CASES: dict[str, tuple[State, Deed]] = {
         at(TWO, known(ACCEPTED), rows=3, most_rows=5),
         Skip("too_few_inputs", "3 rows of 64 are there"),
     ),
+    "a new version, its reference not at hand, and enough rows only with those too old for anything else": (
+        at(TWO, known(ACCEPTED), rows=3, most_rows=5, most_verdict_rows=64),
+        FetchReference("1"),
+    ),
+    "a version that has its verdict, and rows that are too old": (
+        at(TWO, known(ACCEPTED, PASSED), rows=3, most_rows=5, most_verdict_rows=64),
+        Skip("too_few_inputs", "3 rows of 64 are there"),
+    ),
     "a comparison has failed a moment ago": (
         at(TWO, known(ACCEPTED), kept=KEPT_ONE, is_comparison_waiting=True),
         AssessSample(TWO),
@@ -221,6 +229,10 @@ CASES: dict[str, tuple[State, Deed]] = {
     "the files of the reference are here": (
         at(TWO, known(ACCEPTED), progress={"reference": "fetched", "fetched": ONE}),
         AssessReference(ONE),
+    ),
+    "they are here, and enough rows only with old ones": (
+        at(TWO, known(ACCEPTED), most_rows=5, most_verdict_rows=64, progress={"reference": "fetched", "fetched": ONE}),
+        AssessReference(ONE, with_old=True),
     ),
     "they are here, and the rows have gone meanwhile": (
         at(TWO, known(ACCEPTED), rows=1, most_rows=1, progress={"reference": "fetched", "fetched": ONE}),

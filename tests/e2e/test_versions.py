@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robmon.history.store import History
-from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.daemon import ROWS, Daemon, running_daemon
 from tests.e2e.registry import RegisteredModel, Registry
 
 # A model's noise MSE grows with the square of its weight.
@@ -189,6 +189,29 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         told = ("served version unknown", "model version cannot be loaded")
         lines = {(line["event"], line.get("version")) for line in daemon.log() if line["event"] in told}
         assert len(lines) == len(BAD_VERSIONS), "one clear line each"
+
+
+@pytest.mark.long
+def test_few_requests_a_day_have_their_verdict_on_old_ones(local: Registry, tmp_path: Path) -> None:
+    """There are never enough that are young; of the version before alone nothing is measured."""
+    model = local.model()
+    first, second = model.add(GOOD), model.add(FRAGILE)
+    model.accept(first)
+    model.serve(first)
+    few = {"inputs__max_age_seconds": 5, "model__poll_seconds": 2}
+    with running_daemon(tmp_path, model.uri, local.tracking_uri, **few) as daemon:
+        for _ in range(5):
+            daemon.send(ROWS[:12])
+            daemon.wait_for(lambda: daemon.value("robmon_sample_rows") == 0, "rows that are too old")
+        daemon.wait_for_assessments(outcome="skipped", reason="too_few_inputs")
+        assert daemon.assessments() == 0, "nothing is assessed on old rows alone"
+        model.serve(second)
+        daemon.wait_for(lambda: daemon.regression_stands, "the verdict")
+        assert reference_version(daemon) == first
+        told = daemon.wait_for(lambda: daemon.log("notes"), "what the log says of its rows")
+        assert told[0]["version"] == second
+        assert any("requests are older than inputs.max_age_seconds" in note for note in told[0]["notes"])
+        assert "requests are older than inputs.max_age_seconds" in daemon.get("/").text
 
 
 @pytest.mark.long

@@ -172,6 +172,43 @@ def test_age() -> None:
     assert (sample.rows(now=201), sample.oldest(now=201), sample.held_bytes) == (0, None, 0)
 
 
+def test_what_is_too_old_is_kept_for_a_verdict_alone() -> None:
+    """One request in 200 seconds: never are ten of them younger than 1000 seconds."""
+    sample = make(10, verdict_requests=10)
+    for number in range(12):
+        fill(sample, range(number, number + 1), now=200.0 * number)
+        sample.rows(200.0 * number)
+    now = 2300.0
+    assert sample.most_rows(now) == 5 and sample.rows(now) == 5 and sample.oldest(now) == 1400
+    assert sample.most_rows(now, with_old=True) == 10
+    usual, for_verdict = sample.snapshot(now), sample.snapshot(now, with_old=True)
+    assert sorted(numbers(usual)) == [7, 8, 9, 10, 11] and not any(item.is_old for item in usual)
+    assert for_verdict[:5] == usual and numbers(for_verdict[5:]) == [6, 5, 4, 3, 2]
+    assert [item.is_old for item in for_verdict] == [False] * 5 + [True] * 5
+    sample.discard(for_verdict[5:7])
+    assert numbers(sample.snapshot(now, with_old=True)[5:]) == [4, 3, 2]
+    fill(sample, range(20, 26), now=now)
+    assert sample.most_rows(now, with_old=True) == 11 - 1, "as many as are lacking, the newest"
+    week = now + 7 * 86_400
+    assert len(sample.snapshot(week, with_old=True)) == 6 and sample.snapshot(week) == []
+    assert sample.snapshot(week + 1, with_old=True) == [] and sample.held_bytes == 0
+
+
+def test_old_requests_give_way_to_bytes_that_others_need() -> None:
+    each = size_of(bytes(1000))
+    sample = make(100, sample_bytes=10 * each, verdict_requests=8)
+    for number in range(8):
+        sample.offer(bytes(1000), "mlflow", {}, now=float(number))
+    assert sample.most_rows(2000.0, with_old=True) == 8 and sample.held_bytes == 8 * each
+    for number in range(2):
+        sample.offer(bytes(1000), "mlflow", {}, now=2000.0 + number)
+        assert sample.held_bytes <= 10 * each and sample.most_rows(2001.0, with_old=True) == 8
+    for _ in range(6):
+        sample.offer(bytes(1200), "mlflow", {}, now=2002.0)
+    assert not sample.shrunk and sample.held_bytes <= 10 * each
+    assert sample.most_rows(2002.0) == 8 and not any(item.is_old for item in sample.snapshot(2002.0, with_old=True))
+
+
 @pytest.mark.parametrize(("rows", "each", "requests"), [(256, 1, 256), (256, 3, 86), (256, 2.5, 103), (2, 5, 1)])
 def test_several_rows_a_request_need_fewer_requests(rows: int, each: float, requests: int) -> None:
     sample = make(rows, rows_per_request=5)
