@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -37,6 +39,26 @@ async def test_healthz_and_metrics_answer_before_a_model_is_loaded() -> None:
         metrics = await http.get("/metrics")
         assert metrics.status_code == 200
         assert metrics.headers["content-type"].startswith("text/plain; version=")
+
+
+async def test_a_browser_is_allowed_nothing_but_to_show_the_page() -> None:
+    async with client(everything()) as http:
+        for path in ("/", "/metrics", "/healthz", "/readyz", "/nix"):
+            headers = (await http.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+            policy = dict(each.split(" ", 1) for each in headers["content-security-policy"].split("; "))
+            assert policy.pop("default-src") == policy.pop("base-uri") == policy.pop("form-action") == "'none'"
+            assert policy.pop("frame-ancestors") == "'none'"
+            assert set(policy) == ({"style-src", "img-src"} if path == "/" else set())
+        text = (await http.get("/")).text
+        digest = base64.b64encode(hashlib.sha256(text.split("<style>")[1].split("</style>")[0].encode()).digest())
+        assert f"style-src 'sha256-{digest.decode()}'" in (await http.get("/")).headers["content-security-policy"]
+
+
+async def test_the_page_is_held_still_where_that_is_asked_for() -> None:
+    async with client(everything()) as http:
+        assert 'http-equiv="refresh"' in (await http.get("/?refresh=yes")).text
+        assert 'http-equiv="refresh"' not in (await http.get("/?refresh=off")).text
 
 
 async def test_what_is_wrong_is_said_on_the_page_and_by_readyz() -> None:
