@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from robmon.robustness.noise.base import Noise
     from robmon.robustness.statistics.bounds import upper_bound
     from robmon.robustness.statistics.mean_bound import mean_upper_bound
+    from robmon.tap.middleware import Tap as tap  # noqa: N813 - the package is called, which makes one
 
     __version__: str
 
@@ -54,6 +55,7 @@ __all__ = [
     "mean_upper_bound",
     "noise",
     "rank",
+    "tap",
     "upper_bound",
 ]
 
@@ -79,7 +81,7 @@ def __getattr__(name: str) -> Any:
             return version("robmon")
         except PackageNotFoundError:  # on the path of another environment, not installed in it
             return "unknown"
-    if name in ("drift", "noise"):
+    if name in ("drift", "noise", "tap"):
         return import_module(f"robmon.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -236,7 +236,7 @@ def test_the_site_has_every_page_and_each_leads_somewhere(site: Path) -> None:
 
 def test_every_public_name_is_in_the_page_on_python(site: Path) -> None:
     page = Page(site / "reference" / "python.html")
-    homes = {"drift": "robmon.drift.two_sample.drift"}
+    homes = {"drift": "robmon.drift.two_sample.drift", "tap": "robmon.tap.middleware.Tap"}
     errors = {f"robmon.errors.{name}" for name in robmon.__all__ if name.endswith("Error")}
     names = [name for name in robmon.__all__ if not name.endswith("Error") and name != "__version__"]
     assert {homes.get(name, f"robmon.{name}") for name in names} | errors <= page.ids

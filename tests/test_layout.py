@@ -24,6 +24,7 @@ ALLOWED = {
     "robustness": set(),
     "drift": {"robustness"},
     "noise": {"robustness"},
+    "tap": set(),
     "report": {"robustness", "drift"},
     "models": {"extras", "robustness", "drift"},
     "inputs": {"clock", "extras", "ports"},

@@ -78,11 +78,12 @@ def _head(published: Published) -> str:
     if model is None or loaded is None:
         return f"<header>{name}\n<p>No model is loaded yet.</p></header>"
     precision = "" if loaded.precision is None else f" in {loaded.precision}"
+    where = f"{html.escape(loaded.flavor)} on {html.escape(loaded.device)}{precision}"
+    where = "asked at its endpoint" if loaded.flavor == "remote" else where
     remarks = "".join(f"\n{paragraph(f'{each}.')}" for each in loaded.remarks)
     return (
-        f"<header>{name}\n<p>Version {html.escape(model.version)}, {html.escape(loaded.flavor)} on "
-        f"{html.escape(loaded.device)}{precision}. Baseline: {html.escape(baseline.source)}, {baseline.rows} rows.</p>"
-        f"{remarks}</header>"
+        f"<header>{name}\n<p>Version {html.escape(model.version)}, {where}. Baseline: {html.escape(baseline.source)}, "
+        f"{baseline.rows} rows.</p>{remarks}</header>"
     )
 
 
