@@ -334,6 +334,14 @@ def test_the_schema_has_every_setting_that_the_chart_does_not_decide() -> None:
     assert names == {leaf.name for leaf in settings.leaves()} - SYNC["FIXED_SETTINGS"]
 
 
+def test_the_variants_are_those_of_the_image() -> None:
+    program = (REPOSITORY / "deploy" / "install_variant.sh").read_text()
+    variants = re.findall(r"^ +(\w+)\) parts=", program, flags=re.MULTILINE)
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    assert variants == schema["image"]["properties"]["variant"]["enum"][1:]
+    assert set(variants) == set(schema["resourcesByVariant"]["properties"])
+
+
 def test_the_schema_describes_and_closes_everything() -> None:
     def check(schema: Manifest, path: str) -> None:
         assert schema.get("description"), path

@@ -10,7 +10,6 @@ import pytest
 
 from tests.watching.kubernetes import Manifest, at, forbidden, of_kind, pods, render_each, validate
 
-VERSIONS = ("1.36", "1.37")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 SPEC = "spec.template.spec"
 ROBMON = f"{SPEC}.containers.0"
@@ -193,7 +192,12 @@ CASES: dict[str, Case] = {
         },
     ),
     "common-labels": (
-        {"commonLabels": {"team": "digits"}},
+        {
+            "commonLabels": {"team": "digits"},
+            "persistence": {"size": "1Gi"},
+            "serviceAccount": {"create": True},
+            **{name: {"enabled": True} for name in ("podMonitor", "prometheusRule", "dashboards", "networkPolicy")},
+        },
         "Deployment",
         {
             "metadata.labels.team": "digits",
@@ -277,8 +281,7 @@ def test_each_value_does_what_it_says(name: str, rendered: dict[str, list[Manife
         manifest for manifest in of_kind(manifests, kind) if manifest["metadata"]["name"].startswith(("release", "x"))
     ]
     assert {path: at(found[0], path) for path in expected} == expected
-    for version in VERSIONS:
-        validate(manifests, version)
+    validate(manifests, "1.37")
     assert [forbidden(spec) for spec in pods(manifests)] == [[]] * len(list(pods(manifests)))
 
 
@@ -291,6 +294,12 @@ def test_pods_carry_neither_chart_nor_version(rendered: dict[str, list[Manifest]
             assert {"helm.sh/chart", "app.kubernetes.io/version"}.isdisjoint(labels)
             assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
             assert "helm.sh/chart" in deployment["metadata"]["labels"]
+
+
+def test_every_object_has_the_common_labels(rendered: dict[str, list[Manifest]]) -> None:
+    manifests = rendered["common-labels"]
+    assert len({manifest["kind"] for manifest in manifests}) == 8
+    assert all(manifest["metadata"]["labels"]["team"] == "digits" for manifest in manifests)
 
 
 def test_objects_of_one_kind_have_names_of_their_own(rendered: dict[str, list[Manifest]]) -> None:

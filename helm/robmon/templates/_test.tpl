@@ -6,10 +6,11 @@ metadata:
   name: {{ include "robmon.fullname" .root }}-{{ .name }}
   # Not those by which the Service would send it requests.
   labels:
-    helm.sh/chart: {{ include "robmon.chart" .root }}
     app.kubernetes.io/name: {{ include "robmon.name" .root }}-test
     app.kubernetes.io/instance: {{ .root.Release.Name }}
-    app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+    {{- with .root.Values.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   annotations:
     helm.sh/hook: test
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
