@@ -7,8 +7,10 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
+# Of the image. `cuda` is left out: it is several gigabytes of torch.
+VARIANTS ?= remote cpu
 
-.PHONY: help venv tools test test-long lint format campaign campaign-red demo observe docs docs-site benchmarks load soak neighbour gpu gpu-wheels coverage-table fuzz clean
+.PHONY: help venv tools test test-long image lint format campaign campaign-red demo observe docs docs-site benchmarks load soak neighbour gpu gpu-wheels coverage-table fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +51,10 @@ test: tools lint  ## Check everything and run all tests
 
 test-long: tools  ## Run the tests that `make test` leaves out because they take minutes each
 	$(BIN)/python -m pytest -m long -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+image: tools  ## Build the image's VARIANTS and run them as a cluster would; needs root, Debian and some minutes
+	@sh tools/install_debian_packages.sh image
+	$(BIN)/python -m pytest -m image $(VARIANTS:%=tests/image/test_%.py) $(ARGS)
 
 campaign: tools  ## Try all faults on real daemons, and write docs/evidence/campaign.md: what they did
 	ROBMON_CAMPAIGN=docs/evidence/campaign.md $(BIN)/python -m pytest tests/campaign -p no:xdist $(ARGS)

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk, Node.js. Only what is
-# missing, and without starting or enabling any of their services: the tests start their own, on free ports.
+# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk, Node.js; with the word `image`
+# instead those that build and run the image. Only what is missing, and without starting or enabling any of their services:
+# the tests start their own, on free ports.
 set -eu
+
+group=${1:-tests}
 
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -15,21 +18,31 @@ need() {
     services="$services ${3:-}"
 }
 
-need prometheus prometheus prometheus.service
-need prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager.service
-need nginx nginx nginx.service
-need chromium chromium
-need wrk wrk
-need faketime faketime
-need node nodejs
-need npm npm
+if [ "$group" = image ]; then
+    need buildah buildah
+    need runc runc
+    need debootstrap debootstrap
+else
+    need prometheus prometheus prometheus.service
+    need prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager.service
+    need nginx nginx nginx.service
+    need chromium chromium
+    need wrk wrk
+    need faketime faketime
+    need node nodejs
+    need npm npm
+fi
 
 [ -n "$missing" ] || exit 0
 
-if ! command -v apt-get >/dev/null; then
-    echo "missing:$missing (no apt-get here: install them by hand)" >&2
+# Where the image cannot be built its tests say so themselves.
+give_up() {
+    echo "missing:$missing ($1)" >&2
+    [ "$group" = image ] && exit 0
     exit 1
-fi
+}
+
+command -v apt-get >/dev/null || give_up "no apt-get here: install them by hand"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -37,8 +50,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        echo "missing:$missing (installing them needs root, and there is no sudo)" >&2
-        exit 1
+        give_up "installing them needs root, and there is no sudo"
     fi
 }
 
