@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.servers import wait_until
 from tests.watching.kubernetes import Manifest, at, of_kind, render_each, validate
+from tests.watching.prometheus import get_json, prometheus_server
 
 MODEL = {"settings": {"model": {"uri": "models:/digits@champion"}}}
 CASES: dict[str, Manifest] = {
@@ -60,19 +63,37 @@ def test_what_is_said_of_a_pod_monitor_holds_for_the_fleets(rendered: dict[str, 
     assert at(monitor, "spec.podMetricsEndpoints.0.relabelings.1") == {"action": "labeldrop", "regex": "x"}
 
 
-@pytest.mark.parametrize(
-    ("namespace", "name", "job"),
-    [("models", "digits", "models/digits"), ("models", "", None), ("", "digits", None), ("a-b", "c.d_e", "a-b/c.d_e")],
-)
-def test_each_application_is_a_job(
-    namespace: str, name: str, job: str | None, rendered: dict[str, list[Manifest]]
-) -> None:
-    """As Prometheus relabels: the values, joined, must match as a whole, and the first group is the new one."""
+APPLICATIONS = [("models", "digits", "models/digits"), ("models", "", "robmon/fleet"), ("a-b", "c.d_e", "a-b/c.d_e")]
+"""Namespace and name of a pod's application, and its job; that of the PodMonitor itself is robmon/fleet."""
+
+
+def test_prometheus_makes_each_application_a_job(rendered: dict[str, list[Manifest]], tmp_path: Path) -> None:
     [monitor] = of_kind(rendered["fleet"], "PodMonitor")
-    rule = at(monitor, "spec.podMetricsEndpoints.0.relabelings.0")
-    assert rule["sourceLabels"][0] == "__meta_kubernetes_namespace" and rule["targetLabel"] == "job"
-    found = re.fullmatch(rule["regex"], rule["separator"].join((namespace, name)))
-    assert (found and found[1]) == job
+    relabelings = [
+        {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in rule.items()}
+        for rule in at(monitor, "spec.podMetricsEndpoints.0.relabelings")
+    ]
+    pods = [
+        {
+            "targets": [f"127.0.0.1:{port}"],
+            "labels": {
+                "__meta_kubernetes_namespace": namespace,
+                "__meta_kubernetes_pod_label_app_kubernetes_io_name": name,
+            },
+        }
+        for port, (namespace, name, _) in enumerate(APPLICATIONS, start=1)
+    ]
+    scrape = {"job_name": "robmon/fleet", "static_configs": pods, "relabel_configs": relabelings}
+    with prometheus_server(tmp_path, {"scrape_configs": [scrape]}) as prometheus:
+
+        def targets() -> dict[str, str]:
+            found = get_json(f"{prometheus}/api/v1/targets")["data"]["activeTargets"]
+            return {target["labels"]["instance"]: target["labels"]["job"] for target in found}
+
+        wait_until(lambda: len(targets()) == len(APPLICATIONS), 90, "the targets")
+        assert [targets()[f"127.0.0.1:{port}"] for port in range(1, len(APPLICATIONS) + 1)] == [
+            job for _, _, job in APPLICATIONS
+        ]
 
 
 def test_on_openshift_the_container_names_no_user(tmp_path_factory: pytest.TempPathFactory) -> None:
