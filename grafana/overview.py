@@ -83,6 +83,11 @@ COLUMNS = (
 )
 
 
+WIDTHS = {"State": 130, "Cluster": 100, "Namespace": 120, "Job": 130}
+WIDTHS |= {"Ratio": 75, "at least": 75, "at most": 75, "Index": 70, "Evidence": 85, "Drifted": 75, "Assessed": 100}
+"""In pixels; the name of the model gets what is left."""
+
+
 def count(title: str, description: str, expr: str, color: str) -> Any:
     panel = parts.now(title, description, units.Short, Query(f"count({expr}) or vector(0)", title), width=SIXTH)
     colored = parts.steps((None, "green" if color != "text" else "text"), (1, color))
@@ -141,10 +146,13 @@ def worst_first() -> Any:
         ("sortBy", {"fields": {}, "sort": [{"field": "State", "desc": True}]}),
     )
     colored = common_models.TableColoredBackgroundCellOptions(mode=common_models.TableCellBackgroundDisplayMode.BASIC)
-    panel.override_by_name(
-        "State",
-        [parts.property_of("mappings", STATE_TEXTS), parts.property_of("custom.cellOptions", colored)],
-    )
+    state = [
+        parts.property_of("mappings", STATE_TEXTS),
+        parts.property_of("custom.cellOptions", colored),
+        parts.property_of("custom.align", "center"),
+    ]
+    for name, width in WIDTHS.items():
+        panel.override_by_name(name, [*(state if name == "State" else []), parts.property_of("custom.width", width)])
     link = {
         "title": "Open ${__value.text}",
         "url": "/d/robmon-model?${datasource:queryparam}&${cluster:queryparam}&${namespace:queryparam}"

@@ -1,6 +1,6 @@
-"""Draws the first rows of the model's dashboard for the manual, from a Prometheus that has data: `make observe`'s.
+"""Draws the first rows of a dashboard for the manual, from a Prometheus that has data: `make observe`'s, for example.
 
-    python -m tools.draw_dashboards http://127.0.0.1:PORT [--folder docs/images]
+    python -m tools.draw_dashboards http://127.0.0.1:PORT [--board robmon-model] [--folder docs/images]
 
 They are drawn with Grafana's own components (`@grafana/ui`) and the options of our dashboards, in Chromium. That is not
 Grafana, which no package holds: the pages on which the pictures stand say so.
@@ -22,16 +22,14 @@ import httpx
 from grafana import asking
 from tools.install_grafana_packages import PICTURES, REPOSITORY, WANTED, install
 
-BOARD = "robmon-model"
 MODEL = "digits"
-ROWS = 24
-"""Of the dashboard's grid, in which most panels are 8 high."""
+ROWS = {"robmon-model": 24, "robmon-overview": 17}
+"""Of the dashboards' grids, in which most panels are 8 high; a timeline's component is in no package."""
 WIDTH, ROW_HEIGHT = 1280, 38
 MINUTES = 5
 BUNDLE = (
     "--bundle",
     "--format=iife",
-    "--jsx=transform",
     "--log-level=error",
     "--loader:.ttf=empty",
     "--define:process.env.NODE_ENV='production'",
@@ -108,15 +106,14 @@ def draw(panels: list[dict[str, Any]], source: Source, mode: str, file: Path) ->
     to = 1000 * source.to
     asked = {"panels": panels, "width": WIDTH, "mode": mode, "from": to - 60_000 * MINUTES, "to": to}
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "picture.js"
+        script = Path(folder) / "drawn.js"
         subprocess.run(
-            [PICTURES / "node_modules/.bin/esbuild", PICTURES / "picture.jsx", *BUNDLE, f"--outfile={script}"],
-            check=True,
+            ["node_modules/.bin/esbuild", "picture.js", *BUNDLE, f"--outfile={script}"], cwd=PICTURES, check=True
         )
         page = Path(folder) / "picture.html"
         data = json.dumps(asked).replace("<", "\\u003c")
         page.write_text(
-            f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="picture.css"><body style="margin:0">'
+            f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="drawn.css"><body style="margin:0">'
             f'<div id="board"></div>'
             f'<script>window.asked = {data}</script><script src="{script.name}"></script>',
             encoding="utf-8",
@@ -132,19 +129,21 @@ def main() -> None:
     """Draw it, light and dark."""
     parser = argparse.ArgumentParser()
     parser.add_argument("prometheus")
+    parser.add_argument("--board", choices=ROWS, default="robmon-model")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "docs" / "images")
     given = parser.parse_args()
     install(pictures=True)
-    (PICTURES / "picture.jsx").write_bytes((WANTED / "picture.jsx").read_bytes())
+    (PICTURES / "picture.js").write_bytes((WANTED / "picture.js").read_bytes())
     source = Source(given.prometheus)
-    board = asking.boards()[BOARD]
-    first = [panel for panel in asking.panels(board) if panel["gridPos"]["y"] + panel["gridPos"]["h"] <= ROWS]
+    board = asking.boards()[given.board]
+    rows = ROWS[given.board]
+    first = [panel for panel in asking.panels(board) if panel["gridPos"]["y"] + panel["gridPos"]["h"] <= rows]
     panels = [with_data(panel, source) for panel in first]
     top = min(panel["gridPos"]["y"] for panel in panels)
     for panel in panels:
         panel["gridPos"] = panel["gridPos"] | {"y": panel["gridPos"]["y"] - top}
     for mode in ("light", "dark"):
-        draw(panels, source, mode, given.folder / f"dashboard-{mode}.png")
+        draw(panels, source, mode, given.folder / f"{given.board.removeprefix('robmon-')}-dashboard-{mode}.png")
 
 
 if __name__ == "__main__":

@@ -303,8 +303,8 @@ def test_models_stand_worst_first(frames: dict[tuple[str, str, str], list[Frame]
 def test_states_have_their_names(frames: dict[tuple[str, str, str], list[Frame]]) -> None:
     """The same in table and timeline."""
     table, timeline = panel("robmon-overview", "Models, worst first"), panel("robmon-overview", "States over time")
-    [override] = [each for each in table["fieldConfig"]["overrides"] if each["matcher"]["options"] == "State"]
-    mapped = [each["value"] for each in override["properties"] if each["id"] == "mappings"]
+    overrides = [each for each in table["fieldConfig"]["overrides"] if each["matcher"]["options"] == "State"]
+    mapped = [each["value"] for override in overrides for each in override["properties"] if each["id"] == "mappings"]
     assert mapped == [timeline["fieldConfig"]["defaults"]["mappings"]]
     [options] = [each["options"] for each in mapped[0]]
     assert [options[str(rank)]["text"] for rank in range(len(options))] == STATE_NAMES

@@ -1,14 +1,17 @@
 // Draws panels with Grafana's own components and the options of our dashboards: what the manual's pictures are made of.
 // It is not Grafana: the plugins through which Grafana calls these components are in no package.
-import { FieldType, ThemeContext, createTheme, dateTime, getDisplayProcessor, toDataFrame } from '@grafana/data';
-import {
+// Not by `import`: as ES modules they take a CommonJS default for what it is not.
+const { FieldType, ThemeContext, createTheme, dateTime, getDisplayProcessor, toDataFrame } = require('@grafana/data');
+const {
   AxisPlacement, BarGaugeDisplayMode, BigValueColorMode, BigValueGraphMode, BigValueTextMode, GraphDrawStyle,
   LegendDisplayMode, ScaleDirection, ScaleDistribution, ScaleOrientation, StackingMode, VisibilityMode, VizOrientation,
-} from '@grafana/schema';
-import { BarGauge, BigValue, GlobalStyles, PanelChrome, TimeSeries, UPlotChart, UPlotConfigBuilder } from '@grafana/ui';
-import { createElement as h } from 'react';
-import { createRoot } from 'react-dom/client';
-import 'uplot/dist/uPlot.min.css';
+} = require('@grafana/schema');
+const {
+  BarGauge, BigValue, GlobalStyles, PanelChrome, Table, TimeSeries, UPlotChart, UPlotConfigBuilder,
+} = require('@grafana/ui');
+const { createElement: h } = require('react');
+const { createRoot } = require('react-dom/client');
+require('uplot/dist/uPlot.min.css');
 
 const { panels, width, mode, from, to } = window.asked;
 const theme = createTheme({ colors: { mode } });
@@ -106,7 +109,15 @@ function Curves({ panel, width, height }) {
     h('div', { style: { fontSize: 12 } }, legend));
 }
 
-const kinds = { stat: Stat, bargauge: Bars, timeseries: Graph, xychart: Curves };
+function Rows({ panel, width, height }) {
+  const fields = Object.entries(panel.columns).map(([name, values]) => {
+    const isNumber = values.some((value) => typeof value === 'number');
+    return field(panel, name, values, isNumber ? FieldType.number : FieldType.string);
+  });
+  return h(Table, { data: toDataFrame({ fields }), width, height });
+}
+
+const kinds = { stat: Stat, bargauge: Bars, timeseries: Graph, xychart: Curves, table: Rows };
 
 function Board() {
   const unit = (width - GAP) / 24;
