@@ -17,7 +17,22 @@ RELEASE = {
     "settings": {"mlflow": {"tracking_uri": "http://mlflow:5000"}, "model": {"require_tags": ["a=b c", 'd="e"']}},
     "env": [{"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mlflow", "key": "token"}}}],
     "access": {"http": {"tokenSecret": "t", "tlsSecret": "tls"}},
+    "envFrom": [{"secretRef": {"name": "registry", "optional": True}}],
     "caBundle": {"configMap": "company"},
+    "extraVolumes": [
+        {"name": "secrets", "csi": {"driver": "secrets-store", "volumeAttributes": {"class-name": "a/b", "n": "1"}}},
+        {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"audience": "m", "path": "token"}}]}},
+        {
+            "name": "scratch",
+            "ephemeral": {
+                "volumeClaimTemplate": {
+                    "metadata": {"labels": {"example.org/team": "ml"}},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                }
+            },
+        },
+    ],
+    "extraVolumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
 }
 RELEASES: dict[str, Manifest] = {
     "bare": {},
