@@ -1,7 +1,8 @@
 """The last 24 hours as the status page shows them: held in memory, so that no page waits for a disk.
 
-They are read once from the history when the daemon starts, and added to as it goes on. Of every five minutes the worst
-assessment stays, so that no spike is hidden and a day takes no more room however often it is assessed.
+They are read once from the history when the daemon starts, and added to as it goes on. Where there are many, of each
+stretch of time the worst assessment stays, so that no spike is hidden and a day takes no more room however often it is
+assessed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from robmon.history.reading import HistoryReader
 from robmon.report.happened import Row, mood, sentence, value_of, worst_level
 
 DAY_SECONDS: Final = 86_400.0
-SLOT_SECONDS: Final = 300
+FIRST_SLOT_SECONDS: Final = 10
+MOST_POINTS: Final = 576
 MOST_EVENTS: Final = 50
 _NOT_TOLD: Final = ("traffic",)
 """Kinds of events that say nothing by themselves."""
@@ -47,6 +49,8 @@ class Recent:
     """What of a day is shown."""
 
     def __init__(self) -> None:
+        self.slot_seconds = FIRST_SLOT_SECONDS
+        """Of each so many seconds the worst assessment stays."""
         self._points: dict[int, Point] = {}
         self._events: dict[tuple[float, str], Occurrence] = {}
 
@@ -65,7 +69,7 @@ class Recent:
 
     @property
     def points(self) -> list[Point]:
-        """The worst of each five minutes of the last day, the oldest first."""
+        """Those of the last day, the oldest first."""
         points = sorted(self._points.values(), key=lambda point: point.at)
         return [point for point in points if point.at > points[-1].at - DAY_SECONDS]
 
@@ -107,14 +111,27 @@ class Recent:
         self.add_events(())
 
     def _add(self, point: Point) -> None:
-        slot = int(point.at // SLOT_SECONDS)
+        self._put(point)
+        if len(self._points) > MOST_POINTS:
+            self._coarsen()
+
+    def _coarsen(self) -> None:
+        """Forget what is older than a day, and make stretches longer until there is room again."""
+        points = self.points
+        while len(points) > MOST_POINTS:
+            self.slot_seconds *= 2
+            self._points.clear()
+            for each in points:
+                self._put(each)
+            points = self.points
+        self._points = {int(each.at // self.slot_seconds): each for each in points}
+
+    def _put(self, point: Point) -> None:
+        slot = int(point.at // self.slot_seconds)
         before = self._points.get(slot)
         # Another version is told, whichever of the two is worse.
         if before is None or before.version != point.version or point.mse >= before.mse:
             self._points[slot] = point
-        newest = max(self._points)
-        for old in [each for each in self._points if each < newest - DAY_SECONDS // SLOT_SECONDS]:
-            del self._points[old]
 
 
 def _or_none(number: object) -> float | None:

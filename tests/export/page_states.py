@@ -307,6 +307,45 @@ def many_classes() -> Published:
     )
 
 
+def long_names() -> Published:
+    """Names as long as strangers may choose them, without a place to break them."""
+    name = "x" * 200
+    shown = many_classes()
+    view = shown.view
+    assert view.model is not None and view.measurement is not None and view.state.verdict is not None
+    told = view.state.verdict.model_copy(update={"reference_version": f"0{name}"})
+    entries = (
+        Entry(version=f"0{name}", accepted=True, by="person", at=NOW - 7200),
+        Entry(version=name, accepted=False, by="verdict", against=f"0{name}", pooled_ratio=1.4, at=NOW - 3600),
+    )
+    result = view.measurement.result.model_copy(
+        update={"input_drift": [DriftValue(feature=name, statistic="js", value=0.5)], "notes": [name]}
+    )
+    shares = SharesResult(groups=[name, f"{name}2"], share=[0.6, 0.4], stderr=[0.1, 0.1], total=1.0, level=0.4)
+    day = recent((8.0, 8.3))
+    day.add_events([{"at": NOW, "kind": "version_accepted", "version": name, "by": "person"}])
+    return replace_view(
+        shown,
+        replace(
+            view,
+            model=view.model.model_copy(update={"name": name, "version": name}),
+            state=version_state(merge(entries), (name, None), judged=Judged(version=name, verdict=told)),
+            measurement=Measurement(name, result, NOW - 12, 0.4, (name, name)),
+            shares=shares,
+            problem=name,
+        ),
+        name,
+        day,
+    )
+
+
+def replace_view(shown: Published, view: View, name: str, day: Recent) -> Published:
+    """The same, of another model."""
+    shown.publish(view)
+    shown.model_name, shown.alias, shown.recent = name, name, day
+    return shown
+
+
 STATES: Final[dict[str, Callable[[], Published]]] = {
     "starting": starting,
     "waiting": waiting,
@@ -323,4 +362,5 @@ STATES: Final[dict[str, Callable[[], Published]]] = {
     ),
     "endpoint": at_endpoint,
     "many-classes": many_classes,
+    "long-names": long_names,
 }

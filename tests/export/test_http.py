@@ -147,9 +147,9 @@ def test_the_page_tells_the_regression_and_the_curve() -> None:
     assert "Without noise 6.25 % of the rows get another class." in page
     assert table_of(page, "Version 2 against version 1, by level") == [
         ["level", "version 1", "version 2", "MSE ratio", "98 % interval", "flip ratio", "agreement of version 1",
-         "of this version"],
+         "agreement of version 2"],
         ["0.05", "0.02", "0.03", "1.5", "1.25 to 1.75", "1.12", "0.75", "0.5"],
-        ["all together", "", "", "1.4", "1.25 to 1.75", "", "", ""],
+        ["all", "", "", "1.4", "1.25 to 1.75", "", "", ""],
     ]  # fmt: skip
     assert "<code>robmon baseline --model models:/digits/2 --accept</code>" in page
     assert "Assessed 5 s ago: 256 rows, 39 trials, robustness index 0.9" in page

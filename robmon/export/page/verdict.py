@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ from robmon.errors import duration
 from robmon.export.page.commands import how_to_accept, what_to_do, what_to_do_over_time
 from robmon.export.page.curves import of_verdict
 from robmon.export.page.document import Mood
-from robmon.export.page.pieces import number, paragraph, table
+from robmon.export.page.pieces import number, paragraph, short, table
 from robmon.export.published import Published
 from robmon.export.verdict import headline, ratio_and_chance
 from robmon.history.standing import Regression, VersionState
@@ -135,7 +136,8 @@ def comparison_html(published: Published) -> str:
     if verdict is None:
         return ""
     is_standing = published.view.state.regression is not None
-    versions = f"Version {published.view.judged_version} against version {verdict.reference_version}, by level"
+    judged, reference = short(published.view.judged_version or ""), short(verdict.reference_version)
+    versions = f"Version {judged} against version {reference}, by level"
     return f"<h2>{html.escape(versions)}</h2>\n{_table(published, verdict)}\n{verdict_details(verdict, is_standing)}"
 
 
@@ -153,31 +155,28 @@ def verdict_details(verdict: Verdict, is_standing: bool = False) -> str:
 
 def _table(published: Published, verdict: Verdict) -> str:
     """A line a level, and one for all together, which the verdict tests."""
+    judged, reference = short(published.view.judged_version or ""), short(verdict.reference_version)
     ratio = "flip ratio" if verdict.score == "flips" else "MSE ratio"
     interval = f"{percent(verdict.confidence)} interval"
-    columns: dict[str, list[str]] = {"level": [f"{level:.4g}" for level in verdict.levels]}
+    columns = [("level", [f"{level:.4g}" for level in verdict.levels], "all")]
     if (curves := verdict.curves) is not None:
-        for version, values in (
-            (verdict.reference_version, curves.reference_mean),
-            (published.view.judged_version, curves.mean),
-        ):
+        for version, values in ((reference, curves.reference_mean), (judged, curves.mean)):
             means = dict(zip(curves.levels, values, strict=True))
-            columns[f"version {version}"] = [number(means[level]) for level in verdict.levels]
-    columns[ratio] = [number(each) for each in verdict.ratio]
+            columns.append((f"version {version}", [number(means[level]) for level in verdict.levels], ""))
+    columns.append((ratio, _numbers(verdict.ratio), number(verdict.pooled_ratio)))
     if verdict.ratio_low is not None and verdict.ratio_high is not None:
-        limits = zip(verdict.ratio_low, verdict.ratio_high, strict=True)
-        columns[f"{percent(verdict.confidence)} interval"] = [
-            f"{number(low)} to {number(high)}" for low, high in limits
-        ]
+        limits = zip(_numbers(verdict.ratio_low), _numbers(verdict.ratio_high), strict=True)
+        pooled = f"{number(verdict.pooled_low)} to {number(verdict.pooled_high)}"
+        columns.append((interval, [f"{low} to {high}" for low, high in limits], pooled))
     if verdict.score != "flips" and verdict.flip_ratio is not None:
-        columns["flip ratio"] = [number(each) for each in verdict.flip_ratio]
+        columns.append(("flip ratio", _numbers(verdict.flip_ratio), ""))
     if verdict.agreement_a is not None and verdict.agreement_b is not None:
-        columns[f"agreement of version {verdict.reference_version}"] = [number(each) for each in verdict.agreement_a]
-        columns["of this version"] = [number(each) for each in verdict.agreement_b]
-    pooled = {
-        "level": "all together",
-        ratio: number(verdict.pooled_ratio),
-        interval: f"{number(verdict.pooled_low)} to {number(verdict.pooled_high)}",
-    }
-    rows = [*zip(*columns.values(), strict=True), [pooled.get(name, "") for name in columns]]
-    return table(list(columns), rows, f"All levels together are what is tested: {ratio_and_chance(verdict)[1]}.")
+        columns.append((f"agreement of version {reference}", _numbers(verdict.agreement_a), ""))
+        columns.append((f"agreement of version {judged}", _numbers(verdict.agreement_b), ""))
+    names, cells, last = zip(*columns, strict=True)
+    caption = f"All levels together are what is tested: {ratio_and_chance(verdict)[1]}."
+    return table(names, [*zip(*cells, strict=True), last], caption)
+
+
+def _numbers(values: Sequence[float]) -> list[str]:
+    return [number(each) for each in values]
