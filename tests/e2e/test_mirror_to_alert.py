@@ -40,6 +40,8 @@ def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, served: Registry, m
         alert = wait_until(lambda: alerts(manager).get("RobmonRobustnessRegression"), 90, "the alert")
         assert alert["labels"]["model_name"] == model.name
         assert f"version {fragile}" in alert["annotations"]["description"]
+        [series] = query(prometheus, "scrape_samples_scraped")
+        assert 100 < float(series["value"][1]) <= 200, "what Prometheus takes of a pod"
 
         model.serve(good)  # the on-call rolls back
         daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
