@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -81,3 +82,17 @@ def test_the_demo_installs_only_what_it_needs(tmp_path: Path) -> None:
         stamp.touch()
     condition = made("demo").splitlines()[0].partition("||")[0]
     assert subprocess.run(["sh", "-c", condition], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_grafanas_packages_are_pinned_and_installed_once() -> None:
+    """Each with its checksum, and from whatever registry npm is configured with."""
+    tool = runpy.run_path(str(TOOLS / "install_grafana_packages.py"))
+    lock = json.loads((tool["WANTED"] / "package-lock.json").read_text())["packages"]
+    assert {lock[f"node_modules/@grafana/{name}"]["version"] for name in ("data", "ui")} == {"13.2.3"}
+    installed = [package for name, package in lock.items() if name]
+    assert all(package["integrity"].startswith("sha512-") for package in installed)
+    assert not any("resolved" in package for package in installed)
+    engine = tool["FOLDER"] / "engine.cjs"
+    written = engine.stat().st_mtime_ns
+    tool["install"]()
+    assert engine.stat().st_mtime_ns == written
