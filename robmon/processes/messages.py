@@ -389,7 +389,7 @@ class LevelResult(Message):
 
     level: float
     mean_mse: float
-    bound: float
+    bound: float | None
     request_bound: float | None
     agreement: float | None
     realised_level: float = 0.0
