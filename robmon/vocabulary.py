@@ -46,6 +46,8 @@ USUAL_LEVELS: Final[dict[str, tuple[float, ...]]] = {
     "gaussian_blur": (0.0, 0.5, 1.0, 2.0, 3.0),
 }
 """Those of others, in the place of the usual ones."""
+ImageChannels = Literal["first", "last"]
+IMAGE_CHANNELS: Final[tuple[ImageChannels, ...]] = get_args(ImageChannels)
 JpegSubsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
 JPEG_SUBSAMPLING: Final[tuple[JpegSubsampling, ...]] = get_args(JpegSubsampling)
 """How few colours, beside brightness, an encoder keeps."""

@@ -265,7 +265,8 @@ class KeptCurve(Message):
     """A curve in the units of a verdict, level 0 included."""
 
     mean: list[float]
-    bound: list[float]
+    bound: list[float] | None
+    """None where the noise has no draw."""
 
 
 class ComparisonTerms(Message):

@@ -115,6 +115,7 @@ Paths = Annotated[Words, AfterValidator(_check_paths)]
 Tags = Annotated[Words, AfterValidator(_check_tags)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_list)]
 Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
 
 Uri = Annotated[str, AfterValidator(_normalise_uri)]

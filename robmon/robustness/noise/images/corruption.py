@@ -12,6 +12,7 @@ from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Generator
 from robmon.robustness.noise.images.geometry import with_large_pixels
 from robmon.robustness.noise.images.jpeg import as_jpeg
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.noise.images.light import blurred, with_contrast
 from robmon.robustness.noise.images.picture import ImageNoise, of_colours
 
@@ -46,6 +47,10 @@ def _brighter(pictures: Array, draw: Array, shift: float) -> Array:
     return xp.where(value > 0.0, pictures / xp.where(value > 0.0, value, 1.0) * new, new)
 
 
+def _encoded(pictures: Array, draw: Array, quality: float) -> Array:
+    return as_jpeg(pictures, int(quality), 0.0, 1.0, ImageLayout.jpeg_subsampling)
+
+
 Change = Callable[[Array, Array, float], Array]
 """`change(pictures, draw, constant)`: colours from 0 to 1, shape `(rows, channels, height, width)`."""
 CORRUPTIONS: Final[dict[str, tuple[str, Sequence[float], Change]]] = {
@@ -56,7 +61,7 @@ CORRUPTIONS: Final[dict[str, tuple[str, Sequence[float], Change]]] = {
     "gaussian_blur": ("", (1, 2, 3, 4, 6), lambda x, _, sd: blurred(x, sd)),
     "contrast": ("", (0.4, 0.3, 0.2, 0.1, 0.05), lambda x, _, factor: with_contrast(x, factor)),
     "brightness": ("", (0.1, 0.2, 0.3, 0.4, 0.5), _brighter),
-    "jpeg_compression": ("", (25, 18, 15, 10, 7), lambda x, _, quality: as_jpeg(x, int(quality), 0.0, 1.0, "4:2:0")),
+    "jpeg_compression": ("", (25, 18, 15, 10, 7), _encoded),
     "pixelate": ("", (0.6, 0.5, 0.4, 0.3, 0.25), lambda x, _, factor: with_large_pixels(x, factor)),
 }
 """Of each: what it draws, its constants at severities 1 to 5, and what it does to colours from 0 to 1."""

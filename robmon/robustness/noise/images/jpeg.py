@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, like, to_numpy
-from robmon.robustness.checks import check_jpeg
+from robmon.robustness.checks import check_jpeg, check_word
 from robmon.robustness.noise.images.picture import ImageNoise, of_colours
 from robmon.vocabulary import JPEG_SUBSAMPLING, LARGEST_LEVELS, LEVEL_UNITS, USUAL_LEVELS, JpegSubsampling
 
@@ -28,10 +28,10 @@ class Jpeg(ImageNoise):
     before moves far less than one that was not; so the level that was realised stands in the result.
 
     Attributes:
-        subsampling: of the colours, `4:2:0`, as cameras and web sites have it, `4:2:2` or `4:4:4` (none).
+        subsampling: of the colours; None: the layout's.
     """
 
-    subsampling: JpegSubsampling = "4:2:0"
+    subsampling: JpegSubsampling | None = None
     name = "jpeg"
     unit = LEVEL_UNITS[name]
     largest_level = LARGEST_LEVELS[name]
@@ -39,16 +39,15 @@ class Jpeg(ImageNoise):
     is_random = False
 
     def __post_init__(self) -> None:
-        if self.subsampling not in JPEG_SUBSAMPLING:
-            known = ", ".join(JPEG_SUBSAMPLING)
-            raise InvalidInputError(f"the subsampling of JPEG is one of {known}, not {self.subsampling!r}")
+        if self.subsampling is not None:
+            check_word("subsampling", self.subsampling, JPEG_SUBSAMPLING)
 
     def check(self, levels: Sequence[float]) -> None:
         super().check(levels)
         check_jpeg(levels)
 
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
-        return as_jpeg(pictures, 100 - round(level), low, high, self.subsampling)
+        return as_jpeg(pictures, 100 - round(level), low, high, self.subsampling or self.stated.jpeg_subsampling)
 
 
 def as_jpeg(pictures: Array, quality: int, low: float, high: float, subsampling: str) -> Array:

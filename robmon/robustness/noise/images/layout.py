@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from numbers import Real
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from robmon.errors import InvalidInputError
+from robmon.robustness.checks import check_word
+from robmon.vocabulary import JPEG_SUBSAMPLING, ImageChannels, JpegSubsampling
 
-Channels = Literal["first", "last"]
 CHANNEL_COUNTS: Final = (1, 3, 4)
 """Grey, colours, colours and opacity."""
 ADVICE: Final = "(images.channels; layout=ImageLayout(channels=...) in Python)"
@@ -27,6 +28,7 @@ class ImageLayout:
             0 to 255 for `uint8`. It is never guessed from the data: a dark picture has no white.
         mean, std: where the client normalises pictures before the request, `(picture - mean) / std`, one number or one
             a channel; None: it does not. A model that normalises by itself needs nothing.
+        jpeg_subsampling: of the colours of JPEG, `4:2:0`, as cameras and web sites have it, `4:2:2` or `4:4:4` (none).
 
     Raises:
         InvalidInputError: one of them cannot be used.
@@ -35,10 +37,11 @@ class ImageLayout:
     -1
     """
 
-    channels: Channels | None = "first"
+    channels: ImageChannels | None = "first"
     range: tuple[float, float] | None = (0.0, 1.0)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    jpeg_subsampling: JpegSubsampling = "4:2:0"
 
     def __post_init__(self) -> None:
         if self.channels not in ("first", "last", None):
@@ -51,6 +54,7 @@ class ImageLayout:
         for name in ("mean", "std"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _numbers(getattr(self, name), f"{name} of images"))
+        check_word("jpeg_subsampling", self.jpeg_subsampling, JPEG_SUBSAMPLING)
         if any(deviation <= 0 for deviation in self.std or ()):
             raise InvalidInputError("std of images must be above 0")
 

@@ -44,12 +44,17 @@ class ImageNoise(Noise):
             layout: the assessment's.
             whole: the range of the inputs' type, where that is one of whole numbers that pixels have.
         """
-        stated = self.layout or layout or UNSTATED
-        return replace(self, layout=replace(stated, range=whole) if stated.range is None else stated)
+        own = self.layout or layout or UNSTATED
+        return replace(self, layout=replace(own, range=whole) if own.range is None else own)
+
+    @property
+    def stated(self) -> ImageLayout:
+        """The layout, as far as anybody said it."""
+        return self.layout or UNSTATED
 
     def told(self, shape: tuple[int, ...]) -> str:
         """As what inputs of this shape were perturbed, a sentence."""
-        layout = self.layout or UNSTATED
+        layout = self.stated
         axis, (low, high) = layout.channel_axis(shape), layout.ends
         sizes = ", ".join(map(str, ("rows", *shape[1:])))
         normal = "" if layout.mean is None and layout.std is None else ", normalised by the client"
@@ -68,7 +73,7 @@ class ImageNoise(Noise):
         Raises:
             InvalidInputError: the inputs are no pictures, or it is not known what black and white are.
         """
-        layout = self.layout or UNSTATED
+        layout = self.stated
         layout.channel_axis(shape)
         within = np.reshape(layout.ends, (2, *[1] * features.scale.ndim))
         limits = None if features.limits is None else np.broadcast_to(within, (2, *features.scale.shape))
@@ -85,7 +90,7 @@ class ImageNoise(Noise):
         )
 
     def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
-        xp, layout = namespace(inputs), self.layout or UNSTATED
+        xp, layout = namespace(inputs), self.stated
         is_last = layout.channel_axis(tuple(inputs.shape)) == 3
         low, high = layout.ends
         given = _contiguous(xp.permute_dims(inputs, (0, 3, 1, 2))) if is_last else inputs
