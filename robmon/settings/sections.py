@@ -33,13 +33,14 @@ from robmon.settings.values import (
     Scope,
     Shape,
     Share,
+    Subsampling,
     Tags,
     TokenFile,
     Uri,
     Words,
     group_of,
 )
-from robmon.vocabulary import NOISE_NAMES, TASKS, ImageChannels, JpegSubsampling, NoiseName, OutputKind, Task
+from robmon.vocabulary import NOISE_NAMES, TASKS, ImageChannels, NoiseName, OutputKind, Task
 
 
 class Section(BaseModel):
@@ -254,7 +255,7 @@ class ImagesSettings(Section):
         None, description="Where clients normalise images before the request: what they subtract, a number a channel"
     )
     std: Numbers | None = Field(None, description="Likewise what they divide by")
-    jpeg_subsampling: JpegSubsampling = Field(
+    jpeg_subsampling: Subsampling = Field(
         ImageLayout.jpeg_subsampling, description="Subsampling of the colours under jpeg noise"
     )
 
