@@ -1,5 +1,5 @@
-"""Writes into the chart what has its source elsewhere: alert rules, dashboards, the schema of the settings, and in its
-README the table of the values.
+"""Writes into the chart what has its source elsewhere: alert rules and what of them can be changed, dashboards, the
+schema of the settings, and in its README the table of the values.
 
 Run it after a change to one of them (`python helm/sync.py`); a test holds that the chart is in step.
 """
@@ -41,6 +41,7 @@ def copies() -> dict[Path, str]:
     texts = {target: source.read_text(encoding="utf-8") for target, source in (rules | dashboards).items()}
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["settings"] = settings_schema()
+    schema["properties"]["prometheusRule"]["properties"]["rules"] = rules_schema()
     table = "\n".join(values_table((CHART / "values.yaml").read_text(encoding="utf-8"))) + "\n"
     return texts | {
         SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
@@ -98,6 +99,46 @@ def settings_schema() -> dict[str, Any]:
         "description": "Settings of robmon, section by section. What is not set, or null, has robmon's own default.",
         "additionalProperties": False,
         "properties": sections,
+    }
+
+
+def rules_schema() -> dict[str, Any]:
+    """JSON schema of the value `prometheusRule.rules`: what can be changed of each alert, and what it is by default."""
+    groups = yaml.safe_load((REPOSITORY / "deploy/prometheus/alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    return {
+        "type": "object",
+        "description": "What is to be otherwise of an alert, by its name",
+        "additionalProperties": False,
+        "properties": {rule["alert"]: _alert(rule) for group in groups for rule in group["rules"]},
+    }
+
+
+def _alert(rule: dict[str, Any]) -> dict[str, Any]:
+    duration = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
+    texts = {"type": "object", "additionalProperties": {"type": "string"}}
+    properties: dict[str, dict[str, Any]] = {
+        "enabled": {"type": "boolean", "description": "Whether there is this alert. Default: true"},
+        "severity": {
+            "type": "string",
+            "pattern": "^[a-z0-9_-]+$",
+            "description": f"Its label severity. Default: {rule['labels']['severity']}",
+        },
+        "for": {**duration, "description": f"How long it must hold before it fires. Default: {rule['for']}"},
+        "keepFiringFor": {
+            **duration,
+            "description": f"How long it goes on firing when it holds no more. Default: {rule['keep_firing_for']}",
+        },
+        "labels": {**texts, "description": "Labels added, or put in the place of its own"},
+        "annotations": {**texts, "description": "Annotations added, or put in the place of its own"},
+    }
+    if marked := re.search(r"(\S+ \S+) # threshold", rule["expr"]):
+        number = {"type": ["number", "string"], "pattern": "^-?[0-9]+([.][0-9]+)?$"}  # --set makes 0.5 a string
+        properties["threshold"] = {**number, "description": f"Number in its condition. Default: {marked[1]}"}
+    return {
+        "type": ["object", "null"],
+        "description": rule["annotations"]["summary"],
+        "additionalProperties": False,
+        "properties": {name: _nullable(schema) for name, schema in properties.items()},
     }
 
 

@@ -55,9 +55,9 @@ class JudgedCurves(BaseModel):
     reference_mean: list[float]
     """Mean error of the reference version at each level."""
     reference_bound: list[float] | None
-    """Its trial bounds; None where fewer rows were compared than it was assessed on, or the noise has no draw."""
+    """Its trial bounds; None where fewer rows were compared than it was assessed on."""
     mean: list[float]
-    bound: list[float] | None
+    bound: list[float]
     """Of the version that is judged."""
 
 

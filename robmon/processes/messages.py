@@ -265,8 +265,7 @@ class KeptCurve(Message):
     """A curve in the units of a verdict, level 0 included."""
 
     mean: list[float]
-    bound: list[float] | None
-    """None where the noise has no draw."""
+    bound: list[float]
 
 
 class ComparisonTerms(Message):
@@ -390,7 +389,7 @@ class LevelResult(Message):
 
     level: float
     mean_mse: float
-    bound: float | None
+    bound: float
     request_bound: float | None
     agreement: float | None
     realised_level: float = 0.0

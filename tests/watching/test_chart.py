@@ -23,7 +23,7 @@ from tests.watching.kubernetes import (
     render,
     validate,
 )
-from tests.watching.prometheus import PROMETHEUS_FILES, REPOSITORY
+from tests.watching.prometheus import REPOSITORY
 
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 MODEL = ("--set", "settings.model.uri=models:/digits@champion")
@@ -277,54 +277,17 @@ def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
     assert labels["team"] == "a" and after["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("image.variant=remote", "WARNING: image.variant remote holds no model libraries"),
-        ("standalone.enabled=true", "robmon watches models:/digits@champion. Send it copies"),
-        ("fleet.enabled=true", "Pods with these labels are scraped in all namespaces:\n  robmon.dev/watched=true"),
-        ("nameOverride=x", "Nothing runs yet: include robmon in the pod of your model server"),
-    ],
-)
-def test_whoever_installs_it_is_told_what_comes_next(given: str, told: str, tmp_path: Path) -> None:
-    result = helm("install", "release", CHART, "--dry-run=client", *MODEL, "--set", given, home=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert told in result.stdout.partition("NOTES:")[2]
-
-
 def test_alone_it_renders_nothing(tmp_path: Path) -> None:
     assert render(CHART, home=tmp_path) == []
 
 
-def test_rules_and_dashboards_are_installed_as_they_are(tmp_path: Path) -> None:
+def test_dashboards_are_installed_as_they_are(tmp_path: Path) -> None:
     manifests = render(CHART, "--values", CHART / "ci" / "sidecar-values.yaml", home=tmp_path)
-    [rule] = of_kind(manifests, "PrometheusRule")
-    groups = [
-        group
-        for name in ("rules.yaml", "alerts.yaml")
-        for group in yaml.safe_load((PROMETHEUS_FILES / name).read_text())["groups"]
-    ]
-    for one in (one for group in groups for one in group["rules"] if "alert" in one):
-        one["annotations"]["runbook_url"] = f"https://example.org/robmon/{one['annotations']['runbook_url']}"
-    assert rule["spec"]["groups"] == groups
-
     found = of_kind(manifests, "ConfigMap")
     assert {each["metadata"]["labels"]["grafana_dashboard"] for each in found} == {"1"}
     sources = sorted((REPOSITORY / "grafana" / "dashboards").glob("*.json"))
     assert [each["data"] for each in found] == [{source.name: source.read_text()} for source in sources]
     assert len({each["metadata"]["name"] for each in found}) == len(sources) == 3
-
-
-def test_the_owner_chooses_the_severity_of_the_alarm_over_time(tmp_path: Path) -> None:
-    flags = ("--set", "prometheusRule.enabled=true,prometheusRule.regressionOverTimeSeverity=info")
-    [rule] = of_kind(render(CHART, *flags, home=tmp_path), "PrometheusRule")
-    severities = {
-        one["alert"]: one["labels"]["severity"]
-        for group in rule["spec"]["groups"]
-        for one in group["rules"]
-        if "alert" in one
-    }
-    assert severities["RobmonRegressionOverTime"] == "info" and severities["RobmonRobustnessRegression"] == "critical"
 
 
 def test_the_pod_monitor_finds_the_port_by_its_name(example: Path, tmp_path: Path) -> None:

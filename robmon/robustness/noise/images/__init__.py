@@ -1,1 +1,0 @@
-"""Perturbations of images: what cameras, encoders and thumbnails do to a picture. NumPy and torch alike."""
