@@ -13,8 +13,8 @@ refuse() {
 }
 
 case "$variant" in
-    cpu) parts=mlflow,report,torch ;;
-    cuda) parts=gpu,mlflow,report,torch ;;
+    cpu) parts=images,mlflow,report,torch ;;
+    cuda) parts=gpu,images,mlflow,report,torch ;;
     remote) parts=report ;;
     *) refuse "VARIANT is '$variant': choose cpu, cuda or remote" ;;
 esac

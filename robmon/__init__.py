@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from robmon.library.endpoint import endpoint
     from robmon.library.rank import rank
     from robmon.robustness.noise.base import Noise
+    from robmon.robustness.noise.images.layout import ImageLayout
     from robmon.robustness.statistics.bounds import upper_bound
     from robmon.robustness.statistics.mean_bound import mean_upper_bound
     from robmon.tap.middleware import Tap as tap  # noqa: N813 - the package is called, which makes one
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ImageLayout",
     "InvalidInputError",
     "ModelError",
     "ModelLoadError",
@@ -68,6 +70,7 @@ _HOMES = {
     "rank": "robmon.library.rank",
     "upper_bound": "robmon.robustness.statistics.bounds",
     "mean_upper_bound": "robmon.robustness.statistics.mean_bound",
+    "ImageLayout": "robmon.robustness.noise.images.layout",
     "Noise": "robmon.robustness.noise.base",
     "RegressionDetector": "robmon.drift.detector",
 }

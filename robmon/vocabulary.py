@@ -11,13 +11,46 @@ from typing import Final, Literal, get_args
 NoiseName = Literal[
     "gaussian", "uniform", "laplace", "student_t", "salt_and_pepper", "missing", "quantize", "multiplicative",
     "common_mode", "correlated",
+    "crop", "jpeg", "thumbnail", "rotate", "brightness", "contrast", "gaussian_blur", "pixelate",
 ]  # fmt: skip
 NOISE_NAMES: Final[tuple[NoiseName, ...]] = get_args(NoiseName)
 """The noise models that robmon brings."""
-LARGEST_LEVELS: Final[dict[str, float]] = {"salt_and_pepper": 1.0, "missing": 1.0}
-"""The largest level that has a meaning, of noises whose levels are shares of the cells; others have none."""
-CELLS: Final = "share of the cells"
-"""What the levels of those count."""
+LEVEL_UNITS: Final[dict[str, str]] = {
+    "salt_and_pepper": "share of the cells",
+    "missing": "share of the cells",
+    "crop": "share of each side",
+    "jpeg": "steps of quality below 100",
+    "thumbnail": "share of each side",
+    "rotate": "degrees",
+    "brightness": "share of the range",
+    "contrast": "share of the contrast",
+    "gaussian_blur": "pixels",
+    "pixelate": "share of each side",
+}
+"""What a level counts, of noises whose levels are no multiple of a scale."""
+LARGEST_LEVELS: Final[dict[str, float]] = {
+    name: 99.0 if name == "jpeg" else 1.0 for name in LEVEL_UNITS if name not in ("rotate", "gaussian_blur")
+}
+"""The largest level that has a meaning; others have none."""
+IMAGE_NOISES: Final = tuple(NOISE_NAMES[NOISE_NAMES.index("crop") :])
+"""Those of them that act on pictures."""
+FIXED_NOISES: Final = frozenset({"quantize", "crop", "jpeg", "thumbnail", "gaussian_blur", "pixelate"})
+"""Those without a draw, with their usual parameters: all trials are alike."""
+ALL_INTEGERS: Final = "all"
+"""In the place of names: all columns of whole numbers are measurements."""
+LEVELS: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""The usual ones, of noises whose levels are multiples of a scale, or shares."""
+USUAL_LEVELS: Final[dict[str, tuple[float, ...]]] = {
+    "jpeg": (0.0, 25.0, 50.0, 75.0, 90.0),
+    "rotate": (0.0, 2.0, 5.0, 10.0, 20.0),
+    "gaussian_blur": (0.0, 0.5, 1.0, 2.0, 3.0),
+}
+"""Those of others, in the place of the usual ones."""
+ImageChannels = Literal["first", "last"]
+IMAGE_CHANNELS: Final[tuple[ImageChannels, ...]] = get_args(ImageChannels)
+JpegSubsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
+JPEG_SUBSAMPLING: Final[tuple[JpegSubsampling, ...]] = get_args(JpegSubsampling)
+"""How few colours, beside brightness, an encoder keeps."""
 BoundName = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 BOUNDS: Final[tuple[BoundName, ...]] = get_args(BoundName)
 """Methods of the trial bound."""

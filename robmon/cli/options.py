@@ -13,8 +13,9 @@ import click
 
 from robmon.cli.models import use_tracking_uri
 from robmon.models.threads import default_threads, hold
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
-from robmon.vocabulary import NOISE_NAMES, OUTPUT_KINDS, TASKS
+from robmon.vocabulary import IMAGE_CHANNELS, JPEG_SUBSAMPLING, NOISE_NAMES, OUTPUT_KINDS, TASKS
 
 if TYPE_CHECKING:
     from robmon.settings import Loaded
@@ -113,6 +114,15 @@ def assessment_options(command: Function) -> Function:
         click.option("--scale-axis", type=int,
                      help="Axis of the inputs (0 are the rows, -1 is the last) with a scale for each of its entries.  "
                      "[default: by rank and first layer]"),
+        click.option("--image-channels", type=click.Choice(IMAGE_CHANNELS),
+                     help="Where channels of images stand.  [default: by the shape]"),
+        click.option("--image-range", metavar="BLACK WHITE",
+                     help="Black and white of images, in quotes.  [default: 0 255 of uint8, else needed]"),
+        click.option("--image-mean", metavar="NUMBERS",
+                     help="What a client that normalises images subtracts, one number a channel, in quotes."),
+        click.option("--image-std", metavar="NUMBERS", help="What it divides by."),
+        click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
+                     default=ImageLayout.jpeg_subsampling, show_default=True, help="Of the colours, under jpeg noise."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
         click.option("--device", default="auto", show_default=True,
                      help="cpu, cuda or auto, of torch and ONNX models; others choose their own."),
@@ -162,13 +172,28 @@ def output_options(name: str) -> Callable[[Function], Function]:
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
     """The command's options as `robmon.assess` takes them."""
     use_tracking_uri(options)
-    try:
-        levels = [float(word) for word in re.split(r"[\s,]+", options.pop("levels").strip(" []"))]
-    except ValueError:
-        raise click.BadParameter("levels are numbers separated by spaces or commas", param_hint="--levels") from None
+    levels = _numbers(options.pop("levels"), "levels")
     scale = 1.0 if options.pop("absolute") else None
     integers = [name for word in options.pop("integers") for name in _names(word)]
-    return {**options, "levels": levels, "scale": scale, "integers": integers or None}
+    return {**options, "levels": levels, "scale": scale, "integers": integers or None, "layout": _layout(options)}
+
+
+def _layout(options: dict[str, Any]) -> ImageLayout | None:
+    """How the inputs are images, as the options say; None where they say nothing."""
+    said = {name: options.pop(f"image_{name}") for name in ("channels", "range", "mean", "std", "jpeg_subsampling")}
+    if said == {**dict.fromkeys(said), "jpeg_subsampling": ImageLayout.jpeg_subsampling}:
+        return None
+    for name in ("range", "mean", "std"):
+        said[name] = said[name] and _numbers(said[name], f"image-{name}")
+    return ImageLayout(**said)
+
+
+def _numbers(words: str, option: str) -> list[float]:
+    try:
+        return [float(word) for word in re.split(r"[\s,]+", words.strip(" []"))]
+    except ValueError:
+        told = f"{option.removeprefix('image-')} are numbers separated by spaces or commas"
+        raise click.BadParameter(told, param_hint=f"--{option}") from None
 
 
 def _names(words: str) -> list[str]:

@@ -273,7 +273,7 @@ class ModelHost:
             threads=self._settings.device.threads,
             input_dtype=self._settings.model.input_dtype,
             input_shape=list(shape) if shape is not None else None,
-            integers=list(self._settings.assess.integers),
+            integers=list(self._settings.specification.perturbed_integers),
         )
 
     def _lost_worker(self, error: ChildDiedError) -> None:

@@ -95,6 +95,6 @@ def summary(model: ModelVersion, finding: Finding) -> dict[str, Any]:
     }
 
 
-def finite(value: float) -> float | str:
+def finite(value: float | None) -> float | str | None:
     """A number as JSON can hold it."""
-    return value if abs(value) != float("inf") else "+Inf"
+    return value if value is None or abs(value) != float("inf") else "+Inf"

@@ -55,9 +55,9 @@ class JudgedCurves(BaseModel):
     reference_mean: list[float]
     """Mean error of the reference version at each level."""
     reference_bound: list[float] | None
-    """Its trial bounds; None where fewer rows were compared than it was assessed on."""
+    """Its trial bounds; None where fewer rows were compared than it was assessed on, or the noise has no draw."""
     mean: list[float]
-    bound: list[float]
+    bound: list[float] | None
     """Of the version that is judged."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import check_levels, words
 from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 
@@ -27,6 +28,7 @@ def assess(
     output_column: str | int | Sequence[str | int] | None = None,
     integers: str | Sequence[str] | None = None,
     scale_axis: int | None = None,
+    layout: ImageLayout | None = None,
     seed: int = 0,
     device: str = "auto",
     max_batch_rows: int | None = None,
@@ -51,7 +53,8 @@ def assess(
         levels: noise strengths; 0 is always among them.
         scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its perturbed
             columns); None: those of `inputs`; 1.0: levels are in input units.
-        trials: independent draws of the noise for every row.
+        trials: independent draws of the noise for every row; one is run of a noise that has none, such as `jpeg`, and
+            there is no trial bound.
         confidence: stated probability of the bounds.
         bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
         task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
@@ -66,6 +69,8 @@ def assess(
         scale_axis: the axis of `inputs` of rank 3 and more, `(n, *input_shape)`, each entry of which has a scale of its
             own; -1 is the last. None: of rank 3 axis 1 where a module begins with a Conv1d or the like, else the last,
             and refused where the two differ by more than 10 times and nothing decides; of rank 4 and more the channels.
+        layout: how inputs of rank 4 are pictures, for noises that act on those (docs/how-to/images.md), and which axis
+            has a scale of its own for all others. None: channels by the shape, black and white by an integer type.
         seed: fixes the noise.
         device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
             model onto cuda where there is one. Callables decide for themselves.
@@ -107,6 +112,7 @@ def assess(
         output_column=output_column,
         integers=words(integers),
         scale_axis=scale_axis,
+        layout=layout,
         max_batch_rows=max_batch_rows,
         mse_limit=mse_limit,
     )

@@ -64,7 +64,7 @@ def record(
         result.noise,
         result.features.correlation is not None,
         whole=whole,
-        integers=list(specification.integers),
+        integers=list(specification.perturbed_integers),
     )
     counted = result.counted
     columns = {} if parts is None else watched(parts.take(np.flatnonzero(counted)), result.features.axis)
@@ -161,7 +161,7 @@ def _features(baseline: Baseline, rows: PreparedRows, specification: Specificati
     Raises:
         InvalidInputError: the baseline is of other inputs, or of inputs that were read otherwise.
     """
-    array, asked = to_numpy(rows.array), specification.scale_axis
+    array, asked = to_numpy(rows.array), specification.feature_axis
     is_decided = array.ndim > 2 and (asked is not None or baseline.axis is None)
     if is_decided and not baseline.has_axis(rows.axis(asked), array.shape):
         raise InvalidInputError(

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 from robmon.robustness.engine.trials import part_of
 from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
 
 
@@ -24,6 +25,7 @@ class RankOptions(TypedDict, total=False):
     output_column: str | int | Sequence[str | int] | None
     integers: str | Sequence[str] | None
     scale_axis: int | None
+    layout: ImageLayout | None
     seed: int
     device: str
     max_batch_rows: int | None

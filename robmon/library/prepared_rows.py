@@ -15,7 +15,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
-from robmon.models.inputs import ALL, ModelInputs, as_numbers, measurements_advice, split
+from robmon.models.inputs import ModelInputs, as_numbers, measurements_advice, split
 from robmon.models.loading import RemoteModel, load_uri
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
@@ -31,6 +31,7 @@ from robmon.robustness.probes.attribution import attribute_rows
 from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
+from robmon.vocabulary import ALL_INTEGERS
 
 INTEGERS_OPTION = "--integers"
 MOST_NAMES = 40
@@ -90,8 +91,9 @@ class PreparedRows:
         cut = ""
         array = self.array
         if options.get("features") is None:
-            axis = self.axis(specification.scale_axis, refuses=options.get("scale") is None)
-            options |= {"axis": axis, "whole": self.whole}
+            is_free = options.get("scale") is None and not specification.acts_on_images
+            options |= {"axis": self.axis(specification.feature_axis, refuses=is_free)}
+        options |= {"whole": self.whole}
         if self.kept is not None and targets is not None and len(targets) == self.of_rows:
             targets = np.asarray(targets)[list(self.kept)]
         if max_seconds is not None:
@@ -131,7 +133,7 @@ class PreparedRows:
                 level=level,
                 feature_names=self.feature_names,
                 scale=scale,
-                axis=self.axis(specification.scale_axis, refuses=scale is None),
+                axis=self.axis(specification.feature_axis, refuses=scale is None),
                 whole=self.whole,
                 column_names=self.column_names,
                 largest_inputs=self.largest,
@@ -188,7 +190,7 @@ def open_predictor(
         specification: which columns are whole numbers, and which part of the outputs is assessed.
         device: as there.
     """
-    outputs, measured = OutputReader(specification.output_column), specification.integers
+    outputs, measured = OutputReader(specification.output_column), specification.perturbed_integers
     torch = sys.modules.get("torch")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
         yield _of_model(predictor, inputs, device, measured, outputs)
@@ -196,10 +198,10 @@ def open_predictor(
         with _evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where, measured)
             asked = _without_gradients(predictor, outputs, where)
-            rows = _of_array(asked, array, measured, _reader(predictor, array))
+            rows = _of_array(asked, array, specification, _reader(predictor, array))
             yield replace(rows, outputs=outputs)
     elif callable(predictor):
-        yield replace(_of_callable(predictor, inputs, measured, outputs), outputs=outputs)
+        yield replace(_of_callable(predictor, inputs, specification, outputs), outputs=outputs)
     else:
         raise InvalidInputError(
             f"a predictor is a callable, a torch module or the URI of an MLflow model, not {type(predictor).__name__}"
@@ -207,13 +209,13 @@ def open_predictor(
 
 
 def _of_callable(
-    function: Callable[[Any], Any], inputs: Any, integers: Sequence[str], outputs: OutputReader
+    function: Callable[[Any], Any], inputs: Any, specification: Specification, outputs: OutputReader
 ) -> PreparedRows:
     if array_api_compat.is_array_api_obj(inputs) or isinstance(inputs, (list, tuple)):
         array = _plain_array(inputs)
         place = str(array_api_compat.device(array))
-        return _of_array(FunctionPredictor(lambda x, rows: outputs(function(x), len(x)), place), array, integers)
-    parts = split(inputs, integers)
+        return _of_array(FunctionPredictor(lambda x, rows: outputs(function(x), len(x)), place), array, specification)
+    parts = split(inputs, specification.perturbed_integers)
 
     def predict(x: Array, rows: slice) -> Array:
         model_input = parts.assemble(x, rows)
@@ -237,11 +239,13 @@ def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read
     )
 
 
-def _of_array(predictor: Predictor, array: Array, integers: Sequence[str], read: Read | None = None) -> PreparedRows:
+def _of_array(
+    predictor: Predictor, array: Array, specification: Specification, read: Read | None = None
+) -> PreparedRows:
     """An array of whole numbers is perturbed in float64, and the predictor gets it in its own dtype."""
     xp = namespace(array)
-    if not xp.isdtype(array.dtype, "integral") or ALL not in integers:
-        if integers and not xp.isdtype(array.dtype, "integral"):
+    if not xp.isdtype(array.dtype, "integral") or ALL_INTEGERS not in specification.perturbed_integers:
+        if specification.integers and not xp.isdtype(array.dtype, "integral"):
             raise InvalidInputError(f"integers are of no use: the inputs are one array of {array.dtype}")
         if xp.isdtype(array.dtype, "integral"):
             raise InvalidInputError(

@@ -24,14 +24,13 @@ from robmon.models.cells import to_numpy
 from robmon.robustness.arrays import default_batch_rows
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named, of_fixed_size
 from robmon.robustness.features.whole_numbers import LARGEST_WHOLE, Whole
+from robmon.vocabulary import ALL_INTEGERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 AnyArray: TypeAlias = NDArray[Any]
-ALL: Final = "all"
-"""In the place of names of columns: all whole numbers are measurements."""
 LEFT_ALONE_TOLD: Final = 10
 """Columns that are named in a note."""
 FRAME_ROWS: Final = 16384
@@ -362,7 +361,7 @@ def _split_array(array: AnyArray, integers: Sequence[str]) -> ModelInputs:
         raise InvalidInputError("the inputs have no rows")
     if array.dtype.kind == "f":
         return ModelInputs(array, _Array())
-    if array.dtype.kind not in "iu" or ALL not in integers:
+    if array.dtype.kind not in "iu" or ALL_INTEGERS not in integers:
         advice = "" if array.dtype.kind not in "iu" else f"; {measurements_advice([])}"
         raise NothingPerturbedError(
             f"nothing can be perturbed: the inputs are {array.dtype}, not floating-point numbers{advice}", len(array)
@@ -372,7 +371,7 @@ def _split_array(array: AnyArray, integers: Sequence[str]) -> ModelInputs:
 
 def measurements_advice(names: Sequence[str]) -> str:
     """How whole numbers are perturbed."""
-    listed = as_option(names[:LEFT_ALONE_TOLD]) if names else ALL
+    listed = as_option(names[:LEFT_ALONE_TOLD]) if names else ALL_INTEGERS
     return (
         f"whole numbers that are measurements are perturbed, and rounded, with --integers {listed} (assess.integers, "
         "integers= in Python)"
@@ -534,7 +533,7 @@ def _split_frame(
     names = [str(title) for title in titles]
     _check_names(integers, {name: kind.is_number for name, kind in zip(names, kinds, strict=True)})
     wanted = [
-        kind.is_number and (not kind.is_whole or ALL in integers or name in integers)
+        kind.is_number and (not kind.is_whole or ALL_INTEGERS in integers or name in integers)
         for name, kind in zip(names, kinds, strict=True)
     ]
     left = tuple(
@@ -579,7 +578,7 @@ def _present(column: Any) -> AnyArray:
 
 def _check_names(integers: Sequence[str], numbers: Mapping[str, bool]) -> None:
     """Refuse names that are none of the inputs' columns of numbers."""
-    wrong = [name for name in integers if name != ALL and not numbers.get(name, False)]
+    wrong = [name for name in integers if name != ALL_INTEGERS and not numbers.get(name, False)]
     if wrong:
         known = _short([name for name, is_number in numbers.items() if is_number]) or "none"
         raise InvalidInputError(
@@ -700,7 +699,7 @@ def _split_tensors(tensors: dict[str, AnyArray], integers: Sequence[str]) -> Mod
     width = 0
     for name, tensor in tensors.items():
         is_whole = tensor.dtype.kind in "iu"
-        if tensor.dtype.kind != "f" and not (is_whole and (ALL in integers or name in integers)):
+        if tensor.dtype.kind != "f" and not (is_whole and (ALL_INTEGERS in integers or name in integers)):
             layout[name] = tensor
             left.append(LeftAlone(name, _tensor_kind(tensor), is_whole))
             continue

@@ -265,7 +265,8 @@ class KeptCurve(Message):
     """A curve in the units of a verdict, level 0 included."""
 
     mean: list[float]
-    bound: list[float]
+    bound: list[float] | None
+    """None where the noise has no draw."""
 
 
 class ComparisonTerms(Message):
@@ -389,7 +390,7 @@ class LevelResult(Message):
 
     level: float
     mean_mse: float
-    bound: float
+    bound: float | None
     request_bound: float | None
     agreement: float | None
     realised_level: float = 0.0

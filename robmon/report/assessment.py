@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robmon.robustness.result import Assessment
 
 WORST_ROWS_NAMED = 5
+_AXES: Final = {"level_squared": "level²", "level": "level", "severity": "severity"}
 
 
 def text(result: Assessment, baseline: Mapping[float, float] | None = None) -> str:
@@ -26,8 +27,8 @@ def text(result: Assessment, baseline: Mapping[float, float] | None = None) -> s
         baseline: mean MSE of the baseline by level, where there is one.
     """
     head = (
-        f"{result.rows} rows, {result.trials} trials of {result.noise} noise, output {result.output}, "
-        f"reference {result.reference}, confidence {result.confidence:g}"
+        f"{result.rows} rows, {result.trials} trial{'s' * (result.trials > 1)} of {result.noise} noise, "
+        f"output {result.output}, reference {result.reference}, confidence {result.confidence:g}"
     )
     below = [*_limits(result), _worst(result), _certified(result), str(result.masked)]
     lines = [opening(result), head, *filter(None, [result.cut]), *_table(result, baseline or {}), headline(result)]
@@ -46,7 +47,7 @@ def _table(result: Assessment, baseline: Mapping[float, float]) -> list[str]:
     """The curve; columns without any number are left out."""
     band: tuple[float | None, ...] = result.band or (None,) * len(result.curve)
     share = "share changed" if result.reference == "prediction" else "share wrong"
-    columns = {
+    columns: dict[str, Sequence[float | None]] = {
         "level": [point.level for point in result.curve],
         share if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
         "bound": [point.bound for point in result.curve],
@@ -70,16 +71,17 @@ def headline(result: Assessment) -> str:
         return scalars
     if not slope.is_straight:
         lack = slope.lack_of_fit
-        return f"{scalars}; a slope would mislead: the curve is not straight in level² (lack of fit {lack:.2g})"
-    return f"slope {slope.value:.4g} ± {slope.stderr:.2g} per level², {scalars}"
+        axis = _AXES[slope.axis]
+        return f"{scalars}; a slope would mislead: the curve is not straight in {axis} (lack of fit {lack:.2g})"
+    return f"slope {slope.value:.4g} ± {slope.stderr:.2g} per {_AXES[slope.axis]}, {scalars}"
 
 
 def opening(result: Assessment) -> str:
-    """What people want to know first, at the highest level whose bound is finite, and where outputs are not finite."""
+    """What people want to know first, at the highest level whose errors are finite, and where outputs are not."""
     point = _highest(result)
     if point is None:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
-    lost = [f"{other.level:g}" for other in result.curve if not math.isfinite(other.bound)]
+    lost = [f"{other.level:g}" for other in result.curve if not math.isfinite(other.mean_mse)]
     failing = f" At level{'s' * (len(lost) > 1)} {', '.join(lost)} its outputs are not all finite." if lost else ""
     return (_of_classes(result, point) or _of_requests(result, point) or _of_trials(result, point)) + failing
 
@@ -92,7 +94,7 @@ def explanation(result: Assessment) -> str:
     parts = [_of_requests(result, point), _of_trials(result, point)]
     slope, margin = result.slope, result.noise_margin()
     if slope is not None and slope.is_straight:
-        parts.append(f"The error rises by {slope.value:.3g} per level².")
+        parts.append(f"The error rises by {slope.value:.3g} per {_AXES[slope.axis]}.")
     if result.index is not None:
         best = "unmoved" if result.reference == "prediction" else "right"
         parts.append(f"Robustness index {result.index:.3g} (1: {best}, 0: as far off as another row's output).")
@@ -102,8 +104,8 @@ def explanation(result: Assessment) -> str:
 
 
 def _highest(result: Assessment) -> CurvePoint | None:
-    """The point of the highest level above 0 whose bound is finite."""
-    return next((point for point in reversed(result.curve) if math.isfinite(point.bound) and point.level), None)
+    """The point of the highest level above 0 whose errors are finite."""
+    return next((point for point in reversed(result.curve) if math.isfinite(point.mean_mse) and point.level), None)
 
 
 def _of_classes(result: Assessment, point: CurvePoint) -> str:
@@ -134,6 +136,11 @@ def _of_trials(result: Assessment, point: CurvePoint) -> str:
     what = "has a mean squared error of at most"
     if result.output == "label":
         what = f"{'changes' if result.reference == 'prediction' else 'gets wrong'} at most a share of"
+    if point.bound is None:
+        return (
+            f"Nothing in {result.noise} noise is random: on these {result.rows} rows at "
+            f"{noise_of(point.level, result.level_unit)} its mean squared error is {point.mean_mse:.3g}."
+        )
     return (
         f"A further trial on these {result.rows} rows at {noise_of(point.level, result.level_unit)} {what} "
         f"{rounded_up(point.bound)}, with {100 * result.confidence:g} % probability."

@@ -85,10 +85,11 @@ def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = 
     levels = np.array(result.levels)
     mean, bound = (_finite([getattr(point, name) for point in result.curve]) for name in ("mean_mse", "bound"))
     name = f"{label}: " if label else ""
-    axes.plot(
-        levels, bound, color=color if label else BOUND, ls="--", marker="v", ms=5,
-        label=f"{name}bound of a further trial ({100 * result.confidence:g} %)",
-    )  # fmt: skip
+    if not np.isnan(bound).all():
+        axes.plot(
+            levels, bound, color=color if label else BOUND, ls="--", marker="v", ms=5,
+            label=f"{name}bound of a further trial ({100 * result.confidence:g} %)",
+        )  # fmt: skip
     axes.plot(levels, mean, color=color, marker="o", ms=5, label=f"{name}mean of {result.trials} trials")
     axes.set_xlabel(level_label(result))
     axes.set_ylabel(error_label(result))

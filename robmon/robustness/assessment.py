@@ -30,7 +30,7 @@ from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
-from robmon.robustness.noise.by_name import noise_model
+from robmon.robustness.noise.by_name import noise_model, noise_of
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import feature_notes
@@ -140,7 +140,7 @@ def assess_rows(
     """
     levels, trials, task = specification.levels, specification.trials, specification.task
     check_seed(seed)
-    chosen = noise_model(specification.noise)
+    chosen = noise_of(specification, whole)
     is_own = features is None
     features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
     told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
@@ -207,7 +207,7 @@ def assess_rows(
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
     compared = None if len(weights) < 3 else of_all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
     has_area = bool(np.any(variance > 0)) and not is_one_class
-    area = curves.area(normalised.mean(axis=0), levels) if has_area else None
+    area = curves.area(normalised.mean(axis=0), levels, chosen.axis) if has_area else None
     clean_mse, ceiling = (None, None) if truth is None else against_targets(tally, specification)
     shares = [same.T / trials for same in tally.same]
     lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
@@ -219,7 +219,7 @@ def assess_rows(
         clean_mse=clean_mse,
         own_mse=float(means[own][:, 0, 0].mean()),
         label_ceiling=ceiling,
-        band=band_of(tally.trial_mse[0], [point.bound for point in points], specification.confidence),
+        band=band_of(tally.trial_mse[0], points, specification.confidence),
         reference="prediction" if truth is None else "label",
         specification=specification,
         noise=chosen.name,
@@ -253,7 +253,8 @@ def assess_rows(
             *lost,
             *_overflows(inputs, outputs, largest, tally, levels, is_some_lost),
         ),
-        uses_realised_level=features.limits is not None and chosen.unit is None,
+        axis=chosen.axis,
+        uses_realised_level=features.limits is not None and chosen.unit is None and not chosen.acts_on_images,
     )
 
 

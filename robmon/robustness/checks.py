@@ -55,6 +55,13 @@ def check_largest(noise: str, levels: Sequence[float], largest: float, unit: str
         )
 
 
+def check_jpeg(levels: Sequence[float]) -> None:
+    """Refuse levels that are no steps of an encoder's quality."""
+    if any(level != round(level) for level in levels):
+        told = " ".join(f"{level:g}" for level in levels)
+        raise InvalidInputError(f"levels of jpeg noise are whole steps of quality below 100, such as 50, not {told}")
+
+
 def check_noise_name(noise: Any) -> None:
     """Refuse the name of no noise model, and what is neither a name nor a noise."""
     is_known = noise in NOISE_NAMES if isinstance(noise, str) else hasattr(noise, "perturbed")

@@ -135,7 +135,7 @@ def slope(row_values: Float64, levels: Sequence[float], score: Score, axis: Axis
     return Slope(value, stderr, lack, score, axis)
 
 
-def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
+def area(normalised_mse: Float64, levels: Sequence[float], axis: Axis = "level_squared") -> float | None:
     """The robustness area: mean of the normalised MSE over `u = level²` in [0, max level²], by trapezes.
 
     Two independent outputs of the same law are twice their variance apart, so an MSE of that size is no better than
@@ -144,6 +144,7 @@ def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
     Args:
         normalised_mse: shape `(levels,)`, MSE over twice the output variance, without unit.
         levels: rising from 0.
+        axis: over which the mean is taken, `level` where nothing is known of the law to first order.
 
     Returns:
         0 where noise changes nothing, 1 where outputs are as unrelated as another row's; None where a value is not
@@ -154,7 +155,7 @@ def area(normalised_mse: Float64, levels: Sequence[float]) -> float | None:
     """
     if not np.all(np.isfinite(normalised_mse)):
         return None
-    u = np.asarray(levels, dtype=np.float64) ** 2
+    u = axis_values(levels, axis)
     return float(np.trapezoid(normalised_mse, u) / u[-1])
 
 

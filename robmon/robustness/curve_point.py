@@ -14,7 +14,8 @@ class CurvePoint:
     Attributes:
         level: noise strength.
         mean_mse: mean trial MSE; +Inf where an output was not finite, as are the bounds.
-        bound: U; a further trial on the same rows stays under it with the stated confidence.
+        bound: U; a further trial on the same rows stays under it with the stated confidence. None: the noise has no
+            draw, so all trials are alike.
         request_bound: V; the row error of a further prediction stays under it with that confidence. None: too few rows.
         mean_bound: the expected row error over inputs and noise lies under it with that confidence. None where no
             maximum of the row error is known (only labels and probabilities have one).
@@ -39,7 +40,7 @@ class CurvePoint:
 
     level: float
     mean_mse: float
-    bound: float
+    bound: float | None
     request_bound: float | None
     mean_bound: float | None
     trial_mse: Float64

@@ -13,6 +13,7 @@ from robmon.robustness.features.channels import named
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
+from robmon.robustness.noise.images.picture import ImageNoise
 from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes
 from robmon.robustness.noise.rows import AnyNoiseRows
 
@@ -44,6 +45,8 @@ def feature_notes(
         tells_values: whether codes, which are inputs, may be told.
     """
     shape = tuple(inputs.shape)
+    if isinstance(noise, ImageNoise):
+        return [noise.told(shape)]
     names = [_shown(name) for name in features.names or named(features.axis, shape, None)]
     notes = list(features.axis.notes)
     notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")

@@ -50,7 +50,7 @@ def curve_points(
                 mean_mse=float(trial_mse.mean()),
                 median_row_error=float(np.median(row_errors)),
                 worst_share=worst_share(row_errors),
-                bound=upper_bound(trial_mse, confidence, bound),
+                bound=upper_bound(trial_mse, confidence, bound) if specification.is_random else None,
                 request_bound=request,
                 mean_bound=_mean_bound(means_of_clusters[index], confidence, maximum),
                 trial_mse=trial_mse,
@@ -76,9 +76,11 @@ def _mean_bound(row_means: Float64, confidence: float, maximum: float | None) ->
     return mean_upper_bound(np.minimum(row_means, maximum), confidence, maximum)
 
 
-def against_targets(tally: Tally, specification: Specification) -> tuple[float, tuple[float, ...]]:
-    """Clean MSE, and the ceiling of the MSE against the targets by the triangle inequality."""
+def against_targets(tally: Tally, specification: Specification) -> tuple[float, tuple[float, ...] | None]:
+    """Clean MSE, and the ceiling of the MSE against the targets by the triangle inequality, where there is a bound."""
     clean = float(tally.trial_mse[0][:, 0].mean())
+    if not specification.is_random:
+        return clean, None
     confidence, bound = specification.confidence, specification.bound
     moved = [upper_bound(trial_mse, confidence, bound) for trial_mse in tally.trial_mse[1].T]
     return clean, tuple((math.sqrt(clean) + math.sqrt(each)) ** 2 for each in moved)
@@ -94,10 +96,11 @@ def brier_factor_of(clean: Array, kind: OutputKind) -> float | None:
     return None if kind != "probability" else max(2.0, float(clean.shape[1]))
 
 
-def band_of(trial_mse: Float64, bounds: Sequence[float], confidence: float) -> tuple[float, ...] | None:
+def band_of(trial_mse: Float64, points: Sequence[CurvePoint], confidence: float) -> tuple[float, ...] | None:
     """The band, which says more than the bounds of the single levels, so it is nowhere below them."""
     band = curve_band(trial_mse, confidence)
-    return None if band is None else tuple(np.maximum(band, bounds).tolist())
+    bounds = [point.bound for point in points if point.bound is not None]
+    return None if band is None or len(bounds) < len(points) else tuple(np.maximum(band, bounds).tolist())
 
 
 def largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> float | None:

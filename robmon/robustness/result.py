@@ -92,6 +92,7 @@ class Assessment:
         batch_rows: how many rows the model was given at a time, at most.
         out_of_memory_retries: how often memory ran out, and batches were halved.
         draws: what drew the noise, `numpy`, or `torch` with device and dtype: elsewhere a seed gives other numbers.
+        axis: against what slope and area are: `level_squared`, or `level` where no law is known to first order.
         uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
             asked.
     """
@@ -127,6 +128,7 @@ class Assessment:
     row_accuracy: Float64 | None = field(repr=False)
     clusters: NDArray[np.int64] = field(repr=False)
     finite: NDArray[np.bool_] = field(repr=False)
+    axis: Axis = "level_squared"
     trial_row_errors: Float64 | None = field(default=None, repr=False)
     judged_trials: JudgedTrials | None = field(default=None, repr=False)
     cut: str = ""
@@ -164,6 +166,11 @@ class Assessment:
         return self.specification.mse_limit
 
     @property
+    def no_bound(self) -> Literal["deterministic"] | None:
+        """Why there is no trial bound; None where there is one."""
+        return None if self.specification.is_random else "deterministic"
+
+    @property
     def counted(self) -> NDArray[np.bool_]:
         """Which of the rows given count, shape `(n,)`: all of a version that is compared and never finite."""
         return self.finite if self.finite.any() else np.ones_like(self.finite)
@@ -185,8 +192,8 @@ class Assessment:
 
     @property
     def slope(self) -> Slope | None:
-        """The robustness slope: MSE against level², see `slope_over`."""
-        return self.slope_over("level_squared")
+        """The robustness slope: MSE against level², of perturbations of images against level; see `slope_over`."""
+        return self.slope_over(self.axis)
 
     @property
     def agreement_slope(self) -> Slope | None:
@@ -296,7 +303,7 @@ class Assessment:
     def noise_margin(self, limit: float | None = None) -> NoiseMargin | None:
         """The largest level assessed up to which the bound stays at or under `limit` (default: `mse_limit`).
 
-        Its text is a plain answer. None where no limit is given or set.
+        Its text is a plain answer. None where no limit is given or set, or there is no bound.
 
         >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
@@ -305,9 +312,10 @@ class Assessment:
         0.1: the bound first exceeds 0.02 at level 0.2 / not crossed up to the highest level assessed, 0.2
         """
         limit = self.mse_limit if limit is None else limit
-        if limit is None:
+        bounds = [point.bound for point in self.curve if point.bound is not None]
+        if limit is None or not bounds:
             return None
-        return curves.noise_margin([point.bound for point in self.curve], self.levels, limit)
+        return curves.noise_margin(bounds, self.levels, limit)
 
     def crossing(
         self, limit: float | None = None, score: Score = "mse", confidence: float | None = None
@@ -366,6 +374,7 @@ class Assessment:
             "notes": list(self.notes),
             "confidence": self.confidence,
             "bound_method": self.bound_method,
+            "no_bound": self.no_bound,
             "task": self.task,
             "output": self.output,
             "reference": self.reference,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.robustness.checks import (
+    check_jpeg,
     check_largest,
     check_levels,
     check_limit,
@@ -20,7 +21,20 @@ from robmon.robustness.checks import (
     needed_trials,
     words,
 )
-from robmon.vocabulary import BOUNDS, CELLS, LARGEST_LEVELS, NOISE_NAMES, OUTPUT_KINDS, TASKS
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.vocabulary import (
+    ALL_INTEGERS,
+    BOUNDS,
+    FIXED_NOISES,
+    IMAGE_NOISES,
+    LARGEST_LEVELS,
+    LEVEL_UNITS,
+    LEVELS,
+    NOISE_NAMES,
+    OUTPUT_KINDS,
+    TASKS,
+    USUAL_LEVELS,
+)
 
 if TYPE_CHECKING:
     from robmon.robustness.noise.base import Noise
@@ -35,16 +49,19 @@ class Specification:
 
     Attributes:
         noise: name of a noise model, or a `Noise`.
-        levels: noise strengths, rising from 0, which is always among them.
-        trials: independent draws of the noise for every row.
+        levels: noise strengths, rising from 0, which is always among them; the usual ones stand for those of the noise,
+            where it counts otherwise (`jpeg`: 25 50 75 90).
+        trials: independent draws of the noise for every row; 1 of a noise that has none, since all are alike.
         confidence: stated probability of all bounds.
         bound: method of the trial bound, see `upper_bound`.
         task: `regression` or `classification`.
         output: what the model's numbers are; None: see `resolve_output`.
         output_column: the part of the outputs that is assessed, or several, by name or position; None: all.
         integers: columns of whole numbers that are measurements, by name, or `all`.
-        scale_axis: which axis of the inputs counts features; None: see `channels.choose`.
+        scale_axis: which axis of the inputs counts features; None: that of the layout's channels, where there is one,
+            else see `channels.choose`.
         max_batch_rows: most rows given to the model at a time; None: by the size of a row.
+        layout: how the inputs are pictures; None: they are not, or it is deduced.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
 
     Raises:
@@ -60,7 +77,7 @@ class Specification:
     """
 
     noise: str | Noise = NOISE_NAMES[0]
-    levels: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
+    levels: tuple[float, ...] = LEVELS
     trials: int = 39
     confidence: float = 0.95
     bound: str = BOUNDS[0]
@@ -70,10 +87,15 @@ class Specification:
     integers: tuple[str, ...] = ()
     scale_axis: int | None = None
     max_batch_rows: int | None = None
+    layout: ImageLayout | None = None
     mse_limit: float | None = None
 
     def __post_init__(self) -> None:
+        check_noise_name(self.noise)
         self._set("levels", check_levels(self.levels))
+        if self.levels == LEVELS:
+            of_noise = USUAL_LEVELS.get(self.noise) if isinstance(self.noise, str) else self.noise.usual_levels
+            self._set("levels", of_noise or LEVELS)
         self._set("integers", words(self.integers))
         if isinstance(self.output_column, Sequence) and not isinstance(self.output_column, str):
             self._set("output_column", tuple(self.output_column))
@@ -81,7 +103,9 @@ class Specification:
         if self.trials < 1:
             raise InvalidInputError(f"at least 1 trial is needed, not {self.trials}")
         needed = needed_trials(self.confidence, self.bound)
-        if self.trials < needed:
+        if not self.is_random:
+            self._set("trials", 1)
+        elif self.trials < needed:
             raise TooFewTrialsError(self.trials, needed, self.confidence, self.bound)
         if self.max_batch_rows is not None and self.max_batch_rows < 1:
             raise InvalidInputError(f"a batch needs at least 1 row, not {self.max_batch_rows}")
@@ -96,16 +120,38 @@ class Specification:
         object.__setattr__(self, name, value)
 
     def _check_noise(self) -> None:
-        check_noise_name(self.noise)
         if isinstance(self.noise, str):
-            check_largest(self.noise, self.levels, LARGEST_LEVELS.get(self.noise, math.inf), CELLS)
+            largest = LARGEST_LEVELS.get(self.noise, math.inf)
+            check_largest(self.noise, self.levels, largest, LEVEL_UNITS.get(self.noise, ""))
+            if self.noise == "jpeg":
+                check_jpeg(self.levels)
         else:
             self.noise.check(self.levels)
 
     @property
+    def is_random(self) -> bool:
+        """Whether the noise draws; else all trials are alike, and there is no trial bound."""
+        return self.noise not in FIXED_NOISES if isinstance(self.noise, str) else self.noise.is_random
+
+    @property
+    def acts_on_images(self) -> bool:
+        """Whether the noise perturbs pictures."""
+        return self.noise in IMAGE_NOISES if isinstance(self.noise, str) else self.noise.acts_on_images
+
+    @property
+    def perturbed_integers(self) -> tuple[str, ...]:
+        """Columns of whole numbers that are perturbed, by name, or `all`: of pictures whole numbers are pixels."""
+        return (ALL_INTEGERS,) if self.acts_on_images else self.integers
+
+    @property
+    def feature_axis(self) -> int | None:
+        """Which axis of the inputs counts features, where that is stated."""
+        return self.layout.axis if self.scale_axis is None and self.layout is not None else self.scale_axis
+
+    @property
     def needed_trials(self) -> int:
-        """The smallest number of trials with which the bound exists."""
-        return needed_trials(self.confidence, self.bound)
+        """The smallest number of trials with which the bound exists, where there is one."""
+        return needed_trials(self.confidence, self.bound) if self.is_random else 1
 
     @property
     def noisy_levels(self) -> int:
@@ -120,7 +166,8 @@ class Specification:
         """
         if not isinstance(self.noise, str):
             raise InvalidInputError(f"noise is told by its name, and {self.noise!r} is none")
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        content = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return content | {"layout": None if self.layout is None else self.layout.to_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Specification:
@@ -131,7 +178,8 @@ class Specification:
         """
         if not isinstance(content, Mapping) or set(content) - {field.name for field in fields(cls)}:
             raise InvalidInputError("that is no specification")
-        return cls(**content)
+        layout = content.get("layout")
+        return cls(**{**content, "layout": None if layout is None else ImageLayout.from_dict(layout)})
 
     def digest(self, **beside: Any) -> str:
         """A short word for what a verdict between versions depends on: this, and what stands beside it.
@@ -142,5 +190,7 @@ class Specification:
         False
         """
         judging = {name: value for name, value in self.to_dict().items() if name not in _NOT_JUDGING}
+        if self.layout is None:
+            del judging["layout"]  # as it was before there were layouts: verdicts of then still are of these terms
         content = {"output_column": judging.pop("output_column"), "assess": judging} | beside
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()

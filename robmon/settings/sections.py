@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from robmon.models.access import EndpointAccess
 from robmon.models.device import DeviceUse, Precision
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
 from robmon.settings.values import (
     DEVICES,
@@ -23,6 +24,7 @@ from robmon.settings.values import (
     KeyFile,
     Levels,
     NonEmpty,
+    Numbers,
     Paths,
     Port,
     PositiveFloat,
@@ -31,13 +33,14 @@ from robmon.settings.values import (
     Scope,
     Shape,
     Share,
+    Subsampling,
     Tags,
     TokenFile,
     Uri,
     Words,
     group_of,
 )
-from robmon.vocabulary import NOISE_NAMES, TASKS, NoiseName, OutputKind, Task
+from robmon.vocabulary import NOISE_NAMES, TASKS, ImageChannels, NoiseName, OutputKind, Task
 
 
 class Section(BaseModel):
@@ -185,7 +188,9 @@ class AssessSettings(Section):
     max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
     noise: NoiseName = Field(NOISE_NAMES[0], description="Noise model")
     levels: Levels = Field(
-        Specification.levels, description="Noise levels, in standard deviations of a feature, or shares"
+        Specification.levels,
+        description="Noise levels, in standard deviations of a feature, or shares; the usual ones stand for those of "
+        "noise that counts otherwise (jpeg, rotate, gaussian_blur)",
     )
     trials: PositiveInt = Field(Specification.trials, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -212,7 +217,7 @@ class AssessSettings(Section):
         self.specification()
         return self
 
-    def specification(self, output_column: str | None = None) -> Specification:
+    def specification(self, output_column: str | None = None, layout: ImageLayout | None = None) -> Specification:
         """What an assessment does by these settings.
 
         Raises:
@@ -228,6 +233,7 @@ class AssessSettings(Section):
             output_column=output_column,
             integers=self.integers,
             scale_axis=self.scale_axis,
+            layout=layout,
             mse_limit=self.mse_limit,
         )
 
@@ -236,6 +242,37 @@ class AssessSettings(Section):
         """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
         specification = self.specification()
         return self.min_rows * (2 + specification.needed_trials * specification.noisy_levels)
+
+
+class ImagesSettings(Section):
+    channels: ImageChannels | None = Field(
+        None, description="Where channels of images stand, first or last (of inputs of rank 4); unset: by the shape"
+    )
+    range: Numbers | None = Field(
+        None, description="Black and white of images, such as 0 1; unset: 0 255 of uint8; never guessed from the data"
+    )
+    mean: Numbers | None = Field(
+        None, description="Where clients normalise images before the request: what they subtract, a number a channel"
+    )
+    std: Numbers | None = Field(None, description="Likewise what they divide by")
+    jpeg_subsampling: Subsampling = Field(
+        ImageLayout.jpeg_subsampling, description="Subsampling of the colours under jpeg noise"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_layout(self) -> ImagesSettings:
+        self.layout  # noqa: B018
+        return self
+
+    @property
+    def layout(self) -> ImageLayout | None:
+        """How inputs are pictures; None where nothing is said.
+
+        Raises:
+            InvalidInputError: they cannot be so.
+        """
+        said = self.model_dump()
+        return None if said == type(self).model_construct().model_dump() else ImageLayout(**said)
 
 
 class CompareSettings(Section):

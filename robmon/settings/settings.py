@@ -24,6 +24,7 @@ from robmon.settings.sections import (
     DriftSettings,
     HistorySettings,
     HttpSettings,
+    ImagesSettings,
     InputsSettings,
     LogSettings,
     MlflowSettings,
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     inputs: InputsSettings = Field(default_factory=InputsSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     assess: AssessSettings = Field(default_factory=AssessSettings)
+    images: ImagesSettings = Field(default_factory=ImagesSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
@@ -118,7 +120,7 @@ class Settings(BaseSettings):
     @property
     def specification(self) -> Specification:
         """What an assessment does."""
-        return self.assess.specification(self.model.output_column)
+        return self.assess.specification(self.model.output_column, self.images.layout)
 
     @property
     def specification_digest(self) -> str:

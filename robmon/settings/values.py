@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from robmon.errors import ModelError
 from robmon.models import uri as model_uri
 from robmon.robustness.checks import check_levels
-from robmon.vocabulary import OTHERS
+from robmon.vocabulary import JPEG_SUBSAMPLING, OTHERS, JpegSubsampling
 
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
 
@@ -32,6 +32,23 @@ def _split_list(value: Any) -> Any:
         except json.JSONDecodeError:
             raise ValueError("a list is JSON, or values separated by spaces or commas") from None
     return [word for word in re.split(r"[\s,]+", value) if word]
+
+
+def _as_written(value: Any) -> Any:
+    """A subsampling: without quotes YAML 1.1 reads `4:2:0` as a number to the base 60."""
+    if not isinstance(value, int):
+        return value
+    return next((name for name in JPEG_SUBSAMPLING if _to_base_60(name) == value), value)
+
+
+def _to_base_60(name: str) -> int:
+    """What YAML 1.1 makes of it.
+
+    >>> _to_base_60("4:2:0")
+    14520
+    """
+    first, second, third = map(int, name.split(":"))
+    return 3600 * first + 60 * second + third
 
 
 def _check_header_names(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -115,6 +132,8 @@ Paths = Annotated[Words, AfterValidator(_check_paths)]
 Tags = Annotated[Words, AfterValidator(_check_tags)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_list)]
+Subsampling = Annotated[JpegSubsampling, BeforeValidator(_as_written)]
 Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
 
 Uri = Annotated[str, AfterValidator(_normalise_uri)]

@@ -17,6 +17,7 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.features.features import Features
+from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.result import Assessment
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample
@@ -77,7 +78,7 @@ def assess_batch(
     read = OutputReader(question.specification.output_column)
     predictor = predictor_of(model, inputs, read)
     with evaluation.phases("plan"):
-        plan = _plan(evaluation, predictor, array, features)
+        plan = _plan(evaluation, predictor, array, features, inputs.whole)
     origins = sample.origins[: plan.rows]
     comparison = question.comparison
     reference = reference_of(comparison, evaluation.blobs[-1], plan.rows) if comparison else None
@@ -87,6 +88,7 @@ def assess_batch(
             array[: plan.rows],
             plan.of(question.specification),
             targets=None if targets is None else targets[: plan.rows],
+            whole=inputs.whole,
             features=features,
             output_names=lambda: read.names,
             seed=question.seed,
@@ -107,7 +109,9 @@ def assess_batch(
     return BatchResult(plan, origins, features, replace(result, masked=masked, notes=notes), reference)
 
 
-def _plan(evaluation: Evaluation, predictor: Predictor, array: Array, features: Features) -> AssessmentPlan:
+def _plan(
+    evaluation: Evaluation, predictor: Predictor, array: Array, features: Features, whole: Whole | None
+) -> AssessmentPlan:
     """What fits into the time, of the rows and trials of the plan that is followed, if any; told of all of them."""
     question, specification = evaluation.question, evaluation.question.specification
     followed = question.plan
@@ -117,6 +121,7 @@ def _plan(evaluation: Evaluation, predictor: Predictor, array: Array, features: 
             array if followed is None else array[: followed.rows],
             specification if followed is None else replace(specification, trials=followed.trials),
             features=features,
+            whole=whole,
             min_rows=question.min_rows,
             max_seconds=evaluation.max_seconds,
             spare_seconds=evaluation.label_seconds + evaluation.attribution_seconds,

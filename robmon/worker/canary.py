@@ -179,7 +179,7 @@ def _where(evaluation: Evaluation) -> dict[str, Any]:
         "device": _device_name(model),
         "precision": model.use.precision,
         "output_column": list(column) if isinstance(column, tuple) else column,
-        "integers": list(specification.integers),
+        "integers": list(specification.perturbed_integers),
     }
 
 

@@ -72,7 +72,7 @@ def decode_sample(evaluation: Evaluation) -> DecodedSample:
         rows += found
         places += [(place, len(decoded)) for place in drawn]
         origins += [index] * len(drawn)
-    integers = question.specification.integers
+    integers = question.specification.perturbed_integers
     inputs, kept, misfits = evaluation.model.collect(rows, integers) if rows else (None, [], Misfits({}))
     undecodable = Counter[str]()
     for counts in rejected.values():

@@ -53,9 +53,11 @@ def judged_curves(
         confidence=result.confidence,
         levels=list(result.levels),
         reference_mean=reference_mean,
-        reference_bound=[bound * factor for bound in kept.bound] if is_whole else None,
+        reference_bound=[bound * factor for bound in kept.bound] if is_whole and kept.bound else None,
         mean=mean,
-        bound=[math.inf if math.isinf(at) else bound * factor for bound, at in zip(own.bound, mean, strict=True)],
+        bound=[math.inf if math.isinf(at) else bound * factor for bound, at in zip(own.bound, mean, strict=True)]
+        if own.bound
+        else None,
     )
 
 
@@ -67,7 +69,9 @@ def _curve(result: Assessment, score: ComparisonScore) -> KeptCurve | None:
     trials = None if result.judged_trials is None else result.judged_trials.by_score(score)
     if trials is None:
         return None
-    bounds = [upper_bound(each, result.confidence, result.bound_method) for each in trials.T]
+    bounds = None
+    if result.no_bound is None:
+        bounds = [upper_bound(each, result.confidence, result.bound_method) for each in trials.T]
     return KeptCurve(mean=[float(mean) for mean in trials.mean(axis=0)], bound=bounds)
 
 

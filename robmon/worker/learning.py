@@ -32,7 +32,7 @@ def feature_axis(evaluation: Evaluation, inputs: ModelInputs, refuses: bool = Tr
     Raises:
         InvalidInputError: nothing decides, and that is refused.
     """
-    model, setting = evaluation.model, evaluation.question.specification.scale_axis
+    model, setting = evaluation.model, evaluation.question.specification.feature_axis
     return inputs.axis(setting, lambda: model.axes_read(inputs), refuses=refuses)
 
 
@@ -72,10 +72,10 @@ def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
         InvalidInputError: nothing decides how the inputs are read; or a recorded baseline is of inputs read otherwise.
     """
     question, specification = evaluation.question, evaluation.question.specification
-    integers = list(specification.integers)
+    integers = list(specification.perturbed_integers)
     known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
     axis: FeatureAxis | None = None
-    if known is None or known.axis is None or specification.scale_axis is not None:
+    if known is None or known.axis is None or specification.feature_axis is not None:
         axis = feature_axis(evaluation, inputs)
     if known is not None and _is_usable(known, question):
         if (axis is None or known.has_axis(axis, inputs.array.shape)) and known.integers == integers:

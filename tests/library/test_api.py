@@ -584,7 +584,7 @@ def test_how_long_it_will_take_is_told_before_the_first_trial_and_changes_no_num
     told, done = [], []
     result = robmon.assess(timed, inputs(40), **options, expect=told.append, progress=lambda *_: done.append(len(told)))
     assert len(told) == 1 and set(done) == {1}
-    assert 21 * 40 * 1e-4 <= told[0] < 30
+    assert 0.8 * 21 * 40 * 1e-4 <= told[0] < 30, "all but what was taken for the draw"
     assert result.row_errors == pytest.approx(robmon.assess(total, inputs(40), **options).row_errors, rel=0, abs=0)
 
 
@@ -597,7 +597,7 @@ def test_of_two_models_the_time_of_both_is_told_and_then_that_of_the_second():
 
     robmon.compare(timed, lambda x: 1.1 * total(x), inputs(20), levels=(0.1,), trials=19, expect=told.append)
     first, second = told
-    assert first >= 2 * 21 * 20 * 5e-3 > second
+    assert first >= 0.8 * 2 * 21 * 20 * 5e-3 > second, "all but what was taken for the draw"
 
 
 def test_within_a_budget_what_is_planned_is_told():

@@ -277,6 +277,21 @@ def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
     assert labels["team"] == "a" and after["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("image.variant=remote", "WARNING: image.variant remote holds no model libraries"),
+        ("standalone.enabled=true", "robmon watches models:/digits@champion. Send it copies"),
+        ("fleet.enabled=true", "Pods with these labels are scraped in all namespaces:\n  robmon.dev/watched=true"),
+        ("nameOverride=x", "Nothing runs yet: include robmon in the pod of your model server"),
+    ],
+)
+def test_whoever_installs_it_is_told_what_comes_next(given: str, told: str, tmp_path: Path) -> None:
+    result = helm("install", "release", CHART, "--dry-run=client", *MODEL, "--set", given, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert told in result.stdout.partition("NOTES:")[2]
+
+
 def test_alone_it_renders_nothing(tmp_path: Path) -> None:
     assert render(CHART, home=tmp_path) == []
 

@@ -70,6 +70,9 @@ INJECTING = (
         ((*ALONE, "--set", "persistence.size=much"), "/persistence/size"),
         ((*MODEL, "--set", "persistence.size=5Gi"), "persistence.size is for the standalone pod"),
         ((*MODEL, "--set", "priorityClassName=low"), "priorityClassName is for the standalone pod"),
+        ((*MODEL, "--set", "networkPolicy.enabled=true"), "networkPolicy.enabled is for the standalone pod"),
+        ((*ALONE, "--set", "settings.http.port=9878"), "settings.http.port and settings.inputs.port are both 9878"),
+        ((*ALONE, "--set", "access.inputs.clientCaSecret=ca"), "clientCaSecret needs access.inputs.tlsSecret"),
         ((*MODEL, "--set", "runtimeClassName=nvidia"), "runtimeClassName is for the standalone pod"),
         ((*MODEL, "--set", "podSecurityContext.fsGroup=1"), "podSecurityContext is for the standalone pod"),
         (

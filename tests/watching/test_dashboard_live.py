@@ -339,7 +339,7 @@ def test_alerts_that_fire_are_listed(frames: dict[tuple[str, str, str], list[Fra
 
 
 def test_a_level_is_one_series_over_pods(prometheus: str) -> None:
-    for title in ("95 % of predictions move by less than", "Bound over time", "Mean error over time"):
+    for title in ("A prediction moves by less than", "Bound over time", "Mean error over time"):
         [target] = panel("robmon-model", title)["targets"]
         found = ask(prometheus, target["expr"])
         assert sorted(each["metric"]["level"] for each in found) == sorted(LEVELS[1:]), title

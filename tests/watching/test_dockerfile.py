@@ -86,7 +86,7 @@ def install(tmp_path: Path) -> Callable[..., tuple[subprocess.CompletedProcess[s
     return run
 
 
-VARIANTS = {"cpu": "mlflow,report,torch", "cuda": "gpu,mlflow,report,torch", "remote": "report"}
+VARIANTS = {"cpu": "images,mlflow,report,torch", "cuda": "gpu,images,mlflow,report,torch", "remote": "report"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -242,6 +242,16 @@ single file would never be replaced.
 {{- end }}
 {{- end }}
 
+{{/* Refuses ports with which robmon itself would not start. */}}
+{{- define "robmon.checkPorts" -}}
+{{- if eq (include "robmon.httpPort" .) (include "robmon.inputsPort" .) -}}
+{{- fail (printf "settings.http.port and settings.inputs.port are both %s: each needs its own" (include "robmon.httpPort" .)) -}}
+{{- end -}}
+{{- if and .Values.access.inputs.clientCaSecret (not .Values.access.inputs.tlsSecret) -}}
+{{- fail "access.inputs.clientCaSecret needs access.inputs.tlsSecret: clients show certificates over TLS only" -}}
+{{- end -}}
+{{- end }}
+
 {{- define "robmon.ownEnv" -}}
 {{- $device := dig "device" "name" "" .Values.settings | default "" -}}
 {{- if and (eq .Values.device.mode "none") (hasPrefix "cuda" $device) -}}

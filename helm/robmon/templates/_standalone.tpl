@@ -37,6 +37,9 @@ belongs to the model server.
 {{- if or .Values.serviceAccount.create .Values.serviceAccount.name -}}
 {{- fail "serviceAccount is for the standalone pod, and standalone.enabled is false: a sidecar's pod belongs to the model server, set it there" -}}
 {{- end -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- fail "networkPolicy.enabled is for the standalone pod, and standalone.enabled is false: a sidecar's ports belong into the policy of the model server's pod" -}}
+{{- end -}}
 {{- if .Values.persistence.size -}}
 {{- fail "persistence.size is for the standalone pod, and standalone.enabled is false: for a sidecar name a claim by persistence.existingClaim" -}}
 {{- end -}}

@@ -43,11 +43,11 @@ def of_verdict(published: Published, verdict: Verdict, curves: JudgedCurves) -> 
     """Both versions on the rows of the verdict, in units in which one over the other is what it says."""
     judged, reference = short(published.view.judged_version or ""), short(verdict.reference_version)
     lines = [Line("old-bound", _points(curves.levels, curves.reference_bound or ()))]
-    lines += [Line("new-bound", _points(curves.levels, curves.bound))]
+    lines += [Line("new-bound", _points(curves.levels, curves.bound or ()))]
     lines += [Line("old", _points(curves.levels, curves.reference_mean), dots=True)]
     lines += [Line("new", _points(curves.levels, curves.mean), dots=True)]
     keys = [("new", f"version {judged}"), ("old", f"version {reference}")]
-    keys += [("new-bound", f"{percent(curves.confidence)} trial bounds")]
+    keys += [("new-bound", f"{percent(curves.confidence)} trial bounds")] if curves.bound else []
     limit = published.mse_limit if curves.space == "output" else None
     chart = Chart(
         f"Version {judged} beside version {reference}, on the rows of the verdict",
@@ -57,7 +57,9 @@ def of_verdict(published: Published, verdict: Verdict, curves: JudgedCurves) -> 
     )
     what = _OUTPUTS if curves.space == "output" else _ERRORS.get(verdict.score, "Error")
     text = f"{what}, against noise level."
-    return figure(chart, "verdict", keys, " ".join([text, *_not_drawn(curves.mean, curves.bound), *_limit(limit)]))
+    return figure(
+        chart, "verdict", keys, " ".join([text, *_not_drawn(curves.mean, curves.bound or ()), *_limit(limit)])
+    )
 
 
 _OUTPUTS: Final = "Mean squared change of the output"
@@ -77,11 +79,14 @@ def of_now(published: Published, version: str, result: Assessed) -> str:
         else (point.level, 0.0 if point.level == point.mean_mse == 0 else None)
         for point in result.levels
     ]
-    means, bounds = [point.mean_mse for point in result.levels], [point.bound for point in result.levels]
+    means = [point.mean_mse for point in result.levels]
+    bounds = [point.bound for point in result.levels if point.bound is not None]
     has_baseline = any(point.baseline_ratio for point in result.levels)
     lines = [Line("before", baseline, dots=True)] if has_baseline else []
-    lines += [Line("new-bound", _points(levels, bounds)), Line("new", _points(levels, means), dots=True)]
-    keys = [("new", f"version {version} now"), ("new-bound", f"{percent(result.confidence)} trial bound")]
+    lines += [Line("new-bound", _points(levels, bounds))] if bounds else []
+    lines += [Line("new", _points(levels, means), dots=True)]
+    keys = [("new", f"version {version} now")]
+    keys += [("new-bound", f"{percent(result.confidence)} trial bound")] if bounds else []
     keys += [("before", "its baseline")] if has_baseline else []
     chart = Chart(
         f"Version {version} now", lines, limit=_drawn(published.mse_limit, means), is_time=False

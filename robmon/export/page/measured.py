@@ -66,6 +66,8 @@ def _request_bound(worst: LevelResult, sure: str) -> tuple[str, str]:
 
 
 def _trial_bound(published: Published, result: Assessed, worst: LevelResult, sure: str) -> Fact:
+    if worst.bound is None:
+        return Fact("Trial bound", "none", f"nothing in {result.noise} is random: all trials are alike")
     value = "infinite" if math.isinf(worst.bound) else rounded_up(worst.bound)
     text = f"the MSE of a further trial, with {sure} probability"
     if published.mse_limit is not None:

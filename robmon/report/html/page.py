@@ -135,6 +135,9 @@ def _command(worst: Row, specification: Row | None, uri: str | None) -> str:
         value = assess.get(name)
         for each in value if isinstance(value, list) else [value]:
             words += [flag, printable(each)] if each is not None else []
+    for name, value in (assess.get("layout") or {}).items():
+        each = value if isinstance(value, list) else [value]
+        words += [f"--image-{name.replace('_', '-')}", " ".join(map(printable, each))] if value is not None else []
     return " ".join(map(shlex.quote, words))
 
 

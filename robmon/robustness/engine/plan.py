@@ -18,7 +18,7 @@ from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.base import noise_features
-from robmon.robustness.noise.by_name import noise_model
+from robmon.robustness.noise.by_name import noise_of
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import PLANNED_SHARE
 
@@ -242,7 +242,7 @@ def _trial_run(
     whole: Whole | None,
 ) -> TrialRun:
     # The scale does not matter to the time, and one measured on a sample that happens not to vary would be refused.
-    chosen = noise_model(specification.noise)
+    chosen = noise_of(specification, whole)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
     return TrialRun(Engine(predictor, inputs, chosen, fitted, seed=0), specification.task)
 

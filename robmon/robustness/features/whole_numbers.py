@@ -13,6 +13,8 @@ from robmon.robustness.arrays import Array, Float64, namespace
 
 LARGEST_WHOLE = 2**53
 """Whole numbers up to it are exact in float64."""
+PIXEL_WHITES = (255.0, 65535.0)
+"""Of the types of whole numbers that pictures have."""
 FEW_MOVE = 0.05
 """Share of the cells: a level that moves fewer is hardly a level, since the others are rounded back."""
 
@@ -40,6 +42,14 @@ class Whole:
         ranges = [(np.nan, np.nan) if dtype is None else _range(dtype) for dtype in dtypes]
         low, high = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
         return None if np.isnan(low).all() else cls(low, high)
+
+    @property
+    def pixels(self) -> tuple[float, float] | None:
+        """Black and white, where all are of one unsigned type of 8 or 16 bits, as pixels are; None elsewhere."""
+        if np.any(self.low != 0.0) or np.unique(self.high).size != 1:
+            return None
+        high = float(np.ravel(self.high)[0])
+        return (0.0, high) if high in PIXEL_WHITES else None
 
     def within(self, low: Float64, high: Float64) -> Float64:
         """The range of the dtype and that of the columns' own numbers; shape `(2, columns)`."""

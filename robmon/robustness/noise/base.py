@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -70,6 +70,14 @@ class Noise:
     draws_anywhere: bool = False
     """Whether `draw` asks a `Generator` for nothing else than what that has, so that it can draw on a device. A
     subclass with another draw has to say so itself."""
+    usual_levels: tuple[float, ...] | None = None
+    """What stands in the place of the usual levels, where those mean nothing."""
+    is_random: bool = True
+    """Whether it draws: of a noise that does not all trials are alike, so one is run, and there is no trial bound."""
+    acts_on_images: bool = False
+    """Whether it perturbs pictures, pixels and all, see `noise.images`."""
+    axis: Literal["level_squared", "level"] = "level_squared"
+    """Against what the MSE rises to first order."""
     _draw: Draw | None = None
     _apply: Apply | None = None
 
@@ -167,6 +175,7 @@ def noise_features(
     if features is not None and scale is not None:
         raise InvalidInputError("features hold a scale: give either, not both")
     if features is None:
+        scale = 1.0 if noise.acts_on_images else scale
         told = None if names is None else tuple(names)
         features = measure(inputs, scale, correlation=noise.needs_correlation, names=told, axis=axis, whole=whole)
     elif names is not None:

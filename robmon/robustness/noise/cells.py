@@ -8,7 +8,7 @@ from typing import Any
 from robmon.robustness.arrays import Array, namespace
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Clip, Generator, Noise, of_features
-from robmon.vocabulary import CELLS, LARGEST_LEVELS
+from robmon.vocabulary import LARGEST_LEVELS, LEVEL_UNITS
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SaltAndPepper(Noise):
     clip: Clip = None
     draws_anywhere = True
     name = "salt_and_pepper"
-    unit = CELLS
+    unit = LEVEL_UNITS[name]
     largest_level = LARGEST_LEVELS[name]
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
@@ -53,7 +53,7 @@ class Missing(Noise):
     clip: Clip = None
     draws_anywhere = True
     name = "missing"
-    unit = CELLS
+    unit = LEVEL_UNITS[name]
     largest_level = LARGEST_LEVELS[name]
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:

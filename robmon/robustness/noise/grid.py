@@ -20,6 +20,7 @@ class Quantize(Noise):
 
     clip: Clip = None
     name = "quantize"
+    is_random = False
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         return np.zeros((1,) * len(shape))

@@ -42,6 +42,7 @@ class PerColumn(Noise):
         units = {noise.unit for noise in self._noises}
         super().__init__("per_column", unit=units.pop() if len(units) == 1 else "what each column's noise counts")
         self.draws_anywhere = all(noise.draws_anywhere for noise in self._noises)
+        self.is_random = any(noise.is_random for noise in self._noises)
         self.needs_correlation = any(noise.needs_correlation for noise in self._noises)
 
     def __repr__(self) -> str:

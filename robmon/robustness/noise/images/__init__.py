@@ -1,0 +1,1 @@
+"""Perturbations of images: what cameras, encoders and thumbnails do to a picture. NumPy and torch alike."""

@@ -1,0 +1,136 @@
+"""What all perturbations of images share: from inputs to pictures and back, the range, and what they leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from robmon.robustness.arrays import Array, concatenation, like, namespace
+from robmon.robustness.features.features import Features
+from robmon.robustness.noise.base import Clip, Generator, Noise
+from robmon.robustness.noise.images.layout import ImageLayout
+
+UNSTATED = ImageLayout(channels=None, range=None)
+"""What is taken where nobody says a layout: channels by the shape, the range by a type of whole numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNoise(Noise):
+    """A perturbation of images: it acts on the picture, as a camera or an encoder does.
+
+    All pixels are perturbed, also those that are constant; whole numbers are pixels, rounded half to even and kept in
+    their range; no scale concerns it. What it makes is clipped to the range, and a pixel outside by itself is moved no
+    further out. A picture with a number that is not finite stays as it is. To first order nothing is known of its
+    law, so slopes and areas are against the level.
+
+    Attributes:
+        layout: how the inputs are pictures; None: the assessment's, see `robmon.assess(layout=...)`.
+        clip: as of all noise, in units of the inputs.
+    """
+
+    layout: ImageLayout | None = None
+    clip: Clip = None
+    acts_on_images = True
+    axis = "level"
+    draws_anywhere = True
+
+    def laid_out(self, layout: ImageLayout | None, whole: tuple[float, float] | None) -> ImageNoise:
+        """The same on pictures of this layout, unless it has its own.
+
+        Args:
+            layout: the assessment's.
+            whole: the range of the inputs' type, where that is one of whole numbers that pixels have.
+        """
+        own = self.layout or layout or UNSTATED
+        return replace(self, layout=replace(own, range=whole) if own.range is None else own)
+
+    @property
+    def stated(self) -> ImageLayout:
+        """The layout, as far as anybody said it."""
+        return self.layout or UNSTATED
+
+    def told(self, shape: tuple[int, ...]) -> str:
+        """As what inputs of this shape were perturbed, a sentence."""
+        layout = self.stated
+        axis, (low, high) = layout.channel_axis(shape), layout.ends
+        sizes = ", ".join(map(str, ("rows", *shape[1:])))
+        normal = "" if layout.mean is None and layout.std is None else ", normalised by the client"
+        return (
+            f"the inputs, of shape ({sizes}), are images with channels on axis {axis} from {low:g} to {high:g}"
+            f"{normal}: all pixels are perturbed"
+        )
+
+    def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
+        """One number a row, uniform on [0, 1): what needs none does not look at it."""
+        return generator.random((shape[0], *[1] * (len(shape) - 1)))
+
+    def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
+        """Of one scale everywhere, the inputs' own unit, and without codes: a pixel is a pixel.
+
+        Raises:
+            InvalidInputError: the inputs are no pictures, or it is not known what black and white are.
+        """
+        layout = self.stated
+        layout.channel_axis(shape)
+        within = np.reshape(layout.ends, (2, *[1] * features.scale.ndim))
+        limits = None if features.limits is None else np.broadcast_to(within, (2, *features.scale.shape))
+        return replace(
+            features,
+            scale=np.ones_like(features.scale),
+            sentinels=np.full((1, *features.scale.shape), np.nan),
+            correlation=None,
+            constant=0,
+            indicator=0,
+            relative=False,
+            limits=limits,
+            sets_apart=False,
+        )
+
+    def apply(self, inputs: Array, draw: Array, level: float, features: Features) -> Array:
+        xp, layout = namespace(inputs), self.stated
+        is_last = layout.channel_axis(tuple(inputs.shape)) == 3
+        low, high = layout.ends
+        given = _contiguous(xp.permute_dims(inputs, (0, 3, 1, 2))) if is_last else inputs
+        mean, std = (_by_channel(values, given) for values in (layout.mean, layout.std))
+        pictures = given if std is None else given * std
+        pictures = pictures if mean is None else pictures + mean
+        whole = xp.all(xp.reshape(xp.isfinite(pictures), (pictures.shape[0], -1)), axis=1)
+        whole = xp.reshape(whole, (-1, 1, 1, 1))
+        changed = self.change(xp.where(whole, pictures, low), draw, level, low, high)
+        changed = xp.maximum(changed, xp.clip(pictures, max=low))
+        changed = xp.minimum(changed, xp.clip(pictures, min=high))
+        changed = changed if mean is None else changed - mean
+        changed = changed if std is None else changed / std
+        changed = xp.where(whole, changed, given)
+        return xp.permute_dims(changed, (0, 2, 3, 1)) if is_last else changed
+
+    def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
+        """The pictures at one level, before they are clipped to the range.
+
+        Args:
+            pictures: float64, finite, shape `(rows, channels, height, width)`, before any normalisation.
+            draw: of these rows, of shape `(rows or 1, ...)`.
+            level: above 0.
+            low, high: black and white.
+        """
+        raise NotImplementedError
+
+
+def _by_channel(values: tuple[float, ...] | None, pictures: Array) -> Any:
+    return None if values is None else like(np.reshape(values, (1, -1, 1, 1)), pictures)
+
+
+def _contiguous(array: Array) -> Array:
+    """The same numbers in the order of the axes: what is computed of them does not depend on how they came."""
+    xp = namespace(array)
+    return xp.reshape(xp.reshape(array, (-1,)), array.shape)
+
+
+def of_colours(pictures: Array, change: Callable[[Array], Array]) -> Array:
+    """The pictures with their colours changed, and their opacity, a fourth channel, as it was."""
+    if pictures.shape[1] < 4:
+        return change(pictures)
+    return concatenation([change(pictures[:, :3]), pictures[:, 3:]], axis=1)

@@ -1,0 +1,98 @@
+"""What the worker does with requests that hold images, as the numbers that Pillow itself gives."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from robmon.errors import InvalidInputError
+from robmon.models.loading import load
+from robmon.models.served import ServedModel
+from robmon.processes.messages import Assess, Assessed, SampledRequest
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.worker.evaluation import evaluate
+from tests.models.conftest import save_pyfunc, tensor
+from tests.worker.test_evaluation import question
+
+ROWS, HEIGHT, WIDTH = 64, 16, 24
+LENGTH = "inference-header-content-length"
+
+
+def pictures(seed: int = 0) -> NDArray[np.uint8]:
+    """Of which one channel's first line never varies."""
+    given = np.random.default_rng(seed).integers(0, 256, (ROWS, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    given[:, 0, :, 1] = 40
+    return given
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    def predict(x: Any) -> Any:
+        given = np.asarray(x)
+        assert given.dtype == np.uint8
+        return given[:, 0, :, 1].mean(axis=1, dtype=float)  # of the line that does not vary
+
+    folder = tmp_path_factory.mktemp("images") / "model"
+    return load(save_pyfunc(folder, predict, tensor("uint8", (-1, HEIGHT, WIDTH, 3))), integers=["all"])
+
+
+def as_json(picture: NDArray[np.uint8]) -> tuple[dict[str, str], bytes]:
+    return {"content-type": "application/json"}, json.dumps({"inputs": [picture.tolist()]}).encode()
+
+
+def as_binary(picture: NDArray[np.uint8]) -> tuple[dict[str, str], bytes]:
+    told = {"name": "x", "datatype": "UINT8", "shape": [1, *picture.shape]}
+    head = json.dumps({"inputs": [told | {"parameters": {"binary_data_size": picture.size}}]}).encode()
+    return {"content-type": "application/octet-stream", LENGTH: str(len(head))}, head + picture.tobytes()
+
+
+def asked(pictures_sent: NDArray[np.uint8], is_binary: bool, **options: Any) -> tuple[Assess, list[bytes]]:
+    sent = [(as_binary if is_binary else as_json)(picture) for picture in pictures_sent]
+    name = "v2" if is_binary else "mlflow"
+    requests = [SampledRequest(format=name, headers=headers, seed=index) for index, (headers, _) in enumerate(sent)]
+    asked = question(len(sent), requests=requests, baseline_min_rows=32, **options)
+    return asked, [body for _, body in sent]
+
+
+def through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(buffer))
+
+
+@pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
+def test_images_of_requests_go_through_an_encoder(model: ServedModel, is_binary: bool) -> None:
+    sent = pictures()
+    asks, bodies = asked(sent, is_binary, noise="jpeg", levels=[50, 80])
+    answer, _ = evaluate(model, asks, bodies)
+    assert isinstance(answer, Assessed)
+    for point in answer.levels[1:]:
+        encoded = np.stack([through_jpeg(picture, 100 - int(point.level)) for picture in sent])
+        moved = encoded[:, 0, :, 1].mean(axis=1) - 40.0
+        assert point.mean_mse == pytest.approx(float((moved**2).mean()), rel=1e-12)
+        assert point.bound is None
+        assert point.request_bound is not None
+    assert answer.plan.trials == 1
+    assert any("images with channels on axis 3 from 0 to 255" in note for note in answer.notes)
+    # With the baseline that it has learnt, in which the line has no variance.
+    again, _ = evaluate(model, asks.model_copy(update={"baseline": answer.baseline, "number": 2}), bodies)
+    assert isinstance(again, Assessed)
+    assert [point.mean_mse for point in again.levels] == [point.mean_mse for point in answer.levels]
+    assert [point.baseline_ratio for point in again.levels][1:] == pytest.approx([1.0, 1.0])
+
+
+def test_a_layout_is_believed_and_what_is_no_image_is_refused(model: ServedModel) -> None:
+    first, bodies = asked(pictures(), False, noise="thumbnail", layout=ImageLayout("first", (0.0, 255.0)))
+    with pytest.raises(InvalidInputError, match="with channels first have 16 of them"):
+        evaluate(model, first, bodies)
+    last, bodies = asked(pictures(), False, noise="thumbnail", levels=[0.5], layout=ImageLayout("last", (0.0, 255.0)))
+    answer, _ = evaluate(model, last, bodies)
+    assert isinstance(answer, Assessed)
+    assert Assess.model_validate_json(last.model_dump_json()).specification == last.specification
+    assert answer.levels[1].mean_mse > 0
