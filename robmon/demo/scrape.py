@@ -127,7 +127,8 @@ class Scrape:
     @property
     def curve(self) -> list[Point]:
         """The published curve, level 0 first."""
-        levels = sorted((sample.labels["level"] for sample in self.find("robmon_noise_mse")), key=float)
+        in_output = [sample.labels for sample in self.find("robmon_noise_mse") if "space" not in sample.labels]
+        levels = sorted((labels["level"] for labels in in_output), key=float)
         names = ("robmon_noise_mse", "robmon_noise_mse_bound", "robmon_prediction_agreement_ratio")
         return [Point(float(level), *(self.at_level(name, level) or 0.0 for name in names)) for level in levels]
 

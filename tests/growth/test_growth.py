@@ -168,6 +168,9 @@ NOT_STRANGERS = {
     "history.records": "rows of the state file that robmon wrote",
     "library.detection_power": "a file of whoever runs the command",
     "history.shared": "hands on what `history.memory` reads",
+    "tap.sender": "a token's file, of whoever runs the server",
+    "export.page.document": "robmon's own style",
+    "report.html.page": "robmon's own style",
     "fetch": "hands on what `history.memory` and `models` read",
 }
 """Modules that call one of them, and why it is not on bytes of strangers; a room stands for all in it."""
