@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robmon import settings
 from tests.watching.kubernetes import (
     CHART,
     Manifest,
@@ -136,30 +135,6 @@ def test_a_device_shared_by_claim(example: Path, tmp_path: Path) -> None:
         assert container["resources"]["claims"] == [{"name": "shared-gpu"}]
 
 
-def test_secrets_are_where_the_settings_look_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every file's place, the Secret and key that the values name; none of them in the environment."""
-    values = CHART / "ci" / "secured-values.yaml"
-    spec = pod_spec(render(CHART, "--values", values, home=tmp_path))
-    container = robmon_container(spec)
-    for name, value in environment(container).items():
-        monkeypatch.setenv(name, value)
-    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
-    folders = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
-
-    def found(file: Path | None) -> tuple[str | None, str]:
-        assert file is not None
-        return folders[str(file.parent)], file.name
-
-    loaded = settings.load().settings
-    assert found(loaded.http.token_file) == ("robmon-http-token", "token")
-    assert found(loaded.inputs.token_file) == ("robmon-inputs-token", "tokens")
-    for section in (loaded.http, loaded.inputs):
-        assert found(section.tls_cert_file) == ("robmon-tls", "tls.crt")
-        assert found(section.tls_key_file) == ("robmon-tls", "tls.key")
-    assert found(loaded.inputs.tls_client_ca_file) == ("mirror-ca", "ca.crt")
-    assert all("valueFrom" not in variable for variable in container["env"])
-
-
 def test_probe_and_scrape_speak_tls_where_robmon_does(tmp_path: Path) -> None:
     values = ("--values", CHART / "ci" / "secured-values.yaml")
     secured = render(CHART, *values, home=tmp_path)
@@ -198,69 +173,6 @@ def test_the_network_policy_admits_nobody_who_is_not_named(tmp_path: Path) -> No
         rules = policy["spec"].get("ingress", [])
         assert [port["port"] for rule in rules for port in rule["ports"]] == ports
         assert all(rule["from"] for rule in rules)
-
-
-def test_settings_arrive_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = CHART / "ci" / "standalone-values.yaml"
-    container = robmon_container(pod_spec(render(CHART, "--values", values, home=tmp_path)))
-    for name, value in environment(container).items():
-        monkeypatch.setenv(name, value)
-    loaded = settings.load()
-    assert loaded.settings.model.allowed_flavors == ("pytorch", "sklearn")
-    assert loaded.settings.inputs.max_body_bytes == 8 * 2**20
-    assert loaded.settings.assess.levels == (0, 0.05, 0.1)
-    assert loaded.settings.assess.mse_limit is None
-    assert loaded.settings.http.host == loaded.settings.inputs.host == "0.0.0.0"
-    assert loaded.sources["assess.mse_limit"] == "default"
-    for name in yaml.safe_load(values.read_text())["settings"]["assess"]:
-        assert loaded.sources[f"assess.{name}"] == ("default" if name == "mse_limit" else "environment")
-
-
-@pytest.mark.parametrize(
-    ("uri", "scope"),
-    [
-        ("models:/digits@champion", "release.models.champion"),
-        ("models:/digits/3", "release.models.pinned"),
-        ("http://me:secret@host/v2/models/digits/infer", "release.models.pinned"),
-    ],
-)
-def test_releases_do_not_judge_for_each_other(
-    uri: str, scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("--set", "standalone.enabled=true", "--set", f"settings.model.uri={uri}")
-    for name, value in environment(robmon_container(pod_spec(render(CHART, *arguments, home=tmp_path)))).items():
-        monkeypatch.setenv(name, value)
-    assert settings.load().settings.scope == scope
-    arguments += ("--set", "settings.history.scope=shop")
-    assert (
-        environment(robmon_container(pod_spec(render(CHART, *arguments, home=tmp_path))))["ROBMON_HISTORY__SCOPE"]
-        == "shop"
-    )
-
-
-@pytest.mark.parametrize("words", [["a=b c", "x=y"], ["a=b"], ["a=1, 2", "b=<&>"], []])
-def test_words_of_a_list_may_have_spaces(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = json.dumps({"require_tags": words, "allowed_flavors": ["sklearn", "pytorch"]})
-    given = ("--set-json", f"settings.model={values}", *ALONE)
-    container = robmon_container(pod_spec(render(CHART, *given, home=tmp_path)))
-    for name, value in environment(container).items():
-        monkeypatch.setenv(name, value)
-    model = settings.load().settings.model
-    assert model.require_tags == tuple(words) and model.allowed_flavors == ("sklearn", "pytorch")
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        ("--set", "envFrom[0].configMapRef.name=robmon-settings"),
-        ("--set", "env[0].name=ROBMON_MODEL__URI,env[0].value=models:/digits@champion"),
-    ],
-)
-def test_the_model_may_be_named_in_the_environment(source: tuple[str, ...], tmp_path: Path) -> None:
-    manifests = render(CHART, "--set", "standalone.enabled=true", *source, home=tmp_path)
-    validate(manifests, NEWEST)
-    names = [variable["name"] for variable in robmon_container(pod_spec(manifests))["env"]]
-    assert names.count("ROBMON_MODEL__URI") == ("env[0]" in source[1])
 
 
 def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
@@ -319,12 +231,6 @@ def test_the_pod_monitor_finds_the_port_by_its_name(example: Path, tmp_path: Pat
 def test_the_chart_is_in_step_with_its_sources() -> None:
     for path, text in SYNC["copies"]().items():
         assert path.read_text() == text, f"run helm/sync.py: {path.name} is out of step"
-
-
-def test_the_schema_has_every_setting_that_the_chart_does_not_decide() -> None:
-    sections = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
-    names = {f"{section}.{name}" for section, schema in sections.items() for name in schema["properties"]}
-    assert names == {leaf.name for leaf in settings.leaves()} - SYNC["FIXED_SETTINGS"]
 
 
 def test_the_variants_are_those_of_the_image() -> None:
