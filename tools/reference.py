@@ -76,7 +76,7 @@ def metrics_table() -> Iterator[str]:
     for family in sorted(metrics.registry.collect(), key=lambda family: family.name):
         if not family.name.startswith("robmon"):
             continue
-        labels = [label for sample in family.samples[:1] for label in sample.labels if label != "le"]
+        labels = list(dict.fromkeys(label for each in family.samples for label in each.labels if label != "le"))
         of = "measurement" if set(labels) >= MODEL and family.type == "gauge" else family.type
         shown = " ".join(label for label in labels if not (of == "measurement" and label in MODEL))
         name = f"{family.name}{SUFFIXES.get(family.type, '')}"
