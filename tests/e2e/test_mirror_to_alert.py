@@ -1,25 +1,36 @@
-"""The whole way on real programs: client, nginx with its mirror, model server, robmon, Prometheus, Alertmanager."""
+"""The whole way on real programs: client, nginx with its mirror, model server, robmon, Prometheus, Alertmanager and a
+webhook; and back: what the alert says to do is done."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-from tests.e2e.daemon import ROWS, running_daemon
+from tests import commands
+from tests.e2e.daemon import ROWS, Daemon, running_daemon
 from tests.e2e.proxies import nginx
 from tests.e2e.registry import COLUMNS, Registry
 from tests.servers import wait_until
-from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
+from tests.watching.kubernetes import rule_groups
+from tests.watching.prometheus import alertmanager, live_config, prometheus_server, query, webhook
+
+ALERT = "RobmonRobustnessRegression"
+AT_ONCE = {"for": "0s", "keepFiringFor": "0s"}
+RUNBOOKS, GRAFANA = "https://docs.example.org/robmon", "https://grafana.example.org"
 
 
-def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, served: Registry, model_url: str) -> None:
+def test_a_mirrored_request_ends_as_an_alert_that_can_be_acted_on(
+    tmp_path: Path, served: Registry, model_url: str
+) -> None:
     model = served.model()
     good, fragile = model.add(1.0), model.add(2.0)
     model.serve(good)
     with contextlib.ExitStack() as stack:
-        daemon = stack.enter_context(running_daemon(tmp_path, model.uri, served.tracking_uri))
+        daemon = stack.enter_context(running_daemon(tmp_path, model.uri, served.tracking_uri, by_environment=True))
         proxy = stack.enter_context(nginx(tmp_path / "nginx", model_url, daemon.port("inputs_port")))
         client = stack.enter_context(httpx.Client(base_url=proxy, trust_env=False))
         for row in ROWS[:60]:
@@ -29,24 +40,60 @@ def test_a_mirrored_request_ends_as_an_alert(tmp_path: Path, served: Registry, m
         daemon.wait_for(lambda: daemon.count("robmon_inputs_received_total", source="mlflow") == 60, "60 copies")
         daemon.wait_for_assessments()
 
-        manager = stack.enter_context(alertmanager(tmp_path / "alertmanager"))
-        config = live_config(tmp_path / "prometheus", f"127.0.0.1:{daemon.port('http_port')}", manager)
+        hook, told = stack.enter_context(webhook())
+        manager = stack.enter_context(alertmanager(tmp_path / "alertmanager", hook))
+        groups = rule_groups(tmp_path, runbookBaseUrl=RUNBOOKS, dashboardBaseUrl=GRAFANA, rules={ALERT: AT_ONCE})
+        target = f"127.0.0.1:{daemon.port('http_port')}"
+        config = live_config(tmp_path / "prometheus", target, manager, groups=groups)
         prometheus = stack.enter_context(prometheus_server(tmp_path / "prometheus", config))
         wait_until(lambda: query(prometheus, "robmon_noise_mse_bound"), 90, "a bound in Prometheus")
-        assert "RobmonRobustnessRegression" not in alerts(manager)
+        assert not any(alert["labels"]["alertname"] == ALERT for alert in told)
 
         model.serve(fragile)
         daemon.wait_for(lambda: daemon.regression_stands, "the regression")
-        alert = wait_until(lambda: alerts(manager).get("RobmonRobustnessRegression"), 90, "the alert")
-        assert alert["labels"]["model_name"] == model.name
-        assert f"version {fragile}" in alert["annotations"]["description"]
-        [series] = query(prometheus, "scrape_samples_scraped")
-        assert 100 < float(series["value"][1]) <= 200, "what Prometheus takes of a pod"
-
-        model.serve(good)  # the on-call rolls back
-        daemon.wait_for(lambda: not daemon.regression_stands, "the end of the regression")
-        wait_until(
-            lambda: not query(prometheus, 'ALERTS{alertname="RobmonRobustnessRegression", alertstate="firing"}'),
-            90,
-            "the end of the alert",
+        alert = next_alert(told, "firing")
+        description = alert["annotations"]["description"]
+        assert alert["labels"]["model_name"] == model.name and alert["labels"]["severity"] == "warning"
+        assert f"Model {model.name} version {fragile} (against {good}) is less robust than its reference, since 20" in (
+            description
         )
+        assert re.search(r"(\d\.\d\d) times as much \(all levels together, interval \1 to \1\)", description), (
+            description
+        )
+        assert alert["annotations"]["runbook_url"] == f"{RUNBOOKS}/docs/operate/runbooks/{ALERT}.md"
+        assert (
+            f"{GRAFANA}/d/robmon-model?var-job=robmon&var-model_name={model.name}&from"
+            in (alert["annotations"]["dashboard_url"])
+        )
+
+        rollback, accept = re.findall(r"^  (robmon .+)$", description, re.MULTILINE)
+        shown = run_as_told(daemon, rollback)
+        assert f"version {fragile} against version {good}" in shown and "on the same rows" in shown
+        assert daemon.regression_stands, "until --yes is added"
+        run_as_told(daemon, rollback, "--yes")
+        next_alert(told, "resolved")
+        daemon.wait_for(lambda: daemon.assessed_version == good, "the version before")
+
+        model.serve(fragile)
+        assert accept in next_alert(told, "firing")["annotations"]["description"], "it is remembered"
+        assert "accepted: " in run_as_told(daemon, accept)
+        next_alert(told, "resolved")
+        assert daemon.assessed_version == fragile
+
+
+def next_alert(told: list[dict[str, Any]], status: str) -> dict[str, Any]:
+    """What the webhook is told next of that alert, which then counts as read."""
+
+    def first() -> dict[str, Any] | None:
+        return next((each for each in told if each["labels"]["alertname"] == ALERT and each["status"] == status), None)
+
+    found = wait_until(first, 150, f"the webhook is told that {ALERT} is {status}")
+    told.clear()
+    return found
+
+
+def run_as_told(daemon: Daemon, command: str, *more: str) -> str:
+    """A command of the alert's text, where robmon runs: in its environment."""
+    done = commands.run([*command.split()[1:], *more], cwd=Path("/"), environment=daemon.environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

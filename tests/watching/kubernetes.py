@@ -174,3 +174,12 @@ def pod_spec(manifests: list[Manifest]) -> Manifest:
 def environment(container: Manifest) -> dict[str, str]:
     """A container's environment variables with plain values."""
     return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+
+
+def rule_groups(folder: Path, **values: Any) -> list[Manifest]:
+    """The groups of the PrometheusRule that the chart renders with these values of `prometheusRule`."""
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump({"prometheusRule": {"enabled": True, **values}}))
+    [rule] = of_kind(render(CHART, "--values", file, home=folder), "PrometheusRule")
+    found: list[Manifest] = rule["spec"]["groups"]
+    return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
+import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,39 @@ def prometheus_server(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def alertmanager(folder: Path) -> Iterator[str]:
-    """Alertmanager without clustering that notifies nobody; yields its base URL."""
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Somebody whom Alertmanager notifies: its URL, and the alerts that it is told of, as they come."""
+    told: list[dict[str, Any]] = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/", told
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path, notified: str | None = None) -> Iterator[str]:
+    """Alertmanager without clustering that notifies that webhook, or nobody; yields its base URL."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "alertmanager.yaml"
-    file.write_text(yaml.safe_dump({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+    receiver: dict[str, Any] = {"name": "somebody"}
+    if notified is not None:
+        receiver["webhook_configs"] = [{"url": notified, "send_resolved": True}]
+    route = {"receiver": "somebody", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"}
+    file.write_text(yaml.safe_dump({"route": route, "receivers": [receiver]}))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["prometheus-alertmanager", f"--config.file={file}", f"--storage.path={folder / 'data'}"]
@@ -48,14 +78,27 @@ def alertmanager(folder: Path) -> Iterator[str]:
         yield url
 
 
-def live_config(folder: Path, target: str, alertmanager_url: str, interval: str = "250ms") -> dict[str, Any]:
-    """The shipped configuration and rules with that target, a short interval and no waiting before an alert fires."""
+def live_config(
+    folder: Path,
+    target: str,
+    alertmanager_url: str,
+    interval: str = "250ms",
+    groups: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The shipped configuration and rules with that target, a short interval and no waiting before an alert fires.
+
+    Where groups of rules are given, as the chart renders them, they are in the rules' place, as they are.
+    """
     config: dict[str, Any] = yaml.safe_load((PROMETHEUS_FILES / "scrape.yaml").read_text())
     config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
     [static] = config["alerting"]["alertmanagers"][0]["static_configs"]
     static["targets"] = [alertmanager_url.removeprefix("http://")]
     folder.mkdir(parents=True, exist_ok=True)
+    if groups is not None:
+        (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": list(groups)}, width=10_000))
+        config["rule_files"] = ["rules.yaml"]
+        return config
     for name in config["rule_files"]:
         content = yaml.safe_load((PROMETHEUS_FILES / name).read_text())
         for rule in (rule for group in content["groups"] for rule in group["rules"] if "alert" in rule):

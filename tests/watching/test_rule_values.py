@@ -11,22 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.watching.kubernetes import CHART, helm, of_kind, render
+from tests.watching.kubernetes import CHART, helm, of_kind, render, rule_groups
 from tests.watching.prometheus import PROMETHEUS_FILES
 from tests.watching.test_rules import ALERTS, promtool
 
 RUNBOOKS, GRAFANA = "https://docs.example.org/robmon", "https://grafana.example.org/team/"
 
 Groups = list[dict[str, Any]]
-
-
-def groups_with(folder: Path, **values: Any) -> Groups:
-    """The groups of the PrometheusRule that the chart renders with these values of `prometheusRule`."""
-    file = folder / "values.yaml"
-    file.write_text(yaml.safe_dump({"prometheusRule": {"enabled": True, **values}}))
-    [rule] = of_kind(render(CHART, "--values", file, home=folder), "PrometheusRule")
-    found: Groups = rule["spec"]["groups"]
-    return found
 
 
 def alerts_of(groups: Groups) -> dict[str, dict[str, Any]]:
@@ -42,17 +33,17 @@ def test_by_default_they_are_those_of_the_files_and_link_nowhere(tmp_path: Path)
     expected = files()
     for rule in alerts_of(expected).values():
         del rule["annotations"]["runbook_url"], rule["annotations"]["dashboard_url"]
-    assert groups_with(tmp_path) == expected
+    assert rule_groups(tmp_path) == expected
 
 
 def test_links_are_absolute(tmp_path: Path) -> None:
-    found = alerts_of(groups_with(tmp_path, runbookBaseUrl=RUNBOOKS, dashboardBaseUrl=GRAFANA))
+    found = alerts_of(rule_groups(tmp_path, runbookBaseUrl=RUNBOOKS, dashboardBaseUrl=GRAFANA))
     for name, rule in found.items():
         assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}/docs/operate/runbooks/{name}.md"
         assert rule["annotations"]["dashboard_url"].startswith(
             "https://grafana.example.org/team/d/robmon-model?var-job="
         )
-    only_runbooks = alerts_of(groups_with(tmp_path, runbookBaseUrl=RUNBOOKS))
+    only_runbooks = alerts_of(rule_groups(tmp_path, runbookBaseUrl=RUNBOOKS))
     assert all("dashboard_url" not in rule["annotations"] for rule in only_runbooks.values())
 
 
@@ -72,7 +63,7 @@ def test_everything_of_every_alert_can_be_changed_and_nothing_else_is(tmp_path: 
         rule["annotations"] |= change["annotations"]
         del rule["annotations"]["dashboard_url"]
         rule["expr"] = re.sub(r"\S+ # threshold", "0.125 # threshold", rule["expr"])
-    assert alerts_of(groups_with(tmp_path, rules=rules)) == expected
+    assert alerts_of(rule_groups(tmp_path, rules=rules)) == expected
     assert sum(map(has_threshold, ALERTS)) == 11
 
 
@@ -81,11 +72,11 @@ def has_threshold(name: str) -> bool:
 
 
 def test_an_alert_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
-    found = groups_with(tmp_path, rules={"RobmonTooFewInputs": {"enabled": False}, "RobmonInputDrift": None})
+    found = rule_groups(tmp_path, rules={"RobmonTooFewInputs": {"enabled": False}, "RobmonInputDrift": None})
     assert set(alerts_of(found)) == set(ALERTS) - {"RobmonTooFewInputs"}
-    none = groups_with(tmp_path, rules={name: {"enabled": False} for name in ALERTS})
+    none = rule_groups(tmp_path, rules={name: {"enabled": False} for name in ALERTS})
     assert [group["name"] for group in none] == ["robmon-rules"]
-    assert set(alerts_of(groups_with(tmp_path, rules=None))) == set(ALERTS)
+    assert set(alerts_of(rule_groups(tmp_path, rules=None))) == set(ALERTS)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +129,7 @@ SERIES = {
 
 def test_what_is_changed_fires_otherwise(tmp_path: Path) -> None:
     """By promtool, on what the chart renders: when, not in which words."""
-    groups = groups_with(tmp_path, rules=CHANGED)
+    groups = rule_groups(tmp_path, rules=CHANGED)
     for rule in alerts_of(groups).values():
         del rule["annotations"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
