@@ -92,13 +92,13 @@ class Sender:
                 self._account.drop("error")
                 self._disconnect()
             self._account.release(copy.held_bytes)
-        self._disconnect()
 
     def _next(self) -> Copy | None:
         """The one that waits longest; None where the thread is to end."""
         with self._changed:
             while not self._waiting:
                 if self._is_closing:
+                    self._disconnect()  # before another thread may begin
                     self._thread = None
                     return None
                 if not self._changed.wait(IDLE_SECONDS) and self._connection is not None:

@@ -65,6 +65,12 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
         ratio = pytest.approx((AS_FRAGILE / GOOD) ** 2)
         daemon.wait_for(lambda: daemon.value("robmon_version_mse_ratio", level="0.3") == ratio, "the third's ratio")
         assert reference_version(daemon) == first
+        assert (
+            daemon.value("robmon_reference_noise_mse", level="0.3", reference_version=first, space="output") or 0
+        ) > 0
+        page = daemon.get("/")
+        assert f"Version {third} beside version {first}, on the rows of the verdict" in page.text
+        assert "is worse than version" in page.text and "'unsafe" not in page.headers["content-security-policy"]
         assert daemon.value("robmon_regression_since_timestamp_seconds") == since
 
         accept(model, third, daemon)
@@ -119,6 +125,9 @@ def test_classifiers_are_judged_by_what_they_say(served: Registry, tmp_path: Pat
         names = [f"robmon_version_ratio{end}" for end in ("_lower", "", "_upper")]
         low, ratio, high = (daemon.value(name, reference_version=same, score="probability") for name in names)
         assert 1.1 < low < ratio < high
+        at = {"level": "0.3", "space": "verdict"}
+        mse, reference_mse = (daemon.value(f"robmon_{name}noise_mse", **at) for name in ("", "reference_"))
+        assert mse == pytest.approx(daemon.value("robmon_version_mse_ratio", level="0.3") * reference_mse)
         told = daemon.log("robustness regressed")[-1]
         assert told["pooled_ratio"] == pytest.approx(ratio, abs=1e-3) and told["score"] == "probability"
         assert told["agreement"][-1] < told["agreement_of_reference"][-1]
