@@ -39,10 +39,8 @@ def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None =
     """
     parsed = parse(uri)
     watched = parse(settings.model.uri) if is_daemons else None
-    if isinstance(parsed, ModelUri) and parsed.kind == "version" and isinstance(watched, Endpoint):
-        watched_name = settings.model.name or watched.name
-        if parsed.name == watched_name:
-            return _accept_served(watched, parsed.target, settings, watched_name)
+    if isinstance(parsed, ModelUri) and (endpoint := _endpoint_of(parsed, settings, is_daemons)):
+        return _accept_served(endpoint, parsed.target, settings, parsed.name)
     if isinstance(parsed, Endpoint):
         if parsed.version is None:
             raise ModelError("the URL must name the version to accept, as /v2/models/name/versions/3/infer does")
@@ -50,6 +48,20 @@ def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None =
             raise ModelError("the URL names no model: give the name that the daemon has as model.name")
         return _accept_served(parsed, parsed.version, settings, name)
     return _accept_registered(uri, settings, watched)
+
+
+def needs_registry(uri: str, settings: Settings, *, is_daemons: bool) -> bool:
+    """Whether a registry is asked, and so MLflow needed, to accept that version; arguments as of `accept`."""
+    parsed = parse(uri)
+    return isinstance(parsed, ModelUri) and _endpoint_of(parsed, settings, is_daemons) is None
+
+
+def _endpoint_of(model: ModelUri, settings: Settings, is_daemons: bool) -> Endpoint | None:
+    """Where the daemon asks the model that `models:/name/version` names, if it asks that one at an endpoint."""
+    watched = parse(settings.model.uri) if is_daemons else None
+    if model.kind == "version" and isinstance(watched, Endpoint):
+        return watched if model.name == (settings.model.name or watched.name) else None
+    return None
 
 
 def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoint | None) -> str:

@@ -48,8 +48,13 @@ def baseline(
     hour = None if without_hour is None else _hour(without_hour)
     daemon = daemon_settings(options, {"data_dir": data_dir, "history.scope": scope})
     settings = daemon.settings
-    check_packages([model or daemons_model(daemon)], options["inputs"], picture=False)
     from robmon.cli import acceptance
+
+    is_daemons = has_daemon(daemon)
+    needed = model or daemons_model(daemon)
+    if needed and hour is None and options["inputs"] is None:  # nothing is done but to accept the version
+        needed = needed if acceptance.needs_registry(needed, settings, is_daemons=is_daemons) else None
+    check_packages([needed], options["inputs"], picture=False)
     from robmon.history.folder import make_writable
     from robmon.library import baselines
     from robmon.library.left_out_hours import leave_out_hour
@@ -82,7 +87,6 @@ def baseline(
         )
         click.echo(f"left out: {without_hour} (in {' and '.join(places)})")
     if accept:
-        is_daemons = has_daemon(daemon)
         click.echo(f"accepted: {acceptance.accept(model, settings, is_daemons=is_daemons, name=name)}")
 
 

@@ -222,10 +222,19 @@ class Daemon:
         called.unlink(missing_ok=True)
         self.wait_for(called.exists, "a call of the model")
 
+    def printed_commands(self) -> list[str]:
+        """What the page says to run, where robmon runs: all but `rollback`, which needs other credentials."""
+        printed = re.findall("<code>((?:[A-Z_]+=[^<]*)?robmon [^<]*)</code>", self.get("/").text)
+        return [command for command in map(html.unescape, printed) if "robmon rollback " not in command]
+
+    def accept_command(self) -> str:
+        """The one of them that accepts the version."""
+        (command,) = [command for command in self.printed_commands() if command.endswith(" --accept")]
+        return command
+
     def run_printed_command(self) -> str:
-        """What the page says to run, with this daemon's environment and nothing else; what it prints."""
-        (command,) = re.findall("<code>((?:[A-Z_]+=[^<]*)?robmon .*?)</code>", self.get("/").text)
-        words = shlex.split(html.unescape(command))
+        """Accept the version as the page says, with this daemon's environment and nothing else; what it prints."""
+        words = shlex.split(self.accept_command())
         first = words.index("robmon")
         variables = self.environment | dict(word.split("=", 1) for word in words[:first])
         command = [sys.executable, "-m", *words[first:]]

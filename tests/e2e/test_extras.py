@@ -132,6 +132,14 @@ def test_what_is_missing_is_one_sentence_with_the_command(
     assert "Traceback" not in done.stderr
 
 
+def test_a_version_at_an_endpoint_is_accepted_without_mlflow(bare: Environment, url: str, tmp_path: Path) -> None:
+    """As alerts name it, which know no URL."""
+    words = ["baseline", "--model", "models:/sums/2", "--accept"]
+    given = {"ROBMON_MODEL__URI": url, "ROBMON_MODEL__NAME": "sums", "ROBMON_DATA_DIR": str(tmp_path)}
+    done = bare.run("-m", "robmon", *words, cwd=tmp_path, **given)
+    assert done.returncode == 2 and f"{tmp_path} holds no history of the model sums at" in done.stderr
+
+
 def test_the_extra_plot_draws(url: str, inputs: Path, tmp_path: Path) -> None:
     environment = Environment(tmp_path / "venv", "plot")
     words = ["assess", "--model", url, "--inputs", inputs, *QUICKLY]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +18,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +54,15 @@ class Container(Daemon):
         command = [*self.runc, "exec", self.identifier, *words]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def run_printed_command(self) -> str:
-        """What the page says to run, typed in the container; what it prints."""
-        (command,) = re.findall("<code>((?:[A-Z_]+=[^<]*)?robmon .*?)</code>", self.get("/").text)
-        done = self.execute("sh", "-c", unescape(command))
+    def type(self, command: str) -> str:
+        """Type a command into a shell in it; what that prints."""
+        done = self.execute("sh", "-c", command)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def run_printed_command(self) -> str:
+        """Accept the version as the page says; what that prints."""
+        return self.type(self.accept_command())
 
     def wait_until_ready(self) -> None:
         """Wait until it has a model."""

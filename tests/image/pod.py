@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.servers import free_port
-from tests.watching.kubernetes import CHART, Manifest, environment, pod_spec, render
+from tests.watching.kubernetes import CHART, Manifest, environment, of_kind, pod_spec, render
 
 Secrets = Mapping[str, Mapping[str, str]]
 """Secrets and config maps of the namespace, by name: their keys."""
@@ -23,10 +23,12 @@ class Pod:
     Attributes:
         spec: of the pod, as rendered.
         secrets: what `envFrom` may name.
+        test: the container that `helm test` runs.
     """
 
     spec: Manifest
     secrets: Secrets
+    test: Manifest
 
     @property
     def container(self) -> Manifest:
@@ -77,7 +79,7 @@ class Pod:
         return folders
 
 
-def standalone_pod(settings: Manifest, memory: str, folder: Path, secrets: Secrets | None = None) -> Pod:
+def standalone_pod(variant: str, settings: Manifest, folder: Path, secrets: Secrets | None = None) -> Pod:
     """The pod that the chart renders for these settings, on ports that are free here, assessing every second."""
     quick: Manifest = {
         "http": {"port": free_port()},
@@ -87,10 +89,12 @@ def standalone_pod(settings: Manifest, memory: str, folder: Path, secrets: Secre
     }
     values = {
         "standalone": {"enabled": True},
+        "image": {"variant": variant},
         "settings": quick | settings,
-        "resources": {"limits": {"memory": memory}},
         "envFrom": [{"secretRef": {"name": name}} for name in secrets or {}],
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
-    return Pod(pod_spec(render(CHART, "--values", folder / "values.yaml", home=folder)), secrets or {})
+    manifests = render(CHART, "--values", folder / "values.yaml", home=folder)
+    [test] = of_kind(manifests, "Pod")
+    return Pod(pod_spec(manifests), secrets or {}, test["spec"]["containers"][0])

@@ -24,6 +24,7 @@ from tests.image.store import Image, Store
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import mlflow_server
 
+MEMORY_BYTES = 2**30
 ADMIN = ("admin", "rule-all-of-it-3")
 READER = ("robmon", PASSWORD)
 SIGNATURE = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]))
@@ -85,11 +86,11 @@ def test_a_torch_model_from_a_registry_that_may_be_read_only(
     before = checks.contents(root)
     first = register(registry, 1.0)
     pod = standalone_pod(
+        "cpu",
         {
             "model": {"uri": "models:/sums@champion", "follow": "alias", "poll_seconds": 5},
             "mlflow": {"tracking_uri": registry},
         },
-        "1Gi",
         tmp_path / "chart",
         {"registry": {"MLFLOW_TRACKING_USERNAME": READER[0], "MLFLOW_TRACKING_PASSWORD": READER[1]}},
     )
@@ -110,7 +111,7 @@ def test_a_torch_model_from_a_registry_that_may_be_read_only(
         assert f"accepted: sums/{second} (scope release.models.champion, in /data)" in container.run_printed_command()
         container.wait_for(lambda: not container.regression_stands, "the end of the regression")
         container.wait_for_assessments()
-        checks.hold_confined(container, 2**30)
+        checks.hold_confined(container, MEMORY_BYTES)
         checks.hold_nothing_written(container, root, before)
         measured = checks.measured("cpu", root, container)
         container.terminate()

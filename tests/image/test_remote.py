@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +21,10 @@ from tests.image.pod import Pod, standalone_pod
 from tests.image.store import Image, Store
 from tests.mlflow_client import quiet_mlflow
 from tests.servers import answers, model_server, wait_until
+from tests.watching.prometheus import alertmanager, alerts, live_config, prometheus_server, query
 
-MEMORY = "256Mi"
+MEMORY_BYTES = 256 * 2**20
+ALERT = "RobmonRobustnessRegression"
 FAST = {"rows_per_second": 20_000}
 
 
@@ -50,16 +54,17 @@ def test_beside_mlflows_model_server(
         )
     before = checks.contents(root)
     with model_server(tmp_path / "model", tmp_path) as url:
-        pod = standalone_pod(
-            {"model": {"uri": f"{url}/invocations", "name": "sums", **FAST}}, MEMORY, tmp_path / "chart"
-        )
+        model = {"uri": f"{url}/invocations", "name": "sums", **FAST}
+        pod = standalone_pod("remote", {"model": model}, tmp_path / "chart")
         with running(image, root, pod, tmp_path / "pod") as container:
             assert container.healthy_seconds < HEALTHY_SECONDS
             container.wait_until_ready()
             container.send()
             container.wait_for_assessments(2)
             assert container.value("robmon_model_info", flavor="remote", model_name="sums") == 1
-            checks.hold_confined(container, 256 * 2**20)
+            script, _, advice = pod.test["args"]
+            assert container.execute(*pod.test["command"], script, pod.health_url, advice).returncode == 0, "helm test"
+            checks.hold_confined(container, MEMORY_BYTES)
             checks.hold_nothing_written(container, root, before)
             measured = checks.measured("remote", root, container)
             container.terminate()
@@ -67,24 +72,41 @@ def test_beside_mlflows_model_server(
     assert checks.contents(root) == before
 
 
-def test_the_command_that_the_page_prints_accepts_a_version(image: Image, root: Path, tmp_path: Path) -> None:
+def test_the_commands_of_alert_and_page_accept_a_version(image: Image, root: Path, tmp_path: Path) -> None:
+    """Each typed in the container, as it stands in the text that Alertmanager sends, and on the page."""
     model = V2Model(weighted(1.0), "mlserver", [("x", "FP64", [-1, 2])], "1")
-    with serving(model) as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(model))
         uri = f"{server.url}/v2/models/digits/infer"
-        pod = standalone_pod({"model": {"uri": uri, **FAST}}, MEMORY, tmp_path / "chart")
-        with running(image, root, pod, tmp_path / "pod") as container:
-            send(container)
-            container.wait_for_assessments()
-            model.predict, model.version = weighted(2.0), "2"
-            container.wait_for(lambda: container.regression_stands, "the regression")
-            assert container.run_printed_command().startswith("accepted: digits/2 ")
-            container.wait_for(lambda: not container.regression_stands, "the end of the regression")
+        pod = standalone_pod("remote", {"model": {"uri": uri, **FAST}}, tmp_path / "chart")
+        container = stack.enter_context(running(image, root, pod, tmp_path / "pod"))
+        send(container)
+        container.wait_for_assessments()
+        manager = stack.enter_context(alertmanager(tmp_path / "alertmanager"))
+        config = live_config(tmp_path / "prometheus", f"127.0.0.1:{container.port('http_port')}", manager)
+        prometheus = stack.enter_context(prometheus_server(tmp_path / "prometheus", config))
+
+        model.predict, model.version = weighted(2.0), "2"
+        container.wait_for(lambda: container.regression_stands, "the regression")
+        alert = wait_until(lambda: alerts(manager).get(ALERT), 150, "the alert")
+        [command] = re.findall(r"robmon baseline .* --accept", alert["annotations"]["description"])
+        assert container.type(command).startswith("accepted: digits/2 ")
+        container.wait_for(lambda: not container.regression_stands, "the end of the regression")
+        firing = f'ALERTS{{alertname="{ALERT}", alertstate="firing"}}'
+        wait_until(lambda: not query(prometheus, firing), 150, "the end of the alert")
+        container.wait_for_assessments()  # with which the next version is compared: this one will be gone
+
+        model.predict, model.version = weighted(4.0), "3"
+        container.wait_for(lambda: container.regression_stands, "the regression of the next version")
+        told = {command: container.type(command) for command in container.printed_commands()}
+        assert len(told) >= 3, "to accept it, and to look back"
+        assert [each for each in told.values() if each.startswith("accepted: digits/3 ")]
+        container.wait_for(lambda: not container.regression_stands, "the end of it")
 
 
 def test_nothing_is_left_of_a_run_that_is_killed(image: Image, root: Path, tmp_path: Path) -> None:
-    pod = standalone_pod(
-        {"model": {"uri": "http://127.0.0.1:1/invocations", "name": "sums"}}, MEMORY, tmp_path / "chart"
-    )
+    model = {"uri": "http://127.0.0.1:1/invocations", "name": "sums"}
+    pod = standalone_pod("remote", {"model": model}, tmp_path / "chart")
     run = multiprocessing.get_context("spawn").Process(target=stay, args=(image, root, pod, tmp_path / "pod"))
     run.start()
     try:
