@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TooFewTrialsError,
     )
     from robmon.library.assess import assess
+    from robmon.library.attack import attack
     from robmon.library.attribute import attribute
     from robmon.library.compare import compare
     from robmon.library.endpoint import endpoint
@@ -49,6 +50,7 @@ __all__ = [
     "TooFewTrialsError",
     "__version__",
     "assess",
+    "attack",
     "attribute",
     "blame",
     "compare",
@@ -63,6 +65,7 @@ __all__ = [
 
 _HOMES = {
     "assess": "robmon.library.assess",
+    "attack": "robmon.library.attack",
     "attribute": "robmon.library.attribute",
     "blame": "robmon.drift.blame",
     "compare": "robmon.library.compare",

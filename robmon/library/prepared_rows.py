@@ -26,7 +26,11 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named
+from robmon.robustness.features.features import measure
 from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.probes.attack.attack import attack_rows
+from robmon.robustness.probes.attack.gradient import slope_of
+from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.probes.attribution import attribute_rows
 from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
@@ -144,6 +148,29 @@ class PreparedRows:
             )
         except OverBudgetError as error:
             raise error.advised(OPTIONS.advice(is_endpoint=self.predictor.rows_per_second is not None)) from None
+        return replace(result, notes=(*self.outputs.notes, *result.notes))
+
+    def attack(self, specification: Specification, *, scale: Any, targets: Any, **options: Any) -> Attack:
+        """`attack_rows` of them, along the gradient of a torch module."""
+        axis = self.axis(specification.feature_axis, refuses=scale is None)
+        features = measure(self.array, scale, names=self.column_names, axis=axis, whole=self.whole)
+        if self.kept is not None and targets is not None and len(targets) == self.of_rows:
+            targets = np.asarray(targets)[list(self.kept)]
+        module, slope = self.predictor.module, None
+        if module is not None and specification.output_column is None:
+            slope = lambda classes, kind, rows: slope_of(module, classes, kind, self.array, rows)  # noqa: E731
+        result = attack_rows(
+            self.predictor,
+            self.array,
+            specification,
+            features=features,
+            targets=targets,
+            slope_of=slope,
+            is_free=self.parts is None,
+            output_names=lambda: self.outputs.names,
+            notes=self.notes,
+            **options,
+        )
         return replace(result, notes=(*self.outputs.notes, *result.notes))
 
     def feature_names(self, axis: FeatureAxis) -> tuple[str, ...]:

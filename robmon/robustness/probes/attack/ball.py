@@ -1,0 +1,100 @@
+"""Where an attack may move rows: a ball of one norm around each, within a valid range, some cells left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.robustness.arrays import Float64
+
+Norm = Literal["inf", "2"]
+NORMS: Final[tuple[Norm, ...]] = get_args(Norm)
+INSIDE: Final = 1e-6
+"""By which share moves shrink again and again where rounding to the inputs' type has taken them out of the ball."""
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Moves of rows, in units of the scale: shape `(n, cells)`, 0 where a cell is left alone.
+
+    Attributes:
+        centre: the rows, float64, shape `(n, cells)`.
+        scale: of each cell, shape `(n, cells)`, 0 where it is left alone.
+        low, high: the valid range of each cell, infinite where there is none; a cell outside by itself moves no further
+            out.
+        norm: `inf` or `2`.
+        radius: in units of the scale.
+        dtype: of the rows that the model gets.
+    """
+
+    centre: Float64
+    scale: Float64
+    low: Float64
+    high: Float64
+    norm: Norm
+    radius: float
+    dtype: np.dtype[np.floating]
+
+    def of(self, rows: NDArray[np.int64]) -> Ball:
+        """That of some of the rows."""
+        parts = {name: getattr(self, name)[rows] for name in ("centre", "scale", "low", "high")}
+        return replace(self, **parts)
+
+    @property
+    def movable(self) -> NDArray[np.bool_]:
+        """Which cells are not left alone, shape `(n, cells)`."""
+        return self.scale > 0
+
+    def projected(self, moves: Float64) -> Float64:
+        """The nearest moves within the ball, without regard to the valid range."""
+        moves = np.where(self.movable, moves, 0.0)
+        if self.norm == "inf":
+            return np.clip(moves, -self.radius, self.radius)
+        return moves * np.minimum(1.0, self.radius / np.maximum(_sizes(moves), 1e-300))
+
+    def steepest(self, directions: Float64) -> Float64:
+        """Of all moves as long as the radius those that go furthest along directions; 0 where they are 0."""
+        directions = np.where(self.movable, directions, 0.0)
+        if self.norm == "inf":
+            return self.radius * np.sign(directions)
+        largest = np.max(np.abs(directions), axis=1, keepdims=True, initial=0.0)
+        directions = directions / np.where(largest > 0, largest, 1.0)  # their squares may be too small for a number
+        return self.radius * directions / np.maximum(_sizes(directions), 1e-300)
+
+    def anywhere(self, generator: np.random.Generator) -> Float64:
+        """Moves as long as the radius in directions that are each as likely as any other: corners, for `inf`."""
+        normal = generator.standard_normal(self.centre.shape)
+        return self.steepest(np.where(self.movable, normal, 0.0))
+
+    def points(self, moves: Float64) -> NDArray[np.floating]:
+        """The rows moved so, in their own type, within the ball and the range to the last bit.
+
+        Cells that are left alone, and rows that do not move, are as they were.
+        """
+        step = 1.0
+        made = self._rounded(moves)
+        while (outside := self.distances(made) > self.radius).any():
+            step -= INSIDE
+            made[outside] = self._rounded(moves * step)[outside]
+        return made
+
+    def distances(self, points: NDArray[np.floating]) -> Float64:
+        """How far points are from the rows, in units of the scale, shape `(n,)`."""
+        with np.errstate(invalid="ignore"):
+            moves = (points.astype(np.float64) - self.centre) / np.where(self.movable, self.scale, 1.0)
+        moves = np.where(self.movable, moves, 0.0)
+        return np.asarray(np.max(np.abs(moves), axis=1, initial=0.0) if self.norm == "inf" else _sizes(moves)[:, 0])
+
+    def _rounded(self, moves: Float64) -> NDArray[np.floating]:
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = self.centre + self.scale * moves
+            exact = np.maximum(exact, np.minimum(self.centre, self.low))
+            exact = np.minimum(exact, np.maximum(self.centre, self.high))
+            return np.where(moves != 0, exact, self.centre).astype(self.dtype)
+
+
+def _sizes(moves: Float64) -> Float64:
+    return np.asarray(np.linalg.norm(moves, axis=1, keepdims=True))

@@ -1,0 +1,69 @@
+"""Projected gradient descent: towards the border of a class, along the model's own gradient.
+
+Madry et al., ICLR 2018; with one step from the row itself the fast gradient method (Goodfellow et al., ICLR 2015). Each
+restart goes down the margin and, by itself, the cross-entropy: the latter has no gradient left where a class is sure
+(Carlini & Wagner 2017), the former sometimes the worse direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.robustness.arrays import Float64
+from robmon.robustness.probes.attack.ball import Ball
+from robmon.robustness.probes.attack.target import Slope, Target
+
+OVERSHOOT: Final = 2.5
+"""All steps together are so many radii long."""
+
+
+def descend(
+    ball: Ball,
+    target: Target,
+    slope: Slope,
+    rows: NDArray[np.int64],
+    *,
+    steps: int,
+    restarts: int,
+    generator: np.random.Generator,
+    is_over: Callable[[], bool],
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Moves of rows that changed their class, or came nearest to it; and whose gradient was never 0.
+
+    Args:
+        ball: of these rows.
+        target: what is attacked.
+        slope: the model's gradient.
+        rows: their places among all.
+        steps: of each descent.
+        restarts: descents, the first from the row itself, the others from anywhere on the border of the ball; each by
+            margin and by cross-entropy.
+        generator: where descents begin.
+        is_over: whether time is up.
+    """
+    best, least = np.zeros_like(ball.centre), np.full(len(rows), np.inf)
+    has_slope = np.zeros(len(rows), dtype=bool)
+    for restart in range(restarts):
+        start = ball.anywhere(generator) if restart else np.zeros_like(ball.centre)
+        for is_margin in (True, False):
+            moves = start.copy()
+            for step in range(steps + 1):
+                open_rows = np.flatnonzero(least > 0)
+                if is_over() or not open_rows.size:
+                    return best, has_slope
+                part = ball.of(open_rows)
+                answer, gradient = slope(part.points(moves[open_rows]), rows[open_rows], is_margin)
+                margins = target.margins_of(answer, rows[open_rows])
+                nearer = margins < least[open_rows]
+                least[open_rows[nearer]] = margins[nearer]
+                best[open_rows[nearer]] = moves[open_rows[nearer]]
+                gradient = np.where(np.isfinite(gradient), gradient, 0.0) * part.scale
+                has_slope[open_rows] |= np.any(gradient != 0, axis=1)
+                if step < steps:
+                    ahead = moves[open_rows] - part.steepest(gradient) * (OVERSHOOT / steps if steps > 1 else 1.0)
+                    moves[open_rows] = part.projected(ahead)
+    return best, has_slope
