@@ -307,6 +307,29 @@ def many_classes() -> Published:
     )
 
 
+def deterministic() -> Published:
+    """A perturbation without a draw, which is run once and has no trial bound."""
+    shown = regressed()
+    view = shown.view
+    assert view.measurement is not None and view.state.verdict is not None and view.state.verdict.curves is not None
+    levels = [point.model_copy(update={"bound": None}) for point in view.measurement.result.levels]
+    result = view.measurement.result.model_copy(
+        update={"levels": levels, "noise": "jpeg", "level_unit": "quality lost"}
+    )
+    without = {"bound": None, "reference_bound": None, "noise": "jpeg"}
+    curves = view.state.verdict.curves.model_copy(update=without)
+    told = view.state.verdict.model_copy(update={"curves": curves})
+    change = replace(
+        view, measurement=replace(view.measurement, result=result), state=replace(view.state, verdict=told)
+    )
+    shown.publish(change)
+    shown.recent = Recent()
+    for minute in range(0, 60, 5):
+        row = {"version": "2", "levels": [{"level": 0.4, "mse": 5.4}]}
+        shown.recent.add_assessment({"at": NOW + 60 * minute, **row})
+    return shown
+
+
 def long_names() -> Published:
     """Names as long as strangers may choose them, without a place to break them."""
     name = "x" * 200
@@ -362,5 +385,6 @@ STATES: Final[dict[str, Callable[[], Published]]] = {
     ),
     "endpoint": at_endpoint,
     "many-classes": many_classes,
+    "deterministic": deterministic,
     "long-names": long_names,
 }

@@ -42,7 +42,9 @@ def last_day(published: Published, told: str) -> str:
         marks=marks,
         span=span,
     )
-    parts = [figure(error, "day", [("new", "mean MSE"), ("new-bound", "trial bound")], text, SPARK)]
+    keys = [("new", "mean MSE")]
+    keys += [("new-bound", "trial bound")] if any(math.isfinite(point.bound) for point in points) else []
+    parts = [figure(error, "day", keys, text, SPARK)]
     if any(point.evidence is not None for point in points):
         threshold = next((point.threshold for point in reversed(points) if point.threshold is not None), None)
         evidence = Chart(
