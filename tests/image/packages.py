@@ -45,12 +45,23 @@ def _whole(path: Path) -> Path:
 
 def debian_mirror() -> tuple[str, str]:
     """The release of Debian that this machine's apt is configured with, and where it is."""
-    form = "$(ORIGIN) $(CODENAME) $(COMPONENT) $(REPO_URI)"
+    if (found := _release()) is None:
+        subprocess.run(
+            ["apt-get", "update", "-qq"], check=True, capture_output=True
+        )  # apt knows nothing before the first
+        found = _release()
+    if found is None:
+        raise RuntimeError("apt is configured with no release of Debian")
+    return found
+
+
+def _release() -> tuple[str, str] | None:
+    form = "$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)"
     command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for line in listed.splitlines():
-        origin, release, component, address = line.split(maxsplit=3)
+        origin, release, component, address = line.split("|")
         # Not a part of one (`-updates`, `-security`), of which alone no system can be made.
         if (origin, component) == ("Debian", "main") and "-" not in release:
             return release, address
-    raise RuntimeError("apt is configured with no release of Debian")
+    return None
