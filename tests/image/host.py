@@ -22,17 +22,15 @@ def what_is_missing() -> str | None:
         return f"not installed: {', '.join(absent)} (tools/install_debian_packages.sh image, on Debian)"
     if not SECCOMP.exists():
         return f"there is no profile of system calls at {SECCOMP}"
-    if not any(Path("/sys/fs/cgroup", name).exists() for name in ("memory/memory.limit_in_bytes", "memory.peak")):
-        # Of version 2 the root has no memory.peak of its own, and lists the controller instead.
-        controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-        if not controllers.exists() or "memory" not in controllers.read_text().split():
-            return "there is no memory cgroup"
+    version_2 = Path("/sys/fs/cgroup/cgroup.controllers")
+    controllers = version_2.read_text().split() if version_2.exists() else []
+    if "memory" not in controllers and not Path("/sys/fs/cgroup/memory").is_dir():
+        return "there is no memory cgroup"
     return None
 
 
 def keep_mounts_to_this_process() -> None:
     """What is mounted from now on is seen by this process and its children alone, and goes with them, even killed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for status in (libc.unshare(CLONE_NEWNS), libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)):
-        if status != 0:
-            raise OSError(ctypes.get_errno(), "no mounts of our own can be had")
+    if libc.unshare(CLONE_NEWNS) != 0 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
+        raise OSError(ctypes.get_errno(), "no mounts of our own can be had")
