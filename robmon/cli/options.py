@@ -175,7 +175,8 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
     levels = _numbers(options.pop("levels"), "levels")
     scale = 1.0 if options.pop("absolute") else None
     integers = [name for word in options.pop("integers") for name in _names(word)]
-    return {**options, "levels": levels, "scale": scale, "integers": integers or None, "layout": _layout(options)}
+    layout = _layout(options)
+    return {**options, "levels": levels, "scale": scale, "integers": integers or None, "layout": layout}
 
 
 def _layout(options: dict[str, Any]) -> ImageLayout | None:
