@@ -16,9 +16,12 @@ ALL: Final = "all"
 NAMES_SHOWN: Final = 5
 """Features that drifted, in the sentence on the page."""
 BARS_SHOWN: Final = 8
-IN_FULL: Final = 1
-"""Features, those that drifted most, of which every statistic is exported; of the others the Jensen-Shannon distance,
-on which alerts rest. The history keeps all."""
+FEATURE_SERIES: Final = 17
+"""Of the features that are exported one by one: every statistic of as many as fit, those that drifted most, and the
+Jensen-Shannon distance, on which alerts rest, of the others. The history keeps all."""
+OUTPUT_SERIES: Final = 8
+"""Likewise of outputs."""
+STATISTICS: Final = 4
 OUTPUTS: Final = 4
 """Outputs of which the drift is exported one by one."""
 PROBLEMS: Final = 5
@@ -46,9 +49,9 @@ def drift_metrics(of: list[str], result: Assessed) -> Iterator[GaugeMetricFamily
         "robmon_input_drifted_features", "Features that have drifted, under a rate of false discoveries (drift.q)"
     )
     watched = of_version("robmon_input_features_watched", "Features of which drift is measured")
-    for each in _exported(result.input_drift, in_full=IN_FULL):
+    for each in _exported(result.input_drift, FEATURE_SERIES):
         add(inputs, [*of, each.feature, each.statistic], each.value)
-    for each in _exported(result.prediction_drift, in_full=0, most=OUTPUTS):
+    for each in _exported(result.prediction_drift, OUTPUT_SERIES, most=OUTPUTS):
         add(predictions, [*of, each.feature, each.statistic], each.value)
     for problem in [each for each in result.input_quality if each.ratio > 0][:PROBLEMS]:
         add(quality, [*of, problem.feature, problem.problem], problem.ratio)
@@ -98,10 +101,11 @@ def _drift_bars(result: Assessed) -> str:
     return bars(["feature", "JS distance", "PSI", "W1 / sd"], shown, caption)
 
 
-def _exported(values: Sequence[DriftValue], in_full: int, most: int | None = None) -> Iterator[DriftValue]:
+def _exported(values: Sequence[DriftValue], series: int, most: int | None = None) -> Iterator[DriftValue]:
     """Of the features that drifted most, which come first, and the mean of all."""
-    names = list(dict.fromkeys(each.feature for each in values if each.feature != ALL))
+    names = list(dict.fromkeys(each.feature for each in values if each.feature != ALL))[:most]
+    in_full = max(1, (series - len(names)) // (STATISTICS - 1))
     for each in values:
-        is_told = each.feature in names[:in_full] or (each.statistic == "js" and each.feature in names[:most])
+        is_told = each.feature in names[:in_full] or (each.statistic == "js" and each.feature in names)
         if is_told or each.feature == ALL:
             yield each
