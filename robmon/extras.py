@@ -20,6 +20,7 @@ EXTRAS: Final = {
     "pyarrow": "files",
     "s3fs": "s3",
     "pynvml": "gpu",
+    "PIL": "images",
 }
 """Modules that robmon imports only where they are needed, each with the extra that brings it."""
 

@@ -18,6 +18,7 @@ from torch import nn
 import robmon
 from robmon.models.device import DeviceUse
 from robmon.noise import NOISE_MODELS, Gaussian, Noise
+from robmon.vocabulary import IMAGE_NOISES
 from robmon.worker.device_guest import DeviceGuest, open_device
 from tests.robustness import linear
 
@@ -179,7 +180,7 @@ def test_no_cell_leaves_the_valid_range() -> None:
     assert 0 < result.curve[1].realised_level < 0.4 * 1.02
 
 
-@pytest.mark.parametrize("noise", sorted(NOISE_MODELS))
+@pytest.mark.parametrize("noise", sorted(set(NOISE_MODELS) - set(IMAGE_NOISES)))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_every_noise_does_what_it_does_in_numpy(noise: str, dtype: torch.dtype) -> None:
     inputs = linear.inputs(256)
@@ -189,6 +190,16 @@ def test_every_noise_does_what_it_does_in_numpy(noise: str, dtype: torch.dtype) 
     for point, other in zip(result.curve[1:], host.curve[1:], strict=True):
         assert point.mean_mse == pytest.approx(other.mean_mse, rel=0.15) and point.mean_mse > 0
         assert point.realised_level == pytest.approx(other.realised_level, rel=0.1)
+
+
+@pytest.mark.parametrize("noise", IMAGE_NOISES)
+def test_every_perturbation_of_images_does_what_it_does_in_numpy(noise: str) -> None:
+    pictures = np.random.default_rng(0).random((64, 3, 16, 16))
+    given = {"noise": noise, "levels": (50,) if noise == "jpeg" else (0.5,), "layout": robmon.ImageLayout()}
+    result = robmon.assess(Function(lambda x, weights: x.mean(dim=(2, 3))), tensor(pictures), **given)
+    host = robmon.assess(lambda x: x.mean(axis=(2, 3)), pictures, **given)
+    assert result.curve[1].realised_level == pytest.approx(host.curve[1].realised_level, rel=0.05)
+    assert result.curve[1].mean_mse == pytest.approx(host.curve[1].mean_mse, rel=0.2)
 
 
 def test_outputs_that_are_not_finite_are_infinite_errors() -> None:

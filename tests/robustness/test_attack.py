@@ -64,7 +64,7 @@ def test_answers_alone_find_nearly_as_much(attack: str) -> None:
     assert not (result.flipped & ~expected).any(), "no row flips that cannot"
     assert result.flipped.sum() >= 0.97 * expected.sum()
     assert (result.gradient, result.masked) == ("none", False)
-    assert result.queries.max() <= 3 * 501
+    assert result.queries.max() <= 3 * 501 + 1, "each search with its check, and whether the model is itself random"
 
 
 class Rounding(torch.nn.Module):
@@ -139,6 +139,30 @@ def test_every_witness_keeps_to_ball_range_and_frozen_columns(norm: Any, dtype: 
         clip=(low, high), frozen=(1, 5), seed=3,
     )  # fmt: skip
     np.testing.assert_array_equal(again.witnesses, result.witnesses)
+
+
+@pytest.mark.parametrize("mean", [1e4, 1e5, 1e6, 1e7])
+def test_a_column_that_is_coarse_in_its_type_holds_up_no_other(mean: float) -> None:
+    inputs = X[:, :6].copy()
+    inputs[:, 0] += mean
+
+    def model(x: NDArray[Any]) -> NDArray[Any]:
+        return (x[:, 1:].astype(np.float64) @ W[1:6])[:, None]
+
+    result = robmon.attack(model, inputs, radii=(0.05,), output="logit", attacks=("random",), queries=150)
+    sizes = np.abs(inputs[:, 1:].astype(np.float64).std(axis=0) * W[1:6]).sum()
+    expected = np.abs(model(inputs)[:, 0]) < 0.05 * sizes
+    assert (result.flipped[:, 0] == expected).mean() > 0.98
+    check_witnesses(result, lambda x: model(x)[:, 0], inputs, inputs.astype(np.float64).std(axis=0))
+
+
+def test_what_makes_witnesses_say_less_is_told() -> None:
+    generator = np.random.default_rng(1)
+    options: dict[str, Any] = {"scale": 1.0, "output": "logit", "radii": (0.01,), "queries": 3}
+    noisy = robmon.attack(lambda x: x @ W[:, None] + generator.normal(size=(len(x), 1)), X, **options)
+    assert any("the model is itself random" in note for note in noisy.notes)
+    beyond = robmon.attack(lambda x: x @ W[:, None], X, clip=(-1, 1), **options)
+    assert any("lie outside the valid range (clip) by themselves" in note for note in beyond.notes)
 
 
 def test_of_tables_only_measurements_move() -> None:

@@ -324,6 +324,31 @@ def test_what_cannot_be_is_refused_in_a_sentence(given: Pictures, options: dict[
         robmon.assess(lambda x: x.reshape(len(x), -1).sum(axis=1), given, **{"noise": "thumbnail", **options})
 
 
+def test_a_range_that_cannot_be_that_of_the_pixels_is_refused_or_told() -> None:
+    def model(x: Pictures) -> Pictures:
+        return x.mean(axis=(1, 2, 3))
+
+    given, options = pictures(rows=24), {"noise": "thumbnail", "levels": (0.5,)}
+    for wrong in (255 * given, (given - 0.45) / 0.22):
+        with pytest.raises(InvalidInputError, match="of the pixels lie outside the range from 0 to 1"):
+            robmon.assess(model, wrong, layout=UNIT, **options)
+    normal = robmon.assess(model, (given - 0.45) / 0.22, layout=ImageLayout(mean=0.45, std=0.22), **options)
+    assert len(normal.notes) == 2
+    dark = robmon.assess(model, given, layout=ImageLayout(range=(0, 255)), **options)
+    assert dark.notes[-1] == "no pixel is brighter than 2 % of that range: is it that of the inputs (images.range)?"
+    given[0] += 1.0
+    notes = robmon.assess(model, given, layout=UNIT, **options).notes
+    assert notes[-1] == "4.1 % of the pixels lie outside that range by themselves"
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions_take_channels_last_too(name: str) -> None:
+    first = pictures(rows=40, seed=4)
+    last = changed(Corruption(name, layout=ImageLayout("last")), np.moveaxis(first, 1, -1), 3.0, seed=2)
+    moves = np.abs(np.moveaxis(last, -1, 1) - first).mean()
+    assert moves == pytest.approx(np.abs(changed(Corruption(name, layout=UNIT), first, 3.0) - first).mean(), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -354,6 +379,11 @@ def test_a_layout_says_which_axis_has_scales_for_other_noise_too() -> None:
     result = robmon.assess(lambda x: x.mean(axis=(1, 2, 3)), given, layout=ImageLayout("first"), levels=(0.1,))
     assert result.scale.shape == (30, 1, 1)
     assert robmon.assess(lambda x: x.mean(axis=(1, 2, 3)), given, levels=(0.1,)).scale.shape == (1, 1, 3)
+
+
+def test_what_acts_on_whole_pictures_is_not_shared_out_between_channels() -> None:
+    with pytest.raises(InvalidInputError, match="acts on whole pictures"):
+        robmon.attribute(lambda x: x.mean(axis=(1, 2, 3)), pictures(), noise="thumbnail", level=0.5)
 
 
 def test_versions_are_compared_under_them() -> None:

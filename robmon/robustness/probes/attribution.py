@@ -112,6 +112,10 @@ def attribute_rows(
     if pairs < 1:
         raise InvalidInputError(f"at least 1 pair of orders is needed, not {pairs}")
     noise = noise_model(specification.noise)
+    if noise.acts_on_images:
+        raise InvalidInputError(
+            f"{noise.name} noise acts on whole pictures: what it moves cannot be shared out between features"
+        )
     features = noise_features(noise, inputs, scale, features, column_names, axis, whole)
     names, is_moved = tuple(feature_names(features.axis)), _moved(features, tuple(inputs.shape))
     chosen = None if groups is None else owners(groups, names, is_moved)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, concatenation, like, namespace
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Array, as_float64, concatenation, like, namespace, parts, to_numpy
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Clip, Generator, Noise
 from robmon.robustness.noise.images.layout import ImageLayout
 
+MOST_OUTSIDE: Final = 0.1
+"""Share of the pixels beyond the range with which it cannot be the right one."""
+DARK: Final = 0.02
+"""Of the range: where no pixel is brighter, that is told."""
 UNSTATED = ImageLayout(channels=None, range=None)
 """What is taken where nobody says a layout: channels by the shape, the range by a type of whole numbers."""
 
@@ -52,16 +58,34 @@ class ImageNoise(Noise):
         """The layout, as far as anybody said it."""
         return self.layout or UNSTATED
 
-    def told(self, shape: tuple[int, ...]) -> str:
-        """As what inputs of this shape were perturbed, a sentence."""
-        layout = self.stated
+    def told(self, inputs: Array) -> list[str]:
+        """As what the inputs were perturbed, in sentences.
+
+        Raises:
+            InvalidInputError: so many pixels lie outside the range that it cannot be theirs.
+        """
+        layout, shape = self.stated, tuple(int(length) for length in inputs.shape)
         axis, (low, high) = layout.channel_axis(shape), layout.ends
+        outside, highest = _outside(inputs, layout, axis, low, high)
+        if outside > MOST_OUTSIDE:
+            raise InvalidInputError(
+                f"{100 * outside:.3g} % of the pixels lie outside the range from {low:g} to {high:g}: say what black "
+                "and white are before any normalisation (images.range), and what clients normalise by (images.mean, "
+                "images.std; layout=ImageLayout(...) in Python)"
+            )
         sizes = ", ".join(map(str, ("rows", *shape[1:])))
         normal = "" if layout.mean is None and layout.std is None else ", normalised by the client"
-        return (
+        sentences = [
             f"the inputs, of shape ({sizes}), are images with channels on axis {axis} from {low:g} to {high:g}"
             f"{normal}: all pixels are perturbed"
-        )
+        ]
+        if outside > 0:
+            sentences.append(f"{100 * outside:.2g} % of the pixels lie outside that range by themselves")
+        if highest < low + DARK * (high - low):
+            sentences.append(
+                f"no pixel is brighter than {100 * DARK:g} % of that range: is it that of the inputs (images.range)?"
+            )
+        return sentences
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         """One number a row, uniform on [0, 1): what needs none does not look at it."""
@@ -93,7 +117,7 @@ class ImageNoise(Noise):
         xp, layout = namespace(inputs), self.stated
         is_last = layout.channel_axis(tuple(inputs.shape)) == 3
         low, high = layout.ends
-        given = _contiguous(xp.permute_dims(inputs, (0, 3, 1, 2))) if is_last else inputs
+        given, draw = (_contiguous(xp.permute_dims(each, (0, 3, 1, 2))) if is_last else each for each in (inputs, draw))
         mean, std = (_by_channel(values, given) for values in (layout.mean, layout.std))
         pictures = given if std is None else given * std
         pictures = pictures if mean is None else pictures + mean
@@ -117,6 +141,21 @@ class ImageNoise(Noise):
             low, high: black and white.
         """
         raise NotImplementedError
+
+
+def _outside(inputs: Array, layout: ImageLayout, axis: int, low: float, high: float) -> tuple[float, float]:
+    """The share of finite pixels beyond the range, by more than rounding, and the brightest of all."""
+    slack, count, beyond, highest = 0.01 * (high - low), 0, 0, -math.inf
+    sizes = [-1 if index == axis else 1 for index in range(4)]
+    std, mean = (np.reshape(each, sizes) if each else each for each in (layout.std, layout.mean))
+    for rows in parts(inputs):
+        pixels = to_numpy(as_float64(inputs[rows]))
+        pixels = pixels if std is None else pixels * std
+        pixels = pixels if mean is None else pixels + mean
+        pixels = pixels[np.isfinite(pixels)]
+        count, beyond = count + pixels.size, beyond + int(np.sum((pixels < low - slack) | (pixels > high + slack)))
+        highest = max(highest, float(pixels.max(initial=-math.inf)))
+    return beyond / max(count, 1), highest
 
 
 def _by_channel(values: tuple[float, ...] | None, pictures: Array) -> Any:

@@ -118,6 +118,8 @@ def attack_rows(
     runs = _Runs(target, slope, _pictures(features, inputs), steps, restarts, queries)
     ball = _ball(inputs, features, clip, frozen, norm)
     counted = np.flatnonzero(passed.counted)
+    told = [passed.form.note, *notes, *_doubts(target, ball, counted)]
+    told += [f"{NO_GRADIENT}: it is asked for answers alone"] if slope is None else []
     lost = {name: np.zeros((len(classes), len(tried)), dtype=bool) for name in chosen}
     count = len(tried) * len(chosen)
     found, witnesses, cut = ball.points(np.zeros_like(ball.centre)), [], ""
@@ -161,7 +163,7 @@ def attack_rows(
         seed=seed,
         witnesses=np.stack(witnesses).reshape(len(tried), *map(int, inputs.shape)),
         cut=cut,
-        notes=(passed.form.note, *notes, *([f"{NO_GRADIENT}: it is asked for answers alone"] if slope is None else [])),
+        notes=tuple(told),
     )
 
 
@@ -281,6 +283,25 @@ def _pictures(features: Features, inputs: Array) -> tuple[tuple[int, ...], int |
     """The shape of a row, and the axis of its channels where it is a picture."""
     shape, axis = tuple(int(length) for length in inputs.shape[1:]), features.axis.axis
     return shape, axis - 1 if len(shape) == 3 and axis in (1, 3) else None
+
+
+def _doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
+    """What makes witnesses say less: a model that is itself random, and rows outside the valid range."""
+    part = ball.of(rows)
+    lost = float(np.mean(target.margins(part.points(np.zeros_like(part.centre)), rows) < 0))
+    outside = float(np.mean(np.any((part.centre < part.low) | (part.centre > part.high), axis=1)))
+    doubts = []
+    if lost:
+        doubts.append(
+            f"the model is itself random: {100 * lost:.3g} % of the rows changed their class in a second call, "
+            "unmoved, so that a witness may be chance"
+        )
+    if outside:
+        doubts.append(
+            f"{100 * outside:.3g} % of the rows lie outside the valid range (clip) by themselves, and move no further "
+            "out"
+        )
+    return doubts
 
 
 def _right(targets: Any, passed: CleanPass, classes: NDArray[Any], task: str) -> NDArray[np.bool_]:

@@ -12,8 +12,8 @@ from robmon.robustness.arrays import Float64
 
 Norm = Literal["inf", "2"]
 NORMS: Final[tuple[Norm, ...]] = get_args(Norm)
-INSIDE: Final = 1e-6
-"""By which share moves shrink again and again where rounding to the inputs' type has taken them out of the ball."""
+STEPS: Final = 4
+"""Of the rows' own type, towards where they were, for what rounding in float64 has left outside by its last bits."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,24 @@ class Ball:
         return self.steepest(np.where(self.movable, normal, 0.0))
 
     def points(self, moves: Float64) -> NDArray[np.floating]:
-        """The rows moved so, in their own type, within the ball and the range to the last bit.
+        """The rows moved so, in their own type, within the ball to the last bit: rounded towards where they were.
 
         Cells that are left alone, and rows that do not move, are as they were.
         """
-        step = 1.0
-        made = self._rounded(moves)
-        while (outside := self.distances(made) > self.radius).any():
-            step -= INSIDE
-            made[outside] = self._rounded(moves * step)[outside]
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = self.centre + self.scale * moves
+            exact = np.maximum(exact, np.minimum(self.centre, self.low))
+            exact = np.minimum(exact, np.maximum(self.centre, self.high))
+            home = self.centre.astype(self.dtype)
+            made = np.where(moves != 0, exact, self.centre).astype(self.dtype)
+            is_beyond = np.abs(made.astype(np.float64) - self.centre) > np.abs(exact - self.centre)
+            made = np.where(is_beyond, np.nextafter(made, home), made)
+            for _ in range(STEPS):
+                outside = self.distances(made) > self.radius
+                if not outside.any():
+                    return made
+                made[outside] = np.nextafter(made, home)[outside]
+        made[outside] = home[outside]
         return made
 
     def distances(self, points: NDArray[np.floating]) -> Float64:
@@ -87,13 +96,6 @@ class Ball:
             moves = (points.astype(np.float64) - self.centre) / np.where(self.movable, self.scale, 1.0)
         moves = np.where(self.movable, moves, 0.0)
         return np.asarray(np.max(np.abs(moves), axis=1, initial=0.0) if self.norm == "inf" else _sizes(moves)[:, 0])
-
-    def _rounded(self, moves: Float64) -> NDArray[np.floating]:
-        with np.errstate(invalid="ignore", over="ignore"):
-            exact = self.centre + self.scale * moves
-            exact = np.maximum(exact, np.minimum(self.centre, self.low))
-            exact = np.minimum(exact, np.maximum(self.centre, self.high))
-            return np.where(moves != 0, exact, self.centre).astype(self.dtype)
 
 
 def _sizes(moves: Float64) -> Float64:
