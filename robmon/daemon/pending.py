@@ -47,6 +47,16 @@ def quiet_at(versions: Versions, state: VersionState) -> float:
     return later_than(versions.memory.entries, versions.unix_seconds) if state.is_accepted else versions.quiet_at
 
 
+def stood_since(versions: Versions, state: VersionState) -> float | None:
+    """Since when the regression stands that was seen here with the version that it is of; None where none was.
+
+    What only is remembered over a version that nobody has judged yet may have ended where this pod did not see it.
+    """
+    if state.regression is None or state.regression.version == state.version:
+        return None if state.regression is None else state.regression.since
+    return versions.stood_since
+
+
 def obstacle_after(obstacle: Pending | None, reason: str, problem: str) -> Pending | None:
     """What stands in the way of a verdict, after an assessment that ended for that reason."""
     if reason == "too_few_inputs":

@@ -89,8 +89,11 @@ class Runner:
         self._causes = CauseSearch(settings.attribution.by_name)
         self._judged_here: Key | None = None
         self._quiet_at = -math.inf
+        self._stood_since: float | None = None
         self._served_since = -math.inf
         """When another version was loaded than the one before, by the clock that never steps: older answers are its."""
+        before = self._versions
+        self._stood_since = pending.stood_since(before, pending.standing(before, None, None))  # by what was served last
         self.refresh()
 
     @property
@@ -186,6 +189,7 @@ class Runner:
             begun=self._begun,
             judged_here=self._judged_here,
             quiet_at=self._quiet_at,
+            stood_since=self._stood_since,
             specification=self._settings.specification_digest,
             unix_seconds=time.time(),
         )
@@ -349,4 +353,5 @@ class Runner:
         versions = self._versions
         state = pending.standing(versions, view.model or self._follower.target, self._obstacle)
         self._quiet_at = pending.quiet_at(versions, state)
+        self._stood_since = pending.stood_since(versions, state)
         self._published.publish(replace(view, state=state))

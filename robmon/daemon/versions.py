@@ -51,6 +51,8 @@ class Versions:
     """The version of the last verdict taken here."""
     quiet_at: float = -math.inf
     """Unix time at which an accepted version was last seen served."""
+    stood_since: float | None = None
+    """Unix time at which the regression began that was seen here to stand until now; None where none was."""
     specification: str = ""
     """Digest of the settings that judge now."""
     unix_seconds: float = 0.0
@@ -150,6 +152,7 @@ class Versions:
             limits=(verdict.pooled_low, verdict.pooled_high),
             score=verdict.score,
             error_ratio_high=_high(error_ratio, verdict),
+            stood_since=self.stood_since,
         )
 
 

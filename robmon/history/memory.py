@@ -55,6 +55,9 @@ class Entry(BaseModel):
     """Rows of the comparison."""
     at: Annotated[float, Field(allow_inf_nan=False)]
     """Unix time."""
+    goes_on_since: Annotated[float | None, Field(allow_inf_nan=False)] = None
+    """Of a rejection: when the regression began that was seen to stand until then, of a version served before it; None
+    where none was, or an older robmon wrote it."""
     specification: str = ""
     """Digest of the settings under which it was judged; empty where it was not."""
     error_ratio_high: float | None = None
@@ -74,6 +77,14 @@ class Entry(BaseModel):
     def key(self) -> Key:
         """By which it is told from other entries."""
         return self.version, self.run_id
+
+    @property
+    def stands_since(self) -> float:
+        """Unix time at which the regression began, which a further bad version does not renew where it follows at once.
+
+        Where that is not known it is the time of this rejection, which holds of its version whatever was served before.
+        """
+        return self.at if self.goes_on_since is None else self.goes_on_since
 
     @property
     def _rank(self) -> tuple[int, float]:
@@ -146,16 +157,6 @@ def standing_rejection(entries: Entries, version: str, run_id: str | None, quiet
     return newest if newest is not None and not newest.accepted and newest.at > quiet_at else None
 
 
-def standing_since(entries: Entries, rejection: Entry) -> float:
-    """Unix time at which the regression began: further bad versions, with none accepted between, do not renew it."""
-    since = rejection.at
-    for entry in reversed(entries[: entries.index(rejection)]):
-        if entry.accepted:
-            break
-        since = entry.at
-    return since
-
-
 def judged(
     entries: Entries,
     *,
@@ -171,8 +172,12 @@ def judged(
     limits: tuple[float, float] | None = None,
     score: ComparisonScore | None = None,
     error_ratio_high: float | None = None,
+    stood_since: float | None = None,
 ) -> Entry:
-    """The entry of a version that was compared, which carries on the product of the ratios."""
+    """The entry of a version that was compared, which carries on the product of the ratios, or a regression.
+
+    `stood_since` is when the regression began that stood until now, here where the version is served; None: none did.
+    """
     anchor = ratio = None
     if accepted and pooled_ratio is not None:
         before = next((entry for entry in reversed(entries) if entry.accepted and entry.version == against), None)
@@ -192,6 +197,7 @@ def judged(
         pvalue=pvalue,
         rows=rows,
         at=at,
+        goes_on_since=None if accepted else stood_since,
         specification=specification,
         error_ratio_high=error_ratio_high,
         anchor=anchor,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing_rejection, standing_since
+from robmon.history.memory import Entries, Key, of_version, ratio_since, reference, standing_rejection
 from robmon.history.scope import Judged
 from robmon.history.verdict import Verdict
 from robmon.vocabulary import ComparisonScore, PendingReason
@@ -111,7 +111,7 @@ def version_state(
         else Regression(
             rejection.version,
             rejection.against or "",
-            standing_since(entries, rejection),
+            rejection.stands_since,
             rejection.pooled_ratio,
             rejection.pvalue,
             rejection.pooled_low,

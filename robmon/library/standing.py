@@ -15,7 +15,6 @@ from robmon.history.memory import (
     merge,
     of_version,
     standing_rejection,
-    standing_since,
     understood,
 )
 from robmon.history.reading import HistoryError, HistoryReader
@@ -136,7 +135,7 @@ def standing_of(model: Resolved, remembered: Remembered) -> Standing | None:
     entries = remembered.entries
     rejection = standing_rejection(entries, model.version, model.run_id)
     if rejection is not None and rejection.version == model.version:
-        return Standing("version", standing_since(entries, rejection), rejection, remembered.verdict)
+        return Standing("version", rejection.stands_since, rejection, remembered.verdict)
     return None if remembered.since is None else Standing("time", remembered.since)
 
 

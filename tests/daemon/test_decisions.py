@@ -31,7 +31,7 @@ from robmon.daemon.decisions import (
     decide,
 )
 from robmon.daemon.kept import Kept
-from robmon.daemon.pending import obstacle_after, obstacle_of_reference, quiet_at, standing
+from robmon.daemon.pending import obstacle_after, obstacle_of_reference, quiet_at, standing, stood_since
 from robmon.daemon.versions import Begun, MemoryState, Versions, begin
 from robmon.history.memory import Entry, merge
 from robmon.history.standing import Pending
@@ -493,6 +493,32 @@ def test_a_version_without_a_verdict_inherits_the_regression_until_an_accepted_o
     rolled_back = quiet_at(versions, standing(versions, ONE, None))
     assert rolled_back == NOW
     assert standing(replace(versions, quiet_at=rolled_back), THREE, None).regression is None
+
+
+@pytest.mark.parametrize(
+    ("served", "since"),
+    [
+        ([TWO], 200.0),
+        ([TWO, ONE], NOW),  # rolled back
+        ([TWO, ONE, TWO], 200.0),
+        ([TWO, THREE], 200.0),  # waits for its verdict
+        ([], NOW),  # a new pod: nobody knows what was served meanwhile
+    ],
+)
+def test_a_bad_version_goes_on_with_the_regression_that_was_seen_to_stand_until_then(
+    served: list[ModelVersion], since: float
+) -> None:
+    found = everything().view.state.verdict
+    assert found is not None
+    versions = known(ACCEPTED, FAILED)
+    for each in served:
+        state = standing(versions, each, None)
+        versions = replace(versions, quiet_at=quiet_at(versions, state), stood_since=stood_since(versions, state))
+    rejected = replace(versions, unix_seconds=NOW).verdict_entry(THREE, found, 64)
+    after = replace(versions, memory=MemoryState((*versions.memory.entries, rejected)))
+    regression = standing(after, THREE, None).regression
+    assert regression is not None and regression.version == "3"
+    assert regression.since == pytest.approx(since, abs=0.01)
 
 
 def test_a_version_that_a_setting_names_is_accepted_by_that_alone() -> None:

@@ -20,7 +20,6 @@ from robmon.history.memory import (
     merge,
     reference,
     standing_rejection,
-    standing_since,
     to_json,
 )
 from robmon.history.shared import remember
@@ -133,11 +132,15 @@ def test_an_entry_of_another_run_is_none_of_that_version() -> None:
     assert merge(entries, without=[("2", "another")]) == entries[:1]
 
 
-def test_further_bad_versions_do_not_renew_the_regression() -> None:
-    entries = (entry("1", "first", 1), entry("2", "failed", 2), entry("3", "failed", 3))
-    assert standing_since(entries, entries[2]) == 2
-    later = (*entries, entry("4", "passed", 4), entry("5", "failed", 5))
-    assert standing_since(later, later[-1]) == 5
+def test_a_further_bad_version_renews_the_regression_only_where_the_one_before_it_had_ended() -> None:
+    """Rejections alone do not tell: an accepted version may have been served between, which is judged no more."""
+    entries: memory.Entries = (entry("1", "first", 1), entry("2", "failed", 2))
+    after_rollback = verdict(entries, "3", 1.4, accepted=False)
+    assert after_rollback.stands_since == 3
+    at_once = verdict(entries, "3", 1.4, accepted=False, stood_since=entries[1].stands_since)
+    assert at_once.stands_since == 2
+    assert from_json(to_json((*entries, at_once)))[-1].stands_since == 2, "a new pod knows it by the registry's tag"
+    assert verdict(entries, "3", 1.0, stood_since=2.0).goes_on_since is None, "a version that passes ends it"
 
 
 def verdict(entries: memory.Entries, version: str, ratio: float, specification: str = "a", **more: Any) -> Entry:
