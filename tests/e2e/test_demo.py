@@ -133,7 +133,7 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGTERM, "an MLflow registry starts ..."),
+        pytest.param(signal.SIGTERM, "an MLflow registry starts ...", marks=pytest.mark.long),
         (signal.SIGKILL, "two digit classifiers are trained and registered ..."),
         pytest.param(signal.SIGINT, "version 1 loaded in robmon's worker", marks=pytest.mark.long),
     ],

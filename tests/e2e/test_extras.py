@@ -169,6 +169,7 @@ def test_the_extra_files_reads_tables_and_logs(url: str, tmp_path: Path) -> None
         daemon.wait_for_assessments()
 
 
+@pytest.mark.long
 def test_the_extra_s3_reads_buckets(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment(tmp_path / "venv", "s3")
     settings = QUICK | {"inputs__files": "s3://captures/", "inputs__files_poll_seconds": 0.2, "model__name": "sums"}

@@ -79,6 +79,7 @@ def test_no_row_is_lost_or_used_twice(tmp_path: Path, tmp_path_factory: pytest.T
         daemon.wait_for_assessments()
 
 
+@pytest.mark.long
 def test_an_object_store_that_fails_and_comes_back(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = QUICK | {"inputs__files": "s3://captures/digits/", "inputs__files_poll_seconds": 0.2}
     with object_store(secret=PASSWORD) as store:

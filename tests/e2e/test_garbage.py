@@ -6,6 +6,8 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.daemon import ROWS, running_daemon
 from tests.e2e.garbage import MAX_BODY_BYTES, Tally, send, settled
 from tests.e2e.registry import Registry
@@ -16,6 +18,7 @@ from tests.endpoint import V2Model, serving
 CLIENTS, REQUESTS = 4, 600
 
 
+@pytest.mark.long
 def test_every_request_is_counted_under_one_of_few_reasons(local: Registry, tmp_path: Path) -> None:
     """The sample is mostly garbage all the while; decent requests after it are assessed by the same worker."""
     model = local.model()

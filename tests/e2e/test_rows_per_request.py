@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.daemon import ROWS, Daemon, running_daemon
 from tests.e2e.test_endpoint import NO_REGISTRY, QUICK, weighted
 from tests.endpoint import V2Model, serving
@@ -27,6 +29,7 @@ def wait_for_whole_samples(daemon: Daemon, why: str) -> None:
     assert daemon.value("robmon_sample_rows") == 40
 
 
+@pytest.mark.long
 def test_samples_are_whole_whatever_number_of_rows_requests_have(tmp_path: Path) -> None:
     settings = QUICK | {"inputs__sample_rows": 40, "inputs__rows_per_request": 20}
     with serving(V2Model(weighted(1.0), "triton", [("x", "FP64", [-1, 2])], "1")) as server:
