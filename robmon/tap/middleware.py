@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Convert = Callable[[bytes], bytes | None]
 
+_EVENTS: Final = b"text/event-stream"
 _PROBE: Final = PROBE_HEADER.lower().encode()
 
 
@@ -27,8 +28,8 @@ class Tap:
     The application's answers are passed on first and as they are; a copy never delays or fails one. Copies are sent by
     one thread, as the events of KServe's inference logger. What does not fit into the bounds, and what robmon does not
     take, is dropped and counted; while robmon does not answer nothing is copied at all. Only POST requests that are
-    answered with a status from 200 to 299 are copied, whole. Of headers only those go along that say how a body is
-    read, or which request it was. WebSockets pass untouched.
+    answered with a status from 200 to 299 are copied, whole; where the answer is a stream of events, the request alone.
+    Of headers only those go along that say how a body is read, or which request it was. WebSockets pass untouched.
 
     Args:
         app: the application.
@@ -45,7 +46,8 @@ class Tap:
         ca_file: the authorities by which robmon's certificate is checked; None: the system's.
 
     Raises:
-        InvalidInputError: the url is no http or https URL, a file cannot be used, or a bound is not above 0.
+        InvalidInputError: the url is no http or https URL, a file cannot be used, a path begins without a slash, or a
+            bound is not above 0.
 
     Attributes:
         counts: requests copied, sent and dropped, by reason.
@@ -70,6 +72,8 @@ class Tap:
             raise InvalidInputError("max_body_bytes, max_pending_bytes and timeout_seconds must be above 0")
         if isinstance(paths, str):
             raise InvalidInputError(f"paths must be several paths, as ({paths!r},), not one")
+        if (without := [path for path in paths or () if not path.startswith("/")]) != []:
+            raise InvalidInputError(f"paths begin with a slash, as {'/' + without[0]!r}: no request has {without[0]!r}")
         self._app = app
         self._paths = None if paths is None else frozenset(paths)
         self._answers = answers
@@ -160,6 +164,8 @@ class _Looking:
             self._answer_headers = tuple(message.get("headers", ()))
             if not 200 <= self._status < 300:
                 self.forget()
+            elif self._answer is not None and _is_event_stream(self._answer_headers):
+                self._answer.forget()
         elif message["type"] == "http.response.body" and self._answer is not None:
             self._answer.add(message.get("body", b""), is_last=not message.get("more_body", False))
 
@@ -181,3 +187,8 @@ class _Looking:
         self._request.forget()
         if self._answer is not None:
             self._answer.forget()
+
+
+def _is_event_stream(headers: Collection[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer comes event by event, for as long as it likes: it is nothing that robmon could read."""
+    return any(name.lower() == b"content-type" and value.lower().startswith(_EVENTS) for name, value in headers)

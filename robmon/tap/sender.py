@@ -121,7 +121,7 @@ class Sender:
             if convert is not None:
                 try:
                     body = convert(body)
-                except Exception:
+                except BaseException:  # SystemExit too would end the thread, and nothing else
                     self._account.drop("not_converted")
                     return
                 if body is None:

@@ -67,6 +67,21 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": body[start : start + 70_000], "more_body": more})
 
 
+async def asked(app: Tap, content: bytes) -> list[Any]:
+    """What the application sends to one request."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": content}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    await app({"type": "http", "method": "POST", "path": "/predict", "headers": headers}, receive, send)
+    return sent
+
+
 def body(number: float) -> bytes:
     return json.dumps({"instances": [[number, 2.0, 3.0]]}).encode()
 
@@ -214,6 +229,50 @@ def test_a_fault_of_the_tap_or_of_a_conversion_costs_the_copy_alone(robmon_port:
     assert robmon_.received == 1 and left_out.counts.sent == 0, "the request whose answer could not be converted"
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_conversion_that_would_end_the_thread_is_counted_and_the_next_copy_goes_on(
+    robmon_port: tuple[Robmon, str], error: type[BaseException]
+) -> None:
+    robmon_, url = robmon_port
+    raised = iter([error()])
+
+    def at_first(content: bytes) -> bytes:
+        if (first := next(raised, None)) is not None:
+            raise first
+        return content
+
+    app = Tap(echo, url, as_request=at_first, answers=False)
+    for number in (1, 2):
+        asyncio.run(asked(app, body(number)))
+    wait_until(lambda: app.counts.sent == 1, 30, "the second")
+    assert app.counts.dropped == {"not_converted": 1} and robmon_.received == 1
+    assert app._account.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "copied"),
+    [(b"application/json", b'{"predictions": [1]}'), (b"Text/Event-Stream; charset=utf-8", None)],
+)
+def test_an_answer_in_pieces_is_copied_when_it_is_whole_and_a_stream_of_events_is_not(
+    robmon_port: tuple[Robmon, str], content_type: bytes, copied: bytes | None
+) -> None:
+    robmon_, url = robmon_port
+
+    async def in_pieces(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body", False):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
+        for piece in (b'{"predictions"', b": [1]}"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    app = Tap(in_pieces, url)
+    sent = asyncio.run(asked(app, body(1)))
+    assert [message.get("body") for message in sent[1:]] == [b'{"predictions"', b": [1]}", None]
+    wait_until(lambda: app.counts.sent == 1, 30, "it is sent")
+    assert robmon_.received == 1 and robmon_.items[0].feedback.answer == copied
+
+
 def test_a_server_that_raises_raises_as_without_it() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body(1), "more_body": False}
@@ -260,6 +319,7 @@ def test_a_port_with_a_token_takes_the_one_of_the_file(tmp_path: Path) -> None:
         ({"url": "http://me:secret@127.0.0.1"}, "without a path"),
         ({"url": "http://127.0.0.1/invocations"}, "without a path"),
         ({"paths": "/predict"}, "paths must be several paths"),
+        ({"paths": ("/score", "predict")}, "paths begin with a slash, as '/predict': no request has 'predict'"),
         ({"max_body_bytes": 0}, "must be above 0"),
         ({"token_file": "/nowhere"}, "token_file = '/nowhere' cannot be read: No such file"),
         ({"url": "https://127.0.0.1", "ca_file": "/nowhere"}, "ca_file = '/nowhere' cannot be used"),
