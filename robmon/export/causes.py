@@ -15,6 +15,7 @@ from robmon.export.published import Published, View
 from robmon.history.verdict import Causes, Part
 from robmon.processes.messages import CanaryResult, SharesResult
 from robmon.report.words import listed, percent
+from robmon.vocabulary import OTHERS
 
 UNKNOWN = "unknown"
 """In the place of a cause, or a group of features, that is not known beyond three standard errors."""
@@ -89,7 +90,8 @@ def named_cause(view: View) -> Why:
     """The cause and the group of features that may be named.
 
     Where the canary has changed it is the runtime. Over time the model is the same by definition, so that it is the
-    traffic where the canary has not.
+    traffic where the canary has not. The features of no group, or of no group of their own, are not named together:
+    that says nothing to anybody.
     """
     causes, shares, canary = _causes(view), view.alert_shares, view.canary
     cause: str | None = None if causes is None else causes.cause
@@ -97,7 +99,7 @@ def named_cause(view: View) -> Why:
         cause = "traffic" if canary is not None and canary.ratio is not None else None
     if canary is not None and canary.is_changed:
         cause = "runtime"
-    return Why(cause, None if shares is None else shares.largest)
+    return Why(cause, None if shares is None or shares.largest == OTHERS else shares.largest)
 
 
 def _is_over_time(view: View) -> bool:

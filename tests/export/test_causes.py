@@ -63,6 +63,19 @@ def test_what_is_not_beyond_chance_is_not_named() -> None:
     assert "Cause" not in causes_html(published) and "carries" not in causes_html(published)
 
 
+def test_all_other_features_together_are_not_named_as_what_carries_it() -> None:
+    published = everything()
+    shares = SharesResult(
+        groups=["a", "all others"], share=[0.1, 0.9], stderr=[0.01, 0.01], total=1.0, level=0.05, is_now=True,
+        largest="all others",
+    )  # fmt: skip
+    change(published, alert_shares=shares)
+    assert named_cause(published.view) == ("model", None)
+    assert value(published, "robmon_regression_cause_info", cause="model", group="unknown") == 1
+    assert "carries" not in causes_html(published)
+    assert ["all others", bar(0.9), "90 %", "1 %"] in table_of(status_page(published, NOW + 1), "Where it comes from")
+
+
 def test_over_time_it_is_the_traffic_unless_the_canary_has_changed_or_is_silent() -> None:
     published = everything()
     change(published, state=state_of(("2", None), ("1", True), ("2", True)), detection=detection(since=NOW - 60))
