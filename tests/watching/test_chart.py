@@ -192,7 +192,6 @@ def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("image.variant=remote", "WARNING: image.variant remote holds no model libraries"),
         ("standalone.enabled=true", "robmon watches models:/digits@champion. Send it copies"),
         ("fleet.enabled=true", "Pods with these labels are scraped in all namespaces:\n  robmon.dev/watched=true"),
         ("nameOverride=x", "Nothing runs yet: include robmon in the pod of your model server"),

@@ -53,6 +53,13 @@ INJECTING = (
         ((*ALONE, "--set", "settings.device.name=cuda:1"), "device.mode none gives no device"),
         ((*ALONE, "--set", "image.variant=gpu"), "/image/variant"),
         ((*ALONE, "--set", "image.digest=sha256:12"), "/image/digest"),
+        (
+            (*ALONE, "--set", "image.variant=remote"),
+            "image.variant remote holds no model libraries, and settings.model",
+        ),
+        ((*ALONE, "--set", "image.variant=remote,settings.model.uri=runs:/1f/m"), "remote holds no model libraries"),
+        ((*ALONE, "--set", "settings.model.uri=models:/digits"), "settings.model.uri is none that robmon takes"),
+        ((*ALONE, "--set", "settings.model.uri=http://h/predict"), "settings.model.uri is none that robmon takes"),
         ((*ALONE, "--set", "image.variant=remote,device.mode=resource"), "image.variant remote has no CUDA"),
         ((*ALONE, "--set", "caBundle.configMap=a,caBundle.secret=b"), "caBundle names a configMap and a secret"),
         ((*ALONE, "--set", "caBundle.secret=b,env[0].name=SSL_CERT_FILE"), "env sets SSL_CERT_FILE"),

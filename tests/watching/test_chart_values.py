@@ -43,7 +43,10 @@ CASES: dict[str, Case] = {
         {f"{ROBMON}.image": "robmon:1.2.3-cuda", f"{ROBMON}.resources.limits": {"memory": "4Gi"}},
     ),
     "variant-remote": (
-        {"image": {"variant": "remote", "tag": "1.2.3-remote"}},
+        {
+            "image": {"variant": "remote", "tag": "1.2.3-remote"},
+            "settings": {"model": {"uri": "http://127.0.0.1:8080/v2/models/digits/infer"}},
+        },
         "Deployment",
         {
             f"{ROBMON}.image": "robmon:1.2.3-remote",

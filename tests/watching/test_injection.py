@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from robmon.errors import ModelError
+from robmon.models.uri import parse
 from tests.watching import admission
 from tests.watching.kubernetes import Manifest, forbidden, of_kind, render_each, validate
 
@@ -42,6 +44,7 @@ RELEASES: dict[str, Manifest] = {
 }
 CHAMPION = "models:/digits@champion"
 ENDPOINT = "http://127.0.0.1:8080/invocations"
+PYTHON = {"name": "ROBMON_WORKER__PYTHON", "value": "/models/bin/python"}
 
 RESTRICTED = {
     "runAsNonRoot": True,
@@ -116,6 +119,12 @@ INJECTED = {
         }
     ),
     "stateful": pod({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}]}),
+    "a-name-of-two-words": pod(uri="models:/two digits/3"),
+    "of-a-run": pod(uri="runs:/1f/models/digits"),
+    "logged": pod(uri="models:/m-1f"),
+    "v2-endpoint": pod(uri="https://me:secret@[::1]:8443/gateway/v2/models/digits/versions/3/infer"),
+    "v1-endpoint": pod(uri="HTTP://digits.models.svc/v1/models/digits:predict", asks={"variant": "remote"}),
+    "an-empty-name": pod(labels={"app.kubernetes.io/instance": "", "app.kubernetes.io/name": "", "app": "digits"}),
     "odd-name": pod(uri='models:/di"gits\\$(HOME)@champion'),
 }
 ROBMON = {"name": "robmon", "image": "robmon:0.1.0"}
@@ -124,12 +133,30 @@ LEFT_ALONE = {
     "asks-not-to": pod(asks={"inject": "false"}),
     "already-injected": pod({"initContainers": [ROBMON | {"restartPolicy": "Always"}]}),
     "robmon-is-a-container": pod({"containers": [{"name": "model", "image": "m"}, ROBMON]}),
-    "has-the-volume": pod({"volumes": [{"name": "robmon-data", "emptyDir": {}}]}),
+    "robmon-beside-its-volume": pod({"initContainers": [ROBMON], "volumes": [{"name": "robmon-tmp", "emptyDir": {}}]}),
 }
+NO_URIS = (
+    *("garbage", "models:/x", "models:/a b", "models:/m@", "models:/digits/latest", "models:/a/3/b", "runs:/1f"),
+    *("$(HOSTNAME)", "x" * 3000, f"models:/{'x' * 3000}/1", "models:/digits@champion\n", " models:/digits/3"),
+    *("s3://bucket/model", "http://h", "http://h:0/invocations", "http://h:65536/invocations", "http:///invocations"),
+    *("http://h/invocations?a=b", "http://h/v1/models/a/predict", "http://h/v2/models/a b/infer"),
+)
 WARNED = {
     "no-model": (pod(uri=None), "robmon.dev/model-uri names no model"),
     "empty-model": (pod(uri=""), "robmon.dev/model-uri names no model"),
-    "two-words": (pod(uri="models:/a b"), "robmon.dev/model-uri names no model"),
+    **{
+        f"uri-{place}": (pod(uri=uri), "robmon.dev/model-uri names no model: give models:/name@alias")
+        for place, uri in enumerate(NO_URIS)
+    },
+    **{
+        f"inject-{word}": (pod(asks={"inject": word}), 'robmon.dev/inject is neither "true" nor "false"')
+        for word in ("True", "yes", "1", "")
+    },
+    "has-the-volume": (pod({"volumes": [{"name": "robmon-tmp", "emptyDir": {}}]}), "name of one of robmon's"),
+    "limits-of-the-pod": (pod({"resources": {"limits": {"memory": "512Mi"}}}), "the pod has resources of its own"),
+    "requests-of-the-pod": (pod({"resources": {"requests": {"cpu": "1"}}}), "the pod has resources of its own"),
+    "remote-and-a-version": (pod(uri="models:/a/3", asks={"variant": "remote"}), "holds no model libraries"),
+    "remote-and-a-run": (pod(uri="runs:/1f/model", asks={"variant": "remote"}), "holds no model libraries"),
     "unknown-variant": (pod(asks={"variant": "gpu"}), "robmon.dev/variant is none of cpu, cuda, remote"),
     "no-name": (pod(asks={"settings": "My Settings"}), "robmon.dev/settings is no name of a ConfigMap"),
     "windows": (pod({"os": {"name": "windows"}}), "it is a Linux program"),
@@ -137,9 +164,12 @@ WARNED = {
 }
 
 
-SCOPES = {"with-labels": "shop.models", "endpoint": "digits.models"}
+SCOPES = {"an-empty-name": "digits.models", "with-labels": "shop.models", "endpoint": "digits.models"}
 OF_RELEASE = {
     "plain": "bare",
+    "endpoint": "bare",
+    "v1-endpoint": "bare",
+    "v2-endpoint": "bare",
     "gpu-claim": "claim",
     "gpu-without-the-claim": "claim",
     "gpu-of-its-own": "resource",
@@ -298,7 +328,48 @@ def test_with_a_digest_only_the_variant_of_that_image_is_put_in(
     manifests = render_each({"digest": values}, *POLICIES, home=tmp_path)["digest"]
     policy = policy_of(manifests)
     assert admission.admit(policy, pod(asks={"variant": "cpu"})) == pod(asks={"variant": "cpu"})
+    assert admission.admit(policy, pod()) == pod(), "that image holds no model libraries"
     for asked in ({}, {"variant": "remote"}):
-        [sidecar] = admission.admit(policy, pod(asks=asked))["spec"]["initContainers"]
+        asked |= {"settings": "digits"}
+        [sidecar] = admission.admit(policy, pod(uri=ENDPOINT, asks=asked))["spec"]["initContainers"]
         assert sidecar["image"] == f"robmon@{digest['digest']}"
     assert "team: a" in yaml.safe_dump(policy["spec"]["matchConstraints"]["namespaceSelector"])
+
+
+V2_ENDPOINT = "http://127.0.0.1:8080/v2/models/digits/infer"
+
+
+@pytest.mark.parametrize("uri", [CHAMPION, ENDPOINT, V2_ENDPOINT])
+def test_nothing_is_put_in_that_the_releases_settings_would_stop(uri: str, tmp_path: Any) -> None:
+    """robmon ends at once where its settings are not for its URI."""
+    releases: dict[str, tuple[Manifest, set[str]]] = {
+        "flavors": ({"model": {"allowed_flavors": ["onnx"]}}, {CHAMPION}),
+        "precision": ({"device": {"precision": "bfloat16"}}, {CHAMPION}),
+        "log": ({"history": {"log_to_mlflow": True}}, {CHAMPION}),
+        "name": ({"model": {"name": "digits"}}, {ENDPOINT, V2_ENDPOINT}),
+        "nothing": ({}, {CHAMPION, V2_ENDPOINT}),
+    }
+    cases = {name: {"settings": settings, "injection": {"enabled": True}} for name, (settings, _) in releases.items()}
+    given = pod(uri=uri)
+    for name, manifests in render_each(cases, *POLICIES, home=tmp_path).items():
+        [warning] = of_kind(manifests, "ValidatingAdmissionPolicy")
+        is_put_in = uri in releases[name][1]
+        assert (admission.admit(policy_of(manifests), given) != given) == is_put_in
+        assert (admission.warnings(warning, given) == []) == is_put_in
+
+
+@pytest.mark.parametrize("python", [{"settings": {"worker": {"python": "/models/bin/python"}}}, {"env": [PYTHON]}])
+def test_the_variant_remote_loads_with_an_interpreter_of_its_own(python: Manifest, tmp_path: Any) -> None:
+    values = python | {"image": {"variant": "remote"}, "injection": {"enabled": True}}
+    policy = policy_of(render_each({"python": values}, *POLICIES, home=tmp_path)["python"])
+    [sidecar] = admission.admit(policy, pod())["spec"]["initContainers"]
+    assert sidecar["image"] == "robmon:0.1.0-remote"
+
+
+def test_every_uri_of_the_pods_is_one_of_robmons_or_none() -> None:
+    """What is injected starts: robmon's own parser takes it."""
+    for given in INJECTED.values():
+        parse(given["metadata"]["annotations"]["robmon.dev/model-uri"])
+    for uri in set(NO_URIS) - {f"models:/{'x' * 3000}/1", "models:/digits@champion\n", "http://h/v2/models/a b/infer"}:
+        with pytest.raises(ModelError):
+            parse(uri)

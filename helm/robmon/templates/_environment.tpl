@@ -2,6 +2,7 @@
 
 {{/* What the chart sets, then the values' own: a name that stands there twice would win, or be refused, without a word. */}}
 {{- define "robmon.env" -}}
+{{- include "robmon.checkUri" . -}}
 {{- $own := include "robmon.ownEnv" . -}}
 {{- $names := dict -}}
 {{- range $own | fromYamlArray }}{{ $_ := set $names .name true }}{{ end -}}

@@ -7,7 +7,7 @@ none. Takes root, variant and device.
 {{- define "robmon.injectedValues" -}}
 {{- $values := deepCopy .root.Values -}}
 {{- $_ := set $values.image "variant" .variant -}}
-{{- $_ := set $values.settings.model "uri" "model-uri" -}}
+{{- $_ := set $values.settings.model "uri" "http://the-pods-own/invocations" -}}
 {{- if not .device -}}
 {{- $_ := set $values.device "mode" "none" -}}
 {{- $_ := unset (get $values.settings "device" | default dict) "name" -}}
@@ -77,36 +77,83 @@ where its variant can use one, and where, with a claim, it has that claim alread
 {{- printf "[\n  %s\n]" (join ",\n  " $items) -}}
 {{- end }}
 
-{{/* Names of the volumes that are added: a pod that has one of them is left alone. */}}
+{{/* Names of the volumes that are added: none may be there already. */}}
 {{- define "robmon.celVolumeNames" -}}
 {{- $names := list -}}
 {{- range include "robmon.volumes" . | fromYamlArray }}{{ $names = append $names .name }}{{ end -}}
 {{- toJson $names -}}
 {{- end }}
 
+{{/* Whether `POD` has robmon already: then it is left alone, without a word. */}}
+{{- define "robmon.celHasRobmon" -}}
+(POD.spec.containers.exists(c, c.name == "robmon") || POD.spec.?initContainers.orValue([]).exists(c, c.name == "robmon"))
+{{- end }}
+
 {{/*
 What a pod that asks must be like, each as {name, pod (the expression, of `POD`), message}: conditions of the injection, and
-what a pod that asks in vain is told. Beside these, a pod that has robmon already is left alone, without a word.
+what a pod that asks in vain is told. With a container that exits at once the pod would leave its Service: what robmon
+would refuse is not put in.
 */}}
 {{- define "robmon.injectionConditions" -}}
 {{- $variant := include "robmon.variant" . | toJson -}}
 {{- $variants := ternary (list "cpu" "cuda" "remote") (list (include "robmon.variant" .)) (empty .Values.image.digest) -}}
-- name: names-a-model
-  pod: 'POD.metadata.?annotations[?"robmon.dev/model-uri"].orValue("").matches("^[^\\s]+$")'
-  message: robmon is not put in, because the annotation robmon.dev/model-uri names no model, such as models:/digits@champion
-# Names that Kubernetes would refuse, and with them the pod.
-- name: names-its-settings-well
-  pod: 'POD.metadata.?annotations[?"robmon.dev/settings"].orValue("none").matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")'
-  message: robmon is not put in, because the annotation robmon.dev/settings is no name of a ConfigMap
-- name: asks-for-a-variant-that-there-is
-  pod: 'POD.metadata.?annotations[?"robmon.dev/variant"].orValue({{ $variant }}) in {{ toJson $variants }}'
-  message: robmon is not put in, because the annotation robmon.dev/variant is none of {{ join ", " $variants }}
-- name: is-on-linux
-  pod: 'POD.spec.?os.name.orValue("linux") == "linux"'
-  message: robmon is not put in, because it is a Linux program
-- name: has-a-network-of-its-own
-  pod: '!POD.spec.?hostNetwork.orValue(false)'
-  message: robmon is not put in, because with hostNetwork its ports would be the node's
+{{- $uri := `POD.metadata.?annotations[?"robmon.dev/model-uri"].orValue("")` -}}
+{{- $asked := printf `POD.metadata.?annotations[?"robmon.dev/variant"].orValue(%s)` $variant -}}
+{{- $isLoaded := printf "%s.matches(%s)" $uri (include "robmon.registryUriPattern" . | toJson) -}}
+{{- $isAsked := printf "%s.matches(%s)" $uri (include "robmon.endpointUriPattern" . | toJson) -}}
+{{- $conditions := list
+  (dict "name" "names-a-model"
+    "pod" (printf "(%s.size() <= 2000 && (%s || %s))" $uri $isLoaded $isAsked)
+    "message" (printf "the annotation robmon.dev/model-uri names no model: give %s" (include "robmon.uriForms" .)))
+  (dict "name" "names-its-settings-well"
+    "pod" `POD.metadata.?annotations[?"robmon.dev/settings"].orValue("none").matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")`
+    "message" "the annotation robmon.dev/settings is no name of a ConfigMap")
+  (dict "name" "asks-for-a-variant-that-there-is"
+    "pod" (printf "%s in %s" $asked (toJson $variants))
+    "message" (printf "the annotation robmon.dev/variant is none of %s" (join ", " $variants)))
+  (dict "name" "is-on-linux"
+    "pod" `POD.spec.?os.name.orValue("linux") == "linux"`
+    "message" "it is a Linux program")
+  (dict "name" "has-a-network-of-its-own"
+    "pod" "!POD.spec.?hostNetwork.orValue(false)"
+    "message" "with hostNetwork its ports would be the node's")
+  (dict "name" "has-resources-by-container"
+    "pod" "(POD.spec.?resources.requests.orValue({}).size() == 0 && POD.spec.?resources.limits.orValue({}).size() == 0)"
+    "message" "the pod has resources of its own (spec.resources), in which there may be no room for it: give them to its containers, or add a sidecar to its manifest")
+  (dict "name" "has-no-volume-of-robmons"
+    "pod" (printf "!POD.spec.?volumes.orValue([]).exists(v, v.name in %s)" (include "robmon.celVolumeNames" .))
+    "message" (printf "the pod has a volume with the name of one of robmon's, %s" (include "robmon.celVolumeNames" . | fromJsonArray | join ", ")))
+-}}
+{{- if eq (include "robmon.namesPython" .) "false" -}}
+{{- $conditions = append $conditions (dict "name" "can-load-the-model"
+    "pod" (printf `(%s != "remote" || !%s)` $asked $isLoaded)
+    "message" "the variant remote holds no model libraries, and robmon.dev/model-uri is a model to load: name the URL of its endpoint, or ask for robmon.dev/variant cpu") -}}
+{{- end -}}
+{{- with dict "root" . "names" (list "model.allowed_flavors" "model.require_tags" "worker.python" "device.precision" "history.log_to_mlflow") | include "robmon.settingsOf" -}}
+{{- $conditions = append $conditions (dict "name" "is-loaded-as-the-settings-say" "pod" (printf "!%s" $isAsked)
+    "message" (printf "robmon.dev/model-uri is an endpoint, and the release sets %s, which is for models that are loaded" .)) -}}
+{{- end -}}
+{{- with dict "root" . "names" (list "model.name" "model.token_file") | include "robmon.settingsOf" -}}
+{{- $conditions = append $conditions (dict "name" "is-asked-as-the-settings-say" "pod" (printf "!%s" $isLoaded)
+    "message" (printf "robmon.dev/model-uri is a model to load, and the release sets %s, which is for endpoints" .)) -}}
+{{- end -}}
+{{- if not (or (dig "model" "name" "" .Values.settings) .Values.env .Values.envFrom) -}}
+{{- $conditions = append $conditions (dict "name" "says-the-models-name"
+    "pod" (printf `(!%s.endsWith("/invocations") || !%s || POD.metadata.?annotations[?"robmon.dev/settings"].hasValue())` $uri $isAsked)
+    "message" "the endpoint of robmon.dev/model-uri names no model: say its name by ROBMON_MODEL__NAME in the ConfigMap of robmon.dev/settings") -}}
+{{- end -}}
+{{- toYaml $conditions -}}
+{{- end }}
+
+{{/* Those of some settings that the release sets, as text. Takes root and names. */}}
+{{- define "robmon.settingsOf" -}}
+{{- $root := .root -}}
+{{- $found := list -}}
+{{- range $name := .names -}}
+{{- $words := splitList "." $name -}}
+{{- if dig (first $words) (last $words) "" $root.Values.settings }}{{ $found = append $found $name }}{{ end -}}
+{{- end -}}
+{{- join ", " $found -}}
 {{- end }}
 
 {{- define "robmon.checkInjection" -}}
