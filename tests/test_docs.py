@@ -50,6 +50,13 @@ def test_the_front_page_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
+@pytest.mark.parametrize("part", ["tutorial", "how-to", "concepts", "reference", "operate"])
+def test_the_front_pages_table_leads_to_every_page(part: str) -> None:
+    rows = [line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    linked = set(re.findall(rf"\(docs/{part}/([^)#]+)\)", "\n".join(rows)))
+    assert linked == {page.name for page in (REPOSITORY / "docs" / part).glob("*.md")}
+
+
 def test_what_the_pages_link_to_is_there() -> None:
     for place, file in PAGES.items():
         for target in re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8")):
