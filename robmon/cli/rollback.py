@@ -40,8 +40,8 @@ def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | No
 
     Without --yes nothing is written. It is done with your own credentials: the daemon moves no alias. Which regression
     stands, and which version was accepted, is read from the registry's tag, and from the daemon's data folder where
-    there is one. A robmon that follows the alias then clears the regression by itself. Without @ALIAS the alias is the
-    one that the daemon's settings name, else the only one that the model has.
+    there is one. A robmon that follows the alias to an accepted version clears the regression by itself. Without @ALIAS
+    the alias is the one that the daemon's settings name, else the only one that the model has.
     """
     given = {name: options[name] for name in ("tracking_uri", "data_dir", "config")}
     daemon = daemon_settings(options, {"data_dir": options.pop("data_dir"), "history.scope": scope})
@@ -74,9 +74,25 @@ def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | No
     click.echo(f"To undo it:\n{undo}")
     _tag(registry, planned)
     click.echo(
-        "A robmon that follows the alias clears the regression by itself; whatever looks the alias up only when it "
-        f"starts serves version {planned.target} after a restart."
+        f"{_what_follows(planned)}; whatever looks the alias up only when it starts serves version {planned.target} "
+        "after a restart."
     )
+
+
+def _what_follows(planned: Rollback) -> str:
+    """What a robmon that follows the alias says of the target."""
+    entry, standing, target = planned.remembered, planned.standing, planned.target
+    if entry is not None and not entry.accepted:
+        return (
+            f"Version {target} was rejected, against version {entry.against}: a robmon that follows the alias alerts "
+            "on that regression as long as it is served"
+        )
+    is_reference = standing is not None and standing.entry is not None and standing.entry.against == target
+    if entry is None and not is_reference:
+        return f"Version {target} has no verdict yet: a robmon that follows the alias judges it first"
+    if standing is None:
+        return f"A robmon that follows the alias takes version {target} as accepted"
+    return "A robmon that follows the alias clears the regression by itself"
 
 
 def _watched_alias(daemon: Loaded, name: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from robmon import clock
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
-from robmon.history.memory import Entries, of_version, reference
+from robmon.history.memory import Entries, Entry, of_version, reference
 from robmon.library.standing import Curves, Standing, curves_of, remember, scope_of, standing_of, why_none_stands
 from robmon.models.registry import Registry, Resolved
 from robmon.models.uri import known_aliases, known_versions, parse_registry, registered_name
@@ -43,6 +43,8 @@ class Rollback:
     notes: tuple[str, ...] = ()
     curves: Curves | None = None
     """None where the data folder does not have them."""
+    remembered: Entry | None = None
+    """What is remembered of the target."""
 
 
 def plan_rollback(
@@ -76,9 +78,9 @@ def plan_rollback(
     standing = standing_of(model, remembered)
     if standing is None and not force:
         raise ModelError(f"{why_none_stands(model, alias, scope, remembered)}; --force moves it all the same")
-    target = _target(registry, model, remembered.entries, standing, to, force=force)
+    target, entry = _target(registry, model, remembered.entries, standing, to, force=force)
     curves = curves_of(remembered.reader, standing, model.version, target)
-    return Rollback(name, alias, model.version, target, scope, standing, remembered.notes, curves)
+    return Rollback(name, alias, model.version, target, scope, standing, remembered.notes, curves, entry)
 
 
 def move(registry: Registry, rollback: Rollback) -> None:
@@ -159,7 +161,8 @@ def parse_alias(text: str) -> tuple[str, str | None]:
 
 def _target(
     registry: Registry, model: Resolved, entries: Entries, standing: Standing | None, to: str | None, *, force: bool
-) -> str:
+) -> tuple[str, Entry | None]:
+    """The version, and what is remembered of it."""
     target = to or _accepted(model, entries, standing)
     if target == model.version:
         raise ModelError(f"version {target} of {model.name} is the one that the alias stands for")
@@ -177,7 +180,7 @@ def _target(
             f"version {target} of {model.name} was rejected too, against version {entry.against}; --force moves the "
             "alias there all the same"
         )
-    return target
+    return target, entry
 
 
 def _accepted(model: Resolved, entries: Entries, standing: Standing | None) -> str:

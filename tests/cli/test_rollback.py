@@ -171,8 +171,15 @@ def test_force_moves_without_a_regression(model: Model) -> None:
     model.serve("3")
     told = robmon("rollback", str(model), "--force", "--yes", MLFLOW_TRACKING_URI=model.url)
     assert "No regression stands: the move is forced." in told and model.served == "1"
-    robmon("rollback", str(model), "--to", "2", "--force", "--yes", MLFLOW_TRACKING_URI=model.url)
+    assert "A robmon that follows the alias takes version 1 as accepted" in told
+    told = robmon("rollback", str(model), "--to", "2", "--force", "--yes", MLFLOW_TRACKING_URI=model.url)
     assert model.served == "2", "a rejected one"
+    assert "clears the regression" not in told
+    assert (
+        "Version 2 was rejected, against version 1: a robmon that follows the alias alerts on that regression" in told
+    )
+    told = robmon("rollback", str(model), "--to", "3", "--yes", MLFLOW_TRACKING_URI=model.url)
+    assert model.served == "3" and "Version 3 has no verdict yet: a robmon that follows the alias judges it" in told
 
 
 def test_a_target_that_was_deleted(model: Model) -> None:
