@@ -17,6 +17,7 @@ LAST = f"max by ({MODEL}) (model:robmon_last_assessment_timestamp_seconds:max{{{
 STALE_SECONDS = 600
 JS_THRESHOLD = 0.2
 
+PLACED = "{{cluster}} {{namespace}} {{model_name}}"
 NAMES = {"cluster": "Cluster", "namespace": "Namespace", "job": "Job", "model_name": "Model"}
 """Labels, as the table's columns are called."""
 
@@ -57,9 +58,11 @@ STATE_TEXTS = parts.texts(
     ("0", "good", "green"),
 )
 
-RATIO = f"max by ({MODEL}) (robmon_version_ratio{{{OF}}})"
-LOWER = f"min by ({MODEL}) (robmon_version_ratio_lower{{{OF}}})"
-UPPER = f"max by ({MODEL}) (robmon_version_ratio_upper{{{OF}}})"
+# Limits are of the pod with the largest ratio: those of another pod's are not this one's.
+LARGEST = f"topk by ({MODEL}) (1, robmon_version_ratio{{{OF}}})"
+RATIO = f"max by ({MODEL}) ({LARGEST})"
+LOWER = f"max by ({MODEL}) (robmon_version_ratio_lower{{{OF}}} and {LARGEST})"
+UPPER = f"max by ({MODEL}) (robmon_version_ratio_upper{{{OF}}} and {LARGEST})"
 INDEX = f'avg by ({MODEL}) (robmon_robustness_index{{{OF}, reference="prediction"}})'
 EVIDENCE = (
     f"max by ({MODEL}) (model:robmon_regression_evidence:avg{{{OF}}}) / "
@@ -125,9 +128,9 @@ def worst_first() -> Any:
         table.Panel(),
         "Models, worst first",
         "A row a model, over its pods: regressions first, then what nobody watches, then the others by the ratio of "
-        "the noise error to that of the accepted version, with its confidence limits. Index: 1 is untouched by noise. "
-        "Evidence: share of what an alarm over time needs. Drifted: share of the features. A model opens its own "
-        "dashboard.",
+        "the noise error to that of the accepted version, with its confidence limits, in the pod where it is largest. "
+        "Index: 1 is untouched by noise. Evidence: share of what an alarm over time needs. Drifted: share of the "
+        "features. A model opens its own dashboard.",
         units.Short,
         FULL,
         height=12,
@@ -178,7 +181,7 @@ def timeline() -> statetimeline.Panel:
     panel.mappings(STATE_TEXTS).show_value(common_models.VisibilityMode.NEVER).merge_values(True).row_height(0.8)
     panel.per_page(20).legend(parts.legend())
     panel.tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.SINGLE))
-    return panel.with_target(parts.target(Query(STATE, "{{namespace}} {{model_name}}"), "A"))
+    return panel.with_target(parts.target(Query(STATE, PLACED), "A"))
 
 
 def alerts() -> Any:
@@ -205,7 +208,7 @@ def side_by_side() -> list[Any]:
             "The ten models whose noise error is largest against that of the version accepted last: 1 is as robust.",
             units.Short,
             HALF,
-            Query(f"topk(10, {RATIO})", "{{namespace}} {{model_name}}"),
+            Query(f"topk(10, {RATIO})", PLACED),
         ),
         parts.over_time(
             "Least robust",
@@ -213,14 +216,14 @@ def side_by_side() -> list[Any]:
             "It has no unit, so that models can be compared.",
             units.Short,
             HALF,
-            Query(f"bottomk(10, {INDEX})", "{{namespace}} {{model_name}}"),
+            Query(f"bottomk(10, {INDEX})", PLACED),
         ),
         parts.over_time(
             "Drifted features",
             "The ten models with the largest share of features that have drifted from the baseline.",
             units.PercentUnit,
             HALF,
-            Query(f"topk(10, {DRIFTED_SHARE})", "{{namespace}} {{model_name}}"),
+            Query(f"topk(10, {DRIFTED_SHARE})", PLACED),
         ),
     ]
 

@@ -65,10 +65,12 @@ def since() -> stat.Panel:
 
 
 PRODUCT = Query(f"max by (anchor) (robmon_version_ratio_since{{{STATE}}})", "since version {{anchor}}")
+# Of the pod with the largest: limits of another pod's ratio, which may be of another version, are not this one's.
+LARGEST = f"topk(1, robmon_version_ratio{{{STATE}}})"
 RATIO = (
-    Query(f"max(robmon_version_ratio{{{STATE}}})", "ratio"),
-    Query(f"min(robmon_version_ratio_lower{{{STATE}}})", "at least"),
-    Query(f"max(robmon_version_ratio_upper{{{STATE}}})", "at most"),
+    Query(f"max({LARGEST})", "ratio"),
+    Query(f"max(robmon_version_ratio_lower{{{STATE}}} and {LARGEST})", "at least"),
+    Query(f"max(robmon_version_ratio_upper{{{STATE}}} and {LARGEST})", "at most"),
 )
 
 
@@ -76,7 +78,8 @@ def ratio() -> stat.Panel:
     panel = now(
         "Against the accepted version",
         "Noise error of the version judged last over that of the accepted version, on the same inputs and noise, all "
-        "levels together, with its confidence limits: 1 is equally robust, 2 twice as sensitive.",
+        "levels together, with its confidence limits: 1 is equally robust, 2 twice as sensitive. Of the pod with the "
+        "largest ratio: in a rollout pods judge different versions.",
         units.Short,
         *RATIO,
     )
@@ -164,9 +167,9 @@ def curve(title: str, description: str, *queries: Query) -> xychart.Panel:
 def ratio_over_time() -> Any:
     panel = over_time(
         "Ratio to the accepted version",
-        "The pooled ratio that the verdict tests, between its confidence limits, and the product of the ratios of all "
-        "versions accepted since a person's last acceptance: many releases, none of which is a regression, may add up "
-        "to one.",
+        "The pooled ratio that the verdict tests, between its confidence limits, of the pod where it is largest, and "
+        "the product of the ratios of all versions accepted since a person's last acceptance: many releases, none of "
+        "which is a regression, may add up to one.",
         units.Short,
         HALF,
         *RATIO,

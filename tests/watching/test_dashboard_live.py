@@ -133,6 +133,13 @@ IN_STATES = [
         gauge("version_ratio_lower", 3.5, **AGAINST),
         gauge("version_ratio_upper", 5.0, **AGAINST),
     ),
+    InState(  # another pod of it, in a rollout: neither limit is that of the largest ratio
+        REGRESSED,
+        assessed(),
+        gauge("version_ratio", 1.05, reference_version="0", score="mse"),
+        gauge("version_ratio_lower", 0.9, reference_version="0", score="mse"),
+        gauge("version_ratio_upper", 5.5, reference_version="0", score="mse"),
+    ),
     InState(
         "slow",
         assessed(),
@@ -254,7 +261,7 @@ def test_variables_offer_what_is_there(prometheus: str) -> None:
     found = {board: offered(board) for board in BOARDS}
     for each in found.values():
         assert (each["cluster"], each["namespace"], each["job"]) == (["eu"], ["shop"], ["robmon"])
-        assert len(each["model_name"]) == len(IN_STATES) + len(PLACED)
+        assert len(each["model_name"]) == len(STATE_NAMES) + len(PLACED)
     assert found["robmon-model"]["model_version"] == ["2"]
     assert len(found["robmon-sidecar"]["instance"]) == len(IN_STATES) + 2 * len(PLACED)
 
@@ -298,6 +305,14 @@ def test_models_stand_worst_first(frames: dict[tuple[str, str, str], list[Frame]
     assert frame["Assessed"][at("stale")] == pytest.approx(3600, abs=120)
     assert (frame["Cluster"][at(CLASSIFIER)], frame["Namespace"][at(REGRESSION)]) == ("eu", "shop")
     assert not frame["Cluster"][at("good")]
+
+
+def test_limits_are_those_of_the_ratio_that_is_shown(prometheus: str) -> None:
+    for title in ("Against the accepted version", "Ratio to the accepted version"):
+        targets = panel("robmon-model", title)["targets"][:3]
+        assert [target["legendFormat"] for target in targets] == ["ratio", "at least", "at most"]
+        found = [ask(prometheus, target["expr"], REGRESSED) for target in targets]
+        assert [[float(sample["value"][1]) for sample in each] for each in found] == [[4.26], [3.5], [5]], title
 
 
 def test_states_have_their_names(frames: dict[tuple[str, str, str], list[Frame]]) -> None:

@@ -35,6 +35,16 @@ def test_files_are_valid() -> None:
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_a_pod_is_one_of_its_cluster_and_namespace() -> None:
+    """An address alone is no pod where one Prometheus watches several clusters."""
+    texts = [(PROMETHEUS_FILES / name).read_text() for name in ("rules.yaml", "alerts.yaml")]
+    pods = [labels for text in texts for labels in re.findall(r"\b(?:on|by) \(([^)]*\binstance\b[^)]*)\)", text)]
+    assert len(pods) > 30
+    assert all(labels.startswith("cluster, namespace, job, instance") for labels in pods)
+    of = '{{ $of := printf "cluster=%q,namespace=%q,job=%q,model_name=%q"'
+    assert all(rule["annotations"]["description"].startswith(of) for rule in ALERTS.values())
+
+
 @pytest.mark.parametrize("file", RULE_TESTS, ids=lambda file: file.stem)
 def test_rules_fire_and_do_not_fire(file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "prometheus"
@@ -76,10 +86,15 @@ MUTATIONS = {
     ),
     "the regression is any version's": (
         "regression",
-        r"robmon_regression_info\{%s,model_version=%q\}",
-        "robmon_model_info{%s,model_version!=%q}",
+        r"\{%s,model_version=%q,reference_version=%q\}",
+        "{%s,model_version!=%q,reference_version=%q}",
     ),
     "the regression began with another": ("regression", r",kind='version'\}%s", "}%s"),
+    "clusters are one in the rules": ("broken", r"(on|by) \(cluster, ", r"\1 ("),
+    "namespaces are one in the rules": ("broken", r"(on|by) \(cluster, namespace, ", r"\1 (cluster, "),
+    "clusters are one in the texts": ("regression", r"cluster=%q,(.*) \$labels\.cluster ", r"\1 "),
+    "a target down in another cluster counts": ("stale", r"on \(cluster, (.*) up == 0", r"on (\1 up == 0"),
+    "the interval is any pod's": ("regression", r"ratio_(upper|lower)\{%s\} and %s", r"ratio_\1{%s} or %s"),
     "the alias is any pod's": ("regression", r"robmon_served_alias_info\{%s\}%s", "robmon_served_alias_info{%s}%.0s"),
     "names are no words of a shell": ("regression", r"if not \(match", "if (match"),
     "staleness has no age": ("stale", r"> 600", "> 60"),
@@ -109,7 +124,7 @@ MUTATIONS = {
     "a burst is a state": ("broken", r"(ratio10m\) > 0\.05 # threshold\n +)for: 15m", r"\1for: 0m"),
     "staleness waits for nothing": ("stale", r"for: 10m\n", "for: 0m\n"),
     "a target down is forgotten": ("stale", r"up == 0", "up == 2"),
-    "a target gone is remembered": ("stale", r"and on \(job, instance\) up == 0", "or on (job, instance) up == 0"),
+    "a target gone is remembered": ("stale", r"and on \((.*)\) up == 0", r"or on (\1) up == 0"),
     "every pod must be fresh": ("stale", r"max without (.*) \(\n +robmon_last", r"min without \1 ( robmon_last"),
     "want of inputs is staleness": (
         "inputs",
