@@ -24,6 +24,10 @@ README = CHART / "README.md"
 _KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>.*)")
 _TABLE = re.compile(r"(?<=<!-- values: made by helm/sync.py -->\n).*?(?=<!-- /values -->)", re.DOTALL)
 
+# Prometheus': each unit once, the long ones first. So many digits that no sum of them is too long.
+_UNITS = {"y": 2, "w": 3, "d": 4, "h": 5, "m": 7, "s": 9, "ms": 12}
+DURATION = f"^(0|{''.join(f'([0-9]{{1,{digits}}}{unit})?' for unit, digits in _UNITS.items())})$"
+
 # The image and the chart's volumes decide these: `access` says which Secrets are mounted.
 FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir", "inputs.tls_client_ca_file"}
 FIXED_SETTINGS |= {
@@ -42,6 +46,8 @@ def copies() -> dict[Path, str]:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["settings"] = settings_schema()
     schema["properties"]["prometheusRule"]["properties"]["rules"] = rules_schema()
+    for name in ("interval", "scrapeTimeout"):
+        schema["properties"]["podMonitor"]["properties"][name]["pattern"] = DURATION
     table = "\n".join(values_table((CHART / "values.yaml").read_text(encoding="utf-8"))) + "\n"
     return texts | {
         SCHEMA: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
@@ -114,8 +120,9 @@ def rules_schema() -> dict[str, Any]:
 
 
 def _alert(rule: dict[str, Any]) -> dict[str, Any]:
-    duration = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
-    texts = {"type": "object", "additionalProperties": {"type": "string"}}
+    duration = {"type": "string", "pattern": DURATION, "minLength": 1}
+    names = {"pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$", "not": {"const": "__name__"}}
+    texts = {"type": "object", "propertyNames": names, "additionalProperties": {"type": "string"}}
     properties: dict[str, dict[str, Any]] = {
         "enabled": {"type": "boolean", "description": "Whether there is this alert. Default: true"},
         "severity": {

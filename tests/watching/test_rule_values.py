@@ -51,14 +51,14 @@ def test_everything_of_every_alert_can_be_changed_and_nothing_else_is(tmp_path: 
     change = {
         "severity": "info",
         "for": "7m",
-        "keepFiringFor": "1h",
+        "keepFiringFor": "1h30m",
         "labels": {"team": "ml"},
         "annotations": {"summary": "Mine.", "runbook_url": "https://wiki/{{ $labels.job }}"},
     }
     rules = {name: {**change, **({"threshold": 0.125} if has_threshold(name) else {})} for name in ALERTS}
     expected = copy.deepcopy(ALERTS)
     for rule in expected.values():
-        rule |= {"for": "7m", "keep_firing_for": "1h"}
+        rule |= {"for": "7m", "keep_firing_for": "1h30m"}
         rule["labels"] |= {"severity": "info", "team": "ml"}
         rule["annotations"] |= change["annotations"]
         del rule["annotations"]["dashboard_url"]
@@ -88,6 +88,14 @@ def test_an_alert_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
         ("rules.RobmonComparisonPending.threshold=1", "threshold"),
         ("rules.RobmonInputDrift.for=5 minutes", "for"),
         ("rules.RobmonInputDrift.keepFiringFor=5", "keepFiringFor"),
+        ("rules.RobmonInputDrift.for=5m5m", "for"),
+        ("rules.RobmonInputDrift.keepFiringFor=30s5m", "keepFiringFor"),
+        ("rules.RobmonInputDrift.for=300y", "for"),
+        ("rules.RobmonInputDrift.for=", "for"),
+        ("rules.RobmonInputDrift.labels.a-b=x", "a-b"),
+        ("rules.RobmonInputDrift.labels.__name__=x", "__name__"),
+        ("rules.RobmonInputDrift.annotations.1a=x", "1a"),
+        ("rules.RobmonInputDrift.annotations.run book=x", "run book"),
         ("rules.RobmonInputDrift.severity=Not so bad", "severity"),
         ("rules.RobmonInputDrift.enabled=off", "enabled"),
         ("rules.RobmonInputDrift.labels.team=1", "team"),

@@ -1,5 +1,14 @@
-{{/* Refuses what would scrape pods twice, or other pods than it says. */}}
+{{/* Refuses what would scrape pods twice, other pods than it says, or none. */}}
 {{- define "robmon.checkFleet" -}}
+{{- dict "labels" .Values.podMonitor.matchLabels "value" "podMonitor.matchLabels" | include "robmon.checkLabels" -}}
+{{- dict "labels" .Values.fleet.matchLabels "value" "fleet.matchLabels" | include "robmon.checkLabels" -}}
+{{- with .Values.podMonitor -}}
+{{- if and .interval .scrapeTimeout -}}
+{{- if gt (include "robmon.milliseconds" .scrapeTimeout | int64) (include "robmon.milliseconds" .interval | int64) -}}
+{{- fail (printf "podMonitor.scrapeTimeout %s is longer than podMonitor.interval %s: a scrape must end before the next" .scrapeTimeout .interval) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.fleet.enabled -}}
 {{- range $name := list "matchLabels" "namespaceSelector" -}}
 {{- if get $.Values.podMonitor $name -}}

@@ -3,6 +3,12 @@
 {{- end }}
 
 {{- define "robmon.fullname" -}}
+{{- $name := include "robmon.wholeName" . -}}
+{{- dict "name" $name "isService" .Values.standalone.enabled | include "robmon.checkName" -}}
+{{- $name -}}
+{{- end }}
+
+{{- define "robmon.wholeName" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
 {{- else if contains (include "robmon.name" .) .Release.Name }}
@@ -53,6 +59,7 @@ the name of the value that extra is.
 */}}
 {{- define "robmon.joinedLabels" -}}
 {{- $own := fromYaml .own -}}
+{{- dict "labels" .extra "value" .value | include "robmon.checkLabels" -}}
 {{- range $name, $_ := .extra -}}
 {{- if hasKey $own $name -}}
 {{- fail (printf "%s sets the label %s, which the chart sets itself" $.value $name) -}}

@@ -15,6 +15,7 @@
 {{- with .Values.image -}}
 {{- $repository := ternary .repository (printf "%s/%s" (trimSuffix "/" .registry) .repository) (empty .registry) -}}
 {{- $tag := printf "%s%s" (.tag | default $.Chart.AppVersion | trimSuffix $suffix) $suffix -}}
+{{- dict "repository" $repository "tag" $tag | include "robmon.checkImage" -}}
 {{- if not .digest -}}
 {{- printf "%s:%s" $repository $tag -}}
 {{- else if .tag -}}

@@ -158,6 +158,7 @@ would refuse is not put in.
 
 {{- define "robmon.checkInjection" -}}
 {{- if .Values.injection.enabled -}}
+{{- dict "labels" .Values.injection.namespaceLabels "value" "injection.namespaceLabels" | include "robmon.checkLabels" -}}
 {{- if not (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") -}}
 {{- fail (printf "injection.enabled needs a cluster with MutatingAdmissionPolicy in admissionregistration.k8s.io/v1 (Kubernetes 1.36 or newer), and this one, %s, has none: include robmon.sidecar in your charts instead (`helm template` is told of it by --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy)" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}

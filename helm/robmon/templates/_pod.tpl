@@ -62,6 +62,7 @@
 {{- else if eq .Values.device.mode "claim" -}}
 {{- $_ := set $resources "claims" (list (dict "name" .Values.device.claim.name)) -}}
 {{- end -}}
+{{- dict "resources" $resources "variant" (include "robmon.variant" .) | include "robmon.checkRequests" -}}
 {{- toYaml $resources -}}
 {{- end }}
 

@@ -21,7 +21,11 @@ Refuses what would be left out without a word: values of the standalone pod wher
 belongs to the model server.
 */}}
 {{- define "robmon.checkStandalone" -}}
+{{- if and .Values.persistence.size .Values.persistence.existingClaim -}}
+{{- fail (printf "persistence.existingClaim %s is there already, and persistence.size %s is of a claim that the chart makes: set one of them" .Values.persistence.existingClaim .Values.persistence.size) -}}
+{{- end -}}
 {{- if .Values.standalone.enabled -}}
+{{- dict "labels" .Values.standalone.nodeSelector "value" "standalone.nodeSelector" | include "robmon.checkLabels" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $name := .name -}}
 {{- if not (has $name (include "robmon.volumeNames" $ | fromYamlArray)) -}}
