@@ -58,7 +58,7 @@ def status_page(published: Published, now: float | None = None, *, refreshes: bo
 
 def _first_look(published: Published, measurement: Measurement | None, picture: str) -> list[str]:
     """Both curves beside what to do now, where there is something to do; then the numbers that matter."""
-    actions, numbers = actions_html(published), facts(published, measurement)
+    actions, numbers = actions_html(published, measurement), facts(published, measurement)
     beside = [f"<div>{actions}</div>"] if actions else [numbers]
     if not picture:
         return [actions, numbers]

@@ -15,12 +15,13 @@ import pytest
 from robmon.cli.main import main
 from robmon.export.page.document import style
 from robmon.export.page.pieces import number
+from robmon.export.published import Measurement
 from robmon.export.recent import DAY_SECONDS, MOST_EVENTS, MOST_POINTS, Recent
 from robmon.export.status import status_page
 from robmon.history.events import Event
 from robmon.history.reading import HistoryReader
 from robmon.history.store import History
-from tests.export.page_states import NOW, STATES, published, regressed
+from tests.export.page_states import NOW, STATES, assessed, drift, published, regressed
 from tests.export.published import change
 
 VOID = {"meta", "link", "br"}
@@ -102,6 +103,25 @@ def test_what_to_do_depends_on_what_is_known() -> None:
     assert "Roll back: serve version 1 again." in pinned and "rollback" not in "".join(commands(pinned))
     prefixed = regressed(command_prefix="ROBMON_DATA_DIR=/data ")
     assert all(each.startswith("ROBMON_DATA_DIR=/data robmon ") for each in commands(status_page(prefixed, NOW)))
+
+
+@pytest.mark.parametrize("name", ["good", "cannot-compare", "over-time", "regressed"])
+def test_on_inputs_that_are_no_longer_those_of_the_baseline_it_says_what_to_look_at_before_what_to_accept(
+    name: str,
+) -> None:
+    told = "The inputs are no longer those of the baseline: 20 of 24 watched features have drifted."
+
+    def page(drifted: int, distance: float) -> str:
+        shown = STATES[name]()
+        result = assessed(8.0, drifted_features=drifted, input_drift=drift(distance))
+        change(shown, measurement=Measurement("2", result, NOW - 12, 0.4))
+        return status_page(shown, NOW)
+
+    shown = page(20, 0.6)
+    assert shown.index("What to do now") < shown.index(told) < shown.index("Drift of the inputs")
+    if name in ("cannot-compare", "over-time"):
+        assert shown.index(told) < shown.index("--accept")
+    assert "no longer those" not in page(11, 0.6) + page(20, 0.15), "few features, or all by little"
 
 
 def test_the_numbers_that_matter_are_said_in_words() -> None:

@@ -4,32 +4,59 @@ from __future__ import annotations
 
 import html
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from robmon.export.page.pieces import command
 from robmon.export.published import Published
 from robmon.history.standing import Regression
 from robmon.models.uri import mask, parse_endpoint
+from robmon.processes.messages import Assessed
+
+MUCH_DRIFT: Final = 0.2
+"""Jensen-Shannon distance above which the alert RobmonInputDrift speaks of drift too."""
 
 
-def what_to_do(published: Published, regression: Regression) -> str:
-    """For a version that is less robust than the accepted one: back, or on."""
+def what_to_do(published: Published, regression: Regression, inputs: Sequence[str]) -> str:
+    """For a version that is less robust than the accepted one: back, or on. `inputs` as of `other_inputs`."""
     steps = [_back(published, regression), _accept(published, regression.version), _look_back(published)]
-    return _steps(steps)
+    return _steps([*steps, *inputs])
 
 
-def what_to_do_over_time(published: Published, version: str) -> str:
+def what_to_do_over_time(published: Published, version: str, inputs: Sequence[str]) -> str:
     """For a version that has become worse than it was."""
     accept = (
         "Where it is to stay like that, accept the version, where robmon runs; its limit begins anew:"
         f"{command(accept_command(published, version))}"
     )
-    return _steps([_look_back(published), "Compare with drift and causes below: has the traffic changed?", accept])
+    compare = inputs or ["Compare with drift and causes below: has the traffic changed?"]
+    return _steps([_look_back(published), *compare, accept])
 
 
-def how_to_accept(published: Published, version: str) -> str:
+def how_to_accept(published: Published, version: str, inputs: Sequence[str]) -> str:
     """For a version without a verdict, which a person may accept in its stead."""
-    return _steps([_accept(published, version)])
+    return _steps([*inputs, _accept(published, version)])
+
+
+def what_to_do_about_inputs(published: Published, inputs: Sequence[str]) -> str:
+    """For a version against which nothing speaks; empty where its inputs are those of its baseline."""
+    return _steps([*inputs, _look_back(published)]) if inputs else ""
+
+
+def other_inputs(result: Assessed | None) -> list[str]:
+    """A step, where half of the features or more have drifted, and by much: nothing was measured on such inputs."""
+    if result is None or not result.drifted_features or 2 * result.drifted_features < (result.features_watched or 0):
+        return []
+    if max((each.value for each in result.input_drift if each.statistic == "js"), default=0.0) <= MUCH_DRIFT:
+        return []
+    has = "has" if result.drifted_features == 1 else "have"
+    return [
+        f"The inputs are no longer those of the baseline: {result.drifted_features} of {result.features_watched} "
+        f"watched features {has} drifted. Look at the drift below, and what came with it: another group of users, a "
+        "season, a new client, the mirror of another route, a unit or an encoding upstream. Repair the source; only "
+        "where the change is here to stay validate the model on the new inputs, or train it again, and record a new "
+        "baseline with <code>robmon baseline</code>."
+    ]
 
 
 def _steps(steps: Iterable[str]) -> str:

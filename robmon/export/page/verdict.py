@@ -10,11 +10,17 @@ from typing import Final
 
 from robmon import clock
 from robmon.errors import duration
-from robmon.export.page.commands import how_to_accept, what_to_do, what_to_do_over_time
+from robmon.export.page.commands import (
+    how_to_accept,
+    other_inputs,
+    what_to_do,
+    what_to_do_about_inputs,
+    what_to_do_over_time,
+)
 from robmon.export.page.curves import of_verdict
 from robmon.export.page.document import Mood
 from robmon.export.page.pieces import number, paragraph, short, table
-from robmon.export.published import Published
+from robmon.export.published import Measurement, Published
 from robmon.export.verdict import headline, ratio_and_chance
 from robmon.history.standing import Regression, VersionState
 from robmon.history.verdict import Verdict
@@ -55,16 +61,17 @@ def verdict_html(published: Published, is_current: bool, now: float) -> str:
     return "\n".join(parts)
 
 
-def actions_html(published: Published) -> str:
+def actions_html(published: Published, measurement: Measurement | None) -> str:
     """What to do now; empty where nothing is to be done."""
+    inputs = other_inputs(measurement.result if measurement is not None else None)
     state, worse = published.view.state, published.view.worse_since
     if state.regression is not None:
-        return what_to_do(published, state.regression)
+        return what_to_do(published, state.regression, inputs)
     if worse is not None:
-        return what_to_do_over_time(published, worse[1])
+        return what_to_do_over_time(published, worse[1], inputs)
     if any(each.reason in _PERSON_DECIDES for each in state.pending):
-        return how_to_accept(published, state.version or "")
-    return ""
+        return how_to_accept(published, state.version or "", inputs)
+    return what_to_do_about_inputs(published, inputs)
 
 
 def picture_html(published: Published) -> str:
