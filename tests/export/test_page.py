@@ -83,9 +83,10 @@ def test_commands_are_ones_that_robmon_knows_whatever_the_model_s_name(model_nam
     assert {shlex.split(each)[1] for each in found} == {"rollback", "baseline", "history", "report"}
     for each in found:
         words = shlex.split(each)
-        command = main.get_command(click.Context(main), words[1])
+        program = click.Context(main, **main.context_settings)  # a command keeps the names of --help that it sees first
+        command = main.get_command(program, words[1])
         assert words[0] == "robmon" and command is not None
-        command.make_parser(click.Context(command)).parse_args(words[2:])  # no option that is not there
+        command.make_parser(click.Context(command, parent=program)).parse_args(words[2:])  # no option that is not there
         named = f"{model_name}@champion" if words[1] == "rollback" else f"models:/{model_name}/2"
         assert words[1] in ("history", "report") or named in words or any("infer" in word for word in words)
 
