@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,21 +18,13 @@ from robmon.settings import load
 from tests.e2e.registry import RegisteredModel, Registry
 from tests.servers import local_registry
 
+pytestmark = pytest.mark.usefixtures("no_settings")
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Registry:
     folder = tmp_path_factory.mktemp("registry")
     return Registry(local_registry(folder, mlflow_template), folder)
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Those of whoever runs the tests; commands leave MLflow's variable behind."""
-    for name in [name for name in os.environ if name.startswith(("ROBMON_", "MLFLOW_TRACKING"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    yield
 
 
 def accept(*words: str, **environment: str) -> str:

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,8 @@ VERDICT = Verdict(
     score="mse",
     why="squared changes of the outputs",
 )
+
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,6 @@ def model(tracking_server: tuple[str, Path]) -> Model:
     made.serve("2")
     made.remember(accepted("1"), rejected("2"))
     return made
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Those of whoever runs the tests; commands leave MLflow's variable behind."""
-    for name in [name for name in os.environ if name.startswith(("ROBMON_", "MLFLOW_TRACKING"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    yield
 
 
 def robmon(*words: str, **environment: str) -> str:

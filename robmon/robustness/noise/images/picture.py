@@ -118,9 +118,8 @@ class ImageNoise(Noise):
         is_last = layout.channel_axis(tuple(inputs.shape)) == 3
         low, high = layout.ends
         given, draw = (_contiguous(xp.permute_dims(each, (0, 3, 1, 2))) if is_last else each for each in (inputs, draw))
-        mean, std = (_by_channel(values, given) for values in (layout.mean, layout.std))
-        pictures = given if std is None else given * std
-        pictures = pictures if mean is None else pictures + mean
+        mean, std = _normalisation(layout, given, axis=1)
+        pictures = _undone(given, mean, std)
         whole = xp.all(xp.reshape(xp.isfinite(pictures), (pictures.shape[0], -1)), axis=1)
         whole = xp.reshape(whole, (-1, 1, 1, 1))
         changed = self.change(xp.where(whole, pictures, low), draw, level, low, high)
@@ -146,20 +145,26 @@ class ImageNoise(Noise):
 def _outside(inputs: Array, layout: ImageLayout, axis: int, low: float, high: float) -> tuple[float, float]:
     """The share of finite pixels beyond the range, by more than rounding, and the brightest of all."""
     slack, count, beyond, highest = 0.01 * (high - low), 0, 0, -math.inf
-    sizes = [-1 if index == axis else 1 for index in range(4)]
-    std, mean = (np.reshape(each, sizes) if each else each for each in (layout.std, layout.mean))
     for rows in parts(inputs):
         pixels = to_numpy(as_float64(inputs[rows]))
-        pixels = pixels if std is None else pixels * std
-        pixels = pixels if mean is None else pixels + mean
+        pixels = _undone(pixels, *_normalisation(layout, pixels, axis))
         pixels = pixels[np.isfinite(pixels)]
         count, beyond = count + pixels.size, beyond + int(np.sum((pixels < low - slack) | (pixels > high + slack)))
         highest = max(highest, float(pixels.max(initial=-math.inf)))
     return beyond / max(count, 1), highest
 
 
-def _by_channel(values: tuple[float, ...] | None, pictures: Array) -> Any:
-    return None if values is None else like(np.reshape(values, (1, -1, 1, 1)), pictures)
+def _normalisation(layout: ImageLayout, inputs: Array, axis: int) -> tuple[Any, Any]:
+    """What clients subtract and divide by, fit for inputs with channels on this axis; None: nothing."""
+    sizes = [-1 if index == axis else 1 for index in range(4)]
+    mean, std = (None if each is None else like(np.reshape(each, sizes), inputs) for each in (layout.mean, layout.std))
+    return mean, std
+
+
+def _undone(inputs: Array, mean: Any, std: Any) -> Array:
+    """The pictures before clients have normalised them."""
+    pictures = inputs if std is None else inputs * std
+    return pictures if mean is None else pictures + mean
 
 
 def _contiguous(array: Array) -> Array:
