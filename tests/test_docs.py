@@ -63,6 +63,17 @@ def test_what_the_pages_link_to_is_there() -> None:
             assert "://" in target or (file.parent / target).is_file(), f"{place} links to {target}"
 
 
+def test_every_claim_of_the_threat_model_names_a_test_that_is_there() -> None:
+    page = REPOSITORY / "docs/concepts/threat-model.md"
+    text, named = page.read_text(encoding="utf-8"), re.compile(r"\[`(test_\w+)`\]\(([^)]+)\)")
+    for name, target in named.findall(text):
+        assert f"def {name}(" in (page.parent / target).read_text(encoding="utf-8"), f"{target} has no {name}"
+    tables = re.findall(r"^\|.*\| held by \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    claims = [row.split("|")[-2] for table in tables for row in table.splitlines()]
+    assert len(tables) == 2
+    assert [claim for claim in claims if not named.search(claim)] == []
+
+
 def test_nothing_is_left_to_fill_in() -> None:
     for place, text in TEXTS.items():
         assert re.findall(r"\b(?:TODO|FIXME|TBD|XXX|FOOTPRINT)\b", text) == [], place

@@ -80,6 +80,8 @@ def run(settings: Settings, command_prefix: str = "") -> None:
     """
     check_packages(settings)
     make_writable(settings.data_dir)
+    # A core would hold the sample; its children inherit this.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     uvloop.run(Daemon(settings, command_prefix).run())
 
 

@@ -146,6 +146,12 @@ def test_worker_is_a_guest(daemon: Daemon) -> None:
     assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text(encoding="ascii")) == 1000
 
 
+def test_no_core_is_dumped(daemon: Daemon) -> None:
+    """It would hold production inputs."""
+    for pid in (daemon.process.pid, daemon.worker().pid):
+        assert psutil.Process(pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+
+
 def test_daemon_is_light(daemon: Daemon) -> None:
     """No library of the model's, not even numpy, is mapped into the daemon, and it stays small."""
     mapped = [entry.path for entry in psutil.Process(daemon.process.pid).memory_maps()]
