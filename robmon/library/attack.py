@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from robmon.errors import InvalidInputError
+from robmon.library.attacked_rows import attack_prepared
 from robmon.library.prepared_rows import open_predictor
+from robmon.models.loading import RemoteModel
+from robmon.models.served import ServedModel
+from robmon.models.uri import is_endpoint
+from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.probes.attack.ball import Norm
 from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.specification import Specification
+from robmon.vocabulary import ALL_INTEGERS
 
 
 def attack(
@@ -28,7 +35,11 @@ def attack(
     task: str = "classification",
     output: str | None = None,
     output_column: str | int | Sequence[str | int] | None = None,
+    integers: str | Sequence[str] | None = None,
     scale_axis: int | None = None,
+    layout: ImageLayout | None = None,
+    substitute: Any = None,
+    allow_remote: bool = False,
     seed: int = 0,
     device: str = "auto",
     max_batch_rows: int | None = None,
@@ -42,22 +53,30 @@ def attack(
 
     Args:
         predictor: as in `robmon.assess`.
-        inputs: as there. Of tables floating columns move; indicators, sentinels and NaN do not.
+        inputs: as there. Of tables floating columns move; indicators, sentinels and NaN do not, whole numbers where
+            `integers` names them.
         norm: `inf`, each cell moves by at most the radius, or `2`, the root of the sum of squares does.
         radii: in units of the scale, as levels are.
-        attacks: `pgd` (projected gradient descent, on margin and cross-entropy), `fgsm` (one step of it), `square`
+        attacks: `pgd` (projected gradient descent, on margin and cross-entropy), `fgsm` (one step of it), `minimal` (a
+            descent to the nearest witness, whatever the radii), `transfer` (witnesses of a substitute), `square`
             (squares of a picture, or some columns of a table), `random` (corners, then one coordinate at a time).
         targets: the true classes, as in `robmon.assess`: adds the accuracy.
         scale: as in `robmon.assess`; 1.0: radii are in input units.
-        clip: the valid range, low and high, each one number, one a feature, or None.
+        clip: the valid range, low and high, each one number, one a feature, or None; of pictures with a layout it is
+            that of the layout. Without one whole numbers stay within those that were seen.
         frozen: features that cannot be moved, by name or position.
-        steps: of each descent of `pgd`.
-        restarts: descents of `pgd`, the first from the row itself.
+        steps: of each descent of `pgd` and `transfer`.
+        restarts: descents of these, the first from the row itself; `minimal` goes `steps * restarts` steps.
         queries: of each row, by `square` and `random` each.
         task: `classification`.
         output: as in `robmon.assess`.
         output_column: as in `robmon.assess`.
+        integers: as in `robmon.assess`: they move by whole numbers.
         scale_axis: as in `robmon.assess`.
+        layout: how inputs of rank 4 are pictures; whole numbers are pixels then, and stay such.
+        substitute: a torch module that does the same and takes the array of what moves, for `transfer`: its column i
+            is class i.
+        allow_remote: whether a model at its endpoint may be attacked, which is refused otherwise.
         device: as in `robmon.assess`.
         max_batch_rows: as in `robmon.assess`.
         seed: fixes all that is drawn: the same seed, the same witnesses.
@@ -66,7 +85,8 @@ def attack(
 
     Returns:
         `.agreement` over `.radii`, at most; `.flipped` (n x radii), each row seen to lose its class in a call of its
-        own; `.adversarial(radius)`; whether the gradient can be believed. See `Attack`.
+        own; `.minimal_distance`, of each row to its nearest witness; `.adversarial(radius)`; whether the gradient can
+        be believed. See `Attack`.
 
     Raises:
         InvalidInputError: as `robmon.assess`; nothing can be moved; or the outputs are no classes.
@@ -78,12 +98,34 @@ def attack(
     >>> result.agreement.round(2).tolist(), result.flipped[:, 1].tolist()
     ([0.67, 0.33, 0.33], [True, False, True])
     """
+    check_allowed(predictor, allow_remote)
     specification = Specification(
-        task=task, output=output, output_column=output_column, scale_axis=scale_axis, max_batch_rows=max_batch_rows
-    )
+        task=task, output=output, output_column=output_column, scale_axis=scale_axis, layout=layout,
+        integers=integers_of(integers, layout, inputs), max_batch_rows=max_batch_rows,
+    )  # fmt: skip
     with open_predictor(predictor, inputs, specification, device) as rows:
-        return rows.attack(
-            specification, scale=scale, norm=norm, radii=radii, attacks=attacks, targets=targets, clip=clip,
-            frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed, max_seconds=max_seconds,
-            progress=progress,
+        return attack_prepared(
+            rows, specification, scale=scale, targets=targets, clip=clip, substitute=substitute, norm=norm,
+            radii=radii, attacks=attacks, frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed,
+            max_seconds=max_seconds, progress=progress,
         )  # fmt: skip
+
+
+def check_allowed(model: Any, allow_remote: bool) -> None:
+    """An attack on a model server is one, whoever runs it.
+
+    Raises:
+        InvalidInputError: the model is at an endpoint, and nobody has said that it may be attacked.
+    """
+    is_served = isinstance(model, ServedModel) and model.access is not None
+    if not allow_remote and (is_served or isinstance(model, RemoteModel) or is_endpoint(str(model))):
+        raise InvalidInputError(
+            "an attack sends the model's server thousands of requests that are made to deceive, and may be taken for "
+            "one: where you may do that, say so (allow_remote=True, --allow-remote)"
+        )
+
+
+def integers_of(integers: Any, layout: ImageLayout | None, inputs: Any) -> Any:
+    """Which whole numbers move: of an array that is stated to be pictures they are pixels."""
+    is_whole = "int" in str(getattr(inputs, "dtype", ""))
+    return ALL_INTEGERS if integers is None and layout is not None and is_whole else integers or ()

@@ -12,6 +12,7 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
@@ -26,11 +27,7 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named
-from robmon.robustness.features.features import measure
 from robmon.robustness.features.whole_numbers import Whole
-from robmon.robustness.probes.attack.attack import attack_rows
-from robmon.robustness.probes.attack.gradient import slope_of
-from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.probes.attribution import attribute_rows
 from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
@@ -76,6 +73,10 @@ class PreparedRows:
     of_rows: int | None = None
     parts: ModelInputs | None = None
     """The inputs taken apart, where they were."""
+    for_rows: Callable[[NDArray[np.int64]], Predictor] | None = None
+    """Makes the predictor of some of these rows, with what of them passes through."""
+    dtype: Any | None = None
+    """Of an array of whole numbers, which is float64 here."""
     outputs: OutputReader = field(default_factory=OutputReader)
 
     def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
@@ -150,29 +151,6 @@ class PreparedRows:
             raise error.advised(OPTIONS.advice(is_endpoint=self.predictor.rows_per_second is not None)) from None
         return replace(result, notes=(*self.outputs.notes, *result.notes))
 
-    def attack(self, specification: Specification, *, scale: Any, targets: Any, **options: Any) -> Attack:
-        """`attack_rows` of them, along the gradient of a torch module."""
-        axis = self.axis(specification.feature_axis, refuses=scale is None)
-        features = measure(self.array, scale, names=self.column_names, axis=axis, whole=self.whole)
-        if self.kept is not None and targets is not None and len(targets) == self.of_rows:
-            targets = np.asarray(targets)[list(self.kept)]
-        module, slope = self.predictor.module, None
-        if module is not None and specification.output_column is None:
-            slope = lambda classes, kind, rows: slope_of(module, classes, kind, self.array, rows)  # noqa: E731
-        result = attack_rows(
-            self.predictor,
-            self.array,
-            specification,
-            features=features,
-            targets=targets,
-            slope_of=slope,
-            is_free=self.parts is None,
-            output_names=lambda: self.outputs.names,
-            notes=self.notes,
-            **options,
-        )
-        return replace(result, notes=(*self.outputs.notes, *result.notes))
-
     def feature_names(self, axis: FeatureAxis) -> tuple[str, ...]:
         """Names of the features that the axis counts: columns, `input[i]`, `name[i]`; of images `channel_i`."""
         if self.column_names is not None and self.tensors is None:
@@ -222,7 +200,7 @@ def open_predictor(
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
         yield _of_model(predictor, inputs, device, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
-        with _evaluating(predictor, device) as where:
+        with evaluating(predictor, device) as where:
             array = _as_tensor(inputs, predictor, where, measured)
             asked = _without_gradients(predictor, outputs, where)
             rows = _of_array(asked, array, specification, _reader(predictor, array))
@@ -244,11 +222,14 @@ def _of_callable(
         return _of_array(FunctionPredictor(lambda x, rows: outputs(function(x), len(x)), place), array, specification)
     parts = split(inputs, specification.perturbed_integers)
 
-    def predict(x: Array, rows: slice) -> Array:
-        model_input = parts.assemble(x, rows)
-        return outputs(function(model_input), len(x), model_input)
+    def on(of_rows: ModelInputs) -> Predictor:
+        def predict(x: Array, rows: slice) -> Array:
+            model_input = of_rows.assemble(x, rows)
+            return outputs(function(model_input), len(x), model_input)
 
-    return _of_parts(FunctionPredictor(predict, max_batch_rows=parts.batch_rows), parts, parts.array)
+        return FunctionPredictor(predict, max_batch_rows=of_rows.batch_rows)
+
+    return replace(_of_parts(on(parts), parts, parts.array), for_rows=lambda rows: on(parts.take(rows)))
 
 
 def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read | None = None) -> PreparedRows:
@@ -283,7 +264,7 @@ def _of_array(
     dtype, whole = array.dtype, Whole.of(to_numpy(array[:0]).dtype)
     as_numbers(to_numpy(array), "the inputs")
     in_own_dtype = through(predictor, lambda x, rows: predictor.predict(xp.astype(x, dtype), rows))
-    return PreparedRows(in_own_dtype, xp.astype(array, xp.float64), whole=whole, read=read)
+    return PreparedRows(in_own_dtype, xp.astype(array, xp.float64), whole=whole, read=read, dtype=dtype)
 
 
 def _plain_array(inputs: Any) -> Array:
@@ -315,7 +296,14 @@ def _of_model(
     predictor = predictor_of(model, parts, outputs)
     rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
     notes = (*_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
-    return replace(rows, notes=notes, kept=fitted.kept, of_rows=fitted.of_rows, outputs=outputs)
+    return replace(
+        rows,
+        notes=notes,
+        kept=fitted.kept,
+        of_rows=fitted.of_rows,
+        outputs=outputs,
+        for_rows=lambda index: predictor_of(model, parts.take(index), outputs),
+    )
 
 
 def _columns_not_taken(given: Any, parts: ModelInputs) -> tuple[str, ...]:
@@ -339,7 +327,7 @@ def _is_list_of_arrays(inputs: Any) -> bool:
 
 
 @contextmanager
-def _evaluating(module: Any, device: str) -> Iterator[Any]:
+def evaluating(module: Any, device: str) -> Iterator[Any]:
     """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
     modes = [(part, part.training) for part in module.modules()]
     first = next(module.parameters(), next(module.buffers(), None))

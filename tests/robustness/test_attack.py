@@ -180,8 +180,12 @@ def test_of_tables_only_measurements_move() -> None:
     assert 0 < result.agreement[0] < 1
     assert all(set(rows["city"]) <= {"x", "y"} for rows in seen)
     witnesses = result.adversarial(0.2)
-    assert np.isnan(witnesses[:7, 2]).all()
-    np.testing.assert_array_equal(witnesses[:, 1], frame["b"])
+    assert list(witnesses.columns) == list(frame.columns)
+    assert witnesses["c"][:7].isna().all()
+    np.testing.assert_array_equal(witnesses["b"], frame["b"])
+    moved = (model(witnesses).argmax(axis=1) != model(frame).argmax(axis=1)).tolist()
+    assert moved == result.flipped[:, 0].tolist()
+    assert result.queries.sum() < 64 * (2 * 61 + 10), "no row is asked about for the sake of another"
 
 
 def test_targets_give_the_accuracy_and_radii_are_nested() -> None:

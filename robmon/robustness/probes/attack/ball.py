@@ -14,6 +14,8 @@ Norm = Literal["inf", "2"]
 NORMS: Final[tuple[Norm, ...]] = get_args(Norm)
 STEPS: Final = 4
 """Of the rows' own type, towards where they were, for what rounding in float64 has left outside by its last bits."""
+NEARLY_WHOLE: Final = 1e-9
+"""A move that is so little less than a whole number of steps is rounding, and that number."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Ball:
         scale: of each cell, shape `(n, cells)`, 0 where it is left alone.
         low, high: the valid range of each cell, infinite where there is none; a cell outside by itself moves no further
             out.
+        whole: which cells move by whole numbers, shape `(n, cells)`.
         norm: `inf` or `2`.
-        radius: in units of the scale.
+        radius: of each row, in units of the scale, shape `(n, 1)`; infinite where no distance is too large.
         dtype: of the rows that the model gets.
     """
 
@@ -34,14 +37,19 @@ class Ball:
     scale: Float64
     low: Float64
     high: Float64
+    whole: NDArray[np.bool_]
     norm: Norm
-    radius: float
+    radius: Float64
     dtype: np.dtype[np.floating]
 
     def of(self, rows: NDArray[np.int64]) -> Ball:
-        """That of some of the rows."""
-        parts = {name: getattr(self, name)[rows] for name in ("centre", "scale", "low", "high")}
-        return replace(self, **parts)
+        """That of some of the rows, or of some of them again and again."""
+        names = ("centre", "scale", "low", "high", "whole", "radius")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def within(self, radius: float | Float64) -> Ball:
+        """That of another radius, one for all or one a row."""
+        return replace(self, radius=np.broadcast_to(np.reshape(radius, (-1, 1)), (len(self.centre), 1)))
 
     @property
     def movable(self) -> NDArray[np.bool_]:
@@ -53,7 +61,7 @@ class Ball:
         moves = np.where(self.movable, moves, 0.0)
         if self.norm == "inf":
             return np.clip(moves, -self.radius, self.radius)
-        return moves * np.minimum(1.0, self.radius / np.maximum(_sizes(moves), 1e-300))
+        return moves * np.minimum(1.0, self.radius / np.maximum(_lengths(moves), 1e-300))
 
     def steepest(self, directions: Float64) -> Float64:
         """Of all moves as long as the radius those that go furthest along directions; 0 where they are 0."""
@@ -62,7 +70,7 @@ class Ball:
             return self.radius * np.sign(directions)
         largest = np.max(np.abs(directions), axis=1, keepdims=True, initial=0.0)
         directions = directions / np.where(largest > 0, largest, 1.0)  # their squares may be too small for a number
-        return self.radius * directions / np.maximum(_sizes(directions), 1e-300)
+        return self.radius * directions / np.maximum(_lengths(directions), 1e-300)
 
     def anywhere(self, generator: np.random.Generator) -> Float64:
         """Moves as long as the radius in directions that are each as likely as any other: corners, for `inf`."""
@@ -72,7 +80,8 @@ class Ball:
     def points(self, moves: Float64) -> NDArray[np.floating]:
         """The rows moved so, in their own type, within the ball to the last bit: rounded towards where they were.
 
-        Cells that are left alone, and rows that do not move, are as they were.
+        Whole numbers are rounded to the nearest one where that lies within the ball. Cells that are left alone, and
+        rows that do not move, are as they were.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             exact = self.centre + self.scale * moves
@@ -82,21 +91,52 @@ class Ball:
             made = np.where(moves != 0, exact, self.centre).astype(self.dtype)
             is_beyond = np.abs(made.astype(np.float64) - self.centre) > np.abs(exact - self.centre)
             made = np.where(is_beyond, np.nextafter(made, home), made)
+            if self.whole.any():
+                made = self._in_whole_steps(made, exact)
             for _ in range(STEPS):
-                outside = self.distances(made) > self.radius
+                outside = self.distances(made) > self.radius[:, 0]
                 if not outside.any():
                     return made
-                made[outside] = np.nextafter(made, home)[outside]
+                made[outside] = np.where(self.whole, _one_less(made, home), np.nextafter(made, home))[outside]
+        outside = self.distances(made) > self.radius[:, 0]
         made[outside] = home[outside]
         return made
 
+    def _in_whole_steps(self, made: NDArray[np.floating], exact: Float64) -> NDArray[np.floating]:
+        """Points of which the cells of whole numbers are such: the nearest, or in a ball too small for them the last
+        ones on the way."""
+        way = exact - self.centre
+        inner = self.centre + np.sign(way) * np.floor(np.abs(way) + NEARLY_WHOLE)
+        nearest = self.centre + np.round(way)
+        is_valid = (nearest >= np.minimum(self.centre, self.low)) & (nearest <= np.maximum(self.centre, self.high))
+        nearest = np.where(is_valid, nearest, inner)
+        found = np.where(self.whole, nearest, made).astype(self.dtype)
+        outside = self.distances(found) > self.radius[:, 0]
+        found[outside] = np.where(self.whole, inner, made).astype(self.dtype)[outside]
+        return np.asarray(found)
+
     def distances(self, points: NDArray[np.floating]) -> Float64:
         """How far points are from the rows, in units of the scale, shape `(n,)`."""
+        return np.asarray(sizes(self.moves_to(points), self.norm))
+
+    def moves_to(self, points: NDArray[np.floating]) -> Float64:
+        """The moves that lead to points."""
         with np.errstate(invalid="ignore"):
             moves = (points.astype(np.float64) - self.centre) / np.where(self.movable, self.scale, 1.0)
-        moves = np.where(self.movable, moves, 0.0)
-        return np.asarray(np.max(np.abs(moves), axis=1, initial=0.0) if self.norm == "inf" else _sizes(moves)[:, 0])
+        return np.where(self.movable, moves, 0.0)
 
 
-def _sizes(moves: Float64) -> Float64:
+def sizes(moves: Float64, norm: Norm) -> Float64:
+    """How long moves are, shape `(n,)`."""
+    if norm == "inf":
+        return np.asarray(np.max(np.abs(moves), axis=1, initial=0.0))
+    return np.asarray(_lengths(moves)[:, 0])
+
+
+def _lengths(moves: Float64) -> Float64:
     return np.asarray(np.linalg.norm(moves, axis=1, keepdims=True))
+
+
+def _one_less(made: NDArray[np.floating], home: NDArray[np.floating]) -> NDArray[np.floating]:
+    """One whole step nearer to where they were."""
+    return np.asarray(made - np.sign(made - home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,19 @@ from robmon.robustness.arrays import Array, Float64, batches, concatenation, to_
 from robmon.robustness.probes.attack.target import Slope
 from robmon.vocabulary import OutputKind
 
+Call = Callable[[Any, NDArray[np.int64]], Any]
+"""`call(x, rows)`: the module's outputs for a tensor of points that come from these rows."""
 
-def slope_of(module: Any, classes: NDArray[Any], kind: OutputKind, inputs: Array, batch_rows: int) -> Slope:
+
+def slope_of(
+    module: Any,
+    classes: NDArray[Any],
+    kind: OutputKind,
+    inputs: Array,
+    batch_rows: int,
+    *,
+    call: Call | None = None,
+) -> Slope:
     """How margin and cross-entropy of a module's own classes rise with each cell.
 
     Args:
@@ -21,6 +33,7 @@ def slope_of(module: Any, classes: NDArray[Any], kind: OutputKind, inputs: Array
         kind: of its outputs.
         inputs: a tensor `(n, *input_shape)`, as the module takes it.
         batch_rows: rows of a call.
+        call: how it is asked; None: it takes the tensor.
     """
     import torch
 
@@ -32,11 +45,13 @@ def slope_of(module: Any, classes: NDArray[Any], kind: OutputKind, inputs: Array
             x = torch.as_tensor(points[part], dtype=inputs.dtype, device=inputs.device).reshape(-1, *shape)
             with torch.enable_grad():
                 x = x.detach().requires_grad_(True)
-                answer = module(x)
+                answer = module(x) if call is None else call(x, rows[part])
                 own = torch.as_tensor(classes[rows[part]], device=inputs.device)
                 flat = answer.reshape(len(x), -1).double()
                 risen = (_margin if is_margin else _logarithm)(flat, own, kind)
-                (gradient,) = torch.autograd.grad(risen.sum(), x)
+                # What is rounded or compared inside has no way back to the inputs.
+                found = torch.autograd.grad(risen.sum(), x, allow_unused=True) if risen.requires_grad else (None,)
+                gradient = torch.zeros_like(x) if found[0] is None else found[0]
             answers.append(answer.detach())
             gradients.append(to_numpy(gradient).astype(np.float64).reshape(len(x), -1))
         return concatenation(answers), np.concatenate(gradients)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,12 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.probes.attack.ball import Norm
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUANTILES: Final = (0.1, 0.5, 0.9)
+"""Of the distances of nearest witnesses."""
 
 Gradient = Literal["ok", "zero", "none"]
 
@@ -35,6 +42,12 @@ class Attack:
         seed: fixes all that is drawn.
         cut: what a time budget left, in words; empty: all.
         notes: sentences on what was deduced, left alone or left out.
+        minimal_distance: of each row to its nearest witness, in units of the scale and in this norm, shape `(n,)`: the
+            true distance to another class is at most so large. Infinite where no witness was found; `minimal` finds
+            some beyond the largest radius.
+        counted: which rows were attacked, shape `(n,)`: those with a finite clean output.
+        unit: what radii and distances count.
+        made: makes inputs, of the form in which they were given, of an array of them.
     """
 
     norm: Norm
@@ -52,11 +65,16 @@ class Attack:
     """Shape `(radii, n, *input_shape)`: rows that did not flip as they were."""
     cut: str = ""
     notes: tuple[str, ...] = ()
+    minimal_distance: Float64 = field(default_factory=lambda: np.zeros(0), repr=False)
+    counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool), repr=False)
+    unit: str = ""
+    made: Callable[[NDArray[Any]], Any] = field(default=np.asarray, repr=False)
 
-    def adversarial(self, radius: float) -> NDArray[Any]:
-        """The inputs at one radius, those that flipped as their witnesses, shape `(n, *input_shape)`.
+    def adversarial(self, radius: float) -> Any:
+        """The inputs at one radius, those that flipped as their witnesses: an array, or a table as the inputs were.
 
-        They are made of the inputs: where those are secret, so are these.
+        Rows that did not fit the model are not among them. They are made of the inputs: where those are secret, so are
+        these.
 
         Raises:
             InvalidInputError: that radius was not attacked.
@@ -65,16 +83,38 @@ class Attack:
         if not found.size:
             known = ", ".join(f"{each:g}" for each in self.radii)
             raise InvalidInputError(f"radius {radius!r} was not attacked: it is one of {known}")
-        return np.asarray(self.witnesses[int(found[0])])
+        return self.made(self.witnesses[int(found[0])])
+
+    def distance_quantiles(self) -> dict[float, float]:
+        """Within which distance so large a share of the rows has a witness; infinite where fewer have one.
+
+        >>> result = Attack("inf", np.ones(1), np.ones(1), {}, None, np.ones((2, 1), bool), "none", False, np.ones(2),
+        ...     2, 0, np.ones((1, 2, 1)), minimal_distance=np.array([0.2, np.inf]), counted=np.ones(2, bool))
+        >>> result.distance_quantiles()
+        {0.1: 0.2, 0.5: 0.2, 0.9: inf}
+        """
+        distances = self.minimal_distance[self.counted]
+        found = np.quantile(distances, QUANTILES, method="inverted_cdf") if distances.size else np.full(3, np.inf)
+        return dict(zip(QUANTILES, found.tolist(), strict=True))
+
+    def plot(self) -> Figure:
+        """Agreement against radius, by attack and the worst, as a matplotlib figure; needs `robmon[plot]`."""
+        from robmon.report.plot_attack import plot_attack
+
+        return plot_attack(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; nothing that belongs to single rows is in it."""
         return {
             "norm": self.norm,
             "radii": jsonable(self.radii),
+            "unit": self.unit,
             "agreement": jsonable(self.agreement),
             "by_attack": {name: jsonable(share) for name, share in self.by_attack.items()},
             "accuracy": jsonable(self.accuracy),
+            "minimal_distance": {
+                f"{share:g}": jsonable(distance) for share, distance in self.distance_quantiles().items()
+            },
             "gradient": self.gradient,
             "masked": self.masked,
             "queries": float(np.mean(self.queries)),
@@ -85,21 +125,6 @@ class Attack:
         }
 
     def __str__(self) -> str:
-        from robmon.report.words import aligned, number
+        from robmon.report.attack import text
 
-        lines = [_opening(self), *([self.cut] if self.cut else [])]
-        columns = {"radius": self.radii, "agreement at most": self.agreement, **self.by_attack}
-        columns |= {} if self.accuracy is None else {"accuracy at most": self.accuracy}
-        rows = zip(*columns.values(), strict=True)
-        lines += aligned([list(columns), *([number(each) for each in row] for row in rows)])
-        if self.masked:
-            lines.append("The gradient hides how fragile the model is: only attacks without it count here.")
-        return "\n".join([*lines, *self.notes])
-
-
-def _opening(attack: Attack) -> str:
-    ball = "of each cell" if attack.norm == "inf" else "in all"
-    return (
-        f"At most {100 * attack.agreement[-1]:.3g} % of {attack.rows} rows keep their class where they may move by "
-        f"{attack.radii[-1]:g} {ball}."
-    )
+        return text(self)

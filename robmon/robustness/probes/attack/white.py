@@ -64,6 +64,10 @@ def descend(
                 gradient = np.where(np.isfinite(gradient), gradient, 0.0) * part.scale
                 has_slope[open_rows] |= np.any(gradient != 0, axis=1)
                 if step < steps:
-                    ahead = moves[open_rows] - part.steepest(gradient) * (OVERSHOOT / steps if steps > 1 else 1.0)
-                    moves[open_rows] = part.projected(ahead)
+                    moves[open_rows] = stepped(part, moves[open_rows], gradient, steps)
     return best, has_slope
+
+
+def stepped(ball: Ball, moves: Float64, gradient: Float64, steps: int) -> Float64:
+    """Moves one of `steps` steps further down the gradient, in units of the scale, within the ball."""
+    return ball.projected(moves - ball.steepest(gradient) * (OVERSHOOT / steps if steps > 1 else 1.0))

@@ -1,0 +1,53 @@
+"""What makes attacks say less: a model that is itself random, rows outside the range, a gradient that hides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robmon.robustness.probes.attack.ball import Ball
+from robmon.robustness.probes.attack.result import Gradient
+from robmon.robustness.probes.attack.runs import WHITE, Runs
+from robmon.robustness.probes.attack.target import Target
+
+HIDDEN: Final = 0.02
+"""Share of the rows that attacks without the gradient may flip alone before it is said to hide something."""
+
+
+def doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
+    """Of the rows as they are, a sentence each."""
+    part = ball.of(rows)
+    lost = float(np.mean(target.margins(part.points(np.zeros_like(part.centre)), rows) < 0))
+    outside = float(np.mean(np.any((part.centre < part.low) | (part.centre > part.high), axis=1)))
+    found = []
+    if lost:
+        found.append(
+            f"the model is itself random: {100 * lost:.3g} % of the rows changed their class in a second call, "
+            "unmoved, so that a witness may be chance"
+        )
+    if outside:
+        found.append(
+            f"{100 * outside:.3g} % of the rows lie outside the valid range (clip) by themselves, and move no further "
+            "out"
+        )
+    return found
+
+
+def gradient_health(
+    runs: Runs, lost: Mapping[str, NDArray[np.bool_]], counted: NDArray[np.int64]
+) -> tuple[Gradient, bool]:
+    """Whether rows have a gradient, and whether it hides how fragile the model is: see `Attack`."""
+    if runs.slope is None or not WHITE & set(lost):
+        return "none", False
+    gradient: Gradient = "ok" if runs.has_slope[counted].mean() > 0.5 else "zero"
+    return gradient, gradient == "zero" or _hides({name: found[counted] for name, found in lost.items()})
+
+
+def _hides(lost: Mapping[str, NDArray[np.bool_]]) -> bool:
+    """Whether attacks without the gradient flip rows that those with it do not, at some radius."""
+    white = np.any([found for name, found in lost.items() if name in WHITE], axis=0)
+    alone = np.any([found for name, found in lost.items() if name not in WHITE] or [np.zeros_like(white)], axis=0)
+    return bool(np.any((alone & ~white).mean(axis=0) > HIDDEN))
