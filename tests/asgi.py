@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 
@@ -23,8 +24,8 @@ def served(application: Any, **options: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        wait_until(lambda: server.started, 30, "the server answers")
+        wait_until(lambda: server.started, PATIENCE_SECONDS, "the server answers")
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)

@@ -19,10 +19,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import QUIET_MLFLOW
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-WAIT_SECONDS = 170
 
 
 def run(words: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -39,10 +39,10 @@ def _ask(line: str) -> int:
     forking = _forking()
     assert forking.stdin is not None and forking.stdout is not None
     print(line, file=forking.stdin, flush=True)
-    if not select.select([forking.stdout], [], [], WAIT_SECONDS)[0]:
+    if not select.select([forking.stdout], [], [], PATIENCE_SECONDS)[0]:
         _end(forking)
         _forking.cache_clear()
-        raise TimeoutError(f"not within {WAIT_SECONDS} s: {line}")
+        raise TimeoutError(f"not within {PATIENCE_SECONDS:g} s: {line}")
     return int(forking.stdout.readline())
 
 

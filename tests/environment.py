@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.patience import PATIENCE_SECONDS
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -49,7 +51,7 @@ class Environment:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         )
 
     @property

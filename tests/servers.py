@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-START_SECONDS = 180
+from tests.patience import PATIENCE_SECONDS
+
 STOP_SECONDS = 10
 POLL_SECONDS = 0.02
 
@@ -45,8 +46,15 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], Result], timeout_seconds: float = 60, what: str = "the condition") -> Result:
+def wait_until(
+    condition: Callable[[], Result],
+    timeout_seconds: float = PATIENCE_SECONDS,
+    what: str = "the condition",
+    lost_seconds: Callable[[], float] = lambda: 0.0,
+) -> Result:
     """Call `condition` until it returns something true, and return that; fail after `timeout_seconds`.
+
+    Of these it does not count what `lost_seconds` says is lost so far.
 
     It looks for a sixth of the time at most: to read all metrics, again and again, slows what is waited for.
     """
@@ -55,7 +63,7 @@ def wait_until(condition: Callable[[], Result], timeout_seconds: float = 60, wha
         began = time.monotonic()
         if result := condition():
             return result
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline + lost_seconds():
             raise TimeoutError(f"not within {timeout_seconds:g} s: {what}")
         time.sleep(min(1.0, max(POLL_SECONDS, 5 * (time.monotonic() - began))))
 
@@ -113,7 +121,7 @@ def server(
 
     with process(command, output, environment) as child:
         try:
-            wait_until(is_up, START_SECONDS, f"an answer of {health_url}")
+            wait_until(is_up, PATIENCE_SECONDS, f"an answer of {health_url}")
         except TimeoutError as error:
             raise TimeoutError(f"{error}; it printed:\n{_tail(output)}") from None
         yield child
@@ -132,7 +140,7 @@ def template_database(folder: Path) -> Path:
         if not template.exists():
             unfinished = template.with_suffix(".unfinished")
             with process([sys.executable, "-c", _CREATE, f"sqlite:///{unfinished}"], folder / "template.log") as child:
-                if child.wait(START_SECONDS) != 0:
+                if child.wait(PATIENCE_SECONDS) != 0:
                     raise RuntimeError(f"no database was made:\n{_tail(folder / 'template.log')}")
             unfinished.replace(template)
     return template

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.patience import PATIENCE_SECONDS
+
 CIPHER, HASH, KEY_BYTES = "TLS_AES_256_GCM_SHA384", "sha384", 32
 HANDSHAKE, APPLICATION_DATA = 22, 23
 KEY_UPDATE = b"\x18\x00\x00\x01"
@@ -126,7 +128,7 @@ def flood_with_handshakes(port: int, is_answered: bool) -> None:
     said = hello()
     while True:
         with contextlib.suppress(OSError), socket.socket() as plain:
-            plain.settimeout(20)
+            plain.settimeout(PATIENCE_SECONDS)
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             plain.connect(("127.0.0.1", port))
             plain.sendall(said)

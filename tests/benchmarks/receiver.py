@@ -30,12 +30,14 @@ from threading import Event, Thread
 import httpx
 import psutil
 
+from tests.patience import PATIENCE_SECONDS
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.benchmarks._figures import MIB, Requirement, judge
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import COLUMNS, Registry
-from tests.servers import START_SECONDS, local_registry, template_database
+from tests.servers import local_registry, template_database
 
 BARE_SERVER = Path(__file__).with_name("_bare_server.py")
 CONNECTIONS = 64  # so many that the server has work while wrk waits for the worker's turn to end
@@ -135,7 +137,7 @@ def bare_server() -> Iterator[tuple[int, psutil.Process]]:
         process = subprocess.Popen(command, pass_fds=[descriptor], env=os.environ | KEEP_FREED_MEMORY)
         try:
             port = listener.getsockname()[1]
-            httpx.post(f"http://127.0.0.1:{port}/", timeout=START_SECONDS, trust_env=False)
+            httpx.post(f"http://127.0.0.1:{port}/", timeout=PATIENCE_SECONDS, trust_env=False)
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()

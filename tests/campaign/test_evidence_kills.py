@@ -17,12 +17,11 @@ from robmon.drift.hourly import HourlyErrors
 from robmon.history.store import History
 from robmon.models.uri import default_scope, history_key, parse
 from tests.campaign.watch import Finding, Held, asked, begun, hold_to_limits
-from tests.e2e.daemon import WAIT_SECONDS, Daemon, running_daemon
+from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.e2e.test_files import summed
 from tests.e2e.test_over_time import HOURS, SETTINGS, Sensors, is_at
 from tests.endpoint import V2Model, serving
-from tests.servers import wait_until
 
 KILLS = 200
 PATIENT_LIVES = 0.6
@@ -169,7 +168,7 @@ def test_kills_while_evidence_and_history_are_written(tmp_path: Path, tmp_path_f
             with asked(lives.finding, daemon):
                 lives.write(MOST_ROWS)
                 everything = lives.log.stat().st_size
-                wait_until(lambda: lives.read_bytes() == everything, WAIT_SECONDS, "every row that was written counts")
+                daemon.wait_for(lambda: lives.read_bytes() == everything, "every row that was written counts")
                 daemon.wait_for_assessments(2)
             hold_to_limits(lives.finding, held, daemon)
             daemon.terminate()

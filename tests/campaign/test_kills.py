@@ -18,12 +18,11 @@ import psutil
 import pytest
 
 from tests.campaign.watch import Finding, Held, asked, begun, hold_to_limits, lasting_processes
-from tests.e2e.daemon import ROWS, WAIT_SECONDS, Daemon, Row, running_daemon
+from tests.e2e.daemon import ROWS, Daemon, Row, running_daemon
 from tests.e2e.registry import Registry
 from tests.e2e.test_endpoint import NO_REGISTRY
 from tests.e2e.test_files import append, summed
 from tests.endpoint import Arrays, V2Model, serving
-from tests.servers import wait_until
 
 WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.reader", "robmon.fetch", "the daemon"
 ROWS_OF_A_LIFE = 40
@@ -135,9 +134,7 @@ class Lives:
         began = time.time()
         with self.start() as daemon:
             with asked(self.finding, daemon):
-                wait_until(
-                    lambda: self.asked_about() >= self.written, WAIT_SECONDS, "every line that was written is assessed"
-                )
+                daemon.wait_for(lambda: self.asked_about() >= self.written, "every line that was written is assessed")
                 daemon.wait_for_assessments(2)
                 assert lasting_processes(daemon) <= 3, "no process is left"
                 if self.move is not None:

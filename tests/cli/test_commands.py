@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from robmon.cli.main import main
 from tests import commands
 from tests.mlflow_client import quiet_mlflow, tracking
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import free_port, local_registry
 
 NAMES = ["a", "b"]
@@ -36,7 +37,7 @@ def python_m_robmon(*words: str | Path, cwd: Path, **environment: str) -> subpro
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=PATIENCE_SECONDS,
     )
 
 

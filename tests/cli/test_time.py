@@ -67,4 +67,4 @@ def test_a_model_that_is_too_slow_is_found_out_within_the_budget(slow: Path) -> 
     assert told is not None, done.stderr
     smallest_seconds = 32 * (2 + 19 * 4) * ROW_SECONDS / 0.8
     assert 0.95 * smallest_seconds <= float(told[1]) < 20 * smallest_seconds
-    assert time.monotonic() - began < smallest_seconds / 2
+    assert time.monotonic() - began < smallest_seconds

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 STOPPING = """
 import asyncio, subprocess, sys
 import psutil, uvloop
@@ -39,7 +41,7 @@ uvloop.run(stop_all())
 def stop(folder: Path, steps: int, *meanwhile: str) -> None:
     command = [sys.executable, "-c", STOPPING, str(folder), str(steps), *meanwhile]
     with (folder / "errors").open("w+") as errors:
-        done = subprocess.run(command, stdout=errors, stderr=errors, check=False, timeout=120)
+        done = subprocess.run(command, stdout=errors, stderr=errors, check=False, timeout=PATIENCE_SECONDS)
         errors.seek(0)
         assert done.returncode == 0, errors.read()
 

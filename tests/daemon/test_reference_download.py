@@ -13,6 +13,7 @@ from robmon.daemon.reference_download import ReferenceDownload
 from robmon.errors import RegistryError
 from robmon.processes.messages import ModelVersion
 from robmon.settings import Settings, load
+from tests.patience import PATIENCE_SECONDS
 
 
 class SlowStore(Follower):
@@ -39,7 +40,7 @@ async def test_a_slow_download_of_the_reference_is_waited_for_once_and_holds_up_
     store = SlowStore(load({"model.uri": "models:/m/2", "data_dir": tmp_path}).settings)
     download = ReferenceDownload(store)
     for _ in range(3):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await download.fetch("1", []) is None
     assert store.asked == ["1"], "one download for all of them"
     store.arrives.set()

@@ -20,6 +20,7 @@ from robmon.history.store import History
 from robmon.processes.messages import ModelVersion
 from robmon.settings import load
 from tests.export.published import everything
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 
@@ -172,7 +173,7 @@ async def test_a_verdict_found_while_the_disk_hangs_holds_up_nothing(tmp_path: P
     """And is there when the disk answers again, with the verdict in full."""
     released = threading.Event()
     remembered, _ = memory(tmp_path, **{"history.store": "folder"})
-    remembered._writer.write(lambda: released.wait(60))
+    remembered._writer.write(lambda: released.wait(PATIENCE_SECONDS))
     verdict = everything().view.state.verdict
     assert verdict is not None
     remembered.add(entry("1"), Judged(version="1", run_id="r", verdict=verdict))

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from robmon.daemon import writer as writer_module
 from robmon.daemon.writer import MAX_ADDITIONS, Writer
 from robmon.history.folder import replace_file
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 
@@ -25,7 +26,7 @@ class SlowDisk:
         self.written: list[object] = []
 
     def write(self, what: object) -> None:
-        assert self.released.wait(20)
+        assert self.released.wait(PATIENCE_SECONDS)
         self.written.append(what)
 
 
@@ -166,7 +167,7 @@ async def test_a_disk_that_is_full_does_not_keep_the_daemon_from_ending() -> Non
     disk, writer = FullDisk(), Writer()
     writer.write(lambda: disk.write(1))
     await until(lambda: disk.tries == 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await writer.close()
     assert disk.tries == 2, "once more, although it is not time yet"
 

@@ -14,7 +14,7 @@ from tests.servers import local_registry, model_server
 collect_ignore = ["loud_model.py", "odd_model.py"]
 
 
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 1800
 """For a test: more than the longest wait in it, which then says what has not come."""
 
 

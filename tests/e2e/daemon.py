@@ -31,13 +31,14 @@ from prometheus_client.samples import Sample
 
 from tests.e2e.registry import COLUMNS
 from tests.servers import wait_until
+from tests.starvation import Starvation
 
 END_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
 INTERPRETER = os.environ.get("ROBMON_CAMPAIGN_PYTHON", sys.executable)
 """Whose robmon is run: ours, or that of another commit (`tests/campaign/other_commit.py`)."""
 WAIT_SECONDS = 240.0 if sys.executable == INTERPRETER else 120.0
-"""For what comes within seconds: a machine that is busy with other things takes many times as long."""
+"""For what comes within seconds, not counting those in which the daemon's processes wait for a processor."""
 FORMER_MODULES = {"robmon.reader": "robmon.tail"}
 """What a commit that is older calls them."""
 PASSWORD = "hands-off-9421"  # of the registry: nothing but the fetch process may have it
@@ -205,7 +206,7 @@ class Daemon:
             assert self.process.poll() is None, f"the daemon ended with status {self.process.returncode}"
             return condition()
 
-        return wait_until(holds, timeout_seconds, what)
+        return wait_until(holds, timeout_seconds, what, Starvation(self.process.pid).seconds)
 
     def wait_for_assessments(self, count: int = 1, *, outcome: str = "ok", reason: str = "none") -> None:
         """Wait until so many more assessments have ended like that."""

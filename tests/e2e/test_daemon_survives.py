@@ -20,6 +20,7 @@ import pytest
 from robmon.history.store import History
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
 from tests.e2e.registry import Registry
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ def test_garbage(daemon: Daemon) -> None:
         assert daemon.post(body, "text/csv") in (200, 202)
     daemon.send(ROWS)
     for port in ("http_port", "inputs_port"):
-        with socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(b"\x16\x03\x01" + b"garbage" * 100 + b"\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
     daemon.wait_for_assessments(2)
@@ -209,7 +210,7 @@ def test_bodies_that_never_end(daemon: Daemon) -> None:
             head + b"Content-Length: 50000\r\n\r\n[[",
             head + b"Transfer-Encoding: chunked\r\n\r\n",
         ) * 10:
-            connection = socket.create_connection(("127.0.0.1", daemon.port("inputs_port")), timeout=20)
+            connection = socket.create_connection(("127.0.0.1", daemon.port("inputs_port")), timeout=PATIENCE_SECONDS)
             stack.enter_context(connection).sendall(beginning)
         daemon.send()
         daemon.wait_for_assessments(2)

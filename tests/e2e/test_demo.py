@@ -17,12 +17,12 @@ import pytest
 from matplotlib.image import imread
 
 from tests.environment import Environment
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 # Two demos at once would only slow each other down.
 pytestmark = pytest.mark.timeout(500)
 
-CLEAN_UP_SECONDS = 120
 THEIRS = os.environ | {"ROBMON_MODEL__URI": "models:/somebody-elses/1", "MLFLOW_REGISTRY_URI": "http://nowhere"}
 TITLE = "ROBUSTNESS REGRESSED: digits version 2 against version 1"
 
@@ -106,7 +106,7 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
         done = subprocess.run(["sh", "-c", printed["roll back"]], cwd=tmp_path, env=shell, capture_output=True)
         assert (done.returncode, b"no regression stands" in done.stderr) == (2, True), done.stderr
         child.send_signal(signal.SIGINT)
-        rest, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
+        rest, _ = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 0, rest
     assert TITLE in output.splitlines()
     assert "Traceback" not in output
@@ -143,12 +143,12 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, moment: str, tempor
     png = tmp_path / "picture.png"
     with demo(temporary, png) as child:
         read_until(child, moment)
-        wait_until(lambda: len(processes_of(temporary)) >= 3, CLEAN_UP_SECONDS, "the demo has started its processes")
+        wait_until(lambda: len(processes_of(temporary)) >= 3, PATIENCE_SECONDS, "the demo has started its processes")
         child.send_signal(number)
-        child.wait(CLEAN_UP_SECONDS)
+        child.wait(PATIENCE_SECONDS)
         if number == signal.SIGKILL:  # nobody is left to wait for the clean-up
             assert child.returncode == -number
-            wait_until(lambda: not processes_of(temporary), CLEAN_UP_SECONDS, "the warden has ended everything")
+            wait_until(lambda: not processes_of(temporary), PATIENCE_SECONDS, "the warden has ended everything")
         else:
             assert child.returncode == 128 + number
         assert processes_of(temporary) == []
@@ -160,9 +160,9 @@ def test_a_process_that_dies_is_told_with_what_it_printed(temporary: Path, tmp_p
     """Exit status 1 and the name of what failed, not a wait for something that cannot come."""
     with demo(temporary, tmp_path / "picture.png") as child:
         read_until(child, "an MLflow registry starts ...")
-        registry = wait_until(lambda: registry_of(temporary), CLEAN_UP_SECONDS, "the registry is started")
+        registry = wait_until(lambda: registry_of(temporary), PATIENCE_SECONDS, "the registry is started")
         registry.kill()
-        output, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
+        output, _ = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 1
     assert "MLflow registry ended with status -9." in output
     assert processes_of(temporary) == []
@@ -172,7 +172,7 @@ def test_a_process_that_dies_is_told_with_what_it_printed(temporary: Path, tmp_p
 def test_missing_packages_are_one_sentence() -> None:
     """Exit status 2, and what to install."""
     hide = "import sys; sys.modules['sklearn'] = None; from robmon.cli.main import main; main(['demo'])"
-    child = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=60)
+    child = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert child.returncode == 2
     assert child.stderr == "robmon: the demo needs sklearn, which is not installed: pip install 'robmon[demo]'\n"
 
@@ -180,6 +180,6 @@ def test_missing_packages_are_one_sentence() -> None:
 def test_a_picture_that_cannot_be_written_is_told_at_once(temporary: Path, tmp_path: Path) -> None:
     """Exit status 2 before anything is started."""
     with demo(temporary, tmp_path / "nowhere" / "picture.png") as child:
-        output, _ = child.communicate(timeout=60)
+        output, _ = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 2
     assert "nowhere/picture.png cannot be written" in output

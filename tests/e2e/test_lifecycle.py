@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.registry import Registry
 from tests.e2e.test_endpoint import NO_REGISTRY
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import free_port, local_registry, mlflow_server
 
 
@@ -99,7 +100,7 @@ def test_what_it_cannot_start_with(tmp_path: Path) -> None:
 
 def start_that_fails(*flags: str) -> list[str]:
     command = [sys.executable, "-m", "robmon", "run", "--model.uri=models:/odd/1", "--inputs.port=0", *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert ended.returncode == 2
     return ended.stderr.splitlines()
 

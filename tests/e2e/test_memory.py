@@ -24,7 +24,7 @@ def remembered(model: RegisteredModel, version: str, scope: str = "champion") ->
     def look() -> dict[str, object] | None:
         return next((entry for entry in model.memory(scope) if entry["version"] == version), None)
 
-    return wait_until(look, 150, f"the verdict on version {version} in the registry") or {}
+    return wait_until(look, what=f"the verdict on version {version} in the registry") or {}
 
 
 def regression(daemon: Daemon) -> tuple[str, str] | None:

@@ -87,7 +87,7 @@ def next_alert(told: list[dict[str, Any]], status: str) -> dict[str, Any]:
     def first() -> dict[str, Any] | None:
         return next((each for each in told if each["labels"]["alertname"] == ALERT and each["status"] == status), None)
 
-    found = wait_until(first, 150, f"the webhook is told that {ALERT} is {status}")
+    found = wait_until(first, what=f"the webhook is told that {ALERT} is {status}")
     told.clear()
     return found
 

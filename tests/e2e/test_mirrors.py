@@ -29,6 +29,7 @@ from robmon.settings import HttpSettings, InputsSettings
 from tests.certificates import Authority
 from tests.e2e.proxies import MIRROR, envoy, envoy_config, nginx
 from tests.e2e.registry import COLUMNS
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import free_port, wait_until
 
 TOKEN = "bWlycm9yLXRva2Vu"
@@ -60,7 +61,7 @@ class Robmon:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def bodies(self, count: int) -> list[bytes]:
@@ -155,7 +156,9 @@ def test_the_client_notices_nothing(proxy: Proxy, model_url: str, tmp_path: Path
 def seconds_for_a_large_body(url: str) -> float:
     """More than any buffer between client and robmon holds."""
     began = time.perf_counter()
-    answer = httpx.post(f"{url}/invocations", content=b"x" * 2**25, headers=HEADERS, trust_env=False, timeout=30)
+    answer = httpx.post(
+        f"{url}/invocations", content=b"x" * 2**25, headers=HEADERS, trust_env=False, timeout=PATIENCE_SECONDS
+    )
     assert answer.status_code == 400, "the model server's own answer"
     return time.perf_counter() - began
 
@@ -172,7 +175,7 @@ def test_what_a_copy_has(proxy: Proxy, model_url: str, tmp_path: Path) -> None:
     with (
         Robmon(port) as robmon,
         proxy(tmp_path, model_url, port) as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as client,
     ):
         assert client.get("/ping").status_code == 200
         ask(client, body(1))
@@ -196,7 +199,7 @@ def post_at_once(url: str, path: str) -> None:
     """A request in one piece. MLflow's server refuses these paths at once, and Envoy then ends a copy half-way."""
     head = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", "Content-Length: 2"]
     lines = [*head, *(f"{name}: {value}" for name, value in HEADERS.items()), "", "{}"]
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=PATIENCE_SECONDS) as client:
         client.sendall("\r\n".join(lines).encode())
         while client.recv(4096):
             pass

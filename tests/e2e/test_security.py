@@ -25,6 +25,7 @@ from tests.e2e.registry import COLUMNS, Registry
 from tests.e2e.test_endpoint import AS_FAST, NO_REGISTRY
 from tests.e2e.test_files import summed
 from tests.endpoint import V2Model, serving
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 from tests.watching.prometheus import REPOSITORY, get_json, prometheus_server, query, secured_config
 
@@ -50,7 +51,7 @@ def secured_daemon(folder: Path, uri: str, secrets: Path) -> Iterator[Daemon]:
     with running_daemon(folder, uri, NO_REGISTRY, **settings, **AS_FAST, inputs__sample_rows=200) as daemon:
         daemon.scheme = "https"
         authorized = {"Authorization": f"Bearer {TOKEN}"}
-        daemon.client = httpx.Client(timeout=20, trust_env=False, verify=context, headers=authorized)
+        daemon.client = httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False, verify=context, headers=authorized)
         yield daemon
 
 
@@ -60,7 +61,9 @@ def connection(daemon: Daemon, port: str, server_name: str = "robmon", tls: bool
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=20))
+        client = stack.enter_context(
+            socket.create_connection(("127.0.0.1", daemon.port(port)), timeout=PATIENCE_SECONDS)
+        )
         if tls and daemon.scheme == "https":
             client = stack.enter_context(context.wrap_socket(client, server_hostname=server_name))
         yield client

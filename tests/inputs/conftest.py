@@ -14,6 +14,7 @@ from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
 from robmon.ports import protocol
 from robmon.ports.server import PortServer
+from tests.patience import PATIENCE_SECONDS
 
 MAX_BODY_BYTES = 100_000
 MAX_INFLIGHT_BYTES = 150_000
@@ -51,7 +52,7 @@ class Served:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
 

@@ -35,6 +35,7 @@ from robmon.reader.tailer import Tailer
 from tests.inputs import senders
 from tests.inputs.conftest import Served
 from tests.inputs.senders import CSV, JSON, PARQUET, Array, Request, event
+from tests.patience import PATIENCE_SECONDS
 
 ROWS = 500
 RANDOM = np.random.default_rng(0)
@@ -116,7 +117,7 @@ def roomy() -> Iterator[Served]:
 
 
 def received(served: Served, request: Request) -> Item:
-    with closing(http.client.HTTPConnection(*served.address, timeout=20)) as client:
+    with closing(http.client.HTTPConnection(*served.address, timeout=PATIENCE_SECONDS)) as client:
         client.request("POST", request.path, request.body, dict(request.headers))
         answer = client.getresponse()
         assert (answer.status, answer.read()) == (202, b"")

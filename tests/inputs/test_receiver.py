@@ -21,6 +21,7 @@ from robmon.inputs.receiver import _Pieces
 from robmon.ports import server as port_server
 from robmon.vocabulary import PROBE_HEADER
 from tests.inputs.conftest import MAX_BODY_BYTES, MAX_INFLIGHT_BYTES, Served
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
@@ -29,7 +30,7 @@ MARK = f"{PROBE_HEADER}: 1"
 
 @contextlib.contextmanager
 def connection(served: Served) -> Iterator[socket.socket]:
-    with socket.create_connection(served.address, timeout=20) as client:
+    with socket.create_connection(served.address, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -92,7 +93,9 @@ def test_the_bytes_of_mlflows_own_client(served: Served) -> None:
         "try: ScoringServerClient('127.0.0.1', int(sys.argv[1])).invoke(numpy.arange(6.0).reshape(2, 3))\n"
         "except Exception: pass\n"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(served.address[1])], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(served.address[1])], check=True, timeout=PATIENCE_SECONDS
+    )
     (item,) = served.sample.snapshot(1000)
     assert json.loads(item.body) == {"inputs": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]}
     assert item.headers["content-type"] == "application/json"

@@ -28,6 +28,7 @@ from tests.inputs.conftest import Served
 from tests.inputs.senders import REQUEST_EVENT as REQUEST
 from tests.inputs.senders import RESPONSE_EVENT as RESPONSE
 from tests.inputs.senders import event
+from tests.patience import PATIENCE_SECONDS
 
 BODY = json.dumps({"inputs": [[1.0, 2.0]]}).encode()
 REQUEST_EVENT = {"ce-type": REQUEST, "ce-id": "1", "ce-specversion": "1.0"}
@@ -196,7 +197,7 @@ def test_excluded_paths(headers: dict[str, str]) -> None:
 
 
 def post(served: Served, path: str, headers: Mapping[str, str], body: bytes = BODY) -> int:
-    with closing(http.client.HTTPConnection(*served.address, timeout=20)) as client:
+    with closing(http.client.HTTPConnection(*served.address, timeout=PATIENCE_SECONDS)) as client:
         client.request("POST", path, body, dict(headers))
         return client.getresponse().status
 

@@ -19,6 +19,7 @@ from robmon.inputs.codecs import decode
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import model_server
 
 JSON = "application/json"
@@ -62,7 +63,7 @@ def invoke(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
         def post(content_type: str, body: bytes) -> Any:
             request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": content_type})
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
                 return json.load(response)["predictions"]
 
         yield post

@@ -40,6 +40,7 @@ from robmon.processes.messages import (
     ShareBaseline,
 )
 from tests.models.conftest import Store
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import end_group, free_port, wait_until
 
 
@@ -73,7 +74,7 @@ def ask(question: Fetch | Remember, folder: Path, **environment: str) -> Message
     with fetch_process(folder / "output", **environment) as (child, channel):
         channel.send(question)
         message, _ = channel.receive()
-        assert child.wait(60) == 0
+        assert child.wait(PATIENCE_SECONDS) == 0
     assert (folder / "output").read_text() == ""
     return message
 
@@ -236,7 +237,7 @@ def test_unreachable_registry_is_told_within_seconds(tmp_path: Path) -> None:
     question = Fetch(uri="models:/digits/1", tracking_uri=f"http://127.0.0.1:{free_port()}", data_dir=str(tmp_path))
     start = time.monotonic()
     failure = ask(question, tmp_path)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 120, "MLflow itself would try for minutes"
     assert isinstance(failure, Failure)
     assert failure.reason == "registry_unreachable"
 
@@ -350,7 +351,7 @@ def test_a_slow_version_holds_up_no_other(sqlite_store: Store, tmp_path: Path, m
     def download(self: Registry, source: str, folder: Path, model: Resolved) -> Path:
         if model.version == "1" and not source.endswith("MLmodel"):
             began.set()
-            assert released.wait(60)
+            assert released.wait(PATIENCE_SECONDS)
         return real(self, source, folder, model)
 
     monkeypatch.setattr(Registry, "_download", download)
@@ -370,7 +371,7 @@ def test_a_slow_version_holds_up_no_other(sqlite_store: Store, tmp_path: Path, m
     (home / ".unfinished-dead").mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(fetch, "1")
-        assert began.wait(60)
+        assert began.wait(PATIENCE_SECONDS)
         assert isinstance(fetch("2"), Fetched)
         released.set()
         assert isinstance(slow.result(60), Fetched)

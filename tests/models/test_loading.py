@@ -23,6 +23,7 @@ from robmon.models.loading import load
 from robmon.models.torch_device import load_driver, why_no_cuda
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
+from tests.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -406,7 +407,11 @@ def test_needs_no_registry_and_leaves_nothing(tmp_path: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     subprocess.run(
-        [sys.executable, "-c", program, str(folder)], cwd=tmp_path / "home", env=environment, check=True, timeout=60
+        [sys.executable, "-c", program, str(folder)],
+        cwd=tmp_path / "home",
+        env=environment,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     assert list((tmp_path / "home").rglob("*")) == []
     assert sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts) == before

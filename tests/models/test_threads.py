@@ -20,6 +20,7 @@ import pytest
 from robmon.models.threads import VARIABLES, cgroup_processors, default_threads
 from robmon.processes.messages import Assessed, Load, LoadedModel, ModelVersion
 from robmon.processes.supervisor import Child, Command, worker_environment
+from tests.patience import PATIENCE_SECONDS
 from tests.worker.test_evaluation import NAMES, bodies, question, saved
 
 ESTIMATORS = ("forest", "trees", "nested")
@@ -60,13 +61,13 @@ async def threads_of_a_worker(folder: Path, threads: int) -> tuple[int, int]:
     child = await Child.start(Command(sys.executable, "robmon.worker", worker_environment(threads)))
     try:
         model = ModelVersion(name="m", version="1", path=str(folder))
-        answer, _ = await child.ask(Load(model=model, threads=threads), timeout_seconds=120)
+        answer, _ = await child.ask(Load(model=model, threads=threads), timeout_seconds=PATIENCE_SECONDS)
         assert isinstance(answer, LoadedModel)
         process, over = psutil.Process(child.pid), threading.Event()
         before = process.num_threads()
         counting = asyncio.create_task(asyncio.to_thread(most_threads, process, over))
         asked = question(64, task="classification", trials=19)
-        result, _ = await child.ask(asked, bodies(64), timeout_seconds=300)
+        result, _ = await child.ask(asked, bodies(64), timeout_seconds=PATIENCE_SECONDS)
         over.set()
         assert isinstance(result, Assessed)
         return before, await counting

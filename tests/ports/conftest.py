@@ -18,6 +18,7 @@ import pytest
 
 from robmon.ports.access import Access
 from robmon.ports.server import MOMENT_SECONDS, PortServer
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 
@@ -48,7 +49,7 @@ class Port:
 
     def __exit__(self, *_: object) -> None:
         self.server.should_exit = True
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def _refuse(self, reason: str) -> None:
@@ -84,7 +85,7 @@ class Port:
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[socket.socket]:
-        with socket.create_connection(self.address, timeout=20) as client:
+        with socket.create_connection(self.address, timeout=PATIENCE_SECONDS) as client:
             yield client
 
     def wait_past_moment(self, stack: contextlib.ExitStack, data: bytes) -> socket.socket:

@@ -17,6 +17,7 @@ from robmon.ports import tls
 from robmon.ports.protocol import BoundedHttpProtocol
 from robmon.ports.records import MAX_TURN_BYTES, SILENT_RECORDS
 from tests.certificates import Authority, Certificate
+from tests.patience import PATIENCE_SECONDS
 from tests.ports.conftest import Port, status
 from tests.ports.test_tls import GET, access
 from tests.servers import wait_until
@@ -156,7 +157,7 @@ def test_how_much_is_decrypted_in_a_turn_of_the_loop(port: Port, monkeypatch: py
         free.set()
         sender.join()
         wait_until(lambda: sum(size for _, size in heard) >= 64 * len(body))
-        client.settimeout(20)
+        client.settimeout(PATIENCE_SECONDS)
         assert status(client) == 200
     by_turn = [sum(size for _, size in group) for _, group in itertools.groupby(heard, key=lambda each: each[0])]
     assert max(by_turn) <= MAX_TURN_BYTES + len(body), "and what was left of the record before"

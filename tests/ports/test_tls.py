@@ -24,6 +24,7 @@ from robmon.ports.protocol import BoundedHttpProtocol
 from robmon.ports.server import MOMENT_SECONDS
 from robmon.settings import InputsSettings
 from tests.certificates import Authority, Certificate
+from tests.patience import PATIENCE_SECONDS
 from tests.ports.conftest import Port, closed, reset_on_close, status
 from tests.servers import wait_until
 
@@ -80,7 +81,9 @@ def test_a_request_that_comes_with_the_last_message_of_the_handshake(port: Port,
     command = ["openssl", "s_client", "-connect", f"{host}:{number}", "-CAfile", str(authority.ca), "-quiet"]
     for version in ("-tls1_2", "-tls1_3"):
         request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        done = subprocess.run([*command, version], input=request, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            [*command, version], input=request, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+        )
         assert done.stdout.endswith(b"ok"), done.stderr
 
 
@@ -240,7 +243,7 @@ def test_a_client_cannot_renegotiate(port: Port, authority: Authority) -> None:
     """Each time costs the server a signature."""
     host, number = port.address
     command = ["openssl", "s_client", "-connect", f"{host}:{number}", "-CAfile", str(authority.ca), "-tls1_2"]
-    done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=PATIENCE_SECONDS, check=False)
     assert b"RENEGOTIATING" in done.stderr and b"no renegotiation" in done.stderr
     wait_until(lambda: port.connections == 0)
 

@@ -12,6 +12,7 @@ import pytest
 
 from robmon.processes.messages import Load, LoadedModel, ModelVersion
 from robmon.processes.supervisor import Child, Command, worker_environment
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ async def test_a_foreign_interpreter_is_lent_robmon(foreign: tuple[Path, dict[st
     child = await Child.start(Command(str(python), "robmon.worker", environment))
     try:
         model = ModelVersion(name="m", version="1", path=str(folder), flavors=["sklearn"])
-        answer, _ = await child.ask(Load(model=model, threads=1), timeout_seconds=60)
+        answer, _ = await child.ask(Load(model=model, threads=1), timeout_seconds=PATIENCE_SECONDS)
     finally:
         await child.stop()
     assert isinstance(answer, LoadedModel), answer

@@ -28,9 +28,9 @@ from robmon.processes.supervisor import (
     memory_limit_bytes,
     worker_environment,
 )
+from tests.patience import PATIENCE_SECONDS
 
 QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), threads=1)
-PLENTY_SECONDS = 120
 
 BEGIN = f"""#!{sys.executable}
 import os, socket, subprocess, sys, time
@@ -93,7 +93,7 @@ async def test_question_and_answer() -> None:
     child = await Child.start(Command(sys.executable, "robmon.worker", worker_environment(1)))
     process = psutil.Process(child.pid)
     assert os.getsid(child.pid) == child.pid, "a session of its own, so that all it starts can be killed at once"
-    answer, _ = await child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS)
+    answer, _ = await child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS)
     assert isinstance(answer, Failure)
     assert answer.reason == "not_loadable"
     await child.stop()
@@ -105,7 +105,7 @@ async def test_blobs_of_many_megabytes(odd_child: OddChild) -> None:
     """More than a socket holds, both ways, and empty ones among them."""
     child = await Child.start(odd_child("question, blobs = channel.receive(); channel.send(question, blobs)"))
     blobs = [os.urandom(9 * 2**20), b"", b"x"]
-    answer, answered = await child.ask(QUESTION, blobs, timeout_seconds=PLENTY_SECONDS)
+    answer, answered = await child.ask(QUESTION, blobs, timeout_seconds=PATIENCE_SECONDS)
     assert (answer, answered) == (QUESTION, blobs)
     await child.stop()
 
@@ -147,7 +147,7 @@ async def test_silence(odd_child: OddChild, own_session: bool) -> None:
     """It is killed with all that it started, even what left its session."""
     lines = f"subprocess.Popen({ASLEEP}, start_new_session={own_session}); channel.send(channel.receive()[0])"
     child = await Child.start(odd_child(lines + "; time.sleep(3600)"))
-    await child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS)
+    await child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS)
     process = psutil.Process(child.pid)
     [started] = process.children()
     died = await death(child.ask(QUESTION, timeout_seconds=0.2))
@@ -164,7 +164,7 @@ async def test_memory(odd_child: OddChild, monkeypatch: pytest.MonkeyPatch) -> N
     lines = f"channel.receive(); subprocess.Popen({eats}); time.sleep(3600)"
     child = await Child.start(odd_child(lines, memory_bytes=200_000_000))
     process = psutil.Process(child.pid)
-    died = await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+    died = await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
     assert died.reason == "memory"
     assert "200000000" in str(died)
     assert child.memory_bytes > 200_000_000
@@ -176,7 +176,7 @@ async def test_memory_while_nobody_asks(odd_child: OddChild, monkeypatch: pytest
     monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
     child = await Child.start(odd_child("eaten = b'x' * 300_000_000; time.sleep(3600)", memory_bytes=200_000_000))
     assert await gone(psutil.Process(child.pid))
-    died = await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+    died = await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
     assert died.reason == "memory"
 
 
@@ -192,7 +192,7 @@ async def test_memory_while_nobody_asks(odd_child: OddChild, monkeypatch: pytest
 async def test_death_while_answering(odd_child: OddChild, lines: str, how: str) -> None:
     child = await Child.start(odd_child(f"channel.receive(); {lines}"))
     process = psutil.Process(child.pid)
-    died = await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+    died = await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
     assert (died.reason, str(died)) == ("crash", how)
     assert await gone(process)
 
@@ -210,14 +210,14 @@ async def test_stop_of_one_that_does_not_listen(odd_child: OddChild, monkeypatch
 async def test_stop_of_one_that_is_killed_already(odd_child: OddChild) -> None:
     """As when the daemon ends while it waits for an answer: its jobs are cancelled, and then all is closed."""
     child = await Child.start(odd_child("time.sleep(3600)"))
-    question = asyncio.create_task(child.ask(Stop(), timeout_seconds=PLENTY_SECONDS))
+    question = asyncio.create_task(child.ask(Stop(), timeout_seconds=PATIENCE_SECONDS))
     await asyncio.sleep(0)
     question.cancel()
     await asyncio.sleep(0)
     await child.stop()
     with pytest.raises(asyncio.CancelledError):
         await question
-    assert (await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))).reason == "crash"
+    assert (await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))).reason == "crash"
 
 
 @on_uvloop
@@ -225,7 +225,7 @@ async def test_cancelled_question(odd_child: OddChild) -> None:
     """As when the daemon ends in the midst of an assessment."""
     child = await Child.start(odd_child("time.sleep(3600)"))
     process = psutil.Process(child.pid)
-    question = asyncio.create_task(child.ask(Stop(), timeout_seconds=PLENTY_SECONDS))
+    question = asyncio.create_task(child.ask(Stop(), timeout_seconds=PATIENCE_SECONDS))
     await asyncio.sleep(0)
     question.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -287,7 +287,7 @@ async def test_cancelled_while_it_looks_how_the_process_ended(
 
     async def look(_: Child) -> str:
         looking.set()
-        await asyncio.sleep(PLENTY_SECONDS)
+        await asyncio.sleep(PATIENCE_SECONDS)
         return ""
 
     monkeypatch.setattr(Child, "_exit_text", look)
@@ -304,7 +304,7 @@ async def test_output(odd_child: OddChild, log_output: bool, capfd: pytest.Captu
     lines = "print('to stdout'); print('to stderr', file=sys.stderr); channel.receive()"
     with structlog.testing.capture_logs() as logged:
         child = await Child.start(odd_child(lines, log_output=log_output))
-        await death(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+        await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
     assert sorted(line["line"] for line in logged) == (["to stderr", "to stdout"] if log_output else [])
     assert capfd.readouterr() == ("", "")
 
@@ -316,7 +316,7 @@ async def test_output_without_end(odd_child: OddChild) -> None:
     with structlog.testing.capture_logs() as logged:
         child = await Child.start(odd_child(lines.replace("Failure()", "Failure(reason='x')"), log_output=True))
         ticks = 0
-        answering = asyncio.ensure_future(child.ask(QUESTION, timeout_seconds=PLENTY_SECONDS))
+        answering = asyncio.ensure_future(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
         while not answering.done():
             await asyncio.sleep(0)
             ticks += 1
@@ -379,12 +379,12 @@ async def main(script):
 async def leave(script, how):
     other = await Child.start(Command(script + ".other", "robmon.fetch", worker_environment(1)))
     child = await Child.start(Command(script, "robmon.worker", worker_environment(1)))
-    await child.ask(QUESTION, timeout_seconds=30)
+    await child.ask(QUESTION, timeout_seconds=300)
     if how == "stopped":
         await child.stop()
     else:
         try:
-            await child.ask(QUESTION, timeout_seconds=30)
+            await child.ask(QUESTION, timeout_seconds=300)
         except ChildDiedError as error:
             assert error.reason == "crash", error
     left = [each for each in psutil.Process().children(recursive=True) if each.pid != other.pid]
@@ -415,7 +415,7 @@ os._exit(7)
     for file in ("worker", "worker.other"):
         (tmp_path / file).chmod(0o755)
     command = [sys.executable, "-c", ADOPTING, str(tmp_path / "worker")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
 
 
@@ -452,7 +452,9 @@ assert daemon.children() == []
 
 def test_what_ends_during_the_look_leaves_nobody_behind() -> None:
     """Its children are the daemon's from then on, while the look still has them below it."""
-    done = subprocess.run([sys.executable, "-c", ENDING_MEANWHILE], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING_MEANWHILE], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert done.returncode == 0, done.stderr
 
 

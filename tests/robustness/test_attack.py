@@ -234,7 +234,7 @@ def test_the_time_budget_is_kept_and_told() -> None:
 
     began = time.monotonic()
     result = robmon.attack(slow, X, output="logit", queries=100_000, max_seconds=0.6)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 200, "all queries take 2,000 s"
     assert "the time budget of 0.6 s ended attacks early" in result.cut
     assert result.agreement.tolist() == [1.0] * 3
 

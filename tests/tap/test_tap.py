@@ -22,6 +22,7 @@ from robmon.inputs.receiver import Receiver
 from robmon.inputs.sample import Sample
 from robmon.tap import Tap
 from tests.asgi import served
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tap.md"
@@ -101,8 +102,8 @@ def test_the_example_of_the_manual_is_read_by_robmon(
             answer = client.post("/predict", content=body(number), headers=headers)
             assert answer.json() == {"predictions": [0.5 * number + 4.0]}
         client.post("/other", content=body(9))
-        wait_until(lambda: names["app"].counts.sent == 5, 30, "all copies are sent")
-        wait_until(lambda: robmon_.received == 5, 30, "all have arrived")
+        wait_until(lambda: names["app"].counts.sent == 5, PATIENCE_SECONDS, "all copies are sent")
+        wait_until(lambda: robmon_.received == 5, PATIENCE_SECONDS, "all have arrived")
     items = {item.feedback.ids[0]: item for item in robmon_.items}
     assert set(items) == {f"order {number}" for number in range(5)}
     for number in range(5):
@@ -130,8 +131,8 @@ def test_it_is_a_middleware_of_fastapi_too(robmon_port: tuple[Robmon, str]) -> N
     with served(app) as server:
         answer = httpx.post(f"{server}/predict", json={"features": [1.0, 2.0]})
         assert answer.json() == {"predictions": [2]}
-        wait_until(lambda: robmon_.received == 1, 30, "the copy has arrived")
-        wait_until(lambda: robmon_.items[0].feedback.answer is not None, 30, "and the answer")
+        wait_until(lambda: robmon_.received == 1, PATIENCE_SECONDS, "the copy has arrived")
+        wait_until(lambda: robmon_.items[0].feedback.answer is not None, PATIENCE_SECONDS, "and the answer")
     (item,) = robmon_.items
     assert decode(dict(item.headers), item.body)[0].tensor.tolist() == [1.0, 2.0]
 
@@ -148,7 +149,7 @@ def test_only_what_was_answered_well_is_copied_and_within_the_bounds(robmon_port
         assert client.post("/predict", content=large).content == large, "in pieces, and whole"
         streamed = (b" " * 90_000 for _ in range(3))
         assert client.post("/predict", content=streamed).content == b" " * 270_000
-        wait_until(lambda: app.counts.sent == 1, 30, "the only one that may be")
+        wait_until(lambda: app.counts.sent == 1, PATIENCE_SECONDS, "the only one that may be")
     assert robmon_.received == 1 and len(robmon_.items[0].body) == 270_000
     assert app.counts.dropped == {"too_large": 2}, "request and answer of the large one"
     assert app._account.held_bytes == 0
@@ -161,7 +162,7 @@ def test_while_robmon_is_down_nothing_is_looked_at_and_afterwards_copies_come_ag
     app = Tap(echo, f"http://127.0.0.1:{port}")
     with served(app) as server, httpx.Client(base_url=server) as client:
         assert client.post("/predict", content=body(0)).content == body(0)
-        wait_until(lambda: app.counts.dropped["down"] == 1, 30, "robmon is found to be down")
+        wait_until(lambda: app.counts.dropped["down"] == 1, PATIENCE_SECONDS, "robmon is found to be down")
         app._sender._down_until = time.monotonic() + 3600  # however long this machine takes
         for number in range(20):
             assert client.post("/predict", content=body(number)).content == body(number)
@@ -171,14 +172,14 @@ def test_while_robmon_is_down_nothing_is_looked_at_and_afterwards_copies_come_ag
             app._sender._address = Tap(echo, url)._sender._address
             app._sender._down_until = 0.0
             client.post("/predict", content=body(7))
-            wait_until(lambda: robmon_.received == 1, 30, "copies come again")
+            wait_until(lambda: robmon_.received == 1, PATIENCE_SECONDS, "copies come again")
 
 
 def test_a_robmon_that_hangs_delays_nothing_and_holds_no_more_than_it_may() -> None:
     """It takes connections and never answers; the thread waits an hour for it, and no client does."""
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         app = Tap(echo, f"http://127.0.0.1:{hanging.getsockname()[1]}", max_pending_bytes=100_000, timeout_seconds=3600)
-        with served(app) as server, httpx.Client(base_url=server, timeout=60) as client:
+        with served(app) as server, httpx.Client(base_url=server, timeout=PATIENCE_SECONDS) as client:
             content = b" " * 10_000
             for _ in range(30):
                 assert client.post("/predict", content=content).content == content
@@ -188,7 +189,7 @@ def test_a_robmon_that_hangs_delays_nothing_and_holds_no_more_than_it_may() -> N
         connection = app._sender._connection
         assert connection is not None and connection.sock is not None
         connection.sock.shutdown(socket.SHUT_RDWR)  # and the thread ends
-        wait_until(lambda: app._account.held_bytes == 0, 30, "what waited is given up")
+        wait_until(lambda: app._account.held_bytes == 0, PATIENCE_SECONDS, "what waited is given up")
 
 
 def test_websockets_and_the_lifespan_pass_as_they_are() -> None:
@@ -218,7 +219,7 @@ def test_a_fault_of_the_tap_or_of_a_conversion_costs_the_copy_alone(robmon_port:
     with served(app) as server, served(left_out) as other:
         assert httpx.post(f"{server}/predict", content=body(1)).content == body(1)
         assert httpx.post(f"{other}/predict", content=body(1)).content == body(1)
-        wait_until(lambda: app.counts.dropped == {"not_converted": 1}, 30, "it is counted")
+        wait_until(lambda: app.counts.dropped == {"not_converted": 1}, PATIENCE_SECONDS, "it is counted")
 
         def fail(_: int) -> bool:
             raise RuntimeError
@@ -244,7 +245,7 @@ def test_a_conversion_that_would_end_the_thread_is_counted_and_the_next_copy_goe
     app = Tap(echo, url, as_request=at_first, answers=False)
     for number in (1, 2):
         asyncio.run(asked(app, body(number)))
-    wait_until(lambda: app.counts.sent == 1, 30, "the second")
+    wait_until(lambda: app.counts.sent == 1, PATIENCE_SECONDS, "the second")
     assert app.counts.dropped == {"not_converted": 1} and robmon_.received == 1
     assert app._account.held_bytes == 0
 
@@ -269,7 +270,7 @@ def test_an_answer_in_pieces_is_copied_when_it_is_whole_and_a_stream_of_events_i
     app = Tap(in_pieces, url)
     sent = asyncio.run(asked(app, body(1)))
     assert [message.get("body") for message in sent[1:]] == [b'{"predictions"', b": [1]}", None]
-    wait_until(lambda: app.counts.sent == 1, 30, "it is sent")
+    wait_until(lambda: app.counts.sent == 1, PATIENCE_SECONDS, "it is sent")
     assert robmon_.received == 1 and robmon_.items[0].feedback.answer == copied
 
 
@@ -304,10 +305,10 @@ def test_a_port_with_a_token_takes_the_one_of_the_file(tmp_path: Path) -> None:
         app = Tap(echo, url, token_file=str(token), answers=False)
         with served(app) as server:
             httpx.post(f"{server}/predict", content=body(1))
-            wait_until(lambda: app.counts.dropped == {"refused": 1}, 30, "a wrong token is counted")
+            wait_until(lambda: app.counts.dropped == {"refused": 1}, PATIENCE_SECONDS, "a wrong token is counted")
             token.write_text("b\n")
             httpx.post(f"{server}/predict", content=body(1))
-            wait_until(lambda: app.counts.sent == 1, 30, "the right one is let in")
+            wait_until(lambda: app.counts.sent == 1, PATIENCE_SECONDS, "the right one is let in")
     assert asked == [b"Bearer a", b"Bearer b"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from grafana import asking
+from tests.patience import PATIENCE_SECONDS
 from tests.watching.prometheus import REPOSITORY
 
 FOLDER = asking.FOLDER
@@ -59,7 +60,12 @@ def transformed(
         ],
     }
     done = subprocess.run(
-        ["node", str(TRANSFORM)], input=json.dumps(question), capture_output=True, text=True, check=False, timeout=120
+        ["node", str(TRANSFORM)],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return [[{each["name"]: each["values"] for each in frame} for frame in one] for one in json.loads(done.stdout)]

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.patience import PATIENCE_SECONDS
 from tests.servers import free_port, server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -131,5 +132,5 @@ def alerts(alertmanager_url: str) -> dict[str, dict[str, Any]]:
 
 def get_json(url: str) -> Any:
     """The JSON that a GET of `url` answers."""
-    with urllib.request.urlopen(url, timeout=30) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)

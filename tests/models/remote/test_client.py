@@ -21,6 +21,7 @@ from robmon.models.remote import client
 from tests.certificates import Authority
 from tests.endpoint import Reply, Request, Server, V2Model, reply_json, serving
 from tests.models.remote.conftest import connect, outputs
+from tests.patience import PATIENCE_SECONDS
 from tests.robustness.assessing import plan_assessment
 from tests.servers import free_port
 
@@ -125,7 +126,7 @@ def test_a_slow_answer_is_not_asked_for_again() -> None:
     over = threading.Event()
 
     def slow(request: Request) -> Reply:
-        over.wait(10)
+        over.wait(PATIENCE_SECONDS)
         return GOOD
 
     with serving(slow) as server:
