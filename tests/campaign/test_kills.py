@@ -212,7 +212,7 @@ INPUTS = [("length", "FP64", [-1]), ("width", "FP64", [-1]), ("serial", "INT64",
 
 @pytest.mark.parametrize(
     "wanted",
-    [SHORT, pytest.param(LONG, marks=[pytest.mark.campaign, pytest.mark.timeout(3600)])],
+    [SHORT, pytest.param(LONG, marks=[pytest.mark.campaign, pytest.mark.timeout(7200)])],
     ids=["short", "long"],
 )
 def test_kills_beside_an_endpoint(
@@ -241,7 +241,7 @@ def test_kills_beside_an_endpoint(
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_kills_while_the_alias_moves(
     served: Registry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -16,7 +16,7 @@ from tests.e2e.registry import Registry
 from tests.e2e.test_memory import GOOD, detected, pending, regression, remembered
 from tests.servers import mlflow_server
 
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.campaign
 
 PODS = 5
 CANARY_SECONDS = 180

@@ -15,14 +15,18 @@ from tests.e2e.daemon import END_SECONDS, Daemon, running_daemon
 from tests.e2e.registry import Registry
 from tests.servers import wait_until
 
+ENDING = (signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
+
 
 @pytest.fixture
 def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
     model = local.model()
     uri = f"models:/{model.name}/{model.add()}"
-    before = signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # what a shell starts in the background ignores it
+    # What a shell starts in the background, or nohup, ignores some of them, and so would the daemon.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
     with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=20) as daemon:
-        signal.signal(signal.SIGQUIT, before)
+        for number, action in before.items():
+            signal.signal(number, action)
         daemon.send()
         daemon.wait_for_assessments()
         yield daemon
@@ -114,13 +118,13 @@ def test_the_end(moment: Callable[[Daemon], None], signals: str, local: Registry
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGQUIT"])
-def test_signals_that_end_it_at_once(name: str, daemon: Daemon) -> None:
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_signals_that_end_it_at_once(number: signal.Signals, daemon: Daemon) -> None:
     """By default action; its children follow."""
-    finding, before = begun(name), Held.by(daemon)
+    finding, before = begun(number.name), Held.by(daemon)
     with asked(finding, daemon):
         daemon.wait_for_assessments()
-    daemon.process.send_signal(getattr(signal, name))
+    daemon.process.send_signal(number)
     daemon.process.wait(END_SECONDS)
     wait_until(lambda: not daemon.processes(), END_SECONDS, "the end of all its processes")
     finding.growth = Held.by(daemon).less(before)

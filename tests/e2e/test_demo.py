@@ -20,9 +20,6 @@ from tests.environment import Environment
 from tests.patience import PATIENCE_SECONDS
 from tests.servers import wait_until
 
-# Two demos at once would only slow each other down.
-pytestmark = pytest.mark.timeout(500)
-
 THEIRS = os.environ | {"ROBMON_MODEL__URI": "models:/somebody-elses/1", "MLFLOW_REGISTRY_URI": "http://nowhere"}
 TITLE = "ROBUSTNESS REGRESSED: digits version 2 against version 1"
 
@@ -102,7 +99,7 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
         done = subprocess.run(["sh", "-c", printed["accept version 2"]], cwd=tmp_path, env=shell, capture_output=True)
         assert (done.returncode, done.stdout[:18]) == (0, b"accepted: digits/2"), done.stderr
         quiet = 'robmon_regression_detected{kind="version",model_name="digits"} 0.0'
-        wait_until(lambda: quiet in httpx.get(printed["metrics"]).text, 60, "the regression is cleared")
+        wait_until(lambda: quiet in httpx.get(printed["metrics"]).text, what="the regression is cleared")
         done = subprocess.run(["sh", "-c", printed["roll back"]], cwd=tmp_path, env=shell, capture_output=True)
         assert (done.returncode, b"no regression stands" in done.stderr) == (2, True), done.stderr
         child.send_signal(signal.SIGINT)

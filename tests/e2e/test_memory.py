@@ -12,8 +12,6 @@ from tests.e2e.proxies import read_only
 from tests.e2e.registry import RegisteredModel, Registry
 from tests.servers import wait_until
 
-pytestmark = pytest.mark.timeout(500)  # five daemons one after the other, on whatever machine
-
 # A model's noise MSE grows with the square of its weight.
 GOOD, FRAGILE, AS_FRAGILE = 1.0, 2.0, 2.05
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.test_demo import CLEAN_UP_SECONDS, THEIRS, processes_of, read_until
+from tests.e2e.test_demo import THEIRS, processes_of, read_until
+from tests.patience import PATIENCE_SECONDS
 from tests.watching.prometheus import REPOSITORY
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def test_the_alert_arrives_and_goes_and_nothing_is_left(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_the_alert_arrives_and_goes_and_nothing_is_left(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         read_until(child, "webhook: resolved: RobmonRobustnessRegression")
         child.send_signal(signal.SIGINT)
-        rest, _ = child.communicate(timeout=CLEAN_UP_SECONDS)
+        rest, _ = child.communicate(timeout=PATIENCE_SECONDS)
         assert child.returncode == 0, rest
         assert processes_of(temporary) == []
         assert list(temporary.iterdir()) == []

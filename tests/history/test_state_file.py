@@ -356,7 +356,7 @@ def test_nothing_told_is_lost_by_kills_of_two_processes(memory_disk: Path) -> No
                 process = subprocess.Popen(command, stdout=stack.enter_context(out.open("wb")))
                 stack.callback(process.wait)
                 stack.callback(process.kill)
-                wait_until(lambda out=out: out.stat().st_size > 100, 60, "what it wrote")
+                wait_until(lambda out=out: out.stat().st_size > 100, what="what it wrote")
             time.sleep(chance.uniform(0.0, 0.1))
         for scope in ("one", "two"):
             whole, _, _ = (memory_disk / f"{life}-{scope}").read_text().rpartition("\n")

@@ -88,12 +88,12 @@ def test_the_commands_of_alert_and_page_accept_a_version(image: Image, root: Pat
 
         model.predict, model.version = weighted(2.0), "2"
         container.wait_for(lambda: container.regression_stands, "the regression")
-        alert = wait_until(lambda: alerts(manager).get(ALERT), 150, "the alert")
+        alert = wait_until(lambda: alerts(manager).get(ALERT), what="the alert")
         [command] = re.findall(r"robmon baseline .* --accept", alert["annotations"]["description"])
         assert container.type(command).startswith("accepted: digits/2 ")
         container.wait_for(lambda: not container.regression_stands, "the end of the regression")
         firing = f'ALERTS{{alertname="{ALERT}", alertstate="firing"}}'
-        wait_until(lambda: not query(prometheus, firing), 150, "the end of the alert")
+        wait_until(lambda: not query(prometheus, firing), what="the end of the alert")
         container.wait_for_assessments()  # with which the next version is compared: this one will be gone
 
         model.predict, model.version = weighted(4.0), "3"
@@ -110,12 +110,12 @@ def test_nothing_is_left_of_a_run_that_is_killed(image: Image, root: Path, tmp_p
     run = multiprocessing.get_context("spawn").Process(target=stay, args=(image, root, pod, tmp_path / "pod"))
     run.start()
     try:
-        wait_until(lambda: answers(pod.health_url), 150, pod.health_url)
+        wait_until(lambda: answers(pod.health_url), what=pod.health_url)
         assert len(containers()) == 1
     finally:
         run.kill()
         run.join()
-    wait_until(lambda: not containers(), 60, "the end of the container and its cgroup")
+    wait_until(lambda: not containers(), what="the end of the container and its cgroup")
     assert not answers(pod.health_url)
 
 

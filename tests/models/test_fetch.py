@@ -265,7 +265,7 @@ def test_ends_with_its_peer(asked: bool, tmp_path: Path) -> None:
                 connection, _ = silent.accept()
                 connection.close()
             channel._socket.shutdown(socket.SHUT_RDWR)
-            wait_until(lambda: child.poll() is not None, 60, "the end of the fetch process")
+            wait_until(lambda: child.poll() is not None, what="the end of the fetch process")
 
 
 def test_folders_of_dead_fetches_are_swept(sqlite_store: Store, tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_killed_in_the_middle_of_a_download(sqlite_store: Store, tmp_path: Path)
     )
     child = subprocess.Popen([sys.executable, "-c", program, sqlite_store.tracking_uri, uri, str(tmp_path)])
     try:
-        wait_until(lambda: list(home.glob(".unfinished-*/*/large")), 90, "a half download")
+        wait_until(lambda: list(home.glob(".unfinished-*/*/large")), what="a half download")
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()

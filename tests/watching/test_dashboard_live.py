@@ -197,9 +197,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "scrape_configs": [{"job_name": "robmon", "static_configs": static}],
         }
         url = stack.enter_context(prometheus_server(folder, config))
-        wait_until(lambda: query(url, "count(robmon_assessments_total >= 4) == 4"), 90, "four scrapes of each pod")
+        wait_until(lambda: query(url, "count(robmon_assessments_total >= 4) == 4"), what="four scrapes of each pod")
         firing = 'count(ALERTS{alertname="RobmonRegressionOverTime", alertstate="firing"})'
-        wait_until(lambda: query(url, firing), 90, "the alert that stands on most rules")
+        wait_until(lambda: query(url, firing), what="the alert that stands on most rules")
         yield url
 
 
