@@ -21,6 +21,7 @@ EXTRAS: Final = {
     "s3fs": "s3",
     "pynvml": "gpu",
     "PIL": "images",
+    "art": "attacks",
 }
 """Modules that robmon imports only where they are needed, each with the extra that brings it."""
 

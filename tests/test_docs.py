@@ -115,7 +115,9 @@ def test_every_anchor_is_there_once() -> None:
 
 
 def test_every_key_of_a_result_is_told() -> None:
-    for kind, example in zip(("Assessment", "Comparison", "Ranking"), reference.example_results(), strict=True):
+    for kind, example in zip(
+        ("Assessment", "Comparison", "Ranking", "Attack"), reference.example_results(), strict=True
+    ):
         assert {f"{kind}.{key}" for key in example} <= anchors("reference/result-json.md")
 
 

@@ -31,6 +31,7 @@ from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402
 from robmon.robustness.curve import Slope  # noqa: E402
 from robmon.robustness.curve_point import CurvePoint  # noqa: E402
+from robmon.robustness.probes.attack.result import Attack  # noqa: E402
 from robmon.robustness.ranking import Ranking  # noqa: E402
 from robmon.robustness.result import Assessment  # noqa: E402
 from robmon.settings import leaves  # noqa: E402
@@ -163,8 +164,8 @@ OF_RESULTS = {
 """Keys that are plain, or that only the JSON has, so that no class says anything of them."""
 
 
-def example_results() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """An assessment, a comparison and a ranking as JSON has them: of small models, with all that there can be."""
+def example_results() -> tuple[dict[str, Any], ...]:
+    """An assessment, a comparison, a ranking and attacks as JSON has them: of small models, with all there can be."""
     inputs = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     weights = np.arange(12.0).reshape(4, 3) / 10
     targets = np.argmax(inputs @ weights, axis=1)
@@ -179,12 +180,13 @@ def example_results() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     assessment = robmon.assess(first, inputs, targets=targets, **options).to_dict()
     comparison = robmon.compare(first, second, inputs, **options).to_dict()
     ranking = robmon.rank({"first": first, "second": second}, inputs, targets, **options).to_dict()
-    return assessment, comparison, ranking
+    attack = robmon.attack(first, inputs, targets=targets, output="logit", queries=3).to_dict()
+    return assessment, comparison, ranking, attack
 
 
 def assessment_json() -> Iterator[str]:
     """The keys of an assessment, of a point of its curve and of a slope."""
-    assessment, _, _ = example_results()
+    assessment = example_results()[0]
     yield from fields_table(Assessment, assessment)
     yield from ("", "Each object of `curve`:", "")
     yield from fields_table(CurvePoint, assessment["curve"][-1])
@@ -200,6 +202,11 @@ def comparison_json() -> Iterator[str]:
 def ranking_json() -> Iterator[str]:
     """The keys of a ranking."""
     yield from fields_table(Ranking, example_results()[2])
+
+
+def attack_json() -> Iterator[str]:
+    """The keys of attacks."""
+    yield from fields_table(Attack, example_results()[3])
 
 
 def json_type(value: Any) -> str:
@@ -269,7 +276,12 @@ PAGES: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "reference/settings.md": {"settings": settings_table},
     "reference/metrics.md": {"metrics": metrics_table},
     "reference/commands.md": {"commands": commands_reference},
-    "reference/result-json.md": {"assessment": assessment_json, "comparison": comparison_json, "ranking": ranking_json},
+    "reference/result-json.md": {
+        "assessment": assessment_json,
+        "comparison": comparison_json,
+        "ranking": ranking_json,
+        "attack": attack_json,
+    },
     "evidence/coverage.md": {"coverage": coverage_table},
 }
 

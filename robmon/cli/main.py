@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from robmon.cli.assess import assess
+from robmon.cli.attack import attack
 from robmon.cli.baseline import baseline
 from robmon.cli.compare import compare
 from robmon.cli.daemon import check_config, run
@@ -55,5 +56,5 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, rollback):
+for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, rollback, attack):
     main.add_command(command)

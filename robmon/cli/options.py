@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,8 +92,6 @@ config_option = click.option(
 def assessment_options(command: Function) -> Function:
     """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
     options = [
-        click.option("--inputs", type=click.Path(path_type=Path),
-                     help="File of inputs, a row a line: parquet, csv, npy or jsonl."),
         click.option("--levels", default=" ".join(map("{:g}".format, Specification.levels)), show_default=True,
                      help="Noise levels, separated by spaces or commas: standard deviations of a feature, or shares."),
         click.option("--absolute", is_flag=True, help="Levels are in input units, not in standard deviations."),
@@ -105,6 +103,15 @@ def assessment_options(command: Function) -> Function:
                      help="Probability of the bounds."),
         click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
                      show_default=True, help="What the model does."),
+        click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
+                     default=ImageLayout.jpeg_subsampling, show_default=True, help="Of the colours, under jpeg noise."),
+    ]  # fmt: skip
+    return inputs_option(_with(options, model_options(command)))
+
+
+def model_options(command: Function) -> Function:
+    """What else a command needs to ask a model about inputs, whatever it asks."""
+    options = [
         click.option("--output", type=click.Choice(OUTPUT_KINDS),
                      help="What the model's numbers are.  [default: by their type and the task]"),
         click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
@@ -121,9 +128,7 @@ def assessment_options(command: Function) -> Function:
         click.option("--image-mean", metavar="NUMBERS",
                      help="What a client that normalises images subtracts, one number a channel, in quotes."),
         click.option("--image-std", metavar="NUMBERS", help="What it divides by."),
-        click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
-                     default=ImageLayout.jpeg_subsampling, show_default=True, help="Of the colours, under jpeg noise."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn."),
         click.option("--device", default="auto", show_default=True,
                      help="cpu, cuda or auto, of torch and ONNX models; others choose their own."),
         click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
@@ -141,6 +146,17 @@ def assessment_options(command: Function) -> Function:
         click.option("--token-file", type=click.Path(path_type=Path),
                      help="File with a bearer token for an endpoint, read each time."),
     ]  # fmt: skip
+    return _with(options, command)
+
+
+inputs_option = click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help="File of inputs, a row a line: parquet, csv, npy or jsonl.",
+)
+
+
+def _with(options: Sequence[Callable[[Function], Function]], command: Function) -> Function:
     for option in reversed(options):
         command = option(command)
     return command
@@ -171,25 +187,32 @@ def output_options(name: str) -> Callable[[Function], Function]:
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
     """The command's options as `robmon.assess` takes them."""
+    levels = numbers(options.pop("levels"), "levels")
+    return {**model_and_scale(options), "levels": levels}
+
+
+def model_and_scale(options: dict[str, Any]) -> dict[str, Any]:
+    """Likewise those that every command has which asks a model."""
     use_tracking_uri(options)
-    levels = _numbers(options.pop("levels"), "levels")
     scale = 1.0 if options.pop("absolute") else None
-    integers = [name for word in options.pop("integers") for name in _names(word)]
+    integers = [name for word in options.pop("integers") for name in names(word, "integers")]
     layout = _layout(options)
-    return {**options, "levels": levels, "scale": scale, "integers": integers or None, "layout": layout}
+    return {**options, "scale": scale, "integers": integers or None, "layout": layout}
 
 
 def _layout(options: dict[str, Any]) -> ImageLayout | None:
     """How the inputs are images, as the options say; None where they say nothing."""
-    said = {name: options.pop(f"image_{name}") for name in ("channels", "range", "mean", "std", "jpeg_subsampling")}
-    if said == {**dict.fromkeys(said), "jpeg_subsampling": ImageLayout.jpeg_subsampling}:
+    said = {name: options.pop(f"image_{name}") for name in ("channels", "range", "mean", "std")}
+    subsampling = options.pop("image_jpeg_subsampling", ImageLayout.jpeg_subsampling)
+    if not any(said.values()) and subsampling == ImageLayout.jpeg_subsampling:
         return None
     for name in ("range", "mean", "std"):
-        said[name] = said[name] and _numbers(said[name], f"image-{name}")
-    return ImageLayout(**said)
+        said[name] = said[name] and numbers(said[name], f"image-{name}")
+    return ImageLayout(**said, jpeg_subsampling=subsampling)
 
 
-def _numbers(words: str, option: str) -> list[float]:
+def numbers(words: str, option: str) -> list[float]:
+    """Numbers separated by spaces or commas."""
     try:
         return [float(word) for word in re.split(r"[\s,]+", words.strip(" []"))]
     except ValueError:
@@ -197,11 +220,11 @@ def _numbers(words: str, option: str) -> list[float]:
         raise click.BadParameter(told, param_hint=f"--{option}") from None
 
 
-def _names(words: str) -> list[str]:
+def names(words: str, option: str) -> list[str]:
     """Names separated by spaces or commas, or as JSON."""
     if not words.lstrip().startswith("["):
         return [name for name in re.split(r"[\s,]+", words) if name]
     try:
         return [str(name) for name in json.loads(words)]
     except json.JSONDecodeError:
-        raise click.BadParameter("names are JSON, or separated by spaces or commas", param_hint="--integers") from None
+        raise click.BadParameter("names are JSON, or separated by spaces or commas", param_hint=f"--{option}") from None

@@ -12,9 +12,9 @@ from robmon.report.progress import Pace, tell_regularly
 
 
 @contextlib.contextmanager
-def pace_of(what: str) -> Iterator[Pace]:
+def pace_of(what: str, unit: str = "trials") -> Iterator[Pace]:
     """What the work tells of itself while the block runs: a bar on a terminal, else a line every few seconds."""
-    pace = Pace(what)
+    pace = Pace(what, unit=unit)
     with _bar(pace) if sys.stderr.isatty() else _lines(pace):
         yield pace
 

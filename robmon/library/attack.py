@@ -45,6 +45,7 @@ def attack(
     max_batch_rows: int | None = None,
     max_seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    expect: Callable[[float], None] | None = None,
 ) -> Attack:
     """Look for the worst: moves within a radius that change the model's class of a row.
 
@@ -59,7 +60,8 @@ def attack(
         radii: in units of the scale, as levels are.
         attacks: `pgd` (projected gradient descent, on margin and cross-entropy), `fgsm` (one step of it), `minimal` (a
             descent to the nearest witness, whatever the radii), `transfer` (witnesses of a substitute), `square`
-            (squares of a picture, or some columns of a table), `random` (corners, then one coordinate at a time).
+            (squares of a picture, or some columns of a table), `random` (corners, then one coordinate at a time),
+            `art:hop_skip_jump` (the nearest witness by decisions alone, of ART: `robmon[attacks]`).
         targets: the true classes, as in `robmon.assess`: adds the accuracy.
         scale: as in `robmon.assess`; 1.0: radii are in input units.
         clip: the valid range, low and high, each one number, one a feature, or None; of pictures with a layout it is
@@ -67,7 +69,7 @@ def attack(
         frozen: features that cannot be moved, by name or position.
         steps: of each descent of `pgd` and `transfer`.
         restarts: descents of these, the first from the row itself; `minimal` goes `steps * restarts` steps.
-        queries: of each row, by `square` and `random` each.
+        queries: of each row, by `square`, `random` and `art:hop_skip_jump` each.
         task: `classification`.
         output: as in `robmon.assess`.
         output_column: as in `robmon.assess`.
@@ -82,6 +84,7 @@ def attack(
         seed: fixes all that is drawn: the same seed, the same witnesses.
         max_seconds: time budget; what was not tried is told in `cut`.
         progress: called with the number of attacks done, one a radius, and of all.
+        expect: called with the seconds that they take at most, once that is known.
 
     Returns:
         `.agreement` over `.radii`, at most; `.flipped` (n x radii), each row seen to lose its class in a call of its
@@ -91,6 +94,7 @@ def attack(
     Raises:
         InvalidInputError: as `robmon.assess`; nothing can be moved; or the outputs are no classes.
         PredictionError, RegistryError, ModelError: as `robmon.assess`.
+        MissingPackageError: an attack is ART's, which is not installed.
 
     >>> import numpy as np
     >>> inputs = np.array([[0.25, 0.0], [-2.0, 0.5], [0.05, 0.0]])
@@ -107,7 +111,7 @@ def attack(
         return attack_prepared(
             rows, specification, scale=scale, targets=targets, clip=clip, substitute=substitute, norm=norm,
             radii=radii, attacks=attacks, frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed,
-            max_seconds=max_seconds, progress=progress,
+            max_seconds=max_seconds, progress=progress, expect=expect,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
+from robmon.library.art_attacks import outside_attacks
 from robmon.library.prepared_rows import PreparedRows, evaluating
 from robmon.models.forms import Parts
 from robmon.report.words import percent
@@ -22,7 +23,6 @@ from robmon.robustness.outputs import classes_of, flatten, same_classes
 from robmon.robustness.probes.attack.attack import SlopeOf, attack_rows
 from robmon.robustness.probes.attack.gradient import Call, slope_of
 from robmon.robustness.probes.attack.result import Attack
-from robmon.robustness.probes.attack.runs import Outside
 from robmon.robustness.probes.attack.target import Slope
 from robmon.robustness.probes.attack.transfer import substitute_kind
 from robmon.robustness.probes.attack.valid_range import valid_range
@@ -38,7 +38,7 @@ def attack_prepared(
     targets: Any = None,
     clip: tuple[Any, Any] | None = None,
     substitute: Any = None,
-    outside: Mapping[str, Outside] | None = None,
+    attacks: Sequence[str],
     **options: Any,
 ) -> Attack:
     """`attack_rows` of prepared rows.
@@ -51,11 +51,12 @@ def attack_prepared(
         targets: as in `robmon.attack`.
         clip: as there; None: that of the layout, where there is one.
         substitute: a torch module, for `transfer`.
-        outside: attacks of other libraries, by name.
+        attacks: by name, those of ART too.
         options: of `attack_rows`.
 
     Raises:
         InvalidInputError: as `attack_rows`, or the substitute cannot be one.
+        MissingPackageError: an attack is ART's, which is not installed.
     """
     array = rows.array
     if features is None:
@@ -78,7 +79,8 @@ def attack_prepared(
             clip=clip,
             slope_of=None if specification.output_column is not None else _gradient(rows),
             substitute_slope_of=None if substitute is None else _gradient_of_substitute(substitute, rows, told),
-            outside=outside,
+            attacks=attacks,
+            outside=outside_attacks(attacks),
             is_free=rows.parts is None,
             for_rows=rows.for_rows,
             output_names=lambda: rows.outputs.names,

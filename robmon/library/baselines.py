@@ -10,6 +10,8 @@ import numpy as np
 from robmon.errors import InvalidInputError, ModelError
 from robmon.history.baseline import Baseline
 from robmon.history.store import History
+from robmon.library.attack import integers_of
+from robmon.library.attacked_rows import attack_prepared
 from robmon.library.compare import compare_on
 from robmon.library.options import AssessOptions, RankOptions, specification_of
 from robmon.library.prepared_rows import PreparedRows, open_predictor
@@ -21,6 +23,8 @@ from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.by_name import noise_model
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 
@@ -117,6 +121,29 @@ def assess(
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
         return result, {}
     return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))
+
+
+def attack(
+    model: str | RemoteModel, inputs: Any, *, device: str, integers: Any, layout: ImageLayout | None, **options: Any
+) -> Attack:
+    """Attack a model in units of its recorded baseline, if it has one, as `assess` has them.
+
+    Args:
+        model: as in `robmon.assess`; whoever calls this has looked whether an endpoint may be attacked.
+        inputs: as there.
+        device, integers, layout: as in `robmon.attack`.
+        options: the others of `robmon.attack`.
+
+    Raises:
+        RobmonError: as `robmon.attack`; or the baseline is of other inputs.
+    """
+    said = {name: options.pop(name) for name in ("output", "output_column", "scale_axis") if name in options}
+    whole = integers_of(integers, layout, inputs)
+    specification = Specification(task="classification", layout=layout, integers=whole, **said)
+    baseline = _recorded_baseline(model) if options.get("scale") is None else None
+    with open_predictor(model, inputs, specification, device) as rows:
+        features = None if baseline is None else _features(baseline, rows, specification)
+        return attack_prepared(rows, specification, features=features, **options)
 
 
 def compare(

@@ -41,7 +41,7 @@ def moves(attack: Attack) -> str:
 
 def distances(attack: Attack) -> str:
     """How near witnesses are."""
-    found = {share: distance for share, distance in attack.distance_quantiles().items() if math.isfinite(distance)}
+    found = {share: distance for share, distance in attack.distance_quantiles.items() if math.isfinite(distance)}
     if not found:
         return "Nearest witnesses: none for a tenth of the rows."
     told = [f"of {100 * share:g} % of the rows within {distance:.3g}" for share, distance in found.items()]

@@ -25,13 +25,15 @@ class Pace:
     Attributes:
         what: what is going on, such as `assessing`.
         clock: seconds.
-        done, total: trials; both 0 until the first is done.
+        done, total: trials, say; both 0 until the first is done.
+        unit: what `done` and `total` count.
         on_expectation, on_progress: called when it is known for the first time how long all takes, if that is long;
             and when a trial is done.
     """
 
     what: str
     clock: Callable[[], float] = time.monotonic
+    unit: str = "trials"
     done: int = 0
     total: int = 0
     on_expectation: Callable[[], None] = _nothing
@@ -81,8 +83,8 @@ class Pace:
         'assessing: 1 of 39 trials, 206 s, about 2 hours 7 minutes left'
         """
         left = self.left_seconds
-        begun = "getting ready" if left is None else "no trial done yet"
-        trials = f"{self.done} of {self.total} trials" if self.total else begun
+        begun = "getting ready" if left is None else f"no {self.unit.removesuffix('s')} done yet"
+        trials = f"{self.done} of {self.total} {self.unit}" if self.total else begun
         rest = f", about {_roughly(left)} left" if left else ""
         return f"{self.what}: {trials}, {duration(round(elapsed_seconds))}{rest}"
 

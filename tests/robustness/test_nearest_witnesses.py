@@ -39,7 +39,7 @@ def test_every_attack_gives_a_distance_and_what_is_nearer_counts_at_smaller_radi
     found = np.isfinite(result.minimal_distance)
     assert 0 < found.sum() == result.flipped[:, -1].sum()
     assert (result.flipped == (result.minimal_distance[:, None] <= result.radii)).all()
-    quantiles = result.distance_quantiles()
+    quantiles = result.distance_quantiles
     assert quantiles[0.1] <= quantiles[0.5] <= quantiles[0.9]
     assert f"of 10 % of the rows within {quantiles[0.1]:.3g}" in str(result)
     for radius in result.radii:

@@ -63,6 +63,7 @@ def attack_rows(
     max_seconds: float | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
+    expect: Callable[[float], None] | None = None,
 ) -> Attack:
     """Look for moves that change the model's own class of each row, within each radius.
 
@@ -93,6 +94,7 @@ def attack_rows(
         max_seconds: time budget: what is not tried by then is not tried.
         notes: sentences on what was deduced before.
         progress: told of the attacks that are done, one a radius; one that has no radius counts once.
+        expect: told once how many seconds attacks take at most, by a pass over the rows that was timed.
 
     Raises:
         InvalidInputError: an option cannot be used, nothing can be moved, or the outputs are no classes.
@@ -117,7 +119,11 @@ def attack_rows(
     runs = Runs(target, slope, substitute, _picture(features, inputs), steps, restarts, queries, tried[-1], outside)
     chosen, ball = runs.chosen(attacks), _ball(inputs, features, clip, frozen, norm)
     counted = np.flatnonzero(passed.counted)
+    timed = time.monotonic()
     told = [passed.form.note, *notes, *doubts(target, ball, counted)]
+    if expect is not None:
+        passes = sum(runs.passes(name) for name, _, _ in _all_runs(runs, tried, chosen))
+        expect(min(max_seconds or math.inf, passes * (time.monotonic() - timed)))
     told += [f"{NO_GRADIENT}: it is asked for answers alone"] if slope is None else []
     witnesses = Witnesses(ball, tried, chosen)
     cut = _attack(runs, witnesses, ball, tried, chosen, counted, seed, _Clock(began, max_seconds), progress)

@@ -85,12 +85,13 @@ class Attack:
             raise InvalidInputError(f"radius {radius!r} was not attacked: it is one of {known}")
         return self.made(self.witnesses[int(found[0])])
 
+    @property
     def distance_quantiles(self) -> dict[float, float]:
         """Within which distance so large a share of the rows has a witness; infinite where fewer have one.
 
         >>> result = Attack("inf", np.ones(1), np.ones(1), {}, None, np.ones((2, 1), bool), "none", False, np.ones(2),
         ...     2, 0, np.ones((1, 2, 1)), minimal_distance=np.array([0.2, np.inf]), counted=np.ones(2, bool))
-        >>> result.distance_quantiles()
+        >>> result.distance_quantiles
         {0.1: 0.2, 0.5: 0.2, 0.9: inf}
         """
         distances = self.minimal_distance[self.counted]
@@ -112,8 +113,8 @@ class Attack:
             "agreement": jsonable(self.agreement),
             "by_attack": {name: jsonable(share) for name, share in self.by_attack.items()},
             "accuracy": jsonable(self.accuracy),
-            "minimal_distance": {
-                f"{share:g}": jsonable(distance) for share, distance in self.distance_quantiles().items()
+            "distance_quantiles": {
+                f"{share:g}": jsonable(distance) for share, distance in self.distance_quantiles.items()
             },
             "gradient": self.gradient,
             "masked": self.masked,

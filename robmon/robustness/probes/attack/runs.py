@@ -75,6 +75,14 @@ class Runs:
         """Whether an attack looks for the nearest witness, wherever that is: once for all radii."""
         return name == "minimal" or name in self.outside
 
+    def passes(self, name: str) -> int:
+        """How many passes over all rows an attack costs at most, in forward passes: one back costs two."""
+        if name in WHITE:
+            steps, restarts = (1, 1) if name == "fgsm" else (self.steps, self.restarts)
+            descents = 1 if name == "minimal" else 2
+            return 3 * descents * (steps * restarts + 1) + 1
+        return 6 * self.steps * self.restarts + 2 if name == "transfer" else self.queries + 1
+
     def moves(
         self, name: str, ball: Ball, rows: NDArray[np.int64], generator: np.random.Generator, is_over: IsOver
     ) -> Float64:

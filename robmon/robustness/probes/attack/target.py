@@ -41,6 +41,11 @@ class Target:
         """Whether answers say how near a class is to another, and not the class alone."""
         return self._kind != "label"
 
+    def is_of_another_class(self, rows: NDArray[np.int64], row: int) -> NDArray[np.bool_]:
+        """Which rows have, as they are, another class than one of them; shape `(rows,)`."""
+        own = np.repeat(self._classes[row : row + 1], len(rows), axis=0)
+        return ~np.asarray(to_numpy(same_classes(self._classes[rows], own, self._kind)), dtype=bool)
+
     def margins(self, points: NDArray[np.floating], rows: NDArray[np.int64]) -> Float64:
         """How far the rows' own classes are ahead, shape `(m,)`: below 0 where the class is another one.
 
