@@ -17,8 +17,7 @@ from tests.robustness.test_attack import check_witnesses
 ROWS, RADIUS, STEPS = 64, 0.1, 20
 
 
-@pytest.fixture(scope="module")
-def digits() -> tuple[torch.nn.Module, NDArray[np.float32], NDArray[np.int64]]:
+def trained(rows: int) -> tuple[torch.nn.Module, NDArray[np.float32], NDArray[np.int64]]:
     """A small network of scikit-learn's digits, from 0 to 1, and pictures that it has not seen, with its classes."""
     from sklearn.datasets import load_digits
 
@@ -36,11 +35,16 @@ def digits() -> tuple[torch.nn.Module, NDArray[np.float32], NDArray[np.int64]]:
         torch.nn.functional.cross_entropy(network(x[:600]), y[:600]).backward()
         optimizer.step()
     network.eval()
-    seen = x[1200 : 1200 + ROWS]
+    unseen = x[1200 : 1200 + rows]
     with torch.no_grad():
-        classes = network(seen).argmax(dim=1)
-    assert (classes == y[1200 : 1200 + ROWS]).double().mean() > 0.85
-    return network, seen.numpy(), classes.numpy()
+        classes = network(unseen).argmax(dim=1)
+    assert (classes == y[1200 : 1200 + rows]).double().mean() > 0.85
+    return network, unseen.numpy(), classes.numpy()
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.nn.Module, NDArray[np.float32], NDArray[np.int64]]:
+    return trained(ROWS)
 
 
 def kept(network: torch.nn.Module, points: Any, classes: NDArray[np.int64]) -> float:
