@@ -2,9 +2,9 @@
 
     python tests/benchmarks/attacks.py [--rows 128]
 
-One network of scikit-learn's digits, one thread, the same rows, radius, steps and starts for all; fixed seeds; seconds of
-the processor. A library that is not installed is left out. Required: what is left is at most 0.02 above the others', the
-median distance at most 1.02 times DDN's.
+One network of scikit-learn's digits, one thread, the same rows, radius, steps and starts for all; fixed seeds; seconds
+of the processor. A library that is not installed is left out. Required: what is left is at most 0.02 above the others',
+the median distance at most 1.02 times DDN's.
 """
 
 from __future__ import annotations
