@@ -87,6 +87,12 @@ OUTCOMES: Final[Mapping[Outcome, tuple[str, ...]]] = {
     ),
 }
 """How an assessment ends, and for which reasons."""
+ATTACK_OUTCOMES: Final[Mapping[Outcome, tuple[str, ...]]] = {
+    "ok": ("none",),
+    "skipped": ("too_few_inputs", "over_budget", "version_changed", "device_full", "device_busy"),
+    "failed": OUTCOMES["failed"],
+}
+"""How an attack ends, and for which reasons."""
 ENDPOINT_REASONS: Final = frozenset({"version_changed", "endpoint_unreachable", "endpoint_status"})
 """Of assessments: those that only a model at its endpoint can have."""
 DEVICE_REASONS: Final = frozenset({"device_full", "device_busy"})

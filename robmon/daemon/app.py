@@ -23,6 +23,7 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
+from robmon.daemon.attacker import Attacker
 from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.examiner import Examiner
@@ -144,6 +145,7 @@ class Daemon:
                 may_use_cuda=settings.device.name != "cpu",
                 histograms=settings.http.histograms,
                 levels=settings.assess.levels,
+                attacks=settings.attack.enabled,
             ),
         )
         key = history_key(parse(settings.model.uri), self._follower.name)
@@ -167,6 +169,7 @@ class Daemon:
             alias=alias_of(settings.model.uri),
             command_prefix=command_prefix,
             mse_limit=settings.assess.mse_limit,
+            attack_interval_seconds=settings.attack.interval_seconds if settings.attack.enabled else None,
             recent=self._recent,
         )
         self._metrics.expose(self._published)
@@ -191,6 +194,10 @@ class Daemon:
             self._sharing,
             self._writer,
             Journal(self._chronicle, self._metrics),
+            self._published,
+        )
+        self._attacker = Attacker(
+            *(settings, self._follower, self._host, baselines, history, self._writer, self._chronicle, self._metrics),
             self._published,
         )
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
@@ -327,13 +334,17 @@ class Daemon:
         if (version := self._served_version()) is not None:
             self._chronicle.tell_served(alias_of(self._settings.model.uri), version)
         if changed:
+            self._attacker.interrupt()
             async with self._one_at_a_time:
                 await self._runner.prepare()
 
     async def _assess(self) -> None:
-        """Job: one assessment."""
+        """Job: one assessment, and the attack that may follow it."""
         async with self._one_at_a_time:
             await self._runner.assess()
+            if self._runner.concluded is not None:
+                is_verdict_due = self._runner.is_verdict_due
+                await self._attacker.attack_if_due(*self._runner.concluded, is_verdict_due=is_verdict_due)
 
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""

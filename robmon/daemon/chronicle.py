@@ -23,6 +23,7 @@ from robmon.daemon.recorded import assessment_row
 from robmon.daemon.writer import Writer
 from robmon.export.published import View
 from robmon.export.recent import Recent
+from robmon.history.attack import AttackFound
 from robmon.history.events import Event, EventKind
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
@@ -131,6 +132,10 @@ class Chronicle:
         self._recent.add_assessment(row)
         self._writer.write(lambda: self._history.append(row, whole))
 
+    def tell_attack(self, model: ModelVersion, found: AttackFound) -> None:
+        """What an attack found."""
+        self._add([Event(time.time(), "attacked", attack_facts(model.version, found))], self._told)
+
     def tick(self) -> None:
         """Tell what others found, and the traffic of an hour that is over; call it now and then."""
         while self._asides:
@@ -173,6 +178,23 @@ class Chronicle:
         return _Traffic(
             time.time(), sum(counts.received.values()), sum(counts.sampled.values()), sum(counts.rejected.values())
         )
+
+
+def attack_facts(version: str, found: AttackFound) -> dict[str, Any]:
+    """What is kept of an attack: its numbers."""
+    return {
+        "version": version,
+        "norm": found.norm,
+        "radii": found.radii,
+        "agreement": {name: [round(share, 6) for share in shares] for name, shares in found.agreement.items()},
+        "gradient": found.gradient,
+        "masked": found.masked,
+        "rows": found.rows,
+        "queries": round(found.queries, 1),
+        "seconds": found.seconds,
+        "seed": found.seed,
+        "cut": found.cut or None,
+    }
 
 
 def start_facts(settings: Settings) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _accept_unseen(state: State, model: ModelVersion) -> Deed | None:
 def _prepare_reference(state: State, model: ModelVersion) -> Deed | None:
     """What is to be done before `model` can be compared; None where nothing is, or nothing can."""
     step, fetched, reference = state.progress.reference, state.progress.fetched, state.versions.reference
-    if step == "open" and reference is not None and _is_comparison_due(state, model) and not _is_kept(state, reference):
+    if step == "open" and reference is not None and is_comparison_due(state, model) and not _is_kept(state, reference):
         return _lack_of_rows(state, state.most_verdict_rows) or FetchReference(reference)
     if step == "fetched" and fetched is not None:
         of_other_run = state.versions.entry_of_other_run(fetched)
@@ -216,7 +216,7 @@ def _assess(state: State, model: ModelVersion) -> Deed:
     if state.in_worker != model.version:
         return Load(model)
     is_comparable = state.progress.reference == "assessed" or (
-        state.progress.reference == "open" and _is_comparison_due(state, model)
+        state.progress.reference == "open" and is_comparison_due(state, model)
     )
     if is_comparable and state.kept is not None:
         return AssessAgainst(model, state.kept)
@@ -232,7 +232,8 @@ def _end(state: State, model: ModelVersion) -> Deed:
     return accept or Publish(model)
 
 
-def _is_comparison_due(state: State, model: ModelVersion) -> bool:
+def is_comparison_due(state: State, model: ModelVersion) -> bool:
+    """Whether that version is compared with another at the next assessment."""
     return state.versions.is_to_be_compared(model) and not state.is_comparison_waiting
 
 

@@ -5,6 +5,7 @@ Two versions are never loaded together. A version that cannot be loaded leaves t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,7 +14,19 @@ import structlog
 
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
-from robmon.processes.messages import AnyMessage, Assess, Assessed, Failure, Load, LoadedModel, ModelVersion, Rejections
+from robmon.history.attack import AttackFound
+from robmon.processes.messages import (
+    AnyMessage,
+    Assess,
+    Assessed,
+    Attacked,
+    AttackRows,
+    Failure,
+    Load,
+    LoadedModel,
+    ModelVersion,
+    Rejections,
+)
 from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome
@@ -24,6 +37,8 @@ WORKER_BACKOFF_SECONDS = (1.0, 60.0)
 # Each further try to load a version costs the one before, which is still assessed, two starts of the worker.
 LOAD_BACKOFF_SECONDS = (10.0, 600.0)
 COMPARISON_BACKOFF_SECONDS = (10.0, 600.0)
+ATTACK_GRACE_SECONDS = 30.0
+"""After the budget of an attack: it looks at the clock between two calls of the model, and a busy machine is slow."""
 FAILURES_OF_A_DAMAGED_WORKER = (3, 48)
 """After so many failures in a row a worker is replaced, for its model may have damaged the interpreter; a new one that
 does no better gets twice as many, up to the second number."""
@@ -214,8 +229,7 @@ class ModelHost:
             )
         except ChildDiedError as error:
             self._lost_worker(error)
-            why = "out_of_memory" if error.reason == "memory" else error.reason
-            raise NotAssessedError("failed", why, str(error), Rejections(unusable=_suspects(question))) from None
+            raise _died(error, Rejections(unusable=_suspects(question))) from None
         self._answered_at = time.monotonic()
         rejections = answer.rejections if isinstance(answer, Assessed | Failure) else Rejections()
         if question.comparison is None:  # else the same requests were counted with the reference version
@@ -231,6 +245,36 @@ class ModelHost:
         self._worker_backoff.succeeded()
         self._failures, self._failures_allowed = 0, FAILURES_OF_A_DAMAGED_WORKER[0]
         return answer, answered[0]
+
+    async def attack(self, question: AttackRows, blobs: Sequence[bytes]) -> AttackFound:
+        """Let the worker attack the version that it has loaded.
+
+        A worker that does not answer is killed soon after the budget. The next assessment does not wait for that: it
+        starts another one.
+
+        Raises:
+            NotAssessedError: whatever went wrong.
+        """
+        if self._worker is None:
+            raise NotAssessedError("skipped", "model_not_ready")
+        most_seconds = question.sample.max_seconds + ATTACK_GRACE_SECONDS
+        try:
+            answer, _ = await self._worker.ask(
+                question, blobs, timeout_seconds=min(most_seconds, self._settings.worker.timeout_seconds)
+            )
+        except ChildDiedError as error:
+            self._lost_worker(error, is_waited_for=False)
+            raise _died(error) from None
+        except asyncio.CancelledError:
+            self._worker = self._worker_version = None  # it has been killed
+            raise
+        self._answered_at = time.monotonic()
+        if isinstance(answer, Attacked):
+            return answer.found
+        reason, message = _told(answer)
+        outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
+        served_version = answer.served_version if isinstance(answer, Failure) else None
+        raise NotAssessedError(outcome, reason, message, served_version=served_version)
 
     async def _replace_if_damaged(self, reason: str) -> None:
         self._failures += reason in DAMAGED_REASONS
@@ -276,10 +320,11 @@ class ModelHost:
             integers=list(self._settings.specification.perturbed_integers),
         )
 
-    def _lost_worker(self, error: ChildDiedError) -> None:
+    def _lost_worker(self, error: ChildDiedError, *, is_waited_for: bool = True) -> None:
         version = self._worker_version
         self._worker = self._worker_version = None
-        self._worker_backoff.failed()
+        if is_waited_for:
+            self._worker_backoff.failed()
         self._count_restart(error.reason, version)
 
     def _count_restart(self, reason: str, version: str | None) -> None:
@@ -296,6 +341,11 @@ class ModelHost:
             error=str(error),
             still_assessed=before.version if before is not None else None,
         )
+
+
+def _died(error: ChildDiedError, rejections: Rejections | None = None) -> NotAssessedError:
+    why = "out_of_memory" if error.reason == "memory" else error.reason
+    return NotAssessedError("failed", why, str(error), rejections)
 
 
 def _not_ready(error: LoadFailedError | None, message: str) -> NotAssessedError:

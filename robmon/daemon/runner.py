@@ -80,6 +80,8 @@ class Runner:
         self._download = ReferenceDownload(follower)
         self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
         self._progress = Progress()
+        self.concluded: tuple[ModelVersion, Finding] | None = None
+        """The version that was assessed just now, and what was found of it; None where that came to nothing."""
         self._finding: Finding | None = None
         self._kept: Kept | None = None
         self._tried_version: str | None = None
@@ -106,6 +108,11 @@ class Runner:
         """Whether the first assessment of the version served now can be made at once."""
         return decisions.may_start_first(self._state)
 
+    @property
+    def is_verdict_due(self) -> bool:
+        """Whether the next assessment is to compare the version that was assessed just now with another."""
+        return self.concluded is not None and decisions.is_comparison_due(self._state, self.concluded[0])
+
     async def prepare(self) -> None:
         """Load the version served now, so that it is ready before there are inputs."""
         self._progress = Progress()
@@ -117,7 +124,7 @@ class Runner:
 
     async def assess(self) -> None:
         """Run one assessment, count its outcome and publish its result."""
-        started = time.monotonic()
+        started, self.concluded = time.monotonic(), None
         outcome, reason, problem, view = "ok", "none", "", None
         was_unknown = self._follower.target is not None and self._follower.target.version == UNKNOWN_VERSION
         try:
@@ -346,6 +353,7 @@ class Runner:
             self._journal.tell_served(served_since(view, now - self._settings.inputs.max_age_seconds))
         self._journal.tell_result(model, finding)
         self._journal.tell_causes(model.version, view)
+        self.concluded = model, finding
         return view
 
     def _publish(self, view: View) -> None:

@@ -31,6 +31,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from robmon import clock
+from robmon.export.attack import attack_metrics
 from robmon.export.causes import CausesCollector
 from robmon.export.detection import detection_metrics, detection_state, watching
 from robmon.export.drift import drift_metrics
@@ -45,6 +46,7 @@ from robmon.inputs.routing import NO_SOURCE
 from robmon.processes.messages import Assessed, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
+    ATTACK_OUTCOMES,
     DEVICE_REASONS,
     ENDPOINT_REASONS,
     FAILURE_REASONS,
@@ -71,6 +73,7 @@ class Circumstances:
         may_use_cuda: the model may run on a CUDA device.
         histograms: whether durations and sizes are exported with all their buckets; else their sum and count alone.
         levels: of the noise.
+        attacks: whether the model is attacked.
     """
 
     is_endpoint: bool = False
@@ -78,6 +81,7 @@ class Circumstances:
     may_use_cuda: bool = False
     histograms: bool = False
     levels: tuple[float, ...] = ()
+    attacks: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -154,10 +158,14 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        for outcome, reasons in OUTCOMES.items():
-            for reason in reasons:
-                if circumstances.can_be(reason):
-                    self.assessments.labels(outcome, reason)
+        self.attacks = Counter(
+            "robmon_attacks", "Attacks by outcome and reason", ["outcome", "reason"], registry=self.registry
+        )
+        told = [(self.assessments, OUTCOMES), *([(self.attacks, ATTACK_OUTCOMES)] if circumstances.attacks else [])]
+        for counter, outcomes in told:
+            for outcome, reasons in outcomes.items():
+                for reason in filter(circumstances.can_be, reasons):
+                    counter.labels(outcome, reason)
         for stage, reasons in FAILURE_REASONS.items():
             for reason in reasons:
                 if circumstances.can_be(reason):
@@ -204,6 +212,7 @@ class PublishedCollector(Collector):
         measurement = self._published.current_measurement(now)
         if measurement is not None:
             yield from _measurement(self._published.model_name, measurement, self._published.view)
+        yield from attack_metrics(self._published, now)
 
 
 class InputsCollector(Collector):

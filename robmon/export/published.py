@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Final
 
 from robmon.export.recent import Recent
+from robmon.history.attack import AttackFound
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
 from robmon.history.verdict import JudgedCurves
@@ -46,6 +47,17 @@ class ServedComparison:
 
 
 @dataclass(frozen=True)
+class AttackView:
+    """The last attack that came to something: on which version, what was found, and when."""
+
+    model_version: str
+    run_id: str | None
+    found: AttackFound
+    at: float
+    """By the clock that never steps."""
+
+
+@dataclass(frozen=True)
 class BaselineInfo:
     """Where the baseline comes from, how many rows it holds, and when it was last changed (Unix time)."""
 
@@ -76,6 +88,10 @@ class View:
     """Which carry it, and its rise, since the regression that stands; or why that is not known."""
     served: tuple[ServedComparison, ...] = ()
     """The last comparisons of served answers with the version that is loaded, newest first."""
+    attack: AttackView | None = None
+    """Kept beyond a restart; of another version, perhaps."""
+    attack_refusal: str = ""
+    """Why the model is never attacked although the settings ask for it, in words; mostly empty."""
     last_assessment_at: float = 0.0
     """By the clock that never steps; 0 until the first."""
     only_too_few_inputs_since: bool = True
@@ -148,6 +164,7 @@ class Published:
         worker_memory_bytes: resident memory of the worker.
         alias: under which the version served is looked up, None where it is not by an alias.
         command_prefix: what a shell that has the daemon's environment puts before a command that needs its settings.
+        attack_interval_seconds: between attacks; None: there are none.
         mse_limit: that the owner has set for the bound, in squared output units.
         recent: the last day, which others add to.
         view: what is known at first.
@@ -163,6 +180,7 @@ class Published:
         worker_memory_bytes: Callable[[], int] = lambda: 0,
         alias: str | None = None,
         command_prefix: str = "",
+        attack_interval_seconds: float | None = None,
         mse_limit: float | None = None,
         recent: Recent | None = None,
         view: View = View(),
@@ -173,6 +191,7 @@ class Published:
         self.command_prefix = command_prefix
         self.inputs_problem = inputs_problem
         self.worker_memory_bytes = worker_memory_bytes
+        self.attack_interval_seconds = attack_interval_seconds
         self.mse_limit = mse_limit
         self.recent = recent if recent is not None else Recent()
         self._max_age_seconds = max_age_seconds
@@ -203,6 +222,16 @@ class Published:
         if self._view.only_too_few_inputs_since:
             lifetime_seconds = max(self._max_age_seconds, lifetime_seconds)
         return measurement if now - measurement.at <= lifetime_seconds else None
+
+    def current_attack(self, now: float) -> AttackView | None:
+        """The last attack while it is still true: on the version that is loaded, and not too old."""
+        model, attack = self._view.model, self._view.attack
+        if attack is None or model is None or self.attack_interval_seconds is None:
+            return None
+        if (attack.model_version, attack.run_id) != (model.version, model.run_id):
+            return None
+        lifetime_seconds = 3 * max(self.attack_interval_seconds, self.interval_seconds)
+        return attack if now - attack.at <= lifetime_seconds else None
 
     def current_served(self, now: float) -> ServedResult | None:
         """What the newest answers say of the version that is loaded; None where none is known."""

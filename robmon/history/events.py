@@ -20,6 +20,7 @@ EventKind = Literal[
     "regression_ended",
     "cause_named",
     "canary_changed",
+    "attacked",
     "assessments_missing",
     "assessments_again",
     "worker_restarted",

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from robmon.history import kept_hours
+from robmon.history.attack import AttackRecord
 from robmon.history.checksum import is_intact
 from robmon.history.detection import DetectionRecord
 from robmon.history.events import Event
@@ -292,6 +293,20 @@ class History:
         """Leave out an hour of a version's, from now on. Raises OSError."""
         self._take_over()
         self._file.write(lambda kept: kept_hours.leave_out(kept, version, hour))
+
+    # --- attacks -----------------------------------------------------------------------------------------------------
+
+    def read_attack(self, scope: str) -> AttackRecord | None:
+        """Which version was attacked last in that scope, when, and what came of it. Raises OSError."""
+        self._take_over()
+        content = self._file.read(lambda kept: kept.get("attack", scope), None)
+        return None if content is None else AttackRecord.model_validate_json(content)
+
+    def write_attack(self, scope: str, record: AttackRecord) -> None:
+        """Replace it. Raises OSError."""
+        content = record.model_dump_json().encode()
+        self._take_over()
+        self._file.write(lambda kept: kept.put("attack", scope, content))
 
     # --- baselines ---------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema, PlainSerializer, PlainValidator
 
+from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection
 from robmon.history.verdict import Verdict
 from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, ReadFailure
@@ -15,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 
 
 class Message(BaseModel):
@@ -569,6 +570,23 @@ class Assessed(Message):
     """The most that the worker held of the memory of a CUDA device; None where it computes elsewhere."""
 
 
+class AttackRows(Message):
+    """Look for the worst: moves within each radius that change the loaded model's class of rows of the requests."""
+
+    type: Literal["attack"] = "attack"
+    sample: Assess
+    """The requests, whose bodies are the blobs, and how they are read, as for an assessment; budget, rows and seed are
+    those of the attack."""
+    radii: list[float]
+
+
+class Attacked(Message):
+    """What came of it, in numbers alone: what was found stays where it was found."""
+
+    type: Literal["attacked"] = "attacked"
+    found: AttackFound
+
+
 class Stop(Message):
     """End now."""
 
@@ -596,5 +614,7 @@ AnyMessage = (
     | LoadedModel
     | Assess
     | Assessed
+    | AttackRows
+    | Attacked
     | Stop
 )

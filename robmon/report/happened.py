@@ -207,6 +207,14 @@ def _canary(event: _Facts) -> str:
     return f"version {event['version']} answers otherwise than before{notes and f': {notes}'}"
 
 
+def _attacked(event: _Facts) -> str:
+    radii, shares = event.get("radii") or [], (event.get("agreement") or {}).get("worst") or []
+    told = [f"{100 * share:.3g} % at radius {figure(radius)}" for radius, share in zip(radii, shares, strict=False)]
+    masked = ", and the gradient hides how fragile it is" if event.get("masked") is True else ""
+    kept = f"of {figure(event['rows'])} rows at most {listed(told)} keep their class{masked}"
+    return f"version {event['version']} was attacked: {kept}"
+
+
 def _restarted(event: _Facts) -> str:
     if event["reason"] == "new_version":
         return f"the worker was started anew for version {event['version']}"
@@ -227,6 +235,7 @@ _SENTENCES: Final = {
     "regression_ended": lambda event: f"the regression of version {event['version']} {_regression(event)} ended",
     "cause_named": _cause,
     "canary_changed": _canary,
+    "attacked": _attacked,
     "assessments_missing": lambda event: f"assessments are {event['outcome']} ({event['reason']}): {event['why']}",
     "assessments_again": lambda event: "assessments are good again",
     "worker_restarted": _restarted,

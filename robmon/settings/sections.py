@@ -30,6 +30,7 @@ from robmon.settings.values import (
     PositiveFloat,
     PositiveInt,
     PositiveSeconds,
+    Radii,
     Scope,
     Shape,
     Share,
@@ -344,6 +345,28 @@ class AttributionSettings(Section):
     def by_name(self) -> dict[str, list[str]]:
         """The columns of each group."""
         return dict(group_of(word) for word in self.groups)
+
+
+class AttackSettings(Section):
+    enabled: bool = Field(
+        False,
+        description="Whether a classifier is attacked after the first assessment of a version and seldom again: how "
+        "few rows keep their class where the worst is looked for",
+    )
+    interval_seconds: PositiveSeconds = Field(86_400, description="Seconds between two attacks on the same version")
+    rows: Annotated[int, Field(ge=2)] = Field(64, description="Most rows that are attacked, of the last assessment")
+    radii: Radii = Field(
+        (0.05, 0.1, 0.2),
+        description="How far each cell may be moved at most, in standard deviations of a feature, as noise levels",
+    )
+    max_seconds: PositiveSeconds = Field(
+        10, description="Time budget in seconds of one attack; an assessment that is due meanwhile waits as long"
+    )
+    allow_remote: bool = Field(
+        False,
+        description="Whether a model at an endpoint is attacked too, by its answers alone and at "
+        "model.rows_per_second: whoever runs that server should know",
+    )
 
 
 class WorkerSettings(Section):

@@ -17,6 +17,7 @@ from robmon.robustness.specification import Specification
 from robmon.settings.sections import (
     AlertsSettings,
     AssessSettings,
+    AttackSettings,
     AttributionSettings,
     BaselineSettings,
     CompareSettings,
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     history: HistorySettings = Field(default_factory=HistorySettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     attribution: AttributionSettings = Field(default_factory=AttributionSettings)
+    attack: AttackSettings = Field(default_factory=AttackSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     device: DeviceSettings = Field(default_factory=DeviceSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -109,6 +111,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"assess.min_rows ({self.assess.min_rows}) must not exceed "
                 f"inputs.sample_rows ({self.inputs.sample_rows})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _attack_ends(self) -> Settings:
+        if self.attack.enabled and self.attack.max_seconds >= self.worker.timeout_seconds:
+            raise ValueError(
+                f"attack.max_seconds ({self.attack.max_seconds:g}) must be less than worker.timeout_seconds "
+                f"({self.worker.timeout_seconds:g}), after which the worker is killed"
             )
         return self
 

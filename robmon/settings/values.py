@@ -6,9 +6,10 @@ Environment variables and flags are texts, a YAML file has numbers and lists as 
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -17,6 +18,8 @@ from robmon.models import uri as model_uri
 from robmon.robustness.checks import check_levels
 from robmon.vocabulary import JPEG_SUBSAMPLING, OTHERS, JpegSubsampling
 
+MOST_RADII: Final = 8
+"""Of an attack: each is a series an attack."""
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -49,6 +52,14 @@ def _to_base_60(name: str) -> int:
     """
     first, second, third = map(int, name.split(":"))
     return 3600 * first + 60 * second + third
+
+
+def _check_radii(radii: tuple[float, ...]) -> tuple[float, ...]:
+    if not 1 <= len(radii) <= MOST_RADII or len(set(radii)) < len(radii):
+        raise ValueError(f"radii are 1 to {MOST_RADII} numbers that differ")
+    if any(not math.isfinite(radius) or radius <= 0 for radius in radii):
+        raise ValueError("radii are finite numbers above 0")
+    return tuple(sorted(radii))
 
 
 def _check_header_names(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,6 +144,7 @@ Tags = Annotated[Words, AfterValidator(_check_tags)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_list)]
+Radii = Annotated[Numbers, AfterValidator(_check_radii)]
 Subsampling = Annotated[JpegSubsampling, BeforeValidator(_as_written)]
 Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
 

@@ -28,7 +28,17 @@ from robmon.models.threads import hold
 from robmon.models.uri import parse_endpoint
 from robmon.processes.channel import Channel, Frame
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import Assess, Assessed, Failure, Hello, Load, LoadedModel, Rejections
+from robmon.processes.messages import (
+    Assess,
+    Assessed,
+    Attacked,
+    AttackRows,
+    Failure,
+    Hello,
+    Load,
+    LoadedModel,
+    Rejections,
+)
 from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
 
 if TYPE_CHECKING:
@@ -58,6 +68,8 @@ def _serve(channel: Channel) -> None:
                 channel.send(answer)
             elif isinstance(question, Assess) and model is not None:
                 channel.send(*assess(model, guest, question, blobs, rejections))
+            elif isinstance(question, AttackRows) and model is not None:
+                channel.send(attack(model, guest, question, blobs))
             else:
                 return
         except BaseException as error:  # model code may raise anything, even SystemExit
@@ -147,6 +159,19 @@ def assess(
     if guest is not None and isinstance(answer, Assessed):
         answer.device_memory_bytes = guest.used_bytes
     return answer, kept
+
+
+def attack(model: ServedModel, guest: DeviceGuest | None, question: AttackRows, blobs: Sequence[bytes]) -> Attacked:
+    """The answer, as of `attacking.attack`; on a CUDA device within this process's share of that.
+
+    Raises:
+        RobmonError: as there.
+        DeviceUnavailableError: others need the device.
+    """
+    from robmon.worker.attacking import attack
+
+    with guest.assessing() if guest is not None else nullcontext():
+        return attack(model, question, blobs)
 
 
 def failure(error: BaseException, rejections: Rejections) -> Failure:

@@ -27,7 +27,7 @@ from robmon.worker.drifting import measure_drift
 from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
-from robmon.worker.learning import feature_axis, known_codes, learn_inputs, learn_results
+from robmon.worker.learning import feature_axis, features_of, known_codes, learn_inputs, learn_results
 from robmon.worker.refused_rows import retry_without_refused_rows
 
 
@@ -147,7 +147,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
 
 def _features(followed: Plan | None, baseline: Baseline, inputs: ModelInputs) -> Features:
     """The baseline's features; those of the plan that is followed, where the inputs have the same ones."""
-    features = replace(baseline.features(inputs.array, inputs.whole), names=inputs.column_names)
+    features = features_of(baseline, inputs)
     if followed is None:
         return features
     theirs = Features.from_dict(followed.features)

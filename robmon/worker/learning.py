@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from robmon.models.watched import watched
 from robmon.processes.messages import Assess
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis
+from robmon.robustness.features.features import Features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
@@ -63,6 +65,15 @@ def learn_results(evaluation: Evaluation, baseline: Baseline, sample: DecodedSam
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
     baseline.settle(question.baseline_min_rows)
     return baseline
+
+
+def features_of(baseline: Baseline, inputs: ModelInputs) -> Features:
+    """The baseline's features, by which the inputs are perturbed.
+
+    Raises:
+        InvalidInputError: the inputs have others.
+    """
+    return replace(baseline.features(inputs.array, inputs.whole), names=inputs.column_names)
 
 
 def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
