@@ -61,11 +61,13 @@ def metrics_table() -> Iterator[str]:
     change(
         published, served=tuple(dataclasses.replace(each, requests_at=time.time()) for each in published.view.served)
     )
+    if published.view.attack is not None:
+        change(published, attack=dataclasses.replace(published.view.attack, at=time.time()))
     counts = InputCounts()
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1
-    metrics = Metrics(published.model_name, counts, lambda: (1, 1.0), Circumstances(histograms=True))
+    metrics = Metrics(published.model_name, counts, lambda: (1, 1.0), Circumstances(histograms=True, attacks=True))
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0").inc()

@@ -7,6 +7,7 @@ import html
 from robmon import clock
 from robmon.export.causes import canary_alarm, causes_html
 from robmon.export.drift import drift_on_page
+from robmon.export.page.attack import attack_html
 from robmon.export.page.commands import baseline_command
 from robmon.export.page.curves import of_now
 from robmon.export.page.day import last_day, last_events
@@ -47,6 +48,7 @@ def status_page(published: Published, now: float | None = None, *, refreshes: bo
         last_day(published, over_time(published.view, baseline_command(published))),
         measured(measurement, "" if shows_now_first else now_picture, now) if published.view.last_assessment_at else "",
         drift_on_page(measurement.result) if measurement is not None else "",
+        attack_html(published, now),
         causes_html(published),
         last_events(published),
         _foot(published, refreshes),

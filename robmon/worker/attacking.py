@@ -6,35 +6,30 @@ What is found is production data, a little moved: it stays in this process, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.history.attack import WORST, AttackFound
+from robmon.models.gradient import gradient_of
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
-from robmon.models.strangers import type_word
 from robmon.processes.messages import Assess, Attacked, AttackRows
-from robmon.robustness.arrays import Array, Float64, to_numpy
+from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor, through
-from robmon.robustness.noise.images.layout import ImageLayout
-from robmon.robustness.probes.attack.attack import attack_rows
-from robmon.robustness.probes.attack.gradient import slope_of
+from robmon.robustness.probes.attack.attack import SlopeOf, attack_rows
 from robmon.robustness.probes.attack.result import Attack
+from robmon.robustness.probes.attack.target import Slope
+from robmon.robustness.probes.attack.valid_range import of_any_whole, valid_range
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.learning import feature_axis, features_of, known_codes, learn_inputs
 from robmon.worker.refused_rows import retry_without_refused_rows
-
-TRIED_ROWS: Final = 2
-"""With which it is seen whether the module's own answers are those that are read of it."""
-SAME: Final = 0.02
-"""Of the largest output: answers that differ by less are the same, also where autocast rounds only one of them."""
 
 
 def attack(model: ServedModel, question: AttackRows, blobs: Sequence[bytes]) -> Attacked:
@@ -65,62 +60,32 @@ def attack(model: ServedModel, question: AttackRows, blobs: Sequence[bytes]) -> 
 
 
 def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float]) -> Attack:
-    model, asked = evaluation.model, evaluation.question
+    model, asked, layout = evaluation.model, evaluation.question, evaluation.question.specification.layout
     inputs = sample.inputs.take(range(min(sample.inputs.rows, asked.sample_rows)))
     features = features_of(learn_inputs(evaluation, sample), inputs)
-    read, array = OutputReader(asked.specification.output_column), model.put(inputs.array)
-    predictor, pace = predictor_of(model, inputs, read), Pace(model.duty_cycle)
-    notes, slope = [], None
-    if model.module is not None:
-        slope, why_not = _gradient_of(model.module, predictor, array, pace)
-        notes += [why_not] if why_not else []
+    clip = None
+    if layout is not None:
+        clip = valid_range(layout, inputs.array.shape, None if inputs.whole is None else inputs.whole.pixels)
+        features = of_any_whole(features, inputs.whole, inputs.array.shape)
+    output_column = asked.specification.output_column
+    read, array, pace = OutputReader(output_column), model.put(inputs.array), Pace(model.duty_cycle)
     left_seconds = evaluation.deadline - time.perf_counter()
     if left_seconds <= 0:
         raise OverBudgetError(time.perf_counter() - evaluation.began, asked.max_seconds, "raise attack.max_seconds")
     return attack_rows(
-        _paced(predictor, pace),
+        _paced(predictor_of(model, inputs, read), pace),
         array,
         asked.specification,
         features=features,
         radii=radii,
-        clip=_range_of(asked.specification.layout, inputs.array),
+        clip=clip,
         seed=asked.seed,
-        slope_of=slope,
+        slope_of=None if output_column is not None else _slope_paced(gradient_of(model.module, inputs, array), pace),
         is_free=not inputs.passed(),
+        for_rows=lambda rows: _paced(predictor_of(model, inputs.take(rows), read), pace),
         output_names=lambda: read.names,
         max_seconds=left_seconds,
-        notes=notes,
     )
-
-
-def _gradient_of(module: Any, predictor: Predictor, array: Array, pace: Pace) -> tuple[Callable[..., Any] | None, str]:
-    """What makes the gradient of a module; None, with the reason, where it has none or is not what is served.
-
-    A module may refuse gradients in its own code, may take or return more than one tensor, or be exported for batches
-    of one size; then its answers are still those of `predictor`, which is asked alone.
-    """
-    called = partial(_never_alone, module, pace)
-    rows = slice(0, min(TRIED_ROWS, int(array.shape[0])))
-    points = to_numpy(array[rows]).reshape(rows.stop, -1)
-    try:
-        tried = slope_of(called, np.zeros(rows.stop, dtype=np.int64), "logit", array, rows.stop)
-        answer, _ = tried(points, np.arange(rows.stop), True)
-    except Exception as error:  # the module's code, or torch's, may raise anything
-        return None, f"its gradient cannot be had: {type_word(type(error))}"
-    own, served = (to_numpy(each).astype(np.float64).ravel() for each in (answer, predictor.predict(array[rows], rows)))
-    is_same = own.shape == served.shape and np.allclose(own, served, SAME, SAME * float(np.abs(served).max(initial=0)))
-    if not is_same:
-        return None, "its gradient is not used: the module's own answers are not those that are read of it"
-    return lambda classes, kind, size: slope_of(called, classes, kind, array, size), ""
-
-
-def _never_alone(module: Any, pace: Pace, x: Any) -> Any:
-    """The module's outputs; beside a single row stands itself, for modules that are not made for one."""
-    import torch
-
-    outputs = module(torch.cat([x, x]))[:1] if len(x) == 1 else module(x)
-    pace.rest(outputs)
-    return outputs
 
 
 def _paced(predictor: Predictor, pace: Pace) -> Predictor:
@@ -134,13 +99,25 @@ def _paced(predictor: Predictor, pace: Pace) -> Predictor:
     return through(predictor, predict)
 
 
-def _range_of(layout: ImageLayout | None, inputs: Any) -> tuple[Float64, Float64] | None:
-    """Black and white of pictures as clients send them, a number a channel; None where nothing says them."""
-    if layout is None or layout.range is None or inputs.ndim != 4:
+def _slope_paced(make: SlopeOf | None, pace: Pace) -> SlopeOf | None:
+    """The gradient, likewise."""
+    if make is None:
         return None
-    mean, std = np.array(layout.mean or 0.0), np.array(layout.std or 1.0)
-    low, high = (np.squeeze((end - mean) / std) for end in layout.range)
-    return low, high
+
+    def of(classes: NDArray[Any], kind: Any, batch_rows: int) -> Slope | None:
+        made = make(classes, kind, batch_rows)
+        if made is None:
+            return None
+        slope: Slope = made
+
+        def paced(points: NDArray[Any], rows: NDArray[np.int64], is_margin: bool) -> tuple[Any, Float64]:
+            answer, gradient = slope(points, rows, is_margin)
+            pace.rest(answer)
+            return answer, gradient
+
+        return paced
+
+    return of
 
 
 def _told(attack: Attack, asked: Assess, seconds: float) -> AttackFound:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from robmon.export.published import BaselineInfo, Measurement, Published, View
+from robmon.export.published import AttackView, BaselineInfo, Measurement, Published, View
 from robmon.export.recent import Recent
+from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
@@ -153,6 +154,15 @@ def detection(evidence: float, since: float | None = None) -> DetectionRecord:
     return DetectionRecord(
         identity={"version": ["2", "abc"], "threshold": [43_200.0, 60.0]}, found=found, since=since, number=3
     )
+
+
+def attack() -> AttackFound:
+    """Queries find no more than the gradient."""
+    shares = {"worst": [0.91, 0.72, 0.28], "pgd": [0.91, 0.72, 0.28], "square": [0.95, 0.8, 0.41]}
+    return AttackFound(
+        norm="inf", radii=[0.05, 0.1, 0.2], agreement={**shares, "random": [0.94, 0.78, 0.36]}, gradient="ok",
+        masked=False, rows=64, queries=1311.0, seconds=4.1, seed=5,
+    )  # fmt: skip
 
 
 def recent(slopes: tuple[float, float], *, began: bool = False, rise: float = 0.0) -> Recent:
@@ -303,6 +313,8 @@ def many_classes() -> Published:
     return published(
         state=state(("2", None), ("1", True), ("2", False), judged=told),
         measurement=Measurement("2", result, NOW - 12, 0.4),
+        attack=AttackView("2", "abc", attack(), NOW - 3000),
+        attack_interval_seconds=86_400,
         mse_limit=None,
     )
 

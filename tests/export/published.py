@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from robmon.export.published import BaselineInfo, Measurement, Published, ServedComparison, View
+from robmon.export.published import AttackView, BaselineInfo, Measurement, Published, ServedComparison, View
+from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
@@ -100,6 +101,23 @@ def assessed() -> Assessed:
         draws="torch on cuda:0",
         device_memory_bytes=3 * 2**30,
     )
+
+
+def attacked(**changes: Any) -> AttackFound:
+    """What an attack found: queries more than the gradient."""
+    given: dict[str, Any] = {
+        "norm": "inf",
+        "radii": [0.05, 0.1],
+        "agreement": {"worst": [0.75, 0.25], "pgd": [0.875, 0.5], "square": [0.75, 0.375], "random": [1.0, 0.25]},
+        "gradient": "ok",
+        "masked": True,
+        "rows": 64,
+        "queries": 812.5,
+        "seconds": 3.25,
+        "seed": 5,
+        "notes": ["output is probability: its rows sum to 1"],
+    }
+    return AttackFound(**given | changes)
 
 
 def detection(evidence: float = 12.5, since: float | None = None, **found: Any) -> DetectionRecord:
@@ -195,6 +213,7 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
             rise_stderr=[0.125, 0.125],
             largest="<size>",
         ),
+        attack=AttackView("2", "abc", attacked(), NOW),
         served=(ServedComparison(ServedResult(compared=8, mismatched=2, not_comparable=1), NOW),),
         last_assessment_at=NOW,
         state=state_of(("2", None), ("1", True), ("2", False), judged=Judged(version="2", verdict=verdict)),
@@ -206,6 +225,7 @@ def everything(model_name: str = "digits", inputs_problem: Callable[[], str] = l
         inputs_problem=inputs_problem,
         worker_memory_bytes=lambda: 350 * 2**20,
         alias="champion",
+        attack_interval_seconds=86_400,
         view=view,
     )
 

@@ -299,7 +299,7 @@ def all_metrics(published: Published) -> Metrics:
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1
-    metrics = Metrics(published.model_name, counts, lambda: (256, NOW), Circumstances(histograms=True))
+    metrics = Metrics(published.model_name, counts, lambda: (256, NOW), Circumstances(histograms=True, attacks=True))
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0.1").inc()
@@ -312,7 +312,9 @@ def all_metrics(published: Published) -> Metrics:
 def test_names_and_labels_are_those_of_the_contract() -> None:
     published = everything()
     assert published.view.measurement is not None
+    assert published.view.attack is not None
     change(published, measurement=dataclasses.replace(published.view.measurement, at=time.time()))
+    change(published, attack=dataclasses.replace(published.view.attack, at=time.time()))
     change(
         published, served=tuple(dataclasses.replace(each, requests_at=time.time()) for each in published.view.served)
     )

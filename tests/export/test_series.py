@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from robmon.export.causes import CausesCollector
 from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
-from robmon.export.published import Published
+from robmon.export.published import AttackView, Published
+from robmon.history.attack import AttackFound
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages import DriftValue, LevelResult, QualityValue
-from robmon.settings.sections import AssessSettings, DriftSettings
-from tests.export.published import NOW, change, detection, everything
+from robmon.settings.sections import AssessSettings, AttackSettings, DriftSettings
+from tests.export.published import NOW, attacked, change, detection, everything
 
 MOST_SERIES = 200
 CLASSES = 10
@@ -74,11 +75,20 @@ def fullest(features: int) -> Published:
     return published
 
 
+def attacked_as_set() -> AttackFound:
+    """By all attacks that the daemon makes, at as many radii as it is set to."""
+    radii = list(AttackSettings().radii)
+    shares = [0.5] * len(radii)
+    return attacked(radii=radii, agreement=dict.fromkeys(("worst", "pgd", "square", "random"), shares))
+
+
 def exposed(circumstances: Circumstances, features: int = DriftSettings().max_features) -> str:
     counts = InputCounts()
     counts.received["mlflow"] += 1
     metrics = Metrics("digits", counts, lambda: (256, NOW), circumstances)
     published = fullest(features)
+    published.attack_interval_seconds = AttackSettings().interval_seconds if circumstances.attacks else None
+    change(published, attack=AttackView("2", "abc", attacked_as_set(), NOW))
     metrics.registry.register(PublishedCollector(published, clock=lambda: NOW + 1))
     metrics.registry.register(CausesCollector(published, now=lambda: NOW + 1))
     for phase in PHASES:
@@ -96,6 +106,12 @@ def test_a_pod_has_at_most_200_series_by_default() -> None:
     found = series(exposed(Circumstances()))
     assert len(found) <= MOST_SERIES, sorted(found)
     assert not [name for name in found if name.endswith("_bucket")]
+
+
+def test_attacks_are_at_most_40_series_more() -> None:
+    without, found = (series(exposed(Circumstances(attacks=attacks))) for attacks in (False, True))
+    assert not [name for name in without if "attack" in name]
+    assert 20 <= len(found) - len(without) <= 40
 
 
 def test_histograms_are_what_is_asked_for() -> None:

@@ -30,6 +30,10 @@ _MEASUREMENTS = {
     "robmon_input_drifted_features": "",
     "robmon_input_features_watched": "",
     "robmon_input_quality_ratio": "feature problem",
+    "robmon_attack_agreement_ratio": "attack norm radius",
+    "robmon_attack_gradient_ok": "",
+    "robmon_attack_rows": "",
+    "robmon_attack_queries": "",
     "robmon_prediction_drift": "feature statistic",
 }
 _STATES = {
@@ -55,6 +59,7 @@ _STATES = {
     "robmon_assess_interval_seconds": "",
     "robmon_served_alias_info": "alias",
     "robmon_last_assessment_timestamp_seconds": "",
+    "robmon_last_attack_timestamp_seconds": "",
     "robmon_sample_rows": "",
     "robmon_sample_oldest_timestamp_seconds": "",
     "robmon_worker_resident_memory_bytes": "",
@@ -64,6 +69,7 @@ _STATES = {
 }
 _COUNTERS = {
     "robmon_assessments_total": "outcome reason",
+    "robmon_attacks_total": "outcome reason",
     "robmon_inputs_received_total": "source",
     "robmon_inputs_sampled_total": "source",
     "robmon_inputs_skipped_total": "source",

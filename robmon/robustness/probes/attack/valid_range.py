@@ -1,13 +1,16 @@
-"""Within what pictures stay, as the model gets them."""
+"""Within what pictures, and whole numbers, stay, as the model gets them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.features.features import Features
+from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.noise.images.layout import ImageLayout
 
 
@@ -36,3 +39,18 @@ def valid_range(
     black, white = pixels if layout.range is None and pixels is not None else layout.ends
     mean, std = np.reshape(layout.mean or (0.0,), sizes), np.reshape(layout.std or (1.0,), sizes)
     return (black - mean) / std, (white - mean) / std
+
+
+def of_any_whole(features: Features, whole: Whole | None, shape: Sequence[int]) -> Features:
+    """Features whose whole numbers keep to the range of their type, not to that they were seen in: one is stated.
+
+    Args:
+        features: of the inputs.
+        whole: which of them are whole numbers.
+        shape: of the inputs, `(n, ...)`.
+    """
+    if features.limits is None or whole is None:
+        return features
+    columns = features.axis.columns(tuple(shape))
+    ends = [np.broadcast_to(np.ravel(end), columns) for end in (whole.low, whole.high)]
+    return replace(features, limits=np.reshape(ends, (2, *features.axis.scale_shape(tuple(shape)))))
