@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import units
 
 from grafana import parts
+from grafana.attacks import attack_panels
 from grafana.of_model import MEASUREMENT, STATE
 from grafana.parts import PLACE, THIRD, Query, bars, names, now, over_time, steps
 from grafana.robustness import robustness_panels
@@ -178,6 +179,7 @@ def build() -> str:
         {
             "Is it robust?": robustness_panels,
             "Why is it not?": why_panels,
+            "Does it withstand an attack?": attack_panels,
             "Are the inputs the same?": input_panels,
         },
         marks(),

@@ -120,6 +120,7 @@ class Attacker:
             number=finding.result.number,
             baseline=self._baselines.of(model.version),
         )
+        log.info("attack begins", version=model.version, requests=len(blobs))
         self._asking = asyncio.create_task(self._host.attack(question, blobs))
         try:
             found = await self._asking

@@ -143,6 +143,10 @@ MUTATIONS = {
     "drift is no count": ("inputs", r"drifted_features:avg >= 0\.5", "drifted_features:avg >= 0"),
     "drift is one pod's": ("inputs", r"drifted_features:avg >= 0\.5", "drifted_features:avg > 0"),
     "the mean decides everywhere": ("inputs", r" unless model:robmon_input_drifted_features:avg", ""),
+    "any attack is the worst": ("attack", r'\{attack="worst"\}', ""),
+    "a version before is served still": ("attack", r"unless model:robmon_attack_agreement_ratio:avg", ""),
+    "chance is a drop": ("attack", r"ratio:drop\) > 0\.25", "ratio:drop) > 0.1"),
+    "an attack waits for nothing": ("attack", r"for: 5m\n( +)keep_firing_for: 15m", r"for: 0m\n\1keep_firing_for: 15m"),
     "drift has a lower mean": ("inputs", r"input_drift_psi:lasting > 0\.25", "input_drift_psi:lasting > 0.2"),
 }
 
@@ -212,6 +216,7 @@ def test_the_alerts_and_no_runbook_without_one() -> None:
         "RobmonModelNotLoadable",
         "RobmonWorkerCrashLoop",
         "RobmonHistoryNotWritten",
+        "RobmonAttackAgreementDropped",
     }
     assert {file.stem for file in (REPOSITORY / "docs" / "operate" / "runbooks").glob("*.md")} == set(ALERTS)
 
