@@ -65,7 +65,7 @@ class Attacker:
             self._recall()
 
     def _recall(self) -> None:
-        """What was found before this start, as far as it is of these settings."""
+        """What was found before this start; that there is no attack, if so."""
         try:
             record = self._history.read_attack(self._settings.scope)
         except (OSError, ValueError) as error:

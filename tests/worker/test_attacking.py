@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,19 @@ from tests.models.conftest import named_tensors, save_pyfunc, tensor
 from tests.worker.test_evaluation import question
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-RADII = [0.1, 0.3]
-ROWS = 48
+RADII = [0.25]
+ROWS = 24
 X = np.random.default_rng(3).normal(size=(ROWS, 6)).astype(np.float32) * np.array([1, 2, 3, 1, 1, 1], dtype=np.float32)
 BODIES = [json.dumps({"inputs": [row.tolist()]}).encode() for row in X]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a worker: thousands of calls of a small module, whose threads would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def network() -> torch.nn.Module:
@@ -77,9 +87,10 @@ def test_a_torch_module_is_attacked_along_its_gradient_whatever_its_form(form: s
     model = saved(tmp_path / "model", module, form)
     found, baseline = attacked(model)
     own = in_process(module, X, baseline)
-    assert (found.gradient, found.masked, found.rows, found.seed, found.norm) == ("ok", False, ROWS, 7, "inf")
+    assert (found.gradient, found.masked) == (own.gradient, own.masked) and own.gradient == "ok"
+    assert (found.rows, found.seed, found.norm, found.radii) == (ROWS, 7, "inf", RADII)
     assert set(found.agreement) == {"worst", "pgd", "square", "random"}
-    assert found.worst == own.agreement.tolist() and 0 < found.worst[1] < found.worst[0] < 1
+    assert found.worst == own.agreement.tolist() and 0 < found.worst[0] < 1
     assert found.agreement["pgd"] == own.by_attack["pgd"].tolist()
     assert found.cut == "" and found.seconds > 0 and found.queries == pytest.approx(float(own.queries.mean()), rel=0.02)
     assert not any(parameter.grad is not None for parameter in module.parameters())
@@ -99,7 +110,7 @@ def test_a_forest_is_asked_for_its_answers(tmp_path: Path) -> None:
     assert (found.gradient, found.masked) == ("none", False)
     assert set(found.agreement) == {"worst", "square", "random"}
     assert found.agreement == {"worst": own.agreement.tolist(), **{k: v.tolist() for k, v in own.by_attack.items()}}
-    assert found.worst[1] < 1 and found.queries == float(own.queries.mean())
+    assert found.worst[0] < 1 and found.queries == float(own.queries.mean())
 
 
 class Rounding(torch.nn.Module):
@@ -116,7 +127,7 @@ class Rounding(torch.nn.Module):
 def test_a_gradient_that_hides_the_worst_is_told(tmp_path: Path) -> None:
     found, _ = attacked(saved(tmp_path / "model", Rounding()))
     assert (found.gradient, found.masked) == ("zero", True)
-    assert found.worst[1] < found.agreement["pgd"][1]
+    assert found.worst[0] < found.agreement["pgd"][0]
 
 
 class Ungradable(torch.nn.Module):
