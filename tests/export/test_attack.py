@@ -76,7 +76,7 @@ def test_the_page_says_what_the_numbers_mean() -> None:
     )
     assert (
         "At most 25 % of 64 rows keep their class where each number of an input may move by 0.1 standard deviations. "
-        "What no attack found may be there all the same. Attacked 5 min ago, in 3.25 s, with 812 questions a row."
+        "What no attack found may be there all the same. Attacked 5 minutes ago, in 3.25 s, with 812 questions a row."
     ) in page
     assert table_of(page, "Under attack") == [
         ["radius", "withstand at most", "by pgd", "by square", "by random"],

@@ -29,7 +29,7 @@ from tests.worker.test_evaluation import question
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 RADII = [0.25]
-ROWS = 24
+ROWS = 32
 X = np.random.default_rng(3).normal(size=(ROWS, 6)).astype(np.float32) * np.array([1, 2, 3, 1, 1, 1], dtype=np.float32)
 BODIES = [json.dumps({"inputs": [row.tolist()]}).encode() for row in X]
 
