@@ -22,7 +22,7 @@ from robmon.processes.messages import Assess, Attacked, AttackRows
 from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor, through
-from robmon.robustness.probes.attack.attack import SlopeOf, attack_rows
+from robmon.robustness.probes.attack.attack import CUT, SlopeOf, attack_rows
 from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.probes.attack.target import Slope
 from robmon.robustness.probes.attack.valid_range import of_any_whole, valid_range
@@ -134,6 +134,6 @@ def _told(attack: Attack, asked: Assess, seconds: float) -> AttackFound:
         queries=float(np.mean(attack.queries)),
         seconds=round(seconds, 3),
         seed=asked.seed,
-        cut=attack.cut,
+        cut=CUT.format(asked.max_seconds) if attack.cut else "",
         notes=list(attack.notes),
     )

@@ -82,6 +82,7 @@ def test_whatever_becomes_of_the_worker_costs_that_attack_only(tmp_path: Path) -
 
     settings = ATTACKED | AS_FAST | {"attack__interval_seconds": 1, "attack__max_seconds": 3}
     settings |= {"attack__allow_remote": True, "inputs__sample_rows": 40, "assess__min_rows": 40}
+    settings |= {"assess__max_seconds": 60, "model__batch_rows": 100}  # a busy machine is slow
     with (
         serving(noting) as server,
         running_daemon(tmp_path, f"{server.url}/v2/models/digits/infer", NO_REGISTRY, **settings) as daemon,
