@@ -7,11 +7,13 @@ from grafana.parts import PLACE, POD
 PROCESS = f'{PLACE}, instance=~"$instance"'
 STATE = f'{PROCESS}, model_name="$model_name"'
 MEASUREMENT = f'{STATE}, model_version=~"$model_version"'
+# Of the noise that decides alarms: what is measured under further ones says so.
+PRIMARY = f'{MEASUREMENT}, primary!="false"'
 ABOVE_0 = 'level!="0"'
 # Errors in the units of the outputs. A classifier's verdict has units of its own, and the errors a series in them.
-CURVE = f'{MEASUREMENT}, reference="prediction", space="", {ABOVE_0}'
+CURVE = f'{PRIMARY}, reference="prediction", space="", {ABOVE_0}'
 IN_UNITS_OF_VERDICT = f'robmon_noise_mse{{{MEASUREMENT}, reference="prediction", space="verdict", {ABOVE_0}}}'
-CURVE_BOUND = f'{MEASUREMENT}, reference="prediction", {ABOVE_0}'
+CURVE_BOUND = f'{PRIMARY}, reference="prediction", {ABOVE_0}'
 AT_LEVELS = f"{MEASUREMENT}, {ABOVE_0}"
 
 # A curve is one pod's: a maximum or an average of bounds is no bound.

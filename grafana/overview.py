@@ -63,7 +63,7 @@ LARGEST = f"topk by ({MODEL}) (1, robmon_version_ratio{{{OF}}})"
 RATIO = f"max by ({MODEL}) ({LARGEST})"
 LOWER = f"max by ({MODEL}) (robmon_version_ratio_lower{{{OF}}} and {LARGEST})"
 UPPER = f"max by ({MODEL}) (robmon_version_ratio_upper{{{OF}}} and {LARGEST})"
-INDEX = f'avg by ({MODEL}) (robmon_robustness_index{{{OF}, reference="prediction"}})'
+INDEX = f'avg by ({MODEL}) (robmon_robustness_index{{{OF}, reference="prediction", primary!="false"}})'
 EVIDENCE = (
     f"max by ({MODEL}) (model:robmon_regression_evidence:avg{{{OF}}}) / "
     f"max by ({MODEL}) (robmon_regression_evidence_threshold{{{OF}}})"

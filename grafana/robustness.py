@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models import xychart as xychart_models
 
 from grafana import parts
 from grafana.of_model import (
+    ABOVE_0,
     AT_LEVELS,
     CURVE,
     CURVE_BOUND,
@@ -18,11 +19,13 @@ from grafana.of_model import (
     IN_UNITS_OF_VERDICT,
     MEASUREMENT,
     OF_LAST_POD,
+    PRIMARY,
     STATE,
     one_pods,
 )
 from grafana.parts import HALF, POD, QUARTER, Query, in_decades, names, now, over_time, steps
 
+FURTHER = f'{MEASUREMENT}, primary="false", {ABOVE_0}'
 LEVEL_OF_VERSION = "level {{level}}, version {{model_version}}"
 
 
@@ -187,7 +190,9 @@ def request_bound() -> timeseries.Panel:
         "The request bound: how far one further prediction moves at most, in units of the outputs, with the stated "
         "confidence. A series a level, of the pod that assessed last.",
         HALF,
-        Query(one_pods(f"robmon_request_change_bound{{{AT_LEVELS}}}"), f"{LEVEL_OF_VERSION}, {{{{confidence}}}}"),
+        Query(
+            one_pods(f"robmon_request_change_bound{{{PRIMARY}, {ABOVE_0}}}"), f"{LEVEL_OF_VERSION}, {{{{confidence}}}}"
+        ),
     )
 
 
@@ -210,13 +215,31 @@ def levels_over_time() -> list[Any]:
             HALF,
             Query(f"avg by (level, model_version) (robmon_noise_mse{{{CURVE}}}) {FINITE}", LEVEL_OF_VERSION),
         ),
+        in_decades(
+            "Further noises",
+            "Mean squared change of the outputs under the noises of assess.noises at the highest level of each, "
+            "averaged over pods. They take turns, and raise no alarm.",
+            HALF,
+            Query(
+                f"max by (noise, model_version) (avg by (noise, level, model_version) (robmon_noise_mse{{{FURTHER}}})) "
+                f"{FINITE}",
+                "{{noise}}, version {{model_version}}",
+            ),
+        ),
+        in_decades(
+            "A prediction moves by less than, under further noises",
+            "The request bound under the noises of assess.noises, in units of the outputs, of the pod that assessed "
+            "last: what is not random has this bound, and no trial bound.",
+            HALF,
+            Query(one_pods(f"robmon_request_change_bound{{{FURTHER}}}"), "{{noise}}, level {{level}}"),
+        ),
         over_time(
             "Robustness index",
             "1 is untouched by noise, 0 is as unrelated as another row's output. Averaged over pods.",
             units.Short,
             QUARTER,
             Query(
-                f"avg by (model_version, reference) (robmon_robustness_index{{{MEASUREMENT}}})",
+                f"avg by (model_version, reference) (robmon_robustness_index{{{PRIMARY}}})",
                 "version {{model_version}}, {{reference}}",
             ),
         ),
@@ -226,7 +249,7 @@ def levels_over_time() -> list[Any]:
             units.Short,
             QUARTER,
             Query(
-                f'avg by (model_version) (robmon_robustness_slope{{{MEASUREMENT}, score="mse"}})',
+                f'avg by (model_version) (robmon_robustness_slope{{{PRIMARY}, score="mse"}})',
                 "version {{model_version}}",
             ),
         ),
@@ -235,9 +258,7 @@ def levels_over_time() -> list[Any]:
             "Share of predicted classes that the noise leaves unchanged. Classifiers only; averaged over pods.",
             units.PercentUnit,
             QUARTER,
-            Query(
-                f"avg by (level, model_version) (robmon_prediction_agreement_ratio{{{MEASUREMENT}}})", LEVEL_OF_VERSION
-            ),
+            Query(f"avg by (level, model_version) (robmon_prediction_agreement_ratio{{{PRIMARY}}})", LEVEL_OF_VERSION),
         ).max(1),
         parts.with_limit(
             over_time(

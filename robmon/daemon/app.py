@@ -171,6 +171,7 @@ class Daemon:
             mse_limit=settings.assess.mse_limit,
             attack_interval_seconds=settings.attack.interval_seconds if settings.attack.enabled else None,
             recent=self._recent,
+            further_noises=len(settings.assess.noises),
         )
         self._metrics.expose(self._published)
         self._published.watch(self._chronicle.tell_view)

@@ -59,6 +59,7 @@ class Examiner:
         attribution: AttributionQuestion | None = None,
         *,
         with_old: bool = False,
+        further: int | None = None,
     ) -> tuple[Finding, Kept]:
         """What is found of the loaded version on the sample as it is now, and what can be kept of that.
 
@@ -68,6 +69,7 @@ class Examiner:
                 now, so that neither answers nor labels are its own.
             attribution: what is asked of its features; None: nothing.
             with_old: whether requests that are kept for a verdict alone are used.
+            further: place of the further noise that is run too if there is time; None: none is.
 
         Raises:
             NotAssessedError: whatever went wrong.
@@ -96,6 +98,7 @@ class Examiner:
             asked=asked,
         )
         question.attribution = attribution
+        question.further = None if further is None else self._settings.further_specifications[further]
         try:
             result, blob = await self._host.assess(question, blobs)
         except NotAssessedError as error:

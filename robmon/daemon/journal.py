@@ -17,7 +17,7 @@ from robmon.export.metrics import Metrics
 from robmon.export.published import View
 from robmon.history.memory import Entry
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import CanaryResult, ModelVersion, ServedResult, SharesResult
+from robmon.processes.messages import CanaryResult, FurtherNoise, ModelVersion, ServedResult, SharesResult
 
 log = structlog.get_logger("robmon.assess")
 
@@ -40,6 +40,7 @@ class Journal:
         self._lacks_inputs = False
         self._served_differ = False
         self._notes: list[str] = []
+        self._missed: dict[str, str] = {}
         self._canary: tuple[str, CanaryResult | None] | None = None
         self._shares: list[tuple[object, ...]] = []
 
@@ -57,7 +58,20 @@ class Journal:
         if result.notes and result.notes != self._notes:
             log.info("notes", version=model.version, notes=result.notes)
         self._notes = result.notes
+        if result.further is not None:
+            self._tell_further(model, result.further)
         self._chronicle.tell_assessment(model, finding)
+
+    def _tell_further(self, model: ModelVersion, found: FurtherNoise) -> None:
+        """A further noise; that it was not run, when that is new."""
+        if found.levels:
+            worst = found.levels[-1]
+            facts = {"noise_level": worst.level, "mse": finite(worst.mean_mse), "bound": finite(worst.bound)}
+            facts |= {"rows": found.rows, "trials": found.trials, "index": found.index, "cut": found.cut or None}
+            log.info("further noise", version=model.version, noise=found.noise, **facts)
+        elif self._missed.get(found.noise) != found.reason:
+            log.warning("further noise not run", noise=found.noise, reason=found.reason, because=found.why)
+        self._missed[found.noise] = found.reason
 
     def tell_no_result(self, outcome: str, reason: str, problem: str, seconds: float) -> None:
         """One that came to nothing. Too few inputs are told by `tell_end`."""

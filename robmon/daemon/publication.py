@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from robmon import clock
-from robmon.export.published import BaselineInfo, Measurement, ServedComparison, View
+from robmon.export.published import BaselineInfo, FurtherMeasurement, Measurement, ServedComparison, View
 from robmon.inputs.sample import Item
 from robmon.processes.messages import Assess, Assessed, ModelVersion
 
@@ -54,6 +54,8 @@ def view_after(view: View, model: ModelVersion, finding: Finding, baseline: Base
         nonfinite_requests=shown_ids([items[index] for index in lost]),
     )
     view = view if finding.served is None else view.with_served(finding.served)
+    if result.further is not None:
+        view = view.with_further(FurtherMeasurement(model.version, result.further, now, finding.duration_seconds))
     return replace(view.with_causes(result), measurement=measurement, baseline=baseline, last_assessment_at=now)
 
 

@@ -11,6 +11,7 @@ from robmon.history.detection import Detection
 from robmon.processes.messages import (
     CanaryResult,
     DriftValue,
+    FurtherNoise,
     LevelResult,
     ModelVersion,
     QualityValue,
@@ -60,6 +61,7 @@ def assessment_row(
         **_over_time(result.detection, threshold),
         **_canary(result.canary),
         **_attribution(result.shares),
+        **_further(result.further),
         "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items() if seconds >= 0.001},
     }
     return {name: value for name, value in row.items() if value not in (None, [])}
@@ -82,6 +84,25 @@ def _over_time(detection: Detection | None, threshold: float) -> dict[str, Any]:
 def _canary(canary: CanaryResult | None) -> dict[str, Any]:
     """What of the synthetic canary has changed, where it was run."""
     return {} if canary is None or canary.ratio is None else {"canary_ratio": _number(canary.ratio)}
+
+
+def _further(further: FurtherNoise | None) -> dict[str, Any]:
+    """The curve under a further noise, where one had its turn; or why it has none."""
+    if further is None:
+        return {}
+    if not further.levels:
+        return {"further": {"noise": further.noise, "reason": further.reason, "why": further.why}}
+    told = {
+        "noise": further.noise,
+        "level_unit": further.level_unit,
+        "rows": further.rows,
+        "trials": further.trials,
+        "levels": [_level(point) for point in further.levels],
+        "slopes": {score: _number(slope.value) for score, slope in further.slopes.items()},
+        "area": _number(further.area),
+        "index": _number(further.index),
+    }
+    return {"further": {name: value for name, value in told.items() if value not in (None, {})}}
 
 
 def _attribution(shares: SharesResult | None) -> dict[str, Any]:

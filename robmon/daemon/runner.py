@@ -27,6 +27,7 @@ from robmon.daemon.publication import Finding, view_after
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.reference_download import ReferenceDownload
 from robmon.daemon.regression_watch import RegressionWatch
+from robmon.daemon.turns import Turns
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.versions import Begun, Versions, begin
 from robmon.daemon.writer import Writer
@@ -89,6 +90,7 @@ class Runner:
         self._obstacle: Pending | None = None
         self._begun: Begun | None = None
         self._causes = CauseSearch(settings.attribution.by_name)
+        self._turns = Turns(len(settings.assess.noises))
         self._judged_here: Key | None = None
         self._quiet_at = -math.inf
         self._stood_since: float | None = None
@@ -304,7 +306,14 @@ class Runner:
         is_of_versions = standing is not None and standing[0] == "version" and regression is not None
         before = self._baselines.of(regression.reference_version) if regression and is_of_versions else None
         asked = self._causes.question(standing, before)
-        self._finding, fresh = await self._examiner.assess_sample(deed.model, self._answers_since(deed.model), asked)
+        try:
+            self._finding, fresh = await self._examiner.assess_sample(
+                deed.model, self._answers_since(deed.model), asked, further=self._turns.begin()
+            )
+        except NotAssessedError as error:
+            self._turns.end(error.outcome)
+            raise
+        self._turns.end("ok")
         self._causes.take(asked, standing, self._finding.result.shares)
         self._progress = replace(self._progress, is_assessed=True, fresh=fresh)
 

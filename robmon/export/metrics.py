@@ -6,7 +6,6 @@ exported, because NaN silences every comparison of an alert; +Inf is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -33,14 +32,14 @@ from prometheus_client.utils import floatToGoString
 from robmon import clock
 from robmon.export.attack import attack_metrics
 from robmon.export.causes import CausesCollector
+from robmon.export.curve import curve_metrics
 from robmon.export.detection import detection_metrics, detection_state, watching
 from robmon.export.drift import drift_metrics
 from robmon.export.families import add as _add
 from robmon.export.families import nonempty as _nonempty
 from robmon.export.families import of_version as _family
-from robmon.export.published import Measurement, Published, View
+from robmon.export.published import Measurement, Published
 from robmon.export.verdict import reference_metrics, remembered_metrics, verdict_metrics
-from robmon.history.verdict import JudgedCurves
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
 from robmon.processes.messages import Assessed, LoadedModel
@@ -209,9 +208,7 @@ class PublishedCollector(Collector):
         now = self._clock()
         yield from _state(self._published)
         yield from _served(self._published, now)
-        measurement = self._published.current_measurement(now)
-        if measurement is not None:
-            yield from _measurement(self._published.model_name, measurement, self._published.view)
+        yield from _measured(self._published, now)
         yield from attack_metrics(self._published, now)
 
 
@@ -421,90 +418,23 @@ def _pending(published: Published) -> GaugeMetricFamily:
     return family
 
 
-def _measurement(name: str, measurement: Measurement, view: View) -> Families:
-    result, verdict, curves = measurement.result, view.state.verdict, view.curves
-    of = [name, measurement.model_version]
-    yield from _curve(of, result, curves)
+def _measured(published: Published, now: float) -> Families:
+    measurement, view = published.current_measurement(now), published.view
+    yield from curve_metrics(published.model_name, measurement, view.curves, published.current_further(now))
+    if measurement is None:
+        return
+    of, verdict, curves = [published.model_name, measurement.model_version], view.state.verdict, view.curves
     if verdict is not None and curves is not None:
         yield from reference_metrics(of, verdict.reference_version, curves)
-    yield from _scalars(of, result)
-    yield from drift_metrics(of, result)
-
-
-def _curve(of: list[str], result: Assessed, judged: JudgedCurves | None) -> Families:
-    confidence = f"{result.confidence:g}"
-    mse = _family(
-        "robmon_noise_mse",
-        "Mean MSE of the trials; with space verdict, in the units of the verdict and on its rows, where those are "
-        "not the outputs'",
-        *("noise", "level", "reference"),
-    )
-    bound = _family(
-        "robmon_noise_mse_bound",
-        "Upper bound of the MSE of a further trial on the same rows, at the stated confidence",
-        *("noise", "level", "reference", "confidence"),
-    )
-    request = _family(
-        "robmon_request_change_bound",
-        "Upper bound of how far one prediction moves, in output units, at the stated confidence",
-        *("noise", "level", "confidence"),
-    )
-    agreement = _family(
-        "robmon_prediction_agreement_ratio", "Share of predicted classes unchanged by the noise", "noise", "level"
-    )
-    ratio = _family("robmon_noise_mse_baseline_ratio", "Mean MSE over the baseline's", "noise", "level")
-    lower = _family(
-        "robmon_noise_mse_baseline_ratio_lower", "Lower confidence limit of the baseline ratio", "noise", "level"
-    )
-    for point in result.levels:
-        at = [*of, result.noise, f"{point.level:g}"]
-        _add(mse, [*at, "prediction"], point.mean_mse)
-        _add(bound, [*at, "prediction", confidence], point.bound)
-        if point.request_bound is not None:
-            _add(request, [*at, confidence], math.sqrt(point.request_bound))
-        _add(agreement, at, point.agreement)
-        _add(ratio, at, point.baseline_ratio)
-        _add(lower, at, point.baseline_ratio_lower)
-    for point in result.labels.levels if result.labels is not None else []:
-        at = [*of, result.noise, f"{point.level:g}"]
-        _add(mse, [*at, "label"], point.mean_mse)
-        _add(bound, [*at, "label", confidence], point.bound)
-    if judged is not None and judged.space == "verdict":
-        for level, mean in zip(judged.levels, judged.mean, strict=True):
-            labels = {"model_name": of[0], "model_version": of[1], "noise": judged.noise, "level": f"{level:g}"}
-            mse.add_sample("robmon_noise_mse", labels | {"reference": "prediction", "space": judged.space}, mean)
-    yield from _nonempty(mse, bound, request, agreement, ratio, lower)
+    yield from _scalars(of, measurement.result)
+    yield from drift_metrics(of, measurement.result)
 
 
 def _scalars(of: list[str], result: Assessed) -> Families:
-    slope = _family(
-        "robmon_robustness_slope", "Slope of mse against level squared, of other scores against level", "noise", "score"
-    )
-    lack_of_fit = _family(
-        "robmon_robustness_slope_lack_of_fit",
-        "Lack of fit of the slope: 0 is a straight line; above 0.1 the area describes the curve better",
-        *("noise", "score"),
-    )
-    labels = result.labels
-    slopes = dict(result.slopes)
-    if labels is not None and labels.accuracy_slope is not None:
-        slopes["accuracy"] = labels.accuracy_slope
-    for score, each in slopes.items():
-        _add(slope, [*of, result.noise, score], each.value)
-        _add(lack_of_fit, [*of, result.noise, score], each.lack_of_fit)
-    area = _family(
-        "robmon_robustness_area", "Robustness area: 0 is untouched, 1 is an unrelated output", "noise", "reference"
-    )
-    _add(area, [*of, result.noise, "prediction"], result.area)
-    index = _family("robmon_robustness_index", "Robustness index, 1 - area: 1 is perfect", "noise", "reference")
-    _add(index, [*of, result.noise, "prediction"], result.index)
     margin = _family("robmon_noise_margin_level", "Largest level whose bound stays under the limit", "noise")
     _add(margin, [*of, result.noise], result.noise_margin)
     clean = _family("robmon_clean_mse", "MSE against labels without noise")
-    if labels is not None:
-        _add(area, [*of, result.noise, "label"], labels.area)
-        _add(index, [*of, result.noise, "label"], labels.index)
-        _add(clean, of, labels.clean_mse)
+    _add(clean, of, None if result.labels is None else result.labels.clean_mse)
     rows = _family("robmon_assessment_rows", "Rows of the last assessment: those that fitted into its time budget")
     _add(rows, of, result.plan.rows)
     trials = _family(
@@ -518,7 +448,7 @@ def _scalars(of: list[str], result: Assessed) -> Families:
     _add(nonfinite, of, len(result.nonfinite_rows) / result.plan.rows if result.plan.rows else None)
     labelled = _family("robmon_labelled_rows", "Rows that have a label which fits the model")
     _add(labelled, of, result.labelled_rows or None)
-    yield from _nonempty(slope, lack_of_fit, area, index, margin, clean, rows, trials, nonfinite, labelled)
+    yield from _nonempty(margin, clean, rows, trials, nonfinite, labelled)
 
 
 def _served(published: Published, now: float) -> Families:

@@ -16,7 +16,15 @@ from robmon.history.attack import AttackFound
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
 from robmon.history.verdict import JudgedCurves
-from robmon.processes.messages import Assessed, CanaryResult, LoadedModel, ModelVersion, ServedResult, SharesResult
+from robmon.processes.messages import (
+    Assessed,
+    CanaryResult,
+    FurtherNoise,
+    LoadedModel,
+    ModelVersion,
+    ServedResult,
+    SharesResult,
+)
 
 ENOUGH_ANSWERS: Final = 20
 """So many newer answers outweigh all older ones: one of them is 5 %, above which the alert fires."""
@@ -35,6 +43,21 @@ class Measurement:
     """Ids of the requests with the largest errors at the highest level, largest first."""
     nonfinite_requests: tuple[str, ...] = ()
     """Ids of requests whose clean output is not finite, which are left out."""
+
+
+@dataclass(frozen=True)
+class FurtherMeasurement:
+    """The last good measurement of a further noise: of which version, when it was made, how long the assessment took.
+
+    Where it was not run since, `missed` says why.
+    """
+
+    model_version: str
+    result: FurtherNoise
+    at: float
+    """When it was made, by the clock that never steps."""
+    duration_seconds: float
+    missed: FurtherNoise | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,8 @@ class View:
     measurement: Measurement | None = None
     detection: DetectionRecord | None = None
     """Where the detector over time stands; None as long as it has made no step on this version."""
+    further: tuple[FurtherMeasurement, ...] = ()
+    """Of each further noise that has had its turn on this version, in the order in which they first had it."""
     canary: CanaryResult | None = None
     """The last word of the version's synthetic canary: what it said, or why there is none."""
     shares: SharesResult | None = None
@@ -131,7 +156,16 @@ class View:
 
     def without_causes(self) -> View:
         """Of another version: nothing is known yet of what else may have changed."""
-        return replace(self, canary=None, shares=None, alert_shares=None)
+        return replace(self, canary=None, shares=None, alert_shares=None, further=())
+
+    def with_further(self, found: FurtherMeasurement) -> View:
+        """With what a further noise came to; where it was not run, what it came to before stays, for its own age."""
+        noise = found.result.noise
+        before = next((each for each in self.further if each.result.noise == noise), None)
+        if before is None:
+            return replace(self, further=(*self.further, found))
+        now = found if found.result.levels or not before.result.levels else replace(before, missed=found.result)
+        return replace(self, further=tuple(now if each is before else each for each in self.further))
 
     def with_causes(self, result: Assessed) -> View:
         """With what an assessment found of canary and shares; what it did not look at stays as it is known."""
@@ -167,6 +201,7 @@ class Published:
         attack_interval_seconds: between attacks; None: there are none.
         mse_limit: that the owner has set for the bound, in squared output units.
         recent: the last day, which others add to.
+        further_noises: how many take turns, so that each comes round every so many assessments.
         view: what is known at first.
     """
 
@@ -183,6 +218,7 @@ class Published:
         attack_interval_seconds: float | None = None,
         mse_limit: float | None = None,
         recent: Recent | None = None,
+        further_noises: int = 0,
         view: View = View(),
     ) -> None:
         self.model_name = model_name
@@ -195,6 +231,7 @@ class Published:
         self.mse_limit = mse_limit
         self.recent = recent if recent is not None else Recent()
         self._max_age_seconds = max_age_seconds
+        self._further_noises = further_noises
         self._view = view
         self._watchers: list[Callable[[View], None]] = []
 
@@ -218,10 +255,24 @@ class Published:
         model, measurement = self._view.model, self._view.measurement
         if measurement is None or model is None or measurement.model_version != model.version:
             return None
-        lifetime_seconds = max(3 * self.interval_seconds, 3 * measurement.duration_seconds)
-        if self._view.only_too_few_inputs_since:
-            lifetime_seconds = max(self._max_age_seconds, lifetime_seconds)
-        return measurement if now - measurement.at <= lifetime_seconds else None
+        return measurement if now - measurement.at <= self._lifetime_seconds(measurement.duration_seconds) else None
+
+    def current_further(self, now: float) -> list[FurtherMeasurement]:
+        """The last good measurements of further noises that are still true: a noise waits for all others."""
+        model, rounds = self._view.model, max(self._further_noises, 1)
+        return [
+            each
+            for each in self._view.further
+            if each.result.levels
+            and model is not None
+            and each.model_version == model.version
+            and now - each.at <= self._lifetime_seconds(each.duration_seconds, rounds)
+        ]
+
+    def _lifetime_seconds(self, duration_seconds: float, rounds: int = 1) -> float:
+        """How long a measurement is true that took so long, and comes round every so many assessments."""
+        lifetime_seconds = 3 * rounds * max(self.interval_seconds, duration_seconds)
+        return max(self._max_age_seconds if self._view.only_too_few_inputs_since else 0.0, lifetime_seconds)
 
     def current_attack(self, now: float) -> AttackView | None:
         """The last attack while it is still true: on the version that is loaded, and not too old."""

@@ -13,7 +13,7 @@ from robmon.export.page.curves import of_now
 from robmon.export.page.day import last_day, last_events
 from robmon.export.page.detection import alarm_over_time, over_time
 from robmon.export.page.document import document
-from robmon.export.page.measured import facts, measured
+from robmon.export.page.measured import facts, further_noises, measured
 from robmon.export.page.pieces import paragraph
 from robmon.export.page.verdict import actions_html, comparison_html, mood, picture_html, verdict_html
 from robmon.export.published import Measurement, Published
@@ -47,6 +47,7 @@ def status_page(published: Published, now: float | None = None, *, refreshes: bo
         comparison_html(published),
         last_day(published, over_time(published.view, baseline_command(published))),
         measured(measurement, "" if shows_now_first else now_picture, now) if published.view.last_assessment_at else "",
+        further_noises(published, now),
         drift_on_page(measurement.result) if measurement is not None else "",
         attack_html(published, now),
         causes_html(published),

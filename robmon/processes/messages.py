@@ -16,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 9
+PROTOCOL_VERSION = 10
 
 
 class Message(BaseModel):
@@ -379,6 +379,8 @@ class Assess(Message):
     baseline: dict[str, Any] | None
     baseline_min_rows: int
     attribution: AttributionQuestion | None = None
+    further: SpecificationField | None = None
+    """A further noise, which is run once everything else is known, if there is time; None: none."""
     detection: DetectionQuestion | None = None
     """None where nothing is counted: another version than the one served, or rows that are not its own."""
     plan: Plan | None = None
@@ -424,6 +426,30 @@ class QualityValue(Message):
     feature: str
     problem: str
     ratio: float
+
+
+class FurtherNoise(Message):
+    """What a further noise did to the rows of an assessment, in what was left of its time; or why it was not run."""
+
+    noise: str
+    level_unit: str = ""
+    """What a noise level counts."""
+    confidence: float = 0.0
+    output: str = ""
+    rows: int = 0
+    trials: int = 0
+    levels: list[LevelResult] = []
+    """Empty where it was not run."""
+    slopes: dict[str, SlopeResult] = {}
+    area: float | None = None
+    index: float | None = None
+    notes: list[str] = []
+    cut: str = ""
+    """What the time left of rows and trials, in words; empty where nothing was cut."""
+    reason: str = ""
+    """Why it was not run, as that of an assessment."""
+    why: str = ""
+    """The same in words; without any input."""
 
 
 class LabelResult(Message):
@@ -535,6 +561,8 @@ class Assessed(Message):
     new_hours: dict[str, Any] | None = None
     """Of the hours in the baseline those that it did not have before, where that is a time to share them."""
     shares: SharesResult | None = None
+    further: FurtherNoise | None = None
+    """Of a further noise, where one was asked for."""
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []

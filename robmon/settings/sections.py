@@ -6,6 +6,7 @@ The descriptions are the reference documentation: `robmon run --help` and the ma
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from robmon.settings.values import (
     HeaderNames,
     KeyFile,
     Levels,
+    Noises,
     NonEmpty,
     Numbers,
     Paths,
@@ -40,6 +42,7 @@ from robmon.settings.values import (
     Uri,
     Words,
     group_of,
+    noise_of,
 )
 from robmon.vocabulary import NOISE_NAMES, TASKS, ImageChannels, NoiseName, OutputKind, Task
 
@@ -193,6 +196,11 @@ class AssessSettings(Section):
         description="Noise levels, in standard deviations of a feature, or shares; the usual ones stand for those of "
         "noise that counts otherwise (jpeg, rotate, gaussian_blur)",
     )
+    noises: Noises = Field(
+        (),
+        description="Further noises, each as name or name@level,level, taken in turn, one an assessment, in what is "
+        "left of its time budget; assess.noise alone decides alarms",
+    )
     trials: PositiveInt = Field(Specification.trials, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
         Specification.confidence, description="Stated probability of the bounds"
@@ -216,6 +224,8 @@ class AssessSettings(Section):
     @model_validator(mode="after")
     def _can_be_done(self) -> AssessSettings:
         self.specification()
+        if any(each.noise == self.noise for each in self.further()):
+            raise ValueError(f"noises are further ones, and {self.noise} is assess.noise: give its levels as levels")
         return self
 
     def specification(self, output_column: str | None = None, layout: ImageLayout | None = None) -> Specification:
@@ -237,6 +247,12 @@ class AssessSettings(Section):
             layout=layout,
             mse_limit=self.mse_limit,
         )
+
+    def further(self, output_column: str | None = None, layout: ImageLayout | None = None) -> tuple[Specification, ...]:
+        """The same with each of the further noises, in their order; the owner's limit is that of `noise` alone."""
+        first = replace(self.specification(output_column, layout), mse_limit=None)
+        named = map(noise_of, self.noises)
+        return tuple(replace(first, noise=each.noise, levels=each.levels, trials=self.trials) for each in named)
 
     @property
     def fewest_predictions(self) -> int:

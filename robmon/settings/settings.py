@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         return self.assess.specification(self.model.output_column, self.images.layout)
 
     @property
+    def further_specifications(self) -> tuple[Specification, ...]:
+        """What is done with the further noises, in their order."""
+        return self.assess.further(self.model.output_column, self.images.layout)
+
+    @property
     def specification_digest(self) -> str:
         """A short word for all settings on which a verdict depends."""
         return self.specification.digest(**self._beside)
@@ -143,9 +148,9 @@ class Settings(BaseSettings):
         """All settings by which assessments are made and judged, as JSON can hold them."""
         bounds = {"max_seconds": self.assess.max_seconds, "min_rows": self.assess.min_rows}
         rows = {"sample_rows": self.inputs.sample_rows, "interval_seconds": self.assess.interval_seconds}
-        return {"digest": self.specification_digest, "assess": self.specification.to_dict(), **self._beside} | (
-            bounds | rows
-        )
+        further = {"noises": list(self.assess.noises)} if self.assess.noises else {}
+        assess = {"assess": self.specification.to_dict(), **self._beside, **bounds, **rows, **further}
+        return {"digest": self.specification_digest} | assess
 
     @property
     def _beside(self) -> dict[str, Any]:

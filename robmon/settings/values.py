@@ -16,10 +16,13 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from robmon.errors import ModelError
 from robmon.models import uri as model_uri
 from robmon.robustness.checks import check_levels
+from robmon.robustness.specification import Specification
 from robmon.vocabulary import JPEG_SUBSAMPLING, OTHERS, JpegSubsampling
 
 MOST_RADII: Final = 8
 """Of an attack: each is a series an attack."""
+MOST_NOISES: Final = 8
+"""Further noises: each has its own series, and waits for all others."""
 DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -111,6 +114,36 @@ def group_of(word: str) -> tuple[str, list[str]]:
     return name, [column.strip() for column in columns.split(",")]
 
 
+def _check_noises(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len(words) > MOST_NOISES:
+        raise ValueError(f"at most {MOST_NOISES} further noises are taken in turn, not {len(words)}")
+    names = [noise_of(word).noise for word in words]
+    doubles = sorted({str(name) for name in names if names.count(name) > 1})
+    if doubles:
+        raise ValueError(f"{doubles[0]} is named twice: give all its levels at once, as {doubles[0]}@level,level")
+    return words
+
+
+def noise_of(word: str) -> Specification:
+    """A further noise, as a setting has it: its name, and its levels where they are not the usual ones.
+
+    Raises:
+        InvalidInputError: there is no such noise, or it has no such levels.
+        ValueError: its levels are no numbers.
+
+    >>> noise_of("jpeg@50,75").levels, noise_of("jpeg").levels
+    ((0.0, 50.0, 75.0), (0.0, 25.0, 50.0, 75.0, 90.0))
+    """
+    name, at, told = word.partition("@")
+    if not at:
+        return Specification(noise=name)
+    try:
+        levels = tuple(float(level) for level in told.split(","))
+    except ValueError:
+        raise ValueError(f"levels of a further noise are numbers behind its name, as {name}@0.1,0.2") from None
+    return Specification(noise=name, levels=levels)
+
+
 def _check_device(name: str) -> str:
     if not re.fullmatch(DEVICES, name):
         raise ValueError("a device is cpu, cuda, cuda:1 or auto")
@@ -142,6 +175,7 @@ HeaderNames = Annotated[Words, AfterValidator(_check_header_names)]
 Paths = Annotated[Words, AfterValidator(_check_paths)]
 Tags = Annotated[Words, AfterValidator(_check_tags)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
+Noises = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_noises)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_list)]
 Radii = Annotated[Numbers, AfterValidator(_check_radii)]

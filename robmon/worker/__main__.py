@@ -12,18 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from robmon.errors import (
-    DeviceUnavailableError,
-    InvalidInputError,
-    ModelLoadError,
-    OverBudgetError,
-    PredictionError,
-    RobmonError,
-    TooFewRowsError,
-    VersionChangedError,
-    is_out_of_memory,
-)
-from robmon.models.strangers import place_word, type_word
+from robmon.errors import ModelLoadError, is_out_of_memory
 from robmon.models.threads import hold
 from robmon.models.uri import parse_endpoint
 from robmon.processes.channel import Channel, Frame
@@ -33,13 +22,13 @@ from robmon.processes.messages import (
     Assessed,
     Attacked,
     AttackRows,
-    Failure,
     Hello,
     Load,
     LoadedModel,
     Rejections,
 )
 from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
+from robmon.worker.failing import failure
 
 if TYPE_CHECKING:
     from robmon.models.served import ServedModel
@@ -172,45 +161,6 @@ def attack(model: ServedModel, guest: DeviceGuest | None, question: AttackRows, 
 
     with guest.assessing() if guest is not None else nullcontext():
         return attack(model, question, blobs)
-
-
-def failure(error: BaseException, rejections: Rejections) -> Failure:
-    """An exception in words that hold no production input, and what of the sample could not be used all the same.
-
-    Texts are passed on only for robmon's own exceptions. Of any other, and of what stands behind a `PredictionError`,
-    only type, module and line are told, as far as they are no names of the model's: MLflow's schema errors, for one,
-    print the data.
-    """
-    cause = error.__cause__ if isinstance(error, PredictionError | ModelLoadError) and error.__cause__ else error
-    is_ours = isinstance(cause, RobmonError)
-    return Failure(
-        reason=_reason(error, rejections),
-        error=type_word(type(cause)),
-        where="" if is_ours else place_word(cause.__traceback__),
-        message=str(error) if isinstance(error, RobmonError) else "",
-        rejections=rejections,
-        served_version=error.served_version if isinstance(error, VersionChangedError) else None,
-    )
-
-
-def _reason(error: BaseException, rejections: Rejections) -> str:
-    match error:
-        case TooFewRowsError():
-            return "invalid_input" if rejections.unusable else "too_few_inputs"
-        case PredictionError():
-            return error.reason
-        case OverBudgetError():
-            return "over_budget"
-        case InvalidInputError():
-            return "invalid_input"
-        case ModelLoadError():
-            return "not_loadable"
-        case DeviceUnavailableError():
-            return error.reason
-        case RobmonError():
-            return "error"
-        case _:
-            return "out_of_memory" if is_out_of_memory(error) else "model_raised"
 
 
 if __name__ == "__main__":

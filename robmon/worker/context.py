@@ -10,6 +10,7 @@ from typing import Final
 
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, Rejections
+from robmon.robustness.specification import Specification
 from robmon.vocabulary import OutputKind
 
 ATTRIBUTION_SHARE: Final = 0.3
@@ -74,6 +75,13 @@ class Evaluation:
     def attribution_seconds(self) -> float:
         """The share of the budget that is for an attribution which is known to come."""
         return ATTRIBUTION_SHARE * self.max_seconds if self.attributes else 0.0
+
+    def of_further(self, specification: Specification) -> Evaluation:
+        """The evaluation of the same rows under another noise, in the time that is left: it follows no plan."""
+        now = time.perf_counter()
+        alone = {"specification": specification, "labelled": [], "plan": None, "comparison": None, "detection": None}
+        question = self.question.model_copy(update=alone)
+        return replace(self, question=question, began=now, max_seconds=max(self.deadline - now, 0.0), attributes=False)
 
     def of_labels(self, output: OutputKind) -> Evaluation:
         """The evaluation of the labelled requests, in the time that is left; of what the outputs are known to be.

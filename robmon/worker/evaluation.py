@@ -24,6 +24,7 @@ from robmon.worker.conversion import level_results, plan_message, slope_results,
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.detection import detect
 from robmon.worker.drifting import measure_drift
+from robmon.worker.further import run_further
 from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
@@ -97,6 +98,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         shares = share_out(evaluation, baseline, sample, batch, is_worse)
     with phases("canary"):
         canary = run_canary(evaluation, baseline, sample.inputs, result)
+    with phases("further"):
+        further = run_further(evaluation, baseline, sample, batch)
     answer = Assessed(
         number=question.number,
         seed=question.seed,
@@ -120,6 +123,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         served=served,
         shares=shares,
         canary=canary,
+        further=further,
         detection=detection.found,
         detection_hours=detection.hours,
         new_hours=detection.new_hours,

@@ -12,7 +12,7 @@ from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import CanaryResult, DriftValue, ModelVersion, SharesResult
+from robmon.processes.messages import CanaryResult, DriftValue, FurtherNoise, ModelVersion, SharesResult
 from tests.export.published import NOW, assessed, everything, state_of
 
 
@@ -143,6 +143,18 @@ def test_a_row_holds_what_json_can() -> None:
     }  # fmt: skip
     assert (row["evidence"], row["evidence_threshold"], row["standing"]) == (50_000.0, 43_200.0, True)
     assert [(each["feature"], each["psi"]) for each in row["drift"]] == [("all", 0.2), ("age", 0.3)]
+    assert "further" not in row
+    found = FurtherNoise(noise="jpeg", level_unit="steps", rows=64, trials=1, levels=result.levels, index=0.9)
+    jpeg = assessment_row(
+        model,
+        Finding(result.model_copy(update={"further": found}), [], None),
+        NOW,
+        specification="abc",
+        threshold=1.0,
+    )
+    assert jpeg["further"] == {
+        "noise": "jpeg", "level_unit": "steps", "rows": 64, "trials": 1, "levels": row["levels"], "index": 0.9,
+    }  # fmt: skip
     assert row["number"] == 3 and row["seed"] == 5 and row["specification"] == "abc"
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from robmon.export.published import AttackView, BaselineInfo, Measurement, Published, View
+from robmon.export.published import AttackView, BaselineInfo, FurtherMeasurement, Measurement, Published, View
 from robmon.export.recent import Recent
 from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection, DetectionRecord
@@ -21,6 +21,7 @@ from robmon.processes.messages import (
     Assessed,
     CanaryResult,
     DriftValue,
+    FurtherNoise,
     LevelResult,
     LoadedModel,
     ModelVersion,
@@ -342,6 +343,33 @@ def deterministic() -> Published:
     return shown
 
 
+def further() -> Published:
+    """Beside the noise that decides three others take turns; one of them has never been run."""
+
+    def result(noise: str, unit: str, levels: tuple[float, ...], **changes: Any) -> FurtherNoise:
+        points = [
+            LevelResult(
+                level=level, mean_mse=0.02 * place**2, bound=None, request_bound=0.09 * place**2, agreement=None
+            )
+            for place, level in enumerate((0.0, *levels))
+        ]
+        given: dict[str, Any] = {"levels": points, "rows": 256, "trials": 1, "index": 0.97}
+        return FurtherNoise(
+            noise=noise, level_unit=unit, **given | changes, confidence=0.95, output="value", notes=["as <pictures>"]
+        )
+
+    jpeg = result("jpeg", "steps of quality below 100", (25, 50, 75, 90))
+    blur = result("gaussian_blur", "pixels", (0.5, 1, 2), cut="64 of 256 rows fit into the time")
+    why = {"reason": "over_budget", "why": "an assessment needs 14 s, the budget is 9 s"}
+    missed, never = FurtherNoise(noise="gaussian_blur", **why), FurtherNoise(noise="uniform", **why)
+    told = (
+        FurtherMeasurement("2", jpeg, NOW, 0.4),
+        FurtherMeasurement("2", blur, NOW - 60, 0.4, missed),
+        FurtherMeasurement("2", never, NOW - 120, 0.4),
+    )
+    return published(further=told, further_noises=3, only_too_few_inputs_since=False)
+
+
 def long_names() -> Published:
     """Names as long as strangers may choose them, without a place to break them."""
     name = "x" * 200
@@ -398,5 +426,6 @@ STATES: Final[dict[str, Callable[[], Published]]] = {
     "endpoint": at_endpoint,
     "many-classes": many_classes,
     "deterministic": deterministic,
+    "further": further,
     "long-names": long_names,
 }

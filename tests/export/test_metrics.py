@@ -7,17 +7,18 @@ import math
 import subprocess
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
-from robmon.export.published import ENOUGH_ANSWERS, Published, ServedComparison
+from robmon.export.published import ENOUGH_ANSWERS, FurtherMeasurement, Published, ServedComparison, View
 from robmon.export.status import status_page
 from robmon.history.standing import Pending, Regression
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import LoadedModel, ServedResult
+from robmon.processes.messages import FurtherNoise, LevelResult, LoadedModel, ServedResult, SlopeResult
 from robmon.vocabulary import PENDING_REASONS
 from tests.export.published import NOW, change, everything, state_of
 from tests.watching.contract import LABELS, SOMETIMES
@@ -413,3 +414,66 @@ def test_what_cannot_happen_has_no_series(circumstances: Circumstances) -> None:
         assert value(f"robmon_inputs_{name}_total", {"source": "kafka"}) is None
     counts.received["file"] += 2
     assert value("robmon_inputs_received_total", {"source": "file"}) == 2
+
+
+def further(noise: str, at: float, version: str = "2", **changes: Any) -> FurtherMeasurement:
+    levels = [
+        LevelResult(level=level, mean_mse=level / 100, bound=None, request_bound=4.0, agreement=0.5)
+        for level in (0.0, 50.0)
+    ]
+    given: dict[str, Any] = {
+        "levels": levels,
+        "confidence": 0.95,
+        "area": 0.25,
+        "index": 0.75,
+        "rows": 64,
+        "trials": 1,
+        **changes,
+    }
+    given["slopes"] = {"mse": SlopeResult(value=0.01, lack_of_fit=0.0)} if given["levels"] else {}
+    return FurtherMeasurement(version, FurtherNoise(noise=noise, **given), at, 0.1)
+
+
+def test_further_noises_are_told_apart_and_expire_by_their_own_age() -> None:
+    published = everything()
+    shown = Published("digits", published.interval_seconds, 10.0, further_noises=2, view=published.view)
+    missed = further("uniform", NOW, levels=[])
+    told = (further("jpeg", NOW), further("crop", NOW - 100), further("pixelate", NOW, version="1"), missed)
+    change(shown, further=told)
+
+    def of(noise: str, at: float = NOW + 1) -> dict[str, float]:
+        registry = CollectorRegistry()
+        registry.register(PublishedCollector(shown, clock=lambda: at))
+        found = [sample for family in registry.collect() for sample in family.samples]
+        return {
+            sample.name: sample.value
+            for sample in found
+            if sample.labels.get("noise") == noise and sample.labels.get("primary") == "false"
+        }
+
+    assert of("jpeg") == {
+        "robmon_noise_mse": 0.5,
+        "robmon_request_change_bound": 2.0,
+        "robmon_prediction_agreement_ratio": 0.5,
+        "robmon_robustness_slope": 0.01,
+        "robmon_robustness_slope_lack_of_fit": 0.0,
+        "robmon_robustness_area": 0.25,
+        "robmon_robustness_index": 0.75,
+    }
+    assert of("pixelate") == of("uniform") == of("gaussian") == {}
+    lifetime = 3 * 2 * shown.interval_seconds
+    assert of("crop", NOW - 100 + lifetime) and not of("crop", NOW - 100 + lifetime + 1)
+    assert of("jpeg", NOW + lifetime), "although the other one has gone, and what decides alarms too"
+    change(shown, only_too_few_inputs_since=False, measurement=None)
+    assert of("jpeg", NOW + lifetime) and not of("jpeg", NOW + lifetime + 1)
+
+
+def test_what_was_not_run_leaves_what_there_was() -> None:
+    first, missed = further("jpeg", NOW), further("jpeg", NOW + 5, levels=[], reason="over_budget")
+    view = View().with_further(first).with_further(further("crop", NOW)).with_further(missed)
+    assert [each.result.noise for each in view.further] == ["jpeg", "crop"]
+    assert (view.further[0].at, view.further[0].result) == (NOW, first.result)
+    assert view.further[0].missed == missed.result
+    again = further("jpeg", NOW + 9)
+    assert view.with_further(again).further[0] == again
+    assert View().with_further(missed).with_further(again).further == (again,)

@@ -231,3 +231,17 @@ def contrast(one: str, other: str) -> float:
 
 def test_numbers_are_written_so_that_they_can_be_compared() -> None:
     assert [number(each) for each in (0.001147, 6.272e-05, None, -2.5)] == ["0.00115", "0.0000627", "", "-2.5"]
+
+
+def test_further_noises_have_their_tables_and_say_why_they_were_not_run() -> None:
+    text = status_page(STATES["further"](), NOW)
+    shown = text[text.index("<h2>Further noises</h2>") :]
+    assert "jpeg, 0 s ago: 256 rows, 1 trial, for nothing in it is random" in shown
+    assert "levels count steps of quality below 100" in shown
+    assert "64 of 256 rows fit into the time" in shown.replace("\n", " ")
+    assert "uniform was not run (over_budget): an assessment needs 14 s, the budget is 9 s." in shown
+    assert "as &lt;pictures&gt;" in shown
+    later = status_page(STATES["further"](), NOW + 3 * 3 * 60 + 1)
+    assert "jpeg, " not in later, "each comes round every third assessment"
+    assert "jpeg, " in status_page(STATES["further"](), NOW + 3 * 3 * 60 - 1)
+    assert "Further noises" not in status_page(published(), NOW)

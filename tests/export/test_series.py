@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from robmon.export.causes import CausesCollector
 from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
-from robmon.export.published import AttackView, Published
+from robmon.export.published import AttackView, FurtherMeasurement, Published
 from robmon.history.attack import AttackFound
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import DriftValue, LevelResult, QualityValue
+from robmon.processes.messages import DriftValue, FurtherNoise, LevelResult, QualityValue, SlopeResult
 from robmon.settings.sections import AssessSettings, AttackSettings, DriftSettings
 from tests.export.published import NOW, attacked, change, detection, everything
 
@@ -145,3 +145,21 @@ def test_sources_that_send_nothing_are_no_series_once_another_does() -> None:
     counts.rejected["v2", "too_large"] += 1
     assert value("robmon_inputs_rejected_total", too_large) == 1
     assert value("robmon_inputs_received_total", {"source": "v2"}) == 0
+
+
+def test_a_further_noise_has_four_a_level_and_six() -> None:
+    before = fullest(1)
+    after = Published("digits", 60, 3600, further_noises=1, view=before.view)
+    assert before.view.measurement is not None
+    result = before.view.measurement.result
+    slope = SlopeResult(value=1.0, lack_of_fit=0.5)
+    found = FurtherNoise(
+        noise="uniform", levels=result.levels, confidence=0.95, area=0.5, index=0.5,
+        slopes={"mse": slope, "agreement": slope},
+    )  # fmt: skip
+    change(after, further=(FurtherMeasurement("2", found, NOW, 0.1),))
+
+    def count(published: Published) -> int:
+        return sum(len(family.samples) for family in PublishedCollector(published, clock=lambda: NOW + 1).collect())
+
+    assert count(after) - count(before) == 4 * (len(result.levels) - 1) + 6

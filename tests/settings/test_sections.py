@@ -55,6 +55,21 @@ def test_every_setting_has_a_description_and_a_default_that_reads_back() -> None
         assert loaded.value(leaf.name) == leaf.field.default, leaf.name
 
 
+@pytest.mark.parametrize("text", ["jpeg@50,75 uniform", '["jpeg@50,75", "uniform"]'])
+def test_further_noises_are_done_as_the_first_is(text: str) -> None:
+    told = {"assess.noises": text, "assess.mse_limit": 0.1, "assess.task": "classification", "images.range": "0 1"}
+    settings = load({**MODEL, **told}).settings
+    jpeg, uniform = settings.further_specifications
+    assert (jpeg.noise, jpeg.levels, jpeg.trials) == ("jpeg", (0.0, 50.0, 75.0), 1)
+    assert (uniform.noise, uniform.levels, uniform.trials) == ("uniform", (0.0, 0.05, 0.1, 0.2, 0.4), 39)
+    assert jpeg.layout is not None and jpeg.layout == settings.specification.layout
+    assert {each.task for each in (jpeg, uniform)} == {"classification"}
+    assert jpeg.mse_limit is None and settings.specification.mse_limit == 0.1
+    alone = load({**MODEL, **{name: value for name, value in told.items() if name != "assess.noises"}}).settings
+    assert settings.specification_digest == alone.specification_digest, "no verdict depends on them"
+    assert settings.whole_specification["noises"] == ["jpeg@50,75", "uniform"]
+
+
 @pytest.mark.parametrize("flags", [{}, {"assess.levels": "0.1"}, {"assess.confidence": 0.9, "assess.min_rows": 8}])
 def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
     """What is refused at once is what would be refused before the first request."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 _MEASUREMENTS = {
-    "robmon_noise_mse": "noise level reference space",
-    "robmon_noise_mse_bound": "noise level reference confidence",
-    "robmon_request_change_bound": "noise level confidence",
+    "robmon_noise_mse": "noise level reference space primary",
+    "robmon_noise_mse_bound": "noise level reference confidence primary",
+    "robmon_request_change_bound": "noise level confidence primary",
     "robmon_reference_noise_mse": "noise level reference_version space",
     "robmon_reference_noise_mse_bound": "noise level reference_version space",
     "robmon_clean_mse": "",
@@ -16,12 +16,12 @@ _MEASUREMENTS = {
     "robmon_served_predictions_not_comparable": "",
     "robmon_assessment_rows": "",
     "robmon_assessment_trials": "",
-    "robmon_robustness_slope": "noise score",
-    "robmon_robustness_slope_lack_of_fit": "noise score",
-    "robmon_robustness_area": "noise reference",
-    "robmon_robustness_index": "noise reference",
+    "robmon_robustness_slope": "noise score primary",
+    "robmon_robustness_slope_lack_of_fit": "noise score primary",
+    "robmon_robustness_area": "noise reference primary",
+    "robmon_robustness_index": "noise reference primary",
     "robmon_noise_margin_level": "noise",
-    "robmon_prediction_agreement_ratio": "noise level",
+    "robmon_prediction_agreement_ratio": "noise level primary",
     "robmon_noise_mse_baseline_ratio": "noise level",
     "robmon_noise_mse_baseline_ratio_lower": "noise level",
     "robmon_noise_share": "group",
@@ -95,7 +95,14 @@ _PROCESS_COUNTERS = {"process_cpu_seconds_total": ""}
 PROMETHEUS = {"up": "", "scrape_samples_scraped": "", "ALERTS": "alertname alertstate model_name severity"}
 """What Prometheus itself adds."""
 
-SOMETIMES = {"robmon_noise_mse": {"space"}}
+SOMETIMES = {
+    "robmon_noise_mse": {"space", "primary"},
+    **{
+        name: {"primary"}
+        for name, labels in _MEASUREMENTS.items()
+        if labels.endswith(" primary") and "space" not in labels
+    },
+}
 """Labels that not every series of a metric has."""
 TARGET_LABELS = {"cluster", "job", "instance", "namespace", "pod", "container", "endpoint", "node"}
 BOUNDS = {"robmon_noise_mse_bound", "robmon_request_change_bound", "robmon_reference_noise_mse_bound"}

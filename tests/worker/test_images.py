@@ -16,6 +16,9 @@ from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, Assessed, SampledRequest
 from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.robustness.specification import Specification
+from robmon.worker import further
+from robmon.worker.context import Evaluation
 from robmon.worker.evaluation import evaluate
 from tests.models.conftest import save_pyfunc, tensor
 from tests.worker.test_evaluation import question
@@ -96,3 +99,59 @@ def test_a_layout_is_believed_and_what_is_no_image_is_refused(model: ServedModel
     assert isinstance(answer, Assessed)
     assert Assess.model_validate_json(last.model_dump_json()).specification == last.specification
     assert answer.levels[1].mean_mse > 0
+
+
+def test_a_further_noise_is_run_beside_and_changes_nothing(model: ServedModel) -> None:
+    sent = pictures()
+    asks, bodies = asked(sent, True, noise="thumbnail", levels=[0.5])
+    alone, kept = evaluate(model, asks, bodies)
+    jpeg = Specification(noise="jpeg", levels=(50, 80))
+    both, also_kept = evaluate(model, asks.model_copy(update={"further": jpeg}), bodies)
+    assert isinstance(alone, Assessed) and isinstance(both, Assessed) and both.further is not None
+    moved = np.stack([through_jpeg(picture, 20) for picture in sent])[:, 0, :, 1].mean(axis=1) - 40.0
+    assert both.further.levels[2].mean_mse == pytest.approx(float((moved**2).mean()), rel=1e-12)
+    assert (both.further.noise, both.further.rows, both.further.trials) == ("jpeg", ROWS, 1)
+    assert [point.bound for point in both.further.levels] == [None] * 3
+    assert (alone.further, kept) == (None, also_kept)
+    changing = {"phase_seconds": {}, "plan": None, "further": None, "baseline": {}}
+    assert alone.model_copy(update=changing) == both.model_copy(update=changing)
+    of_time = {"at": None, "checksum": None}
+    assert {**alone.baseline, **of_time} == {**both.baseline, **of_time}
+    assert Assess.model_validate_json(asks.model_copy(update={"further": jpeg}).model_dump_json()).further == jpeg
+
+
+@pytest.mark.parametrize(
+    ("noise", "options", "reason", "why"),
+    [
+        ("correlated", {}, "invalid_input", "needs inputs of columns"),
+        ("uniform", {"max_seconds": 0.0}, "over_budget", "the budget is"),
+    ],
+)
+def test_a_further_noise_that_cannot_be_costs_itself_alone(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch, noise: str, options: dict[str, float], reason: str, why: str
+) -> None:
+    asks, bodies = asked(pictures(), True, noise="thumbnail", levels=[0.5])
+    asks.further = Specification(noise=noise, levels=(0.5,), trials=19)
+    if options:  # the time is up when its turn comes
+        monkeypatch.setattr(Evaluation, "deadline", property(lambda each: 0.0))
+    answer, _ = evaluate(model, asks, bodies)
+    assert isinstance(answer, Assessed) and answer.further is not None
+    assert answer.levels[1].mean_mse > 0
+    assert (answer.further.levels, answer.further.reason) == ([], reason)
+    assert why in answer.further.why
+
+
+def test_a_model_that_does_not_bear_a_further_noise_is_named_without_an_input(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks, bodies = asked(pictures(), True, noise="thumbnail", levels=[0.5])
+    asks.further = Specification(noise="jpeg")
+
+    def raising(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("row 7 holds 0.123456")
+
+    monkeypatch.setattr(further, "assess_batch", raising)
+    answer, _ = evaluate(model, asks, bodies)
+    assert isinstance(answer, Assessed) and answer.further is not None
+    assert answer.further.reason == "model_raised"
+    assert "ZeroDivisionError" in answer.further.why and "0.123456" not in answer.further.why

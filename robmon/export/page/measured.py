@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from robmon.errors import duration
 from robmon.export.detection import watching
 from robmon.export.page.pieces import number, paragraph, table
-from robmon.export.published import Measurement, Published
-from robmon.processes.messages import Assessed, LevelResult
+from robmon.export.published import FurtherMeasurement, Measurement, Published
+from robmon.processes.messages import Assessed, FurtherNoise, LevelResult
 from robmon.report.words import noise_of, percent, rounded_up
 
 
@@ -98,15 +98,15 @@ def measured(measurement: Measurement | None, picture: str, now: float) -> str:
     return "\n".join(filter(None, [
         "<h2>The version served, now</h2>",
         paragraph(head),
-        _cut(result),
+        _cut(result.plan.cut),
         f'<div class="pair">\n{picture}\n<div>{_table(result)}</div>\n</div>' if picture else _table(result),
         _labels(result),
-        _notes(result),
+        _notes(result.notes),
         _named_requests(measurement),
     ]))  # fmt: skip
 
 
-def _table(result: Assessed) -> str:
+def _table(result: Assessed | FurtherNoise, caption: str = "") -> str:
     """A line a level; columns of which nothing is known are left out."""
     columns = {
         "noise level": [f"{point.level:.4g}" for point in result.levels],
@@ -119,7 +119,29 @@ def _table(result: Assessed) -> str:
     if result.output == "label":
         del columns[f"{percent(result.confidence)} move by less than"]
     kept = {name: cells for name, cells in columns.items() if any(cells)}
-    return table(list(kept), zip(*kept.values(), strict=True))
+    return table(list(kept), zip(*kept.values(), strict=True), caption)
+
+
+def further_noises(published: Published, now: float) -> str:
+    """What further noises have come to, each with its table; and of each that was not run last, why."""
+    current = published.current_further(now)
+    told = [_further(each, now) for each in current]
+    told += [
+        paragraph(f"{missed.noise} was not run ({missed.reason}): {missed.why}.", "quiet")
+        for each in published.view.further
+        if (missed := each.missed or (each.result if not each.result.levels else None)) is not None
+    ]
+    what = "One an assessment, in turn, in what is left of its time. They raise no alarm."
+    return "\n".join(["<h2>Further noises</h2>", paragraph(what), *told]) if told else ""
+
+
+def _further(measurement: FurtherMeasurement, now: float) -> str:
+    result = measurement.result
+    ago = duration(round(now - measurement.at))
+    index = "" if result.index is None else f", robustness index {result.index:.4g}"
+    trials = "1 trial, for nothing in it is random" if result.levels[-1].bound is None else f"{result.trials} trials"
+    caption = f"{result.noise}, {ago} ago: {result.rows} rows, {trials}{index}; levels count {result.level_unit}"
+    return "\n".join(filter(None, [_table(result, caption), _cut(result.cut), _notes(result.notes)]))
 
 
 def _moved(point: LevelResult) -> str:
@@ -131,13 +153,12 @@ def _noise(result: Assessed) -> str:
     return f"Levels of {result.noise} noise count {result.level_unit}.{masked}"
 
 
-def _notes(result: Assessed) -> str:
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return f'<ul class="quiet">{items}</ul>' if items else ""
 
 
-def _cut(result: Assessed) -> str:
-    cut = result.plan.cut
+def _cut(cut: str) -> str:
     return paragraph(f"{cut[:1].upper()}{cut[1:]}.") if cut else ""
 
 

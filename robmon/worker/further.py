@@ -1,0 +1,59 @@
+"""A further noise on the rows of an assessment: run last, in the time that is left, and of no weight for what is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from robmon.history.baseline import Baseline
+from robmon.processes.messages import FurtherNoise, Rejections
+from robmon.worker.batch import BatchResult, assess_batch
+from robmon.worker.context import Evaluation, Phases
+from robmon.worker.conversion import level_results, plan_message, slope_results
+from robmon.worker.decoding import DecodedSample
+from robmon.worker.failing import failure
+
+
+def run_further(
+    evaluation: Evaluation, baseline: Baseline, sample: DecodedSample, batch: BatchResult
+) -> FurtherNoise | None:
+    """What the further noise that is asked for does to the sample; or why it could not be run.
+
+    Levels count the standard deviations of the baseline, and area and index its variances, as those of the noise
+    that was run before. Whatever goes wrong, and model code may raise anything, costs this noise alone.
+
+    Args:
+        evaluation: of these rows.
+        baseline: which gives the variance of the outputs once it counts.
+        sample: the rows.
+        batch: what came of them under the noise that decides.
+
+    Returns:
+        None where none is asked for.
+    """
+    specification = evaluation.question.further
+    if specification is None:
+        return None
+    specification = replace(specification, output=batch.assessment.output)
+    alone = replace(evaluation.of_further(specification), phases=Phases())
+    variance = baseline.output_variance if baseline.counts else None
+    try:
+        found = assess_batch(alone, sample, features=batch.features, output_variance=variance)
+    except Exception as error:
+        told = failure(error, Rejections())
+        what = told.message or f"{told.error}{f' at {told.where}' if told.where else ''}"
+        return FurtherNoise(noise=str(specification.noise), reason=told.reason, why=what)
+    result, said = found.assessment, batch.assessment.notes
+    return FurtherNoise(
+        noise=result.noise,
+        level_unit=result.level_unit,
+        confidence=result.confidence,
+        output=result.output,
+        rows=found.plan.rows,
+        trials=result.trials,
+        levels=level_results(result),
+        slopes=slope_results(result),
+        area=result.area,
+        index=result.index,
+        notes=[note for note in result.notes if note not in said],
+        cut=plan_message(alone, found).cut,
+    )
