@@ -21,6 +21,7 @@ from robmon.robustness.noise.images.corruption import Corruption
 from robmon.robustness.noise.images.geometry import Crop, Pixelate, Rotate, Thumbnail
 from robmon.robustness.noise.images.jpeg import Jpeg
 from robmon.robustness.noise.images.light import Brightness, Contrast, GaussianBlur
+from robmon.robustness.noise.images.nrtk import Nrtk
 from robmon.robustness.noise.per_column import PerColumn
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Missing",
     "Multiplicative",
     "Noise",
+    "Nrtk",
     "PerColumn",
     "Pixelate",
     "Quantize",
