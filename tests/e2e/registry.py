@@ -13,9 +13,10 @@ from typing import Any
 
 import mlflow
 import mlflow.pyfunc
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, Schema, TensorSpec
 
 from robmon.cli.acceptance import accept
 from robmon.settings import load
@@ -24,6 +25,7 @@ from tests.mlflow_client import quiet_mlflow, tracking
 COLUMNS = {"length": "double", "width": "double", "serial": "long"}
 SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()]))
 CODE = Path(__file__).with_name("odd_model.py")
+PICTURE_CODE = Path(__file__).with_name("picture_model.py")
 CLASSIFIER_CODE = Path(__file__).with_name("loud_model.py")
 
 _numbers = itertools.count(os.getpid() * 1000)  # several processes share a registry
@@ -100,6 +102,11 @@ class RegisteredModel:
                     return model_input
 
         return self._log(Pickled(), None)
+
+    def add_of_pictures(self, gain: float, height: int, width: int) -> str:
+        """Register the next version: a linear model of grey pictures of bytes, channels last."""
+        signature = ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width, 1))]))
+        return self._log(str(PICTURE_CODE), {"gain": gain}, signature)
 
     def _log(
         self, python_model: object, config: dict[str, object] | None, signature: ModelSignature | None = SIGNATURE
