@@ -125,7 +125,6 @@ def test_mirrored_pictures_end_as_curves_bounds_and_an_alert(
                 "twice the gain, in units of the accepted version's outputs"
             )
             assert not query(prometheus, 'robmon_noise_mse_bound{noise="jpeg"}')
-            assert "Further noises" in daemon.get("/").text
 
 
 def hold_curve(daemon: Daemon, prometheus: str, pictures: Pictures) -> None:
@@ -159,6 +158,7 @@ def hold_further(daemon: Daemon, pictures: Pictures) -> None:
     turns = [line["noise"] for line in daemon.log("further noise")]
     assert turns[:count] == [word.partition("@")[0] for word in NOISES.split()]
 
+    assert "<h2>Further noises</h2>" in daemon.get("/").text
     samples = daemon.wait_for(lambda: everybody(daemon, count), "the curves of all of them")
 
     def of(name: str, noise: str) -> float | None:

@@ -148,18 +148,20 @@ def test_sources_that_send_nothing_are_no_series_once_another_does() -> None:
 
 
 def test_a_further_noise_has_four_a_level_and_six() -> None:
-    before = fullest(1)
-    after = Published("digits", 60, 3600, further_noises=1, view=before.view)
-    assert before.view.measurement is not None
-    result = before.view.measurement.result
+    published = fullest(1)
+    assert published.view.measurement is not None
+    result = published.view.measurement.result
+    without = {"baseline_ratio": None, "baseline_ratio_lower": None}  # there is none of a further noise
+    levels = [point.model_copy(update=without) for point in result.levels]
     slope = SlopeResult(value=1.0, lack_of_fit=0.5)
     found = FurtherNoise(
-        noise="uniform", levels=result.levels, confidence=0.95, area=0.5, index=0.5,
+        noise="uniform", levels=levels, confidence=0.95, area=0.5, index=0.5,
         slopes={"mse": slope, "agreement": slope},
     )  # fmt: skip
-    change(after, further=(FurtherMeasurement("2", found, NOW, 0.1),))
 
-    def count(published: Published) -> int:
+    def count() -> int:
         return sum(len(family.samples) for family in PublishedCollector(published, clock=lambda: NOW + 1).collect())
 
-    assert count(after) - count(before) == 4 * (len(result.levels) - 1) + 6
+    before = count()
+    change(published, further=(FurtherMeasurement("2", found, NOW, 0.1),))
+    assert count() - before == 4 * (len(levels) - 1) + 6
