@@ -9,11 +9,12 @@ import pytest
 
 from tests.campaign.watch import lasting_processes, watched
 from tests.e2e.daemon import ROWS, Daemon, running_daemon
+from tests.e2e.loading import measured_patience_seconds
 from tests.e2e.registry import Registry
 
 CODE = Path(__file__).with_name("hostile_model.py")
-WORKER_SECONDS = 60
-"""In which a worker has to load, or to answer: a busy machine takes half of that to import MLflow."""
+WORKER_SECONDS = 60.0
+"""In which a worker has to answer where the machine is not busy."""
 
 GOES_ON = [
     "forks a process away",
@@ -60,14 +61,27 @@ def marked(names: list[str]) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def shared(local: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def uri(local: Registry) -> str:
+    """Of a hostile model."""
     model = local.model("hostile")
-    uri = f"models:/{model.name}/{model.add(code=CODE)}"
+    return f"models:/{model.name}/{model.add(code=CODE)}"
+
+
+@pytest.fixture(scope="module")
+def worker_seconds(uri: str, local: Registry, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """After which a worker counts as hanging."""
+    return measured_patience_seconds(tmp_path_factory.mktemp("first"), uri, local.tracking_uri, at_least=WORKER_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    uri: str, worker_seconds: float, local: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
     with running_daemon(
         tmp_path_factory.mktemp("hostile"),
         uri,
         local.tracking_uri,
-        worker__timeout_seconds=WORKER_SECONDS,
+        worker__timeout_seconds=worker_seconds,
         worker__memory_bytes=700 * 2**20,
         model__poll_seconds=30,
     ) as daemon:
@@ -126,16 +140,14 @@ def test_what_a_new_worker_heals(behaviour: str, daemon: Daemon) -> None:
 
 
 @pytest.mark.campaign
-def test_output_that_is_logged(local: Registry, tmp_path: Path) -> None:
+def test_output_that_is_logged(uri: str, worker_seconds: float, local: Registry, tmp_path: Path) -> None:
     """`worker.output=log`: at a bounded rate, and the worker goes on."""
-    model = local.model("hostile")
-    uri = f"models:/{model.name}/{model.add(code=CODE)}"
     with running_daemon(
         tmp_path,
         uri,
         local.tracking_uri,
         worker__output="log",
-        worker__timeout_seconds=WORKER_SECONDS,
+        worker__timeout_seconds=worker_seconds,
         model__poll_seconds=30,
     ) as daemon:
         daemon.send()

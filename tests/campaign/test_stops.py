@@ -12,19 +12,31 @@ import pytest
 
 from tests.campaign.watch import Held, asked, begun, watched
 from tests.e2e.daemon import END_SECONDS, Daemon, running_daemon
+from tests.e2e.loading import measured_patience_seconds
 from tests.e2e.registry import Registry
 from tests.servers import wait_until
 
 ENDING = (signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
 
 
-@pytest.fixture
-def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
+@pytest.fixture(scope="module")
+def uri(local: Registry) -> str:
+    """Of an odd model."""
     model = local.model()
-    uri = f"models:/{model.name}/{model.add()}"
+    return f"models:/{model.name}/{model.add()}"
+
+
+@pytest.fixture(scope="module")
+def worker_seconds(uri: str, local: Registry, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """After which a worker counts as hanging."""
+    return measured_patience_seconds(tmp_path_factory.mktemp("first"), uri, local.tracking_uri, at_least=20)
+
+
+@pytest.fixture
+def daemon(uri: str, worker_seconds: float, local: Registry, tmp_path: Path) -> Iterator[Daemon]:
     # What a shell starts in the background, or nohup, ignores some of them, and so would the daemon.
     before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
-    with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=20) as daemon:
+    with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=worker_seconds) as daemon:
         for number, action in before.items():
             signal.signal(number, action)
         daemon.send()
@@ -33,13 +45,13 @@ def daemon(local: Registry, tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.mark.campaign
-def test_a_daemon_that_was_stopped_takes_the_answers_that_lie_ready(daemon: Daemon) -> None:
-    worker = daemon.worker()
-    with watched(daemon, "SIGSTOP of the daemon for 22 s in an assessment", healthz_seconds=None):
+def test_a_daemon_that_was_stopped_takes_the_answers_that_lie_ready(daemon: Daemon, worker_seconds: float) -> None:
+    worker, seconds = daemon.worker(), worker_seconds + 2
+    with watched(daemon, f"SIGSTOP of the daemon for {seconds:.0f} s in an assessment", healthz_seconds=None):
         daemon.model("is slow")
         daemon.wait_for_call()
         daemon.process.send_signal(signal.SIGSTOP)
-        time.sleep(22)
+        time.sleep(seconds)
         daemon.process.send_signal(signal.SIGCONT)
         daemon.model("behaves")
         daemon.wait_for_assessments(2)

@@ -6,7 +6,6 @@ One daemon takes all the blows, one after the other, in whatever order.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import math
 import os
 import socket
@@ -20,6 +19,7 @@ import pytest
 
 from robmon.history.store import History
 from tests.e2e.daemon import PASSWORD, ROWS, Daemon, running_daemon
+from tests.e2e.loading import patience_seconds
 from tests.e2e.registry import Registry
 from tests.patience import PATIENCE_SECONDS
 
@@ -94,16 +94,9 @@ def test_nan(daemon: Daemon) -> None:
     daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound", level="0.1") != math.inf, "a finite bound")
 
 
-def loading_seconds(daemon: Daemon) -> float:
-    """How long its first assessment took, most of which is to load the model."""
-    begun, ended = daemon.log("served version")[0], next(x for x in daemon.log("assessment") if x["outcome"] == "ok")
-    times = [datetime.datetime.fromisoformat(line["timestamp"]).timestamp() for line in (begun, ended)]
-    return times[1] - times[0]
-
-
 def test_hanging(uri: str, local: Registry, shared_daemon: Daemon, tmp_path: Path) -> None:
     """The processes that the model started go with it. A busy machine takes minutes to load one that does not hang."""
-    longest = max(10.0, 4 * loading_seconds(shared_daemon))
+    longest = patience_seconds(shared_daemon, at_least=10)
     with running_daemon(tmp_path, uri, local.tracking_uri, worker__timeout_seconds=longest) as daemon:
         daemon.send()
         daemon.wait_for_assessments()
