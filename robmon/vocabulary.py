@@ -122,6 +122,10 @@ DETECTABLE_WITHIN: Final = 60
 DeathReason = Literal["crash", "timeout", "memory"]
 RESTART_REASONS: Final[tuple[str, ...]] = (*get_args(DeathReason), "new_version")
 """Why the worker is started again: how it died, or for another version."""
+EventOutcome = Literal["accepted", "bad_signature", "stale", "replayed", "too_large"]
+"""What becomes of an event that the registry sends."""
+EVENT_OUTCOMES: Final[tuple[EventOutcome, ...]] = get_args(EventOutcome)
+
 ARRIVAL_REASONS: Final = ("too_large", "inflight_full", "timeout", "disconnected")
 """Why a request is rejected while it arrives, before it is decoded."""
 CONNECTION_REASONS: Final = (

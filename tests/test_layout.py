@@ -37,8 +37,10 @@ ALLOWED = {
     "settings": {"models", "robustness", "report"},
     "logs": {"models"},
     "ports": {"models", "settings"},
+    "incident": {"clock", "models", "history", "processes", "report"},
     "export": {"clock", "models", "inputs", "history", "processes", "ports", "report"},
-    "daemon": {"clock", "extras", "logs", "settings", "models", "inputs", "history", "processes", "ports", "export"},
+    "daemon": {"clock", "extras", "logs", "settings", "models", "inputs", "history", "processes", "ports", "export"}
+    | {"incident"},
     "demo": {"extras", "report"},
     "cli": {
         "clock",
@@ -46,6 +48,7 @@ ALLOWED = {
         "demo",
         "extras",
         "history",
+        "incident",
         "inputs",
         "library",
         "logs",

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from robmon.cli.files import check_packages, files_to_write, read_rows, write_results
-from robmon.cli.models import daemon_settings, daemons_model, watched_model
+from robmon.cli.incident import assess_again, check_alone
+from robmon.cli.models import daemon_settings, daemons_model, use_tracking_uri, watched_model
 from robmon.cli.options import TargetsCommand, assessment_options, library_options, output_options
 from robmon.cli.progress import pace_of
 from robmon.vocabulary import BOUNDS
@@ -37,20 +38,34 @@ ENDPOINT_MAX_SECONDS = 15
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
               help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
+@click.option("--incident", type=click.Path(path_type=Path, exists=True), metavar="BUNDLE",
+              help="Archive of robmon incident --with-inputs, or the folder taken out of it: its numbers are computed "
+              "again and compared, and nothing else is done.")  # fmt: skip
 @output_options("assessment")
 def assess(
-    model: str | None, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
+    model: str | None,
+    target: tuple[str, ...],
+    incident: Path | None,
+    json_file: Path,
+    png: Path,
+    no_picture: bool,
+    **options: Any,
 ) -> None:
     """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
 
     Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
-    else of those of the inputs.
+    else of those of the inputs. With --incident the exit status is 1 where a number differs in any bit.
     """
     from robmon.library import baselines
     from robmon.models.uri import mask
     from robmon.report.assessment import explanation, text
 
     daemon = daemon_settings(options)
+    if incident is not None:
+        check_alone({"--model": model, "--target": target, "--inputs": options["inputs"]})
+        use_tracking_uri(options)
+        assess_again(incident, daemon)
+        return
     check_packages([model or daemons_model(daemon)], options["inputs"], picture=not no_picture)
     picture = files_to_write(json_file, png, no_picture)
     inputs, targets = read_rows(options, target)

@@ -14,6 +14,7 @@ from robmon.cli.compare import compare
 from robmon.cli.daemon import check_config, run
 from robmon.cli.demo import demo
 from robmon.cli.history import history
+from robmon.cli.incident import incident
 from robmon.cli.rank import rank
 from robmon.cli.report import report
 from robmon.cli.rollback import rollback
@@ -56,5 +57,5 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, rollback, attack):
+for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, incident, rollback, attack):
     main.add_command(command)

@@ -20,15 +20,18 @@ from typing import Any, cast
 
 import structlog
 import uvloop
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
 from robmon.daemon.attacker import Attacker
 from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.chronicle import Chronicle
+from robmon.daemon.early_poll import EarlyPoll
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
+from robmon.daemon.incident import Incidents
 from robmon.daemon.journal import Journal
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
@@ -40,9 +43,12 @@ from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
 from robmon.export.http import http_application
+from robmon.export.incident import IncidentAnswers
 from robmon.export.metrics import Circumstances, Metrics
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
+from robmon.export.registry_events import PATH as REGISTRY_EVENT
+from robmon.export.registry_events import RegistryEvents
 from robmon.extras import Need, check_all_installed
 from robmon.history.folder import make_writable
 from robmon.history.kept import NewerStateError
@@ -56,9 +62,11 @@ from robmon.inputs.sample import Sample
 from robmon.models.bearer import bearer_token
 from robmon.models.registry_access import check_named
 from robmon.models.uri import alias_of, history_key, is_endpoint, parse
-from robmon.ports.access import RENEW_SECONDS, Access
+from robmon.ports.access import RENEW_SECONDS, Access, renew
 from robmon.ports.rejections import RejectionLog
+from robmon.ports.secret_files import SecretFiles
 from robmon.ports.server import PortServer, bound, serving, within
+from robmon.ports.signed_events import SignedEvents, secrets_of
 from robmon.processes.strays import strays
 from robmon.settings import Settings
 
@@ -144,6 +152,7 @@ class Daemon:
                 reads_files=inputs.files is not None,
                 may_use_cuda=settings.device.name != "cpu",
                 histograms=settings.http.histograms,
+                takes_events=settings.mlflow.webhook_secret_file is not None,
                 levels=settings.assess.levels,
                 attacks=settings.attack.enabled,
             ),
@@ -203,15 +212,30 @@ class Daemon:
         )
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
         self._http_rejections = RejectionLog("http")
+        secret_file = settings.mlflow.webhook_secret_file
+        self._secrets = (
+            None if secret_file is None else SecretFiles({"mlflow.webhook_secret_file": secret_file}, secrets_of)
+        )
+        self._early_poll = EarlyPoll(self._follow_at)
         self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
         self._http_server = PortServer(
-            http_application(self._published, self._metrics.registry, most_waiting=max(http_connections // 2, 1)),
+            http_application(
+                self._published,
+                self._metrics.registry,
+                most_waiting=max(http_connections // 2, 1),
+                incident=IncidentAnswers(
+                    Incidents(settings, self._follower, self._runner, self._memory, self._published, key).bundle,
+                    needs_token=self._access["http"].tokens is not None,
+                    refuse=self._refuse_http,
+                ),
+                events=self._registry_events(),
+            ),
             self._refuse_http,
             max_connections=http_connections,
             access=self._access["http"],
-            open_paths={"/healthz"},
+            open_paths={"/healthz", *([REGISTRY_EVENT] if settings.mlflow.webhook_secret_file is not None else [])},
         )
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
@@ -264,7 +288,7 @@ class Daemon:
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         settings = self._settings
         now = datetime.now(STEADY)
-        self._add_job(self._follow, settings.model.poll_seconds, next_run_time=now)
+        self._add_job(self._follow, settings.model.poll_seconds, id="follow", next_run_time=now)
         recall = asyncio.create_task(self._recall())
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
@@ -317,6 +341,10 @@ class Daemon:
 
     async def _follow(self) -> None:
         """Job: look which version is served, and load it where it is another."""
+        with self._early_poll.polling():
+            await self._look()
+
+    async def _look(self) -> None:
         remembered = [entry.version for entry in self._memory.entries]
         try:
             changed = await self._follower.poll(self._runner.needed_versions, remembered)
@@ -338,6 +366,10 @@ class Daemon:
             self._attacker.interrupt()
             async with self._one_at_a_time:
                 await self._runner.prepare()
+
+    def _follow_at(self, at: datetime) -> None:
+        with contextlib.suppress(JobLookupError):  # not yet, or no longer, is there a job: it begins with a look
+            self._scheduler.modify_job("follow", next_run_time=at)
 
     async def _assess(self) -> None:
         """Job: one assessment, and the attack that may follow it."""
@@ -371,10 +403,19 @@ class Daemon:
         """Job: take over tokens and certificates that have been replaced."""
         for access in self._access.values():
             access.renew()
+        renew("webhook secret", "http", self._secrets)
 
     async def _expire_labels(self) -> None:
         """Job: count labels and answers whose request does not come, also when no other comes."""
         self._labels.expire(clock.now())
+
+    def _registry_events(self) -> RegistryEvents | None:
+        if self._secrets is None:
+            return None
+        count = self._metrics.registry_events
+        return RegistryEvents(
+            SignedEvents(self._secrets), self._early_poll.ask, lambda outcome: count.labels(outcome).inc()
+        )
 
     def _refuse_http(self, reason: str) -> None:
         self._metrics.http_rejected.labels(reason).inc()

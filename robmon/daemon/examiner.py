@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from robmon import clock
+from robmon.daemon.evidence import Evidence
 from robmon.daemon.host import ModelHost, NotAssessedError
 from robmon.daemon.kept import Kept
 from robmon.daemon.publication import Finding, notes_of_age
@@ -116,11 +117,11 @@ class Examiner:
         if answers_since is not None:
             unfit = ((labelled[index], question.labelled[index].target or "") for index in result.unfit_labels)
             self._labels.drop_unfit((item, target.encode()) for item, target in unfit)
-        return finding, Kept.of(model.version, items, seed, result, blob)
+        return finding, Kept.of(model.version, items, seed, result, blob, Evidence.of(model, finding, blob))
 
     async def assess_against(
         self, model: ModelVersion, kept: Kept, answers_since: float | None, attribution: AttributionQuestion
-    ) -> Finding:
+    ) -> tuple[Finding, Evidence | None]:
         """What is found of the loaded version on the sample, seed and scale of another, compared with it.
 
         Raises:
@@ -134,9 +135,10 @@ class Examiner:
             has_answer=_answers(answers_since),
         )
         question.attribution = attribution
-        result, _ = await self._host.assess(question, blobs)
+        result, blob = await self._host.assess(question, blobs)
         result.notes += notes_of_age(kept.items)
-        return Finding.of(question, kept.items, result)
+        finding = Finding.of(question, kept.items, result)
+        return finding, Evidence.of(model, finding, blob, against=kept.evidence)
 
     def _reject(self, items: Sequence[Item], rejections: Rejections) -> None:
         self._sample.discard(items[index] for index in rejections.unusable)

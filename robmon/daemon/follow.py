@@ -43,6 +43,8 @@ log = structlog.get_logger("robmon.follow")
 REGISTRY_TIMEOUT_SECONDS = 10.0
 MAX_OWN_BYTES = 256 * 1024
 """Of an answer that the daemon reads itself: a longer one would hold its event loop, and is left to fetch."""
+MAX_FACTS = 10
+"""Versions of which is known what the registry says."""
 FETCH_TIMEOUT_SECONDS = 1800.0
 FETCH_MEMORY_BYTES = 768 * 2**20
 """MLflow's client takes answers of any size into memory, packed ones unpacked; it needs less than 200 MiB itself."""
@@ -72,6 +74,8 @@ class Follower:
         self.memory_failure: str | None = None
         """Why it could not be read last time."""
         self.run_ids: dict[str, str | None] = {}
+        self.facts: dict[str, dict[str, Any]] = {}
+        """What the registry says of the versions that were fetched, by number."""
         """The runs of versions that are remembered."""
         self.aliases: dict[str, str] = {}
         """The model's aliases, and the versions that they stood for at the last look-up."""
@@ -259,10 +263,17 @@ class Follower:
             raise FetchFailedError("error", "the fetch process gave no answer that fits")
         if answer.model is not None:
             answer.model.name = self.name
+            self._note(answer.model)
         self.memory, self.has_memory = answer.memory, True
         self.aliases = answer.aliases
         self.run_ids |= answer.run_ids
         return answer
+
+    def _note(self, model: ModelVersion) -> None:
+        self.facts.pop(model.version, None)
+        self.facts[model.version] = model.model_dump(include={"run_id", "tags", "commit", "flavors"})
+        if len(self.facts) > MAX_FACTS:
+            self.facts.pop(next(iter(self.facts)))
 
     async def _ask(self, question: Fetch | Remember | ShareBaseline | LogResults) -> AnyMessage:
         command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)

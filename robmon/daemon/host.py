@@ -197,7 +197,7 @@ class ModelHost:
         try:
             self._worker = await Child.start(self._command())
             answer, _ = await self._worker.ask(
-                self._load_question(model), timeout_seconds=self._settings.worker.timeout_seconds
+                load_question(self._settings, model), timeout_seconds=self._settings.worker.timeout_seconds
             )
         except ChildDiedError as error:
             self._lost_worker(error)
@@ -308,18 +308,6 @@ class ModelHost:
             log_output=worker.output == "log",
         )
 
-    def _load_question(self, model: ModelVersion) -> Load:
-        shape = self._settings.model.input_shape
-        return Load(
-            model=model.model_copy(update={"baseline": None}),
-            access=self._settings.model.access,
-            device=self._settings.device.use,
-            threads=self._settings.device.threads,
-            input_dtype=self._settings.model.input_dtype,
-            input_shape=list(shape) if shape is not None else None,
-            integers=list(self._settings.specification.perturbed_integers),
-        )
-
     def _lost_worker(self, error: ChildDiedError, *, is_waited_for: bool = True) -> None:
         version = self._worker_version
         self._worker = self._worker_version = None
@@ -346,6 +334,20 @@ class ModelHost:
 def _died(error: ChildDiedError, rejections: Rejections | None = None) -> NotAssessedError:
     why = "out_of_memory" if error.reason == "memory" else error.reason
     return NotAssessedError("failed", why, str(error), rejections)
+
+
+def load_question(settings: Settings, model: ModelVersion) -> Load:
+    """What a worker is told to load."""
+    shape = settings.model.input_shape
+    return Load(
+        model=model.model_copy(update={"baseline": None, "tags": {}}),
+        access=settings.model.access,
+        device=settings.device.use,
+        threads=settings.device.threads,
+        input_dtype=settings.model.input_dtype,
+        input_shape=list(shape) if shape is not None else None,
+        integers=list(settings.specification.perturbed_integers),
+    )
 
 
 def _not_ready(error: LoadFailedError | None, message: str) -> NotAssessedError:

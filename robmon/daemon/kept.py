@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from robmon.daemon.evidence import Evidence
 from robmon.inputs.sample import Item
 from robmon.processes.messages import Assessed, ComparisonTerms, KeptClasses, KeptCurve, Plan
 from robmon.vocabulary import ComparisonScore
@@ -35,9 +36,19 @@ class Kept:
     """Standard error of the baseline's mean, as a share of it."""
     curves: Mapping[ComparisonScore, KeptCurve] = field(default_factory=dict)
     """Its curve in the units of the verdict there may be, by its score."""
+    evidence: Evidence | None = None
+    """By which its numbers are computed again."""
 
     @classmethod
-    def of(cls, version: str, items: Sequence[Item], seed: int, result: Assessed, blob: bytes) -> Kept:
+    def of(
+        cls,
+        version: str,
+        items: Sequence[Item],
+        seed: int,
+        result: Assessed,
+        blob: bytes,
+        evidence: Evidence | None = None,
+    ) -> Kept:
         """What is kept of that result of `items`, requests of one sample."""
         return cls(
             version=version,
@@ -55,6 +66,7 @@ class Kept:
             is_usable=result.is_reference,
             traffic_ratio=result.levels[-1].baseline_ratio,
             traffic_stderr=result.levels[-1].baseline_stderr,
+            evidence=evidence,
         )
 
     def comparison(self, alpha: float, tolerance: float) -> ComparisonTerms:

@@ -23,6 +23,8 @@ class Finding:
     result: Assessed
     items: Sequence[Item]
     served: ServedComparison | None
+    question: Assess | None = None
+    """What the worker was asked."""
 
     @classmethod
     def of(cls, question: Assess, items: Sequence[Item], result: Assessed) -> Finding:
@@ -32,8 +34,9 @@ class Finding:
         for item in answered:
             item.feedback.answer_compared = True
         if result.served is None:
-            return cls(result, items, None)
-        return cls(result, items, ServedComparison(result.served, max(item.received_at for item in answered)))
+            return cls(result, items, None, question)
+        served = ServedComparison(result.served, max(item.received_at for item in answered))
+        return cls(result, items, served, question)
 
     @property
     def duration_seconds(self) -> float:

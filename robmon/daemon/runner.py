@@ -18,6 +18,7 @@ from robmon.daemon import decisions, pending
 from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.causes import CauseSearch
 from robmon.daemon.decisions import Progress, State, decide
+from robmon.daemon.evidence import Evidence, evidence_after
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
@@ -84,6 +85,10 @@ class Runner:
         self.concluded: tuple[ModelVersion, Finding] | None = None
         """The version that was assessed just now, and what was found of it; None where that came to nothing."""
         self._finding: Finding | None = None
+        self._fresh_evidence: Evidence | None = None
+        self.evidence: Evidence | None = None
+        """By which the numbers that matter are computed again: those of the verdict while its regression stands, else
+        those of the last assessment."""
         self._kept: Kept | None = None
         self._tried_version: str | None = None
         self._refusal = ""
@@ -209,7 +214,7 @@ class Runner:
         Raises:
             NotAssessedError: it is skipped, or failed.
         """
-        self._progress, self._finding = Progress(), None
+        self._progress, self._finding, self._fresh_evidence = Progress(), None, None
         while not isinstance(deed := decide(self._state), decisions.Publish):
             await self._carry_out(deed)
         await self._writer.settle(SETTLE_SECONDS)
@@ -314,6 +319,7 @@ class Runner:
             self._turns.end(error.outcome)
             raise
         self._turns.end("ok")
+        self._fresh_evidence = fresh.evidence
         self._causes.take(asked, standing, self._finding.result.shares)
         self._progress = replace(self._progress, is_assessed=True, fresh=fresh)
 
@@ -323,7 +329,9 @@ class Runner:
         self._begun = begin(self._begun, model, time.time())
         try:
             asked = self._causes.question(None, self._baselines.of(deed.kept.version))
-            self._finding = await self._examiner.assess_against(model, deed.kept, self._answers_since(model), asked)
+            self._finding, self._fresh_evidence = await self._examiner.assess_against(
+                model, deed.kept, self._answers_since(model), asked
+            )
         except NotAssessedError:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
             raise
@@ -363,6 +371,9 @@ class Runner:
         self._journal.tell_result(model, finding)
         self._journal.tell_causes(model.version, view)
         self.concluded = model, finding
+        self.evidence = evidence_after(self.evidence, self._fresh_evidence, self._published.view.state)
+        if self.evidence is not None and self._kept is not None:
+            self.evidence = self.evidence.held_by(self._kept.items)
         return view
 
     def _publish(self, view: View) -> None:

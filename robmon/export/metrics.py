@@ -6,7 +6,7 @@ exported, because NaN silences every comparison of an alert; +Inf is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -48,6 +48,7 @@ from robmon.vocabulary import (
     ATTACK_OUTCOMES,
     DEVICE_REASONS,
     ENDPOINT_REASONS,
+    EVENT_OUTCOMES,
     FAILURE_REASONS,
     OUTCOMES,
     PENDING_REASONS,
@@ -73,6 +74,7 @@ class Circumstances:
         histograms: whether durations and sizes are exported with all their buckets; else their sum and count alone.
         levels: of the noise.
         attacks: whether the model is attacked.
+        takes_events: whether the registry's webhooks are taken.
     """
 
     is_endpoint: bool = False
@@ -81,6 +83,7 @@ class Circumstances:
     histograms: bool = False
     levels: tuple[float, ...] = ()
     attacks: bool = False
+    takes_events: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -157,6 +160,7 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.registry_events = self._events(EVENT_OUTCOMES if circumstances.takes_events else ())
         self.attacks = Counter(
             "robmon_attacks", "Attacks by outcome and reason", ["outcome", "reason"], registry=self.registry
         )
@@ -175,6 +179,14 @@ class Metrics:
             self.nonfinite_outputs.labels(f"{level:g}")
         self._inputs = inputs
         self.registry.register(InputsCollector(model_name, inputs, sample, circumstances))
+
+    def _events(self, outcomes: Sequence[str]) -> Counter:
+        """Of the registry, with those outcomes at 0."""
+        text = "Events that the registry sent, by what became of them"
+        events = Counter("robmon_registry_events", text, ["outcome"], registry=self.registry)
+        for outcome in outcomes:
+            events.labels(outcome)
+        return events
 
     def _durations(
         self, name: str, help_text: str, buckets: tuple[float, ...] | None, *labels: str

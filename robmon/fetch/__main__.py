@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 _TEMPORARY = "robmon-fetch-"
 _LOCK = ".lock"
 CURVE_ARTIFACT = "robmon/curve.json"
+MAX_TAGS = 32
+MAX_TAG_CHARACTERS = 256
 _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
     (RegistryError, "registry_unreachable"),
     (ModelNotFoundError, "not_found"),
@@ -147,11 +149,18 @@ def _download(question: Fetch) -> Fetched:
         run_id=model.run_id,
         path=str(path),
         flavors=list(mlmodel.read(path).flavors),
+        tags=told_tags(model.tags or {}),
+        commit=source.commit(model.run_id),
         baseline=read_baseline(source, model),
         learnt=read_learnt(source, model),
         learnt_before=_learnt_before(source, model, understood(fetched.memory) or ()),
     )
     return fetched
+
+
+def told_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """What of a version's tags is kept: the first by name, each cut where it is long."""
+    return {name[:MAX_TAG_CHARACTERS]: tags[name][:MAX_TAG_CHARACTERS] for name in sorted(tags)[:MAX_TAGS]}
 
 
 def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[str, dict[str, Any]]:

@@ -87,6 +87,15 @@ class HistoryReader:
         found = self._read(lambda kept: kept.records.specifications())
         return {name: json.loads(content) for name, content in found.items()}
 
+    def scopes(self) -> list[str]:
+        """The names of all in which verdicts are remembered."""
+        return self._read(lambda kept: kept.names("scope"))
+
+    def told(self) -> dict[str, Any]:
+        """What the daemon that wrote there last had told of itself: which one it is, and its settings."""
+        content = self._read(lambda kept: kept.get("told"))
+        return {} if content is None else dict(json.loads(content))
+
     def scope(self, name: str) -> Scope:
         """What is remembered of verdicts in that scope."""
         content = self._read(lambda kept: kept.get("scope", name))

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from mlflow.entities import LoggedModel, Metric, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
 from robmon.models import mlmodel
@@ -321,6 +323,17 @@ class Registry:
         with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
             found = {str(each.version): each.run_id or None for each in self._all(name)}
         return {version: found[version] for version in wanted & found.keys()}
+
+    def commit(self, run_id: str | None) -> str | None:
+        """The commit of the code with which a run was made, as MLflow notes it; None where that is not known."""
+        if run_id is None:
+            return None
+        try:
+            with self._asking():
+                commit: str | None = self.client.get_run(run_id).data.tags.get(MLFLOW_GIT_COMMIT)
+        except RobmonError:  # the run may be gone, or not be ours to read
+            return None
+        return commit if commit and re.fullmatch("[0-9a-fA-F]{7,64}", commit) else None
 
     def read_tag(self, name: str, tag: str) -> str | None:
         """The text of a registered model's tag, None where it has none.

@@ -42,9 +42,14 @@ class Access:
 
     def renew(self) -> None:
         """Take over what has been replaced; what cannot be used is told once, and the one before stays."""
-        for what, files in (("tokens", self.tokens), ("certificate", self.tls)):
-            try:
-                if files is not None and files.reload():
-                    log.info(f"{what} replaced", port=self._section)
-            except SettingsError as error:
-                log.error(f"{what} not replaced", error=str(error))
+        renew("tokens", self._section, self.tokens)
+        renew("certificate", self._section, self.tls)
+
+
+def renew(what: str, port: str, files: SecretFiles[Any] | None) -> None:
+    """Take over what files of secrets hold by now, if there are any; what cannot be used is told once."""
+    try:
+        if files is not None and files.reload():
+            log.info(f"{what} replaced", port=port)
+    except SettingsError as error:
+        log.error(f"{what} not replaced", error=str(error))

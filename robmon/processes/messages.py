@@ -16,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 10
+PROTOCOL_VERSION = 11
 
 
 class Message(BaseModel):
@@ -44,6 +44,10 @@ class ModelVersion(Message):
     endpoint: str | None = None
     """Prediction URL of a model that is not loaded here, but asked."""
     flavors: list[str] = []
+    tags: dict[str, str] = {}
+    """Of the registered version, as far as they are kept; see `models.registry.Resolved`."""
+    commit: str | None = None
+    """The commit of the code that made it, where its run tells it."""
     baseline: dict[str, Any] | None = None
     """The baseline recorded beside the model as an artifact, if any."""
     learnt: dict[str, Any] | None = None
@@ -232,6 +236,10 @@ class LoadedModel(Message):
     """Recorded requirements that the worker's environment does not meet, a sentence each."""
     remarks: list[str] = []
     """What of `device` is used otherwise than it was set, and why, a sentence each."""
+    libraries: dict[str, str] = {}
+    """Versions of Python and of the packages that compute here."""
+    processor: str = ""
+    """The model of the processor, where the system tells it."""
 
 
 class SampledRequest(Message):
@@ -583,6 +591,8 @@ class Assessed(Message):
     verdict: Verdict | None = None
     not_compared: NotCompared | None = None
     """Why there is no verdict although there was to be one."""
+    sample_sha256: str = ""
+    """Digest of the rows of the plan as the model takes them, see `robmon.worker.digest`."""
     rejections: Rejections
     """Of the sample; the plan may take fewer rows than could be used."""
     nonfinite_rows: list[int] = []

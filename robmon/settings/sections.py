@@ -105,6 +105,11 @@ class MlflowSettings(Section):
     tracking_uri: str | None = Field(
         None, description="MLflow tracking server or SQLite file; else the variable MLFLOW_TRACKING_URI"
     )
+    webhook_secret_file: Path | None = Field(
+        None,
+        description="File of secrets, one a line, any of which signs what MLflow's webhooks send to /registry-event of "
+        "the http port, upon which the registry is asked at once; unset: nothing is taken there",
+    )
 
 
 def _check_tls(section: InputsSettings | HttpSettings) -> None:

@@ -27,6 +27,7 @@ from robmon.processes.messages import (
     LoadedModel,
     Rejections,
 )
+from robmon.worker.computed_by import library_versions, processor
 from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
 from robmon.worker.failing import failure
 
@@ -98,6 +99,8 @@ def load_model(
             precision=model.use.precision,
             mismatches=model.mismatches,
             remarks=[*model.remarks, *(guest.remarks if guest is not None else ())],
+            libraries=library_versions(),
+            processor=processor(),
         ),
     )
 

@@ -23,6 +23,7 @@ from robmon.worker.context import Evaluation
 from robmon.worker.conversion import level_results, plan_message, slope_results, worst_requests
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.detection import detect
+from robmon.worker.digest import sample_sha256
 from robmon.worker.drifting import measure_drift
 from robmon.worker.further import run_further
 from robmon.worker.judged_curves import kept_curves
@@ -139,6 +140,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         is_reference=kept.is_usable,
         verdict=judged if isinstance(judged, Verdict) else None,
         not_compared=judged if isinstance(judged, NotCompared) else None,
+        sample_sha256=sample_sha256(sample.inputs, plan.rows),
         rejections=sample.rejections,
         nonfinite_rows=np.flatnonzero(~result.finite).tolist(),
         phase_seconds=dict(phases),
