@@ -29,7 +29,7 @@ _UNITS = {"y": 2, "w": 3, "d": 4, "h": 5, "m": 7, "s": 9, "ms": 12}
 DURATION = f"^(0|{''.join(f'([0-9]{{1,{digits}}}{unit})?' for unit, digits in _UNITS.items())})$"
 
 # The image and the chart's volumes decide these: `access` says which Secrets are mounted.
-FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir", "inputs.tls_client_ca_file"}
+FIXED_SETTINGS = {"http.host", "inputs.host", "data_dir", "inputs.tls_client_ca_file", "mlflow.webhook_secret_file"}
 FIXED_SETTINGS |= {
     f"{port}.{file}" for port in ("http", "inputs") for file in ("token_file", "tls_cert_file", "tls_key_file")
 }

@@ -38,6 +38,14 @@ QUIET_MLFLOW = {
 Result = TypeVar("Result")
 
 
+WEBHOOKS_ON_LOOPBACK = {
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+}
+"""MLflow's own settings: else its webhooks go to public addresses alone, and a new one counts after a minute."""
+
+
 def free_port() -> int:
     """A loopback port that nothing listens on at this moment."""
     with socket.socket() as sock:
@@ -181,7 +189,7 @@ def mlflow_server(
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts")]
     url = f"http://127.0.0.1:{port}"
-    environment = {}
+    environment = dict(WEBHOOKS_ON_LOOPBACK)
     if admin_password is not None:
         command += ["--app-name", "basic-auth"]
         configuration = folder / "basic-auth.ini"
@@ -189,7 +197,7 @@ def mlflow_server(
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\nadmin_username = admin\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
-        environment = {
+        environment |= {
             "MLFLOW_AUTH_CONFIG_PATH": str(configuration),
             "MLFLOW_AUTH_ADMIN_PASSWORD": admin_password,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": admin_password,

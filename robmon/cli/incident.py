@@ -90,14 +90,12 @@ def _ask(url: str, token_file: Path | None, with_inputs: bool) -> bytes:
     from robmon.models.uri import mask
 
     headers = {} if token_file is None else {"Authorization": f"Bearer {_token(token_file)}"}
-    place = mask(url.rstrip("/"))
+    place, asked = mask(url.rstrip("/")), {"inputs": "true"} if with_inputs else {}
     content = bytearray()
     try:
         with (
             httpx.Client(timeout=ANSWER_SECONDS, headers=headers) as client,
-            client.stream(
-                "GET", f"{url.rstrip('/')}/incident", params={"inputs": "true"} if with_inputs else {}
-            ) as got,
+            client.stream("GET", f"{url.rstrip('/')}/incident", params=asked) as got,
         ):
             for piece in got.iter_raw():
                 content += piece
@@ -187,7 +185,8 @@ def assess_again(bundle: Path, daemon: Loaded) -> None:
             tell=lambda sentence: click.echo(f"robmon: {sentence}", err=True),
         )
         found = asyncio.run(compute_again(replay, bodies, place))
-    if not all([_print_compared(each) for each in found]):
+    alike = [_print_compared(each) for each in found]
+    if not all(alike):
         _print_why(found[-1], archive.parsed(files, bundle))
         raise click.exceptions.Exit(1)
     last = found[-1]
@@ -203,7 +202,7 @@ def _print_compared(again: Again) -> bool:
     from robmon.report.happened import figure
     from robmon.report.words import aligned
 
-    rows = [("level", "mean MSE recorded", "again", "bound recorded", "again")]
+    rows: list[tuple[str, ...]] = [("level", "mean MSE recorded", "again", "bound recorded", "again")]
     for one, other in zip(again.recorded.get("levels", []), again.numbers["levels"], strict=False):
         names = [(one, "mean_mse"), (other, "mean_mse"), (one, "bound"), (other, "bound")]
         rows.append((f"{one['level']:g}", *(figure(level.get(name), 6) for level, name in names)))
@@ -220,15 +219,9 @@ def _print_compared(again: Again) -> bool:
 def _print_why(again: Again, facts: dict[str, Any]) -> None:
     """What of the place is another, which may be why."""
     computed = facts.get("computed_by") or {}
-    before = {
-        **(computed.get("libraries") or {}),
-        "device": computed.get("device"),
-        "processor": computed.get("processor"),
-    }
+    before = {**(computed.get("libraries") or {}), **{name: computed.get(name) for name in ("device", "processor")}}
     now = {**again.loaded.libraries, "device": again.loaded.device, "processor": again.loaded.processor}
-    others = [
-        f"{name} {before.get(name)} then, {now.get(name)} here" for name in before if before[name] != now.get(name)
-    ]
+    others = [f"{name} {then} then, {now.get(name)} here" for name, then in before.items() if then != now.get(name)]
     is_other_sample = again.recorded.get("sample_sha256") != again.numbers["sample_sha256"]
     why = "the sample is another one" if is_other_sample else "; ".join(others) or "nothing that is recorded differs"
     click.echo(f"Not identical; what else differs: {why}.")

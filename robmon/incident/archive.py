@@ -136,7 +136,7 @@ def parsed(files: Mapping[str, bytes], place: object) -> dict[str, Any]:
         InvalidInputError: it is none of a bundle.
     """
     try:
-        facts = json.loads(files["incident.json"])
+        facts: dict[str, Any] = json.loads(files["incident.json"])
         is_known = isinstance(facts, dict) and facts["format"] == FORMAT
     except (KeyError, ValueError, RecursionError):
         is_known = False

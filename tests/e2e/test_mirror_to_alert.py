@@ -4,7 +4,9 @@ webhook; and back: what the alert says to do is done."""
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,11 @@ def test_a_mirrored_request_ends_as_an_alert_that_can_be_acted_on(
             in (alert["annotations"]["dashboard_url"])
         )
 
+        robmon = f"http://127.0.0.1:{daemon.port('http_port')}"
+        bundle = tmp_path / "incident.tar.gz"
+        gathered = run_as_told(daemon, f"robmon incident {robmon} -o {bundle}")
+        assert f"{model.name}: version {fragile} is worse than version {good}" in gathered
+        assert says_of_it(bundle)["standing"]["against"] == good
         rollback, accept = re.findall(r"^  (robmon .+)$", description, re.MULTILINE)
         shown = run_as_told(daemon, rollback)
         assert f"version {fragile} against version {good}" in shown and "on the same rows" in shown
@@ -79,6 +86,16 @@ def test_a_mirrored_request_ends_as_an_alert_that_can_be_acted_on(
         assert "accepted: " in run_as_told(daemon, accept)
         next_alert(told, "resolved")
         assert daemon.assessed_version == fragile
+
+
+def says_of_it(bundle: Path) -> dict[str, Any]:
+    """What `incident.json` says."""
+    with tarfile.open(bundle) as archive:
+        (member,) = (each for each in archive.getmembers() if each.name.endswith("/incident.json"))
+        content = archive.extractfile(member)
+        assert content is not None
+        facts: dict[str, Any] = json.load(content)
+    return facts
 
 
 def next_alert(told: list[dict[str, Any]], status: str) -> dict[str, Any]:

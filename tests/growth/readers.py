@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -34,7 +35,7 @@ from robmon.models.registry_access import MAX_ANSWER_BYTES, _unpack
 from robmon.models.remote import json_bodies, v2
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.remote.client import Answer, parse_json
-from robmon.ports import tokens
+from robmon.ports import signed_events, tokens
 from robmon.ports.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 from robmon.ports.server import PortServer
 from robmon.processes.messages import SampledRequest
@@ -242,6 +243,7 @@ LABELS = BODIES | TARGETS | LINES | {"lines of labels": counted('{"id":"a%d","ta
 
 # --- on the event loop: the port of metrics --------------------------------------------------------------------------
 
+_EVENTS = signed_events.SignedEvents(cast(Any, SimpleNamespace(value=(b"secret",))))
 _TOKENS = (b"a" * 64, b"b" * 64, b"c" * 64)
 
 
@@ -249,6 +251,26 @@ def read_token(value: bytes) -> None:
     """The header of a token, alone and several times."""
     tokens.admits(_TOKENS, [(b"authorization", value)])
     tokens.admits(_TOKENS, [(b"authorization", b"Bearer " + value)])
+
+
+def read_event_header(value: bytes) -> None:
+    """The headers of an event of the registry, each in turn."""
+    names = (b"x-mlflow-delivery-id", b"x-mlflow-timestamp", b"x-mlflow-signature")
+    right = {names[0]: b"delivery", names[1]: b"1795700000", names[2]: b"v1,"}
+    for name in names:
+        _EVENTS.check(list((right | {name: value}).items()), b"{}")
+
+
+def read_event(body: bytes) -> None:
+    """The body of one, which is read for its signature alone."""
+    headers = [(b"x-mlflow-delivery-id", b"a"), (b"x-mlflow-timestamp", b"1"), (b"x-mlflow-signature", b"v1,")]
+    _EVENTS.check(headers, body)
+
+
+def read_event_secrets(content: bytes) -> None:
+    """A file of the secrets that sign them."""
+    with contextlib.suppress(RobmonError):
+        signed_events.secrets_of({"mlflow.webhook_secret_file": Path("secret")}, [content])
 
 
 def read_token_file(content: bytes) -> None:
@@ -688,6 +710,10 @@ READERS: tuple[Reader, ...] = (
            pick(RAW, "letters", "a text that never ends", "noise")),
     Reader("token in a header", ("ports.tokens",), MAX_HEAD_BYTES, read_token, RAW, on_loop=True),
     Reader("token file", ("ports.tokens",), 64 * 1024, read_token_file, RAW, on_loop=True),
+    Reader("header of an event", ("ports.signed_events",), MAX_HEAD_BYTES, read_event_header, RAW, on_loop=True),
+    Reader("event of the registry", ("ports.signed_events",), signed_events.MAX_EVENT_BYTES, read_event, RAW,
+           on_loop=True),
+    Reader("secrets of events", ("ports.signed_events",), 64 * 1024, read_event_secrets, RAW, on_loop=True),
     Reader("what a scrape accepts", ("ports.protocol", "export.http"), MAX_HEAD_BYTES - 100, read_metrics_request,
            RAW | {"types": repeated(b"application/openmetrics-text;version=1.0.0,"),
                   "escapings": repeated(b"text/plain;escaping=a;")}, on_loop=True),

@@ -142,6 +142,7 @@ NOT_STRANGERS = {
     "robustness.features.codes": "a name of a setting",
     "models.bearer": "a file of whoever runs the daemon",
     "cli": "what a person types",
+    "incident": "a bundle of the person who asks",
     "demo": "robmon's own",
     "library.baselines": "files of the person who asks",
     "processes.guest": "the kernel's files",

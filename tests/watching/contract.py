@@ -78,6 +78,7 @@ _COUNTERS = {
     "robmon_served_answers_total": "outcome",
     "robmon_detection_restarts_total": "reason",
     "robmon_http_rejected_total": "reason",
+    "robmon_registry_events_total": "outcome",
     "robmon_nonfinite_outputs_total": "level",
     "robmon_out_of_memory_retries_total": "",
     "robmon_worker_restarts_total": "reason",

@@ -72,6 +72,15 @@ CASES: dict[str, Case] = {
             }
         },
     ),
+    "webhook-secret": (
+        {"access": {"http": {"webhookSecret": "mlflow-webhook", "webhookKey": "key"}}},
+        "Deployment",
+        {
+            f"{ROBMON}.env.ROBMON_MLFLOW__WEBHOOK_SECRET_FILE.value": "/etc/robmon/http-webhook/key",
+            f"{SPEC}.volumes.robmon-http-webhook.secret.secretName": "mlflow-webhook",
+            f"{ROBMON}.volumeMounts.robmon-http-webhook.mountPath": "/etc/robmon/http-webhook",
+        },
+    ),
     "no-limits": (
         {"resources": {"limits": {"memory": None}}},
         "Deployment",

@@ -107,6 +107,13 @@ single file would never be replaced.
     {{ $port }}__tls_cert_file: tls.crt
     {{ $port }}__tls_key_file: tls.key
 {{- end }}
+{{- with $access.webhookSecret }}
+- volume: robmon-{{ $port }}-webhook
+  secret: {{ . }}
+  path: /etc/robmon/{{ $port }}-webhook
+  files:
+    mlflow__webhook_secret_file: {{ $access.webhookKey }}
+{{- end }}
 {{- with $access.clientCaSecret }}
 - volume: robmon-{{ $port }}-client-ca
   secret: {{ . }}

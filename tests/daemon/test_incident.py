@@ -1,0 +1,195 @@
+"""The bundle of a daemon: what is in it, what is never in it, and that its numbers come out again to the last bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robmon.daemon.evidence import Evidence, evidence_after
+from robmon.daemon.incident import NO_INPUTS, NOT_HELD, Incidents
+from robmon.daemon.kept import Kept
+from robmon.daemon.publication import Finding
+from robmon.daemon.question import assessment_question, comparison_question
+from robmon.errors import InvalidInputError
+from robmon.export.published import Published, View
+from robmon.history.memory import Entry
+from robmon.history.scope import Judged
+from robmon.history.standing import VersionState, version_state
+from robmon.incident.again import _against
+from robmon.incident.archive import facts_in, read
+from robmon.incident.numbers import differences, numbers_of
+from robmon.incident.replay import read_replay
+from robmon.inputs.sample import Feedback, Item
+from robmon.models.served import ServedModel
+from robmon.processes.messages import Assessed, LoadedModel, ModelVersion
+from robmon.settings import Settings, load
+from robmon.worker.evaluation import evaluate
+from tests.worker.test_evaluation import NAMES, linear  # noqa: F401
+
+ROWS = 64
+AT = 1_795_700_000.0
+SECRET = "canary-of-a-url"
+OLD, NEW = (ModelVersion(name="digits", version=number, run_id=f"run-{number}") for number in ("1", "2"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    given = {
+        "model.uri": "models:/digits@champion",
+        "mlflow.tracking_uri": f"http://me:{SECRET}@registry.example",
+        "data_dir": str(tmp_path),
+        "assess.min_rows": "20",
+        "assess.levels": "0.1 0.3",
+        "assess.trials": "19",
+        "baseline.min_rows": "40",
+    }
+    return load(given).settings
+
+
+def requests() -> list[Item]:
+    """Each with an id, a label, an answer, and numbers that are found again."""
+    rows = 1e4 + np.random.default_rng(4).normal(size=(ROWS, 3)) * 3e3
+    return [
+        Item(
+            "mlflow",
+            {"content-type": "application/json"},
+            AT,
+            seed=index,
+            body=json.dumps({"dataframe_split": {"columns": NAMES, "data": [row.tolist()]}}).encode(),
+            feedback=Feedback((f"request-{index}",), b"98765.4321", b'{"predictions": [87654.321]}'),
+        )
+        for index, row in enumerate(rows)
+    ]
+
+
+def asked(settings: Settings, items: list[Item], baseline: dict[str, Any] | None) -> Any:
+    return assessment_question(settings, items, number=7, seed=11, baseline=baseline, has_answer=lambda item: True)
+
+
+def found_by(model: ServedModel, version: ModelVersion, question: Any, items: list[Item], blobs: Any) -> Any:
+    answer, kept = evaluate(model, question, blobs)
+    assert isinstance(answer, Assessed)
+    return answer, kept[0], Finding.of(question, items, answer)
+
+
+def bent(model: ServedModel, by: float) -> ServedModel:
+    def call(x: pd.DataFrame) -> Any:
+        return x["a"] * 2 + by * np.sin(x["b"] / 1e3) * 1e4
+
+    return replace(model, _call=cast(Callable[[Any], Any], call))
+
+
+@pytest.fixture
+def models(linear: list[ServedModel]) -> list[ServedModel]:  # noqa: F811
+    return [bent(linear[0], 0.1), bent(linear[0], 1.5)]
+
+
+@pytest.fixture
+def evidence(settings: Settings, models: list[ServedModel]) -> Evidence:
+    """Of a verdict against a reference whose baseline counts."""
+    items = requests()
+    question, blobs = asked(settings, items, None)
+    learnt, _, _ = found_by(models[0], OLD, question, items, blobs)
+    question, blobs = asked(settings, items, learnt.baseline)
+    result, blob, finding = found_by(models[0], OLD, question, items, blobs)
+    kept = Kept.of("1", items, 11, result, blob, Evidence.of(OLD, finding, blob))
+    question, blobs = comparison_question(settings, kept, number=8, baseline=None, has_answer=lambda item: True)
+    result, blob, finding = found_by(models[1], NEW, question, items, blobs)
+    assert result.verdict is not None and result.verdict.worse
+    made = Evidence.of(NEW, finding, blob, against=kept.evidence)
+    assert made is not None
+    return made
+
+
+def standing(evidence: Evidence) -> VersionState:
+    assert evidence.result.verdict is not None
+    verdict = evidence.result.verdict
+    first = Entry(version="1", run_id="run-1", accepted=True, by="first", at=AT - 90)
+    worse = Entry(version="2", run_id="run-2", accepted=False, by="verdict", against="1", pooled_ratio=3.0, at=AT)
+    judged = Judged(version="2", run_id="run-2", verdict=verdict)
+    return version_state((first, worse), ("2", "run-2"), judged=judged)
+
+
+def incidents(settings: Settings, evidence: Evidence | None) -> Incidents:
+    """Of a daemon that knows so much; its parts are asked for nothing but what stands here."""
+    state = VersionState() if evidence is None else standing(evidence)
+    loaded = LoadedModel(flavor="pyfunc", device="cpu", libraries={"numpy": np.__version__}, processor="a processor")
+    facts = {number: {"run_id": f"run-{number}", "tags": {"stage": "x"}, "commit": "abcdef0"} for number in ("1", "2")}
+    view = View(model=NEW, loaded=loaded, state=state)
+    published = Published("digits", 60, 3600, alias="champion", view=view)
+    follower, memory = SimpleNamespace(name="digits", facts=facts), SimpleNamespace(entries=())
+    runner = SimpleNamespace(evidence=evidence)
+    return Incidents(settings, cast(Any, follower), cast(Any, runner), cast(Any, memory), published, "digits")
+
+
+async def test_the_numbers_of_a_verdict_come_out_again_to_the_last_bit(
+    settings: Settings, evidence: Evidence, models: list[ServedModel], tmp_path: Path
+) -> None:
+    archive = tmp_path / "whole.tar.gz"
+    archive.write_bytes(await incidents(settings, evidence).bundle(True))
+    replay, bodies = read_replay(read(archive))
+    assert [step.uri for step in replay.steps] == ["models:/digits/1", "models:/digits/2"]
+    assert all(request.target is None and request.answer is None for request in replay.steps[0].question.requests)
+    before: tuple[Assessed, bytes] | None = None
+    for step, model in zip(replay.steps, models, strict=True):
+        question, blobs = step.question, list(bodies)
+        if before is not None:
+            question, blobs = _against(question, before[0]), [*blobs, before[1]]
+        answer, kept = evaluate(model, question, blobs)
+        assert isinstance(answer, Assessed)
+        again = json.loads(json.dumps(numbers_of(answer, hashlib.sha256(kept[0]).hexdigest())))
+        assert list(differences(step.numbers, again)) == []
+        before = answer, kept[0]
+    assert before is not None and before[0].verdict == evidence.result.verdict
+
+
+async def test_a_bundle_says_all_and_holds_no_input(settings: Settings, evidence: Evidence) -> None:
+    made = incidents(settings, evidence)
+    plain = await made.bundle(False)
+    assert plain == await made.bundle(False), "the same state, the same bytes"
+    facts, files = facts_in(plain)
+    assert facts["standing"] | {"since_utc": ""} == {
+        "kind": "version", "version": "2", "against": "1", "since": AT, "since_utc": "", "pooled_ratio": 3.0,
+        "pooled_low": None, "pooled_high": None, "pvalue": None, "score": None,
+    }  # fmt: skip
+    assert facts["worst_requests"] and facts["assessment"]["against"]["version"] == "1"
+    assert facts["versions"][0]["commit"] == "abcdef0" and facts["versions"][0]["roles"] == ["served", "worse"]
+    assert NO_INPUTS in facts["missing"] and any(each.startswith("the history: ") for each in facts["missing"])
+    content = b"".join(files.values())
+    numbers = [value for item in requests() for value in json.loads(item.body)["dataframe_split"]["data"][0]]
+    assert not [value for value in numbers if repr(value).encode() in content or f"{value:.4f}".encode() in content]
+    for word in (b"98765.4321", b"87654.321", SECRET.encode(), b"requests/"):
+        assert word not in content
+    lines = files["REPRODUCE.md"].decode().splitlines()
+    assert [line for line in lines if line.startswith("robmon ")] == ["robmon assess --incident ."]
+    assert b"robmon rollback digits@champion" in files["INCIDENT.md"]
+
+
+async def test_what_is_not_known_is_said(settings: Settings, evidence: Evidence, tmp_path: Path) -> None:
+    facts, files = facts_in(await incidents(settings, None).bundle(True))
+    assert facts["assessment"] is None and facts["standing"] is None and not facts["with_inputs"]
+    assert NOT_HELD in facts["missing"] and files["INCIDENT.md"].startswith(b"# digits: no regression stands")
+    let_go = evidence.held_by([])
+    facts, files = facts_in(await incidents(settings, let_go).bundle(True))
+    assert facts["assessment"]["version"] == "2" and NOT_HELD in facts["missing"]
+    archive = tmp_path / "let-go.tar.gz"
+    archive.write_bytes(await incidents(settings, let_go).bundle(True))
+    with pytest.raises(InvalidInputError, match="this bundle holds no inputs"):
+        read_replay(read(archive))
+
+
+def test_the_evidence_of_a_verdict_stays_while_its_regression_stands(evidence: Evidence) -> None:
+    later = replace(evidence, result=evidence.result.model_copy(update={"verdict": None}))
+    assert evidence_after(evidence, later, standing(evidence)) is evidence
+    assert evidence_after(evidence, later, VersionState()) is later
+    assert evidence_after(evidence, None, VersionState()) is evidence
+    assert evidence.items is not None and evidence.held_by(evidence.items) is evidence
