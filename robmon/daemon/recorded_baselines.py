@@ -103,6 +103,7 @@ class RecordedBaselines:
 
     def learn(self, version: str, baseline: dict[str, Any]) -> None:
         """Take it over, and write it where the disk has another, also one that could not be written before."""
+        baseline = _sharing(self._known.get(version, {}), baseline)
 
         def write() -> None:
             self._history.write_baseline(version, baseline)
@@ -111,6 +112,11 @@ class RecordedBaselines:
         self._known[version] = baseline
         if self._written.get(version) != baseline and version not in self._unread:
             self._writer.write(write, place=version)
+
+
+def _sharing(before: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    """The same, of which parts that have not changed are those of before: whoever holds both holds them once."""
+    return {name: before[name] if before.get(name) == value else value for name, value in baseline.items()}
 
 
 def _scales(baseline: dict[str, Any]) -> list[Any]:
