@@ -21,8 +21,11 @@ import pytest
 
 from robmon.vocabulary import EVENT_OUTCOMES
 from tests import commands
-from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.daemon import ROWS, Daemon, running_daemon
 from tests.e2e.registry import RegisteredModel, Registry
+from tests.e2e.test_endpoint import AS_FAST, NO_REGISTRY
+from tests.e2e.test_files import summed
+from tests.endpoint import V2Model, serving
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.ports.test_signed_events import BODY, SECRET, delivery
 
@@ -283,3 +286,17 @@ def test_an_event_of_the_registry_has_it_asked_at_once(tmp_path: Path, served: R
                 client.delete_webhook(hook.webhook_id)
         assert daemon.log("served version")[1]["version"] == "2"
         assert daemon.count("robmon_registry_events_total", outcome="accepted") == 2
+
+
+def test_a_bundle_of_a_model_at_an_endpoint_is_computed_again_there(tmp_path: Path) -> None:
+    with serving(V2Model(summed, "kserve", [])) as server:
+        url = f"{server.url}/v2/models/digits/infer"
+        with running_daemon(tmp_path / "daemon", url, NO_REGISTRY, **AS_FAST) as daemon:
+            daemon.send(ROWS[:60])
+            daemon.wait_for_assessments()
+            own = f"http://127.0.0.1:{daemon.port('http_port')}"
+            words = ["incident", own, "-o", tmp_path / "whole.tar.gz", "--with-inputs"]
+            done = commands.run(words, cwd=tmp_path, environment=daemon.environment)
+            assert done.returncode == 0 and "no regression stands" in done.stdout, done.stdout + done.stderr
+            done = reproduced(unpacked(tmp_path / "whole.tar.gz", tmp_path / "unpacked"), daemon.environment)
+            assert done.returncode == 0 and "identical to the last bit" in done.stdout, done.stdout + done.stderr
