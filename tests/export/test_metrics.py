@@ -300,7 +300,8 @@ def all_metrics(published: Published) -> Metrics:
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1
-    metrics = Metrics(published.model_name, counts, lambda: (256, NOW), Circumstances(histograms=True, attacks=True))
+    circumstances = Circumstances(histograms=True, attacks=True, takes_events=True)
+    metrics = Metrics(published.model_name, counts, lambda: (256, NOW), circumstances)
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)
     metrics.nonfinite_outputs.labels("0.1").inc()
