@@ -57,7 +57,7 @@ class Sample:
 def to_ask_again(question: Assess, plan: Plan) -> Assess:
     """The question, of which nothing is left to chance, time or memory: what was planned is done.
 
-    Labels, answers and the detector over time are left out: they change none of the numbers.
+    Labels, answers, further noises and the detector over time are left out: they change none of the numbers.
     """
     specification = replace(question.specification, max_batch_rows=plan.batch_rows)
     requests = [
@@ -69,6 +69,7 @@ def to_ask_again(question: Assess, plan: Plan) -> Assess:
             "labelled": [],
             "detection": None,
             "attribution": None,
+            "further": None,
             "specification": specification,
             "max_seconds": PATIENT_SECONDS,
             "plan": plan,
