@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
 from robmon.models.torch_device import load_driver, why_no_cuda
 from robmon.processes.channel import Frame
-from robmon.processes.messages import AnyMessage, Failure, LoadedModel, ModelVersion, SampledRequest
+from robmon.processes.messages import AnyMessage, AttackRows, Failure, LoadedModel, ModelVersion, SampledRequest
 from robmon.processes.supervisor import Command
 from robmon.vocabulary import RESTART_REASONS
 from tests.mlflow_client import quiet_mlflow
@@ -55,6 +56,32 @@ async def test_parquet_is_not_tried_again_when_the_worker_died(tmp_path: Path) -
         await host.close()
     assert (caught.value.outcome, caught.value.reason) == ("failed", "crash"), str(caught.value)
     assert caught.value.rejections.unusable == [1]
+
+
+def hangs(inputs: pd.DataFrame) -> Any:
+    time.sleep(3600)
+
+
+async def test_a_model_that_hangs_in_an_attack_costs_that_attack_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker is killed soon after the budget, and the next assessment waits for no pause after a failure."""
+    monkeypatch.setattr("robmon.daemon.host.ATTACK_GRACE_SECONDS", 0.5)
+    folder = save_pyfunc(tmp_path / "model", hangs, columns(("a", "double")))
+    bodies = [json.dumps({"dataframe_records": [{"a": row / 3}]}).encode() for row in range(4)]
+    requests = [SampledRequest(format="mlflow", headers={}, seed=0) for _ in bodies]
+    sample = question(len(bodies), requests=requests, min_rows=2, max_seconds=0.5, task="classification")
+    metrics = Metrics("m", InputCounts(), lambda: (0, None))
+    host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
+    try:
+        await host.use(ModelVersion(name="m", version="1", path=str(folder), flavors=["python_function"]))
+        with pytest.raises(NotAssessedError, match="no answer within 1 s") as caught:
+            await host.attack(AttackRows(sample=sample, radii=[0.1]), bodies)
+    finally:
+        await host.close()
+    assert (caught.value.outcome, caught.value.reason) == ("failed", "timeout")
+    assert (host.version, host.waiting) == (None, False)
+    assert metrics.registry.get_sample_value("robmon_worker_restarts_total", {"reason": "timeout"}) == 1
 
 
 class FullDevice:
