@@ -24,6 +24,26 @@ def test_the_nearest_witness_of_a_linear_model_is_at_the_border(norm: Any, facto
     assert (result.gradient, result.masked) == ("ok", False)
 
 
+def test_few_steps_find_the_border_too() -> None:
+    result = robmon.attack(linear(), X, attacks=("minimal",), steps=8, restarts=1, **ATTACKED)
+    assert (result.minimal_distance / distances("inf")).max() < 1.01
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+def test_steps_that_could_go_to_and_fro_arrive(norm: Any) -> None:
+    """Between two borders, beyond each of which the way back is the steepest."""
+
+    class Band(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 1 - (x.sum(dim=1, keepdim=True) - 0.1) ** 2
+
+    rows = np.zeros((8, 4), dtype=np.float32)
+    rows[:, 0] = np.linspace(-0.6, 0.6, 8)
+    result = robmon.attack(Band(), rows, norm=norm, attacks=("minimal",), scale=1.0, output="logit", radii=(0.1, 1.0))
+    nearest = (1 - np.abs(rows.sum(axis=1) - 0.1)) / (4 if norm == "inf" else 2)
+    np.testing.assert_allclose(result.minimal_distance, nearest, rtol=0.01)
+
+
 def test_cells_that_cannot_move_make_it_longer() -> None:
     result = robmon.attack(linear(), X, norm="2", attacks=("minimal",), frozen=(0, 1, 2), **ATTACKED)
     expected = distances("2") * np.linalg.norm(W) / np.linalg.norm(W[3:])

@@ -21,8 +21,9 @@ CHANGE: Final = 0.05
 """By which share the ball grows or shrinks at the first step; later by less."""
 BEYOND: Final = 1.01
 """The border is sought a little beyond where it is to first order."""
+FIRST_STEP: Final = 0.5
 LEAST_STEP: Final = 0.01
-"""Share of the radius that the last step is long; the first one is as long as the radius."""
+"""Share of the radius that the first step, and the last, are long: as long as the radius, steps may go to and fro."""
 
 
 def nearest(
@@ -70,7 +71,7 @@ def nearest(
             np.minimum(sizes, least) * (1 - CHANGE * cooled),
             np.where(np.isfinite(least), radius * (1 + CHANGE * cooled), radius + ahead),
         )
-        stride = max(cooled, LEAST_STEP) * radius[:, None]
+        stride = max(FIRST_STEP * cooled, LEAST_STEP) * radius[:, None]
         moves = ball.within(radius).projected(moves - stride * direction.steepest(gradient))
     return best, has_slope
 
