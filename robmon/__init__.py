@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from robmon.library.assess import assess
     from robmon.library.attack import attack
     from robmon.library.attribute import attribute
+    from robmon.library.certify import certify
     from robmon.library.compare import compare
     from robmon.library.endpoint import endpoint
     from robmon.library.rank import rank
@@ -53,6 +54,7 @@ __all__ = [
     "attack",
     "attribute",
     "blame",
+    "certify",
     "compare",
     "drift",
     "endpoint",
@@ -68,6 +70,7 @@ _HOMES = {
     "attack": "robmon.library.attack",
     "attribute": "robmon.library.attribute",
     "blame": "robmon.drift.blame",
+    "certify": "robmon.library.certify",
     "compare": "robmon.library.compare",
     "endpoint": "robmon.library.endpoint",
     "rank": "robmon.library.rank",
