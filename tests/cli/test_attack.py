@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from robmon.cli.main import main
+from tests.endpoint import V2Model, serving
 from tests.mlflow_client import quiet_mlflow
 
 COLUMNS = ["a", "b", "c"]
@@ -115,3 +116,18 @@ def test_an_endpoint_is_attacked_only_where_that_is_said(folder: Path, here: Pat
     assert done.exit_code == 2
     assert "where you may do that, say so (allow_remote=True, --allow-remote)" in done.stderr
     assert "127.0.0.1:1" in attack(*words, "--allow-remote").stderr, "then it is asked, and nobody is there"
+
+
+def test_a_model_server_is_asked_for_answers_alone(folder: Path, here: Path) -> None:
+    weights = np.array([[1.0], [-2.0], [0.5]])
+    model = V2Model(lambda arrays: {"y": arrays["x"] @ weights}, "triton", [("x", "FP32", [-1, 3])], "1")
+    with serving(model) as server:
+        done = attack(
+            "--model", f"{server.url}/v2/models/digits/infer", "--inputs", folder / "array.npy", "--output", "logit",
+            "--absolute", "--attacks", "random", "--radii", "0.3", "--queries", "12", "--allow-remote", "--no-picture",
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads((here / "attack.json").read_text())
+    border = np.abs(X @ weights)[:, 0] / np.abs(weights).sum()
+    assert (border >= 0.3).mean() <= told["agreement"][0] < 1
+    assert told["gradient"] == "none"
