@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         RobmonError,
         TooFewTrialsError,
     )
+    from robmon.hardening.stabilise import stabilise
     from robmon.library.assess import assess
     from robmon.library.attack import attack
     from robmon.library.attribute import attribute
@@ -61,6 +62,7 @@ __all__ = [
     "mean_upper_bound",
     "noise",
     "rank",
+    "stabilise",
     "tap",
     "upper_bound",
 ]
@@ -74,6 +76,7 @@ _HOMES = {
     "compare": "robmon.library.compare",
     "endpoint": "robmon.library.endpoint",
     "rank": "robmon.library.rank",
+    "stabilise": "robmon.hardening.stabilise",
     "upper_bound": "robmon.robustness.statistics.bounds",
     "mean_upper_bound": "robmon.robustness.statistics.mean_bound",
     "ImageLayout": "robmon.robustness.noise.images.layout",

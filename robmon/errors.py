@@ -129,23 +129,31 @@ class OverBudgetError(RobmonError):
         needed_seconds: what the smallest assessment would take.
         budget_seconds: what is allowed.
         at_least: whether it may take longer: the budget was too short to time more than one small batch.
+        what: what takes so long.
     """
 
     def __init__(
-        self, needed_seconds: float, budget_seconds: float, advice: str = "", *, at_least: bool = False
+        self,
+        needed_seconds: float,
+        budget_seconds: float,
+        advice: str = "",
+        *,
+        at_least: bool = False,
+        what: str = "assessment",
     ) -> None:
         self.needed_seconds = needed_seconds
         self.budget_seconds = budget_seconds
         self.at_least = at_least
+        self.what = what
         needed, budget = duration(needed_seconds, ROUND_CEILING), duration(budget_seconds, ROUND_FLOOR)
         super().__init__(
-            f"the smallest assessment needs {'at least ' if at_least else ''}{needed}, the budget is {budget}"
+            f"the smallest {what} needs {'at least ' if at_least else ''}{needed}, the budget is {budget}"
             f"{advice and f': {advice}'}"
         )
 
     def advised(self, advice: str) -> OverBudgetError:
         """The same, with what to do about it, by the names that the reader sets things by."""
-        return OverBudgetError(self.needed_seconds, self.budget_seconds, advice, at_least=self.at_least)
+        return OverBudgetError(self.needed_seconds, self.budget_seconds, advice, at_least=self.at_least, what=self.what)
 
 
 class DeviceUnavailableError(RobmonError):

@@ -18,6 +18,7 @@ from robmon.cli.incident import incident
 from robmon.cli.rank import rank
 from robmon.cli.report import report
 from robmon.cli.rollback import rollback
+from robmon.cli.stabilise import stabilise
 from robmon.errors import ModelLoadError, PredictionError, RobmonError
 from robmon.extras import missing_extra
 
@@ -57,5 +58,7 @@ def main() -> None:
     """
 
 
-for command in (run, check_config, assess, compare, rank, baseline, demo, history, report, incident, rollback, attack):
+for command in (
+    run, check_config, assess, compare, rank, baseline, demo, history, report, incident, rollback, attack, stabilise,
+):  # fmt: skip
     main.add_command(command)

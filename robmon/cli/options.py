@@ -149,6 +149,22 @@ def model_options(command: Function) -> Function:
     return _with(options, command)
 
 
+def some_options(*flags: str) -> Callable[[Function], Function]:
+    """Those of `assessment_options` that are named here, such as `--noise`."""
+
+    def all_of_them() -> None:
+        pass
+
+    assessment_options(all_of_them)
+    chosen = [each for each in vars(all_of_them)["__click_params__"] if each.opts[0] in flags]
+
+    def decorate(command: Function) -> Function:
+        vars(command).setdefault("__click_params__", []).extend(chosen)  # where click keeps options
+        return command
+
+    return decorate
+
+
 inputs_option = click.option(
     "--inputs",
     type=click.Path(path_type=Path),
@@ -196,11 +212,11 @@ def model_and_scale(options: dict[str, Any]) -> dict[str, Any]:
     use_tracking_uri(options)
     scale = 1.0 if options.pop("absolute") else None
     integers = [name for word in options.pop("integers") for name in names(word, "integers")]
-    layout = _layout(options)
+    layout = image_layout(options)
     return {**options, "scale": scale, "integers": integers or None, "layout": layout}
 
 
-def _layout(options: dict[str, Any]) -> ImageLayout | None:
+def image_layout(options: dict[str, Any]) -> ImageLayout | None:
     """How the inputs are images, as the options say; None where they say nothing."""
     said = {name: options.pop(f"image_{name}") for name in ("channels", "range", "mean", "std")}
     subsampling = options.pop("image_jpeg_subsampling", ImageLayout.jpeg_subsampling)

@@ -59,21 +59,7 @@ def record(
     specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
-        result = rows.assess(specification, **given)
-        perturbed, whole, parts = to_numpy(rows.array), rows.whole, rows.parts
-    baseline = Baseline.empty(
-        list(result.levels),
-        perturbed,
-        result.features.axis,
-        result.noise,
-        result.features.correlation is not None,
-        whole=whole,
-        integers=list(specification.perturbed_integers),
-    )
-    counted = result.counted
-    columns = {} if parts is None else watched(parts.take(np.flatnonzero(counted)), result.features.axis)
-    baseline.learn_inputs(perturbed[counted], columns)
-    baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
+        baseline = baseline_of(rows, rows.assess(specification, **given), specification)
     if history is None:
         from robmon.models.baseline_artifact import log_baseline
 
@@ -83,6 +69,25 @@ def record(
     version = version_of(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
     history.write_baseline(version, baseline.to_dict())
     return str(history.baseline_file(version))
+
+
+def baseline_of(rows: PreparedRows, result: Assessment, specification: Specification) -> Baseline:
+    """What an assessment of these rows says a version normally looks like."""
+    perturbed = to_numpy(rows.array)
+    baseline = Baseline.empty(
+        list(result.levels),
+        perturbed,
+        result.features.axis,
+        result.noise,
+        result.features.correlation is not None,
+        whole=rows.whole,
+        integers=list(specification.perturbed_integers),
+    )
+    counted = result.counted
+    columns = {} if rows.parts is None else watched(rows.parts.take(np.flatnonzero(counted)), result.features.axis)
+    baseline.learn_inputs(perturbed[counted], columns)
+    baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
+    return baseline
 
 
 def assess(

@@ -29,10 +29,11 @@ def log_baseline(uri: str, tracking_uri: str | None, baseline: dict[str, Any]) -
 
 
 def read_baseline(registry: Registry, model: Resolved) -> dict[str, Any] | None:
-    """The recorded baseline of a version, None where there is none."""
+    """The recorded baseline of a version, else that of its run (see `run_path`); None where there is none."""
     if model.run_id is None:
         return None
-    return registry.read_artifact(model.run_id, artifact_path(model))
+    own = registry.read_artifact(model.run_id, artifact_path(model))
+    return own or registry.read_artifact(model.run_id, run_path(model.name))
 
 
 def read_learnt(registry: Registry, model: Resolved) -> dict[str, Any] | None:
@@ -65,3 +66,8 @@ def learnt_path(model: Resolved) -> str:
 def artifact_path(model: Resolved) -> str:
     """Where a version's baseline lies in its run's artifacts."""
     return f"robmon/{path_safe(model.name)}/{path_safe(model.version)}/baseline.json"
+
+
+def run_path(name: str) -> str:
+    """Where the baseline of a run's only model lies before that is a version, which has no number yet."""
+    return f"robmon/{path_safe(name)}/baseline.json"

@@ -109,7 +109,7 @@ class Registry:
             if path != uri and not Path(path).exists():
                 raise RegistryError(f"there is no model registry at {uri}: the file does not exist")
         self.registry_uri = registry_uri
-        with self._asking():
+        with self.asking():
             self.client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=registry_uri)
 
     def resolve(self, uri: str) -> Resolved:
@@ -121,7 +121,7 @@ class Registry:
             ModelError: it is no URI of a model.
         """
         parsed = parse_registry(uri)
-        with self._asking(f"{mask(uri)} does not exist in the registry at {self.place}"):
+        with self.asking(f"{mask(uri)} does not exist in the registry at {self.place}"):
             if parsed.kind == "run":
                 return self._resolve_run(parsed)
             if parsed.kind == "logged":
@@ -168,7 +168,7 @@ class Registry:
             RegistryError: the registry did not answer, or refused the credentials.
             ModelNotFoundError: there is no such model.
         """
-        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"the model {name} does not exist in the registry at {self.place}"):
             # The registry's own listing of versions leaves their aliases out.
             aliases = self.client.get_registered_model(name).aliases
             found = [(int(each.version), dict(each.tags)) for each in self._all(name)]
@@ -261,9 +261,9 @@ class Registry:
                 shutil.rmtree(unfinished, ignore_errors=True)
 
     def _download(self, source: str, folder: Path, model: Resolved) -> Path:
-        with self._asking(f"the files of {model.uri.text} are not in the store that {self.place} names"):
+        with self.asking(f"the files of {model.uri.text} are not in the store that {self.place} names"):
             try:
-                with _without_bars():
+                with without_bars():
                     path = mlflow.artifacts.download_artifacts(
                         artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri
                     )
@@ -276,11 +276,11 @@ class Registry:
     def read_artifact(self, run_id: str, path: str) -> dict[str, Any] | None:
         """A JSON object among a run's artifacts, None where there is none."""
         folder, _, name = path.rpartition("/")
-        with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+        with self.asking(f"the run {run_id} does not exist in the registry at {self.place}"):
             root = self.client.get_run(run_id).info.artifact_uri
             if not any(file.path == path for file in self.client.list_artifacts(run_id, folder)):
                 return None
-            with tempfile.TemporaryDirectory() as temporary, _without_bars():
+            with tempfile.TemporaryDirectory() as temporary, without_bars():
                 file = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=temporary, tracking_uri=self.tracking_uri
                 )
@@ -299,7 +299,7 @@ class Registry:
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / name
             file.write_text(json.dumps(content), encoding="utf-8")
-            with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"), _without_bars():
+            with self.asking(f"the run {run_id} does not exist in the registry at {self.place}"), without_bars():
                 self.client.log_artifact(run_id, str(file), folder)
 
     def log(self, run_id: str, metrics: Iterable[tuple[str, float, int, int]], tags: Mapping[str, str]) -> None:
@@ -308,7 +308,7 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
         """
-        with self._asking(f"the run {run_id} does not exist in the registry at {self.place}"):
+        with self.asking(f"the run {run_id} does not exist in the registry at {self.place}"):
             self.client.log_batch(
                 run_id,
                 metrics=[Metric(name, value, at, step) for name, value, at, step in metrics],
@@ -320,7 +320,7 @@ class Registry:
         wanted = set(versions)
         if not wanted:
             return {}
-        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"the model {name} does not exist in the registry at {self.place}"):
             found = {str(each.version): each.run_id or None for each in self._all(name)}
         return {version: found[version] for version in wanted & found.keys()}
 
@@ -329,7 +329,7 @@ class Registry:
         if run_id is None:
             return None
         try:
-            with self._asking():
+            with self.asking():
                 commit: str | None = self.client.get_run(run_id).data.tags.get(MLFLOW_GIT_COMMIT)
         except RobmonError:  # the run may be gone, or not be ours to read
             return None
@@ -341,7 +341,7 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`.
         """
-        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"the model {name} does not exist in the registry at {self.place}"):
             text: str | None = self.client.get_registered_model(name).tags.get(tag)
         return text
 
@@ -351,7 +351,7 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
         """
-        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"the model {name} does not exist in the registry at {self.place}"):
             self.client.set_registered_model_tag(name, tag, text)
 
     def aliases(self, name: str) -> dict[str, str]:
@@ -360,7 +360,7 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`.
         """
-        with self._asking(f"the model {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"the model {name} does not exist in the registry at {self.place}"):
             found = self.client.get_registered_model(name).aliases
         return {alias: str(version) for alias, version in found.items()}
 
@@ -370,7 +370,7 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
         """
-        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
             self.client.set_registered_model_alias(name, alias, version)
 
     def write_version_tag(self, name: str, version: str, tag: str, text: str) -> None:
@@ -379,11 +379,11 @@ class Registry:
         Raises:
             RegistryError, ModelNotFoundError: as `resolve`; the credentials may be allowed to read only.
         """
-        with self._asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
+        with self.asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
             self.client.set_model_version_tag(name, version, tag, text)
 
     @contextlib.contextmanager
-    def _asking(self, not_found: str = "not found") -> Iterator[None]:
+    def asking(self, not_found: str = "not found") -> Iterator[None]:
         """Turn what MLflow and its stores raise into one sentence without credentials."""
         try:
             yield
@@ -417,7 +417,7 @@ class Registry:
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Let MLflow draw no bars of its own beside robmon's, unless its user says that it is to."""
     if _BARS in os.environ:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def plot_assessment(result: Assessment, baseline: Mapping[float, float] | None =
         mean = _finite(list(baseline.values()))
         axes.plot(list(baseline), mean, color=BASELINE, ls="-.", label="mean of the baseline")
     _draw_margin(axes, result)
-    _finish(figure, axes, f"{opening(result)} {explanation(result)}")
+    finish(figure, axes, f"{opening(result)} {explanation(result)}")
     return figure
 
 
@@ -76,7 +76,7 @@ def plot_comparison(result: Comparison, name_a: str = "a", name_b: str = "b") ->
     axes = figure.add_subplot()
     draw_curve(axes, result.a, label=name_a, color=MEAN)
     draw_curve(axes, result.b, label=name_b, color=BOUND)
-    _finish(figure, axes, verdict(result, name_a, name_b))
+    finish(figure, axes, verdict(result, name_a, name_b))
     return figure
 
 
@@ -97,12 +97,20 @@ def draw_curve(axes: Axes, result: Assessment, *, label: str = "", color: str = 
     axes.set_title(f"How far outputs {how} under {result.noise} noise", loc="left")
 
 
-def _finish(figure: Figure, axes: Axes, text: str) -> None:
+def finish(
+    figure: Figure,
+    axes: Axes,
+    text: str,
+    *,
+    legend: Literal["upper left", "lower left"] = "upper left",
+    bottom: float | None = 0,
+) -> None:
+    """Limits, grid and legend of a picture, and the text under it; the vertical axis begins where `bottom` says."""
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=bottom)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", edgecolor="none", framealpha=0.9)
+    axes.legend(loc=legend, edgecolor="none", framealpha=0.9)
     figure.supxlabel(textwrap.fill(text.replace(" %", "\N{NO-BREAK SPACE}%"), 105), fontsize=9)
 
 

@@ -1,0 +1,45 @@
+"""What came of stability training: candidate, control and the report with the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from robmon.robustness.jsonable import jsonable
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Stabilised:
+    """A candidate with its verdict.
+
+    Attributes:
+        module: the candidate, in the mode that the module given has.
+        control: the same module, trained as long on the same rows in the same order, without noise.
+        passed: whether the candidate passes.
+        report: how it was trained, and the verdict with its numbers: see docs/reference/result-json.md.
+    """
+
+    module: torch.nn.Module = field(repr=False)
+    control: torch.nn.Module = field(repr=False)
+    passed: bool
+    report: dict[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON holds of it: the report; infinite numbers are `+Inf` and `-Inf`."""
+        content: dict[str, Any] = jsonable(self.report)
+        return content
+
+    def plot(self) -> Figure:
+        """Scores against level, before, of the control and after, with the verdict under them."""
+        from robmon.report.plot_stability import plot_stability
+
+        return plot_stability(self.report)
+
+    def __str__(self) -> str:
+        from robmon.report.stability import text
+
+        return text(self.report)

@@ -1,0 +1,225 @@
+"""`robmon.stabilise`: stability training of a torch module, and the verdict on what comes of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from robmon.errors import InvalidInputError
+from robmon.hardening.data import Data, prepare
+from robmon.hardening.judging import Assessed, Judgement, judge
+from robmon.hardening.module import copied_module, trained_weights
+from robmon.hardening.result import Stabilised
+from robmon.hardening.search import Search, Tried, check_budget, recipes_of
+from robmon.hardening.training import steps_of
+from robmon.library.prepared_rows import open_predictor
+from robmon.robustness.checks import check_seed, check_whole
+from robmon.robustness.noise.base import Noise
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.robustness.specification import Specification
+
+TRIALS = 19
+"""Of each assessment on the held-out rows: the fewest that have a bound at 95 %."""
+
+
+def stabilise(
+    module: torch.nn.Module,
+    inputs: Any,
+    targets: Any,
+    *,
+    noise: str | Noise = Specification.noise,
+    levels: float | Sequence[float],
+    alpha: float | Sequence[float] = (0.1, 1.0),
+    epochs: int = 5,
+    seed: int = 0,
+    max_seconds: float | None = None,
+    task: str = Specification.task,
+    output: str | None = None,
+    scale: Any = None,
+    scale_axis: int | None = None,
+    layout: ImageLayout | None = None,
+    test: tuple[Any, Any] | None = None,
+    tolerance: float = 0.01,
+    learning_rate: float = 1e-3,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    expect: Callable[[float], None] | None = None,
+) -> Stabilised:
+    """Train a copy of a module so that noise moves its outputs less, and judge it on rows it was not trained on.
+
+    The loss is that of the task on clean rows plus `alpha` times the distance between the outputs of a row and of a
+    noisy copy (Zheng et al., "Improving the Robustness of Deep Neural Networks via Stability Training", CVPR 2016), in
+    robmon's own noise. Every alpha is tried with every level; 15 % of the rows choose one, and 15 % judge it: its score
+    without noise may be no worse than `tolerance`, its score under noise of the highest level must be better than
+    before, and better than that of a control, the same module trained as long without noise. The score is the accuracy;
+    of values `1 - MSE / variance` of the labels.
+
+    All parts run as they are served: batch norm keeps its statistics, and nothing is dropped out. The module given, its
+    mode and its statistics stay as they are.
+
+    Args:
+        module: a torch module (also TorchScript, or of an exported program) that returns one tensor of values, scores
+            or probabilities, one row a row.
+        inputs: array or tensor `(n, *input_shape)`, n at least 133.
+        targets: what the outputs should be, shape `(n, outputs)`; of class scores classes 0, 1, ..., shape `(n,)`, or
+            one column a class.
+        noise: as in `robmon.assess`.
+        levels: noise strengths to train at, as in `robmon.assess`; the highest one decides. Relative ones count
+            standard deviations of the rows that are trained on.
+        alpha: weights of the distance to try, at least 0.
+        epochs: most passes over the rows, for each pair; the pass whose weights are best on validation is taken.
+        seed: fixes parts, order and noise.
+        max_seconds: time budget: pairs for which there is no time are left out, and named. None: all are tried.
+        task: `regression` or `classification`.
+        output: what the outputs are, as in `robmon.assess`.
+        scale: as in `robmon.assess`; 1.0: levels are in input units.
+        scale_axis: as in `robmon.assess`.
+        layout: as there.
+        test: inputs and targets that judge, in the place of 15 % of the rows: rows that the module was never trained
+            on, since on those it was trained on its score without noise flatters it.
+        tolerance: loss of the score without noise that is tolerated: 0.01 is one point.
+        learning_rate: of the first step; it falls to 0 along a cosine.
+        device: as in `robmon.assess`.
+        progress: called with the number of steps done and of all.
+        expect: called with the seconds that the trainings are expected to take, as soon as some steps have been timed.
+
+    Returns:
+        the candidate, the control and the report.
+
+    Raises:
+        InvalidInputError: module, inputs, targets or an option cannot be used.
+        OverBudgetError: not even one pair and its control fit into `max_seconds`.
+        PredictionError: the module raised, or returned what is not one output a row.
+
+    >>> import numpy as np
+    >>> inputs = np.random.default_rng(0).normal(size=(2000, 8)).astype("float32")
+    >>> module = torch.nn.Linear(8, 1)
+    >>> _ = torch.nn.init.constant_(module.weight, 1.0)
+    >>> result = stabilise(module, inputs, inputs.sum(axis=1), levels=1.0, alpha=1.0, epochs=20, learning_rate=0.03)
+    >>> result.passed, round(result.module.weight.mean().item(), 1)
+    (False, 0.5)
+    """
+    began = time.monotonic()
+    alphas = _checked_options(alpha, epochs, tolerance, learning_rate, max_seconds)
+    check_seed(seed)
+    if task == "embedding":
+        raise InvalidInputError("embeddings are not trained: they have no labels of which a loss could be made")
+    specification = Specification(
+        noise=noise,
+        levels=(levels,) if isinstance(levels, (int, float)) else tuple(levels),
+        trials=TRIALS,
+        task=task,
+        output=output,
+        scale_axis=scale_axis,
+        layout=layout,
+    )
+    base = copied_module(module)
+    trained_weights(base)  # refused before anything is computed
+    with open_predictor(base, inputs, specification, device) as rows:
+        data = prepare(rows, inputs, targets, specification, scale=scale, seed=seed, test=test)
+        level = data.specification.levels[-1]
+        recipes = recipes_of(alphas, data.specification.levels[1:], epochs=epochs, learning_rate=learning_rate)
+        told = _Steps(progress, steps_of(len(data.train), epochs) * (len(recipes) + 1))
+        kind = data.kind
+        search = Search(base, kind, data.train, data.validation, level, tolerance, seed, told.add, began)
+        each_seconds, row_seconds = search.seconds(recipes[0])
+        judging_seconds = 3 * data.passes * row_seconds
+        stop_at = check_budget(max_seconds, each_seconds, judging_seconds)
+        if expect is not None:
+            expect(min((len(recipes) + 1) * each_seconds + judging_seconds, max_seconds or math.inf))
+        tried = search.run(recipes, stop_at, each_seconds)
+        best = search.best(tried)
+        told.add(steps_of(len(data.train), epochs) * (len(recipes) - len(tried)))
+        control = search.trained(replace(best.trained.recipe, alpha=0.0), stop_after=best.trained.epoch)
+        before, plain, after = (data.assessed(each) for each in (base, control.module, best.trained.module))
+        verdict = judge(before, plain, after, data.truth, level, tolerance)
+        for trained in (control.module, best.trained.module):
+            for part, given in zip(trained.modules(), module.modules(), strict=True):
+                part.training = given.training
+    report = _report(data, verdict, best, tried, (before, plain, after))
+    report |= {
+        "left_out": [{"alpha": each.alpha, "level": each.level} for each in recipes[len(tried) :]],
+        "tolerance": tolerance,
+        "seed": seed,
+        "seconds": time.monotonic() - began,
+    }
+    return Stabilised(best.trained.module, control.module, verdict.passed, report)
+
+
+def _checked_options(
+    alpha: float | Sequence[float], epochs: int, tolerance: float, learning_rate: float, max_seconds: float | None
+) -> tuple[float, ...]:
+    """The alphas; refuses what cannot be."""
+    alphas = (alpha,) if isinstance(alpha, (int, float)) else tuple(alpha)
+    if not alphas or not all(0.0 <= each < math.inf for each in alphas):
+        raise InvalidInputError(f"alpha must be numbers of at least 0, not {alpha!r}")
+    check_whole(epochs, "epochs")
+    if epochs < 1:
+        raise InvalidInputError(f"epochs must be at least 1, not {epochs}")
+    if not 0.0 <= tolerance < 1.0:
+        raise InvalidInputError(f"tolerance must lie between 0 and 1, not {tolerance!r}: 0.01 is one point")
+    if not 0.0 < learning_rate < math.inf:
+        raise InvalidInputError(f"learning_rate must be a number above 0, not {learning_rate!r}")
+    if max_seconds is not None and not 0.0 < max_seconds < math.inf:
+        raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+    return alphas
+
+
+class _Steps:
+    """Counts steps, and tells of them."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def add(self, steps: int) -> None:
+        self._done += steps
+        if steps and self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _report(
+    data: Data, verdict: Judgement, best: Tried, tried: Sequence[Tried], assessed: Sequence[Assessed]
+) -> dict[str, Any]:
+    """What was done and found, in plain values."""
+    before, _, after = (each.against_itself.curve[-1].mean_mse for each in assessed)
+    first = assessed[0].against_labels
+    return {
+        "passed": verdict.passed,
+        "score": "accuracy" if first.row_accuracy is not None else "determination",
+        "task": first.task,
+        "output": first.output,
+        "noise": first.noise,
+        "level": first.levels[-1],
+        "level_unit": first.level_unit,
+        "levels": list(first.levels),
+        "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.truth)},
+        "alpha": best.trained.recipe.alpha,
+        "sigma": best.trained.recipe.level,
+        "epoch": best.trained.epoch,
+        **verdict.to_dict(),
+        "output_mse_ratio": after / before if before else None,
+        "curves": {
+            name: {
+                "labels": each.against_labels.to_dict()["curve"],
+                "prediction": each.against_itself.to_dict()["curve"],
+            }
+            for name, each in zip(verdict.scores, assessed, strict=True)
+        },
+        "tried": [
+            {
+                **asdict(each.trained.recipe),
+                "epoch": each.trained.epoch,
+                "epochs_run": len(each.trained.objective),
+                "clean": each.scores.clean,
+                "noisy": each.scores.noisy,
+                "seconds": each.trained.seconds,
+            }
+            for each in tried
+        ],
+        "notes": list(data.notes),
+    }
