@@ -45,14 +45,20 @@ def attack_panels() -> list[Any]:
     return [
         gradient, last, rows, queries,
         over_time(
-            "Withstand at most",
+            "Withstand at most, and at least",
             "Share of the rows that keep their class where each may be moved within the radius, in deviations: "
-            "at most so many withstand. Averaged over pods. Where nobody attacks there is nothing.",
+            "at most so many withstand. What is certified of them, where the module can be read, is a least. Averaged "
+            "over pods. Where nobody attacks there is nothing.",
             units.PercentUnit,
             HALF,
             Query(
                 f"avg by (norm, radius, model_version) ({agreement}{{{MEASUREMENT}, {worst}}})",
-                "radius {{radius}} ({{norm}}), version {{model_version}}",
+                "at most, radius {{radius}} ({{norm}}), version {{model_version}}",
+            ),
+            Query(
+                "max by (norm, radius, model_version) (avg by (method, norm, radius, model_version) "
+                f"(robmon_certified_agreement_ratio{{{MEASUREMENT}}}))",
+                "at least, radius {{radius}} ({{norm}}), version {{model_version}}",
             ),
         ).max(1),
         over_time(

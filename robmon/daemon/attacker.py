@@ -162,6 +162,7 @@ class Attacker:
             reason="none",
             radii=found.radii,
             agreement={name: [round(share, 4) for share in shares] for name, shares in found.agreement.items()},
+            certified={name: [round(share, 4) for share in shares] for name, shares in found.certified.items()},
             gradient=found.gradient,
             masked=found.masked,
             rows=found.rows,

@@ -187,6 +187,7 @@ def attack_facts(version: str, found: AttackFound) -> dict[str, Any]:
         "norm": found.norm,
         "radii": found.radii,
         "agreement": {name: [round(share, 6) for share in shares] for name, shares in found.agreement.items()},
+        "certified": {name: [round(share, 6) for share in shares] for name, shares in found.certified.items()},
         "gradient": found.gradient,
         "masked": found.masked,
         "rows": found.rows,

@@ -47,4 +47,12 @@ def attack_metrics(published: Published, now: float) -> Iterator[GaugeMetricFami
     add(rows, of, found.rows)
     queries = family("robmon_attack_queries", "How often the model was asked about each row, on average")
     add(queries, of, found.queries)
-    yield from nonempty(agreement, gradient, rows, queries)
+    certified = family(
+        "robmon_certified_agreement_ratio",
+        "Share of the attacked rows that provably keep their class wherever each moves within the radius: at least",
+        *("method", "norm", "radius"),
+    )
+    for method, shares in found.certified.items():
+        for radius, share in zip(found.radii, shares, strict=True):
+            add(certified, [*of, method, found.norm, f"{radius:g}"], share)
+    yield from nonempty(agreement, certified, gradient, rows, queries)

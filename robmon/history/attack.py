@@ -33,6 +33,14 @@ class AttackFound(BaseModel):
     """What a time budget left, in words; empty: nothing."""
     notes: list[str] = []
     """Sentences on what was deduced, left alone or left out."""
+    certified: dict[str, list[float]] = {}
+    """By method, where the module can be read: the share of the same rows that provably keeps its class, a number a
+    radius."""
+
+    @property
+    def at_least(self) -> list[float] | None:
+        """What is certified by whichever method says most; None where nothing is."""
+        return [max(shares) for shares in zip(*self.certified.values(), strict=True)] or None
 
     @property
     def worst(self) -> list[float]:

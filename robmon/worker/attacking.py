@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,15 @@ from robmon.robustness.probes.attack.attack import CUT, SlopeOf, attack_rows
 from robmon.robustness.probes.attack.result import Attack
 from robmon.robustness.probes.attack.target import Slope
 from robmon.robustness.probes.attack.valid_range import of_any_whole, valid_range
+from robmon.robustness.probes.certificate.certify import Method, certify_rows
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 from robmon.worker.learning import feature_axis, features_of, known_codes, learn_inputs
 from robmon.worker.refused_rows import retry_without_refused_rows
+
+CERTIFIED_BY: Final[tuple[Method, ...]] = ("lipschitz", "interval")
+MOST_PARAMETERS: Final = 5_000_000
+"""Of a module that is certified here: nothing bounds the time that a larger one takes."""
 
 
 def attack(model: ServedModel, question: AttackRows, blobs: Sequence[bytes]) -> Attacked:
@@ -56,10 +61,11 @@ def attack(model: ServedModel, question: AttackRows, blobs: Sequence[bytes]) -> 
     axis = feature_axis(evaluation, sample.inputs, refuses=False)
     sample = without_extreme_rows(evaluation, sample, known_codes(asked), axis)
     found = retry_without_refused_rows(evaluation, sample, lambda rows: _attack(evaluation, rows, question.radii))
-    return Attacked(found=_told(found, asked, time.perf_counter() - evaluation.began))
+    return Attacked(found=found.model_copy(update={"seconds": round(time.perf_counter() - evaluation.began, 3)}))
 
 
-def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float]) -> Attack:
+def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float]) -> AttackFound:
+    """What attacks leave of the rows, at most, and what is certified of the same rows, at least."""
     model, asked, layout = evaluation.model, evaluation.question, evaluation.question.specification.layout
     inputs = sample.inputs.take(range(min(sample.inputs.rows, asked.sample_rows)))
     features = features_of(learn_inputs(evaluation, sample), inputs)
@@ -72,8 +78,9 @@ def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float
     left_seconds = evaluation.deadline - time.perf_counter()
     if left_seconds <= 0:
         raise OverBudgetError(time.perf_counter() - evaluation.began, asked.max_seconds, "raise attack.max_seconds")
-    return attack_rows(
-        _paced(predictor_of(model, inputs, read), pace),
+    predictor = _paced(predictor_of(model, inputs, read), pace)
+    attack = attack_rows(
+        predictor,
         array,
         asked.specification,
         features=features,
@@ -86,6 +93,26 @@ def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float
         output_names=lambda: read.names,
         max_seconds=left_seconds,
     )
+    certified: dict[str, list[float]] = {}
+    for method in CERTIFIED_BY if output_column is None and _is_small(model.module) else ():
+        if time.perf_counter() < evaluation.deadline:
+            certificate = certify_rows(
+                predictor,
+                array,
+                asked.specification,
+                features=features,
+                radii=attack.radii.tolist(),
+                norm=attack.norm,
+                method=method,
+                output_names=lambda: read.names,
+            )
+            certified |= {} if certificate.share is None else {method: certificate.share.tolist()}
+    return _told(attack, asked, certified)
+
+
+def _is_small(module: Any) -> bool:
+    """Whether there is a module whose certificates take no longer than its attacks."""
+    return module is not None and sum(each.numel() for each in module.parameters()) <= MOST_PARAMETERS
 
 
 def _paced(predictor: Predictor, pace: Pace) -> Predictor:
@@ -120,7 +147,7 @@ def _slope_paced(make: SlopeOf | None, pace: Pace) -> SlopeOf | None:
     return of
 
 
-def _told(attack: Attack, asked: Assess, seconds: float) -> AttackFound:
+def _told(attack: Attack, asked: Assess, certified: dict[str, list[float]]) -> AttackFound:
     shares = {WORST: attack.agreement, **attack.by_attack}
     if not all(np.isfinite(share).all() for share in shares.values()):
         raise InvalidInputError("no row of the sample could be attacked")
@@ -132,8 +159,9 @@ def _told(attack: Attack, asked: Assess, seconds: float) -> AttackFound:
         masked=attack.masked,
         rows=attack.rows,
         queries=float(np.mean(attack.queries)),
-        seconds=round(seconds, 3),
+        seconds=0.0,
         seed=asked.seed,
         cut=CUT.format(asked.max_seconds) if attack.cut else "",
         notes=list(attack.notes),
+        certified=certified,
     )

@@ -109,6 +109,7 @@ def attacked(**changes: Any) -> AttackFound:
         "norm": "inf",
         "radii": [0.05, 0.1],
         "agreement": {"worst": [0.75, 0.25], "pgd": [0.875, 0.5], "square": [0.75, 0.375], "random": [1.0, 0.25]},
+        "certified": {"lipschitz": [0.5, 0.125], "interval": [0.625, 0.0]},
         "gradient": "ok",
         "masked": True,
         "rows": 64,

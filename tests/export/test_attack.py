@@ -35,6 +35,9 @@ def test_each_share_is_a_series_with_the_worst_of_all_attacks() -> None:
         for radius, share in zip(("0.05", "0.1"), shares, strict=True):
             labels = {"attack": attack, "norm": "inf", "radius": radius}
             assert value_at(published, "robmon_attack_agreement_ratio", **labels) == share
+    for method, shares in attacked().certified.items():
+        labels = {"method": method, "norm": "inf", "radius": "0.1"}
+        assert value_at(published, "robmon_certified_agreement_ratio", **labels) == shares[1]
     assert value_at(published, "robmon_attack_rows") == 64 and value_at(published, "robmon_attack_queries") == 812.5
 
 
@@ -76,12 +79,13 @@ def test_the_page_says_what_the_numbers_mean() -> None:
     )
     assert (
         "At most 25 % of 64 rows keep their class where each number of an input may move by 0.1 standard deviations. "
+        "At least 12.5 % are certified to. "
         "What no attack found may be there all the same. Attacked 5 minutes ago, in 3.25 s, with 812 questions a row."
     ) in page
     assert table_of(page, "Under attack") == [
-        ["radius", "withstand at most", "by pgd", "by square", "by random"],
-        ["0.05", "75 %", "87.5 %", "75 %", "100 %"],
-        ["0.1", "25 %", "50 %", "37.5 %", "25 %"],
+        ["radius", "at least, certified", "withstand at most", "by pgd", "by square", "by random"],
+        ["0.05", "62.5 %", "75 %", "87.5 %", "75 %", "100 %"],
+        ["0.1", "12.5 %", "25 %", "50 %", "37.5 %", "25 %"],
     ]
     assert "The time budget of 10 s ended attacks early: more rows may flip (attack.max_seconds)." in page
     refused = after(attacked(), attack_refusal="an attack changes classes, and assess.task is regression")

@@ -79,7 +79,8 @@ def attacked_as_set() -> AttackFound:
     """By all attacks that the daemon makes, at as many radii as it is set to."""
     radii = list(AttackSettings().radii)
     shares = [0.5] * len(radii)
-    return attacked(radii=radii, agreement=dict.fromkeys(("worst", "pgd", "square", "random"), shares))
+    by_attack = dict.fromkeys(("worst", "pgd", "square", "random"), shares)
+    return attacked(radii=radii, agreement=by_attack, certified=dict.fromkeys(("lipschitz", "interval"), shares))
 
 
 def exposed(circumstances: Circumstances, features: int = DriftSettings().max_features) -> str:

@@ -32,6 +32,7 @@ _MEASUREMENTS = {
     "robmon_input_quality_ratio": "feature problem",
     "robmon_attack_agreement_ratio": "attack norm radius",
     "robmon_attack_gradient_ok": "",
+    "robmon_certified_agreement_ratio": "method norm radius",
     "robmon_attack_rows": "",
     "robmon_attack_queries": "",
     "robmon_prediction_drift": "feature statistic",

@@ -17,6 +17,7 @@ import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError
 from robmon.history.attack import AttackFound
 from robmon.history.baseline import Baseline
+from robmon.library.certify import certify
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assessed, AttackRows
@@ -92,6 +93,12 @@ def test_a_torch_module_is_attacked_along_its_gradient_whatever_its_form(form: s
     assert set(found.agreement) == {"worst", "pgd", "square", "random"}
     assert found.worst == own.agreement.tolist() and 0 < found.worst[0] < 1
     assert found.agreement["pgd"] == own.by_attack["pgd"].tolist()
+    assert set(found.certified) == {"lipschitz", "interval"}, "also of an exported or traced module"
+    for method, shares in found.certified.items():
+        scale: Any = baseline.features(X).scale
+        certificate = certify(module, X, radii=RADII, norm="inf", scale=scale, method=method, output="logit")  # type: ignore[arg-type]
+        assert certificate.share is not None and shares == pytest.approx(certificate.share.tolist())
+        assert shares[0] <= found.worst[0], "certified <= true <= attack"
     assert found.cut == "" and found.seconds > 0 and found.queries == pytest.approx(float(own.queries.mean()), rel=0.02)
     assert not any(parameter.grad is not None for parameter in module.parameters())
 
@@ -107,7 +114,7 @@ def test_a_forest_is_asked_for_its_answers(tmp_path: Path) -> None:
     folder = save_pyfunc(tmp_path / "model", answers, tensor("float32", (-1, 6)))
     found, baseline = attacked(load(folder), output="probability")
     own = in_process(answers, X, baseline, output="probability")
-    assert (found.gradient, found.masked) == ("none", False)
+    assert (found.gradient, found.masked, found.certified, found.at_least) == ("none", False, {}, None)
     assert set(found.agreement) == {"worst", "square", "random"}
     assert found.agreement == {"worst": own.agreement.tolist(), **{k: v.tolist() for k, v in own.by_attack.items()}}
     assert found.worst[0] < 1 and found.queries == float(own.queries.mean())

@@ -26,9 +26,10 @@ def attack_html(published: Published, now: float) -> str:
 
 def _head(attack: AttackView, now: float) -> str:
     found = attack.found
+    least = f" At least {percent(found.at_least[-1])} are certified to." if found.at_least else ""
     return (
         f"At most {percent(found.worst[-1])} of {found.rows} rows keep their class where {_moves(found)} by "
-        f"{found.radii[-1]:g} standard deviations. What no attack found may be there all the same. Attacked "
+        f"{found.radii[-1]:g} standard deviations.{least} What no attack found may be there all the same. Attacked "
         f"{duration(round(now - attack.at))} ago, in {found.seconds:.3g} s, with {found.queries:.0f} questions a row."
     )
 
@@ -48,9 +49,15 @@ def _gradient(found: AttackFound) -> str:
 def _table(found: AttackFound) -> str:
     """A line a radius, the worst first."""
     names = [WORST, *(name for name in found.agreement if name != WORST)]
-    head = ["radius", "withstand at most", *(f"by {name}" for name in names[1:])]
+    least = found.at_least
+    head = ["radius", *(["at least, certified"] if least else []), "withstand at most"]
     rows = [
-        [f"{radius:g}", *(percent(found.agreement[name][place]) for name in names)]
+        [
+            f"{radius:g}",
+            *([percent(least[place])] if least else []),
+            *(percent(found.agreement[name][place]) for name in names),
+        ]
         for place, radius in enumerate(found.radii)
     ]
+    head += [f"by {name}" for name in names[1:]]
     return table(head, rows)
