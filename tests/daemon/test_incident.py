@@ -29,10 +29,13 @@ from robmon.incident.archive import facts_in, read
 from robmon.incident.numbers import differences, numbers_of
 from robmon.incident.replay import read_replay
 from robmon.inputs.sample import Feedback, Item
+from robmon.models import loading
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assessed, LoadedModel, ModelVersion
 from robmon.settings import Settings, load
 from robmon.worker.evaluation import evaluate
+from tests.mlflow_client import quiet_mlflow
+from tests.models.conftest import tensor
 from tests.worker.test_evaluation import NAMES, linear  # noqa: F401
 
 ROWS = 64
@@ -55,8 +58,13 @@ def settings(tmp_path: Path) -> Settings:
     return load(given).settings
 
 
-def requests() -> list[Item]:
+def requests(is_tensor: bool = False) -> list[Item]:
     """Each with an id, a label, an answer, and numbers that are found again."""
+
+    def body(row: list[float]) -> bytes:
+        told = {"inputs": [row]} if is_tensor else {"dataframe_split": {"columns": NAMES, "data": [row]}}
+        return json.dumps(told).encode()
+
     rows = 1e4 + np.random.default_rng(4).normal(size=(ROWS, 3)) * 3e3
     return [
         Item(
@@ -64,7 +72,7 @@ def requests() -> list[Item]:
             {"content-type": "application/json"},
             AT,
             seed=index,
-            body=json.dumps({"dataframe_split": {"columns": NAMES, "data": [row.tolist()]}}).encode(),
+            body=body(row.tolist()),
             feedback=Feedback((f"request-{index}",), b"98765.4321", b'{"predictions": [87654.321]}'),
         )
         for index, row in enumerate(rows)
@@ -94,9 +102,36 @@ def models(linear: list[ServedModel]) -> list[ServedModel]:  # noqa: F811
 
 
 @pytest.fixture
+def networks(tmp_path: Path) -> list[ServedModel]:
+    """The same of torch: the second one's first layer is twice as steep."""
+    import mlflow.pytorch
+    import torch
+
+    found = []
+    for steepness in (1e-5, 2e-5):
+        torch.manual_seed(0)
+        module = torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Tanh(), torch.nn.Linear(64, 2))
+        with torch.no_grad():
+            module[0].weight.mul_(steepness)
+        with quiet_mlflow():
+            mlflow.pytorch.save_model(
+                module,
+                tmp_path / f"network-{steepness:g}",
+                signature=tensor("float32", (-1, 3)),
+                pip_requirements=["torch"],
+                serialization_format="pickle",
+            )
+        found.append(loading.load(tmp_path / f"network-{steepness:g}"))
+    return found
+
+
+@pytest.fixture
 def evidence(settings: Settings, models: list[ServedModel]) -> Evidence:
+    return verdict_on(settings, models, requests())
+
+
+def verdict_on(settings: Settings, models: list[ServedModel], items: list[Item]) -> Evidence:
     """Of a verdict against a reference whose baseline counts."""
-    items = requests()
     question, blobs = asked(settings, items, None)
     learnt, _, _ = found_by(models[0], OLD, question, items, blobs)
     question, blobs = asked(settings, items, learnt.baseline)
@@ -131,9 +166,12 @@ def incidents(settings: Settings, evidence: Evidence | None) -> Incidents:
     return Incidents(settings, cast(Any, follower), cast(Any, runner), cast(Any, memory), published, "digits")
 
 
+@pytest.mark.parametrize("library", ["sklearn", "torch"])
 async def test_the_numbers_of_a_verdict_come_out_again_to_the_last_bit(
-    settings: Settings, evidence: Evidence, models: list[ServedModel], tmp_path: Path
+    settings: Settings, library: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    models = request.getfixturevalue("networks" if library == "torch" else "models")
+    evidence = verdict_on(settings, models, requests(is_tensor=library == "torch"))
     archive = tmp_path / "whole.tar.gz"
     archive.write_bytes(await incidents(settings, evidence).bundle(True))
     replay, bodies = read_replay(read(archive))
