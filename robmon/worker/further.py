@@ -35,6 +35,9 @@ def run_further(
         return None
     specification = replace(specification, output=batch.assessment.output)
     alone = replace(evaluation.of_further(specification), phases=Phases())
+    if alone.max_seconds <= 0:
+        why = "what was measured before has used up all of assess.max_seconds"
+        return FurtherNoise(noise=str(specification.noise), reason="over_budget", why=why)
     variance = baseline.output_variance if baseline.counts else None
     try:
         found = assess_batch(alone, sample, features=batch.features, output_variance=variance)

@@ -102,6 +102,7 @@ def mirror(daemon: Daemon, pictures: Pictures) -> None:
         assert daemon.client.post(url, content=sent.body, headers=dict(sent.headers)).status_code == 202
 
 
+@pytest.mark.long
 def test_mirrored_pictures_end_as_curves_bounds_and_an_alert(
     tmp_path: Path, served: Registry, pictures: NDArray[np.uint8]
 ) -> None:

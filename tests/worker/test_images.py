@@ -124,7 +124,7 @@ def test_a_further_noise_is_run_beside_and_changes_nothing(model: ServedModel) -
     ("noise", "options", "reason", "why"),
     [
         ("correlated", {}, "invalid_input", "needs inputs of columns"),
-        ("uniform", {"max_seconds": 0.0}, "over_budget", "the budget is"),
+        ("uniform", {"max_seconds": 0.0}, "over_budget", "used up all of assess.max_seconds"),
     ],
 )
 def test_a_further_noise_that_cannot_be_costs_itself_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +17,8 @@ from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.noise.images.light import blurred, with_contrast
 from robmon.robustness.noise.images.picture import ImageNoise, of_colours
 
-MOST_COUNTED: Final = 128
-"""Photons that a pixel is counted up to: with 60 expected at most, more are as good as impossible."""
+DEVIATIONS: Final = 9.0
+"""Beyond what is expected at white, up to which photons are counted: more are as good as impossible."""
 
 
 def _shot(pictures: Array, draw: Array, photons: float) -> Array:
@@ -26,7 +27,7 @@ def _shot(pictures: Array, draw: Array, photons: float) -> Array:
     expected = pictures * photons
     chance = xp.exp(-expected)
     below, counted = chance, xp.zeros_like(pictures)
-    for count in range(1, MOST_COUNTED):
+    for count in range(1, math.ceil(photons + DEVIATIONS * math.sqrt(photons)) + 1):
         counted = counted + xp.astype(draw >= below, pictures.dtype)
         chance = chance * expected / count
         below = below + chance
