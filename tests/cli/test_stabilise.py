@@ -43,6 +43,8 @@ class Stored:
     uri: str
     folder: Path
     name: str
+    logged: str
+    """What version 1 was made of, by its own URI."""
 
     @property
     def client(self) -> MlflowClient:
@@ -85,7 +87,7 @@ def stored(uri: str, folder: Path, form: str, rows: int = 600) -> Stored:
         run_id = client.get_logged_model(info.model_id).source_run_id
         client.create_model_version(name, info.model_uri, run_id=run_id, model_id=info.model_id)
         client.set_registered_model_alias(name, "champion", "1")
-    return Stored(uri, folder, name)
+    return Stored(uri, folder, name, info.model_uri)
 
 
 @pytest.fixture
@@ -147,7 +149,6 @@ def test_one_that_does_not_pass_is_registered_on_demand_alone(database: str, tmp
 
 def test_bad_input_is_one_sentence(database: str, tmp_path: Path) -> None:
     source = stored(database, tmp_path / "model", "pickle")
-    run_id = source.client.get_model_version(source.name, "1").run_id
 
     def told(*words: str) -> str:
         with quiet_mlflow():
@@ -157,7 +158,7 @@ def test_bad_input_is_one_sentence(database: str, tmp_path: Path) -> None:
 
     words = source.words()
     assert "has no column z for the targets" in told(*[word if word != "y" else "z" for word in words])
-    logged = [f"runs:/{run_id}/model" if word.startswith("models:/") else word for word in words]
+    logged = [source.logged if word.startswith("models:/") else word for word in words]
     assert "is no version of a registered model, so its candidate cannot be another" in told(*logged, "--register")
     assert "levels are numbers separated by spaces or commas" in told(*words, "--levels", "much")
     assert list(source.versions) == [1]
