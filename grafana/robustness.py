@@ -274,6 +274,37 @@ def levels_over_time() -> list[Any]:
     ]
 
 
+def embedding_panels() -> list[Any]:
+    return [
+        over_time(
+            "Embeddings beyond the threshold",
+            "Share of embeddings that noise moves farther from their own than the threshold: so often it makes a copy "
+            "of a thing pass for another. Embeddings only; averaged over pods.",
+            units.PercentUnit,
+            HALF,
+            Query(
+                f"avg by (level, model_version) (robmon_embedding_beyond_threshold_ratio{{{PRIMARY}}})",
+                LEVEL_OF_VERSION,
+            ),
+        ).max(1),
+        over_time(
+            "Embeddings nearest to themselves, triplets in another order",
+            "Share of embeddings under noise to which no other row's is nearer than their own; share of triplets of "
+            "which noise makes another row the nearer one. Embeddings only; averaged over pods.",
+            units.PercentUnit,
+            HALF,
+            Query(
+                f"avg by (level, model_version) (robmon_self_nearest_ratio{{{PRIMARY}}})",
+                f"self nearest, {LEVEL_OF_VERSION}",
+            ),
+            Query(
+                f"avg by (level, model_version) (robmon_triplet_flip_ratio{{{PRIMARY}}})",
+                f"triplets changed, {LEVEL_OF_VERSION}",
+            ),
+        ).max(1),
+    ]
+
+
 def detection_panels() -> list[Any]:
     threshold = f"max by (model_version) (robmon_regression_evidence_threshold{{{MEASUREMENT}}})"
     margin = now(
@@ -332,5 +363,6 @@ def robustness_panels() -> list[Any]:
         *(regression(), versions(), since(), ratio()),
         *(curves_of_both(), curve_in_output_units()),
         *levels_over_time(),
+        *embedding_panels(),
         *detection_panels(),
     ]

@@ -31,6 +31,8 @@ HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_colum
 """Which part of a model's outputs is assessed, as function, command and daemon are told it."""
 HOW_TO_SAY = "output (flag --output, setting assess.output)"
 """What the outputs are, likewise."""
+HOW_TO_SET_THRESHOLD = "threshold (flag --threshold, setting embedding.threshold)"
+"""Which distance of two embeddings is one too many, likewise."""
 MAX_TEXT_CHARACTERS = 300
 """Of a text of others in a sentence."""
 SAID_IN_SECONDS = 300

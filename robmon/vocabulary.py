@@ -54,17 +54,23 @@ JPEG_SUBSAMPLING: Final[tuple[JpegSubsampling, ...]] = get_args(JpegSubsampling)
 BoundName = Literal["order_statistic", "tolerance", "cantelli", "student_t"]
 BOUNDS: Final[tuple[BoundName, ...]] = get_args(BoundName)
 """Methods of the trial bound."""
-Task = Literal["regression", "classification"]
+Task = Literal["regression", "classification", "embedding"]
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
-OutputKind = Literal["value", "probability", "multilabel", "logit", "label"]
-"""Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves."""
+OutputKind = Literal["value", "probability", "multilabel", "logit", "label", "embedding"]
+"""Numbers; probabilities, of one class or of all; of several labels at once; scores of classes; classes themselves;
+vectors of which only the distances mean something."""
 OUTPUT_KINDS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
-ComparisonScore = Literal["mse", "probability", "flips"]
+Distance = Literal["l2", "cosine"]
+DISTANCES: Final[tuple[Distance, ...]] = get_args(Distance)
+"""Of two embeddings: the length of their difference; 1 less the cosine of the angle between them."""
+FALSE_MATCH_RATE: Final = 0.001
+"""The usual share of pairs of different rows that may be nearer to one another than the threshold."""
+ComparisonScore = Literal["mse", "probability", "flips", "triplets"]
 COMPARISON_SCORES: Final[tuple[ComparisonScore, ...]] = get_args(ComparisonScore)
+"""What row errors of a comparison are: squared changes of values, or of probabilities at a common confidence, or shares
+of changed classes, or, of embeddings, of changed triplets."""
 CurveSpace = Literal["output", "verdict"]
 """In which units two versions' curves stand beside each other: those of the outputs, or what a verdict compares."""
-"""What row errors of a comparison are: squared changes of values, or of probabilities at a common confidence, or shares
-of changed classes."""
 NoExponent = Literal["labels", "saturated", "exponent", "other_classes"]
 """Why flips decide between classifiers: no exponent brings both to a common confidence."""
 OTHERS: Final = "all others"
@@ -166,6 +172,16 @@ def order_statistic_rank(count: int, confidence: float) -> int:
     (19, 9, 19)
     """
     return max(1, math.ceil((count + 1) * confidence - GUARD))
+
+
+def distance_bound(request_bound: float, distance: str | None) -> float:
+    """How far a further output moves, of the bound of its row error: the root of a squared change; of cosines, which
+    are no squares, the error itself.
+
+    >>> distance_bound(0.25, None), distance_bound(0.25, "cosine")
+    (0.5, 0.25)
+    """
+    return request_bound if distance == "cosine" else math.sqrt(request_bound)
 
 
 def detection_threshold(false_alarms_per_month: float, interval_seconds: float) -> float:

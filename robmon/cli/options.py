@@ -15,7 +15,7 @@ from robmon.cli.models import use_tracking_uri
 from robmon.models.threads import default_threads, hold
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
-from robmon.vocabulary import IMAGE_CHANNELS, JPEG_SUBSAMPLING, NOISE_NAMES, OUTPUT_KINDS, TASKS
+from robmon.vocabulary import DISTANCES, IMAGE_CHANNELS, JPEG_SUBSAMPLING, NOISE_NAMES, OUTPUT_KINDS, TASKS
 
 if TYPE_CHECKING:
     from robmon.settings import Loaded
@@ -114,6 +114,13 @@ def model_options(command: Function) -> Function:
     options = [
         click.option("--output", type=click.Choice(OUTPUT_KINDS),
                      help="What the model's numbers are.  [default: by their type and the task]"),
+        click.option("--distance", type=click.Choice(DISTANCES), default=DISTANCES[0], show_default=True,
+                     help="Of embeddings: the length of a difference, or 1 less the cosine of an angle."),
+        click.option("--threshold", type=click.FloatRange(0, min_open=True),
+                     help="Of embeddings: the distance beyond which two are not taken for the same thing.  "
+                     "[default: that below which --false-match-rate of all pairs of different rows lie]"),
+        click.option("--false-match-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                     default=Specification.false_match_rate, show_default=True, help="See --threshold."),
         click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
                      "its name or position, or several of them, separated by commas."),
         click.option("--integers", multiple=True, metavar="COLUMNS",

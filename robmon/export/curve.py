@@ -11,6 +11,7 @@ from robmon.export.families import of_version
 from robmon.export.published import FurtherMeasurement, Measurement
 from robmon.history.verdict import JudgedCurves
 from robmon.processes.messages import Assessed, FurtherNoise, LevelResult, SlopeResult
+from robmon.vocabulary import distance_bound
 
 FURTHER = {"primary": "false"}
 """Label of all that further noises are measured by: no alert looks at it, and a chart only where it says so."""
@@ -18,9 +19,14 @@ _FAMILIES: Mapping[str, str] = {
     "robmon_noise_mse": "Mean MSE of the trials; with space verdict, in the units of the verdict and on its rows, "
     "where those are not the outputs'",
     "robmon_noise_mse_bound": "Upper bound of the MSE of a further trial on the same rows, at the stated confidence",
-    "robmon_request_change_bound": "Upper bound of how far one prediction moves, in output units, at the stated "
-    "confidence",
+    "robmon_request_change_bound": "Upper bound of how far one prediction moves, in output units (of embeddings, as a "
+    "distance), at the stated confidence",
     "robmon_prediction_agreement_ratio": "Share of predicted classes unchanged by the noise",
+    "robmon_embedding_beyond_threshold_ratio": "Share of embeddings that noise moves farther than the threshold from "
+    "their own",
+    "robmon_triplet_flip_ratio": "Share of triplets of embeddings of which noise on the first makes another of the two "
+    "others the nearer one",
+    "robmon_self_nearest_ratio": "Share of embeddings under noise to which no other row's is nearer than their own",
     "robmon_noise_mse_baseline_ratio": "Mean MSE over the baseline's",
     "robmon_noise_mse_baseline_ratio_lower": "Lower confidence limit of the baseline ratio",
     "robmon_robustness_slope": "Slope of mse against level squared (against level for noise on images), of other "
@@ -50,7 +56,7 @@ def curve_metrics(
     if measurement is not None:
         result, of = measurement.result, {"model_name": name, "model_version": measurement.model_version}
         of["noise"] = result.noise
-        families.add_levels(of, result.levels, result.confidence)
+        families.add_levels(of, result.levels, result.confidence, result.distance)
         if result.labels is not None:
             families.add_errors(of, result.labels.levels, result.confidence, "label")
         if judged is not None and judged.space == "verdict":
@@ -62,7 +68,7 @@ def curve_metrics(
             families.add_areas(of, result.labels.area, result.labels.index, "label")
     for each in further:
         of = {"model_name": name, "model_version": each.model_version, "noise": each.result.noise} | FURTHER
-        families.add_levels(of, _above_0(each.result), each.result.confidence)
+        families.add_levels(of, _above_0(each.result), each.result.confidence, each.result.distance)
         families.add_scores(of, each.result.slopes, each.result.area, each.result.index)
     yield from families.nonempty()
 
@@ -91,14 +97,19 @@ class _Families:
         if value is not None and not math.isnan(value):
             self._families[name].add_sample(name, dict(labels), value)
 
-    def add_levels(self, of: Mapping[str, str], levels: Sequence[LevelResult], confidence: float) -> None:
+    def add_levels(
+        self, of: Mapping[str, str], levels: Sequence[LevelResult], confidence: float, distance: str | None
+    ) -> None:
         self.add_errors(of, levels, confidence, "prediction")
         for point in levels:
             at = {**of, "level": f"{point.level:g}"}
             if point.request_bound is not None:
                 stated = {**at, "confidence": f"{confidence:g}"}
-                self.add("robmon_request_change_bound", stated, math.sqrt(point.request_bound))
+                self.add("robmon_request_change_bound", stated, distance_bound(point.request_bound, distance))
             self.add("robmon_prediction_agreement_ratio", at, point.agreement)
+            self.add("robmon_embedding_beyond_threshold_ratio", at, point.beyond_threshold)
+            self.add("robmon_triplet_flip_ratio", at, point.triplet_flips)
+            self.add("robmon_self_nearest_ratio", at, point.self_nearest)
             self.add("robmon_noise_mse_baseline_ratio", at, point.baseline_ratio)
             self.add("robmon_noise_mse_baseline_ratio_lower", at, point.baseline_ratio_lower)
 

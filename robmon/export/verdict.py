@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -11,6 +11,7 @@ from robmon.export.families import add, nonempty, of_version
 from robmon.history.standing import Regression
 from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.report.words import chance, interval
+from robmon.vocabulary import ComparisonScore
 
 REFERENCE_LABELS: Final = ("noise", "level", "reference_version", "space")
 
@@ -37,19 +38,27 @@ def _pooled(of: list[str], values: tuple[float | None, ...]) -> Iterator[GaugeMe
         yield from nonempty(family)
 
 
+CHANGES: Final[Mapping[ComparisonScore, str]] = {
+    "flips": "share of changed classes",
+    "triplets": "share of changed triplets",
+}
+"""Scores that count changes, and what they count."""
+
+
 def verdict_metrics(name: str, verdict: Verdict) -> Iterator[GaugeMetricFamily]:
     """The pooled ratio with its limits, and the ratios by level."""
     pooled = (verdict.pooled_ratio, verdict.pooled_low, verdict.pooled_high)
     yield from _pooled([name, verdict.reference_version, verdict.score], pooled)
     by_level = {
         "robmon_version_mse_ratio": (
-            verdict.ratio if verdict.score != "flips" else None,
+            verdict.ratio if verdict.score not in CHANGES else None,
             "Noise MSE of the judged version over that of its reference version, on the same rows and noise; of "
             "classifiers, of their probabilities at a common confidence",
         ),
         "robmon_version_flip_ratio": (
-            verdict.flip_ratio,
-            "Share of classes that noise changes, of the judged version over that of its reference version",
+            verdict.ratio if verdict.score == "triplets" else verdict.flip_ratio,
+            "Share of classes, or of triplets of embeddings, that noise changes, of the judged version over that of "
+            "its reference version",
         ),
     }
     for metric, (values, help_text) in by_level.items():
@@ -86,6 +95,6 @@ def headline(verdict: Verdict) -> str:
 
 def ratio_and_chance(verdict: Verdict) -> tuple[str, str]:
     """The pooled ratio, and its interval with the p-value, in words."""
-    what = "share of changed classes" if verdict.score == "flips" else "noise MSE"
+    what = CHANGES.get(verdict.score, "noise MSE")
     limits = interval(verdict.confidence, verdict.pooled_low, verdict.pooled_high, digits=3)
     return f"{verdict.pooled_ratio:.3g} times its {what}", f"{limits}, {chance(verdict.pvalue)}"

@@ -27,11 +27,13 @@ from robmon.history.canary import Canary
 from robmon.history.checksum import is_intact, with_checksum
 from robmon.history.kept_shares import KeptShares
 from robmon.robustness.arrays import Float64
+from robmon.robustness.false_matches import PairDistances, Threshold
 from robmon.robustness.features.channels import FeatureAxis, named, of_images
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.moments import Moments
 from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.specification import Specification
 
 Source = Literal["artifact", "local", "learning", "learnt"]
 FORMAT = 2
@@ -87,6 +89,8 @@ class Baseline:
     """Drawn rows and the outputs for them; None before the baseline has settled."""
     shares: KeptShares | None = None
     """Which features carried the noise error; None before it has been measured."""
+    pairs: PairDistances | None = None
+    """Of embeddings, the distances between its different rows, which a threshold is a quantile of."""
 
     @classmethod
     def empty(
@@ -132,14 +136,21 @@ class Baseline:
         """Whether ratios and drift may be measured against it."""
         return self.source != "learning"
 
-    def is_of_other_outputs(self, output: str) -> bool:
-        """Whether its outputs were of another kind than these, so that its numbers mean something else.
+    def is_of_other_outputs(self, output: str, distance: str | None = None) -> bool:
+        """Whether its outputs were of another kind than these, or, as embeddings, another distance apart, so that its
+        numbers mean something else.
 
         Raises:
             InvalidInputError: they were, and it was recorded, not learnt.
         """
-        if self.output in (None, output):
+        known = None if self.pairs is None else self.pairs.distance
+        if self.output is None or (self.output, known) == (output, distance):
             return False
+        if self.source in ("artifact", "local") and self.output == output:
+            raise InvalidInputError(
+                f"the baseline was recorded with distance {known} of embeddings, and it is {distance} now: record a "
+                "new baseline, or set embedding.distance (--distance) as it was"
+            )
         if self.source in ("artifact", "local"):
             raise InvalidInputError(
                 f"the baseline was recorded of outputs that are {self.output}, and these are {output}: record a new "
@@ -173,6 +184,18 @@ class Baseline:
         if output != "label":
             self.outputs = self.outputs or Moments.of_columns(clean_outputs.shape[1])
             self.outputs.update(clean_outputs)
+
+    def learn_pairs(self, pairs: Float64, distance: str) -> None:
+        """Take distances between different rows, all of which are new."""
+        new = PairDistances.of(pairs, distance)
+        self.pairs = new if self.pairs is None else self.pairs.merged(new)
+
+    def threshold(self, specification: Specification) -> Threshold | None:
+        """The distance below which few pairs of its rows lie; None where it is still learning, or is of no embeddings
+        of that distance."""
+        if not self.counts or self.pairs is None or self.pairs.distance != specification.distance:
+            return None
+        return self.pairs.threshold(specification.false_match_rate, "the baseline's rows")
 
     def settle(self, min_rows: int) -> None:
         """Stop learning once there are enough rows."""
@@ -258,6 +281,8 @@ class Baseline:
             content["canary"] = self.canary.to_dict()
         if self.shares is not None:
             content["shares"] = self.shares.to_dict()
+        if self.pairs is not None:
+            content["pairs"] = self.pairs.to_dict()
         return with_checksum(content)
 
     @classmethod
@@ -286,6 +311,7 @@ class Baseline:
                 hourly=data.get("hourly"),
                 canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
                 shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
+                pairs=PairDistances.from_dict(data["pairs"]) if data.get("pairs") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None

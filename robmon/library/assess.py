@@ -34,6 +34,9 @@ def assess(
     max_batch_rows: int | None = None,
     mse_limit: float | None = None,
     max_seconds: float | None = None,
+    distance: str = Specification.distance,
+    threshold: float | None = None,
+    false_match_rate: float = Specification.false_match_rate,
     progress: Callable[[int, int], None] | None = None,
     expect: Callable[[float], None] | None = None,
 ) -> Assessment:
@@ -58,9 +61,10 @@ def assess(
         confidence: stated probability of the bounds.
         bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
         task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
-            accuracy and, of probabilities, the Brier score.
-        output: `value`, `probability`, `multilabel`, `logit`, `label`; None: by type and task, as the notes of the
-            result say (docs/reference/forms.md has all forms).
+            accuracy and, of probabilities, the Brier score; or `embedding`: outputs are one vector a row, of which
+            distances alone mean something (docs/how-to/embeddings.md).
+        output: `value`, `probability`, `multilabel`, `logit`, `label`, `embedding`; None: by type and task, as the
+            notes of the result say (docs/reference/forms.md has all forms).
         output_column: name or position of the part of the outputs that is assessed, where they have several: a column
             of a DataFrame, key of a dict, field of a record, element of a tuple; or several of one kind, as a list.
         integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an array of
@@ -78,12 +82,18 @@ def assess(
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
         max_seconds: time budget: the predictor is timed, and only the first rows (at least 32), and then fewer trials
             (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
+        distance: of embeddings: `l2`, or `cosine`, 1 less the cosine of the angle between two.
+        threshold: of embeddings: the distance beyond which two are not taken for the same thing. None: that below which
+            a share `false_match_rate` of all pairs of different rows lies, as the notes of the result say.
+        false_match_rate: see there.
         progress: called with the number of trials done and of all.
         expect: called with the seconds that all is expected to take from then on, as soon as small batches have been
             timed, for which the predictor is called a few times more.
 
     Returns:
-        the curve, its slope, area and index, with every bound, in squared output units; for labels, shares of flips.
+        the curve, its slope, area and index, with every bound, in squared output units; for labels, shares of flips;
+        for embeddings, squared distances (of `cosine` distances), and what decides: shares of rows beyond the
+        threshold, of triplets whose order changes, of rows that are still the nearest to themselves.
         See `Assessment` and `CurvePoint` for each number's shape, meaning and source.
 
     Raises:
@@ -100,6 +110,9 @@ def assess(
     (1.0, 0.3)
     >>> print(result.noise_margin(limit=0.5))
     0.1: the bound first exceeds 0.5 at level 0.2
+    >>> embedded = assess(lambda x: x @ np.array([[0.0, 1.0], [-1.0, 0.0]]), inputs, task="embedding", threshold=0.5)
+    >>> [round(point.beyond_threshold, 2) for point in embedded.curve]
+    [0.0, 0.0, 0.0, 0.04, 0.46]
     """
     specification = Specification(
         noise=noise,
@@ -115,6 +128,9 @@ def assess(
         layout=layout,
         max_batch_rows=max_batch_rows,
         mse_limit=mse_limit,
+        distance=distance,
+        threshold=threshold,
+        false_match_rate=false_match_rate,
     )
     with open_predictor(predictor, inputs, specification, device) as rows:
         return rows.assess(

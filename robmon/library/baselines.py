@@ -21,6 +21,7 @@ from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, 
 from robmon.models.watched import watched
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
+from robmon.robustness.false_matches import pairs_of
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.images.layout import ImageLayout
@@ -87,6 +88,8 @@ def baseline_of(rows: PreparedRows, result: Assessment, specification: Specifica
     columns = {} if rows.parts is None else watched(rows.parts.take(np.flatnonzero(counted)), result.features.axis)
     baseline.learn_inputs(perturbed[counted], columns)
     baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
+    if result.distance is not None:
+        baseline.learn_pairs(pairs_of(perturbed, result.clean_outputs, counted, result.distance), result.distance)
     return baseline
 
 
@@ -120,9 +123,10 @@ def assess(
         features = None if baseline is None else _features(baseline, rows, specification)
         if baseline is not None and features is not None:
             given |= {"features": features, "output_variance": baseline.output_variance}
+            given |= {"threshold": baseline.threshold(specification)}
         result = rows.assess(specification, max_seconds=max_seconds, **given)
     if baseline is not None:
-        baseline.is_of_other_outputs(result.output)
+        baseline.is_of_other_outputs(result.output, result.distance)
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":
         return result, {}
     return result, dict(zip(baseline.levels, baseline.errors.mean.tolist(), strict=True))

@@ -17,6 +17,7 @@ from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
+from robmon.robustness.embedding_comparison import compare_embeddings, triplet_rows, with_shares
 from robmon.robustness.engine.predictor import Predict, through
 from robmon.robustness.features.features import Features
 from robmon.robustness.outputs import is_numeric
@@ -35,7 +36,8 @@ def compare(
     """Is predictor b worse under noise than predictor a? Same rows, same noise, one paired difference a row.
 
     The verdict speaks of the law that the inputs were drawn from, at all levels above 0 together. Errors of both are
-    divided by twice the variance of a's clean outputs, output by output, so that outputs of any unit add up.
+    divided by twice the variance of a's clean outputs, output by output, so that outputs of any unit add up. Embeddings
+    are compared by the triplets that change their order, so that they may be rotated, scaled and of other dimensions.
 
     Args:
         predictor_a: the reference, as in `assess`. A model given by its URI is let go before the other is loaded.
@@ -86,7 +88,10 @@ def compare_on(
         )
     # Of a model that is never finite nothing is refused: it is worse.
     judgement = {"alpha": alpha, "tolerance": tolerance}
-    compared = _compare_classes(a, b, **judgement) if is_classifier(a) else _compare_values(a, b, **judgement)
+    if a.embedding is not None:
+        compared = _compare_embeddings(a, b, **judgement)
+    else:
+        compared = _compare_classes(a, b, **judgement) if is_classifier(a) else _compare_values(a, b, **judgement)
     return replace(compared, a=a, b=b)
 
 
@@ -108,6 +113,11 @@ def _compare_classes(a: Assessment, b: Assessment, **judgement: float) -> Compar
             "the second model gives every row the same class, where the first gives several: it cannot be compared"
         )
     return compare_classifiers(rows_a, rows_b, a.levels[1:], **judgement)
+
+
+def _compare_embeddings(a: Assessment, b: Assessment, **judgement: float) -> Comparison:
+    compared = compare_embeddings(triplet_rows(a, a.finite), triplet_rows(b, a.finite), a.levels[1:], **judgement)
+    return with_shares(compared, a, b)
 
 
 class PerturbedShape(NamedTuple):
@@ -153,6 +163,8 @@ def _assess_one(
                 "compare_at": "own" if tempered is None else tempered.confidence(),
                 "compare_on": reference.finite,
             }
+        elif reference.embedding is not None:
+            given |= {"compare_at": "own", "compare_on": reference.finite}
         else:
             specification = replace(specification, output=reference.output)
             given |= {"comparison_variance": reference.clean_variance}
@@ -216,6 +228,8 @@ def _check_outputs(reference: Assessment, outputs: Array) -> None:
     Raises:
         _OtherOutputsError: they are that.
     """
+    if reference.embedding is not None:
+        return  # of any dimension
     shape = tuple(outputs.shape[1:])
     count, expected = math.prod(shape), reference.clean_variance.size
     if is_classifier(reference):

@@ -30,6 +30,9 @@ class RankOptions(TypedDict, total=False):
     device: str
     max_batch_rows: int | None
     mse_limit: float | None
+    distance: str
+    threshold: float | None
+    false_match_rate: float
     progress: Callable[[int, int], None] | None
     expect: Callable[[float], None] | None
 

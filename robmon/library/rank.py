@@ -16,6 +16,7 @@ from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
 from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.embeddings import EmbeddingRows
 from robmon.robustness.engine.predictor import Predict, through
 from robmon.robustness.ranking import Conditions, Ranking, rank_scores
 from robmon.robustness.result import Assessment
@@ -23,13 +24,14 @@ from robmon.robustness.specification import Specification
 
 
 def rank(
-    predictors: Mapping[str, Any] | Sequence[Any], inputs: Any, targets: Any, **options: Unpack[RankOptions]
+    predictors: Mapping[str, Any] | Sequence[Any], inputs: Any, targets: Any = None, **options: Unpack[RankOptions]
 ) -> Ranking:
     """Rank predictors by their score without noise and under noise: same rows, same noise, same targets.
 
-    The score is the accuracy for `task="classification"`, else the MSE against the targets. Models given by a URI are
-    loaded one after the other, never two at once. One that cannot be loaded, called or given these inputs is left out,
-    and named in the result.
+    The score is the accuracy for `task="classification"`, else the MSE against the targets; for `task="embedding"`,
+    which has none, the share of triplets that keep their order, see `CurvePoint.triplet_flips`. Models given by a URI
+    are loaded one after the other, never two at once. One that cannot be loaded, called or given these inputs is left
+    out, and named in the result.
 
     Args:
         predictors: names and predictors as in `assess`, at least 2; or a list of predictors, each then called by its
@@ -37,7 +39,7 @@ def rank(
         inputs: as in `assess`, shape `(n, *input_shape)`.
         targets: true outputs of these rows, as in `assess`; of a classification also their classes, shape `(n,)`: as
             the models return them, or 0, 1, ... for models that return one score a class. Without targets there is no
-            clean rank.
+            clean rank; embeddings have none, and all are alike without noise.
         options: those of `assess`; `progress` counts the trials of all models, and `expect` speaks of all.
 
     Raises:
@@ -52,7 +54,10 @@ def rank(
     ([[1.0, 2.0, 2.0], [2.0, 1.0, 1.0]], ['From level 0.24 upwards flat overtakes steep.'])
     """
     named = _by_name(predictors)
-    if targets is None:
+    is_embedding = options.get("task") == "embedding"
+    if targets is not None and is_embedding:
+        raise InvalidInputError("embeddings are ranked by their triplets under noise: leave the targets out")
+    if targets is None and not is_embedding:
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
     specification, run = specification_of({**options, "targets": targets})
@@ -71,7 +76,7 @@ def rank(
         list(results),
         first.levels,
         [each.scores for each in results.values()],
-        higher_is_better=first.score == "accuracy",
+        higher_is_better=first.score != "MSE",
         score=first.score,
         row_scores=[each.row_scores for each in results.values()],
     )
@@ -179,8 +184,22 @@ def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
             f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
             f"them row {lost[0]} (counted from 0): leave those out to rank it"
         )
+    if result.embedding is not None:
+        return _score_of_triplets(result, result.embedding, conditions, kept)
     errors = [point.mean_mse for point in result.curve]
     return _Score("MSE", result.levels, errors, conditions, kept, result.row_errors, result.draws, result.notes)
+
+
+def _score_of_triplets(
+    result: Assessment, rows: EmbeddingRows, conditions: Conditions, kept: tuple[int, ...] | None
+) -> _Score:
+    shares = [point.triplet_flips for point in result.curve]
+    scores = [1.0 - share for share in shares if share is not None]
+    if rows.triplet_flips is None or len(scores) < len(shares):
+        raise InvalidInputError("embeddings are ranked by triplets, and there is none that has an order without noise")
+    row_scores = 1.0 - rows.triplet_flips
+    name = "share of triplets that keep their order"
+    return _Score(name, result.levels, scores, conditions, kept, row_scores, result.draws, result.notes)
 
 
 def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

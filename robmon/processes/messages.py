@@ -14,9 +14,9 @@ from robmon.inputs.readers.position import FilePosition
 from robmon.models.access import EndpointAccess
 from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
-from robmon.vocabulary import ComparisonScore, DetectionBasis, NoExponent, NoVerdict
+from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 11
+PROTOCOL_VERSION = 12
 
 
 class Message(BaseModel):
@@ -411,6 +411,11 @@ class LevelResult(Message):
     baseline_ratio_lower: float | None = None
     baseline_stderr: float | None = None
     """Standard error of the baseline's mean over its rows, as a share of that mean."""
+    beyond_threshold: float | None = None
+    """Of embeddings; as are the others, see `robmon.robustness.curve_point.CurvePoint`."""
+    triplet_flips: float | None = None
+    self_nearest: float | None = None
+    median_move: float | None = None
 
 
 class SlopeResult(Message):
@@ -444,6 +449,8 @@ class FurtherNoise(Message):
     """What a noise level counts."""
     confidence: float = 0.0
     output: str = ""
+    distance: Distance | None = None
+    """Of embeddings."""
     rows: int = 0
     trials: int = 0
     levels: list[LevelResult] = []
@@ -542,6 +549,10 @@ class Assessed(Message):
     """Sentences on what was deduced, left alone or left out; no production input is in them."""
     confidence: float
     output: str
+    distance: Distance | None = None
+    """Of embeddings."""
+    threshold: float | None = None
+    """Of embeddings: the distance beyond which two are not taken for the same thing; None where none is known."""
     levels: list[LevelResult]
     slopes: dict[str, SlopeResult] = {}
     """By score: mse, agreement, accuracy."""

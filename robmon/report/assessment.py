@@ -10,6 +10,7 @@ import numpy as np
 
 from robmon.report.words import aligned, noise_of, number, percent, rounded_up
 from robmon.robustness.statistics.certificate import certified_radii
+from robmon.vocabulary import distance_bound
 
 if TYPE_CHECKING:
     from robmon.robustness.curve_point import CurvePoint
@@ -46,21 +47,32 @@ def _limits(result: Assessment) -> list[str]:
 def _table(result: Assessment, baseline: Mapping[float, float]) -> list[str]:
     """The curve; columns without any number are left out."""
     band: tuple[float | None, ...] = result.band or (None,) * len(result.curve)
-    share = "share changed" if result.reference == "prediction" else "share wrong"
     columns: dict[str, Sequence[float | None]] = {
         "level": [point.level for point in result.curve],
-        share if result.output == "label" else "mean MSE": [point.mean_mse for point in result.curve],
+        _error_name(result): [point.mean_mse for point in result.curve],
         "bound": [point.bound for point in result.curve],
         "band": band,
-        "request bound, squared": [point.request_bound for point in result.curve],
+        "request bound" if result.distance == "cosine" else "request bound, squared": [
+            point.request_bound for point in result.curve
+        ],
         "mean bound": [point.mean_bound for point in result.curve],
         "baseline": [baseline.get(point.level) for point in result.curve],
         "agreement": [point.agreement for point in result.curve],
+        "median move": [None if point.move_quantiles is None else point.move_quantiles[0] for point in result.curve],
+        "beyond threshold": [point.beyond_threshold for point in result.curve],
+        "triplets changed": [point.triplet_flips for point in result.curve],
+        "self nearest": [point.self_nearest for point in result.curve],
         "accuracy": [point.accuracy for point in result.curve],
         "Brier": [point.brier for point in result.curve],
     }
     known = {name: list(map(number, values)) for name, values in columns.items() if any(v is not None for v in values)}
     return aligned([list(known), *zip(*known.values(), strict=True)])
+
+
+def _error_name(result: Assessment) -> str:
+    if result.output == "label":
+        return "share changed" if result.reference == "prediction" else "share wrong"
+    return "mean distance" if result.distance == "cosine" else "mean MSE"
 
 
 def headline(result: Assessment) -> str:
@@ -83,7 +95,8 @@ def opening(result: Assessment) -> str:
         return "At every noise level the model returned outputs that are not finite: no bound exists."
     lost = [f"{other.level:g}" for other in result.curve if not math.isfinite(other.mean_mse)]
     failing = f" At level{'s' * (len(lost) > 1)} {', '.join(lost)} its outputs are not all finite." if lost else ""
-    return (_of_classes(result, point) or _of_requests(result, point) or _of_trials(result, point)) + failing
+    told = _of_classes(result, point) or _of_embeddings(result, point)
+    return (told or _of_requests(result, point) or _of_trials(result, point)) + failing
 
 
 def explanation(result: Assessment) -> str:
@@ -122,18 +135,36 @@ def _of_classes(result: Assessment, point: CurvePoint) -> str:
     return f"{percent(point.agreement)} of these requests keep {kept} at {at}."
 
 
+def _of_embeddings(result: Assessment, point: CurvePoint) -> str:
+    """How many embeddings are still taken for what they are of; empty where that is not known."""
+    at, threshold = noise_of(point.level, result.level_unit), result.threshold
+    told = []
+    if point.beyond_threshold is not None and threshold is not None:
+        told.append(
+            f"{percent(1.0 - point.beyond_threshold)} of these requests stay within {threshold:.3g} of themselves"
+        )
+    if point.self_nearest is not None:
+        told.append(f"{percent(point.self_nearest)} are still the nearest to themselves")
+    return f"{', and '.join(told)}, at {at}." if told else ""
+
+
 def _of_requests(result: Assessment, point: CurvePoint) -> str:
     """What one request may expect of numbers."""
     if result.output == "label" or point.request_bound is None or not math.isfinite(point.request_bound):
         return ""
     verb = "move by" if result.reference == "prediction" else "are off by"
-    bound, at = rounded_up(math.sqrt(point.request_bound)), noise_of(point.level, result.level_unit)
+    bound, at = (
+        rounded_up(distance_bound(point.request_bound, result.distance)),
+        noise_of(point.level, result.level_unit),
+    )
     return f"{100 * result.confidence:g} % of requests {verb} less than {bound} at {at}."
 
 
 def _of_trials(result: Assessment, point: CurvePoint) -> str:
     """What a further trial may bring."""
     what = "has a mean squared error of at most"
+    if result.distance is not None:
+        what = f"moves embeddings by a mean {'' if result.distance == 'cosine' else 'squared '}distance of at most"
     if result.output == "label":
         what = f"{'changes' if result.reference == 'prediction' else 'gets wrong'} at most a share of"
     if point.bound is None:

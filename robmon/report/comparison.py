@@ -15,7 +15,7 @@ from robmon.vocabulary import ComparisonScore, NoExponent
 if TYPE_CHECKING:
     from robmon.robustness.comparison import Comparison
 
-SCORE_NAMES: dict[ComparisonScore, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip"}
+SCORE_NAMES: dict[ComparisonScore, str] = {"mse": "MSE", "probability": "MSE", "flips": "flip", "triplets": "triplet"}
 WHY_FLIPS: dict[NoExponent, str] = {
     "labels": "outputs are labels, which have no probabilities",
     "saturated": "more than 5 % of the top probabilities round to 1, so that what they differ by is lost: let the "
@@ -29,6 +29,7 @@ WHY_FLIPS: dict[NoExponent, str] = {
 def text(result: Comparison, name_a: str = "a", name_b: str = "b") -> str:
     """The verdict in plain words, the pooled ratio and what it is made of, and a table of the levels."""
     plain = [verdict(result, name_a, name_b), flip_note(result), _agreements(result, name_a, name_b)]
+    plain += _embeddings(result, name_a, name_b)
     limits = interval(result.confidence, result.pooled_low, result.pooled_high)
     lines = [
         f"pooled ratio {result.pooled_ratio:.4g} ({limits}): "
@@ -75,6 +76,8 @@ def _size(result: Comparison, name_a: str) -> str:
         return "its outputs are not all finite"
     if result.pooled_ratio == math.inf:
         return f"it has errors where {name_a} has none"
+    if result.score == "triplets":
+        return f"it changes {result.pooled_ratio:.4g} times as many triplets"
     return f"its error is {result.pooled_ratio:.4g} times as large"
 
 
@@ -90,10 +93,29 @@ def _agreements(result: Comparison, name_a: str, name_b: str) -> str:
     )
 
 
+def _embeddings(result: Comparison, name_a: str, name_b: str) -> list[str]:
+    """Of embeddings: what each version says of itself at the highest level."""
+    at = f"At level {result.levels[-1]:g}"
+    told = {
+        "move beyond the threshold of": (result.beyond_a, result.beyond_b),
+        "are still the nearest to themselves with": (result.self_nearest_a, result.self_nearest_b),
+    }
+    return [
+        f"{at} {percent(float(a[-1]))} of these requests {what} {name_a}, {percent(float(b[-1]))} {what.split()[-1]} "
+        f"{name_b}."
+        for what, (a, b) in told.items()
+        if a is not None and b is not None
+    ]
+
+
 def basis(result: Comparison) -> str:
     """What was compared, and why that."""
     if result.score == "flips":
         return f"shares of changed classes, because {WHY_FLIPS[result.reason or 'labels']}"
+    if result.score == "triplets":
+        return (
+            "triplets of rows of which another than before is the nearer one, each version's against its own clean ones"
+        )
     if result.exponents is None:
         return "squared changes of the outputs"
     a, b = result.exponents

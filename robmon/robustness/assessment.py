@@ -22,10 +22,12 @@ from robmon.robustness.arrays import (
 from robmon.robustness.checks import check_seed
 from robmon.robustness.clean import CleanPass, is_rounding
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
+from robmon.robustness.embeddings import EmbeddingRows, Neighbours, embedding_rows
 from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, TrialRun
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
+from robmon.robustness.false_matches import Threshold, given, pairs_of, threshold_of
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
@@ -33,13 +35,12 @@ from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model, noise_of
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import largest_input, left_out, none_finite, overflows, rows_beyond
-from robmon.robustness.notes import feature_notes
+from robmon.robustness.notes import embedding_notes, feature_notes
 from robmon.robustness.output_kind import OutputForm, one_class_note
 from robmon.robustness.outputs import (
     RowErrors,
     are_alike,
     classes_of,
-    mean_weights,
     normalising_weights,
     output_variance,
 )
@@ -50,6 +51,7 @@ from robmon.robustness.points import (
     curve_points,
     largest_row_error,
     of_all_rows,
+    with_embeddings,
 )
 from robmon.robustness.result import Assessment, JudgedTrials
 from robmon.robustness.specification import Specification
@@ -75,6 +77,7 @@ def assess_rows(
     seed: int = 0,
     output_variance: Float64 | None = None,
     comparison_variance: Float64 | None = None,
+    threshold: Threshold | None = None,
     compare_at: float | Literal["own"] | None = None,
     compare_on: NDArray[np.bool_] | None = None,
     clusters: Sequence[int] | None = None,
@@ -107,6 +110,8 @@ def assess_rows(
         output_variance: variances that normalise area and index (the baseline's); None: of these clean outputs.
         comparison_variance: the reference version's variances, for `comparison_row_errors`; of another number of
             outputs there are none.
+        threshold: of embeddings whose owner has set none, that of the baseline; None: the quantile of the distances
+            between these rows.
         compare_at: of a classifier that is compared, the common confidence, or `own` if it is the reference, which sets
             it (see `robmon.robustness.confidence`); None: it is not compared.
         compare_on: shape `(n,)`, the rows on which a classifier is compared, those that are finite in the reference;
@@ -154,10 +159,14 @@ def assess_rows(
     predictor, outputs, clean, kind = passed.predictor, passed.outputs, passed.clean, passed.kind
     finite, counted, form = passed.finite, passed.counted, passed.form
     masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
+    if targets is not None and kind == "embedding":
+        raise InvalidInputError(
+            "embeddings have no targets: what noise does to them is seen against their own clean ones"
+        )
     truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
     clean_variance = _variance(clean, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
-    weights = [mean_weights(clean), normalising_weights(variance, kind)]
+    weights = [passed.weights, normalising_weights(variance, kind)]
     if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
         weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
     references = [clean] if truth is None else [clean, truth]
@@ -175,6 +184,11 @@ def assess_rows(
     own = len(errors) - 1  # of those against the clean outputs
     if brought is not None and brought.exponent is not None:
         errors.append(TemperedErrors(clean, kind, brought.exponent, truth))
+    decided = Threshold(None, "")
+    neighbours: Neighbours | None = None
+    if kind == "embedding":
+        decided = _threshold(specification, threshold, inputs, clean, finite)
+        neighbours = Neighbours(clean, finite, specification.distance, decided.distance, seed)
     measures = Measures(
         kind,
         errors=errors,
@@ -182,6 +196,7 @@ def assess_rows(
         counted=counted,
         by_trial=own if keeps_trials else None,
         weights=judged_rows,
+        neighbours=neighbours,
     )
 
     is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
@@ -196,13 +211,17 @@ def assess_rows(
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
     tally = of_rows(every, counted)
 
-    maximum = largest_row_error(rows_of(clean, counted), kind, truth is not None)
+    maximum = largest_row_error(rows_of(clean, counted), kind, truth is not None, specification.distance)
     points = curve_points(
         tally, specification, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
         certifies=chosen == noise_model("gaussian"),
         brier_factor=brier_factor_of(clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
+    embedding: EmbeddingRows | None = None
+    if neighbours is not None:
+        embedding = embedding_rows(every.near, trials, counted, neighbours, decided.note)
+        points = with_embeddings(points, tally, embedding, counted, specification.distance)
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
     compared = None if len(weights) < 3 else of_all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
@@ -239,6 +258,7 @@ def assess_rows(
         common=_common(brought, every.sums[own + 1 :], trials),
         row_agreement=of_all_rows(shares[0], counted) if shares else None,
         trial_row_errors=every.by_trial,
+        embedding=embedding,
         judged_trials=_judged_trials(every.weighted, measures, len(weights)),
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
@@ -248,6 +268,7 @@ def assess_rows(
         draws=engine.draws.back_end,
         notes=(
             *_of_outputs(form, clean if is_one_class else None),
+            *([] if embedding is None else embedding_notes(embedding, int(counted.sum()), passed.without_direction)),
             *notes,
             *told,
             *lost,
@@ -289,6 +310,22 @@ def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Floa
     return variance
 
 
+def _threshold(
+    specification: Specification,
+    of_baseline: Threshold | None,
+    inputs: Array,
+    clean: Array,
+    finite: NDArray[np.bool_],
+) -> Threshold:
+    """The owner's, else the baseline's, else that of these rows."""
+    if specification.threshold is not None:
+        return given(specification.threshold)
+    if of_baseline is not None:
+        return of_baseline
+    pairs = pairs_of(inputs, clean, finite, specification.distance)
+    return threshold_of(pairs, specification.false_match_rate, "these rows")
+
+
 def _row_weights(groups: NDArray[np.int64], on: NDArray[np.bool_]) -> Float64:
     """Weights of rows, shape `(n,)`, so that each request counts as much as another; those off the rows `on` are 0."""
     _, which = np.unique(groups, return_inverse=True)
@@ -304,15 +341,20 @@ def _judged_trials(weighted: Float64 | None, measures: Measures, weightings: int
         return None
     errors = sum(measure.count for measure in measures.errors)
     tempered = measures.errors[-1] if isinstance(measures.errors[-1], TemperedErrors) else None
-    flips = None
-    if measures.classes:
-        kept = weighted[..., errors]
-        flips = np.where(kept > 1.0 - ROUNDING, 0.0, 1.0 - kept)
+    flips = _changed(weighted[..., errors]) if measures.classes else None
+    if measures.neighbours is not None:
+        # The threshold comes first of what is kept, the triplets second.
+        return JudgedTrials(weighted[..., weightings - 1], None, None, _changed(weighted[..., errors + 1]))
     return JudgedTrials(
         values=weighted[..., weightings - 1],
         probabilities=None if tempered is None else weighted[..., errors - tempered.count],
         flips=flips,
     )
+
+
+def _changed(kept: Float64) -> Float64:
+    """Shares of what is changed, of those of what is kept."""
+    return np.where(kept > 1.0 - ROUNDING, 0.0, 1.0 - kept)
 
 
 def _brought(

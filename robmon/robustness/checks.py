@@ -90,6 +90,13 @@ def check_limit(limit: float) -> None:
         raise InvalidInputError(f"the limit of the MSE must be at least 0, not {limit!r}")
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Refuse what is no distance beyond which two embeddings are not taken for the same thing."""
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 < threshold < math.inf):
+        raise InvalidInputError(f"the threshold of distances must be a finite number above 0, not {threshold!r}")
+
+
 def check_confidence(confidence: float) -> None:
     """Refuse what is no probability strictly between 0 and 1."""
     if not 0.0 < confidence < 1.0:

@@ -9,14 +9,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import PredictionError
+from robmon.errors import InvalidInputError, PredictionError
 from robmon.robustness.arrays import Array, Float64, rows_of
+from robmon.robustness.embeddings import error_weight, unit_vectors
 from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.nonfinite import finite_rows, none_finite
 from robmon.robustness.output_kind import OutputForm, normalised, resolve_output
-from robmon.robustness.outputs import flatten
+from robmon.robustness.outputs import flatten, is_numeric, mean_weights
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import OutputKind
 
@@ -30,11 +31,14 @@ class CleanPass:
 
     Attributes:
         predictor: the model, of which outputs are those of `form`, and which is never given one row on its own.
-        outputs: as it returned them, or as probabilities, shape `(n, *output_shape)`.
+        outputs: as it returned them, or as probabilities or unit vectors, shape `(n, *output_shape)`.
         finite: shape `(n,)`, which rows have a finite output.
         counted: shape `(n,)`, which rows count: those, or all of a version that is compared and has none.
         form: what the outputs are, and why.
         clean: the outputs as `flatten` returns them.
+        weights: with which squared changes of the outputs are a row error: their mean; of embeddings the squared
+            distance, of unit vectors half of it.
+        without_direction: rows left out whose embedding is the zero vector, where distances are angles.
     """
 
     predictor: Predictor
@@ -43,6 +47,8 @@ class CleanPass:
     counted: NDArray[np.bool_]
     form: OutputForm
     clean: Array
+    weights: Float64
+    without_direction: int = 0
 
     @property
     def kind(self) -> OutputKind:
@@ -77,7 +83,11 @@ class CleanPass:
         predictor = accompanied(predictor, inputs, size)
         outputs = clean_pass(predictor, inputs, size)
         finite = finite_rows(outputs)
-        counted = _counted(outputs, finite, is_compared)
+        without_direction = 0
+        if specification.task == "embedding" and specification.distance == "cosine" and is_numeric(outputs):
+            outputs, predictor, without_direction = _of_directions(outputs, predictor, finite)
+            finite = finite_rows(outputs)
+        counted = _counted(outputs, finite, is_compared, without_direction)
         form = resolve_output(
             rows_of(outputs, counted),
             specification.task,
@@ -88,7 +98,10 @@ class CleanPass:
         if form.is_normalised:
             outputs, predictor = normalised(outputs), _normalising(predictor)
         clean = flatten(outputs, form.kind, int(inputs.shape[0]))
-        return cls(predictor, outputs, finite, counted, form, clean)
+        weights = mean_weights(clean)
+        if form.kind == "embedding":
+            weights = np.full(int(clean.shape[1]), error_weight(specification.distance))
+        return cls(predictor, outputs, finite, counted, form, clean, weights, without_direction)
 
 
 def _normalising(predictor: Predictor) -> Predictor:
@@ -96,13 +109,28 @@ def _normalising(predictor: Predictor) -> Predictor:
     return through(predictor, lambda x, rows: normalised(predictor.predict(x, rows)))
 
 
-def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool) -> NDArray[np.bool_]:
+def _of_directions(outputs: Array, predictor: Predictor, finite: NDArray[np.bool_]) -> tuple[Array, Predictor, int]:
+    """Embeddings as unit vectors, the model that returns such, and how many of them have no direction."""
+    if int(np.prod(outputs.shape[1:])) < 2:
+        raise InvalidInputError("one number a row has no direction: distance cosine needs 2 or more, or take l2")
+    units = unit_vectors(outputs)
+    lost = int(np.sum(finite & ~finite_rows(units)))
+    return units, through(predictor, lambda x, rows: unit_vectors(predictor.predict(x, rows))), lost
+
+
+def _counted(outputs: Array, finite: NDArray[np.bool_], is_compared: bool, without_direction: int) -> NDArray[np.bool_]:
     """The rows that count: those with a finite clean output.
 
     Where there is none nothing can be said, but that the model fails: of a version that is compared, all rows do.
     """
     if finite.any():
         return finite
+    if without_direction and not is_compared:
+        raise PredictionError(
+            "without noise no row has an embedding with a direction: zero vectors have none, and distance cosine needs "
+            "it",
+            reason="invalid_output",
+        )
     if not is_compared:
         raise PredictionError(none_finite(outputs), reason="invalid_output")
     return np.ones_like(finite)

@@ -39,7 +39,8 @@ class Comparison:
         score: what row errors are. `mse`: squared changes of values, over twice the variance of *a's* clean outputs, so
             that 1 is an output as unrelated to its clean one as another row's. `probability`: of classifiers, mean
             squared changes of the probabilities of both at a common confidence (`robmon.robustness.confidence`).
-            `flips`: of classifiers, shares of trials in which the class changed.
+            `flips`: of classifiers, shares of trials in which the class changed. `triplets`: of embeddings, shares of
+            triplets whose order changed (`robmon.robustness.embedding_comparison`).
         pooled_ratio: what is tested: the sum of b's row errors over rows and levels over that of a's; +Inf where b has
             infinite errors, or only a has none.
         pooled_low, pooled_high: its confidence limits, from 0 to +Inf.
@@ -64,6 +65,9 @@ class Comparison:
         flip_ratio: shape `(levels,)`, share of flips of b over that of a; None where outputs are no classes.
         flip_pooled_ratio, flip_pvalue: what `pooled_ratio` and `pvalue` are where flips decide; None as above.
         agreement_a, agreement_b: shape `(levels,)`, share of unchanged classes under noise; None as above.
+        beyond_a, beyond_b: shape `(levels,)`, of embeddings, share of rows that noise moves beyond the version's own
+            threshold; None of other outputs, and where there is none.
+        self_nearest_a, self_nearest_b: the same of rows that are still the nearest to themselves.
         a, b: both assessments, where the comparison was made from such.
     """
 
@@ -94,6 +98,10 @@ class Comparison:
     flip_pvalue: float | None = None
     agreement_a: Float64 | None = None
     agreement_b: Float64 | None = None
+    beyond_a: Float64 | None = None
+    beyond_b: Float64 | None = None
+    self_nearest_a: Float64 | None = None
+    self_nearest_b: Float64 | None = None
     a: Assessment | None = None
     b: Assessment | None = None
 

@@ -9,7 +9,8 @@ from robmon.robustness.arrays import Float64
 
 @dataclass(frozen=True, eq=False)
 class CurvePoint:
-    """The noise robustness curve at one level. MSEs are in squared output units; for labels, shares of flips.
+    """The noise robustness curve at one level. MSEs are in squared output units; for labels, shares of flips; for
+    embeddings squared distances, of `cosine` distances.
 
     Attributes:
         level: noise strength.
@@ -34,6 +35,15 @@ class CurvePoint:
             under this noise keeps the row's clean class; 0 where nothing is certified. See `certified_radii`, also for
             what it does not say. None without classes, and for noise that is not plain Gaussian.
         nonfinite_outputs: rows whose output was not finite, over all trials.
+        beyond_threshold: of embeddings, share of rows, over trials, that moved beyond the threshold: how often
+            noise makes a copy of a thing pass for another. None of other outputs, and where no threshold is known.
+        triplet_flips: of embeddings, share of triplets of rows, over all trials, whose order changed: which of two
+            others is the nearer one. A mean over rows of the shares of their own triplets, which are no independent
+            draws; ties are left out. None of other outputs, and where there are no triplets.
+        self_nearest: of embeddings, share of rows, over all trials, to whose noisy embedding no other row's clean one
+            is nearer than their own (precision at 1). None of other outputs, and where there are no others.
+        move_quantiles: of embeddings, shape `(4,)`, quantiles 0.5, 0.9, 0.95 and 0.99 over rows and trials of the
+            distance by which noise moves them; None of other outputs.
         realised_level: root mean square of what was added to the perturbed cells, over all trials, in units of the
             scale, after clipping and rounding to the inputs' type; near the level for additive noise without clipping.
     """
@@ -52,6 +62,10 @@ class CurvePoint:
     certified_radius: Float64 | None = field(repr=False)
     nonfinite_outputs: int
     realised_level: float
+    beyond_threshold: float | None = None
+    triplet_flips: float | None = None
+    self_nearest: float | None = None
+    move_quantiles: Float64 | None = None
 
     @property
     def flip_rate(self) -> float | None:

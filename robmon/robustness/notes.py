@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.embeddings import GALLERY_ROWS, EmbeddingRows
 from robmon.robustness.features import codes
 from robmon.robustness.features import whole_numbers as whole
 from robmon.robustness.features.channels import named
@@ -56,6 +57,30 @@ def feature_notes(
         above = [level for level in levels if level > 0]
         moved, which = _moved_shares(inputs, features, noise, above, seed)
         notes += _some(whole.told([names[index] for index in which], above, moved), "more do")
+    return notes
+
+
+def embedding_notes(embedding: EmbeddingRows, rows: int, without_direction: int) -> list[str]:
+    """Sentences on the threshold and on what of embeddings cannot be told, or only of some rows.
+
+    Args:
+        embedding: what noise does to them.
+        rows: that count.
+        without_direction: rows left out whose embedding is the zero vector.
+    """
+    notes = [embedding.threshold_note]
+    if without_direction:
+        notes.append(f"{without_direction} of the rows left out have the zero vector, which has no cosine")
+    if embedding.self_nearest is None:
+        notes.append(f"the {rows} rows have one embedding between them: nothing is told of the nearest")
+    if embedding.triplet_flips is None:
+        notes.append("there are no triplets, which need 3 rows")
+    elif not embedding.has_triplets.any():
+        notes.append("all triplets are ties, with two others just as near: nothing is told of them")
+    elif embedding.ties:
+        notes.append(f"{embedding.ties} triplets are ties, with two others just as near, and left out")
+    if rows > GALLERY_ROWS:
+        notes.append(f"the nearest, and the others of a triplet, are looked for among the first {GALLERY_ROWS} rows")
     return notes
 
 

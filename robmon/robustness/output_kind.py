@@ -42,14 +42,14 @@ def resolve_output(
 ) -> OutputForm:
     """What the model's numbers are: `output` where given and possible, else by what they look like and the task.
 
-    Regression: value. Classification, one column: label where all are text or whole numbers, whatever their type;
-    probability where they lie between 0 and 1; else logit. Several columns: probability where rows sum to 1; else
-    logit, unless all lie between 0 and 1, or only some columns hold whole numbers, or an input as it came: such columns
-    may be anything.
+    Regression: value. Embedding: that, one vector a row. Classification, one column: label where all are text or whole
+    numbers, whatever their type; probability where they lie between 0 and 1; else logit. Several columns: probability
+    where rows sum to 1; else logit, unless all lie between 0 and 1, or only some columns hold whole numbers, or an
+    input as it came: such columns may be anything.
 
     Args:
         outputs: clean outputs, shape `(n, ...)`.
-        task: `regression` or `classification`.
+        task: `regression`, `classification` or `embedding`.
         output: what they are, if that was said.
         names: for each column the part of the outputs that it is from, where there are several.
         inputs: the clean inputs, shape `(n, ...)`.
@@ -63,6 +63,8 @@ def resolve_output(
     """
     if len(outputs.shape) == 0:
         raise PredictionError("the model returned a single number, not one output a row", reason="invalid_output")
+    if task == "embedding":
+        return _of_embedding(outputs, names)
     columns = int(np.prod(outputs.shape[1:]))
     if output is not None:
         form = _given(outputs, output)
@@ -148,6 +150,33 @@ def _of_regression(outputs: Array, names: Sequence[str]) -> OutputForm:
             "classification (task=, --task, assess.task)"
         )
     return OutputForm("value", note)
+
+
+def _of_embedding(outputs: Array, names: Sequence[str]) -> OutputForm:
+    if not is_numeric(outputs):
+        raise InvalidInputError("text outputs are no embeddings: let the model return one vector of numbers a row")
+    size = int(np.prod(outputs.shape[1:]))
+    if max(outputs.shape[1:], default=1) != size:
+        raise InvalidInputError(
+            f"outputs of shape {tuple(outputs.shape)} are not one vector a row: let the model return one, or choose it "
+            f"with {HOW_TO_CHOOSE}"
+        )
+    if 1 < len(set(names)) < size:
+        raise InvalidInputError(
+            f"the outputs are several parts{_of_parts(names)}: choose the embedding with {HOW_TO_CHOOSE}"
+        )
+    table = _table(outputs)
+    if size == 1 and (not is_floating(outputs) or (len(table) and _is_whole(table))):
+        raise InvalidInputError(
+            "one whole number a row is no embedding: if they are classes, the task is classification"
+        )
+    counts = [column for column in range(table.shape[1]) if _counts_rows(table[:, column])]
+    if 0 < len(counts) < size:
+        raise InvalidInputError(
+            f"{_columns(counts, names)} of the outputs counts the rows, and the others do not: choose the embedding "
+            f"with {HOW_TO_CHOOSE}"
+        )
+    return OutputForm("embedding", f"output is embedding: one vector of {size} numbers a row")
 
 
 def _of_text(outputs: NDArray[Any], names: Sequence[str]) -> OutputForm:

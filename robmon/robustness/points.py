@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Array, Float64, to_numpy
 from robmon.robustness.curve_point import CurvePoint
+from robmon.robustness.embeddings import EmbeddingRows, move_quantiles
 from robmon.robustness.engine.trials import Tally
 from robmon.robustness.specification import Specification
 from robmon.robustness.statistics.bounds import curve_band, request_bound, upper_bound
@@ -69,6 +71,28 @@ def curve_points(
     return tuple(points)
 
 
+def with_embeddings(
+    points: Sequence[CurvePoint], tally: Tally, rows: EmbeddingRows, counted: NDArray[np.bool_], distance: str
+) -> tuple[CurvePoint, ...]:
+    """The points with what noise does to embeddings."""
+    every = np.empty((len(points), 0)) if tally.every is None else tally.every
+    usable = rows.has_triplets[counted]
+    return tuple(
+        replace(
+            point,
+            beyond_threshold=_mean(rows.beyond, counted, index),
+            triplet_flips=_mean(rows.triplet_flips, rows.has_triplets, index) if usable.any() else None,
+            self_nearest=_mean(rows.self_nearest, counted, index),
+            move_quantiles=move_quantiles(every[index], distance),
+        )
+        for index, point in enumerate(points)
+    )
+
+
+def _mean(shares: Float64 | None, of: NDArray[np.bool_], index: int) -> float | None:
+    return None if shares is None else float(shares[of, index].mean())
+
+
 def _mean_bound(row_means: Float64, confidence: float, maximum: float | None) -> float | None:
     """None where no maximum is known, or outputs that were to be probabilities exceed it by more than rounding."""
     if maximum is None or not bool(np.all(row_means <= maximum * (1 + 1e-6))):
@@ -103,8 +127,11 @@ def band_of(trial_mse: Float64, points: Sequence[CurvePoint], confidence: float)
     return None if band is None or len(bounds) < len(points) else tuple(np.maximum(band, bounds).tolist())
 
 
-def largest_row_error(clean: Array, kind: OutputKind, with_targets: bool) -> float | None:
-    """What a row error cannot exceed, where that is known: two points of a simplex lie at most sqrt(2) apart."""
+def largest_row_error(clean: Array, kind: OutputKind, with_targets: bool, distance: str = "l2") -> float | None:
+    """What a row error cannot exceed, where that is known: two points of a simplex lie at most sqrt(2) apart, and no
+    cosine is below -1."""
+    if kind == "embedding":
+        return 2.0 if distance == "cosine" else None
     if kind in ("label", "multilabel"):
         return 1.0
     if kind != "probability":

@@ -16,6 +16,8 @@ from robmon.robustness.confidence import Common
 from robmon.robustness.crossing import Crossing, crossing
 from robmon.robustness.curve import Axis, NoiseMargin, Score, Slope
 from robmon.robustness.curve_point import CurvePoint
+from robmon.robustness.embeddings import EmbeddingRows
+from robmon.robustness.false_matches import Threshold
 from robmon.robustness.features.features import Features
 from robmon.robustness.jsonable import jsonable
 from robmon.robustness.noise.masking import Masked
@@ -38,15 +40,20 @@ class JudgedTrials:
             reference itself, of its own.
         probabilities: the same of squared changes of the probabilities at the common confidence; None without.
         flips: the same of changed classes; None where outputs are no classes.
+        triplets: the same of changed triplets; None where outputs are no embeddings.
     """
 
     values: Float64
     probabilities: Float64 | None
     flips: Float64 | None
+    triplets: Float64 | None = None
 
     def by_score(self, score: ComparisonScore) -> Float64 | None:
         """Those of a score."""
-        return {"mse": self.values, "probability": self.probabilities, "flips": self.flips}[score]
+        if self.triplets is not None:
+            return self.triplets if score == "triplets" else None
+        known = {"mse": self.values, "probability": self.probabilities, "flips": self.flips, "triplets": None}
+        return known[score]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +85,13 @@ class Assessment:
         judged_trials: what a verdict may speak of, trial by trial; None of an assessment that is not compared.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
         row_accuracy: the same against the targets' classes; None without targets too.
+        embedding: of embeddings, what noise does to each row's; None of other outputs.
         clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
-        output: `value`, `probability`, `multilabel`, `logit` or `label`.
+        output: `value`, `probability`, `multilabel`, `logit`, `label` or `embedding`.
         output_variance: shape `(outputs,)`, of the clean outputs unless given; of labels `p (1 - p)` per class.
         clean_variance: the same, always measured on these clean outputs.
         outputs_without_variance: outputs left out of area and normalised errors.
-        clean_outputs: shape `(n, outputs)` in float64, or `(n,)` labels.
+        clean_outputs: shape `(n, outputs)` in float64, or `(n,)` labels; embeddings under `cosine` as unit vectors.
         level_unit: what a level counts.
         features: scale and mean of the features, and what of them is set apart.
         masked: how much of the inputs was not perturbed, and why.
@@ -131,6 +139,7 @@ class Assessment:
     axis: Axis = "level_squared"
     trial_row_errors: Float64 | None = field(default=None, repr=False)
     judged_trials: JudgedTrials | None = field(default=None, repr=False)
+    embedding: EmbeddingRows | None = field(default=None, repr=False)
     cut: str = ""
     notes: tuple[str, ...] = ()
     uses_realised_level: bool = False
@@ -157,8 +166,24 @@ class Assessment:
 
     @property
     def task(self) -> str:
-        """`regression` or `classification`."""
+        """`regression`, `classification` or `embedding`."""
         return self.specification.task
+
+    @property
+    def distance(self) -> str | None:
+        """Of embeddings, `l2` or `cosine`."""
+        return None if self.embedding is None else self.specification.distance
+
+    @property
+    def threshold(self) -> float | None:
+        """Of embeddings, the distance beyond which two are not taken for the same thing, as `beyond_threshold` counts;
+        None of others, and where none is known. Where it comes from is told in the notes."""
+        return None if self.embedding is None else self.embedding.threshold
+
+    @property
+    def decided(self) -> Threshold | None:
+        """The threshold with where it comes from, for another noise on these rows."""
+        return None if self.embedding is None else Threshold(self.embedding.threshold, self.embedding.threshold_note)
 
     @property
     def mse_limit(self) -> float | None:
@@ -377,6 +402,8 @@ class Assessment:
             "no_bound": self.no_bound,
             "task": self.task,
             "output": self.output,
+            "distance": self.distance,
+            "threshold": self.threshold,
             "reference": self.reference,
             "seed": self.seed,
             "curve": [_without(vars(point), "certified_radius") for point in self.curve],

@@ -16,6 +16,7 @@ from robmon.robustness.checks import (
     check_levels,
     check_limit,
     check_noise_name,
+    check_threshold,
     check_whole,
     check_word,
     needed_trials,
@@ -25,6 +26,8 @@ from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.vocabulary import (
     ALL_INTEGERS,
     BOUNDS,
+    DISTANCES,
+    FALSE_MATCH_RATE,
     FIXED_NOISES,
     IMAGE_NOISES,
     LARGEST_LEVELS,
@@ -54,7 +57,7 @@ class Specification:
         trials: independent draws of the noise for every row; 1 of a noise that has none, since all are alike.
         confidence: stated probability of all bounds.
         bound: method of the trial bound, see `upper_bound`.
-        task: `regression` or `classification`.
+        task: `regression`, `classification` or `embedding`.
         output: what the model's numbers are; None: see `resolve_output`.
         output_column: the part of the outputs that is assessed, or several, by name or position; None: all.
         integers: columns of whole numbers that are measurements, by name, or `all`.
@@ -63,6 +66,10 @@ class Specification:
         max_batch_rows: most rows given to the model at a time; None: by the size of a row.
         layout: how the inputs are pictures; None: they are not, or it is deduced.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
+        distance: of two embeddings, `l2` or `cosine`, see `robmon.robustness.embeddings`.
+        threshold: the distance from which on two embeddings are not taken for the same thing; None: the quantile
+            `false_match_rate` of the distances between different rows.
+        false_match_rate: share of pairs of different rows that may be nearer to one another than that.
 
     Raises:
         InvalidInputError: one of them cannot be used, by itself or together with another.
@@ -89,6 +96,9 @@ class Specification:
     max_batch_rows: int | None = None
     layout: ImageLayout | None = None
     mse_limit: float | None = None
+    distance: str = DISTANCES[0]
+    threshold: float | None = None
+    false_match_rate: float = FALSE_MATCH_RATE
 
     def __post_init__(self) -> None:
         check_noise_name(self.noise)
@@ -114,6 +124,7 @@ class Specification:
         check_word("task", self.task, TASKS)
         if self.output is not None:
             check_word("output", self.output, OUTPUT_KINDS)
+        self._check_embedding()
         self._check_noise()
 
     def _set(self, name: str, value: Any) -> None:
@@ -127,6 +138,24 @@ class Specification:
                 check_jpeg(self.levels)
         else:
             self.noise.check(self.levels)
+
+    def _check_embedding(self) -> None:
+        check_word("distance", self.distance, DISTANCES)
+        check_threshold(self.threshold)
+        if not 0.0 < self.false_match_rate < 1.0:
+            raise InvalidInputError(f"the false match rate must lie between 0 and 1, not {self.false_match_rate!r}")
+        is_embedding = self.task == "embedding"
+        if self.output is not None and is_embedding != (self.output == "embedding"):
+            raise InvalidInputError(
+                f"task {self.task} and output {self.output} exclude one another: outputs are embedding where the task "
+                "is, and nowhere else"
+            )
+        usual = (DISTANCES[0], None, FALSE_MATCH_RATE)
+        if not is_embedding and (self.distance, self.threshold, self.false_match_rate) != usual:
+            raise InvalidInputError(
+                f"distance, threshold and false match rate are of embeddings, and the task is {self.task}: set it to "
+                "embedding"
+            )
 
     @property
     def is_random(self) -> bool:
@@ -192,5 +221,8 @@ class Specification:
         judging = {name: value for name, value in self.to_dict().items() if name not in _NOT_JUDGING}
         if self.layout is None:
             del judging["layout"]  # as it was before there were layouts: verdicts of then still are of these terms
+        if self.task != "embedding":
+            for name in ("distance", "threshold", "false_match_rate"):
+                del judging[name]  # likewise
         content = {"output_column": judging.pop("output_column"), "assess": judging} | beside
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()

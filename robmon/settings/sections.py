@@ -44,7 +44,7 @@ from robmon.settings.values import (
     group_of,
     noise_of,
 )
-from robmon.vocabulary import NOISE_NAMES, TASKS, ImageChannels, NoiseName, OutputKind, Task
+from robmon.vocabulary import DISTANCES, NOISE_NAMES, TASKS, Distance, ImageChannels, NoiseName, OutputKind, Task
 
 
 class Section(BaseModel):
@@ -233,7 +233,12 @@ class AssessSettings(Section):
             raise ValueError(f"noises are further ones, and {self.noise} is assess.noise: give its levels as levels")
         return self
 
-    def specification(self, output_column: str | None = None, layout: ImageLayout | None = None) -> Specification:
+    def specification(
+        self,
+        output_column: str | None = None,
+        layout: ImageLayout | None = None,
+        embedding: EmbeddingSettings | None = None,
+    ) -> Specification:
         """What an assessment does by these settings.
 
         Raises:
@@ -251,6 +256,7 @@ class AssessSettings(Section):
             scale_axis=self.scale_axis,
             layout=layout,
             mse_limit=self.mse_limit,
+            **({} if embedding is None else embedding.model_dump()),
         )
 
     def further(self, output_column: str | None = None, layout: ImageLayout | None = None) -> tuple[Specification, ...]:
@@ -264,6 +270,22 @@ class AssessSettings(Section):
         """Rows that the smallest assessment asks the model for: each twice without noise, and in all its trials."""
         specification = self.specification()
         return self.min_rows * (2 + specification.needed_trials * specification.noisy_levels)
+
+
+class EmbeddingSettings(Section):
+    distance: Distance = Field(
+        DISTANCES[0],
+        description="Distance of two embeddings: the length of their difference, or 1 less the cosine of their angle",
+    )
+    threshold: PositiveFloat | None = Field(
+        None,
+        description="Distance beyond which two embeddings are not taken for the same thing; unset: that below which a "
+        "share false_match_rate of all pairs of different rows of the baseline lies",
+    )
+    false_match_rate: Annotated[float, Field(gt=0, lt=1)] = Field(
+        Specification.false_match_rate,
+        description="Share of pairs of different rows that may be taken for the same thing",
+    )
 
 
 class ImagesSettings(Section):

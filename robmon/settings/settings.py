@@ -23,6 +23,7 @@ from robmon.settings.sections import (
     CompareSettings,
     DeviceSettings,
     DriftSettings,
+    EmbeddingSettings,
     HistorySettings,
     HttpSettings,
     ImagesSettings,
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     assess: AssessSettings = Field(default_factory=AssessSettings)
     images: ImagesSettings = Field(default_factory=ImagesSettings)
+    embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
@@ -106,6 +108,11 @@ class Settings(BaseSettings):
             raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, advice)))
 
     @model_validator(mode="after")
+    def _embedding_is_of_embeddings(self) -> Settings:
+        self.specification  # noqa: B018
+        return self
+
+    @model_validator(mode="after")
     def _sample_holds_min_rows(self) -> Settings:
         if self.assess.min_rows > self.inputs.sample_rows:
             raise ValueError(
@@ -131,7 +138,7 @@ class Settings(BaseSettings):
     @property
     def specification(self) -> Specification:
         """What an assessment does."""
-        return self.assess.specification(self.model.output_column, self.images.layout)
+        return self.assess.specification(self.model.output_column, self.images.layout, self.embedding)
 
     @property
     def further_specifications(self) -> tuple[Specification, ...]:

@@ -16,6 +16,7 @@ from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine.plan import AssessmentPlan, plan_assessment
 from robmon.robustness.engine.predictor import Predictor
+from robmon.robustness.false_matches import Threshold
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.result import Assessment
@@ -56,6 +57,7 @@ def assess_batch(
     *,
     features: Features,
     output_variance: Float64 | None,
+    threshold: Threshold | None = None,
 ) -> BatchResult:
     """Fix the plan, then run the trials; a comparison follows its reference's plan as far as time allows.
 
@@ -67,6 +69,7 @@ def assess_batch(
             not said again.
         features: what scales the noise.
         output_variance: what normalises area and index; None: the variance of these outputs.
+        threshold: the baseline's, of embeddings; None: that of these rows, where the owner has set none.
 
     Raises:
         OverBudgetError: not even the smallest assessment fits into the time.
@@ -94,6 +97,7 @@ def assess_batch(
             seed=question.seed,
             output_variance=output_variance,
             comparison_variance=np.array(comparison.clean_variance) if comparison else None,
+            threshold=threshold,
             compare_at=reference.compare_at if reference else "own" if is_of_sample else None,
             compare_on=reference.rows if reference else None,
             clusters=origins,

@@ -52,6 +52,10 @@ def level_results(result: Assessment, baseline: Baseline | None = None) -> list[
                 baseline_ratio=ratio,
                 baseline_ratio_lower=lower,
                 baseline_stderr=None if ratio is None else stderrs.get(point.level),
+                beyond_threshold=point.beyond_threshold,
+                triplet_flips=point.triplet_flips,
+                self_nearest=point.self_nearest,
+                median_move=None if point.move_quantiles is None else float(point.move_quantiles[0]),
             )
         )
     return levels

@@ -72,10 +72,11 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     variance = baseline.output_variance if baseline.counts else None
     features = _features(question.plan, baseline, sample.inputs)
     evaluation = replace(evaluation, attributes=is_to_attribute(evaluation, baseline))
-    batch = assess_batch(evaluation, sample, features=features, output_variance=variance)
+    threshold = baseline.threshold(question.specification)
+    batch = assess_batch(evaluation, sample, features=features, output_variance=variance, threshold=threshold)
     result, plan = batch.assessment, plan_message(evaluation, batch)
     evaluation.model.seen.is_deterministic = result.own_mse == 0.0
-    if baseline.is_of_other_outputs(result.output):
+    if baseline.is_of_other_outputs(result.output, result.distance):
         # It was learnt when these outputs were taken for something else: all of it is learnt anew.
         fresh = question.model_copy(update={"baseline": None})
         return _answer(replace(evaluation, question=fresh), sample)
@@ -111,6 +112,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         notes=[*result.notes, *drift.notes, *against_labels.notes],
         confidence=result.confidence,
         output=result.output,
+        distance=result.distance,
+        threshold=result.threshold,
         levels=levels,
         slopes=slope_results(result),
         area=result.area,

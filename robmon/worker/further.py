@@ -40,7 +40,9 @@ def run_further(
         return FurtherNoise(noise=str(specification.noise), reason="over_budget", why=why)
     variance = baseline.output_variance if baseline.counts else None
     try:
-        found = assess_batch(alone, sample, features=batch.features, output_variance=variance)
+        found = assess_batch(
+            alone, sample, features=batch.features, output_variance=variance, threshold=batch.assessment.decided
+        )
     except Exception as error:
         told = failure(error, Rejections())
         what = told.message or f"{told.error}{f' at {told.where}' if told.where else ''}"
@@ -51,6 +53,7 @@ def run_further(
         level_unit=result.level_unit,
         confidence=result.confidence,
         output=result.output,
+        distance=result.distance,
         rows=found.plan.rows,
         trials=result.trials,
         levels=level_results(result),

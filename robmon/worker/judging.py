@@ -21,6 +21,7 @@ from robmon.robustness.classifiers import (
     is_classifier,
 )
 from robmon.robustness.comparison import Comparison, comparable, compare_rows
+from robmon.robustness.embedding_comparison import TripletRows, compare_embeddings, triplet_rows
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.worker.blaming import causes
@@ -36,7 +37,8 @@ class Kept(NamedTuple):
     Attributes:
         blob: of values their row errors, shape `(requests, levels)`, over twice the output variance; of classes, by
             request, flips at each level above 0, then, where there is a common confidence, errors at each and the top
-            probability; behind them the code of each row's class. Float64 and int64, little endian.
+            probability; behind them the code of each row's class; of embeddings, by request, changed triplets at each
+            level above 0, then the share of ties. Float64 and int64, little endian.
         classes: what else there is to say of a classifier.
         is_usable: whether anything can be compared with it: its outputs, under noise too, were finite, and not all the
             same.
@@ -51,6 +53,8 @@ def keep(result: Assessment) -> Kept:
     """What is kept of an assessment, of the rows that have a finite clean output."""
     rows = result.counted
     varies = bool(np.any(result.clean_variance > 0))
+    if result.embedding is not None:
+        return _keep_triplets(result, rows)
     if not is_classifier(result):
         errors = cluster_means(result.normalised_row_errors[rows], result.clusters[rows])
         is_usable = varies and bool(np.isfinite(errors[:, 1:]).any())
@@ -71,6 +75,15 @@ def keep(result: Assessment) -> Kept:
     return Kept(blob, classes, varies and bool(np.isfinite(own.flips).any()))
 
 
+def _keep_triplets(result: Assessment, rows: NDArray[np.bool_]) -> Kept:
+    try:
+        own = triplet_rows(result, rows)
+    except InvalidInputError:
+        return Kept(b"", None, is_usable=False)
+    blob = np.hstack([own.flips, own.ties[:, None]]).astype(ROW_ERRORS_DTYPE).tobytes()
+    return Kept(blob, None, is_usable=own.has_order and bool(np.isfinite(own.flips).any()))
+
+
 class Reference(NamedTuple):
     """The reference version's part of a comparison, on the rows that are assessed now.
 
@@ -78,6 +91,7 @@ class Reference(NamedTuple):
         comparison: the question.
         errors: of values, shape `(requests, levels)`, level 0 included.
         classes: of a classifier.
+        triplets: of embeddings.
         rows: shape `(rows,)`, which rows have a finite clean output in the reference.
     """
 
@@ -85,6 +99,7 @@ class Reference(NamedTuple):
     errors: Float64
     classes: ClassifierRows | None
     rows: NDArray[np.bool_]
+    triplets: TripletRows | None = None
 
     @property
     def compare_at(self) -> float | Literal["own"]:
@@ -102,6 +117,9 @@ def reference_of(comparison: ComparisonTerms, blob: bytes, rows: int) -> Referen
     kept = comparison.classes
     if kept is None:
         errors = np.frombuffer(blob, ROW_ERRORS_DTYPE).reshape(all_requests, -1)[:requests]
+        if comparison.output == "embedding":
+            triplets = TripletRows(errors[:, :-1], errors[:, -1])
+            return Reference(comparison, np.empty((0, 0)), None, finite[:rows], triplets)
         return Reference(comparison, errors, None, finite[:rows])
     columns = kept.levels if kept.exponent is None else 2 * kept.levels + 1
     size = 8 * all_requests * columns
@@ -137,7 +155,9 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
             reason="failed",
             why=f"its outputs do not vary any more, whatever the inputs, which those of {against} do",
         )
-    if reference.classes is None:
+    if reference.triplets is not None:
+        compared = _compare_triplets(reference, reference.triplets, result)
+    elif reference.classes is None:
         compared = _compare_values(reference, result)
     else:
         compared = _compare_classes(reference, reference.classes, result)
@@ -150,6 +170,9 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
 
 def _errors(reference: Reference, result: Assessment, compared: Comparison) -> tuple[Float64, Float64]:
     """Errors of both by request, shape `(requests, levels)`, as the verdict counts them."""
+    if reference.triplets is not None:
+        own_triplets = triplet_rows(result, reference.rows)
+        return reference.triplets.flips, own_triplets.against(reference.triplets)
     if reference.classes is None:
         rows, noisy = reference.rows, _noisy(result)
         errors = cluster_means(np.asarray(result.comparison_row_errors)[rows], result.clusters[rows])
@@ -189,6 +212,18 @@ def _compare_values(reference: Reference, result: Assessment) -> Comparison | No
         alpha=comparison.alpha,
         tolerance=comparison.tolerance,
     )
+
+
+def _compare_triplets(reference: Reference, a: TripletRows, result: Assessment) -> Comparison | NotCompared:
+    comparison = reference.comparison
+    if result.embedding is None:
+        return NotCompared(reason="other_units", why="its outputs are no embeddings")
+    levels = [level for level in result.levels if level > 0]
+    try:
+        b = triplet_rows(result, reference.rows)
+        return compare_embeddings(a, b, levels, alpha=comparison.alpha, tolerance=comparison.tolerance)
+    except InvalidInputError as error:
+        return NotCompared(reason="too_few_rows", why=str(error))
 
 
 def _compare_classes(reference: Reference, a: ClassifierRows, result: Assessment) -> Comparison | NotCompared:

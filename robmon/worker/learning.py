@@ -13,6 +13,7 @@ from robmon.models.inputs import ModelInputs
 from robmon.models.watched import watched
 from robmon.processes.messages import Assess
 from robmon.robustness.arrays import Float64
+from robmon.robustness.false_matches import pairs_of
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.by_name import noise_model
@@ -63,6 +64,9 @@ def learn_results(evaluation: Evaluation, baseline: Baseline, sample: DecodedSam
     if rows:
         errors = cluster_means(result.row_errors[rows], result.clusters[rows])
         baseline.learn_results(result.output, result.clean_outputs[rows], errors)
+        if result.distance is not None:
+            array, every = sample.inputs.array[rows], np.ones(len(rows), dtype=np.bool_)
+            baseline.learn_pairs(pairs_of(array, result.clean_outputs[rows], every, result.distance), result.distance)
     baseline.settle(question.baseline_min_rows)
     return baseline
 

@@ -65,11 +65,11 @@ def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
 
     engine = engine_of(writes)
     kept = engine.inputs.copy()
-    (values,) = engine.batch([0], slice(0, 8), (0.5,), Rehearsal("regression"))
+    (values,) = engine.batch([0], slice(0, 8), (0.5,), Rehearsal("regression", 8))
     assert np.array_equal(engine.inputs, kept) and np.all(values[-1] < 20)
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("task", ["regression", "classification", "embedding"])
 @pytest.mark.parametrize(
     "predict",
     [
@@ -83,7 +83,7 @@ def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:
     ids=["column", "infinite", "truth", "text", "texts", "tensor"],
 )
 def test_whatever_the_outputs_are_can_be_rehearsed(predict: Predict, task: str) -> None:
-    engine, rehearsal = engine_of(predict), Rehearsal(task)
+    engine, rehearsal = engine_of(predict), Rehearsal(task, 40)
     for trial in range(2):
         assert engine.batch([trial], slice(0, 8), (0.1,), rehearsal).shape[2:] == (1, 8)
     with pytest.raises(PredictionError, match="for 8 rows"):

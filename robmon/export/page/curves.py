@@ -67,6 +67,7 @@ _ERRORS: Final = {
     "mse": "Squared change of the outputs over twice their variance",
     "probability": "Mean squared change of the probabilities at a common confidence",
     "flips": "Share of changed classes",
+    "triplets": "Share of changed triplets",
 }
 
 
@@ -92,6 +93,8 @@ def of_now(published: Published, version: str, result: Assessed) -> str:
         f"Version {version} now", lines, limit=_drawn(published.mse_limit, means), is_time=False
     )  # fmt: skip
     text = _ERRORS["flips"] if result.output == "label" else _OUTPUTS
+    if result.distance is not None:
+        text = f"Mean {'distance' if result.distance == 'cosine' else 'squared distance'} of the embedding"
     told = [f"{text}, against noise level.", *_not_drawn(means, bounds), *_limit(published.mse_limit)]
     return figure(chart, "now", keys, " ".join(told))
 

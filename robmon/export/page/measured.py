@@ -13,6 +13,7 @@ from robmon.export.page.pieces import number, paragraph, table
 from robmon.export.published import FurtherMeasurement, Measurement, Published
 from robmon.processes.messages import Assessed, FurtherNoise, LevelResult
 from robmon.report.words import noise_of, percent, rounded_up
+from robmon.vocabulary import distance_bound
 
 
 class Fact(NamedTuple):
@@ -44,8 +45,9 @@ def _of_result(published: Published, result: Assessed) -> Iterator[Fact]:
     worst = result.levels[-1]
     sure = percent(result.confidence)
     if result.output != "label":
-        yield Fact("Request bound", *_request_bound(worst, sure))
+        yield Fact("Request bound", *_request_bound(worst, sure, result.distance))
     yield _trial_bound(published, result, worst, sure)
+    yield from _of_embeddings(result, worst)
     if worst.agreement is not None:
         yield Fact("Agreement", percent(worst.agreement), "of the classes stay what they are")
     if result.index is not None:
@@ -56,12 +58,26 @@ def _of_result(published: Published, result: Assessed) -> Iterator[Fact]:
         yield Fact("Input drift", f"{result.drifted_features}", of)
 
 
-def _request_bound(worst: LevelResult, sure: str) -> tuple[str, str]:
+def _of_embeddings(result: Assessed, worst: LevelResult) -> Iterator[Fact]:
+    if worst.beyond_threshold is not None and result.threshold is not None:
+        text = f"of embeddings move farther than {result.threshold:.4g}, the threshold, from their own"
+        yield Fact("Beyond threshold", percent(worst.beyond_threshold), text)
+    if worst.self_nearest is not None:
+        yield Fact(
+            "Self nearest", percent(worst.self_nearest), "of embeddings are still nearer to their own than to any"
+        )
+    if worst.triplet_flips is not None:
+        yield Fact(
+            "Triplets", percent(worst.triplet_flips), "of triplets of rows have another of two others as the nearer"
+        )
+
+
+def _request_bound(worst: LevelResult, sure: str, distance: str | None) -> tuple[str, str]:
     if worst.request_bound is None:
         return "none", "so few rows have no bound that holds for single predictions"
     if math.isinf(worst.request_bound):
         return "infinite", "too many outputs are not finite"
-    moved = rounded_up(math.sqrt(worst.request_bound))
+    moved = rounded_up(distance_bound(worst.request_bound, distance))
     return moved, f"{sure} of predictions move by less than {moved}"
 
 
@@ -110,10 +126,16 @@ def _table(result: Assessed | FurtherNoise, caption: str = "") -> str:
     """A line a level; columns of which nothing is known are left out."""
     columns = {
         "noise level": [f"{point.level:.4g}" for point in result.levels],
-        "mean MSE": [number(point.mean_mse) for point in result.levels],
+        "mean distance" if result.distance == "cosine" else "mean MSE": [
+            number(point.mean_mse) for point in result.levels
+        ],
         f"trial bound, {percent(result.confidence)}": [number(point.bound) for point in result.levels],
-        f"{percent(result.confidence)} move by less than": [_moved(point) for point in result.levels],
+        f"{percent(result.confidence)} move by less than": [_moved(point, result.distance) for point in result.levels],
         "agreement": [number(point.agreement) for point in result.levels],
+        "median move": [number(point.median_move) for point in result.levels],
+        "beyond threshold": [number(point.beyond_threshold) for point in result.levels],
+        "triplets changed": [number(point.triplet_flips) for point in result.levels],
+        "self nearest": [number(point.self_nearest) for point in result.levels],
         "ratio to the baseline": [number(point.baseline_ratio) for point in result.levels],
     }
     if result.output == "label":
@@ -144,8 +166,8 @@ def _further(measurement: FurtherMeasurement, now: float) -> str:
     return "\n".join(filter(None, [_table(result, caption), _cut(result.cut), _notes(result.notes)]))
 
 
-def _moved(point: LevelResult) -> str:
-    return "" if point.request_bound is None else number(math.sqrt(point.request_bound))
+def _moved(point: LevelResult, distance: str | None) -> str:
+    return "" if point.request_bound is None else number(distance_bound(point.request_bound, distance))
 
 
 def _noise(result: Assessed) -> str:

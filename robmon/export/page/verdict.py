@@ -163,7 +163,7 @@ def verdict_details(verdict: Verdict, is_standing: bool = False) -> str:
 def _table(published: Published, verdict: Verdict) -> str:
     """A line a level, and one for all together, which the verdict tests."""
     judged, reference = short(published.view.judged_version or ""), short(verdict.reference_version)
-    ratio = "flip ratio" if verdict.score == "flips" else "MSE ratio"
+    ratio = {"flips": "flip ratio", "triplets": "triplet ratio"}.get(verdict.score, "MSE ratio")
     interval = f"{percent(verdict.confidence)} interval"
     columns = [("level", [f"{level:.4g}" for level in verdict.levels], "all")]
     if (curves := verdict.curves) is not None:

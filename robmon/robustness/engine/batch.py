@@ -27,12 +27,14 @@ from robmon.robustness.arrays import (
     detached,
     is_on_cuda,
     is_single_or_double,
+    like,
     namespace,
     repeated,
     to_numpy,
     wait_for,
 )
 from robmon.robustness.confidence import TemperedErrors
+from robmon.robustness.embeddings import GALLERY_ROWS, KEPT, Neighbours
 from robmon.robustness.engine.batch_size import BatchSize
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
@@ -76,7 +78,7 @@ class Reduced:
 
     Attributes:
         errors: of all measures, shape `(counts, rows)`, +Inf for a row that is not finite.
-        same: whether a row has the class of the i-th reference, shape `(rows,)`.
+        same: whether a row has the class of the i-th reference, shape `(rows,)`; of embeddings what `Neighbours` says.
         is_finite: whether its outputs are, shape `(rows,)`.
     """
 
@@ -103,6 +105,7 @@ class Measures:
         counted: which rows count, shape `(n,)`.
         by_trial: which of the measures' errors at the highest level are kept trial by trial; None: of none.
         weights: shape `(n,)`, of rows in the means of each trial by which versions are compared; None: there are none.
+        neighbours: of embeddings, what else is kept of each row; None of others.
     """
 
     kind: OutputKind
@@ -111,6 +114,12 @@ class Measures:
     counted: NDArray[np.bool_]
     by_trial: int | None = None
     weights: Float64 | None = None
+    neighbours: Neighbours | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many numbers are kept of a row that say whether something of it is as it was."""
+        return len(self.classes) + (0 if self.neighbours is None else KEPT)
 
     def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
         """What is kept of the outputs of so many copies of these rows.
@@ -123,9 +132,12 @@ class Measures:
         said = classes_of(flat, self.kind, finite) if self.classes else None
         xp = namespace(flat)
         errors = xp.concat([measure(flat, rows) for measure in self.errors])
+        same = [same_classes(said, classes[rows], self.kind) for classes in self.classes if said is not None]
+        if self.neighbours is not None:
+            same += self.neighbours(flat, rows, errors[0, :])
         return Reduced(
             errors=errors if self.kind == "label" else xp.where(finite & xp.isfinite(errors), errors, float("inf")),
-            same=[same_classes(said, classes[rows], self.kind) for classes in self.classes if said is not None],
+            same=same,
             is_finite=finite,
         )
 
@@ -135,11 +147,12 @@ class Rehearsal:
     the reference of all that follow.
 
     Args:
-        task: `regression` or `classification`.
+        task: `regression`, `classification` or `embedding`.
+        rows: that are assessed.
     """
 
-    def __init__(self, task: str) -> None:
-        self._task = task
+    def __init__(self, task: str, rows: int) -> None:
+        self._task, self._rows = task, rows
         self._measures: dict[int, Measures] = {}
 
     def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
@@ -160,11 +173,21 @@ class Rehearsal:
         kind: OutputKind = "logit" if is_class else "value"
         flat = flatten(outputs, kind, count)
         errors: list[RowMeasure] = [RowErrors(flat, [mean_weights(flat)] * 2)]
+        if self._task == "embedding":
+            return Measures("embedding", errors, [], counted, neighbours=self._neighbours(flat))
         if not is_class:
             return Measures(kind, errors, [], counted)
         with np.errstate(all="ignore"):
             errors.append(TemperedErrors(flat, kind, 1.0))
         return Measures(kind, errors, [classes_of(flat, kind)], counted)
+
+    def _neighbours(self, flat: Array) -> Neighbours:
+        """As many neighbours as there will be: each of these outputs several times, moved a little apart."""
+        count = int(flat.shape[0])
+        times = -(-max(min(self._rows, GALLERY_ROWS), count) // count)
+        apart = np.linspace(1.0, 2.0, times * count)[:, None]
+        every = np.tile(to_numpy(flat), (times, 1)) * apart
+        return Neighbours(like(every, flat), np.asarray(np.isfinite(every).all(axis=1)), "l2", None, seed=0)
 
 
 class TrialRun:
@@ -174,11 +197,12 @@ class TrialRun:
 
     Args:
         engine: of the rows.
-        task: `regression` or `classification`.
+        task: `regression`, `classification` or `embedding`.
     """
 
     def __init__(self, engine: Engine, task: str) -> None:
-        self._engine, self._rehearsal, self._begun = engine, Rehearsal(task), itertools.count()
+        self._engine, self._begun = engine, itertools.count()
+        self._rehearsal = Rehearsal(task, int(engine.inputs.shape[0]))
 
     def run(self, rows: int) -> None:
         """Run a batch of so many rows, and wait for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,11 @@ class Tally:
     """Row errors of `Measures.by_trial` at the highest level, shape `(n, T)`; None where none are kept."""
     weighted: Float64 | None = None
     """Means of each trial by `Measures.weights`, shape `(T, levels, values)`: the errors of all measures in their
-    order, then whether rows had the class of each reference; None without weights."""
+    order, then whether rows had the class of each reference, or what of an embedding was kept; None without weights."""
+    near: list[Float64] = field(default_factory=list)
+    """Of embeddings: what `Neighbours` says, summed over trials, shape `(levels, n)` each."""
+    every: Float64 | None = None
+    """Of embeddings: row errors of the first measure's first weighting, shape `(levels, T, n)`."""
 
 
 def run_trials(
@@ -124,6 +128,7 @@ class _Sums:
         self._mse: list[Array] = []
         self._by_trial: list[Array] = []
         self._weighted: list[Array] = []
+        self._every: list[Array] = []
 
     def add(self, values: Array) -> None:
         """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
@@ -137,6 +142,8 @@ class _Sums:
             self._totals += total
         if self._measures.by_trial is not None:
             self._by_trial.append(copied(errors[-1, self._measures.by_trial]))
+        if self._measures.neighbours is not None:
+            self._every.append(copied(errors[:, 0]))
         if self._measures.weights is not None:
             self._weighted.append(self._weighted_means(values, self._measures.weights))
         if not counted.all():
@@ -145,8 +152,8 @@ class _Sums:
         self._mse.append(xp.mean(errors, axis=-1))
 
     def _weighted_means(self, values: Array, weights: Float64) -> Array:
-        """Of errors and kept classes, over the rows that have a weight; shape `(levels, values, trials)`."""
-        kept = values[:, : self._errors[-1].stop + len(self._measures.classes)]
+        """Of errors and what is kept, over the rows that have a weight; shape `(levels, values, trials)`."""
+        kept = values[:, : self._errors[-1].stop + self._measures.kept]
         rows = np.flatnonzero(weights > 0)  # 0 times an infinite error is no number
         if rows.size < len(weights):
             kept, weights = namespace(kept).take(kept, like(rows, kept), axis=-1), weights[rows]
@@ -159,12 +166,15 @@ class _Sums:
         first = np.moveaxis(to_numpy(self._first), 1, 0)
         mse = to_numpy(xp.concat(self._mse, axis=-1))
         trials = mse.shape[-1]
-        *same, finite, beyond, moves = totals[self._errors[-1].stop :]
+        *kept, finite, beyond, moves = totals[self._errors[-1].stop :]
+        classes = len(self._measures.classes)
         return Tally(
             sums=[totals[of] for of in self._errors],
             trial_mse=[mse[:, index].T for index in range(len(self._errors))],
             first=list(first),
-            same=same,
+            same=kept[:classes],
+            near=kept[classes:],
+            every=to_numpy(xp.concat(self._every, axis=1)) if self._every else None,
             nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
             beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
             moves=moves,
@@ -190,6 +200,8 @@ def repeated(tally: Tally, times: int) -> Tally:
         beyond=tally.beyond,
         moves=tally.moves * times,
         weighted=None if tally.weighted is None else np.repeat(tally.weighted, times, axis=0),
+        near=[near * times for near in tally.near],
+        every=None if tally.every is None else np.repeat(tally.every, times, axis=1),
     )
 
 
@@ -207,6 +219,8 @@ def joined(low: Tally, high: Tally) -> Tally:
         weighted=None
         if low.weighted is None or high.weighted is None
         else np.concatenate([low.weighted, high.weighted], axis=1),
+        near=[np.concatenate(pair, axis=0) for pair in zip(low.near, high.near, strict=True)],
+        every=None if low.every is None or high.every is None else np.concatenate([low.every, high.every], axis=0),
     )
 
 
@@ -220,4 +234,6 @@ def of_rows(tally: Tally, rows: NDArray[np.bool_]) -> Tally:
         first=[first[:, rows] for first in tally.first],
         same=[same[:, rows] for same in tally.same],
         moves=tally.moves[:, rows],
+        near=[near[:, rows] for near in tally.near],
+        every=None if tally.every is None else tally.every[..., rows],
     )

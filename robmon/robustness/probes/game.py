@@ -14,7 +14,7 @@ from robmon.robustness.clean import CleanPass, is_rounding
 from robmon.robustness.engine.batch import Measures
 from robmon.robustness.engine.batch_size import BatchSize
 from robmon.robustness.engine.trials import trial_values
-from robmon.robustness.outputs import RowErrors, mean_weights, normalising_weights, output_variance
+from robmon.robustness.outputs import RowErrors, normalising_weights, output_variance
 from robmon.robustness.probes.groups import FeatureGroups
 from robmon.robustness.probes.switching import Switch, SwitchingEngine
 
@@ -31,7 +31,7 @@ class Game:
     def __init__(self, engine: SwitchingEngine, passed: CleanPass, size: BatchSize) -> None:
         rows = int(engine.inputs.shape[0])
         clean, kind = passed.clean[:rows], passed.kind
-        weights = [mean_weights(clean), normalising_weights(output_variance(clean, kind), kind)]
+        weights = [passed.weights, normalising_weights(output_variance(clean, kind), kind)]
         self._counted = passed.counted[:rows]
         self._measures = Measures(kind, [RowErrors(clean, weights)], [], self._counted)
         self._engine, self._size = engine, size
