@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import threading
@@ -17,7 +18,7 @@ from robmon.inputs import codecs
 from robmon.inputs.codecs import Row
 from robmon.models.remote.as_sent import AsSent
 from tests.growth.criterion import doubling, freeze_heap, measure
-from tests.growth.hostile import RAW, counted, repeated
+from tests.growth.hostile import RAW, around, counted, listed, repeated
 from tests.growth.readers import LOOP_SECONDS, READERS, Reader, measured
 
 PACKAGE = Path(robmon.__file__).parent
@@ -58,6 +59,11 @@ def test_what_is_linear_but_for_a_logarithm_is_not(read: Any) -> None:
     growth = measure(read, RAW["noise"], 2**20)
     assert not growth.is_superlinear
     assert growth.sizes == tuple(2**power for power in range(16, 21))
+
+
+def test_what_only_leaves_the_caches_is_not() -> None:
+    growth = measure(json.loads, around(b"[", listed(b"[1]"), b"]"), 2**21)
+    assert not growth.is_superlinear
 
 
 def test_an_exception_that_is_none_of_the_readers_own_is_told() -> None:
