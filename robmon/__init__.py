@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TooFewTrialsError,
     )
     from robmon.hardening.stabilise import stabilise
+    from robmon.library.advise import advise
     from robmon.library.assess import assess
     from robmon.library.attack import attack
     from robmon.library.attribute import attribute
@@ -51,6 +52,7 @@ __all__ = [
     "RobmonError",
     "TooFewTrialsError",
     "__version__",
+    "advise",
     "assess",
     "attack",
     "attribute",
@@ -68,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "advise": "robmon.library.advise",
     "assess": "robmon.library.assess",
     "attack": "robmon.library.attack",
     "attribute": "robmon.library.attribute",
