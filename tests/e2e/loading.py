@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.e2e.daemon import Daemon, running_daemon
 
-MARGIN = 4
-"""Between that and the time after which a worker is killed."""
+MARGIN = 2
+"""Between that and the time after which a worker is killed: a test has to wait so long."""
 
 
 def patience_seconds(daemon: Daemon, at_least: float) -> float:
