@@ -40,7 +40,7 @@ def certify(
         radii: in units of the scale, as levels are.
         scale: as in `robmon.attack`: None: the standard deviation of each feature; 1.0: radii are in input units.
         method: `lipschitz`: the norms of the layers, one after the other; `interval`: between which numbers each value
-            lies, layer by layer.
+            lies, layer by layer. By `crown` there is none yet: the result says so.
         output: as in `robmon.assess`.
         output_column: as there; where it is given, there is no certificate.
         scale_axis: as there.

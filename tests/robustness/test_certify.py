@@ -77,6 +77,12 @@ def test_a_linear_model_is_certified_exactly_as_far_as_the_closed_form_says(
         assert result.lipschitz >= dual, "rounded up"
 
 
+def test_by_crown_there_is_none_and_it_says_what_to_choose() -> None:
+    result = robmon.certify(linear(), X, radii=RADII, method="crown", output="logit")
+    assert (result.share, result.certified) == (None, None)
+    assert result.reason == "robmon has no certificate by CROWN: choose lipschitz or interval"
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_softmax_and_sigmoid_at_the_end_change_no_class(method: Any) -> None:
     expected = kept(robmon.certify(linear(), X, radii=RADII, method=method, **ALONE))

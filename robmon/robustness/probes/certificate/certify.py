@@ -23,9 +23,11 @@ from robmon.robustness.specification import Specification
 if TYPE_CHECKING:
     from robmon.robustness.probes.certificate.margins import Reading
 
-Method = Literal["lipschitz", "interval"]
+Method = Literal["lipschitz", "interval", "crown"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 BATCH_ROWS: Final = 256
+NO_CROWN: Final = "robmon has no certificate by CROWN: choose lipschitz or interval"
+"""An adapter of auto_LiRPA 0.7.1 called rows certified that an attack flipped, and is not part of it."""
 
 
 def certify_rows(
@@ -49,7 +51,7 @@ def certify_rows(
         features: whose scale is the unit of radii; features without one stay as they are.
         radii: above 0.
         norm: `inf`: each cell moves by at most the radius; `2`: the root of the sum of squares does.
-        method: `lipschitz` or `interval`.
+        method: `lipschitz` or `interval`; by `crown` there is none, with the reason.
         output_names: as in `assess_rows`.
         notes: sentences on what was deduced before.
 
@@ -66,7 +68,7 @@ def certify_rows(
     if passed.kind == "value":
         raise InvalidInputError("a certificate is of classes: the task must be classification")
     told = (passed.form.note, *notes)
-    why = _why_none(predictor, passed, features)
+    why = NO_CROWN if method == "crown" else _why_none(predictor, passed, features)
     if why:
         return Certificate(method, norm, tried, reason=why, notes=told)
     from robmon.robustness.probes.certificate.graph import UnreadableError
