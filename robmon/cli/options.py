@@ -103,6 +103,13 @@ def assessment_options(command: Function) -> Function:
                      help="Probability of the bounds."),
         click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
                      show_default=True, help="What the model does."),
+        click.option("--distance", type=click.Choice(DISTANCES), default=DISTANCES[0], show_default=True,
+                     help="Of embeddings: the length of a difference, or 1 less the cosine of an angle."),
+        click.option("--threshold", type=click.FloatRange(0, min_open=True),
+                     help="Of embeddings: the distance beyond which two are not taken for the same thing.  "
+                     "[default: that below which --false-match-rate of all pairs of different rows lie]"),
+        click.option("--false-match-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                     default=Specification.false_match_rate, show_default=True, help="See --threshold."),
         click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
                      default=ImageLayout.jpeg_subsampling, show_default=True, help="Of the colours, under jpeg noise."),
     ]  # fmt: skip
@@ -114,13 +121,6 @@ def model_options(command: Function) -> Function:
     options = [
         click.option("--output", type=click.Choice(OUTPUT_KINDS),
                      help="What the model's numbers are.  [default: by their type and the task]"),
-        click.option("--distance", type=click.Choice(DISTANCES), default=DISTANCES[0], show_default=True,
-                     help="Of embeddings: the length of a difference, or 1 less the cosine of an angle."),
-        click.option("--threshold", type=click.FloatRange(0, min_open=True),
-                     help="Of embeddings: the distance beyond which two are not taken for the same thing.  "
-                     "[default: that below which --false-match-rate of all pairs of different rows lie]"),
-        click.option("--false-match-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                     default=Specification.false_match_rate, show_default=True, help="See --threshold."),
         click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
                      "its name or position, or several of them, separated by commas."),
         click.option("--integers", multiple=True, metavar="COLUMNS",
