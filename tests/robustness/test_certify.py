@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 import robmon
 from robmon.errors import InvalidInputError
+from robmon.robustness.probes.certificate.interval import boxes
 from robmon.robustness.probes.certificate.lipschitz import SLOPES, Constants
 from robmon.robustness.probes.certificate.norms import convolution_norm
 from robmon.robustness.probes.certificate.operators import VALLEYS
@@ -276,7 +278,9 @@ def test_a_norm_of_a_circular_convolution_is_exact(size: int, stride: int) -> No
 
 @pytest.mark.parametrize("name", SLOPES)
 def test_no_function_is_steeper_than_it_is_taken_for(name: str) -> None:
-    function = getattr(torch.ops.aten, name)
+    function = getattr(torch.ops.aten, name.removesuffix(" of tanh"))
+    if name.endswith(" of tanh"):
+        function = partial(function, approximate="tanh")
     further = {"hardtanh": (-1.0, 1.0), "clamp": (-1.0, 1.0), "clamp_min": (0.0,), "clamp_max": (0.0,)}.get(name, ())
     places = torch.linspace(-12, 12, 400_001, dtype=torch.float64)
     values = function(places, *further)
@@ -415,6 +419,19 @@ class Doing(nn.Module):
         return result
 
 
+def _far(x: torch.Tensor) -> torch.Tensor:
+    return torch.where((x.abs() > 9).any(1, keepdim=True), -x, x)
+
+
+def _caught(x: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return x * x.max().item()
+        except Exception:
+            return x
+
+
 REFUSED = {
     "layer_norm": (lambda x: functional.layer_norm(x, (12,)), "layer_norm"),
     "softmax inside": (lambda x: x.softmax(dim=1), "softmax"),
@@ -423,8 +440,18 @@ REFUSED = {
     "rounding": (lambda x: torch.round(x), "round"),
     "rows mixed": (lambda x: x - x.mean(dim=0), "mixes rows"),
     "rows sorted": (lambda x: x.flip(0), "flip"),
-    "branches": (lambda x: x if bool(x.sum() > 0) else -x, "export it"),
-    "leaves torch": (lambda x: x * float(x.abs().max()), "export it"),
+    "branches": (lambda x: x if bool(x.sum() > 0) else -x, "branches on its data"),
+    "leaves torch": (lambda x: x * float(x.abs().max()), "outside torch"),
+    "numpy factor": (lambda x: x * float(x.detach().numpy().max()), "outside torch"),
+    "numpy branch": (lambda x: x / 255 if x.detach().numpy().max() > 1 else x, "outside torch"),
+    "caught": (lambda x: _caught(x), "outside torch"),
+    "read otherwise": (lambda x: x if torch.jit.is_tracing() else _far(x), "nothing is known of the operation"),
+    "bound that spreads": (lambda x: torch.clamp(x[:, :1], min=torch.full((1, 12), -9.0)), "clamp"),
+    "bound that spreads, alone": (lambda x: torch.clamp_min(x[:, :1], torch.full((12,), -9.0)), "clamp_min"),
+    "type of another": (lambda x: x.type_as(torch.ones(1, dtype=torch.int64)).double(), "rounds to int64"),
+    "as another": (lambda x: x.to(torch.ones(1, dtype=torch.int32)).double(), "casts to another type"),
+    "softplus that jumps": (lambda x: functional.softplus(x, 1.0, 0.5), "softplus that jumps"),
+    "softplus, threshold far in beta": (lambda x: functional.softplus(x, 1e-9, 20), "softplus that jumps"),
     "random": (lambda x: x + torch.randn_like(x), "rand"),
     "half": (lambda x: x.half().double(), "rounding"),
     "dropout": (lambda x: functional.dropout(x, 0.5, training=True), "random"),
@@ -442,6 +469,102 @@ def test_what_is_not_known_has_no_certificate_but_a_reason(kind: str, method: An
     assert named in result.reason
     assert result.reason in str(result)
     assert result.to_dict()["share"] is None
+
+
+class Lifting(nn.Module):
+    """One cell against a hundred bounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.full((1, 100), -9.0))
+        self.end = nn.Linear(100, 1)
+        nn.init.constant_(self.end.weight, 0.1)
+        nn.init.constant_(self.end.bias, -0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.end(torch.clamp(x, min=self.low))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cell_that_a_bound_spreads_over_many_has_no_certificate(method: Any) -> None:
+    rows = np.array([[0.2], [1.0]], dtype=np.float32)
+    assert "clamp mixes rows, or may" in robmon.certify(Lifting(), rows, radii=(0.2,), method=method, **ALONE).reason
+
+
+class Elsewhere(nn.Module):
+    """Answers in Python whether its input is large, and hides it from what reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = nn.Linear(12, 3).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.end(-x if max(map(abs, memoryview_of(x))) > 3.9 else x)
+
+
+def memoryview_of(x: torch.Tensor) -> list[float]:
+    """Numbers of a tensor by its address, which is asked of none of its methods."""
+    with torch._C.DisableTorchFunction():
+        return [float(each) for each in x.detach().flatten()]
+
+
+def test_around_the_rows_a_module_must_compute_what_was_read() -> None:
+    rows = np.clip(X, -2, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = robmon.certify(Elsewhere(), rows, radii=(3.0,), norm="inf", **ALONE)
+    assert result.certified is None
+    assert result.reason
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_the_valley_of_each_gelu_is_where_it_is_lowest(approximate: str) -> None:
+    places = torch.tensor([[-0.75246142], [-0.75179152], [0.0]], dtype=torch.float64)
+    graph = read(nn.GELU(approximate), places)
+    found = boxes(graph, places, torch.full((1,), 0.01, dtype=torch.float64), "inf", [graph.output])[graph.output]
+    inside = torch.linspace(-0.7625, -0.7425, 20_001, dtype=torch.float64)
+    lowest = float(functional.gelu(inside, approximate=approximate).min())
+    assert (found.low[:2] <= lowest).all()
+    assert (found.low[:2] >= lowest - 1e-11).all()
+
+
+def test_softplus_with_a_beta_of_its_own_has_a_certificate() -> None:
+    assert 0 < constants(nn.Softplus(3.0), X)["2"] <= 1 + 1e-9
+
+
+def test_a_recurrent_layer_is_not_known_and_random_where_it_drops() -> None:
+    layer = nn.GRU(12, 4, batch_first=True).double()
+    model = Doing(lambda x: nn.functional.pad(layer(x[:, None])[0][:, 0], (0, 8)))
+    result = robmon.certify(model, X, radii=RADII, **ALONE)
+    assert result.reason == "nothing is known of the operation gru"
+
+
+class Pictures(nn.Module):
+    """Normalises by NumPy's constants, as demos do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.end = nn.Conv2d(3, 4, 3), nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = (x - torch.tensor(np.full((3, 1, 1), 0.4, "f4"))) / torch.tensor(np.full((3, 1, 1), 0.2, "f4"))
+        return self.end(torch.relu(self.conv(x)).flatten(1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pictures_whose_channels_were_last_are_certified_like_others(method: Any) -> None:
+    torch.manual_seed(0)
+    last = np.random.default_rng(0).random((6, 6, 6, 3)).astype(np.float32)
+    first, module = last.transpose(0, 3, 1, 2), Pictures().eval()
+    options: Any = {"radii": (0.001, 0.01), "norm": "inf", "method": method, **ALONE}
+    found, expected = (robmon.certify(module, each, **options) for each in (first, np.ascontiguousarray(first)))
+    np.testing.assert_array_equal(kept(found), kept(expected))
+
+
+def test_an_exported_program_is_refused_with_what_to_give() -> None:
+    program = torch.export.export(linear(), (torch.tensor(X),))
+    with pytest.raises(InvalidInputError, match=r"give what its \.module\(\) returns"):
+        robmon.certify(program, X, radii=RADII, **ALONE)
 
 
 def test_a_transformer_has_no_certificate() -> None:

@@ -15,6 +15,7 @@ from robmon.robustness.probes.certificate.graph import (
     Graph,
     Node,
     UnreadableError,
+    computed,
     filled,
     nodes_in,
     unknown,
@@ -73,7 +74,7 @@ class Builder:
                 raise UnreadableError(f"{name} is random: the module is not in eval mode")
             return operator.arguments["input"]
         if torch.Tag.nondeterministic_seeded in overload.tags:
-            raise UnreadableError(f"{name} is random")
+            raise UnreadableError(f"{name} is random") if _draws(operator.arguments) else unknown(name)
         if not sources:
             return exact(overload(*args, **kwargs))
         operator = _unrounded(operator)
@@ -89,7 +90,7 @@ class Builder:
         if operator.name not in KNOWN:
             raise unknown(operator.name)
         values = {name: filled(value, self.values) for name, value in operator.arguments.items()}
-        value = of_rows(Operator(operator.name, values, operator.overload), EXAMPLE_ROWS).call()
+        value = computed(of_rows(Operator(operator.name, values, operator.overload), EXAMPLE_ROWS))
         node = self._add(operator, value)
         check_rows_apart(node)
         return node
@@ -126,6 +127,12 @@ def check_precision(dtype: torch.dtype) -> None:
         raise UnreadableError(f"it computes in {str(dtype).removeprefix('torch.')}, whose rounding no bound knows")
 
 
+def _draws(arguments: Mapping[str, Any]) -> bool:
+    """Whether an operator that may draw does: with its dropout on, where that is all it draws for."""
+    is_training = bool(arguments.get("train", arguments.get("training", True)))
+    return is_training and arguments.get("dropout", arguments.get("dropout_p")) != 0
+
+
 DTYPES: Final = {6: torch.float32, 7: torch.float64}
 """Types of single precision and more, by the numbers that TorchScript has for them."""
 
@@ -136,16 +143,33 @@ def _unrounded(operator: Operator) -> Operator:
     Raises:
         UnreadableError: it is to a type that rounds more than single precision does.
     """
-    dtype = operator.arguments.get("dtype")
+    dtype, other = operator.arguments.get("dtype"), operator.arguments.get("other")
+    if operator.name in IDENTITIES and isinstance(other, torch.Tensor):
+        _check_floating(other.dtype)
     if dtype is None:
         return operator
     dtype = DTYPES.get(dtype, dtype)
     if not isinstance(dtype, torch.dtype):
         raise UnreadableError(f"it casts to another type ({operator.name}), whose rounding no bound knows")
+    _check_floating(dtype)
+    return replace(operator, arguments={**operator.arguments, "dtype": None})
+
+
+def _check_floating(dtype: torch.dtype) -> None:
+    """Raise where what depends on the input becomes other numbers than floating ones of single precision."""
     check_precision(dtype)
     if not dtype.is_floating_point:
         raise UnreadableError(f"it rounds to {str(dtype).removeprefix('torch.')}")
-    return replace(operator, arguments={**operator.arguments, "dtype": None})
+
+
+def check_value(value: Any, dtype: torch.dtype | None) -> None:
+    """Raise where a node is, as torch says, of a type that rounds; None: torch does not say.
+
+    Raises:
+        UnreadableError: it is.
+    """
+    if isinstance(value, Node) and dtype is not None:
+        _check_floating(dtype)
 
 
 def _is_all(operator: Operator) -> bool:

@@ -76,9 +76,12 @@ def certify_rows(
 
     counted = passed.counted
     try:
-        reading = Reading.of(predictor.module, inputs, to_numpy(as_float64(passed.clean)), passed.kind, counted)
-        classes = np.asarray(to_numpy(classes_of(passed.clean, passed.kind)))
         scale = np.broadcast_to(features.scale, inputs.shape[1:]).astype(np.float64)
+        outputs = to_numpy(as_float64(passed.clean))
+        reading = Reading.of(
+            predictor.module, inputs, outputs, passed.kind, counted, reach=tried[-1] * scale, norm=norm
+        )
+        classes = np.asarray(to_numpy(classes_of(passed.clean, passed.kind)))
         certified, constant = _certified(reading, classes, scale, tried, norm, method)
     except UnreadableError as error:
         return Certificate(method, norm, tried, reason=str(error), rows=int(counted.sum()), notes=told)

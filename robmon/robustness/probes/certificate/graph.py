@@ -101,7 +101,19 @@ class Graph:
 def run(node: Node, fill: Callable[[Any], Any], rows: int, **others: Any) -> torch.Tensor:
     """Call a node's operator, each of its arguments filled in, on so many rows; `others` replace arguments."""
     arguments = {name: fill(value) for name, value in node.arguments.items()} | others
-    result: torch.Tensor = of_rows(Operator(node.name, arguments, node.operator.overload), rows).call()
+    return computed(of_rows(Operator(node.name, arguments, node.operator.overload), rows))
+
+
+def computed(operator: Operator) -> torch.Tensor:
+    """What a call of tensors gives.
+
+    Raises:
+        UnreadableError: torch refuses it.
+    """
+    try:
+        result: torch.Tensor = operator.call()
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:  # whose text may hold inputs
+        raise UnreadableError(f"what was read of it cannot be computed ({operator.name})") from error
     return result
 
 

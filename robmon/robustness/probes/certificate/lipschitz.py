@@ -32,7 +32,7 @@ MOST_EXACT: Final = 1 << 22
 SLOPES: Final = {
     "relu": 1.0, "relu6": 1.0, "hardtanh": 1.0, "clamp": 1.0, "clamp_min": 1.0, "clamp_max": 1.0, "tanh": 1.0,
     "softplus": 1.0, "celu": 1.0, "log_sigmoid": 1.0, "abs": 1.0, "sigmoid": 0.25, "hardsigmoid": 1.0 / 6.0,
-    "selu": 1.7580993408473769, "gelu": 1.1291, "silu": 1.0998394, "hardswish": 1.5,
+    "selu": 1.7580993408473769, "gelu": 1.1291, "gelu of tanh": 1.1291, "silu": 1.0998394, "hardswish": 1.5,
 }  # fmt: skip
 """The largest slope of functions of each cell, rounded up."""
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from robmon.robustness.arrays import Float64, batches
-from robmon.robustness.probes.certificate.graph import Graph, UnreadableError, refuse_inner
+from robmon.robustness.probes.certificate.agreement import check_around, check_outputs
+from robmon.robustness.probes.certificate.graph import Graph, refuse_inner
 from robmon.robustness.probes.certificate.interval import boxes, radius_of
 from robmon.robustness.probes.certificate.lipschitz import Constants
 from robmon.robustness.probes.certificate.norms import Norm
@@ -19,8 +20,6 @@ from robmon.robustness.probes.certificate.reading import read
 from robmon.robustness.probes.certificate.tail import MOST_NUMBERS, Tail, tail_of
 from robmon.vocabulary import OutputKind
 
-AGREES: Final = 1e-3
-"""How far, as a share of the largest output, what was read may be from what the module returned."""
 ROWS: Final = 64
 """That are bounded at once."""
 
@@ -44,8 +43,18 @@ class Reading:
     threshold: float | None
 
     @classmethod
-    def of(cls, module: Any, inputs: Any, outputs: Float64, kind: OutputKind, counted: NDArray[np.bool_]) -> Reading:
-        """Read a module, and see that it computes the outputs.
+    def of(
+        cls,
+        module: Any,
+        inputs: Any,
+        outputs: Float64,
+        kind: OutputKind,
+        counted: NDArray[np.bool_],
+        *,
+        reach: Float64,
+        norm: Norm,
+    ) -> Reading:
+        """Read a module, and see that it computes the outputs, and what was read of it around the rows too.
 
         Args:
             module: in eval mode.
@@ -53,14 +62,18 @@ class Reading:
             outputs: flattened, that it gave.
             kind: of them.
             counted: which rows count.
+            reach: how far each cell moves at most, by itself, shape `(*input_shape)`.
+            norm: of the ball.
 
         Raises:
             UnreadableError: it cannot be read, or computes something else.
         """
-        inputs = torch.as_tensor(inputs)
+        inputs = torch.as_tensor(inputs).contiguous()
         graph = read(module, inputs)
         rows = inputs.detach().cpu().double()
-        _check(graph, rows[torch.as_tensor(counted)], outputs[counted])
+        which = torch.as_tensor(counted)
+        _check(graph, rows[which], outputs[counted])
+        check_around(module, graph, inputs[which.to(inputs.device)], reach, norm)
         graph, threshold = _scores(graph, kind, outputs.shape[1])
         refuse_inner(graph)
         return cls(graph, tail_of(graph, graph.output, MOST_NUMBERS), rows, kind, threshold)
@@ -98,9 +111,7 @@ def _check(graph: Graph, rows: torch.Tensor, outputs: Float64) -> None:
     """Raise where what was read gives other outputs than the module: then it was read wrongly, or rounds coarsely."""
     for part in batches(len(rows), ROWS):
         found = graph.evaluate(graph.output, {graph.input: rows[part]}).reshape(part.stop - part.start, -1).numpy()
-        size = max(1e-6, float(np.abs(outputs).max()))
-        if found.shape != outputs[part].shape or not np.all(np.abs(found - outputs[part]) <= AGREES * size):
-            raise UnreadableError("what it computes is not what was read of it: it rounds, or depends on the batch")
+        check_outputs(found, outputs[part])
 
 
 def _scores(graph: Graph, kind: OutputKind, columns: int) -> tuple[Graph, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,7 +36,10 @@ RISING: Final = frozenset(
     }
 )  # fmt: skip
 """Functions of each cell that nowhere fall, with their usual parameters."""
-VALLEYS: Final = {"abs": 0.0, "gelu": -0.7517916243860726, "silu": -1.2784645427610738, "hardswish": -1.5}
+VALLEYS: Final = {
+    "abs": 0.0, "gelu": -0.7517915246935645, "gelu of tanh": -0.7524614220710163, "silu": -1.2784645427610738,
+    "hardswish": -1.5,
+}  # fmt: skip
 """Functions of each cell that fall up to here, and rise from here."""
 FINAL: Final = frozenset({"softmax", "log_softmax", "_softmax", "_log_softmax"})
 """They leave the order of scores alone, and are known as a module's last operation alone."""
@@ -45,8 +49,10 @@ TUPLES: Final = frozenset({"adaptive_max_pool1d", "adaptive_max_pool2d", "_nativ
 WITH_CONSTANTS: Final = PRODUCTS | FACTORS | {"batch_norm", "prelu", "clamp", "clamp_min", "clamp_max", "pad"}
 """Operators of which something is known where all but one of their arguments are constants."""
 CONSTANTS: Final = (torch.Tensor, int, float, str, list)
-SIZES: Final = {"view": "size", "_unsafe_view": "size", "reshape": "shape"}
+SIZES: Final = {"reshape": "shape"}
 """Where a shape that begins with the number of rows stands."""
+MOST_JUMP: Final = 1e-7
+"""By which a softplus may be away from its line where it goes over to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +105,7 @@ class Operator:
     @property
     def is_elementwise(self) -> bool:
         """Whether it computes each cell of the cells in the same place."""
-        return self.name in SUMS | FACTORS
+        return self.name in SUMS | FACTORS | RISING | frozenset(VALLEYS) | FINAL | {"batch_norm", "neg"}
 
 
 def plain(operator: Operator, shape: tuple[int, ...]) -> Operator:
@@ -118,9 +124,32 @@ def plain(operator: Operator, shape: tuple[int, ...]) -> Operator:
     if name == "squeeze" and "dim" not in arguments:
         dims = [axis for axis in range(1, len(shape)) if shape[axis] == 1]
         return Operator("squeeze", {"self": arguments["self"], "dim": dims}, aten.squeeze.dims)
+    if name in ("view", "_unsafe_view") and "size" in arguments:
+        return Operator("reshape", {"self": arguments["self"], "shape": arguments["size"]}, aten.reshape.default)
+    if name in _BENDS:
+        return replace(operator, name=_BENDS[name](arguments) or name)
     if name == "batch_norm" and arguments["training"]:
         return replace(operator, name="batch_norm in training mode")
     return _with_constants(operator) if name in WITH_CONSTANTS or operator.is_convolution else operator
+
+
+def _softplus(arguments: Mapping[str, Any]) -> str:
+    """It jumps down by `log1p(exp(-threshold)) / beta` where it becomes a line."""
+    beta, threshold = float(arguments["beta"]), float(arguments["threshold"])
+    is_smooth = beta > 0 and math.log1p(math.exp(-min(max(threshold, 0.0), 700.0))) / beta <= MOST_JUMP
+    return "" if is_smooth else "softplus that jumps at its threshold"
+
+
+def _elu(arguments: Mapping[str, Any]) -> str:
+    return "" if arguments["input_scale"] >= 0 else "elu of a scale below 0"
+
+
+def _gelu(arguments: Mapping[str, Any]) -> str:
+    return "gelu of tanh" if arguments["approximate"] == "tanh" else ""
+
+
+_BENDS: Final = {"softplus": _softplus, "elu": _elu, "gelu": _gelu}
+"""Functions of each cell of which what is known depends on their parameters, with the name of what they are then."""
 
 
 def _convolution(operator: Operator, axes: int) -> Operator:

@@ -1,7 +1,8 @@
 """Read a torch module as a graph of operators: of what TorchScript records while it runs, or torch exports.
 
 A trace loses control flow that depends on the data, and what leaves tensors and comes back; torch warns wherever that
-may be, and where it does the module is exported, which refuses what it cannot follow. Tracing costs tenths of a second,
+may be, and where it does the module is exported, which refuses what it cannot follow. Before that the module runs once
+while what it calls is watched, and while it is read it hears that it is not. Tracing costs tenths of a second,
 the first export of a process several.
 """
 
@@ -15,8 +16,9 @@ from typing import Any
 import torch
 from torch.jit._trace import TracerWarning
 
-from robmon.robustness.probes.certificate.builder import Builder, exact
+from robmon.robustness.probes.certificate.builder import Builder, check_value, exact
 from robmon.robustness.probes.certificate.graph import EXAMPLE_ROWS, Graph, UnreadableError, unknown
+from robmon.robustness.probes.certificate.leaving import refuse_leaving, unnoticed
 
 
 def read(module: torch.nn.Module, inputs: torch.Tensor) -> Graph:
@@ -34,10 +36,12 @@ def read(module: torch.nn.Module, inputs: torch.Tensor) -> Graph:
         warnings.simplefilter("ignore")  # torch's own, on what it is about to give up
         if isinstance(module, torch.jit.ScriptModule):
             return _scripted(module, example)
-        try:
-            return _scripted(_traced(module, example), example)
-        except OtherwiseError:
-            return _exported(module, example)
+        refuse_leaving(module, example)
+        with unnoticed():
+            try:
+                return _scripted(_traced(module, example), example)
+            except OtherwiseError:
+                return _exported(module, example)
 
 
 class OtherwiseError(UnreadableError):
@@ -67,6 +71,7 @@ def _exported(module: torch.nn.Module, example: torch.Tensor) -> Graph:
         elif node.op == "call_function":
             args, kwargs = (torch.fx.node.map_arg(given, values.__getitem__) for given in (node.args, node.kwargs))
             values[node] = _call(builder, node.target, args, kwargs)
+            check_value(values[node], getattr(node.meta.get("val"), "dtype", None))
         elif node.op == "output":
             return builder.graph(_only(torch.fx.node.map_arg(node.args[0], values.__getitem__)))
         else:
@@ -143,6 +148,8 @@ def _follow(block: Any, values: dict[str, Any], builder: Builder) -> None:
         names = [each.debugName() for each in node.outputs()]
         if node.kind() not in ("prim::ListUnpack", "prim::TupleUnpack"):
             results = [results]
+        for each, result in zip(node.outputs(), results, strict=False):
+            check_value(result, each.type().dtype() if each.type().kind() == "TensorType" else None)
         values.update(zip(names, results, strict=False))
 
 
