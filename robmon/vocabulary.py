@@ -29,7 +29,10 @@ LEVEL_UNITS: Final[dict[str, str]] = {
 }
 """What a level counts, of noises whose levels are no multiple of a scale."""
 LARGEST_LEVELS: Final[dict[str, float]] = {
-    name: 99.0 if name == "jpeg" else 1.0 for name in LEVEL_UNITS if name not in ("rotate", "gaussian_blur")
+    **dict.fromkeys(LEVEL_UNITS, 1.0),
+    "jpeg": 99.0,
+    "rotate": 180.0,
+    "gaussian_blur": 1000.0,
 }
 """The largest level that has a meaning; others have none."""
 IMAGE_NOISES: Final = tuple(NOISE_NAMES[NOISE_NAMES.index("crop") :])

@@ -57,8 +57,8 @@ def check_largest(noise: str, levels: Sequence[float], largest: float, unit: str
 
 def check_jpeg(levels: Sequence[float]) -> None:
     """Refuse levels that are no steps of an encoder's quality."""
-    if any(level != round(level) for level in levels):
-        told = " ".join(f"{level:g}" for level in levels)
+    told = " ".join(f"{level:g}" for level in levels if level != round(level))
+    if told:
         raise InvalidInputError(f"levels of jpeg noise are whole steps of quality below 100, such as 50, not {told}")
 
 

@@ -119,7 +119,7 @@ def test_blocks_of_white_noise_have_its_variance_over_their_pixels() -> None:
 
 def test_a_blur_is_scipys() -> None:
     given = pictures()
-    for deviation in (0.5, 1.0, 4.0):
+    for deviation in (0.5, 1.0, 4.0, 30.0):
         expected = ndimage.gaussian_filter(given, (0, 0, deviation, deviation), mode="nearest")
         np.testing.assert_allclose(changed(GaussianBlur(layout=UNIT), given, deviation), expected, atol=1e-12)
 
@@ -312,7 +312,13 @@ def test_pixels_outside_the_range_and_pictures_that_are_not_finite_are_left_alon
         (pictures(channels=3, width=3), {"layout": ImageLayout(channels=None)}, "nothing decides which axis"),
         (pictures(), {"layout": ImageLayout("last")}, "with channels last have 30 of them"),
         (pictures(), {"layout": ImageLayout(mean=(0.5, 0.5), std=1.0)}, "2 numbers are no mean of images of 3"),
-        (pictures(), {"layout": UNIT, "noise": "jpeg", "levels": (0.5,)}, "whole steps of quality below 100"),
+        (
+            pictures(),
+            {"layout": UNIT, "noise": "jpeg", "levels": (0.3, 50)},
+            "whole steps of quality below 100, such as 50, not 0.3$",
+        ),
+        (pictures(), {"layout": UNIT, "noise": "rotate", "levels": (181,)}, "levels count degrees, at most 180"),
+        (pictures(), {"layout": UNIT, "noise": "gaussian_blur", "levels": (1e6,)}, "levels count pixels, at most 1000"),
         (pictures(), {"layout": UNIT, "noise": "jpeg", "levels": (100,)}, "at most 99"),
         (pictures(), {"layout": UNIT, "noise": "thumbnail", "levels": (1.5,)}, "share of each side, at most 1"),
         (pictures(), {"noise": Crop(layout=UNIT, unit="pixels"), "levels": (11,)}, "leaves no pixel"),
@@ -342,11 +348,26 @@ def test_a_range_that_cannot_be_that_of_the_pixels_is_refused_or_told() -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_take_channels_last_too(name: str) -> None:
-    first = pictures(rows=40, seed=4)
-    last = changed(Corruption(name, layout=ImageLayout("last")), np.moveaxis(first, 1, -1), 3.0, seed=2)
-    moves = np.abs(np.moveaxis(last, -1, 1) - first).mean()
-    assert moves == pytest.approx(np.abs(changed(Corruption(name, layout=UNIT), first, 3.0) - first).mean(), rel=0.05)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_corruptions_are_alike_with_channels_first_and_last(name: str, channels: int, dtype: Any) -> None:
+    white = 255 if dtype == np.uint8 else 1
+    given = (white * pictures(rows=3, channels=channels, height=9, width=11)).astype(dtype)
+    seen: dict[str, list[Pictures]] = {"first": [], "last": []}
+
+    def assess(where: Any, axis: int) -> Any:
+        def model(x: Pictures) -> Pictures:
+            seen[where].append(np.moveaxis(x, axis, 1).copy())
+            return seen[where][-1].astype(float).mean(axis=(2, 3))
+
+        noise = Corruption(name, layout=ImageLayout(where, range=(0, white)))
+        return robmon.assess(model, np.moveaxis(given, 1, axis), noise=noise, levels=(3,), trials=19, seed=2)
+
+    first, last = assess("first", 1), assess("last", -1)
+    assert first.curve == last.curve
+    assert any(not np.array_equal(each[:3], given) for each in seen["first"])
+    for own, other in zip(*seen.values(), strict=True):
+        np.testing.assert_array_equal(own, other)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,10 @@ class Corruption(ImageNoise):
         law = CORRUPTIONS[self.corruption][0]
         if not law:
             return super().draw(generator, shape, features)
-        return generator.standard_normal(shape) if law == "normal" else generator.random(shape)
+        is_last = self.stated.channel_axis(shape) == 3
+        first = (shape[0], shape[3], *shape[1:3]) if is_last else shape
+        draw = generator.standard_normal(first) if law == "normal" else generator.random(first)
+        return namespace(draw).permute_dims(draw, (0, 2, 3, 1)) if is_last else draw
 
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
         law, constants, change = CORRUPTIONS[self.corruption]

@@ -114,6 +114,7 @@ class Rotate(ImageNoise):
     name = "rotate"
     usual_levels = USUAL_LEVELS[name]
     unit = LEVEL_UNITS[name]
+    largest_level = LARGEST_LEVELS[name]
 
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
         xp = namespace(pictures)

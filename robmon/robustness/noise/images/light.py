@@ -49,6 +49,7 @@ class GaussianBlur(ImageNoise):
     name = "gaussian_blur"
     usual_levels = USUAL_LEVELS[name]
     unit = LEVEL_UNITS[name]
+    largest_level = LARGEST_LEVELS[name]
     is_random = False
 
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:

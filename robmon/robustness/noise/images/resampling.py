@@ -48,7 +48,8 @@ def bilinear(size: int, target: int) -> Float64:
 def box(size: int, target: int) -> Float64:
     """Resizing by the mean of the pixels whose centres a target pixel covers, the nearest where it grows.
 
-    Pillow's `BOX`. Shape `(target, size)`.
+    Pillow's `BOX`, but for ties: where a pixel's centre lies exactly on the edge between two target pixels, Pillow may
+    give it to the other one. Shape `(target, size)`.
 
     >>> box(4, 2).tolist(), box(2, 4).tolist()
     ([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -69,6 +70,9 @@ def gaussian(size: int, deviation: float) -> Float64:
     offsets = np.arange(-radius, radius + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = np.exp(-0.5 * (offsets / deviation) ** 2) if radius else np.ones(1)
+    reach = min(radius, size)  # what lies further out is the outermost pixel from every place
+    weights = np.bincount(np.clip(offsets, -reach, reach) + reach, weights)
+    offsets = np.arange(-reach, reach + 1)
     matrix = np.zeros((size, size))
     at = np.clip(np.arange(size)[:, None] + offsets, 0, size - 1)
     np.add.at(matrix, (np.arange(size)[:, None], at), weights / weights.sum())
