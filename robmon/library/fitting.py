@@ -60,6 +60,8 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
     left_out = f"{len(rejected.by_row)} of {len(rows)} rows of the inputs do not fit the model"
     if model.takes and any(reason.startswith("wrong_shape") for reason in rejected):
         left_out += f", which takes {model.takes}, where the inputs have {_row_shape(inputs)}"
+    if "wrong_type" in rejected and _hold_fractions(inputs):
+        left_out += ", whose signature says whole numbers where the inputs hold fractions"
     if parts is None or len(kept) < max(2, FEWEST_SHARE * len(rows)):
         raise InvalidInputError(f"{left_out}: {_reasons_and_rows(rejected)}")
     return Fitting(
@@ -68,6 +70,14 @@ def fit(model: ServedModel, inputs: Any, integers: Sequence[str] = ()) -> Fittin
         tuple(kept),
         (f"{left_out}, and are left out (counted from 0): {_reasons_and_rows(rejected)}",),
     )
+
+
+def _hold_fractions(inputs: Any) -> bool:
+    if hasattr(inputs, "columns"):
+        return False  # which column does not fit stands behind the reason
+    tensors = inputs.values() if isinstance(inputs, dict) else inputs if isinstance(inputs, list) else [inputs]
+    arrays = [to_numpy(tensor) for tensor in tensors]
+    return any(array.dtype.kind == "f" and bool(np.any(array != np.trunc(array))) for array in arrays)
 
 
 def _row_shape(inputs: Any) -> str:

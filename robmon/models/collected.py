@@ -148,14 +148,30 @@ def is_raw(value: Any) -> bool:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def as_dtype(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A row as an array; NaN, infinities, and None among numbers are taken as the server's NumPy takes them."""
+def as_dtype(value: Any, dtype: np.dtype[Any], *, is_checked: bool = False) -> NDArray[Any]:
+    """A row as an array; NaN, infinities, and None among numbers are taken as the server's NumPy takes them.
+
+    Args:
+        value: the row.
+        dtype: of the array.
+        is_checked: whether a number that a type of whole numbers does not hold, such as a fraction, is refused, as
+            MLflow's check of the signature does; its server cuts those that come as JSON.
+    """
     if is_raw(value):
         raise RejectedRowError("wrong_type")
     try:
-        return np.asarray(value, dtype=dtype)
+        with np.errstate(invalid="ignore"):
+            array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
         raise RejectedRowError("wrong_type") from None
+    if is_checked and dtype.kind in "iu" and not np.array_equal(array, np.asarray(value)):
+        raise RejectedRowError("wrong_type")
+    return array
+
+
+def is_checked(row: Row) -> bool:
+    """Whether nothing casts the row before the signature is checked, as a server does with JSON."""
+    return row.reading in ("table", "typed")
 
 
 def cells_of(value: Any, count: int) -> list[Any]:

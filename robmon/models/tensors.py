@@ -19,6 +19,7 @@ from robmon.models.collected import (
     cells_of,
     each,
     finish,
+    is_checked,
     is_raw,
     missing_columns,
     named,
@@ -44,10 +45,16 @@ class TensorSpec:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
-    def convert(self, value: Any, *, reshape: bool) -> NDArray[Any]:
-        """One row's tensor; `reshape`: a flat list of the right length will do, as in the cell of a table."""
+    def convert(self, value: Any, *, reshape: bool, is_checked: bool = False) -> NDArray[Any]:
+        """One row's tensor.
+
+        Args:
+            value: what the row holds.
+            reshape: whether a flat list of the right length will do, as in the cell of a table.
+            is_checked: see `as_dtype`.
+        """
         wanted = self.shape[1:]
-        array = self._of_bytes(value) if is_raw(value) else as_dtype(value, self.dtype)
+        array = self._of_bytes(value) if is_raw(value) else as_dtype(value, self.dtype, is_checked=is_checked)
         if reshape and array.ndim <= 1 and -1 not in wanted and array.size == prod(wanted):
             array = array.reshape(wanted)
         if array.ndim != len(wanted) or any(
@@ -87,7 +94,7 @@ class Tensor:
 
         def convert(row: Row) -> NDArray[Any]:
             refuse_text(row)
-            return self.spec.convert(unnamed(row), reshape=row.columns is not None)
+            return self.spec.convert(unnamed(row), reshape=row.columns is not None, is_checked=is_checked(row))
 
         arrays, kept, rejected = each(rows, convert)
         return _gathered([{ONLY: array} for array in arrays], kept, rejected, {ONLY: self.spec})
@@ -119,7 +126,11 @@ class NamedTensors:
             if missing := [name for name in self.specs if name not in cells]:
                 raise missing_columns(missing)
             reshape = row.columns is not None
-            return {name: spec.convert(cells[name], reshape=reshape) for name, spec in self.specs.items()}
+            checked = is_checked(row)
+            return {
+                name: spec.convert(cells[name], reshape=reshape, is_checked=checked)
+                for name, spec in self.specs.items()
+            }
 
         tensors, kept, rejected = each(rows, convert)
         return _gathered(tensors, kept, rejected, self.specs)

@@ -47,7 +47,7 @@ def feature_notes(
     """
     shape = tuple(inputs.shape)
     if isinstance(noise, ImageNoise):
-        return noise.told(inputs)
+        return noise.told(inputs, levels)
     names = [_shown(name) for name in features.names or named(features.axis, shape, None)]
     notes = list(features.axis.notes)
     notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")

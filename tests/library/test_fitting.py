@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from robmon.library.fitting import fit
 from robmon.models.loading import load
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.served import ServedModel
+from robmon.models.signature import of_tensors
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 
 ROWS = 100
@@ -195,3 +197,22 @@ def test_all_missing_columns_are_named(tmp_path: Path) -> None:
     model = load(save_pyfunc(tmp_path / "model", lambda x: np.zeros(len(x)), columns(*((n, "double") for n in names))))
     with pytest.raises(InvalidInputError, match=f"do not fit the model: missing_column {', '.join(names[:-1])} "):
         fit(model, pd.DataFrame(np.ones((40, 1)), columns=names[-1:]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.random.default_rng(0).random((8, 3, 2)), "says whole numbers where the inputs hold fractions: wrong_type"),
+        (np.full((8, 3, 2), 300), "rows of the inputs do not fit the model: wrong_type"),
+    ],
+)
+def test_numbers_that_a_type_of_whole_numbers_does_not_hold_are_refused(given: Any, told: str) -> None:
+    signature = of_tensors({"pixels": (np.dtype(np.uint8), (-1, 3, 2))}, ["pixels"])
+
+    def fitted(inputs: Any) -> Any:
+        model = SimpleNamespace(takes=signature.takes, collect=lambda rows, _: signature.collect(rows))
+        return fit(model, {"pixels": inputs}, ["pixels"])  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidInputError, match=told):
+        fitted(given)
+    assert fitted(np.floor(100 * np.random.default_rng(0).random((8, 3, 2)))).of_rows == 8

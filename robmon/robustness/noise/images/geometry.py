@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +54,9 @@ class Crop(ImageNoise):
         window = _gathered(pictures, top[:, None, None] + rows[:, None], left[:, None, None] + columns)
         return along_both(window, *(bilinear(part, length) for part, length in zip(kept, sides, strict=True)))
 
+    def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
+        return all(self._kept(length, level) == length for length in sides)
+
     def _kept(self, length: int, level: float) -> int:
         kept = length - 2 * round(level) if self.unit == "pixels" else max(1, round(length * (1.0 - level)))
         if kept < 1:
@@ -75,10 +79,17 @@ class Thumbnail(ImageNoise):
 
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
         sides = [int(length) for length in pictures.shape[2:]]
-        small = [max(1, round(length * (1.0 - level))) for length in sides]
+        small = _shrunk(sides, level)
         return along_both(
             pictures, *(bilinear(few, many) @ bilinear(many, few) for many, few in zip(sides, small, strict=True))
         )
+
+    def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
+        return _shrunk(sides, level) == list(sides)
+
+
+def _shrunk(sides: Sequence[int], level: float) -> list[int]:
+    return [max(1, round(length * (1.0 - level))) for length in sides]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +107,19 @@ class Pixelate(ImageNoise):
     def change(self, pictures: Array, draw: Array, level: float, low: float, high: float) -> Array:
         return with_large_pixels(pictures, 1.0 - level)
 
+    def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
+        return _floored(sides, 1.0 - level) == list(sides)
+
 
 def with_large_pixels(pictures: Array, factor: float) -> Array:
     """Pictures whose sides have so many of their pixels left, rounded down, resized to what they were."""
     sides = [int(length) for length in pictures.shape[2:]]
-    small = [max(1, math.floor(length * factor + GUARD)) for length in sides]
+    small = _floored(sides, factor)
     return along_both(pictures, *(box(few, many) @ box(many, few) for many, few in zip(sides, small, strict=True)))
+
+
+def _floored(sides: Sequence[int], factor: float) -> list[int]:
+    return [max(1, math.floor(length * factor + GUARD)) for length in sides]
 
 
 @dataclass(frozen=True, kw_only=True)

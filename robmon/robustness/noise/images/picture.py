@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -58,8 +58,8 @@ class ImageNoise(Noise):
         """The layout, as far as anybody said it."""
         return self.layout or UNSTATED
 
-    def told(self, inputs: Array) -> list[str]:
-        """As what the inputs were perturbed, in sentences.
+    def told(self, inputs: Array, levels: Sequence[float] = ()) -> list[str]:
+        """As what the inputs were perturbed, and at which of the levels they cannot be, in sentences.
 
         Raises:
             InvalidInputError: so many pixels lie outside the range that it cannot be theirs.
@@ -85,7 +85,15 @@ class ImageNoise(Noise):
             sentences.append(
                 f"no pixel is brighter than {100 * DARK:g} % of that range: is it that of the inputs (images.range)?"
             )
+        sides = shape[2:] if axis == 1 else shape[1:3]
+        idle = ", ".join(f"{level:g}" for level in levels if level > 0 and self.keeps_size(level, sides))
+        if idle:
+            sentences.append(f"at {idle} no pixel is lost of pictures of {sides[0]} x {sides[1]}")
         return sentences
+
+    def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
+        """Whether the level is too small for pictures of these sides, so that none of their pixels is lost."""
+        return False
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         """One number a row, uniform on [0, 1): what needs none does not look at it."""
