@@ -6,22 +6,22 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from robmon.errors import InvalidInputError
-from robmon.hardening.data import Data, prepare
-from robmon.hardening.judging import Assessed, Judgement, judge
-from robmon.hardening.module import copied_module, trained_weights
 from robmon.hardening.result import Stabilised
-from robmon.hardening.search import Search, Tried, check_budget, recipes_of
-from robmon.hardening.training import steps_of
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import check_seed, check_whole
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
+
+if TYPE_CHECKING:
+    import torch
+
+    from robmon.hardening.data import Data
+    from robmon.hardening.judging import Assessed, Judgement
+    from robmon.hardening.search import Tried
 
 TRIALS = 19
 """Of each assessment on the held-out rows: the fewest that have a bound at 95 %."""
@@ -96,7 +96,7 @@ def stabilise(
         OverBudgetError: not even one pair and its control fit into `max_seconds`.
         PredictionError: the module raised, or returned what is not one output a row.
 
-    >>> import numpy as np
+    >>> import numpy as np, torch
     >>> inputs = np.random.default_rng(0).normal(size=(2000, 8)).astype("float32")
     >>> module = torch.nn.Linear(8, 1)
     >>> _ = torch.nn.init.constant_(module.weight, 1.0)
@@ -104,6 +104,13 @@ def stabilise(
     >>> result.passed, round(result.module.weight.mean().item(), 1)
     (False, 0.5)
     """
+    # They import torch, which whoever imports all of robmon's names need not have.
+    from robmon.hardening.data import prepare
+    from robmon.hardening.judging import judge
+    from robmon.hardening.module import copied_module, trained_weights
+    from robmon.hardening.search import Search, check_budget, recipes_of
+    from robmon.hardening.training import steps_of
+
     began = time.monotonic()
     alphas = _checked_options(alpha, epochs, tolerance, learning_rate, max_seconds)
     check_seed(seed)

@@ -175,7 +175,7 @@ def test_the_page_tells_of_labels_served_answers_and_fragile_requests() -> None:
     change(published, served=())
     page = status_page(published, NOW + 5)
     assert "Labels: 3 are &lt;needed&gt;." in page
-    assert "Served answers" not in page and "fragile" not in page
+    assert "Served answers" not in page and "Most fragile requests" not in page
 
 
 def test_the_page_of_a_version_that_passed_tells_what_could_have_been_found() -> None:

@@ -149,6 +149,8 @@ NOT_STRANGERS = {
     "models.bearer": "a file of whoever runs the daemon",
     "cli": "what a person types",
     "incident": "a bundle of the person who asks",
+    "hardening.module": "loads the model, which is code",
+    "hardening.registration": "loads the model, which is code, and reads the files of it that robmon has written",
     "demo": "robmon's own",
     "library.baselines": "files of the person who asks",
     "processes.guest": "the kernel's files",
