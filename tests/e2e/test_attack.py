@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import robmon
@@ -65,6 +66,7 @@ def test_a_torch_module_by_mirrored_bytes_has_the_numbers_of_the_library(local: 
     assert 0.1 < exact[1] < exact[0] < 0.95
 
 
+@pytest.mark.long
 def test_whatever_becomes_of_the_worker_costs_that_attack_only(tmp_path: Path) -> None:
     """At an endpoint that may be attacked, because it takes no time to load: by its answers alone, within the budget. A
     worker that is killed in an attack is counted, and no row is anywhere at the end."""
@@ -93,7 +95,7 @@ def test_whatever_becomes_of_the_worker_costs_that_attack_only(tmp_path: Path) -
         found, numbers = shares(daemon), np.array([row[:2] for row in ROWS[:40]])
         margins, scale = np.abs(numbers.sum(axis=1) - 110_000), numbers.std(axis=0).sum()
         for radius, share in zip(RADII, found, strict=True):
-            assert share is not None and np.mean(margins > radius * scale) <= share < 1, "at most, never less"
+            assert share is not None and np.mean(margins > radius * scale) <= share + 1e-9 < 1, "at most, never less"
         assert daemon.value("robmon_attack_gradient_ok") is None and set(calls) == {"1"}
         begun = len(daemon.log("attack begins"))
         daemon.wait_for(lambda: len(daemon.log("attack begins")) > begun, "another attack")
