@@ -331,7 +331,8 @@ def _is_list_of_arrays(inputs: Any) -> bool:
 @contextmanager
 def evaluating(module: Any, device: str) -> Iterator[Any]:
     """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
-    modes = [(part, part.training) for part in module.modules()]
+    # Frozen TorchScript has no mode.
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     first = next(module.parameters(), next(module.buffers(), None))
     home = None if first is None else first.device
     moved = device != "auto" and home is not None
