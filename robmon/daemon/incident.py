@@ -29,7 +29,8 @@ from robmon.settings import Settings, as_text, leaves, value_of
 NO_INPUTS: Final = "production inputs: robmon incident --with-inputs adds the requests of the sample"
 NOT_HELD: Final = "the sample: its requests are held no longer, wait for the next assessment"
 NOT_REPRODUCED: Final = (
-    "labels and answers that were served, and what is computed from them; the state of the detector over time"
+    "labels and answers that were served, and what is computed from them; further noises (assess.noises); the state of "
+    "the detector over time"
 )
 
 

@@ -207,6 +207,7 @@ def test_killed_while_it_registers_it_leaves_no_half_version(
         return bool(set(tmp_path.rglob(at)) - known)
 
     killed(source, is_there)
+    assert is_there(), "it came so far"
     assert at == "version" or list(source.versions) == [1]
     check_whole(source)
 

@@ -28,17 +28,24 @@ from robmon.incident.again import _against
 from robmon.incident.archive import facts_in, read
 from robmon.incident.numbers import differences, numbers_of
 from robmon.incident.replay import read_replay
+from robmon.inputs.receiver import _kept
 from robmon.inputs.sample import Feedback, Item
 from robmon.models import loading
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assessed, LoadedModel, ModelVersion
 from robmon.settings import Settings, load
 from robmon.worker.evaluation import evaluate
+from tests import planted
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import tensor
 from tests.worker.test_evaluation import NAMES, linear  # noqa: F401
 
 ROWS = 64
+PLANTED = {
+    "inputs": planted.numbers(48, seed=5),
+    "labels": planted.numbers(8, seed=6),
+    "words": planted.words(8, seed=7),
+}
 AT = 1_795_700_000.0
 SECRET = "canary-of-a-url"
 OLD, NEW = (ModelVersion(name="digits", version=number, run_id=f"run-{number}") for number in ("1", "2"))
@@ -210,6 +217,36 @@ async def test_a_bundle_says_all_and_holds_no_input(settings: Settings, evidence
     lines = files["REPRODUCE.md"].decode().splitlines()
     assert [line for line in lines if line.startswith("robmon ")] == ["robmon assess --incident ."]
     assert b"robmon rollback digits@champion" in files["INCIDENT.md"]
+
+
+@pytest.mark.parametrize("library", ["sklearn", "torch"])
+async def test_none_of_64_planted_values_is_in_a_bundle_without_inputs(
+    settings: Settings, library: str, request: pytest.FixtureRequest
+) -> None:
+    """In rows, labels, answers and headers."""
+    models = request.getfixturevalue("networks" if library == "torch" else "models")
+    items = [with_planted(index, item, library == "torch") for index, item in enumerate(requests())]
+    evidence = verdict_on(settings, models, items)
+    all_of_them = [value for values in PLANTED.values() for value in values]
+    assert len(set(all_of_them)) == 64
+    made = incidents(settings, evidence)
+    assert planted.found_in(await made.bundle(False), all_of_them) == []
+    assert planted.found_in(await made.bundle(True), all_of_them) == PLANTED["inputs"], "its rows, and nothing else"
+
+
+def with_planted(index: int, item: Item, is_tensor: bool) -> Item:
+    """A request of planted values alone."""
+    numbers, labels, words = PLANTED.values()
+    secrets = [("authorization", f"Bearer {words[index % 8]}"), ("cookie", words[(index + 1) % 8])]
+    row = ", ".join(numbers[(3 * index + place) % 48] for place in range(3))
+    columns = f'{{"dataframe_split": {{"columns": {json.dumps(NAMES)}, "data": [[{row}]]}}}}'
+    label, answer = (labels[(index + place) % 8] for place in range(2))
+    return replace(
+        item,
+        body=f'{{"inputs": [[{row}]]}}'.encode() if is_tensor else columns.encode(),
+        headers=_kept([(name.encode(), value.encode()) for name, value in (*item.headers.items(), *secrets)]),
+        feedback=Feedback(("id",), label.encode(), f'{{"predictions": [{answer}]}}'.encode()),
+    )
 
 
 async def test_what_is_not_known_is_said(settings: Settings, evidence: Evidence, tmp_path: Path) -> None:
