@@ -136,6 +136,8 @@ class Specification:
             check_largest(self.noise, self.levels, largest, LEVEL_UNITS.get(self.noise, ""))
             if self.noise == "jpeg":
                 check_jpeg(self.levels)
+            if self.acts_on_images and self.layout is not None:
+                self.layout.check_range_of_normalised()
         else:
             self.noise.check(self.levels)
 

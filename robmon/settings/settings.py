@@ -108,8 +108,10 @@ class Settings(BaseSettings):
             raise ValueError(str(OverBudgetError(needed_seconds, self.assess.max_seconds, advice)))
 
     @model_validator(mode="after")
-    def _embedding_is_of_embeddings(self) -> Settings:
+    def _noises_can_be_done(self) -> Settings:
+        """With what other sections say of embeddings and images."""
         self.specification  # noqa: B018
+        self.further_specifications  # noqa: B018
         return self
 
     @model_validator(mode="after")

@@ -70,6 +70,16 @@ def test_further_noises_are_done_as_the_first_is(text: str) -> None:
     assert settings.whole_specification["noises"] == ["jpeg@50,75", "uniform"]
 
 
+@pytest.mark.parametrize(
+    "images",
+    [{}, {"images.mean": "0.5", "images.range": "0 1"}],
+    ids=["of uint8, which says black and white", "normalised, of a range that is told"],
+)
+def test_what_pictures_are_is_told_where_nothing_else_says_it(images: dict[str, str]) -> None:
+    settings = load({**MODEL, "assess.noise": "thumbnail", "assess.noises": "rotate", **images}).settings
+    assert [each.acts_on_images for each in (settings.specification, *settings.further_specifications)] == [True, True]
+
+
 @pytest.mark.parametrize("flags", [{}, {"assess.levels": "0.1"}, {"assess.confidence": 0.9, "assess.min_rows": 8}])
 def test_the_slowest_pace_agrees_with_the_plan(flags: dict[str, Any]) -> None:
     """What is refused at once is what would be refused before the first request."""

@@ -29,6 +29,8 @@ from tests.settings.flags import ENDPOINT, MODEL
         ({**MODEL, "assess.noises": "jpeg gaussian@0.8"}, ["assess", "gaussian is assess.noise"]),
         ({**MODEL, "assess.noises": '["jpeg", '}, ["assess.noises", "a list is JSON"]),
         ({**MODEL, "assess.noises": "jpeg,crop"}, ["assess.noises", "'jpeg,crop' is not known"]),
+        ({**MODEL, "assess.noise": "crop", "images.mean": "0.5"}, ["clients normalise", "images.range"]),
+        ({**MODEL, "assess.noises": "rotate", "images.std": "0.2 0.2 0.2"}, ["clients normalise", "images.range"]),
         ({**MODEL, "assess.noise": "jpeg", "assess.trials": "5", "assess.noises": "uniform"}, ["assess", "19"]),
         ({**MODEL, "assess.task": "ranking"}, ["assess.task", "'ranking'", "regression", "classification"]),
         ({**MODEL, "inputs.sample_rows": "16"}, ["assess.min_rows", "64", "inputs.sample_rows", "16"]),

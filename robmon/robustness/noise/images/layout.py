@@ -108,6 +108,20 @@ class ImageLayout:
             )
         return self.range
 
+    def check_range_of_normalised(self) -> None:
+        """Refuse pictures that clients normalise, floating-point numbers therefore, where nothing says the range.
+
+        Raises:
+            InvalidInputError: so it is.
+
+        >>> ImageLayout(range=(0, 255), mean=(127.0,)).check_range_of_normalised()
+        """
+        if self.range is None and (self.mean is not None or self.std is not None):
+            raise InvalidInputError(
+                "images that clients normalise are floating-point numbers, which do not tell what black and white were "
+                f"before: say it {RANGE_ADVICE}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
