@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from robmon.errors import InvalidInputError
@@ -108,11 +109,20 @@ def attack(
         integers=integers_of(integers, layout, inputs), max_batch_rows=max_batch_rows,
     )  # fmt: skip
     with open_predictor(predictor, inputs, specification, device) as rows:
-        return attack_prepared(
+        result = attack_prepared(
             rows, specification, scale=scale, targets=targets, clip=clip, substitute=substitute, norm=norm,
             radii=radii, attacks=attacks, frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed,
             max_seconds=max_seconds, progress=progress, expect=expect,
         )  # fmt: skip
+        return _as_indexed(result, inputs, rows.kept)
+
+
+def _as_indexed(result: Attack, inputs: Any, kept: Sequence[int] | None) -> Attack:
+    """Whose tables have the index of those rows that were given and kept."""
+    if not hasattr(inputs, "columns"):
+        return result
+    index = inputs.index if kept is None else inputs.index[list(kept)]
+    return replace(result, made=lambda array: result.made(array).set_axis(index))
 
 
 def check_allowed(model: Any, allow_remote: bool) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robmon.models.forms import Parts
 from robmon.models.inputs import ModelInputs
-from robmon.robustness.arrays import Array, is_floating, to_numpy
+from robmon.robustness.arrays import Array, is_floating, lone, to_numpy
 from robmon.robustness.probes.attack.attack import SlopeOf
 from robmon.robustness.probes.attack.gradient import Call, slope_of
 from robmon.robustness.probes.attack.target import Slope
@@ -68,6 +68,6 @@ def _accompanied(call: Call) -> Call:
     def of(x: Any, rows: NDArray[np.int64]) -> Any:
         if len(x) != 1:
             return call(x, rows)
-        return call(torch.cat([x, x]), np.resize(rows, 2))[:1]
+        return lone(call(torch.cat([x, x]), np.resize(rows, 2)))[:1]
 
     return of

@@ -103,6 +103,13 @@ def is_on_cuda(array: Array) -> bool:
     return array_api_compat.is_torch_array(array) and array.device.type == "cuda"
 
 
+def lone(value: Any) -> Any:
+    """What a tuple, list or dict holds, where it holds one thing alone; anything else as it is."""
+    while isinstance(value, (tuple, list, dict)) and len(value) == 1:
+        (value,) = value.values() if isinstance(value, dict) else value
+    return value
+
+
 def wait_for(array: Array) -> None:
     """Wait until the device that makes the array has made it."""
     if array_api_compat.is_torch_array(array) and array.device.type != "cpu":

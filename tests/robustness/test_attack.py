@@ -216,6 +216,17 @@ def test_pictures_are_attacked_by_squares() -> None:
     assert other.agreement[0] == pytest.approx(first.agreement[0], abs=0.2)
 
 
+@pytest.mark.parametrize("packed", [lambda outputs: (outputs,), lambda outputs: {"logits": outputs}])
+def test_outputs_that_stand_alone_in_a_tuple_or_dict_have_a_gradient(packed: Any) -> None:
+    class Packed(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            return packed(super().forward(x))
+
+    torch.manual_seed(0)
+    result = robmon.attack(Packed(4, 3), X[:32, :4].astype(np.float32), attacks=("pgd",), restarts=1, output="logit")
+    assert result.gradient == "ok" and result.agreement[-1] < 1
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_module_in_training_comes_back_so_and_has_no_gradient_of_its_own() -> None:
     module = torch.nn.Sequential(linear(), torch.nn.Dropout(0.5))

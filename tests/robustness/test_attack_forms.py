@@ -39,10 +39,12 @@ def scores(rows: pd.DataFrame) -> NDArray[np.float64]:
 @pytest.mark.parametrize("norm", ["inf", "2"])
 def test_of_a_table_only_what_is_measured_moves(norm: Any) -> None:
     frame = table()
+    frame.index = pd.Index(3 * np.arange(ROWS)[::-1])
     options: dict[str, Any] = {"output": "logit", "radii": (0.2, 0.5), "queries": 40, "attacks": ("random", "square")}
     result = robmon.attack(scores, frame, norm=norm, integers="clicks", frozen=("height",), **options)
     assert 0 < result.flipped[:, 1].sum() < ROWS
     found = result.adversarial(0.5)
+    assert found.index.equals(frame.index)
     assert list(found.columns) == list(frame.columns) and (found.dtypes == frame.dtypes).all()
     for name in ("height", "city", "is_new", "always", "note"):
         np.testing.assert_array_equal(found[name].to_numpy(), frame[name].to_numpy(), strict=True)

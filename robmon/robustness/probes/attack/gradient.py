@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, batches, concatenation, to_numpy
+from robmon.robustness.arrays import Array, Float64, batches, concatenation, lone, to_numpy
 from robmon.robustness.probes.attack.target import Slope
 from robmon.vocabulary import OutputKind
 
@@ -45,7 +45,7 @@ def slope_of(
             x = torch.as_tensor(points[part], dtype=inputs.dtype, device=inputs.device).reshape(-1, *shape)
             with torch.enable_grad():
                 x = x.detach().requires_grad_(True)
-                answer = module(x) if call is None else call(x, rows[part])
+                answer = lone(module(x) if call is None else call(x, rows[part]))
                 own = torch.as_tensor(classes[rows[part]], device=inputs.device)
                 flat = answer.reshape(len(x), -1).double()
                 risen = (_margin if is_margin else _logarithm)(flat, own, kind)

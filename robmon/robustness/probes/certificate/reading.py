@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.jit._trace import TracerWarning
 
+from robmon.robustness.arrays import lone
 from robmon.robustness.probes.certificate.builder import Builder, check_value, exact
 from robmon.robustness.probes.certificate.graph import EXAMPLE_ROWS, Graph, UnreadableError, unknown
 from robmon.robustness.probes.certificate.leaving import refuse_leaving, unnoticed
@@ -99,8 +100,7 @@ def _item(values: list[Any], index: int) -> Any:
 
 def _only(output: Any) -> Any:
     """The output, where there is one alone."""
-    while isinstance(output, (list, tuple, dict)) and len(output) == 1:
-        (output,) = output.values() if isinstance(output, dict) else output
+    output = lone(output)
     if isinstance(output, (list, tuple, dict)):
         raise UnreadableError("it returns several outputs")
     return output
