@@ -280,27 +280,29 @@ def recorded() -> dict[str, Any]:
     return content
 
 
-def check(found: dict[str, Any], wanted: dict[str, Any], is_same_machine: bool) -> None:
+def check(found: dict[str, Any], wanted: dict[str, Any], is_same_machine: bool, digits: int = 9) -> None:
     """Hold all that was recorded; what is new beside it is not looked at."""
     now = {place: found.get(place, "(gone)") for place in wanted}
     apart = {place: (wanted[place], now[place]) for place in wanted if now[place] != wanted[place]}
     if not is_same_machine:
-        apart = {place: pair for place, pair in apart.items() if not are_near(*pair)}
+        apart = {place: pair for place, pair in apart.items() if not are_near(*pair, digits)}
     assert not apart, f"{len(apart)} of {len(wanted)} places, recorded and now: {dict(list(apart.items())[:5])}"
 
 
-def are_near(wanted: Any, found: Any) -> bool:
-    """Whether numbers, or lists of them, agree in 9 digits."""
+def are_near(wanted: Any, found: Any, digits: int) -> bool:
+    """Whether numbers, or lists of them, agree in so many digits."""
     if isinstance(wanted, list) and isinstance(found, list):
-        return len(wanted) == len(found) and all(map(are_near, wanted, found))
+        return len(wanted) == len(found) and all(map(are_near, wanted, found, [digits] * len(wanted)))
     if isinstance(wanted, float) and isinstance(found, float):
-        return math.isclose(wanted, found, rel_tol=1e-9, abs_tol=1e-12)
+        return math.isclose(wanted, found, rel_tol=10.0**-digits, abs_tol=10.0 ** (-digits - 3))
     return bool(wanted == found)
 
 
 @pytest.mark.parametrize("name", [*ASSESSMENTS])
 def test_assessments(recorded: dict[str, Any], name: str) -> None:
-    check(as_written(numbers_of(ASSESSMENTS[name]())), recorded["assessments"][name], recorded["machine"] == machine())
+    found, is_same_machine = as_written(numbers_of(ASSESSMENTS[name]())), recorded["machine"] == machine()
+    # A module computes in single precision, and what does not fit a line is a small difference of large numbers.
+    check(found, recorded["assessments"][name], is_same_machine, digits=4 if name.startswith("module") else 9)
 
 
 @pytest.mark.parametrize("name", [*COMPARISONS])

@@ -112,7 +112,7 @@ def assess(
     0.1: the bound first exceeds 0.5 at level 0.2
     >>> embedded = assess(lambda x: x @ np.array([[0.0, 1.0], [-1.0, 0.0]]), inputs, task="embedding", threshold=0.5)
     >>> [round(point.beyond_threshold, 2) for point in embedded.curve]
-    [0.0, 0.0, 0.0, 0.04, 0.46]
+    [0.0, 0.0, 0.0, 0.04, 0.45]
     """
     specification = Specification(
         noise=noise,
