@@ -32,6 +32,7 @@ CLASSIFIER, REGRESSION = "digits", "prices"
 LEVELS = ("0", "0.05", "0.2", "2", "10")
 """In the order of numbers; as texts the last two change places."""
 VALUES = {
+    "attack": "worst",
     "kind": "version",
     "le": "+Inf",
     "model_version": "2",
@@ -90,6 +91,9 @@ class Contract(Collector):
             if name == "robmon_noise_mse" and self._values["space"] == "verdict":
                 labels = dict(zip(names, self._labelled(names, level=level), strict=True))
                 family.add_sample(name, labels | {"space": "verdict"}, 100 * value(float(level)))
+            if "primary" in LABELS[name] and "level" in names:
+                labels = dict(zip(names, self._labelled(names, level=level), strict=True))
+                family.add_sample(name, labels | {"noise": "jpeg", "primary": "false"}, value(float(level)))
         if "feature" in names:
             family.add_metric(self._labelled(names, feature="all"), 1)
         return family
