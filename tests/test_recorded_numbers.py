@@ -2,7 +2,8 @@
 
 What is recorded is `recorded_numbers.json` beside this file; `python -m tests.test_recorded_numbers` writes it anew,
 which is for changes that are meant to change numbers, and for them alone. Exponentials and matrix products differ in
-their last digits between processors, so that on another one than the recording's numbers are held to 9 digits.
+their last digits between processors, so that on another one than the recording's numbers are held to 9 digits, and of a
+module in single precision to 4.
 """
 
 from __future__ import annotations
