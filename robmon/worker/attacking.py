@@ -28,8 +28,8 @@ from robmon.robustness.probes.attack.target import Slope
 from robmon.robustness.probes.attack.valid_range import of_any_whole, valid_range
 from robmon.robustness.probes.certificate.certify import Method, certify_rows
 from robmon.worker.context import Evaluation
-from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
-from robmon.worker.learning import feature_axis, features_of, known_codes, learn_inputs
+from robmon.worker.decoding import DecodedSample
+from robmon.worker.learning import features_of, learn_inputs, usable_sample
 from robmon.worker.refused_rows import retry_without_refused_rows
 
 CERTIFIED_BY: Final[tuple[Method, ...]] = ("lipschitz", "interval")
@@ -57,9 +57,7 @@ def attack(model: ServedModel, question: AttackRows, blobs: Sequence[bytes]) -> 
         max_seconds=asked.max_seconds,
         min_usable_rows=asked.min_rows,
     )
-    sample = decode_sample(evaluation)
-    axis = feature_axis(evaluation, sample.inputs, refuses=False)
-    sample = without_extreme_rows(evaluation, sample, known_codes(asked), axis)
+    sample = usable_sample(evaluation)
     found = retry_without_refused_rows(evaluation, sample, lambda rows: _attack(evaluation, rows, question.radii))
     return Attacked(found=found.model_copy(update={"seconds": round(time.perf_counter() - evaluation.began, 3)}))
 

@@ -21,7 +21,7 @@ from robmon.worker.batch import assess_batch
 from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
 from robmon.worker.conversion import level_results, plan_message, slope_results, worst_requests
-from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
+from robmon.worker.decoding import DecodedSample
 from robmon.worker.detection import detect
 from robmon.worker.digest import sample_sha256
 from robmon.worker.drifting import measure_drift
@@ -29,7 +29,7 @@ from robmon.worker.further import run_further
 from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
-from robmon.worker.learning import feature_axis, features_of, known_codes, learn_inputs, learn_results
+from robmon.worker.learning import features_of, learn_inputs, learn_results, usable_sample
 from robmon.worker.refused_rows import retry_without_refused_rows
 
 
@@ -57,9 +57,7 @@ def evaluate(
         rejections=Rejections() if rejections is None else rejections,
     )
     with evaluation.phases("decode"):
-        sample = decode_sample(evaluation)
-        axis = feature_axis(evaluation, sample.inputs, refuses=False)
-        sample = without_extreme_rows(evaluation, sample, known_codes(question), axis)
+        sample = usable_sample(evaluation)
     return retry_without_refused_rows(evaluation, sample, lambda rows: _answer(evaluation, rows))
 
 

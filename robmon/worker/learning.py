@@ -20,10 +20,21 @@ from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.worker.context import Evaluation
-from robmon.worker.decoding import DecodedSample
+from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
 
 
-def known_codes(question: Assess) -> Float64 | None:
+def usable_sample(evaluation: Evaluation) -> DecodedSample:
+    """The sample, decoded, but for rows that are extreme beside the others and no code for what is missing.
+
+    Raises:
+        TooFewRowsError: too few rows are left.
+    """
+    sample = decode_sample(evaluation)
+    axis = feature_axis(evaluation, sample.inputs, refuses=False)
+    return without_extreme_rows(evaluation, sample, _known_codes(evaluation.question), axis)
+
+
+def _known_codes(question: Assess) -> Float64 | None:
     """Codes for what is missing that the baseline has seen, one column a feature; None where there is no baseline."""
     known = None if question.baseline is None else Baseline.from_dict(question.baseline)
     return known.inputs.sentinels if known is not None and _is_usable(known, question) else None
