@@ -22,6 +22,7 @@ EXTRAS: Final = {
     "pynvml": "gpu",
     "PIL": "images",
     "art": "attacks",
+    "onnx": "advise",
 }
 """Modules that robmon imports only where they are needed, each with the extra that brings it."""
 

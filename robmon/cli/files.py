@@ -77,9 +77,11 @@ def print_wide(what: Table | str) -> None:
     Console(soft_wrap=True, highlight=False).print(what)
 
 
-def write_results(json_file: Path, content: dict[str, Any], picture: Path | None, draw: Callable[[], Figure]) -> None:
+def write_results(
+    json_file: Path, content: dict[str, Any], picture: Path | None = None, draw: Callable[[], Figure] | None = None
+) -> None:
     """Write the JSON file and, beside it, the picture, if there is to be one."""
     json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if picture is not None:
+    if picture is not None and draw is not None:
         draw().savefig(picture, dpi=150)
     print_wide(f"written: {json_file}" + (f", {picture}" if picture is not None else ""))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from robmon.cli.advise import advise
 from robmon.cli.assess import assess
 from robmon.cli.attack import attack
 from robmon.cli.baseline import baseline
@@ -60,5 +61,6 @@ def main() -> None:
 
 for command in (
     run, check_config, assess, compare, rank, baseline, demo, history, report, incident, rollback, attack, stabilise,
+    advise,
 ):  # fmt: skip
     main.add_command(command)

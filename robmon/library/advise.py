@@ -1,40 +1,75 @@
-"""Advice on a torch module, in the caller's process."""
+"""Advice on a model, in the caller's process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
-from robmon.library.prepared_rows import open_predictor
-from robmon.robustness.arrays import to_numpy
+from robmon.errors import InvalidInputError
+from robmon.extras import how_to_install
+from robmon.library.prepared_rows import PreparedRows, open_predictor
+from robmon.library.resolutions import Sizes, other_resolutions, resolution_of
+from robmon.models.forms import Parts
+from robmon.models.loading import RemoteModel, load_uri
+from robmon.models.served import ServedModel
+from robmon.models.uri import is_endpoint
+from robmon.robustness.arrays import Float64, batches, copied, like, namespace, to_numpy
 from robmon.robustness.features.features import measure
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.robustness.probes.advice.advise import Look, advise_by
+from robmon.robustness.probes.advice.result import Advice
+from robmon.robustness.probes.advice.rules import of_resolutions
 from robmon.robustness.specification import Specification
+from robmon.vocabulary import ALL_INTEGERS
 
-if TYPE_CHECKING:
-    from robmon.robustness.probes.advice import Advice
-
-LEVEL = 0.1
+LEVEL: Final = 0.1
 """Of the noise whose way is measured: standard deviations of each feature."""
+EXAMPLE_ROWS: Final = 2
+MEASURED_ROWS: Final = 256
+"""Most rows, the first ones, with which it is measured."""
+BATCH_ROWS: Final = 32
+"""So many at a time: what goes into operators and comes out of them is kept meanwhile."""
+NO_GRAPH: Final = "the model is no torch module of tensors, and no graph of ONNX"
 
 
-def advise(module: Any, example: Any, inputs: Any = None) -> Advice:
-    """What a module's own layers say of how it takes noise, by rules of arXiv 2509.20939: advice, not a verdict.
+def advise(
+    module: Any,
+    example: Any = None,
+    inputs: Any = None,
+    *,
+    layout: ImageLayout | None = None,
+    scale_axis: int | None = None,
+    device: str = "auto",
+) -> Advice:
+    """What a model's own operators say of how it takes noise, by rules of arXiv 2509.20939: advice, not a verdict.
 
     The rules are tendencies, and the measured curve decides: see `robmon.assess`.
 
     Args:
-        module: a torch module, eager, exported or TorchScript; or the URI of an MLflow model that is one.
-        example: rows that it takes, `(n, *input_shape)`.
-        inputs: rows with which the noise over the signal is measured before and after each layer of which a rule
-            speaks, under Gaussian noise of 0.1 standard deviations; None: nothing is measured.
+        module: a torch module, eager, exported or TorchScript; or the URI of an MLflow model that is one, or a graph of
+            ONNX.
+        example: rows that it takes, `(n, *input_shape)`; None: the first of `inputs`, else what a model's signature
+            says.
+        inputs: rows, of which the first 256 are used, with which the noise over the signal is measured before and after
+            each operator of which a rule speaks, under Gaussian noise of 0.1 standard deviations; None: nothing is
+            measured.
+        layout: how inputs are pictures: its `std` is a normalisation by the client, which counts as the module's own
+            does.
+        scale_axis: as in `robmon.assess`.
+        device: as in `robmon.assess`.
 
     Returns:
         `.items`, each with `.rule`, `.where`, `.read`, `.gain`, `.source`, `.measured` and `.text`; none, with
         `.reason`, where it is not readable. See `Advice`.
 
     Raises:
-        InvalidInputError, RegistryError, ModelError: as `robmon.assess`.
+        InvalidInputError: no example is given, and nothing says what the model takes; or as `robmon.assess`.
+        RegistryError, ModelError: as `robmon.assess`.
 
     >>> import torch
     >>> box = torch.nn.Conv2d(1, 1, 3, bias=False)
@@ -42,21 +77,129 @@ def advise(module: Any, example: Any, inputs: Any = None) -> Advice:
     >>> [(item.rule, round(item.gain, 4)) for item in advise(box, torch.zeros(1, 1, 8, 8)).items]
     [('stem_noise', 0.1111)]
     """
+    if isinstance(module, RemoteModel) or (isinstance(module, str) and is_endpoint(module)):
+        return Advice(reason="a model at its endpoint shows no operators")
+    others: Sizes = []
+    if isinstance(module, str | Path):
+        others = other_resolutions(str(module))
+        module = load_uri(str(module), device=device, integers=(ALL_INTEGERS,))
+    if isinstance(module, ServedModel) and module.module is None and module.graph is None:
+        return Advice(reason=NO_GRAPH)
+    if example is None:
+        example = inputs if inputs is not None else _blank(module)
+    specification, count = Specification(scale_axis=scale_axis, layout=layout), _rows_of_calls(module)
+    with open_predictor(module, example, _taking(specification, example), device) as shown:
+        look = _look_of(module, shown, layout)
+        if isinstance(look, str):
+            return Advice(reason=look)
+        first = _Some(shown, shown.array[: count or EXAMPLE_ROWS])
+        if inputs is None:
+            advice = advise_by(look, first)
+        else:
+            with open_predictor(module, inputs, _taking(specification, inputs), device) as rows:
+                advice = advise_by(look, first, _pairs(rows, specification, count))
+                advice = replace(advice, notes=(*rows.notes, *advice.notes))
+        return _with_resolutions(advice, shown, others)
+
+
+def _with_resolutions(advice: Advice, rows: PreparedRows, others: Sizes) -> Advice:
+    """With what other versions say, whose pictures have another size; last, since nothing of it is measured."""
+    own = resolution_of([tuple(rows.array.shape)])
+    if advice.reason or own is None:
+        return advice
+    return replace(advice, items=(*advice.items, *of_resolutions(own, others)))
+
+
+def _blank(module: Any) -> Any:
+    """Rows of zeros in the form that a model's signature says."""
+    rows = module.blank_rows(module.fixed_rows or EXAMPLE_ROWS) if isinstance(module, ServedModel) else None
+    if rows is None:
+        raise InvalidInputError(
+            "nothing says the shape of the model's inputs: give rows that it takes (--inputs; example in Python)"
+        )
+    return rows
+
+
+def _taking(specification: Specification, rows: Any) -> Specification:
+    """With whole numbers as measurements, where all there are are such: pixels, mostly."""
+    dtypes = [str(getattr(each, "dtype", "")) for each in (rows.values() if isinstance(rows, dict) else [rows])]
+    is_whole = bool(dtypes) and all("int" in dtype for dtype in dtypes)
+    return replace(specification, integers=(ALL_INTEGERS,)) if is_whole else specification
+
+
+def _rows_of_calls(module: Any) -> int | None:
+    """How many rows every call has, where that is fixed."""
+    return module.fixed_rows if isinstance(module, ServedModel) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Some:
+    """Some of the rows, as they are or with noise, and from which one on."""
+
+    rows: PreparedRows
+    array: Any
+    start: int = 0
+
+    @property
+    def model_input(self) -> Any:
+        """What the model is called with: an array, a DataFrame, or arrays by name."""
+        if self.rows.parts is None:
+            dtype = self.rows.dtype
+            return self.array if dtype is None else namespace(self.array).astype(self.array, dtype)
+        assembled = self.rows.parts.assemble(self.array, slice(self.start, self.start + len(self.array)))
+        return assembled.inputs[0] if isinstance(assembled, Parts) else assembled
+
+
+def _look_of(module: Any, rows: PreparedRows, layout: ImageLayout | None) -> Look | str:
+    """What runs the model and tells its operators; or why it is not readable."""
+    factor = _client_factor(layout, tuple(rows.array.shape))
+    if rows.predictor.module is not None:
+        from robmon.robustness.probes.advice.torch_reading import look_at
+
+        return look_at(rows.predictor.module, _tensors, factor)
+    if not isinstance(module, ServedModel) or module.graph is None:
+        return NO_GRAPH
+    if importlib.util.find_spec("onnx") is None:
+        return f"a graph of ONNX is read by onnx, which is not installed: {how_to_install('onnx')}"
+    from robmon.models.onnx_predictor import opened
+    from robmon.robustness.probes.advice.onnx_reading import GraphLook
+
+    def open_model(content: bytes) -> Callable[[Any, Sequence[str]], Mapping[str, Any]]:
+        run = opened(content)
+        return lambda some, names: run(some.model_input if isinstance(some, _Some) else some, names)
+
+    return GraphLook(module.graph, open_model, factor)
+
+
+def _tensors(some: _Some) -> list[Any]:
     import torch
 
-    from robmon.robustness.probes.advice import Advice, advise_module
+    given = some.model_input
+    tensors = given.values() if isinstance(given, dict) else [given]
+    return [torch.as_tensor(each, device=some.array.device) for each in tensors]
 
-    specification = Specification()
-    with open_predictor(module, example, specification) as rows:
-        read = rows.predictor.module
-        if read is None:
-            return Advice(reason="the model is no torch module")
-        shown = torch.as_tensor(rows.array)
-        if inputs is None:
-            return advise_module(read, shown)
-    with open_predictor(module, inputs, specification) as given:
-        clean = torch.as_tensor(given.array)
-        scale = np.broadcast_to(measure(given.array, axis=given.axis(None)).scale, tuple(clean.shape[1:]))
-        drawn = np.random.default_rng(0).standard_normal(tuple(clean.shape)) * scale * LEVEL
-        noisy = torch.as_tensor(to_numpy(clean) + drawn, dtype=clean.dtype, device=clean.device)
-        return advise_module(given.predictor.module, shown, (clean, noisy))  # type: ignore[arg-type]
+
+def _client_factor(layout: ImageLayout | None, shape: Sequence[int]) -> Float64 | None:
+    """What a client that normalises pictures has multiplied each channel by."""
+    if layout is None or layout.std is None:
+        return None
+    axis = layout.channel_axis(shape)
+    by = 1.0 / np.broadcast_to(np.asarray(layout.std, dtype=np.float64), (shape[axis],))
+    return by.reshape([-1 if each == axis else 1 for each in range(len(shape))])
+
+
+def _pairs(
+    rows: PreparedRows, specification: Specification, rows_of_calls: int | None
+) -> Iterator[tuple[_Some, _Some]]:
+    """Rows and the same with noise, in batches."""
+    count, size = min(int(rows.array.shape[0]), MEASURED_ROWS), rows_of_calls or BATCH_ROWS
+    if rows_of_calls is not None:
+        count -= count % size
+    array = rows.array[:count]
+    scale = np.broadcast_to(measure(array, axis=rows.axis(specification.feature_axis)).scale, tuple(array.shape[1:]))
+    draw = np.random.default_rng(0)
+    for which in batches(count, size):
+        clean = array[which]
+        moves = draw.standard_normal(tuple(clean.shape)) * scale * LEVEL
+        noisy = like((to_numpy(clean) + moves).astype(to_numpy(clean).dtype), clean)
+        yield _Some(rows, copied(clean), which.start), _Some(rows, noisy, which.start)

@@ -98,6 +98,7 @@ def load(
         code.put,
         _axes=code.axes,
         module=code.module,
+        graph=code.graph,
         use=code.use,
         remarks=code.remarks,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +48,8 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     content = mlmodel.read(folder)
     flavor = content.flavors[mlmodel.ONNX]
     options = session_options(flavor.get("onnx_session_options") or {})
-    session, device, remarks = _open(folder / flavor.get("data", "model.onnx"), use, options, claim)
+    graph = folder / flavor.get("data", "model.onnx")
+    session, device, remarks = _open(graph, use, options, claim)
     if use.precision is not None:
         remarks = [*remarks, f"device.precision is {use.precision}, which only torch models of tensors take"]
     model = Model.of(session)
@@ -59,8 +60,8 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
 
         place = torch.device(device)
         bound, put = bound_to(model, place), lambda array: tensor_on(place, array)
-        return LoadedCode(use.on(device), bound, put, remarks=tuple(remarks))
-    return LoadedCode(use.on(device), model.run, lambda array: array, remarks=tuple(remarks))
+        return LoadedCode(use.on(device), bound, put, remarks=tuple(remarks), graph=graph)
+    return LoadedCode(use.on(device), model.run, lambda array: array, remarks=tuple(remarks), graph=graph)
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,16 @@ class Model:
         """Whether numbers of that dtype are too wide for an input: JSON has one kind of them."""
         return self.inputs.get(name) == "tensor(float)" and dtype == "float64"
 
-    def run(self, model_input: Any) -> dict[str, Any]:
-        """Outputs by name, for inputs in main memory."""
-        given = {
+    def fed(self, model_input: Any) -> dict[str, Any]:
+        """Inputs by name in the types that it takes."""
+        return {
             name: value.astype(np.float32, order="C") if self.is_widened(name, str(value.dtype)) else value
             for name, value in self.by_name(model_input).items()
         }
+
+    def run(self, model_input: Any) -> dict[str, Any]:
+        """Outputs by name, for inputs in main memory."""
+        given = self.fed(model_input)
         with _telling_memory():
             outputs = self.session.run(list(self.outputs), given)
         if hasattr(model_input, "iloc"):  # MLflow returns a DataFrame then
@@ -207,7 +212,9 @@ def cuda_options(device: str, most_bytes: int | None) -> dict[str, Any]:
     }
 
 
-def _session(file: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
+def _session(
+    file: Path | bytes, options: onnxruntime.SessionOptions, providers: list[Any]
+) -> onnxruntime.InferenceSession:
     """A session, or what ONNX Runtime raised: it would print that, and try again without the device."""
     if providers[0] != CPU and _torch_has_cuda():
         import torch  # noqa: F401 - loads the libraries of CUDA that it brings, which the provider then finds
@@ -226,6 +233,19 @@ def _torch_has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def opened(content: bytes) -> Callable[[Any, Sequence[str]], dict[str, Any]]:
+    """A serialised model on the CPU: a function of a model input, and names of inputs and outputs, that gives those."""
+    model = Model.of(_session(content, session_options({}), [CPU]))
+
+    def run(model_input: Any, names: Sequence[str]) -> dict[str, Any]:
+        given = model.fed(model_input)
+        asked = [name for name in names if name not in given]
+        found = given | dict(zip(asked, model.session.run(asked, given) if asked else [], strict=True))
+        return {name: found[name] for name in names}
+
+    return run
 
 
 @contextlib.contextmanager

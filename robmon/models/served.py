@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class LoadedCode(NamedTuple):
         put: an array where the model wants it.
         axes: which axis its first layer takes for features, of each tensor, where that can be seen.
         module: the torch module, of a torch model.
+        graph: the file of the graph, of an ONNX model; it lies there as long as the folder does.
         remarks: what of `use` is not as it was asked for, and why, a sentence each.
     """
 
@@ -44,6 +46,7 @@ class LoadedCode(NamedTuple):
     axes: Callable[[Any], list[int | None]] | None = None
     module: Any | None = None
     remarks: tuple[str, ...] = ()
+    graph: Path | None = None
 
 
 @dataclass
@@ -78,6 +81,8 @@ class ServedModel:
     seen: Seen = field(default_factory=Seen, repr=False)
     module: Any | None = field(default=None, repr=False)
     """The torch module, of a torch model."""
+    graph: Path | None = field(default=None, repr=False)
+    """The file of the graph, of an ONNX model."""
     use: DeviceUse = field(default=AS_IT_IS, repr=False)
     """How it uses its device in fact."""
     remarks: tuple[str, ...] = field(default=(), repr=False)
@@ -109,6 +114,16 @@ class ServedModel:
     def takes(self) -> str:
         """What one row of its inputs is, in words; empty where nothing fixes it."""
         return self._signature.takes
+
+    @property
+    def fixed_rows(self) -> int | None:
+        """How many rows every call has, where that is fixed."""
+        return self._signature.fixed_rows
+
+    def blank_rows(self, count: int) -> Any | None:
+        """So many rows of zeros in the form that it takes: an array, or arrays by name; None where the signature leaves
+        that open."""
+        return signature.blank_rows(self._signature, count)
 
     def collect(self, rows: Sequence[Row], integers: Collection[str] = ()) -> Collected:
         """Decoded rows as model inputs (None where no row fits), the indices of those kept, and the rejected by reason.

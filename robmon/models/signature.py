@@ -95,6 +95,22 @@ def of_tensors(inputs: Mapping[str, tuple[np.dtype[Any], Sequence[int]]], intege
     return signature
 
 
+def blank_rows(signature: Signature, count: int) -> Any | None:
+    """So many rows of zeros as a tensor, or tensors by name; None where the signature leaves a size open."""
+    if isinstance(signature, Unsigned):
+        return None if signature.shape is None else np.zeros((count, *signature.shape), signature.dtype)
+    if isinstance(signature, Tensor):
+        return _blank(signature.spec, count)
+    if not isinstance(signature, NamedTensors):
+        return None
+    named = {name: _blank(spec, count) for name, spec in signature.specs.items()}
+    return None if any(each is None for each in named.values()) else named
+
+
+def _blank(spec: TensorSpec, count: int) -> Any | None:
+    return None if -1 in spec.shape[1:] else np.zeros((count, *spec.shape[1:]), spec.dtype)
+
+
 def _nothing(types: Sequence[str]) -> ModelLoadError:
     told = ", ".join(types[:10])
     advice = f"; {measurements_advice([])}" if any(word in told for word in ("int", "long")) else ""

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import robmon
+from robmon.robustness.probes.advice.rules import of_resolutions
 
 PICTURE = torch.zeros(2, 3, 16, 16)
 GREY = PICTURE[:, :1]
@@ -113,6 +114,145 @@ def test_pixels_left_out_without_a_filter_keep_their_noise(factor: int, kept: fl
     assert f"the mean of an area keeps {factor**-2:.3g}" in item.text
 
 
+class Through(nn.Module):
+    """A function of the input, and what comes behind it."""
+
+    def __init__(self, function: Any, behind: nn.Module | None = None) -> None:
+        super().__init__()
+        self.function, self.behind = function, behind or nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.behind(self.function(x))  # type: ignore[no-any-return]
+
+
+NOISE = torch.randn(64, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "antialias", "factor", "kept"),
+    [
+        ("bilinear", False, 2, 0.25), ("bilinear", False, 4, 0.25), ("nearest", False, 4, 1.0),
+        ("bilinear", True, 2, 0.1015), ("bilinear", True, 4, 0.0288), ("bicubic", False, 2, None),
+    ],
+)  # fmt: skip
+def test_pictures_made_smaller_keep_what_noise_keeps(
+    kind: str, antialias: bool, factor: int, kept: float | None
+) -> None:
+    def smaller(x: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(x, scale_factor=1 / factor, mode=kind, antialias=antialias)
+
+    item = only(Through(smaller), NOISE[:1], "downsampling")
+    assert item.gain == pytest.approx(float(smaller(NOISE).var()), rel=0.03)
+    assert kept is None or item.gain == pytest.approx(kept, rel=0.02)
+    assert item.read["filter"] is antialias
+    assert ("with a filter" in item.text) is antialias
+
+
+def test_means_over_areas_are_pools_of_their_size() -> None:
+    for factor in (2, 4):
+        item = only(Through(lambda x, f=factor: functional.interpolate(x, scale_factor=1 / f, mode="area")), NOISE[:1],
+                    "pooling")  # fmt: skip
+        assert (item.gain, item.read["kernel"]) == (pytest.approx(factor**-2), [factor, factor])
+
+
+def test_slices_leave_pixels_out_unless_others_have_them() -> None:
+    item = only(Through(lambda x: x[:, :, ::2, ::2]), GREY, "downsampling")
+    assert (item.gain, item.read) == (1.0, {"axes": [2, 3], "step": [2, 2]})
+    assert "the mean of an area keeps 0.25" in item.text
+    behind = only(Through(lambda x: functional.avg_pool2d(x, 2, 1)[:, :, ::2, ::2]), GREY, "downsampling")
+    assert behind.gain == 0.25 and "behind a filter" in behind.text
+
+    def space_to_depth(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
+
+    assert robmon.advise(Through(space_to_depth), GREY).items == ()
+    assert robmon.advise(Through(lambda x: torch.cat([x[..., ::2], x[..., 1::2]], dim=1)), GREY).items == ()
+
+
+def test_strided_convolutions_leave_pixels_out_and_transposed_ones_do_not() -> None:
+    layer = nn.Conv2d(3, 8, 3, stride=2, bias=False)
+    item = only(layer, PICTURE, "downsampling")
+    assert item.gain == pytest.approx(float((layer.weight.detach() ** 2).sum(dim=(1, 2, 3)).mean()), rel=1e-6)
+    assert item.read == {"kernel": [3, 3], "stride": [2, 2]}
+    assert robmon.advise(nn.ConvTranspose2d(3, 8, 3, stride=2), PICTURE).items == ()
+
+
+def test_groups_of_a_stem_have_their_own_channels_normalisation() -> None:
+    layer = nn.Conv2d(2, 2, 1, groups=2, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    divides = Through(lambda x: x / torch.tensor([0.5, 0.25]).reshape(1, 2, 1, 1), layer)
+    assert only(divides, PICTURE[:, :2], "stem_noise").gain == pytest.approx((4 + 16) / 2)
+
+
+@pytest.mark.parametrize(
+    "normalise",
+    [
+        lambda x: (x - 0.4) / torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1),
+        lambda x: x.sub_(0.4).div_(torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1)),
+        lambda x: torch.nn.functional.pad((x / 255 - 0.4) / torch.tensor([[[0.229]], [[0.224]], [[0.225]]]), (1, 1)),
+        lambda x: functional.batch_norm(
+            x, torch.zeros(3), torch.tensor([0.229, 0.224, 0.225]) ** 2, eps=0.0, training=False
+        ),
+    ],
+    ids=["divided", "in place", "bytes, padded", "batch norm"],
+)
+def test_normalisation_is_found_however_it_is_written(normalise: Any) -> None:
+    given = PICTURE.clone()
+    assert only(Through(normalise, nn.Conv2d(3, 4, 3)), given, "normalisation").gain == pytest.approx(2.232, abs=1e-3)
+    assert torch.equal(given, PICTURE), "the example stays as it is"
+
+
+def test_a_clients_normalisation_counts_as_the_modules_own() -> None:
+    layout = robmon.ImageLayout(std=(0.26862954, 0.26130258, 0.27577711))
+    layer = nn.Conv2d(3, 4, 3)
+    by_client = robmon.advise(layer, PICTURE, layout=layout).items
+    by_module = robmon.advise(Normalised(list(layout.std or ())), PICTURE)
+    assert [item.rule for item in by_client] == [item.rule for item in by_module.items]
+    assert by_client[0].gain == pytest.approx(1.913, abs=5e-4)
+    std = np.array(layout.std)[None, :, None, None]
+    powers = (layer.weight.detach().numpy() / std) ** 2
+    assert by_client[1].gain == pytest.approx(powers.sum(axis=(1, 2, 3)).mean(), rel=1e-6)
+
+
+def test_what_depends_on_the_rows_is_no_constant() -> None:
+    items = robmon.advise(Through(lambda x: x / x.std(), nn.Conv2d(3, 4, 3)), torch.randn(2, 3, 16, 16)).items
+    assert items == ()
+
+
+def test_what_is_measured_is_what_was_there_before_work_in_place() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    in_place = nn.Sequential(layers[0], nn.ReLU(inplace=True), layers[2])
+    rows = np.random.default_rng(0).normal(size=(80, 1, 16, 16)).astype(np.float32)
+    one, other = (robmon.advise(each, rows[:1], rows) for each in (nn.Sequential(*layers), in_place))
+    assert [item.measured for item in one.items] == [item.measured for item in other.items]
+    draw = np.random.default_rng(0).standard_normal(rows.shape)  # noise as it is drawn, of batches one after the other
+    noise = torch.tensor(draw * rows.std() * 0.1, dtype=torch.float32)
+    clean = layers[0](torch.tensor(rows)).detach().double()
+    moved = layers[0](torch.tensor(rows) + noise).detach().double()
+    (stem_item,) = [item for item in one.items if item.rule == "stem_noise"]
+    assert stem_item.measured is not None
+    expected = float(((moved - clean) ** 2).mean() / clean.var(correction=0))
+    assert stem_item.measured["after"] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_path_that_varies_is_told_and_nothing_measured() -> None:
+    def either(x: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(x, 2) if float(x.mean()) == 0.0 else functional.avg_pool2d(x, 2)
+
+    rows = np.random.default_rng(0).normal(size=(8, 1, 16, 16)).astype(np.float32)
+    result = robmon.advise(Through(either), GREY, rows)
+    assert [item.measured for item in result.items] == [None]
+    assert "takes another path" in str(result)
+
+
+def test_other_resolutions_keep_more_or_less_noise() -> None:
+    items = of_resolutions((224, 224), [("2", (112, 112)), ("1", (448, 448)), ("4", (224, 224))])
+    assert [(item.rule, item.gain) for item in items] == [("resolution", 0.25), ("resolution", 4.0)]
+    assert "version 2 takes 112 x 112" in items[0].text and "0.25 of the noise's variance is left" in items[1].text
+
+
 def test_what_noise_becomes_is_measured_and_the_worst_comes_first() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2))
@@ -130,6 +270,9 @@ def test_what_noise_becomes_is_measured_and_the_worst_comes_first() -> None:
 def test_what_cannot_be_read_is_one_sentence() -> None:
     result = robmon.advise(lambda x: x, np.zeros((2, 3)))
     assert result.items == ()
-    assert str(result) == "Advice, not a verdict: not readable, the model is no torch module."
+    assert (
+        str(result)
+        == "Advice, not a verdict: not readable, the model is no torch module of tensors, and no graph of ONNX."
+    )
     broken = robmon.advise(nn.Linear(3, 2), np.zeros((2, 4), dtype=np.float32))
     assert "cannot be run on the example (RuntimeError)" in broken.reason

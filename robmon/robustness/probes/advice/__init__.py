@@ -1,0 +1,1 @@
+"""What a model's own operators say of how it takes noise."""
