@@ -161,7 +161,7 @@ OF_RESULTS = {
     "noise_margin": "largest level whose bound stays under mse_limit, and whether the curve crosses it",
     "crossing": "level at which the mean reaches mse_limit, with an interval over rows; null: beyond the levels",
     "slope_axis": "against what slopes are: level, or level_squared",
-    "models": "one object a model: name, and scores, ranks and rank_diff by level, and slope",
+    "models": "one object a model: name, and scores, ranks and rank_diff by level, slope and noise_gain",
 }
 """Keys that are plain, or that only the JSON has, so that no class says anything of them."""
 

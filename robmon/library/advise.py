@@ -87,17 +87,16 @@ def advise(
         return Advice(reason=NO_GRAPH)
     if example is None:
         example = inputs if inputs is not None else _blank(module)
-    specification, count = Specification(scale_axis=scale_axis, layout=layout), _rows_of_calls(module)
+    specification = Specification(scale_axis=scale_axis, layout=layout)
     with open_predictor(module, example, _taking(specification, example), device) as shown:
-        look = _look_of(module, shown, layout)
+        look, first = _look_of(shown, layout), _first(shown)
         if isinstance(look, str):
             return Advice(reason=look)
-        first = _Some(shown, shown.array[: count or EXAMPLE_ROWS])
         if inputs is None:
             advice = advise_by(look, first)
         else:
             with open_predictor(module, inputs, _taking(specification, inputs), device) as rows:
-                advice = advise_by(look, first, _pairs(rows, specification, count))
+                advice = advise_by(look, first, _pairs(rows, specification))
                 advice = replace(advice, notes=(*rows.notes, *advice.notes))
         return _with_resolutions(advice, shown, others)
 
@@ -127,9 +126,16 @@ def _taking(specification: Specification, rows: Any) -> Specification:
     return replace(specification, integers=(ALL_INTEGERS,)) if is_whole else specification
 
 
-def _rows_of_calls(module: Any) -> int | None:
+def noise_gain(rows: PreparedRows, layout: ImageLayout | None) -> float | None:
+    """The variance of noise behind a model's first convolution over that before, normalisation included; None where
+    that is not readable."""
+    look = _look_of(rows, layout)
+    return None if isinstance(look, str) else advise_by(look, _first(rows)).input_noise_gain
+
+
+def _rows_of_calls(rows: PreparedRows) -> int | None:
     """How many rows every call has, where that is fixed."""
-    return module.fixed_rows if isinstance(module, ServedModel) else None
+    return None if rows.model is None else rows.model.fixed_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,14 +156,19 @@ class _Some:
         return assembled.inputs[0] if isinstance(assembled, Parts) else assembled
 
 
-def _look_of(module: Any, rows: PreparedRows, layout: ImageLayout | None) -> Look | str:
+def _first(rows: PreparedRows) -> _Some:
+    return _Some(rows, rows.array[: _rows_of_calls(rows) or EXAMPLE_ROWS])
+
+
+def _look_of(rows: PreparedRows, layout: ImageLayout | None) -> Look | str:
     """What runs the model and tells its operators; or why it is not readable."""
     factor = _client_factor(layout, tuple(rows.array.shape))
     if rows.predictor.module is not None:
         from robmon.robustness.probes.advice.torch_reading import look_at
 
         return look_at(rows.predictor.module, _tensors, factor)
-    if not isinstance(module, ServedModel) or module.graph is None:
+    graph = None if rows.model is None else rows.model.graph
+    if graph is None:
         return NO_GRAPH
     if importlib.util.find_spec("onnx") is None:
         return f"a graph of ONNX is read by onnx, which is not installed: {how_to_install('onnx')}"
@@ -168,7 +179,7 @@ def _look_of(module: Any, rows: PreparedRows, layout: ImageLayout | None) -> Loo
         run = opened(content)
         return lambda some, names: run(some.model_input if isinstance(some, _Some) else some, names)
 
-    return GraphLook(module.graph, open_model, factor)
+    return GraphLook(graph, open_model, factor)
 
 
 def _tensors(some: _Some) -> list[Any]:
@@ -188,10 +199,9 @@ def _client_factor(layout: ImageLayout | None, shape: Sequence[int]) -> Float64 
     return by.reshape([-1 if each == axis else 1 for each in range(len(shape))])
 
 
-def _pairs(
-    rows: PreparedRows, specification: Specification, rows_of_calls: int | None
-) -> Iterator[tuple[_Some, _Some]]:
+def _pairs(rows: PreparedRows, specification: Specification) -> Iterator[tuple[_Some, _Some]]:
     """Rows and the same with noise, in batches."""
+    rows_of_calls = _rows_of_calls(rows)
     count, size = min(int(rows.array.shape[0]), MEASURED_ROWS), rows_of_calls or BATCH_ROWS
     if rows_of_calls is not None:
         count -= count % size

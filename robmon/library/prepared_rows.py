@@ -78,6 +78,8 @@ class PreparedRows:
     dtype: Any | None = None
     """Of an array of whole numbers, which is float64 here."""
     outputs: OutputReader = field(default_factory=OutputReader)
+    model: ServedModel | None = None
+    """The model that was loaded, where it was given by its URI or so."""
 
     def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
         """Which axis of the array counts features, see `channels.choose`."""
@@ -305,6 +307,7 @@ def _of_model(
         of_rows=fitted.of_rows,
         outputs=outputs,
         for_rows=lambda index: predictor_of(model, parts.take(index), outputs),
+        model=model,
     )
 
 

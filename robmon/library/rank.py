@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from robmon.errors import InvalidInputError, PredictionError, RobmonError
+from robmon.library.advise import noise_gain
 from robmon.library.fitting import other_rows
 from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
 from robmon.library.prepared_rows import open_predictor
@@ -80,7 +81,13 @@ def rank(
         score=first.score,
         row_scores=[each.row_scores for each in results.values()],
     )
-    return replace(ranking, conditions=first.conditions, left_out=tuple(left_out), notes=tuple(_notes(results)))
+    return replace(
+        ranking,
+        conditions=first.conditions,
+        left_out=tuple(left_out),
+        notes=tuple(_notes(results)),
+        noise_gains=tuple(each.noise_gain for each in results.values()),
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ def _score_one(
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
         guarded = replace(rows, predictor=through(rows.predictor, _raising_by_type(rows.predictor.predict)))
         draws_as = None if first is None else first.draws
-        return _score_of(guarded.assess(specification, draws_as=draws_as, **given), rows.kept)
+        score = _score_of(guarded.assess(specification, draws_as=draws_as, **given), rows.kept)
+        return replace(score, noise_gain=noise_gain(rows, specification.layout))
 
 
 def _raising_by_type(predict: Predict) -> Predict:
@@ -158,6 +166,7 @@ class _Score:
     row_scores: Float64
     draws: str
     notes: tuple[str, ...]
+    noise_gain: float | None = None
 
 
 def _notes(results: Mapping[str, _Score]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.jsonable import jsonable
+from robmon.robustness.statistics.rank_correlation import RankCorrelation, average_ranks, spearman
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +85,8 @@ class Ranking:
         left_out: models that could not be assessed: name and reason.
         notes: sentences on what was deduced, left alone or left out, each with the name of its model, or without where
             it is of all.
+        noise_gains: of each model the variance of noise behind its first convolution over that before, normalisation
+            included, see `robmon.advise`; None where that is not readable. Empty: nothing was read.
     """
 
     names: tuple[str, ...]
@@ -98,6 +101,19 @@ class Ranking:
     conditions: Conditions | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    noise_gains: tuple[float | None, ...] = ()
+
+    @property
+    def rules(self) -> RankCorrelation:
+        """Rank correlation, over the models of which a gain was read, of that gain and of how fast noise makes the
+        score worse: do the rules of `robmon.advise` hold among these models?"""
+        worse = -1.0 if self.higher_is_better else 1.0
+        pairs = [
+            (gain, worse * slope)
+            for gain, slope in zip(self.noise_gains, self.slopes, strict=bool(self.noise_gains))
+            if gain is not None and slope is not None
+        ]
+        return spearman([gain for gain, _ in pairs], [slope for _, slope in pairs])
 
     @property
     def order(self) -> list[int]:
@@ -106,8 +122,9 @@ class Ranking:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it; infinite is "+Inf", absent is None."""
-        columns = zip(self.names, self.scores, self.ranks, self.rank_diff, self.slopes, strict=True)
-        keys = ("name", "scores", "ranks", "rank_diff", "slope")
+        gains = self.noise_gains or (None,) * len(self.names)
+        columns = zip(self.names, self.scores, self.ranks, self.rank_diff, self.slopes, gains, strict=True)
+        keys = ("name", "scores", "ranks", "rank_diff", "slope", "noise_gain")
         result = {
             "score": self.score,
             "higher_is_better": self.higher_is_better,
@@ -118,6 +135,7 @@ class Ranking:
             "conditions": self.conditions and vars(self.conditions),
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
             "notes": list(self.notes),
+            "rules": vars(self.rules),
         }
         return {key: jsonable(value) for key, value in result.items()}
 
@@ -173,7 +191,7 @@ def rank_scores(
     at, values = np.asarray(levels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     _check(names, at, values)
     losses = -values if higher_is_better else values
-    ranks = np.stack([_average_ranks(column) for column in losses.T], axis=1)
+    ranks = np.stack([average_ranks(column) for column in losses.T], axis=1)
     power = 1 if higher_is_better else 2
     at_first, finally_at = (dict(zip(names, column.tolist(), strict=True)) for column in ranks.T[[0, -1]])
     crossings = sorted(
@@ -211,13 +229,6 @@ def _slope(scores: Float64, axis: Float64) -> float | None:
     if not np.all(np.isfinite(scores)):
         return None
     return float((scores - scores[0]) @ axis / (axis @ axis))
-
-
-def _average_ranks(losses: Float64) -> Float64:
-    """Ranks from 1, the lowest loss first; equals share the mean of their ranks."""
-    lower = (losses[None, :] < losses[:, None]).sum(axis=1)
-    equal = (losses[None, :] == losses[:, None]).sum(axis=1)
-    return np.asarray(lower + (equal + 1) / 2.0)
 
 
 def _crossings(

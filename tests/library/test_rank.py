@@ -256,3 +256,66 @@ def test_a_list_of_models(model: RegisteredModel) -> None:
         ]
         every = [f"{name}/1 (champion)", f"{name}/2", f"{name}/3"]
         assert names(f"models:/{name}", f"models:/{name}/3") == every
+
+
+def pictures(rows=60):
+    return np.random.default_rng(3).normal(size=(rows, 1, 8, 8)).astype(np.float32)
+
+
+def stems(gains, behind):
+    """Modules of one stem each, of a known gain, and a factor behind it."""
+    modules = {}
+    for index, (gain, factor) in enumerate(zip(gains, behind, strict=True)):
+        layer = torch.nn.Conv2d(1, 1, 3, bias=False)
+        last = torch.nn.Linear(36, 1, bias=False)
+        with torch.no_grad():
+            layer.weight.fill_(float(np.sqrt(gain / 9)))
+            last.weight.fill_(factor)
+        modules[f"m{index}"] = torch.nn.Sequential(layer, torch.nn.Flatten(), last)
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("behind", "value", "sentence"),
+    [
+        ([0.1] * 6, 1.0, "Here they do: noise makes models with more gain worse faster."),
+        ([0.1 * 0.5**place for place in range(6)], -1.0, "Here they do not"),
+        ([0.1, 0.05, 0.05, 0.01, 0.02, 0.02], None, "That is undecided."),
+    ],
+)
+def test_whether_the_rules_of_advice_hold_is_told_of_gains_and_slopes(behind, value, sentence):
+    from scipy import stats
+
+    gains = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+    x = pictures()
+    ranking = robmon.rank(stems(gains, behind), x, np.zeros(len(x)), scale=1.0, levels=(0.1, 0.2), trials=19)
+    assert ranking.noise_gains == pytest.approx(gains)
+    found = ranking.rules
+    assert found.count == 6 and found.value == pytest.approx(stats.spearmanr(gains, ranking.slopes).statistic)
+    assert value is None or found.value == pytest.approx(value)
+    assert "noise gain" in str(ranking) and sentence in str(ranking)
+    content = ranking.to_dict()
+    assert content["models"][2]["noise_gain"] == pytest.approx(2.0)
+    assert content["rules"] == {"count": 6, "value": found.value, "low": found.low, "high": found.high}
+
+
+def test_too_few_models_say_nothing_of_the_rules():
+    x = pictures()
+    ranking = robmon.rank(stems([1.0, 2.0, 3.0], [0.1] * 3), x, np.zeros(len(x)), levels=(0.1, 0.2), trials=19)
+    assert ranking.rules.value is None and ranking.to_dict()["rules"]["count"] == 3
+    assert "Not known: over 3 models whose first convolution was read, they are too few to say" in str(ranking)
+    alike = robmon.rank(stems([1.0] * 5, [0.1] * 5), x, np.zeros(len(x)), levels=(0.1, 0.2), trials=19)
+    assert "one of the two is alike for all" in str(alike)
+    plain = robmon.rank({"a": linear(1.0), "b": linear(0.9)}, inputs(), inputs() @ WEIGHTS)
+    assert plain.noise_gains == (None, None) and "rules of advice" not in str(plain)
+
+
+@pytest.mark.parametrize("pairs", [5, 8, 20])
+def test_orders_of_chance_are_seldom_called_one(pairs):
+    """2.5 % each way; of few pairs the steps between correlations are coarse."""
+    from robmon.robustness.statistics.rank_correlation import spearman
+
+    draw = np.random.default_rng(pairs)
+    found = [spearman(*draw.normal(size=(2, pairs))).is_positive for _ in range(2000)]
+    share = np.mean([each is not None for each in found])
+    assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
