@@ -160,6 +160,10 @@ OF_RESULTS = {
     "accuracy_slope": "of the share of right classes against level, see below; absent without targets",
     "noise_margin": "largest level whose bound stays under mse_limit, and whether the curve crosses it",
     "crossing": "level at which the mean reaches mse_limit, with an interval over rows; null: beyond the levels",
+    "agreement_limit": "the share of unchanged classes that the owner wants kept, if any",
+    "agreement_crossing": "level at which the agreement falls below it, likewise",
+    "accuracy_limit": "the share of right classes that the owner wants kept, if any",
+    "accuracy_crossing": "level at which the accuracy falls below it, likewise",
     "slope_axis": "against what slopes are: level, or level_squared",
     "models": "one object a model: name, and scores, ranks and rank_diff by level, slope and noise_gain",
 }

@@ -35,6 +35,11 @@ ENDPOINT_MAX_SECONDS = 15
 )
 @click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
               help="Largest acceptable bound, for the noise margin.")  # fmt: skip
+@click.option("--agreement-limit", type=click.FloatRange(0, 1, min_open=True),
+              help="Smallest acceptable share of unchanged classes: the level at which it is no longer kept is told, "
+              "with an interval over rows.")  # fmt: skip
+@click.option("--accuracy-limit", type=click.FloatRange(0, 1, min_open=True),
+              help="Likewise of right classes; needs --target.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
               help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
               f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip

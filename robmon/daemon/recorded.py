@@ -9,10 +9,12 @@ from typing import Any, Final
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.history.detection import Detection
 from robmon.processes.messages import (
+    Assessed,
     CanaryResult,
     DriftValue,
     FurtherNoise,
     LevelResult,
+    LimitCrossing,
     ModelVersion,
     QualityValue,
     SharesResult,
@@ -52,6 +54,7 @@ def assessment_row(
         "slopes": {score: _number(slope.value) for score, slope in result.slopes.items()},
         "area": _number(result.area),
         "noise_margin": _number(result.noise_margin),
+        "crossings": _crossings(result),
         "drift": _drift(result.input_drift),
         "drift_rows": result.plan.rows,
         "drifted_features": result.drifted_features,
@@ -65,6 +68,18 @@ def assessment_row(
         "phases": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items() if seconds >= 0.001},
     }
     return {name: value for name, value in row.items() if value not in (None, [])}
+
+
+def _crossings(result: Assessed) -> list[dict[str, Any]]:
+    """At which level each score crosses the owner's limit of it; what is not there is beyond the levels."""
+    of_labels = [] if result.labels is None else result.labels.crossings
+    return [_crossing(each) for each in (*result.crossings, *of_labels)]
+
+
+def _crossing(crossed: LimitCrossing) -> dict[str, Any]:
+    at = {"level": crossed.level, "low": crossed.low, "high": crossed.high}
+    known = {name: _number(value) for name, value in at.items() if value is not None}
+    return {"score": crossed.score, "limit": crossed.limit, **known}
 
 
 def _over_time(detection: Detection | None, threshold: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from robmon.errors import InvalidInputError
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import check_levels, words
 from robmon.robustness.noise.base import Noise
@@ -33,6 +34,8 @@ def assess(
     device: str = "auto",
     max_batch_rows: int | None = None,
     mse_limit: float | None = None,
+    agreement_limit: float | None = None,
+    accuracy_limit: float | None = None,
     max_seconds: float | None = None,
     distance: str = Specification.distance,
     threshold: float | None = None,
@@ -80,6 +83,9 @@ def assess(
             model onto cuda where there is one. Callables decide for themselves.
         max_batch_rows: most rows given to the predictor at a time.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
+        agreement_limit: the share of unchanged classes that the owner wants kept: `result.crossings` has the level from
+            which on it is not, with an interval over rows.
+        accuracy_limit: likewise of right classes, which needs targets.
         max_seconds: time budget: the predictor is timed, and only the first rows (at least 32), and then fewer trials
             (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
         distance: of embeddings: `l2`, or `cosine`, 1 less the cosine of the angle between two.
@@ -128,10 +134,14 @@ def assess(
         layout=layout,
         max_batch_rows=max_batch_rows,
         mse_limit=mse_limit,
+        agreement_limit=agreement_limit,
+        accuracy_limit=accuracy_limit,
         distance=distance,
         threshold=threshold,
         false_match_rate=false_match_rate,
     )
+    if accuracy_limit is not None and targets is None:
+        raise InvalidInputError("accuracy_limit is a share of right classes, which needs targets (--target)")
     with open_predictor(predictor, inputs, specification, device) as rows:
         return rows.assess(
             specification,

@@ -30,6 +30,8 @@ class RankOptions(TypedDict, total=False):
     device: str
     max_batch_rows: int | None
     mse_limit: float | None
+    agreement_limit: float | None
+    accuracy_limit: float | None
     distance: str
     threshold: float | None
     false_match_rate: float

@@ -16,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 12
+PROTOCOL_VERSION = 13
 
 
 class Message(BaseModel):
@@ -425,6 +425,18 @@ class SlopeResult(Message):
     lack_of_fit: float | None
 
 
+class LimitCrossing(Message):
+    """The level at which a score crosses the owner's limit, with its confidence limits over rows; None: beyond the
+    highest level assessed, as the text says in words."""
+
+    score: str
+    limit: float
+    level: float | None
+    low: float | None
+    high: float | None
+    text: str
+
+
 class DriftValue(Message):
     """Drift of one feature; `feature` is `all` for the whole input."""
 
@@ -477,6 +489,8 @@ class LabelResult(Message):
     index: float | None
     clean_mse: float | None
     accuracy_slope: SlopeResult | None
+    crossings: list[LimitCrossing] = []
+    """Of the accuracy, where the owner has limited it."""
 
 
 class ServedResult(Message):
@@ -559,6 +573,8 @@ class Assessed(Message):
     area: float | None
     index: float | None
     noise_margin: float | None = None
+    crossings: list[LimitCrossing] = []
+    """Of the MSE and the agreement, where the owner has limited them."""
     worst_requests: list[int] = []
     """Indices of the requests with the largest errors at the highest level, largest first."""
     labels: LabelResult | None = None

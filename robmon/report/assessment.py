@@ -13,6 +13,7 @@ from robmon.robustness.statistics.certificate import certified_radii
 from robmon.vocabulary import distance_bound
 
 if TYPE_CHECKING:
+    from robmon.robustness.crossing import Crossing
     from robmon.robustness.curve_point import CurvePoint
     from robmon.robustness.result import Assessment
 
@@ -37,11 +38,15 @@ def text(result: Assessment, baseline: Mapping[float, float] | None = None) -> s
 
 
 def _limits(result: Assessment) -> list[str]:
-    """How much noise the owner's limit allows: by the bound, and by the mean."""
-    margin, crossed = result.noise_margin(), result.crossing()
-    if margin is None or crossed is None:
-        return []
-    return [f"noise margin {margin}", f"the mean reaches {crossed.limit:g} at level {crossed}"]
+    """How much noise the owner's limits allow: by the bound, and by the mean."""
+    margin = result.noise_margin()
+    return [*([] if margin is None else [f"noise margin {margin}"]), *map(_crossing, result.crossings)]
+
+
+def _crossing(crossed: Crossing) -> str:
+    """At which level a score crosses its limit."""
+    does = "the mean reaches" if crossed.score == "mse" else f"{crossed.score} falls below"
+    return f"{does} {crossed.limit:g} at level {crossed}"
 
 
 def _table(result: Assessment, baseline: Mapping[float, float]) -> list[str]:
@@ -113,6 +118,7 @@ def explanation(result: Assessment) -> str:
         parts.append(f"Robustness index {result.index:.3g} (1: {best}, 0: as far off as another row's output).")
     if margin is not None:
         parts.append(f"Noise margin {margin}.")
+    parts += [f"{_crossing(each).capitalize()}." for each in result.crossings if each.score != "mse"]
     return " ".join(part for part in parts if part and part not in opening(result))
 
 

@@ -90,6 +90,12 @@ def check_limit(limit: float) -> None:
         raise InvalidInputError(f"the limit of the MSE must be at least 0, not {limit!r}")
 
 
+def check_limit_of_share(name: str, limit: float) -> None:
+    """Refuse what is no share of the rows that is to be kept."""
+    if not isinstance(limit, Real) or isinstance(limit, bool) or not 0 < limit <= 1:
+        raise InvalidInputError(f"{name} is a share of the rows, above 0 and at most 1, not {limit!r}")
+
+
 def check_threshold(threshold: float | None) -> None:
     """Refuse what is no distance beyond which two embeddings are not taken for the same thing."""
     is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)

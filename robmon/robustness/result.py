@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -351,8 +351,8 @@ class Assessment:
         the rows were drawn from. See `robmon.robustness.crossing`.
 
         Args:
-            limit: that an MSE is to stay under (default: `mse_limit`), or that agreement or accuracy, a share, is not
-                to fall below.
+            limit: that an MSE is to stay under, or that agreement or accuracy, a share, is not to fall below (default:
+                the owner's, `mse_limit`, `agreement_limit` or `accuracy_limit`).
             score: `mse`, `agreement` or `accuracy`.
             confidence: of the interval; None: that of the bounds.
 
@@ -371,7 +371,7 @@ class Assessment:
         values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
         if score not in values:
             raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
-        limit = self.mse_limit if limit is None and score == "mse" else limit
+        limit = self.specification.limit_of(score) if limit is None else limit
         measured = values[score]
         if limit is None or measured is None or (score == "agreement" and self.curve[0].agreement is None):
             return None
@@ -379,12 +379,18 @@ class Assessment:
         means = cluster_means(measured[rows], self.clusters[rows])
         return crossing(means, self.levels, limit, score, self.confidence if confidence is None else confidence)
 
+    @property
+    def crossings(self) -> tuple[Crossing, ...]:
+        """Of each score that the owner has limited, and that was measured, the level at which it crosses the limit."""
+        found = (self.crossing(score=score) for score in get_args(Score))
+        return tuple(each for each in found if each is not None)
+
     def to_dict(self) -> dict[str, Any]:
         """The result as strict JSON has it: numbers, text, lists; infinite is "+Inf", absent is None.
 
         Nothing that belongs to single rows is in it.
         """
-        margin, crossed = self.noise_margin(), self.crossing()
+        margin, crossed = self.noise_margin(), {each.score: vars(each) for each in self.crossings}
         result = {
             "noise": self.noise,
             "levels": list(self.levels),
@@ -418,7 +424,11 @@ class Assessment:
             "band": self.band,
             "mse_limit": self.mse_limit,
             "noise_margin": margin and vars(margin) | {"crossed": margin.crossed},
-            "crossing": crossed and vars(crossed),
+            "crossing": crossed.get("mse"),
+            "agreement_limit": self.specification.agreement_limit,
+            "agreement_crossing": crossed.get("agreement"),
+            "accuracy_limit": self.specification.accuracy_limit,
+            "accuracy_crossing": crossed.get("accuracy"),
             "output_variance": self.output_variance,
             "outputs_without_variance": self.outputs_without_variance,
             "draws": self.draws,

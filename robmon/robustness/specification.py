@@ -15,6 +15,7 @@ from robmon.robustness.checks import (
     check_largest,
     check_levels,
     check_limit,
+    check_limit_of_share,
     check_noise_name,
     check_threshold,
     check_whole,
@@ -42,7 +43,8 @@ from robmon.vocabulary import (
 if TYPE_CHECKING:
     from robmon.robustness.noise.base import Noise
 
-_NOT_JUDGING: Final = frozenset({"bound", "max_batch_rows", "mse_limit"})
+_LIMITS: Final = ("mse_limit", "agreement_limit", "accuracy_limit")
+_NOT_JUDGING: Final = frozenset({"bound", "max_batch_rows", *_LIMITS})
 """On which no verdict between versions depends."""
 
 
@@ -66,6 +68,8 @@ class Specification:
         max_batch_rows: most rows given to the model at a time; None: by the size of a row.
         layout: how the inputs are pictures; None: they are not, or it is deduced.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
+        agreement_limit: the share of unchanged classes that the owner wants kept, for the level at which it is not.
+        accuracy_limit: likewise that of right classes.
         distance: of two embeddings, `l2` or `cosine`, see `robmon.robustness.embeddings`.
         threshold: the distance from which on two embeddings are not taken for the same thing; None: the quantile
             `false_match_rate` of the distances between different rows.
@@ -96,6 +100,8 @@ class Specification:
     max_batch_rows: int | None = None
     layout: ImageLayout | None = None
     mse_limit: float | None = None
+    agreement_limit: float | None = None
+    accuracy_limit: float | None = None
     distance: str = DISTANCES[0]
     threshold: float | None = None
     false_match_rate: float = FALSE_MATCH_RATE
@@ -124,11 +130,23 @@ class Specification:
         check_word("task", self.task, TASKS)
         if self.output is not None:
             check_word("output", self.output, OUTPUT_KINDS)
+        self._check_shares()
         self._check_embedding()
         self._check_noise()
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def _check_shares(self) -> None:
+        for name in ("agreement_limit", "accuracy_limit"):
+            limit = getattr(self, name)
+            if limit is None:
+                continue
+            check_limit_of_share(name, limit)
+            if self.task != "classification" and self.output != "label":
+                raise InvalidInputError(
+                    f"{name} is a share of classes, and the task is {self.task}: set it to classification"
+                )
 
     def _check_noise(self) -> None:
         if isinstance(self.noise, str):
@@ -183,6 +201,11 @@ class Specification:
     def needed_trials(self) -> int:
         """The smallest number of trials with which the bound exists, where there is one."""
         return needed_trials(self.confidence, self.bound) if self.is_random else 1
+
+    def limit_of(self, score: str) -> float | None:
+        """The owner's limit of `mse`, `agreement` or `accuracy`, if any."""
+        limit: float | None = getattr(self, f"{score}_limit")
+        return limit
 
     @property
     def noisy_levels(self) -> int:

@@ -225,6 +225,14 @@ class AssessSettings(Section):
     mse_limit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
     )
+    agreement_limit: Share | None = Field(
+        None,
+        description="Smallest acceptable share of unchanged classes; when set, page and history have the level at "
+        "which it is no longer kept, with an interval over rows",
+    )
+    accuracy_limit: Share | None = Field(
+        None, description="Likewise of right classes, of the requests that have a label"
+    )
 
     @model_validator(mode="after")
     def _can_be_done(self) -> AssessSettings:
@@ -256,12 +264,16 @@ class AssessSettings(Section):
             scale_axis=self.scale_axis,
             layout=layout,
             mse_limit=self.mse_limit,
+            agreement_limit=self.agreement_limit,
+            accuracy_limit=self.accuracy_limit,
             **({} if embedding is None else embedding.model_dump()),
         )
 
     def further(self, output_column: str | None = None, layout: ImageLayout | None = None) -> tuple[Specification, ...]:
-        """The same with each of the further noises, in their order; the owner's limit is that of `noise` alone."""
-        first = replace(self.specification(output_column, layout), mse_limit=None)
+        """The same with each of the further noises, in their order; the owner's limits are those of `noise` alone."""
+        first = replace(
+            self.specification(output_column, layout), mse_limit=None, agreement_limit=None, accuracy_limit=None
+        )
         named = map(noise_of, self.noises)
         return tuple(replace(first, noise=each.noise, levels=each.levels, trials=self.trials) for each in named)
 

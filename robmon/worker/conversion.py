@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.history.baseline import Baseline
-from robmon.processes.messages import LabelResult, LevelResult, Plan, SlopeResult
+from robmon.processes.messages import LabelResult, LevelResult, LimitCrossing, Plan, SlopeResult
 from robmon.report.budget import SETTINGS
 from robmon.robustness.arrays import Float64
 from robmon.robustness.baseline_ratio import mean_ratio
+from robmon.robustness.curve import Score
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.robustness.worst import worst_rows
@@ -97,6 +98,17 @@ def slope_results(result: Assessment) -> dict[str, SlopeResult]:
     return {slope.score: SlopeResult(value=slope.value, lack_of_fit=slope.lack_of_fit) for slope in slopes if slope}
 
 
+def crossing_results(result: Assessment, *scores: Score) -> list[LimitCrossing]:
+    """Where these scores cross the owner's limits, of those that have one."""
+    return [
+        LimitCrossing(
+            score=each.score, limit=each.limit, level=each.level, low=each.low, high=each.high, text=str(each)
+        )
+        for each in result.crossings
+        if each.score in scores
+    ]
+
+
 def label_result(batch: BatchResult) -> LabelResult:
     """What came of rows that have a label."""
     result = batch.assessment
@@ -108,6 +120,7 @@ def label_result(batch: BatchResult) -> LabelResult:
         index=result.index,
         clean_mse=result.clean_mse,
         accuracy_slope=slope_results(result).get("accuracy"),
+        crossings=crossing_results(result, "accuracy"),
     )
 
 

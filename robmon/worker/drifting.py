@@ -23,26 +23,25 @@ NAMES_TOLD = 10
 
 
 @dataclass(frozen=True)
-class Drift:
-    """Drift of one sample.
+class InputDrift:
+    """Drift of the inputs of one sample.
 
     Attributes:
-        inputs, predictions: statistics of the features that drifted most, and the mean index of all.
+        values: statistics of the features that drifted most, and the mean index of all.
         quality: shares of their rows that are missing, unseen, out of range, infinite, of another type.
-        drifted, watched: how many features of the inputs have drifted, and of how many that is said; None while the
-            baseline is being learnt.
+        drifted, watched: how many features have drifted, and of how many that is said; None while the baseline is being
+            learnt.
         notes: sentences on what is not measured.
     """
 
-    inputs: tuple[DriftValue, ...] = ()
-    predictions: tuple[DriftValue, ...] = ()
+    values: tuple[DriftValue, ...] = ()
     quality: tuple[QualityValue, ...] = ()
     drifted: int | None = None
     watched: int | None = None
     notes: tuple[str, ...] = ()
 
 
-def measure_drift(baseline: Baseline, question: Assess, sample: DecodedSample, result: Assessment) -> Drift:
+def input_drift(baseline: Baseline, question: Assess, sample: DecodedSample) -> InputDrift:
     """Drift of the whole sample, fresh rows and older ones, one row a request: several of one are alike.
 
     A feature that is drifted for an hour has to be counted in each assessment of that hour, so rows are compared as
@@ -51,20 +50,26 @@ def measure_drift(baseline: Baseline, question: Assess, sample: DecodedSample, r
     axis = baseline.axis_of(sample.inputs.array.shape)
     told = _not_measured(baseline, not_watched(sample.inputs, axis))
     if not baseline.counts:
-        return Drift(notes=told)
+        return InputDrift(notes=told)
     inputs = sample.inputs.take(_first_rows(np.array(sample.origins)))
     features = baseline.input_drift(watched(inputs, axis), question.drift_q)
-    counted = np.flatnonzero(result.counted)[_first_rows(result.clusters[result.counted])]
-    outputs = baseline.prediction_drift(result.clean_outputs[counted], question.drift_q)
     is_tested = any(feature.pvalue is not None for feature in features)
-    return Drift(
-        inputs=_statistics(features, question.max_features),
-        predictions=_statistics(outputs, question.max_features),
+    return InputDrift(
+        values=_statistics(features, question.max_features),
         quality=_quality(features, question.max_features),
         drifted=sum(feature.drifted for feature in features) if is_tested else None,
         watched=sum(feature.psi is not None for feature in features),
         notes=told,
     )
+
+
+def prediction_drift(baseline: Baseline, question: Assess, result: Assessment) -> tuple[DriftValue, ...]:
+    """Drift of the clean outputs of the rows assessed, likewise; nothing while the baseline is being learnt."""
+    if not baseline.counts:
+        return ()
+    counted = np.flatnonzero(result.counted)[_first_rows(result.clusters[result.counted])]
+    outputs = baseline.prediction_drift(result.clean_outputs[counted], question.drift_q)
+    return _statistics(outputs, question.max_features)
 
 
 def _first_rows(requests: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -20,11 +20,11 @@ from robmon.worker.attribution import is_to_attribute, share_out
 from robmon.worker.batch import assess_batch
 from robmon.worker.canary import run_canary
 from robmon.worker.context import Evaluation
-from robmon.worker.conversion import level_results, plan_message, slope_results, worst_requests
+from robmon.worker.conversion import crossing_results, level_results, plan_message, slope_results, worst_requests
 from robmon.worker.decoding import DecodedSample
 from robmon.worker.detection import detect
 from robmon.worker.digest import sample_sha256
-from robmon.worker.drifting import measure_drift
+from robmon.worker.drifting import input_drift, prediction_drift
 from robmon.worker.further import run_further
 from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
@@ -70,6 +70,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     variance = baseline.output_variance if baseline.counts else None
     features = _features(question.plan, baseline, sample.inputs)
     evaluation = replace(evaluation, attributes=is_to_attribute(evaluation, baseline))
+    with phases("drift"):  # before the trials, which are planned for the time that it leaves
+        inputs = input_drift(baseline, question, sample)
     threshold = baseline.threshold(question.specification)
     batch = assess_batch(evaluation, sample, features=features, output_variance=variance, threshold=threshold)
     result, plan = batch.assessment, plan_message(evaluation, batch)
@@ -88,7 +90,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         judged = None if batch.reference is None else judge(batch.reference, result, batch.origins)
         kept = keep(result)
     with phases("drift"):
-        drift = measure_drift(baseline, question, sample, result)
+        predictions = prediction_drift(baseline, question, result)
     detection = detect(question, baseline, result, batch.origins)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
@@ -107,7 +109,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         noise=result.noise,
         level_unit=result.level_unit,
         masked=str(result.masked),
-        notes=[*result.notes, *drift.notes, *against_labels.notes],
+        notes=[*result.notes, *inputs.notes, *against_labels.notes],
         confidence=result.confidence,
         output=result.output,
         distance=result.distance,
@@ -117,6 +119,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         area=result.area,
         index=result.index,
         noise_margin=margin.level if margin is not None else None,
+        crossings=crossing_results(result, "mse", "agreement"),
         worst_requests=worst_requests(result),
         labels=against_labels.result,
         label_problem=against_labels.problem,
@@ -130,11 +133,11 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         detection_hours=detection.hours,
         new_hours=detection.new_hours,
         clean_variance=result.output_variance.tolist(),
-        input_drift=list(drift.inputs),
-        input_quality=list(drift.quality),
-        drifted_features=drift.drifted,
-        features_watched=drift.watched,
-        prediction_drift=list(drift.predictions),
+        input_drift=list(inputs.values),
+        input_quality=list(inputs.quality),
+        drifted_features=inputs.drifted,
+        features_watched=inputs.watched,
+        prediction_drift=list(predictions),
         baseline=baseline.to_dict(),
         kept_classes=kept.classes,
         kept_curves=kept_curves(result),

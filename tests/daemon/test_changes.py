@@ -12,7 +12,14 @@ from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import CanaryResult, DriftValue, FurtherNoise, ModelVersion, SharesResult
+from robmon.processes.messages import (
+    CanaryResult,
+    DriftValue,
+    FurtherNoise,
+    LimitCrossing,
+    ModelVersion,
+    SharesResult,
+)
 from tests.export.published import NOW, assessed, everything, state_of
 
 
@@ -143,7 +150,11 @@ def test_a_row_holds_what_json_can() -> None:
     }  # fmt: skip
     assert (row["evidence"], row["evidence_threshold"], row["standing"]) == (50_000.0, 43_200.0, True)
     assert [(each["feature"], each["psi"]) for each in row["drift"]] == [("all", 0.2), ("age", 0.3)]
-    assert "further" not in row
+    assert "further" not in row and "crossings" not in row
+    crossed = LimitCrossing(score="agreement", limit=0.9, level=0.21234567, low=0.2, high=None, text="")
+    limited = result.model_copy(update={"crossings": [crossed]})
+    row = assessment_row(model, Finding(limited, [], None), NOW, specification="abc", threshold=43_200.0)
+    assert row["crossings"] == [{"score": "agreement", "limit": 0.9, "level": 0.212346, "low": 0.2}]
     found = FurtherNoise(noise="jpeg", level_unit="steps", rows=64, trials=1, levels=result.levels, index=0.9)
     jpeg = assessment_row(
         model,

@@ -8,6 +8,7 @@ import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,6 +22,7 @@ from robmon.export.status import status_page
 from robmon.history.events import Event
 from robmon.history.reading import HistoryReader
 from robmon.history.store import History
+from robmon.processes.messages import LabelResult, LimitCrossing
 from tests.export.page_states import NOW, STATES, assessed, drift, published, regressed
 from tests.export.published import change
 
@@ -133,6 +135,32 @@ def test_the_numbers_that_matter_are_said_in_words() -> None:
     assert "On these rows errors 1.24 times as large are found with 90 % power." in page
     assert "since 2026-11-26 18:31:40 UTC" in page
     assert "your limit" not in status_page(regressed(mse_limit=None), NOW)
+
+
+def test_where_limits_are_crossed_is_said_with_an_interval() -> None:
+    result = assessed(34.1, noise_margin=0.1)
+    told: dict[str, Any] = {"limit": 0.9, "level": 0.21, "low": 0.18, "high": None}
+    crossings = [
+        LimitCrossing(score="mse", text="0.21 (95 % interval 0.18 to beyond 0.4)", **told),
+        LimitCrossing(score="agreement", text="beyond 0.4, the highest level assessed, with 95 % confidence", **told),
+    ]
+    levels = [point.model_copy(update={"agreement": 0.97}) for point in result.levels]
+    labels = LabelResult(
+        rows=64,
+        trials=19,
+        levels=levels,
+        area=None,
+        index=None,
+        clean_mse=None,
+        accuracy_slope=None,
+        crossings=[LimitCrossing(score="accuracy", text="0.3 (95 % interval 0.2 to 0.35)", **told)],
+    )
+    shown = result.model_copy(update={"levels": levels, "crossings": crossings, "labels": labels})
+    page = status_page(regressed(measurement=Measurement("2", shown, NOW, 0.4)), NOW)
+    falls = "falls below your limit, 90 %, at level"
+    assert "up to level 0.1; the mean reaches it at level 0.21 (95 % interval 0.18 to beyond 0.4)</dd>" in page
+    assert f"what they are; the share {falls} beyond 0.4, the highest level assessed, with 95 % confidence</dd>" in page
+    assert f"; the share of right classes {falls} 0.3 (95 % interval 0.2 to 0.35)." in page
 
 
 def test_an_alarm_over_time_comes_first_and_nothing_is_green() -> None:

@@ -120,6 +120,35 @@ def test_it_is_printed_and_in_json() -> None:
     assert result.to_dict()["crossing"]["level"] == pytest.approx(0.15, abs=0.01)
 
 
+def test_limits_of_shares_of_classes_are_told_printed_and_in_json() -> None:
+    inputs = np.random.default_rng(0).normal(size=(400, 2))
+    targets = (inputs[:, 0] > 0).astype(int)
+    limits = {"agreement_limit": 0.9, "accuracy_limit": 0.5}
+    result = robmon.assess(
+        lambda x: (x[:, 0] > 0).astype(int),
+        inputs,
+        targets,
+        task="classification",
+        levels=(0.2, 0.5),
+        scale=1.0,
+        **limits,
+    )
+    kept, right = result.crossings
+    assert kept == result.crossing(0.9, "agreement") and right == result.crossing(0.5, "accuracy")
+    assert kept.level is not None and right.is_beyond
+    lines = str(result).splitlines()
+    assert f"agreement falls below 0.9 at level {kept}" in lines
+    assert "accuracy falls below 0.5 at level beyond 0.5, the highest level assessed, with 95 % confidence" in lines
+    told = result.to_dict()
+    assert told["agreement_crossing"]["low"] == kept.low and told["agreement_limit"] == 0.9
+    assert told["accuracy_crossing"]["level"] is None and told["crossing"] is None
+
+
+def test_accuracy_is_not_limited_without_targets() -> None:
+    with pytest.raises(robmon.InvalidInputError, match="which needs targets"):
+        robmon.assess(lambda x: x[:, 0] > 0, np.zeros((9, 1)), task="classification", accuracy_limit=0.9)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -30,6 +30,8 @@ OTHER = Specification(
     scale_axis=-1,
     max_batch_rows=7,
     mse_limit=0.25,
+    agreement_limit=0.9,
+    accuracy_limit=1.0,
 )
 
 
@@ -53,6 +55,9 @@ OTHER = Specification(
         ({"noise": robmon.noise.Gaussian(clip=(1, 0))}, "clip of gaussian noise is empty"),
         ({"max_batch_rows": 0}, "at least 1 row"),
         ({"mse_limit": -1}, "at least 0"),
+        ({"agreement_limit": 0}, "agreement_limit is a share of the rows, above 0 and at most 1, not 0"),
+        ({"accuracy_limit": 1.1}, "accuracy_limit is a share of the rows, above 0 and at most 1, not 1.1"),
+        ({"agreement_limit": 0.9}, "agreement_limit is a share of classes, and the task is regression"),
     ],
     ids=str,
 )
@@ -150,5 +155,6 @@ def test_settings_and_library_do_the_same_unless_told_otherwise() -> None:
 def test_verdicts_are_remembered_under_the_same_digest_as_ever(flags: dict[str, Any], digest: str) -> None:
     """Another digest for the same settings would have every daemon say that it was judged under other ones."""
     assert load({**MODEL, **flags}).settings.specification_digest == digest
-    assert load({**MODEL, **flags, "assess.mse_limit": 3}).settings.specification_digest == digest
+    for limit in ("mse_limit", *(("agreement_limit", "accuracy_limit") if flags else ())):
+        assert load({**MODEL, **flags, f"assess.{limit}": 0.9}).settings.specification_digest == digest
     assert load({**MODEL, **flags, "compare.alpha": 0.02}).settings.specification_digest != digest

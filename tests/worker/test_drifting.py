@@ -90,6 +90,8 @@ def test_every_column_is_watched_or_named(mixed: ServedModel, baseline: dict[str
     assert mean.statistic == "psi" and mean.value < 0.1
     assert {each.feature for each in answer.prediction_drift} == {"output", "all"}
     assert "somebody" not in answer.model_dump_json()
+    phases = list(answer.phase_seconds)
+    assert phases.index("drift") < phases.index("plan"), "trials are planned for the time that drift of inputs leaves"
 
 
 @pytest.mark.parametrize(

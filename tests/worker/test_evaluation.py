@@ -130,12 +130,19 @@ def test_every_scalar_that_is_measured_is_told(tmp_path: Path) -> None:
 
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=NAMES)
     model = saved(tmp_path / "classifier", LogisticRegression().fit(rows, rows["a"] > 0))
-    answer, _ = assessed(model, question(200, task="classification", mse_limit=0.1), bodies(200))
+    limits = {"mse_limit": 0.1, "agreement_limit": 0.95}
+    answer, _ = assessed(model, question(200, task="classification", **limits), bodies(200))
     assert set(answer.slopes) == {"mse", "agreement"}
     assert answer.slopes["agreement"].value < 0 < answer.slopes["mse"].value
     assert all(slope.lack_of_fit is not None for slope in answer.slopes.values())
     assert [point.bound <= 0.1 for point in answer.levels] == [True, True, False]
     assert answer.noise_margin == 0.1
+    mean, kept = answer.crossings
+    assert (mean.score, mean.limit, kept.score, kept.limit) == ("mse", 0.1, "agreement", 0.95)
+    assert mean.level is not None and answer.levels[1].level < mean.level < answer.levels[2].level
+    assert mean.low is not None and mean.low < mean.level and mean.high is None and "beyond" in mean.text
+    assert answer.levels[1].agreement > 0.95 > answer.levels[2].agreement
+    assert kept.low is not None and kept.high is not None and kept.low < kept.level < kept.high
     assert answer.area is not None and answer.index == 1 - answer.area
 
 

@@ -11,7 +11,7 @@ from robmon.errors import duration
 from robmon.export.detection import watching
 from robmon.export.page.pieces import number, paragraph, table
 from robmon.export.published import FurtherMeasurement, Measurement, Published
-from robmon.processes.messages import Assessed, FurtherNoise, LevelResult
+from robmon.processes.messages import Assessed, FurtherNoise, LevelResult, LimitCrossing
 from robmon.report.words import noise_of, percent, rounded_up
 from robmon.vocabulary import distance_bound
 
@@ -49,7 +49,8 @@ def _of_result(published: Published, result: Assessed) -> Iterator[Fact]:
     yield _trial_bound(published, result, worst, sure)
     yield from _of_embeddings(result, worst)
     if worst.agreement is not None:
-        yield Fact("Agreement", percent(worst.agreement), "of the classes stay what they are")
+        text = f"of the classes stay what they are{_crossed(result.crossings, 'agreement')}"
+        yield Fact("Agreement", percent(worst.agreement), text)
     if result.index is not None:
         text = "over all levels: 1 is untouched, 0 as unrelated as another row's output"
         yield Fact("Robustness index", f"{result.index:.3g}", text)
@@ -89,8 +90,17 @@ def _trial_bound(published: Published, result: Assessed, worst: LevelResult, sur
     if published.mse_limit is not None:
         margin = result.noise_margin
         kept = "at no level" if margin is None else f"up to level {margin:g}"
-        text += f"; under your limit, {published.mse_limit:.4g}, {kept}"
+        text += f"; under your limit, {published.mse_limit:.4g}, {kept}{_crossed(result.crossings, 'mse')}"
     return Fact("Trial bound", value, text)
+
+
+def _crossed(crossings: Sequence[LimitCrossing], score: str) -> str:
+    """At which level a score crosses the owner's limit; empty where there is none."""
+    what = {"mse": "the mean", "agreement": "the share", "accuracy": "the share of right classes"}[score]
+    does = "reaches it" if score == "mse" else "falls below your limit, {},"
+    return "".join(
+        f"; {what} {does.format(percent(each.limit))} at level {each.text}" for each in crossings if each.score == score
+    )
 
 
 def _evidence(published: Published) -> list[Fact]:
@@ -189,9 +199,10 @@ def _labels(result: Assessed) -> str:
         return paragraph(f"Labels: {result.label_problem}.") if result.label_problem else ""
     worst = result.labels.levels[-1]
     clean = "" if result.labels.clean_mse is None else f"{result.labels.clean_mse:.4g} without noise, "
+    right = _crossed(result.labels.crossings, "accuracy")
     return paragraph(
         f"Against labels: {result.labels.rows} rows, mean MSE {clean}{worst.mean_mse:.4g} at level "
-        f"{worst.level:.4g}, bound {worst.bound:.4g}."
+        f"{worst.level:.4g}, bound {worst.bound:.4g}{right}."
     )
 
 
