@@ -19,12 +19,14 @@ import pytest
 
 from robmon.history import salvage
 from robmon.history import state_file as module
+from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.events import Event
 from robmon.history.folder import bears_wal
 from robmon.history.kept import NewerStateError
 from robmon.history.memory import Entry
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
+from robmon.inputs.readers.position import FilePosition
 from tests.servers import wait_until
 
 NOW = time.time()
@@ -332,6 +334,7 @@ import random, sys, time
 from pathlib import Path
 from robmon.history.memory import Entry
 from robmon.history.store import History
+from robmon.inputs.readers.position import FilePosition
 history, scope = History(Path(sys.argv[1]), "m"), sys.argv[2]
 at = float(sys.argv[3])
 while True:
@@ -412,3 +415,45 @@ def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk:
         assert len(found) == len(set(found)) and said_of_it <= set(found) and len(said_of_it) > 20
     assert history.read_told() == {"number": events[-1]}, "with the events, in one transaction"
     assert not list(memory_disk.rglob("*damaged*"))
+
+
+def test_evidence_is_neither_doubled_nor_lost_by_kills_in_the_middle_of_steps(memory_disk: Path) -> None:
+    """Each life goes on where the last one stands, one row a step, and ends at a random moment, by kill -9."""
+    chance, identity = random.Random(6), {"version": ["1", None], "threshold": [2.0, 60.0]}
+
+    def steps(writing: int) -> None:
+        mine = History(memory_disk, "m")
+        before, done = mine.read_detection("s"), mine.read_positions("/inputs")
+        evidence = 0.0 if before is None else before.found.evidence
+        row = done["rows"].offset if done else 0
+        while True:
+            row, evidence = row + 1, evidence + 1.0  # a row of the file, and what it adds
+            record = DetectionRecord(identity=identity, found=Detection(evidence=evidence), number=row)
+
+            def step(record: DetectionRecord = record, row: int = row) -> None:
+                mine.write_step("s", record, "1/x", {480_000 + row % 100: {"rows": row}})
+                mine.write_positions("/inputs", {"rows": FilePosition(offset=row)})
+
+            mine.together(step)
+            os.write(writing, b"%d\n" % row)
+
+    for _ in range(200):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                steps(writing)
+            finally:
+                os._exit(9)
+        os.close(writing)
+        first = os.read(reading, 2**16)
+        time.sleep(chance.uniform(0.0, 0.01))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        with os.fdopen(reading, "rb") as stream:
+            last_told = int((first + stream.read()).split()[-1])
+        history = History(memory_disk, "m")
+        kept, place = history.read_detection("s"), history.read_positions("/inputs")["rows"].offset
+        assert kept is not None and kept.found.evidence == kept.number == place
+        assert place in (last_told, last_told + 1), "all that was told, and at most the step that was being told"
+    assert place > 400 and not list(memory_disk.rglob("*damaged*"))
