@@ -46,8 +46,8 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> RankCorrelation
     correlations", Psychometrika 65 (2000): on Fisher's scale, with a variance of `(1 + value² / 2) / (n - 3)`. A
     perfect order, which is at infinity there, counts as half a step less, of those that so many pairs can make.
 
-    >>> spearman([1, 2, 3, 4, 5, 6], [10, 20, 40, 30, 50, 60]).value
-    0.9428571428571428
+    >>> spearman([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]).value
+    -1.0
     >>> spearman([1, 2, 3], [1, 2, 3])
     RankCorrelation(count=3, value=None, low=None, high=None)
     """
