@@ -40,7 +40,8 @@ def certify(
         radii: in units of the scale, as levels are.
         scale: as in `robmon.attack`: None: the standard deviation of each feature; 1.0: radii are in input units.
         method: `lipschitz`: the norms of the layers, one after the other; `interval`: between which numbers each value
-            lies, layer by layer. By `crown` there is none yet: the result says so.
+            lies, layer by layer; `crown`: linear bounds, pulled back to the input (Zhang et al., NeurIPS 2018), which
+            certify what intervals do and mostly far more, at the price of seconds.
         output: as in `robmon.assess`.
         output_column: as there; where it is given, there is no certificate.
         scale_axis: as there.

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Method = Literal["lipschitz", "interval", "crown"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 BATCH_ROWS: Final = 256
-NO_CROWN: Final = "robmon has no certificate by CROWN: choose lipschitz or interval"
-"""An adapter of auto_LiRPA 0.7.1 called rows certified that an attack flipped, and is not part of it."""
 
 
 def certify_rows(
@@ -51,7 +49,7 @@ def certify_rows(
         features: whose scale is the unit of radii; features without one stay as they are.
         radii: above 0.
         norm: `inf`: each cell moves by at most the radius; `2`: the root of the sum of squares does.
-        method: `lipschitz` or `interval`; by `crown` there is none, with the reason.
+        method: one of `METHODS`.
         output_names: as in `assess_rows`.
         notes: sentences on what was deduced before.
 
@@ -68,7 +66,7 @@ def certify_rows(
     if passed.kind == "value":
         raise InvalidInputError("a certificate is of classes: the task must be classification")
     told = (passed.form.note, *notes)
-    why = NO_CROWN if method == "crown" else _why_none(predictor, passed, features)
+    why = _why_none(predictor, passed, features)
     if why:
         return Certificate(method, norm, tried, reason=why, notes=told)
     from robmon.robustness.probes.certificate.graph import UnreadableError
@@ -115,8 +113,10 @@ def _certified(
     reading: Reading, classes: NDArray[Any], scale: Float64, radii: Float64, norm: Norm, method: Method
 ) -> tuple[NDArray[np.bool_], float | None]:
     """By one method; and the Lipschitz constant, where that is it."""
+    from robmon.robustness.probes.certificate.crown import by_crown
     from robmon.robustness.probes.certificate.margins import by_interval, by_lipschitz
 
     if method == "lipschitz":
         return by_lipschitz(reading, classes, scale, radii, norm)
-    return by_interval(reading, classes, scale, radii, norm), None
+    bounded = by_crown if method == "crown" else by_interval
+    return bounded(reading, classes, scale, radii, norm), None

@@ -104,6 +104,11 @@ def run(node: Node, fill: Callable[[Any], Any], rows: int, **others: Any) -> tor
     return computed(of_rows(Operator(node.name, arguments, node.operator.overload), rows))
 
 
+def called(node: Node, value: torch.Tensor) -> torch.Tensor:
+    """What an operator of one value gives of another one."""
+    return run(node, lambda argument: value if isinstance(argument, Node) else argument, len(value))
+
+
 def computed(operator: Operator) -> torch.Tensor:
     """What a call of tensors gives.
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from robmon.robustness.probes.certificate.graph import Graph, Node, run, unknown
+from robmon.robustness.probes.certificate.graph import Graph, Node, called, run, unknown
 from robmon.robustness.probes.certificate.lipschitz import normalising_factors, summands
 from robmon.robustness.probes.certificate.norms import Norm, rows_norm
 from robmon.robustness.probes.certificate.operators import (
@@ -75,7 +75,7 @@ def boxes(graph: Graph, rows: torch.Tensor, moves: torch.Tensor, norm: Norm, ask
     found = {graph.input: Box(rows, moves.expand_as(rows), is_apart=True)}
     for node in graph.nodes[1:]:
         if node in needed:
-            found[node] = _box(node, found, norm).widened()
+            found[node] = box_of(node, found, norm)
     return {node: found[node] for node in wanted}
 
 
@@ -93,10 +93,19 @@ def radius_of(
     return total * (1.0 + ROUNDING)
 
 
+def box_of(node: Node, found: dict[Node, Box], norm: Norm) -> Box:
+    """Where a value lies, by where what it is of does.
+
+    Raises:
+        UnreadableError: of its operation nothing is known.
+    """
+    return _box(node, found, norm).widened()
+
+
 def _box(node: Node, found: dict[Node, Box], norm: Norm) -> Box:
     name, sources = node.name, [found[source] for source in node.sources]
     if name in MAXIMA or name in RISING:
-        return _between(_called(node, sources[0].low), _called(node, sources[0].high)) if _rises(node) else _none(node)
+        return _between(called(node, sources[0].low), called(node, sources[0].high)) if _rises(node) else _none(node)
     if name in VALLEYS:
         return _valley(node, sources[0], VALLEYS[name])
     centre = run(node, lambda argument: _centres(argument, found), len(sources[0].centre))
@@ -130,18 +139,14 @@ def _rises(node: Node) -> bool:
     return node.name != "celu" or bool(arguments["alpha"] > 0)
 
 
-def _called(node: Node, value: torch.Tensor) -> torch.Tensor:
-    return run(node, lambda argument: value if isinstance(argument, Node) else argument, len(value))
-
-
 def _between(low: torch.Tensor, high: torch.Tensor) -> Box:
     return Box((low + high) / 2, (high - low) / 2)
 
 
 def _valley(node: Node, box: Box, bottom: float) -> Box:
     """Of a function with one lowest place."""
-    at_low, at_high = _called(node, box.low), _called(node, box.high)
-    lowest = _called(node, torch.full_like(box.centre[:1], bottom))[0]
+    at_low, at_high = called(node, box.low), called(node, box.high)
+    lowest = called(node, torch.full_like(box.centre[:1], bottom))[0]
     reaches = (box.low <= bottom) & (box.high >= bottom)
     return _between(torch.where(reaches, lowest, torch.minimum(at_low, at_high)), torch.maximum(at_low, at_high))
 

@@ -117,7 +117,7 @@ def _gain(node: Node, norm: Norm) -> float:
     if name in _GAINS:
         return _GAINS[name](node, norm)
     if name in MAXIMA:
-        return _maximum(node, norm)
+        return maximum_gain(node, norm)
     if name in SLOPES:
         return SLOPES[name] if name != "celu" or arguments["alpha"] > 0 else _refuse(name)
     if name in _BENDS:
@@ -282,7 +282,7 @@ _GAINS: Final = {
 }
 
 
-def _maximum(node: Node, norm: Norm) -> float:
+def maximum_gain(node: Node, norm: Norm) -> float:
     """Of largest values: 1, but in l2 a cell counts in each window that it is in."""
     if norm == "inf" or node.name == "amax":
         return 1.0

@@ -140,17 +140,24 @@ def _scripted(module: torch.jit.ScriptModule, example: torch.Tensor) -> Graph:
 def _follow(block: Any, values: dict[str, Any], builder: Builder) -> None:
     """Compute the nodes of a block of TorchScript, one after the other."""
     for node in block.nodes():
-        given = [values.get(each.debugName()) for each in node.inputs()]
+        given = [_known(each.debugName(), values) for each in node.inputs()]
         if node.kind() == "prim::If":
             _branch(node, given[0], values, builder)
             continue
         results = _result(node, given, builder)
         names = [each.debugName() for each in node.outputs()]
-        if node.kind() not in ("prim::ListUnpack", "prim::TupleUnpack"):
+        if len(names) == 1 and node.kind() not in ("prim::ListUnpack", "prim::TupleUnpack"):
             results = [results]
         for each, result in zip(node.outputs(), results, strict=False):
             check_value(result, each.type().dtype() if each.type().kind() == "TensorType" else None)
         values.update(zip(names, results, strict=False))
+
+
+def _known(name: str, values: dict[str, Any]) -> Any:
+    try:
+        return values[name]
+    except KeyError:
+        raise UnreadableError("it uses the places of maxima") from None
 
 
 def _branch(node: Any, condition: Any, values: dict[str, Any], builder: Builder) -> None:

@@ -21,7 +21,7 @@ class Certificate:
     apart.
 
     Attributes:
-        method: `lipschitz` or `interval`.
+        method: `lipschitz`, `interval` or `crown`.
         norm: `inf` or `2`, of moves in units of the scale.
         radii: rising, shape `(radii,)`.
         share: of the rows that are certified at each radius; None: there is no certificate.
