@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
-
-from robmon.errors import InvalidInputError, PredictionError, RobmonError
+from robmon.errors import InvalidInputError, RobmonError
 from robmon.library.advise import noise_gain
 from robmon.library.fitting import other_rows
 from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
 from robmon.library.prepared_rows import open_predictor
+from robmon.library.scoring import Score, raising_by_type, ranking_of, score_of
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
-from robmon.robustness.arrays import Array, Float64
-from robmon.robustness.embeddings import EmbeddingRows
-from robmon.robustness.engine.predictor import Predict, through
-from robmon.robustness.ranking import Conditions, Ranking, rank_scores
-from robmon.robustness.result import Assessment
+from robmon.robustness.ranking import Ranking
 from robmon.robustness.specification import Specification
 
 
@@ -62,7 +57,7 @@ def rank(
         raise InvalidInputError("a ranking needs targets: without them no model is better than another without noise")
     # An option that no model can be assessed with is told before the first is loaded.
     specification, run = specification_of({**options, "targets": targets})
-    results: dict[str, _Score] = {}
+    results: dict[str, Score] = {}
     left_out = []
     for index, (name, predictor) in enumerate(named.items()):
         first = next(iter(results.values()), None)
@@ -70,24 +65,7 @@ def rank(
             results[name] = _score_one(predictor, inputs, specification, one_of(run, index, len(named)), first)
         except RobmonError as error:
             left_out.append((name, str(error)))
-    if len(results) < 2:
-        raise InvalidInputError(f"a ranking needs 2 models that can be assessed: {_reasons(left_out)}")
-    first = next(iter(results.values()))
-    ranking = rank_scores(
-        list(results),
-        first.levels,
-        [each.scores for each in results.values()],
-        higher_is_better=first.score != "MSE",
-        score=first.score,
-        row_scores=[each.row_scores for each in results.values()],
-    )
-    return replace(
-        ranking,
-        conditions=first.conditions,
-        left_out=tuple(left_out),
-        notes=tuple(_notes(results)),
-        noise_gains=tuple(each.noise_gain for each in results.values()),
-    )
+    return ranking_of(results, left_out)
 
 
 @dataclass(frozen=True)
@@ -127,88 +105,16 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
 
 
 def _score_one(
-    predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: _Score | None
-) -> _Score:
+    predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: Score | None
+) -> Score:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
     given: dict[str, Any] = dict(run)
     with open_predictor(predictor, inputs, specification, given.pop("device", "auto")) as rows:
         if first is not None and first.kept != rows.kept:
             raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
-        guarded = replace(rows, predictor=through(rows.predictor, _raising_by_type(rows.predictor.predict)))
         draws_as = None if first is None else first.draws
-        score = _score_of(guarded.assess(specification, draws_as=draws_as, **given), rows.kept)
+        score = score_of(raising_by_type(rows).assess(specification, draws_as=draws_as, **given), rows.kept)
         return replace(score, noise_gain=noise_gain(rows, specification.layout))
-
-
-def _raising_by_type(predict: Predict) -> Predict:
-    """The same, with whatever a callable or module raises told by its type: the text may hold inputs."""
-
-    def raising(x: Array, rows: slice) -> Array:
-        try:
-            return predict(x, rows)
-        except RobmonError:
-            raise
-        except Exception as error:
-            raise PredictionError(f"the model raised {type(error).__name__}") from error
-
-    return raising
-
-
-@dataclass(frozen=True)
-class _Score:
-    """What a ranking keeps of an assessment."""
-
-    score: str
-    levels: tuple[float, ...]
-    scores: list[float]
-    conditions: Conditions
-    kept: tuple[int, ...] | None
-    row_scores: Float64
-    draws: str
-    notes: tuple[str, ...]
-    noise_gain: float | None = None
-
-
-def _notes(results: Mapping[str, _Score]) -> Iterator[str]:
-    """What is said of all models once, and of others with their names."""
-    by_note: dict[str, list[str]] = {}
-    for name, result in results.items():
-        for note in result.notes:
-            by_note.setdefault(note, []).append(name)
-    for note, names in by_note.items():
-        yield note if len(names) == len(results) else f"{', '.join(names)}: {note}"
-
-
-def _score_of(result: Assessment, kept: tuple[int, ...] | None) -> _Score:
-    conditions = Conditions(result.noise, result.level_unit, result.rows, result.trials, result.seed)
-    # Models are ranked on the same rows: a row without a finite output is answered wrongly, and has no error at all.
-    share = 1.0 - result.clean_nonfinite_ratio
-    accuracies = [share * point.accuracy for point in result.curve if point.accuracy is not None]
-    if result.row_accuracy is not None:
-        rows = np.nan_to_num(result.row_accuracy)
-        return _Score("accuracy", result.levels, accuracies, conditions, kept, rows, result.draws, result.notes)
-    if share < 1.0:
-        lost = np.flatnonzero(~result.finite)
-        raise InvalidInputError(
-            f"its output is not finite on {len(lost)} of {len(result.finite)} rows even without noise, the first of "
-            f"them row {lost[0]} (counted from 0): leave those out to rank it"
-        )
-    if result.embedding is not None:
-        return _score_of_triplets(result, result.embedding, conditions, kept)
-    errors = [point.mean_mse for point in result.curve]
-    return _Score("MSE", result.levels, errors, conditions, kept, result.row_errors, result.draws, result.notes)
-
-
-def _score_of_triplets(
-    result: Assessment, rows: EmbeddingRows, conditions: Conditions, kept: tuple[int, ...] | None
-) -> _Score:
-    shares = [point.triplet_flips for point in result.curve]
-    scores = [1.0 - share for share in shares if share is not None]
-    if rows.triplet_flips is None or len(scores) < len(shares):
-        raise InvalidInputError("embeddings are ranked by triplets, and there is none that has an order without noise")
-    row_scores = 1.0 - rows.triplet_flips
-    name = "share of triplets that keep their order"
-    return _Score(name, result.levels, scores, conditions, kept, row_scores, result.draws, result.notes)
 
 
 def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
@@ -229,14 +135,3 @@ def _own_name(predictor: Any) -> str:
     if isinstance(predictor, str | Path | RemoteModel):
         return mask(str(predictor))
     return str(getattr(predictor, "__name__", type(predictor).__name__))
-
-
-def _reasons(left_out: Sequence[tuple[str, str]]) -> str:
-    """Why models were left out, each reason once."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in left_out:
-        by_reason.setdefault(reason, []).append(name)
-    return "; ".join(
-        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-        for reason, names in by_reason.items()
-    )
