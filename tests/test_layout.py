@@ -35,6 +35,7 @@ ALLOWED = {
     "worker": {"models", "inputs", "history", "processes", "robustness", "drift", "report"},
     "library": {"clock", "extras", "models", "history", "robustness", "drift", "report"},
     "hardening": {"library", "models", "robustness", "report"},
+    "audit": {"extras", "inputs", "library", "models", "processes", "robustness", "worker"},
     "settings": {"models", "robustness", "report"},
     "logs": {"models"},
     "ports": {"models", "settings"},
@@ -44,6 +45,7 @@ ALLOWED = {
     | {"incident"},
     "demo": {"extras", "report"},
     "cli": {
+        "audit",
         "clock",
         "daemon",
         "demo",
@@ -59,7 +61,7 @@ ALLOWED = {
         "report",
         "settings",
     }
-    | {"robustness"},
+    | {"processes", "robustness"},
     "__main__": {"cli"},
 }
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "array_api_compat")

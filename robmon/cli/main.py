@@ -10,6 +10,7 @@ import click
 from robmon.cli.advise import advise
 from robmon.cli.assess import assess
 from robmon.cli.attack import attack
+from robmon.cli.audit import audit
 from robmon.cli.baseline import baseline
 from robmon.cli.compare import compare
 from robmon.cli.daemon import check_config, run
@@ -61,6 +62,6 @@ def main() -> None:
 
 for command in (
     run, check_config, assess, compare, rank, baseline, demo, history, report, incident, rollback, attack, stabilise,
-    advise,
+    advise, audit,
 ):  # fmt: skip
     main.add_command(command)

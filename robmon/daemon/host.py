@@ -368,7 +368,4 @@ def _told(answer: AnyMessage) -> tuple[str, str]:
     """Reason and sentence of an answer that is not the one asked for; words of model code are not in it."""
     if not isinstance(answer, Failure):
         return "error", "the worker's answer does not fit the question"
-    place = f"{answer.error} at {answer.where}" if answer.where else answer.error
-    if answer.message and (not answer.where or answer.where in answer.message):
-        return answer.reason, answer.message
-    return answer.reason, f"{answer.message} ({place})" if answer.message else place
+    return answer.reason, answer.told

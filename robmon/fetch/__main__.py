@@ -9,17 +9,14 @@ other side closes the socket.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import logging
 import os
 import select
-import shutil
 import sys
-import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +47,12 @@ from robmon.processes.messages import (
     ResultsLogged,
     ShareBaseline,
 )
+from robmon.processes.temporary import temporary_home
 
 if TYPE_CHECKING:
     from robmon.models.registry import Registry, Resolved
 
 _TEMPORARY = "robmon-fetch-"
-_LOCK = ".lock"
 CURVE_ARTIFACT = "robmon/curve.json"
 MAX_TAGS = 32
 MAX_TAG_CHARACTERS = 256
@@ -78,7 +75,7 @@ def main(fd: int) -> None:
     except EOFError:
         return
     threading.Thread(target=_end_with_peer, args=(fd,), daemon=True).start()
-    with temporary_home():
+    with temporary_home(_TEMPORARY):
         told = answer(question)
     channel.send(told)
 
@@ -226,24 +223,6 @@ def _remember(question: Remember) -> Remembered:
         question.without,
     )
     return Remembered(memory=to_json(entries))
-
-
-@contextlib.contextmanager
-def temporary_home() -> Iterator[None]:
-    """A temporary folder for all that this process, MLflow in it, puts into one. Those of dead ones are swept."""
-    parent = Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_TEMPORARY}*"):
-        with contextlib.suppress(OSError), (left / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left)
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder, (Path(folder) / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        tempfile.tempdir = folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
 
 
 def _be_silent() -> None:

@@ -92,6 +92,14 @@ class Failure(Message):
     served_version: str | None = None
     """Version as which an endpoint answered, where that is another than the one that is assessed."""
 
+    @property
+    def told(self) -> str:
+        """What went wrong in a sentence; words of model code are not in it."""
+        place = f"{self.error} at {self.where}" if self.where else self.error
+        if self.message and (not self.where or self.where in self.message):
+            return self.message
+        return f"{self.message} ({place})" if self.message else place
+
 
 # --- fetch -----------------------------------------------------------------------------------------------------------
 
@@ -652,6 +660,38 @@ class Attacked(Message):
     found: AttackFound
 
 
+# --- audit -----------------------------------------------------------------------------------------------------------
+
+
+class Examine(Message):
+    """Load a version and examine it; the only message that a process of an audit gets."""
+
+    type: Literal["examine"] = "examine"
+    path: str
+    """Local folder of the version."""
+    device: str
+    threads: int
+    inputs: str
+    """Local file."""
+    targets: list[str] = []
+    """Columns of the labels."""
+    specification: SpecificationField
+    scale: float | None = None
+    """As of `robmon.assess`."""
+    seed: int
+    attack: dict[str, Any] | None = None
+    """Options of `robmon.attack`; None: it is not asked for, as are the others."""
+    certify: dict[str, Any] | None = None
+    advise: bool = False
+
+
+class Examined(Message):
+    """What was found, in numbers and words alone."""
+
+    type: Literal["examined"] = "examined"
+    content: dict[str, Any]
+
+
 class Stop(Message):
     """End now."""
 
@@ -681,5 +721,7 @@ AnyMessage = (
     | Assessed
     | AttackRows
     | Attacked
+    | Examine
+    | Examined
     | Stop
 )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from robmon.errors import printable
 from robmon.report.happened import Row, figure, mood, sentence, utc_minute, worst_level
 from robmon.report.html.charts import Mark
+from robmon.report.html.document import render
 from robmon.report.html.period import Period
 from robmon.report.html.pictures import curve, over_time
 from robmon.report.html.story import story
@@ -27,7 +24,6 @@ MARKED: Final = {
 }  # fmt: skip
 """Events that stand in the pictures too."""
 MOST_EVENTS: Final = 200
-STYLE: Final = "style.css"
 
 
 def report_page(period: Period, uri: str | None = None) -> str:
@@ -37,14 +33,10 @@ def report_page(period: Period, uri: str | None = None) -> str:
         period: what is told.
         uri: of the model without its version, for the command that assesses it again; None where it is not known.
     """
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     timeline = _timeline(period)
     marks = [Mark(row.seconds, row.mood, row.number) for row in timeline if row.number]
-    return environment.get_template("template.html").render(
-        style=Markup((here / STYLE).read_text(encoding="utf-8")),  # noqa: S704 - robmon's own
+    return render(
+        "template.html",
         model=printable(period.model),
         since=utc_minute(period.since),
         until=utc_minute(period.until),

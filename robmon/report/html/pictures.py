@@ -24,7 +24,7 @@ class Picture:
     svg: Markup
 
 
-def _picture(chart: Chart, name: str, text: str, keys: list[tuple[str, str]]) -> Picture:
+def picture_of(chart: Chart, name: str, text: str, keys: list[tuple[str, str]]) -> Picture:
     return Picture(chart.title, text, keys, Markup(chart.svg(name)))  # noqa: S704 - numbers, and texts that it escapes
 
 
@@ -40,14 +40,14 @@ def over_time(period: Period, marks: list[Mark]) -> Iterator[Picture]:
     ]
     keys = [("new", "mean squared error"), ("new-bound", "trial bound")]
     chart = Chart(f"Noise error at level {level}.", lines, marks=marks, span=span)
-    yield _picture(chart, "error", _infinite(period), keys)
+    yield picture_of(chart, "error", _infinite(period), keys)
     if any("evidence" in row for row in period.assessments):
         yield _evidence(period, marks, span)
     hours = [event for event in period.events if event.get("kind") == "traffic" and event.get("seconds")]
     if hours:
         ends = [(each["at"], each["at"] + each["seconds"], 60 * each["requests"] / each["seconds"]) for each in hours]
         bars = [(max(a, span[0]), min(b, span[1]), rate) for a, b, rate in ends if a < span[1] and b > span[0]]
-        yield _picture(Chart("Requests a minute, by the hour.", bars=bars, span=span), "traffic", "", [])
+        yield picture_of(Chart("Requests a minute, by the hour.", bars=bars, span=span), "traffic", "", [])
 
 
 def _infinite(period: Period) -> str:
@@ -64,7 +64,7 @@ def _evidence(period: Period, marks: list[Mark], span: tuple[float, float]) -> P
         limit=limit, is_log=True, span=span,
     )  # fmt: skip
     text = "" if limit is None else f"The dotted line is its threshold, {limit:,.0f}."
-    return _picture(chart, "evidence", text, [])
+    return picture_of(chart, "evidence", text, [])
 
 
 def curve(period: Period) -> Picture | None:
@@ -86,7 +86,7 @@ def curve(period: Period) -> Picture | None:
     what = f"version {printable(worst.get('version'))}, {utc_minute(worst['at'])}"
     keys += [("new", f"{what}, the worst"), ("new-bound", "its trial bound")]
     chart = Chart("Mean squared error against noise level.", lines, is_time=False)
-    return _picture(chart, "curve", f"Levels in {printable(worst.get('level_unit', 'units of the noise'))}.", keys)
+    return picture_of(chart, "curve", f"Levels in {printable(worst.get('level_unit', 'units of the noise'))}.", keys)
 
 
 def _reference(period: Period) -> list[tuple[float, float | None]]:

@@ -1,0 +1,142 @@
+"""An audit from its beginning to its end: what is missing is examined, and all of it is summed up."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from robmon.audit.inputs_map import AuditedOn, entry_for
+from robmon.audit.local import Tell
+from robmon.audit.store import Place, file_of, result_of
+from robmon.audit.summary import Audit, Examined, sum_up
+from robmon.audit.task import TRANSIENT, Task
+from robmon.errors import InvalidInputError
+from robmon.extras import check_installed
+from robmon.models.listing import ListedVersion
+from robmon.models.uri import mask
+
+
+class Engine(Protocol):
+    """What examines versions."""
+
+    def __call__(self, tasks: Sequence[Task], inputs: Mapping[str, Path], tell: Tell) -> None:
+        """Examine them all, and tell each result as soon as it is there."""
+
+
+@dataclass
+class Plan:
+    """What there is to do.
+
+    Attributes:
+        tasks: one a version, with its aliases.
+        inputs: local copies of the files of inputs, by digest: what is changed meanwhile changes no result.
+        without_inputs: names of models of which the map says nothing.
+        found: results that are there already.
+    """
+
+    tasks: list[tuple[Task, tuple[str, ...]]]
+    inputs: dict[str, Path]
+    without_inputs: tuple[str, ...]
+    found: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[Task]:
+        """What is to be examined."""
+        return [task for task, _ in self.tasks if task.digest not in self.found]
+
+
+def plan(
+    versions: Sequence[ListedVersion],
+    entries: list[AuditedOn],
+    place: Place,
+    scratch: Path,
+    *,
+    retry_failed: bool = False,
+) -> Plan:
+    """What there is to do, and what is done.
+
+    Args:
+        versions: to be audited.
+        entries: of the map.
+        place: of the results.
+        scratch: a folder for copies of the inputs.
+        retry_failed: whether failures are tried again.
+
+    Raises:
+        InvalidInputError: the map fits no model; or inputs cannot be read.
+    """
+    inputs: dict[str, Path] = {}
+    copied: dict[str, str] = {}
+    tasks = []
+    without = []
+    for version in versions:
+        entry = entry_for(entries, version.name)
+        if entry is None:
+            without.append(version.name)
+            continue
+        if entry.inputs not in copied:
+            sha256, copy = _copy(entry.inputs, scratch)
+            copied[entry.inputs], inputs[sha256] = sha256, copy
+        task = Task(version.name, version.number, version.identity, entry, copied[entry.inputs])
+        tasks.append((task, version.aliases))
+    if not tasks:
+        raise InvalidInputError(f"the map says no inputs for any of these models: {', '.join(sorted(set(without)))}")
+    made = Plan(tasks, inputs, tuple(sorted(set(without))))
+    for task, _ in tasks:
+        result = result_of(place, task)
+        if result is not None and not (retry_failed and result.get("outcome") != "ok"):
+            made.found[task.digest] = result
+    return made
+
+
+def audit(made: Plan, place: Place, run: Engine, tell: Callable[[float], None] = lambda seconds: None) -> Audit:
+    """Examine what is missing, keep each result as soon as it is there, and sum up.
+
+    Args:
+        made: the plan.
+        place: where results are kept.
+        run: the engine.
+        tell: told the seconds of each version, when it is done.
+    """
+
+    def keep(task: Task, content: dict[str, Any], seconds: float) -> None:
+        made.found[task.digest] = content
+        if content.get("reason") not in TRANSIENT:
+            place.write(file_of(task), task.result(content))
+        tell(seconds)
+
+    if missing := made.missing:
+        run(missing, made.inputs, keep)
+    return sum_up(
+        [Examined(task, aliases, made.found[task.digest]) for task, aliases in made.tasks], made.without_inputs
+    )
+
+
+def _copy(inputs: str, scratch: Path) -> tuple[str, Path]:
+    """Digest and local copy of a file of inputs."""
+    number = sum(1 for _ in scratch.glob("inputs-*"))
+    copy = scratch / f"inputs-{number}{Path(inputs).suffix.lower()}"
+    digest = hashlib.sha256()
+    try:
+        with _opened(inputs) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        with copy.open("rb") as written:
+            while piece := written.read(2**20):
+                digest.update(piece)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise InvalidInputError(f"{mask(inputs)} cannot be read: {why}") from None
+    return digest.hexdigest(), copy
+
+
+def _opened(inputs: str) -> Any:
+    if "://" not in inputs:
+        return Path(inputs).open("rb")
+    check_installed("fsspec", mask(inputs))
+    import fsspec
+
+    return fsspec.open(inputs, "rb")

@@ -1,0 +1,162 @@
+"""The map of an audit: on which inputs each model is audited, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from robmon.errors import InvalidInputError, RobmonError, printable
+from robmon.robustness.checks import words
+from robmon.robustness.noise.images.layout import ImageLayout
+from robmon.robustness.specification import Specification
+
+ATTACK_OPTIONS: Final = frozenset({"attacks", "norm", "radii", "steps", "restarts", "queries", "clip", "frozen"})
+CERTIFY_OPTIONS: Final = frozenset({"radii", "norm", "method"})
+_OWN: Final = ("inputs", "target", "absolute", "seed", "attack", "certify", "advise", "python")
+_SPECIFICATION: Final = tuple(each.name for each in fields(Specification))
+
+
+@dataclass(frozen=True)
+class AuditedOn:
+    """One entry: inputs, and what is done with them to every model that it is for.
+
+    Attributes:
+        pattern: of the models' names.
+        inputs: path or URL of the file of inputs.
+        targets: columns of the labels; empty: there are none, and no ranking but of embeddings.
+        specification: of the assessment.
+        absolute: whether levels and radii are in input units.
+        seed: of all that is drawn.
+        attack: options of `robmon.attack`; None: no attack.
+        certify: options of `robmon.certify`; None: no certificate.
+        advise: whether the layers of torch models are read, see `robmon.advise`.
+        python: the interpreter with what the models need; None: this one.
+    """
+
+    pattern: str
+    inputs: str
+    targets: tuple[str, ...] = ()
+    specification: Specification = field(default_factory=Specification)
+    absolute: bool = False
+    seed: int = 0
+    attack: Mapping[str, Any] | None = None
+    certify: Mapping[str, Any] | None = None
+    advise: bool = False
+    python: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What results depend on, inputs aside, as JSON has it."""
+        return {
+            "targets": list(self.targets),
+            "specification": self.specification.to_dict(),
+            "absolute": self.absolute,
+            "seed": self.seed,
+            "attack": None if self.attack is None else dict(self.attack),
+            "certify": None if self.certify is None else dict(self.certify),
+            "advise": self.advise,
+        }
+
+
+def read_map(file: Path) -> list[AuditedOn]:
+    """The entries of a YAML file: patterns of models' names, each with a file of inputs or with what is to be done.
+
+    Paths of inputs are relative to the map.
+
+    Raises:
+        InvalidInputError: it cannot be used; one sentence that says where and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InvalidInputError(f"{file} is no YAML") from None
+    if not isinstance(content, dict) or not content or not all(isinstance(name, str) for name in content):
+        raise InvalidInputError(f"{file} maps no model to inputs: a line is `name: inputs.parquet`, `*` stands for all")
+    return [_entry(file, pattern, value) for pattern, value in content.items()]
+
+
+def entry_for(entries: list[AuditedOn], model: str) -> AuditedOn | None:
+    """The first entry whose pattern fits a model's name.
+
+    >>> entries = [AuditedOn("digits-*", "a.npy"), AuditedOn("*", "b.npy")]
+    >>> [entry_for(entries, name).inputs for name in ("digits-small", "fraud")]
+    ['a.npy', 'b.npy']
+    """
+    return next((entry for entry in entries if fnmatchcase(model, entry.pattern)), None)
+
+
+def _entry(file: Path, pattern: str, value: Any) -> AuditedOn:
+    where = f"{file}: {printable(pattern)}"
+    given = {"inputs": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not isinstance(given.get("inputs"), str):
+        raise InvalidInputError(
+            f"{where} says no inputs: it is a path or URL, or has `inputs: path` among its settings"
+        )
+    if unknown := sorted(set(map(str, given)) - {*_OWN, *_SPECIFICATION}):
+        known = ", ".join((*_OWN, *_SPECIFICATION))
+        raise InvalidInputError(f"{where}: {', '.join(unknown)} is not known: it is one of {known}")
+    try:
+        specification = _specification({name: given[name] for name in _SPECIFICATION if name in given})
+        targets = words(given.get("target"))
+        seed = _typed(given, "seed", int, 0)
+        if seed < 0:
+            raise InvalidInputError(f"seed must be at least 0, not {seed}")
+        return AuditedOn(
+            pattern=pattern,
+            inputs=_place(file, given["inputs"]),
+            targets=targets,
+            specification=specification,
+            absolute=_typed(given, "absolute", bool, False),
+            seed=seed,
+            attack=_options(given, "attack", ATTACK_OPTIONS, specification),
+            certify=_options(given, "certify", CERTIFY_OPTIONS, specification),
+            advise=_typed(given, "advise", bool, False),
+            python=_typed(given, "python", str, None),
+        )
+    except RobmonError as error:
+        raise InvalidInputError(f"{where}: {error}") from None
+
+
+def _specification(given: dict[str, Any]) -> Specification:
+    layout = given.get("layout")
+    if layout is not None and not isinstance(layout, dict):
+        raise InvalidInputError("layout has channels, range, mean and std, as robmon.ImageLayout does")
+    try:
+        return Specification(**{**given, "layout": None if layout is None else ImageLayout.from_dict(layout)})
+    except (TypeError, ValueError) as error:
+        if isinstance(error, RobmonError):
+            raise
+        raise InvalidInputError(f"a value cannot be used: {type(error).__name__}, see robmon.assess") from None
+
+
+def _options(given: dict[str, Any], name: str, known: frozenset[str], specification: Specification) -> Any:
+    """The options of a probe; None where it is not asked for."""
+    value = given.get(name)
+    if value in (None, False):
+        return None
+    options = {} if value is True else value
+    if not isinstance(options, dict) or set(options) - known:
+        raise InvalidInputError(f"{name} is true, or has some of {', '.join(sorted(known))}")
+    if specification.task != "classification":
+        raise InvalidInputError(f"{name} is of classes: set task: classification")
+    if name == "certify" and not options.get("radii"):
+        raise InvalidInputError("certify needs radii, such as certify: {radii: [0.05, 0.1]}")
+    return dict(options)
+
+
+def _typed(given: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:
+    value = given.get(name, otherwise)
+    if value is not otherwise and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        names = {int: "a whole number", bool: "true or false", str: "a text"}
+        raise InvalidInputError(f"{name} is {names[kind]}, not {printable(value)}")
+    return value
+
+
+def _place(file: Path, inputs: str) -> str:
+    return inputs if "://" in inputs else str((file.parent / inputs).absolute())

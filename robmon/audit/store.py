@@ -1,0 +1,117 @@
+"""Where results are kept: a folder, or any place that fsspec knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from robmon.audit.task import FORMAT, Task
+from robmon.errors import InvalidInputError
+from robmon.extras import check_installed
+from robmon.models.uri import mask
+
+
+class Place(Protocol):
+    """Files by their names, which may have folders in them."""
+
+    def read(self, name: str) -> bytes | None:
+        """What the file holds; None where there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write the file as a whole, or not at all."""
+
+
+class Folder:
+    """A local folder, which is made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str) -> bytes | None:
+        """What the file holds; None where there is none."""
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write it beside its name, and give it that when it is on the disk."""
+        file = self._path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".unfinished-", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as unfinished:
+                unfinished.write(content)
+                unfinished.flush()
+                os.fsync(unfinished.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+class Store:
+    """A folder of a file system of fsspec's: object stores write an object whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        check_installed("fsspec", mask(url))
+        import fsspec
+
+        self._system, self._path = fsspec.url_to_fs(url)
+
+    def read(self, name: str) -> bytes | None:
+        """What the file holds; None where there is none."""
+        try:
+            return bytes(self._system.cat_file(f"{self._path.rstrip('/')}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write it in one piece. What is half written all the same is no JSON, and is done again."""
+        path = f"{self._path.rstrip('/')}/{name}"
+        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._system.pipe_file(path, content)
+
+
+def open_place(out: str) -> Place:
+    """The place that a path or URL names; it is tried, so that a wrong one is told before the work.
+
+    Raises:
+        InvalidInputError: nothing can be written there.
+        MissingPackageError: what it needs is not installed.
+    """
+    local = out.removeprefix("file://")
+    try:
+        place: Place = Store(out) if "://" in local else Folder(Path(local))
+        place.write("README.txt", ABOUT.encode())
+    except (OSError, ValueError, ImportError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise InvalidInputError(f"{mask(out)} cannot be written: {why}") from None
+    return place
+
+
+ABOUT = """Results of robmon audit: one file a version below versions/, and audit.json and audit.html of all.
+A version whose file is there is not examined again, unless its inputs or settings are others.
+"""
+
+
+def file_of(task: Task) -> str:
+    """The name of a task's result."""
+    from robmon.models.registry import path_safe
+
+    return f"versions/{path_safe(task.name)}/{task.number}-{task.digest}.json"
+
+
+def result_of(place: Place, task: Task) -> dict[str, Any] | None:
+    """The result of a task that has been done; None where it has not, or its file is none."""
+    content = place.read(file_of(task))
+    try:
+        result = None if content is None else json.loads(content)
+    except ValueError:
+        return None
+    is_its = isinstance(result, dict) and result.get("format") == FORMAT and result.get("digest") == task.digest
+    return result if is_its else None

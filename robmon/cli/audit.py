@@ -1,0 +1,165 @@
+"""`robmon audit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robmon.cli.files import check_writable
+from robmon.cli.models import daemon_settings, use_tracking_uri
+from robmon.cli.options import FILE, some_options
+from robmon.cli.progress import pace_of
+from robmon.extras import Need, check_all_installed
+from robmon.models.threads import default_threads
+
+if TYPE_CHECKING:
+    from robmon.audit.audit import Engine, Plan
+    from robmon.audit.store import Place
+    from robmon.audit.summary import Audit
+    from robmon.audit.task import Limits
+
+NOT_ALL = 1
+SHARE_OF_MEMORY = 0.85
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--inputs", "inputs_map", type=click.Path(path_type=Path), required=True, metavar="MAP.yaml",
+              help="On which inputs models are audited: patterns of names, each with a file or settings.")  # fmt: skip
+@click.option("--out", required=True, metavar="DIR",
+              help="Folder, or URL that fsspec knows, of the results. What is there is not done again.")  # fmt: skip
+@click.option("--versions", default="all", show_default=True,
+              help="Which versions of each model: all, latest:3 (the last three) or alias:champion.")  # fmt: skip
+@click.option("--filter", "condition", default="", metavar="TEXT",
+              help="Filter of MLflow's for versions, such as \"tags.stage = 'prod'\".")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True,
+              help="local: processes on this machine.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=None,
+              help="Versions at a time, of engine local.  [default: its processors over --threads]")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
+              help="Threads that a version computes with.")  # fmt: skip
+@click.option("--gpus", type=click.IntRange(0), default=0, show_default=True,
+              help="GPUs that each version has alone; 0: it computes on the processor.")  # fmt: skip
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True,
+              help="Deadline of one version: what takes longer is killed, and has no result.")  # fmt: skip
+@click.option("--memory-bytes", type=click.IntRange(1), default=None,
+              help="Most memory of one version.  [default: 85 % of what there is, shared by the workers]")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Examine those again that have no result but a reason.")
+@click.option("--json", "json_file", type=FILE, default=None, help="Write audit.json of --out here too.")
+@some_options("--tracking-uri", "--config")
+def audit(
+    models: tuple[str, ...],
+    inputs_map: Path,
+    out: str,
+    versions: str,
+    condition: str,
+    engine: str,
+    workers: int | None,
+    retry_failed: bool,
+    json_file: Path | None,
+    **options: Any,
+) -> None:
+    """Assess every version of MODELS under noise, each in a process of its own; exit status 1 if some has no result.
+
+    MODELS are registered models, models:/name, or patterns such as 'models:/*'. Versions on the same inputs are ranked.
+    A version that raises, dies, hangs or takes too much memory costs its own result, with the reason. Each result is
+    kept in --out as soon as it is there: what was interrupted goes on where it was.
+    """
+    from robmon.audit.inputs_map import read_map
+    from robmon.audit.local import check_gpus
+    from robmon.audit.selection import check_rule
+    from robmon.audit.task import Limits
+
+    check_rule(versions)
+    entries = read_map(inputs_map)
+    if json_file is not None:
+        check_writable(json_file)
+    limits = Limits(
+        options.pop("max_seconds"), options.pop("memory_bytes"), options.pop("threads"), options.pop("gpus")
+    )
+    workers = workers or max(default_threads() // limits.threads, 1)
+    check_all_installed([Need("mlflow", "an audit"), Need("jinja2", "its page")])
+    if at_once := check_gpus(limits):
+        workers = min(workers, at_once)
+    daemon_settings(options)
+    tracking_uri = options["tracking_uri"]
+    use_tracking_uri(options)
+    limits = _with_memory(limits, workers)
+    from robmon.audit.audit import plan
+    from robmon.audit.selection import pick
+    from robmon.audit.store import open_place
+    from robmon.models.listing import list_versions
+    from robmon.models.registry import Registry
+    from robmon.processes.temporary import temporary_home
+
+    registry = Registry(tracking_uri)
+    picked = pick(list_versions(registry, condition), models, versions)
+    place = open_place(out)
+    with temporary_home("robmon-audit-") as scratch:
+        made = plan(picked, entries, place, scratch, retry_failed=retry_failed)
+        found = _run(made, place, _local(limits, workers, tracking_uri), workers)
+    _write(found, place, out, " ".join(models), registry.place, json_file)
+    if found.failures:
+        raise SystemExit(NOT_ALL)
+
+
+def _with_memory(limits: Limits, workers: int) -> Limits:
+    """A limit where none is given: one version must not take the memory of the others."""
+    import dataclasses
+
+    import psutil
+
+    from robmon.processes.supervisor import cgroup_limit_bytes
+
+    if limits.memory_bytes is not None:
+        return limits
+    there = min(cgroup_limit_bytes() or psutil.virtual_memory().total, psutil.virtual_memory().total)
+    return dataclasses.replace(limits, memory_bytes=int(SHARE_OF_MEMORY * there / workers))
+
+
+def _local(limits: Limits, workers: int, tracking_uri: str | None) -> Engine:
+    from robmon.audit import local
+    from robmon.processes.strays import strays
+
+    strays.adopt()
+    return lambda tasks, inputs, tell: local.run(tasks, inputs, limits, workers, tracking_uri, tell)
+
+
+def _run(made: Plan, place: Place, run: Engine, workers: int) -> Audit:
+    from robmon.audit.audit import audit
+
+    done, missing = len(made.tasks) - len(made.missing), len(made.missing)
+    if done:
+        click.echo(f"{done} of {len(made.tasks)} versions have their result already", err=True)
+    finished = 0
+    with pace_of("auditing", "versions") as pace:
+        pace.update(0, missing)
+
+        def tell(seconds: float) -> None:
+            nonlocal finished
+            if not finished:
+                pace.expect(seconds * max(missing - workers, 0) / workers)
+            finished += 1
+            pace.update(finished, missing)
+
+        return audit(made, place, run, tell)
+
+
+def _write(found: Audit, place: Place, out: str, models: str, registry: str, json_file: Path | None) -> None:
+    """JSON and page, and what a terminal shows."""
+    from robmon.models.uri import mask
+    from robmon.report.audit import text
+    from robmon.report.html.audit import audit_page
+
+    content = {"models": models, "registry": registry, **found.to_dict()}
+    rankings = [group.ranking for group in found.groups]
+    written = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    place.write("audit.json", written)
+    place.write("audit.html", audit_page(content, rankings, models, f"In the registry at {registry}.").encode())
+    if json_file is not None:
+        json_file.write_bytes(written)
+    click.echo(text(content, rankings))
+    click.echo(f"written: {mask(out.rstrip('/'))}/audit.json, audit.html")
