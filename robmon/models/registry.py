@@ -391,7 +391,7 @@ class Registry:
             raise self._translated(error, not_found) from error
         except ModuleNotFoundError as error:
             raise RegistryError(f"the registry at {self.place} needs the package {error.name}") from error
-        except (ModelError, RegistryError):
+        except RobmonError:
             raise
         except Exception as error:  # stores raise what their drivers raise
             if (why := _why_not_written(error)) is not None:

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from tests.e2e.registry import CODE, SIGNATURE
 from tests.mlflow_client import quiet_mlflow
+from tests.servers import local_registry
 
 ROWS = 64
 
@@ -37,8 +38,9 @@ class ManyVersions:
 
     def add(self, name: str, versions: Sequence[tuple[float, str]]) -> None:
         """Register linear models with these weights, each with what it does when it is loaded."""
-        client = self.client()
-        client.create_registered_model(name)
+        with quiet_mlflow():
+            client = self.client()
+            client.create_registered_model(name)
         for place, (weight, on_load) in enumerate(versions):
             folder = self.folder / "models" / name / str(place)
             shutil.copytree(self._saved(), folder)
@@ -58,13 +60,11 @@ class ManyVersions:
         return folder
 
 
-def many_versions(folder: Path) -> ManyVersions:
+def many_versions(folder: Path, template: Path) -> ManyVersions:
     """An empty registry, with inputs whose targets are those of weight 1."""
     length, width = np.random.default_rng(0).normal(size=(2, ROWS))
     frame = pd.DataFrame({"length": length, "width": width, "serial": np.arange(ROWS), "y": length + width})
     frame.to_csv(folder / "rows.csv", index=False)
-    with quiet_mlflow():
-        registry = ManyVersions(f"sqlite:///{folder}/registry.db", folder)
-        registry.client()
+    registry = ManyVersions(local_registry(folder, template), folder)
     registry.map.write_text('"*": {inputs: rows.csv, target: y, trials: 19, levels: [0.1, 0.3]}\n', encoding="utf-8")
     return registry
