@@ -21,6 +21,9 @@ from robmon.cli.progress import pace_of
 @click.option("--without-hour", metavar="HOUR",
               help="Leave an hour, such as 2026-11-26T19 (UTC), out of the limit in time.")  # fmt: skip
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
+@click.option("--hash-names", is_flag=True,
+              help="Keep salted hashes in the place of the names of categories.  [default: baseline.hash_names of the "
+              "daemon's settings]")  # fmt: skip
 @click.option("--data-dir", type=click.Path(path_type=Path),
               help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
 @click.option("--scope", help="Scope of the daemon that is to know.  [default: history.scope of the daemon's settings]")
@@ -31,6 +34,7 @@ def baseline(
     accept: bool,
     without_hour: str | None,
     log_artifact: bool,
+    hash_names: bool,
     data_dir: Path | None,
     scope: str | None,
     **options: Any,
@@ -70,6 +74,7 @@ def baseline(
                 inputs,
                 name=name or settings.model.name,
                 data_dir=None if log_artifact else settings.data_dir,
+                hashes_names=hash_names or settings.baseline.hash_names,
                 progress=pace.update,
                 expect=pace.expect,
                 **library_options(options),

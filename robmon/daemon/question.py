@@ -58,6 +58,7 @@ def assessment_question(
         drift_q=settings.drift.q,
         baseline=baseline,
         baseline_min_rows=settings.baseline.min_rows,
+        hashes_names=settings.baseline.hash_names,
         detection=asked.question if asked is not None else None,
     )
     return question, blobs

@@ -6,8 +6,9 @@ import datetime
 import numbers
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,18 @@ class Column:
         """How many cells there are."""
         return len(self.numbers)
 
+    def hashed(self, salt: str) -> Column:
+        """The same with hashes in the place of names, of which it can be told only whether they are of several words.
+
+        >>> column_of(np.array(["red", None], dtype=object)).hashed("a1").present_names
+        ['#5f5c15db2c4bffd3']
+        """
+        if self.names is None:
+            return self
+        told = {name: _hash(name, salt) for name in set(self.present_names)}
+        names = np.array([told.get(name) for name in self.names.tolist()], dtype=object)
+        return replace(self, names=names)
+
     @property
     def present_names(self) -> list[str]:
         """Those of its cells that are names."""
@@ -72,6 +85,12 @@ def column_of(values: Any, declared: bool = False) -> Column:
         cells = _as_float64(values)
         return Column("number", cells, missing=int(np.isnan(cells).sum()))
     return _of_objects(values.tolist(), declared)
+
+
+def _hash(name: str, salt: str) -> str:
+    key, text = salt.encode(), name.encode(errors="surrogatepass")
+    spaced = " " if any(c.isspace() for c in name.strip()) else ""
+    return f"#{spaced}{blake2b(text, digest_size=8, key=key, person=b'robmon').hexdigest()}"
 
 
 def is_identifier(name: str, column: Column) -> bool | None:

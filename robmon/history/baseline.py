@@ -8,6 +8,7 @@ drift are measured against it.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from robmon.robustness.specification import Specification
 
 Source = Literal["artifact", "local", "learning", "learnt"]
 FORMAT = 2
+SALT_BYTES = 16
 MOST_OUTPUTS = 1024
 """Outputs of which drift is measured."""
 READABLE_FORMATS = (1, FORMAT)
@@ -91,6 +93,8 @@ class Baseline:
     """Which features carried the noise error; None before it has been measured."""
     pairs: PairDistances | None = None
     """Of embeddings, the distances between its different rows, which a threshold is a quantile of."""
+    salt: str = ""
+    """Of the hashes that it holds in the place of the names of categories; empty: it holds frequent names."""
 
     @classmethod
     def empty(
@@ -102,6 +106,7 @@ class Baseline:
         correlation: bool = False,
         whole: Whole | None = None,
         integers: Sequence[str] = (),
+        hashes_names: bool = False,
     ) -> Baseline:
         """A baseline that has learnt nothing yet, for inputs like these, shape `(n, *input_shape)`.
 
@@ -113,6 +118,7 @@ class Baseline:
             correlation: whether to learn the correlation of the features, for noise that needs it.
             whole: which columns are whole numbers, of which the range is kept; None: none.
             integers: columns of whole numbers that are measurements, by name, or `all`.
+            hashes_names: whether salted hashes are learnt in the place of the names of categories.
 
         Raises:
             InvalidInputError: too many features to keep their correlation.
@@ -129,12 +135,20 @@ class Baseline:
             axis=axis,
             integers=list(integers),
             errors=Moments.of_columns(len(levels)),
+            salt=secrets.token_hex(SALT_BYTES) if hashes_names else "",
         )
 
     @property
     def counts(self) -> bool:
         """Whether ratios and drift may be measured against it."""
         return self.source != "learning"
+
+    @property
+    def keeps_names(self) -> bool:
+        """Whether names of categories in the inputs are in it, or will be."""
+        features = self.inputs_seen.features.values() if isinstance(self.inputs_seen, Summaries) else ()
+        has_names = any(isinstance(each, Names) and each.names for each in features)
+        return not self.salt and (has_names or not self.counts)
 
     def is_of_other_outputs(self, output: str, distance: str | None = None) -> bool:
         """Whether its outputs were of another kind than these, or, as embeddings, another distance apart, so that its
@@ -283,6 +297,8 @@ class Baseline:
             content["shares"] = self.shares.to_dict()
         if self.pairs is not None:
             content["pairs"] = self.pairs.to_dict()
+        if self.salt:
+            content["salt"] = self.salt
         return with_checksum(content)
 
     @classmethod
@@ -312,6 +328,7 @@ class Baseline:
                 canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
                 shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
                 pairs=PairDistances.from_dict(data["pairs"]) if data.get("pairs") is not None else None,
+                salt=str(data.get("salt", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None

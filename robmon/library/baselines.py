@@ -36,6 +36,7 @@ def record(
     *,
     name: str | None = None,
     data_dir: Path | None,
+    hashes_names: bool = False,
     **options: Unpack[RankOptions],
 ) -> str:
     """Assess a model version on inputs and keep the result as its baseline.
@@ -45,6 +46,7 @@ def record(
         inputs: as in `robmon.assess`.
         name: of a model at an endpoint whose URL has none.
         data_dir: the daemon's data folder; None: log the baseline to MLflow, as an artifact of the version's run.
+        hashes_names: whether it holds salted hashes in the place of the names of categories.
         options: those of `robmon.compare`.
 
     Returns:
@@ -60,7 +62,7 @@ def record(
     specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
-        baseline = baseline_of(rows, rows.assess(specification, **given), specification)
+        baseline = baseline_of(rows, rows.assess(specification, **given), specification, hashes_names)
     if history is None:
         from robmon.models.baseline_artifact import log_baseline
 
@@ -72,7 +74,9 @@ def record(
     return str(history.baseline_file(version))
 
 
-def baseline_of(rows: PreparedRows, result: Assessment, specification: Specification) -> Baseline:
+def baseline_of(
+    rows: PreparedRows, result: Assessment, specification: Specification, hashes_names: bool = False
+) -> Baseline:
     """What an assessment of these rows says a version normally looks like."""
     perturbed = to_numpy(rows.array)
     baseline = Baseline.empty(
@@ -83,9 +87,14 @@ def baseline_of(rows: PreparedRows, result: Assessment, specification: Specifica
         result.features.correlation is not None,
         whole=rows.whole,
         integers=list(specification.perturbed_integers),
+        hashes_names=hashes_names,
     )
     counted = result.counted
-    columns = {} if rows.parts is None else watched(rows.parts.take(np.flatnonzero(counted)), result.features.axis)
+    columns = (
+        {}
+        if rows.parts is None
+        else watched(rows.parts.take(np.flatnonzero(counted)), result.features.axis, baseline.salt)
+    )
     baseline.learn_inputs(perturbed[counted], columns)
     baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
     if result.distance is not None:

@@ -18,12 +18,13 @@ MAX_NAME_CHARACTERS = 64
 """Of a feature's name in metrics: without a signature it is whatever strangers call a column."""
 
 
-def watched(inputs: ModelInputs, axis: FeatureAxis) -> dict[str, Column]:
+def watched(inputs: ModelInputs, axis: FeatureAxis, salt: str = "") -> dict[str, Column]:
     """The columns of model inputs by name, `MOST_FEATURES` at most: those that are perturbed, then the others.
 
     Args:
         inputs: n rows.
         axis: which axis of what is perturbed counts features.
+        salt: of the hashes that stand in the place of categories' names; empty: the names themselves.
     """
     columns: dict[str, Column] = {}
     array, names = inputs.array, inputs.names_by(axis)
@@ -34,7 +35,8 @@ def watched(inputs: ModelInputs, axis: FeatureAxis) -> dict[str, Column]:
     for name, values in inputs.passed().items():
         columns |= _columns(name, values)
     shown = unique([_shown(name) for name in columns], taken={"all"})
-    return dict(islice(zip(shown, columns.values(), strict=True), MOST_FEATURES))
+    told = (column.hashed(salt) if salt else column for column in columns.values())
+    return dict(islice(zip(shown, told, strict=True), MOST_FEATURES))
 
 
 def not_watched(inputs: ModelInputs, axis: FeatureAxis) -> int:

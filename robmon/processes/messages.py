@@ -16,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 13
+PROTOCOL_VERSION = 14
 
 
 class Message(BaseModel):
@@ -394,6 +394,8 @@ class Assess(Message):
     """Share of the features said to have drifted that has not."""
     baseline: dict[str, Any] | None
     baseline_min_rows: int
+    hashes_names: bool = False
+    """Whether a baseline that is learnt holds hashes in the place of the names of categories."""
     attribution: AttributionQuestion | None = None
     further: SpecificationField | None = None
     """A further noise, which is run once everything else is known, if there is time; None: none."""

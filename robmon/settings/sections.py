@@ -356,6 +356,11 @@ class AlertsSettings(Section):
 
 class BaselineSettings(Section):
     min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
+    hash_names: bool = Field(
+        False,
+        description="Whether a baseline holds salted hashes in the place of the names of categories in the inputs; the "
+        "canary then draws none",
+    )
 
 
 class HistorySettings(Section):

@@ -52,7 +52,7 @@ def input_drift(baseline: Baseline, question: Assess, sample: DecodedSample) -> 
     if not baseline.counts:
         return InputDrift(notes=told)
     inputs = sample.inputs.take(_first_rows(np.array(sample.origins)))
-    features = baseline.input_drift(watched(inputs, axis), question.drift_q)
+    features = baseline.input_drift(watched(inputs, axis, baseline.salt), question.drift_q)
     is_tested = any(feature.pvalue is not None for feature in features)
     return InputDrift(
         values=_statistics(features, question.max_features),

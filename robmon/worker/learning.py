@@ -58,7 +58,7 @@ def learn_inputs(evaluation: Evaluation, sample: DecodedSample, lost: Set[int] =
         rows = _new_rows(baseline, evaluation.question, sample, lost)
         # Sums depend on the order of the memory in their last bit, and a copy has another one.
         inputs = sample.inputs if len(rows) == len(array) else sample.inputs.take(rows)
-        baseline.learn_inputs(inputs.array, watched(inputs, baseline.axis_of(array.shape)))
+        baseline.learn_inputs(inputs.array, watched(inputs, baseline.axis_of(array.shape), baseline.salt))
     return baseline
 
 
@@ -103,6 +103,13 @@ def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
     axis: FeatureAxis | None = None
     if known is None or known.axis is None or specification.feature_axis is not None:
         axis = feature_axis(evaluation, inputs)
+    if known is not None and question.hashes_names and known.keeps_names:
+        if known.source in ("artifact", "local"):
+            raise InvalidInputError(
+                "the recorded baseline holds names of categories, and baseline.hash_names says that none is kept: "
+                "record a new baseline with --hash-names"
+            )
+        known = None
     if known is not None and _is_usable(known, question):
         if (axis is None or known.has_axis(axis, inputs.array.shape)) and known.integers == integers:
             return known
@@ -120,6 +127,7 @@ def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
         noise.needs_correlation,
         whole=inputs.whole,
         integers=integers,
+        hashes_names=question.hashes_names,
     )
 
 

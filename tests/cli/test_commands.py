@@ -167,11 +167,11 @@ def test_compare_measures_in_units_of_the_references_recorded_baseline(
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["baseline", "--model", "models:/linear/2", "--tracking-uri", registry]
-    local = python_m_robmon(*words, "--inputs", inputs, "--noise", "correlated", cwd=tmp_path)
+    local = python_m_robmon(*words, "--inputs", inputs, "--noise", "correlated", "--hash-names", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     recorded = json.loads((tmp_path / "robmon-data/baselines/linear/2.json").read_text())
     assert (recorded["source"], recorded["rows"], recorded["noise"]) == ("local", 200, "correlated")
-    assert recorded["inputs"]["products"]["count"] == 200
+    assert recorded["inputs"]["products"]["count"] == 200 and len(recorded["salt"]) == 32
     logged = robmon(*words, "--inputs", inputs, "--log", cwd=tmp_path)
     assert logged.returncode == 0 and "runs:/" in logged.stdout, logged.stderr
     accepted = robmon(*words, "--accept", cwd=tmp_path)

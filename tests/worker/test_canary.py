@@ -152,6 +152,16 @@ def test_other_columns_are_drawn_from_their_summaries(tmp_path: Path) -> None:
     assert run(other_city, baseline, mixed_sample(["Rome", "Oslo"]))[0].ratio > 0.9
 
 
+def test_no_name_is_drawn_of_a_baseline_that_keeps_hashes(tmp_path: Path) -> None:
+    def predict(x: pd.DataFrame) -> np.ndarray:
+        assert not x["city"].fillna("").str.contains("#").any()
+        return np.asarray(x["size"] * 2.0 + (x["city"] == "Rome"))
+
+    model = load(save_pyfunc(tmp_path / "mixed", predict, MIXED))
+    made, baseline = run(model, None, mixed_sample(["Rome", "Oslo"]), hashes_names=True)
+    assert made == CanaryResult(rows=64, ratio=0.0) and "Rome" not in json.dumps(baseline)
+
+
 def test_a_model_that_does_not_take_drawn_rows_has_none(tmp_path: Path) -> None:
     def predict(x: pd.DataFrame) -> np.ndarray:
         return np.array([{"a": 1.0}[word[:1]] for word in x["city"]]) * x["size"].to_numpy()

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robmon.drift.names import key_of
+from robmon.errors import InvalidInputError
+from robmon.history.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages import Assess, Assessed, SampledRequest
@@ -138,3 +141,24 @@ def test_a_sensor_that_goes_silent_is_told(mixed: ServedModel, baseline: dict[st
     assert [q.ratio for q in answer.input_quality if (q.feature, q.problem) == ("y", "missing")] == [
         pytest.approx(0.2, abs=0.01)
     ]
+
+
+def test_salted_hashes_stand_in_the_place_of_names_where_that_is_asked_for(
+    mixed: ServedModel, baseline: dict[str, Any]
+) -> None:
+    first = answered(mixed, frame(0, 128), hashes_names=True)
+    known = answered(mixed, frame(1), baseline=first.baseline, hashes_names=True).baseline
+    kind = known["inputs_seen"]["kind"]
+    assert (known["source"], known["salt"]) == ("learnt", first.baseline["salt"])
+    assert len(kind["names"]) == 2 and all(name.startswith("#") for name in kind["names"].values())
+    assert not {key_of("a"), key_of("b")} & kind["counts"].keys(), "guessed without the salt"
+    for asked in (True, False):  # what is hashed stays so
+        answer = answered(mixed, frame(2), baseline=known, hashes_names=asked)
+        assert (answer.drifted_features, answer.features_watched) == (0, 6) and NOT_MEASURED in answer.notes
+    new = answered(mixed, frame(2).assign(kind="c"), baseline=known, hashes_names=True)
+    assert [each.ratio for each in new.input_quality if (each.feature, each.problem) == ("kind", "unseen")] == [1.0]
+    anew = answered(mixed, frame(2, 128), baseline=baseline, hashes_names=True).baseline
+    assert anew["source"] == "learning" and anew["salt"] != known["salt"], "one with names is learnt anew"
+    recorded = with_checksum({**baseline, "source": "local"})
+    with pytest.raises(InvalidInputError, match="record a new baseline with --hash-names"):
+        answered(mixed, frame(2), baseline=recorded, hashes_names=True)
