@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "pandas": "files",
     "pyarrow": "files",
     "s3fs": "s3",
+    "confluent_kafka": "kafka",
     "pynvml": "gpu",
     "PIL": "images",
     "art": "attacks",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk, Node.js; with the word `image`
+# Installs the Debian programs that the tests start: Prometheus, Alertmanager, nginx, Chromium, wrk, kcat, Node.js; with the word `image`
 # instead those that build and run the image. Only what is missing, and without starting or enabling any of their services:
 # the tests start their own, on free ports.
 set -eu
@@ -28,6 +28,7 @@ else
     need nginx nginx nginx.service
     need chromium chromium
     need wrk wrk
+    need kcat kcat
     need faketime faketime
     need node nodejs
     need npm npm

@@ -107,6 +107,8 @@ def check_packages(settings: Settings) -> None:
         needs.append(Need("fsspec", "inputs.files"))
         if files.startswith(("s3://", "s3a://")):
             needs.append(Need("s3fs", "inputs.files"))
+    if settings.kafka.topics:
+        needs.append(Need("confluent_kafka", "kafka.topics"))
     check_all_installed(needs)
 
 
@@ -135,12 +137,13 @@ class Daemon:
             share=inputs.share,
             verdict_requests=settings.assess.min_rows,
         )
+        filters = Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths)
         self._labels = Labels(max_bytes=inputs.label_bytes, window_seconds=inputs.label_window_seconds)
         self._receiver = Receiver(
             self._sample,
             max_body_bytes=inputs.max_body_bytes,
             max_inflight_bytes=inputs.max_inflight_bytes,
-            filters=Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths),
+            filters=filters,
             labels=self._labels,
         )
         self._metrics = Metrics(
@@ -150,6 +153,7 @@ class Daemon:
             Circumstances(
                 is_endpoint=is_endpoint(settings.model.uri),
                 reads_files=inputs.files is not None,
+                reads_kafka=bool(settings.kafka.topics),
                 may_use_cuda=settings.device.name != "cpu",
                 histograms=settings.http.histograms,
                 takes_events=settings.mlflow.webhook_secret_file is not None,
@@ -240,7 +244,10 @@ class Daemon:
         self._inputs_server = PortServer(
             self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
         )
-        self._sources = sources_of(inputs, self._sample, self._receiver.counts, history, self._writer)
+        self._sources = sources_of(
+            *(settings, self._follower.name, self._sample, self._receiver.counts, filters, self._labels),
+            *(history, self._writer),
+        )
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=STEADY)
         self._jobs: set[asyncio.Task[None]] = set()

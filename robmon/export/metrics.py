@@ -70,6 +70,7 @@ class Circumstances:
     Attributes:
         is_endpoint: the model is asked at its endpoint, not loaded.
         reads_files: inputs are read from files too.
+        reads_kafka: and from topics of Kafka.
         may_use_cuda: the model may run on a CUDA device.
         histograms: whether durations and sizes are exported with all their buckets; else their sum and count alone.
         levels: of the noise.
@@ -79,6 +80,7 @@ class Circumstances:
 
     is_endpoint: bool = False
     reads_files: bool = False
+    reads_kafka: bool = False
     may_use_cuda: bool = False
     histograms: bool = False
     levels: tuple[float, ...] = ()
@@ -88,7 +90,7 @@ class Circumstances:
     @property
     def sources(self) -> tuple[str, ...]:
         """Where inputs can come from."""
-        return (*ARRIVING, "file") if self.reads_files else ARRIVING
+        return (*ARRIVING, *["file"] * self.reads_files, *["kafka"] * self.reads_kafka)
 
     def can_be(self, reason: str) -> bool:
         """Whether an assessment can end, or a model not be loaded, for that reason."""
@@ -252,9 +254,13 @@ class InputsCollector(Collector):
             "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
         )
         known = [(source, reason) for source in ARRIVING if source in sources for reason in ARRIVAL_REASONS]
+        known += [("kafka", "unavailable")] if self._circumstances.reads_kafka else []
         for (source, reason), count in (dict.fromkeys(known, 0) | self._counts.rejected).items():
             rejected.add_metric([source, reason], count)
         yield rejected
+        if (lag := self._counts.kafka_lag_messages) is not None:
+            help_text = "Messages of the partitions that this process reads which it has not read yet"
+            yield _gauge("robmon_kafka_lag_messages", help_text, self._model_name, lag)
         labels = self._counts.labels
         yield from _by_outcome("robmon_labels", "Labels told, by what became of them", labels.target)
         yield from _by_outcome("robmon_served_answers", "Served answers told, by what became of them", labels.answer)

@@ -37,6 +37,7 @@ ROWS_CHECKED: Final = 1000
 """At a time, some ten milliseconds: verdicts that wait to be written come between."""
 T = TypeVar("T")
 _POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
+_OFFSETS: TypeAdapter[dict[str, dict[str, int]]] = TypeAdapter(dict[str, dict[str, int]])
 
 
 class History:
@@ -159,6 +160,21 @@ class History:
         content = _POSITIONS.dump_json(dict(positions))
         self._take_over()
         self._file.write(lambda kept: kept.put("positions", files, content))
+
+    def read_offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """The next offset of each partition of each topic, for that group of consumers. Raises OSError."""
+        self._take_over()
+        content = self._file.read(lambda kept: kept.get("positions", _of_group(group)), None)
+        told = {} if content is None else _OFFSETS.validate_json(content)
+        return {(topic, int(partition)): offset for topic, of in told.items() for partition, offset in of.items()}
+
+    def write_offsets(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Replace them. Raises OSError."""
+        told: dict[str, dict[str, int]] = {}
+        for (topic, partition), offset in offsets.items():
+            told.setdefault(topic, {})[str(partition)] = offset
+        self._take_over()
+        self._file.write(lambda kept: kept.put("positions", _of_group(group), json.dumps(told).encode()))
 
     # --- assessments and events --------------------------------------------------------------------------------------
 
@@ -373,3 +389,8 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _finite(each) for name, each in value.items()}
     return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _of_group(group: str) -> str:
+    """What the offsets of a consumer group are called among the positions; no place of files is called so."""
+    return f"kafka:{group}"

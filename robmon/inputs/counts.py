@@ -57,4 +57,6 @@ class InputCounts:
         default_factory=lambda: {source: SizeHistogram() for source in SOURCES}
     )
     """Sizes of the bodies that arrived whole, as they arrived: not decompressed."""
+    kafka_lag_messages: int | None = None
+    """Messages of our partitions that have not come yet; None: that is not known."""
     labels: LabelCounts = field(default_factory=LabelCounts)

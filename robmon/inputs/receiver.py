@@ -18,6 +18,7 @@ from robmon import clock
 from robmon.inputs import feedback
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id, join_keys
+from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.labels import Labels
 from robmon.inputs.routing import (
     EVENT_ID,
@@ -40,24 +41,6 @@ log = structlog.get_logger(__name__)
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 LARGE_PIECE_BYTES: Final = 16 * 1024
-
-KEPT_HEADERS: Final = {
-    b"content-type": 128,
-    b"content-encoding": 32,
-    b"inference-header-content-length": 32,
-    b"ce-id": 256,
-    b"ce-type": 128,
-    b"ce-specversion": 8,
-    b"ce-source": 256,
-    b"ce-time": 64,
-    b"ce-metadata": 4096,
-    b"x-request-id": 256,
-    b"x-amzn-sagemaker-inference-id": 256,
-    b"traceparent": 64,
-}
-"""The headers kept of a sampled request, and the bytes beyond which each is cut. Every other header is dropped here:
-mirrors copy Authorization and cookies."""
-_NAMES: Final = {name: name.decode("ascii") for name in KEPT_HEADERS}
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -160,7 +143,7 @@ class Receiver:
         if key is None:
             return
         now = self._clock()
-        kept = _kept(headers)
+        kept = kept_headers(headers)
         item = self._sample.add(key, body, route.source, kept, now, model=route.model, ids=join_keys(kept, body))
         if item is not None:
             self.counts.sampled[route.source] += 1
@@ -277,12 +260,6 @@ class _Pieces:
 
 def _told(error: str) -> bytes:
     return json.dumps({"error": error}).encode()
-
-
-def _kept(headers: RawHeaders) -> dict[str, str]:
-    return {
-        _NAMES[name]: value[: KEPT_HEADERS[name]].decode("latin-1") for name, value in headers if name in KEPT_HEADERS
-    }
 
 
 _FEEDBACK = Route(Kind.FEEDBACK, FEEDBACK_SOURCE)

@@ -29,7 +29,7 @@ MAX_MODEL_BYTES: Final = 256
 REMEMBERED_PATHS: Final = 1024
 
 _CONTENT_LENGTH: Final = b"content-length"
-_CONTENT_TYPE: Final = b"content-type"
+CONTENT_TYPE: Final = b"content-type"
 _STRUCTURED: Final = b"application/cloudevents+json"
 _EVENT_TYPE: Final = b"ce-type"
 EVENT_ID: Final = b"ce-id"
@@ -116,7 +116,7 @@ class Router:
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._marks = frozenset(name.lower().encode() for name in (PROBE_HEADER, *filters.exclude_headers))
-        self._looked_at = self._marks | {_CONTENT_LENGTH, _CONTENT_TYPE, *_ATTRIBUTES}
+        self._looked_at = self._marks | {_CONTENT_LENGTH, CONTENT_TYPE, *_ATTRIBUTES}
         self._by_path = lru_cache(REMEMBERED_PATHS)(self._of_path)
 
     def pick(self, headers: RawHeaders) -> tuple[int, dict[bytes, bytes]]:
@@ -126,7 +126,7 @@ class Router:
             if name in looked_at:
                 if name == _CONTENT_LENGTH:
                     length = int(value)
-                elif name != _CONTENT_TYPE or value.startswith(_STRUCTURED):
+                elif name != CONTENT_TYPE or value.startswith(_STRUCTURED):
                     picked[name] = value
         return length, picked
 
@@ -139,7 +139,7 @@ class Router:
             return route
         if _EVENT_TYPE in picked:
             route = self._of_event(route, path, picked)
-        elif _CONTENT_TYPE in picked:
+        elif CONTENT_TYPE in picked:
             route = self._filtered(Route(Kind.EVENT, "cloudevents", route.model), path)
         return self._unmarked(route, picked)
 

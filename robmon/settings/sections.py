@@ -112,7 +112,7 @@ class MlflowSettings(Section):
     )
 
 
-def _check_tls(section: InputsSettings | HttpSettings) -> None:
+def _check_tls(section: InputsSettings | HttpSettings | KafkaSettings) -> None:
     if (section.tls_cert_file is None) != (section.tls_key_file is None):
         raise ValueError("tls_cert_file and tls_key_file must be given together")
 
@@ -172,6 +172,50 @@ class InputsSettings(Section):
                 f"sample_bytes ({self.sample_bytes}) must not be less than max_body_bytes ({self.max_body_bytes})"
             )
         return self
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: Words = Field((), description="Brokers to begin with, as host:port; unset: no inputs from Kafka")
+    topics: Words = Field((), description="Topics of requests: bodies as the model server gets them, or CloudEvents")
+    group_id: NonEmpty | None = Field(
+        None,
+        description="Consumer group, whose members share the topics' partitions; unset: robmon, the model's name and "
+        "the scope of its verdicts, with hyphens between",
+    )
+    auto_offset_reset: Literal["latest", "earliest"] = Field(
+        "latest", description="Where a group begins of which the brokers know no offset"
+    )
+    tls: bool = Field(False, description="Whether the brokers are spoken to by TLS")
+    tls_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs of the brokers' certificates; unset: the system's"
+    )
+    tls_cert_file: Path | None = Field(None, description="PEM file of robmon's own certificate; unset: it has none")
+    tls_key_file: Path | None = Field(None, description="PEM file of that certificate's private key")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="How a password is shown; unset: there is none"
+    )
+    sasl_username: NonEmpty | None = Field(None, description="User whose password it is")
+    sasl_password_file: Path | None = Field(None, description="File with the password, in one line")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> KafkaSettings:
+        if bool(self.bootstrap_servers) != bool(self.topics):
+            raise ValueError("bootstrap_servers and topics must be given together")
+        if not self.tls and (self.tls_ca_file or self.tls_cert_file or self.tls_key_file):
+            raise ValueError("tls_ca_file, tls_cert_file and tls_key_file need tls = true")
+        _check_tls(self)
+        sasl = (self.sasl_mechanism, self.sasl_username, self.sasl_password_file)
+        if len({each is None for each in sasl}) > 1:
+            raise ValueError("sasl_mechanism, sasl_username and sasl_password_file must be given together")
+        if self.sasl_mechanism == "PLAIN" and not self.tls:
+            raise ValueError("sasl_mechanism PLAIN sends the password as it is, and needs tls = true")
+        return self
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that hold secrets or certificates, by setting."""
+        names = ("tls_ca_file", "tls_cert_file", "tls_key_file", "sasl_password_file")
+        return {f"kafka.{name}": file for name in names if (file := getattr(self, name)) is not None}
 
 
 class HttpSettings(Section):

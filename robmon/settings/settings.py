@@ -28,6 +28,7 @@ from robmon.settings.sections import (
     HttpSettings,
     ImagesSettings,
     InputsSettings,
+    KafkaSettings,
     LogSettings,
     MlflowSettings,
     ModelSettings,
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     model: ModelSettings
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
     inputs: InputsSettings = Field(default_factory=InputsSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     assess: AssessSettings = Field(default_factory=AssessSettings)
     images: ImagesSettings = Field(default_factory=ImagesSettings)

@@ -28,7 +28,8 @@ from robmon.history.store import History
 from robmon.inputs import feedback, routing
 from robmon.inputs.codecs import compression
 from robmon.inputs.join_keys import HEAD_BYTES, join_keys
-from robmon.inputs.receiver import KEPT_HEADERS, Receiver
+from robmon.inputs.kept_headers import KEPT_HEADERS
+from robmon.inputs.receiver import Receiver
 from robmon.inputs.sample import Sample
 from robmon.models import cells, mlmodel, requirements
 from robmon.models.registry_access import MAX_ANSWER_BYTES, _unpack

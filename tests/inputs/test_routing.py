@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from robmon.inputs.receiver import KEPT_HEADERS
+from robmon.inputs.kept_headers import KEPT_HEADERS
 from robmon.inputs.routing import (
     MAX_PATH_CHARACTERS,
     NO_FILTERS,

@@ -25,6 +25,7 @@ _CODECS: dict[str, Callable[[Mapping[str, str], bytes], Sequence[Row]]] = {
     "v2": recognise.decode,
     "cloudevents": recognise.decode,
     "file": files.decode,
+    "kafka": recognise.decode,
 }
 
 

@@ -1,0 +1,227 @@
+"""The member of a consumer group, as the daemon holds it: Confluent's client, whose calls wait on another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from robmon.errors import SettingsError
+from robmon.inputs.sources.kafka import Batch, KafkaUnavailableError, Partition
+from robmon.ports.secret_files import SecretFiles
+from robmon.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+MESSAGES_AT_ONCE: Final = 500
+WAIT_SECONDS: Final = 0.2
+"""For the first message of a batch."""
+ASK_SECONDS: Final = 2.0
+"""For what a broker is asked."""
+CLOSE_SECONDS: Final = 5.0
+RECONNECT_MILLISECONDS: Final = 500
+METADATA_MILLISECONDS: Final = 30_000
+"""Within which a topic or a partition that is new is found."""
+SESSION_MILLISECONDS: Final = 10_000
+"""After which the partitions of a member that is not heard of go to others."""
+_NOT_HEARD: Final = logging.getLogger("robmon.librdkafka")
+_NOT_HEARD.disabled = True  # it repeats itself twice a second; what matters comes as an error
+_WHOLLY_DOWN: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._AUTHENTICATION,
+        KafkaError._RESOLVE,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+    }
+)
+"""Errors after which it is asked whether anybody answers; from others the client recovers by itself."""
+
+
+class KafkaConsumer:
+    """A `Consumer`, which is made anew whenever a file of its secrets has changed.
+
+    Args:
+        settings: with brokers and topics.
+        group_id: of the consumer group.
+        most_bytes: that are fetched ahead.
+
+    Raises:
+        SettingsError: a file cannot be read, or the client does not take the settings.
+    """
+
+    def __init__(self, settings: KafkaSettings, group_id: str, most_bytes: int) -> None:
+        self._settings = settings
+        self._group_id = group_id
+        self._most_bytes = most_bytes
+        self._one_at_a_time = Lock()
+        self._problem = ""
+        self._next_offsets: Mapping[Partition, int] = {}
+        self._starts: dict[Partition, int | None] = {}
+        self._ours: frozenset[Partition] = frozenset()
+        self._secrets = SecretFiles(settings.files, _made)
+        self._consumer: Consumer | None = self._joined()
+
+    async def next(self, next_offsets: Mapping[Partition, int]) -> Batch:
+        """The next messages; none where there are none yet.
+
+        Raises:
+            KafkaUnavailableError: the next call tries again.
+        """
+        self._next_offsets = next_offsets
+        return await asyncio.to_thread(self._consumed)
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit the offsets of those partitions that are ours, without waiting for it."""
+        places = [TopicPartition(*place, offset) for place, offset in offsets.items() if place in self._ours]
+        if self._consumer is not None and places:
+            self._consumer.commit(offsets=places, asynchronous=True)
+
+    def lag(self, next_offsets: Mapping[Partition, int]) -> int | None:
+        """Messages of our partitions that have not come yet, as the last answers of the brokers had it."""
+        if self._consumer is None:
+            return None
+        behind = []
+        for place in self._ours & next_offsets.keys():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            if end >= 0:
+                behind.append(max(end - next_offsets[place], 0))
+        return sum(behind) if behind else None
+
+    async def close(self) -> None:
+        """Leave the group; a broker that does not answer is not waited for."""
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._left), CLOSE_SECONDS)
+        except TimeoutError:
+            return
+
+    def _joined(self) -> Consumer:
+        try:
+            consumer = Consumer(self._configuration(), logger=_NOT_HEARD)
+        except KafkaException as error:
+            raise SettingsError(f"kafka: {error.args[0].str()}") from None
+        consumer.subscribe(list(self._settings.topics), on_assign=self._assign, on_revoke=self._revoke)
+        return consumer
+
+    def _left(self) -> None:
+        with self._one_at_a_time:
+            consumer, self._consumer = self._consumer, None
+            self._ours = frozenset()
+            if consumer is not None:
+                consumer.close()
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": ",".join(self._settings.bootstrap_servers),
+            "group.id": self._group_id,
+            "client.id": "robmon",
+            "enable.auto.commit": False,
+            "auto.offset.reset": self._settings.auto_offset_reset,
+            "queued.max.messages.kbytes": max(self._most_bytes // 1024, 1),
+            "topic.metadata.refresh.interval.ms": METADATA_MILLISECONDS,
+            "session.timeout.ms": SESSION_MILLISECONDS,
+            "heartbeat.interval.ms": SESSION_MILLISECONDS // 4,
+            "reconnect.backoff.ms": RECONNECT_MILLISECONDS,
+            "error_cb": self._failed,
+            **_security(self._settings, self._secrets.value),
+        }
+
+    def _consumed(self) -> Batch:
+        with self._one_at_a_time:
+            if self._consumer is not None and self._is_renewed():
+                self._consumer.close()
+                self._consumer = None
+            if self._consumer is None:
+                self._ours = frozenset()
+                self._consumer = self._joined()
+            self._starts = {}
+            messages = []
+            for message in self._consumer.consume(MESSAGES_AT_ONCE, WAIT_SECONDS):
+                if (error := message.error()) is None:
+                    messages.append(message)
+                else:
+                    self._problem = error.str()
+            if not messages and self._problem:
+                self._look(self._consumer)
+            return Batch(messages, self._starts)
+
+    def _look(self, consumer: Consumer) -> None:
+        """Whether what was wrong still is.
+
+        Raises:
+            KafkaUnavailableError: it is.
+        """
+        try:
+            for topic in self._settings.topics:
+                error = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error
+                if error is not None:
+                    raise KafkaUnavailableError(f"topic {topic}: {error.str()}")
+        except KafkaException:
+            raise KafkaUnavailableError(self._problem) from None
+        self._problem = ""
+
+    def _is_renewed(self) -> bool:
+        """Whether a file has changed, so that the client must be made anew."""
+        try:
+            return self._secrets.reload()
+        except SettingsError as error:  # of which `SecretFiles` tells once; what was read last still stands
+            log.error("secrets of kafka not renewed", error=str(error))
+            return False
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.code() in _WHOLLY_DOWN or error.fatal():
+            self._problem = error.str()
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Begin where the group ended, or where we did, whose offset may not have reached it."""
+        try:
+            partitions = consumer.committed(partitions, timeout=ASK_SECONDS)
+        except KafkaException as error:
+            self._problem = str(error.args[0].str())
+        for each in partitions:
+            place = (each.topic, each.partition)
+            if (ours := self._next_offsets.get(place, each.offset)) > each.offset:
+                each.offset = ours if self._is_there(consumer, each, ours) else OFFSET_BEGINNING
+            self._starts[place] = each.offset if each.offset >= 0 else None
+        self._ours = frozenset((each.topic, each.partition) for each in partitions)
+        consumer.assign(partitions)
+
+    def _is_there(self, consumer: Consumer, partition: TopicPartition, offset: int) -> bool:
+        """Whether the partition has that offset; one of a topic that was made anew under the same name has not."""
+        try:
+            _, end = consumer.get_watermark_offsets(partition, timeout=ASK_SECONDS)
+        except KafkaException:
+            return True
+        return offset <= end
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._ours -= {(each.topic, each.partition) for each in partitions}
+
+
+def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What the client is told of certificates and passwords."""
+    protocol = ("SASL_" if settings.sasl_mechanism else "") + ("SSL" if settings.tls else "PLAINTEXT")
+    told = {
+        "security.protocol": protocol.lower(),
+        "ssl.ca.pem": secrets.get("kafka.tls_ca_file"),
+        "ssl.certificate.pem": secrets.get("kafka.tls_cert_file"),
+        "ssl.key.pem": secrets.get("kafka.tls_key_file"),
+        "sasl.mechanism": settings.sasl_mechanism,
+        "sasl.username": settings.sasl_username,
+        "sasl.password": secrets.get("kafka.sasl_password_file", "").strip() or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _made(files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
+    """What the files hold, by the names of their settings."""
+    try:
+        return {name: content.decode() for name, content in zip(files, contents, strict=True)}
+    except UnicodeDecodeError:
+        raise SettingsError("kafka: a file of certificates or of the password is no text") from None
