@@ -67,6 +67,7 @@ def metrics_table() -> Iterator[str]:
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1
+    counts.kafka_lag_messages = 0
     metrics = Metrics(published.model_name, counts, lambda: (1, 1.0), Circumstances(histograms=True, attacks=True))
     metrics.expose(published)
     metrics.duration.labels("assess").observe(1)

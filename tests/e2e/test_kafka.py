@@ -1,4 +1,4 @@
-"""A daemon that reads its inputs from Kafka and is killed while it does. The brokers are the client library's double."""
+"""A daemon that reads its inputs from Kafka and is killed while it does. The brokers are the client's own double."""
 
 from __future__ import annotations
 

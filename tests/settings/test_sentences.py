@@ -10,6 +10,9 @@ from robmon.errors import SettingsError
 from robmon.settings import load
 from tests.settings.flags import ENDPOINT, MODEL
 
+KAFKA = {**MODEL, "kafka.bootstrap_servers": "a:9092", "kafka.topics": "t"}
+PASSWORD = {"kafka.sasl_username": "me", "kafka.sasl_password_file": "password"}
+
 
 @pytest.mark.parametrize(
     ("flags", "words"),
@@ -54,6 +57,11 @@ from tests.settings.flags import ENDPOINT, MODEL
         ({**ENDPOINT, "model.rows_per_second": "0"}, ["model.rows_per_second", "greater than 0"]),
         ({**ENDPOINT, "model.rows_per_second": "50"}, ["needs 125 s, the budget is 10 s", "model.rows_per_second"]),
         ({**MODEL, "http.port": "9878"}, ["http.port", "inputs.port", "9878"]),
+        ({**MODEL, "kafka.topics": "t"}, ["kafka", "bootstrap_servers and topics must be given together"]),
+        ({**KAFKA, "kafka.tls_ca_file": "ca"}, ["kafka", "need tls = true"]),
+        ({**KAFKA, "kafka.tls": "true", "kafka.tls_key_file": "key"}, ["kafka", "must be given together"]),
+        ({**KAFKA, "kafka.sasl_username": "me"}, ["kafka", "sasl_password_file must be given together"]),
+        ({**KAFKA, **PASSWORD, "kafka.sasl_mechanism": "PLAIN"}, ["kafka", "PLAIN sends the password as it is"]),
         ({**MODEL, "asses.trials": "5"}, ["asses", "assess"]),
         ({**MODEL, "model.poll_seconds": "inf"}, ["model.poll_seconds", "finite"]),
         ({**MODEL, "inputs.exclude_paths": "/smoke health"}, ["inputs.exclude_paths", "begin with /"]),

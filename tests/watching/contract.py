@@ -66,6 +66,7 @@ _STATES = {
     "robmon_last_attack_timestamp_seconds": "",
     "robmon_sample_rows": "",
     "robmon_sample_oldest_timestamp_seconds": "",
+    "robmon_kafka_lag_messages": "",
     "robmon_worker_resident_memory_bytes": "",
     "robmon_device_info": "device precision compiled",
     "robmon_device_memory_bytes": "",
