@@ -30,6 +30,7 @@ from robmon.cli.progress import pace_of
               help="Column of the inputs that holds the labels, for the accuracy that attacks leave.")  # fmt: skip
 @click.option("--attacks", default="pgd square random", show_default=True,
               help="pgd, fgsm, minimal (along the gradient of a torch model), square, random (by queries), "
+              "transfer (along that of --substitute), "
               "art:hop_skip_jump (by queries, with robmon[attacks]); separated by spaces or commas.")  # fmt: skip
 @click.option("--norm", type=click.Choice(["inf", "2"]), default="inf", show_default=True,
               help="What a radius bounds: the largest move of a cell, or the root of the sum of squares.")  # fmt: skip
@@ -40,6 +41,12 @@ from robmon.cli.progress import pace_of
               help="The valid range of inputs, in quotes.  [default: that of --image-range, else none]")  # fmt: skip
 @click.option("--frozen", multiple=True, metavar="COLUMNS",
               help="Columns that nobody can move, by name or position, separated by commas.")  # fmt: skip
+@click.option("--substitute", metavar="MODEL",
+              help="MLflow model of PyTorch that does the same, whose witnesses transfer tries.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True,
+              help="Steps of each descent of pgd and transfer.")  # fmt: skip
+@click.option("--restarts", type=click.IntRange(1), default=3, show_default=True,
+              help="Descents of these, the first from the row itself; minimal goes as many steps in one.")  # fmt: skip
 @click.option("--queries", type=click.IntRange(1), default=500, show_default=True,
               help="Most queries a row, by each attack that asks for answers alone.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
@@ -56,6 +63,13 @@ def attack(
     are written nowhere. Where a baseline is recorded beside the version, radii are multiples of its standard
     deviations, as levels are; else of those of the inputs.
     """
+    from robmon.library.art_attacks import check_attacks
+
+    asked_for = _of_attacks(options)
+    check_attacks(
+        asked_for["attacks"], asked_for["radii"], options["norm"], has_substitute=options["substitute"] is not None,
+        **{name: options[name] for name in ("steps", "restarts", "queries")},
+    )  # fmt: skip
     from robmon.library import baselines
     from robmon.library.attack import check_allowed
     from robmon.models.uri import mask
@@ -63,7 +77,7 @@ def attack(
     daemon = daemon_settings(options)
     check_packages([model or daemons_model(daemon)], options["inputs"], picture=not no_picture)
     picture = files_to_write(json_file, png, no_picture)
-    arguments = model_and_scale(options) | _of_attacks(options)
+    arguments = model_and_scale(options) | asked_for
     inputs, targets = read_rows(arguments, target)
     model, asked = watched_model(arguments, model, daemon)
     check_allowed(asked, arguments.pop("allow_remote"))

@@ -18,7 +18,7 @@ from robmon.errors import InvalidInputError
 from robmon.extras import check_installed
 from robmon.robustness.arrays import Float64
 from robmon.robustness.probes.attack.ball import Ball
-from robmon.robustness.probes.attack.runs import IsOver, Outside
+from robmon.robustness.probes.attack.runs import NO_SUBSTITUTE, IsOver, Outside, checked
 from robmon.robustness.probes.attack.target import Target
 
 PREFIX: Final = "art:"
@@ -42,6 +42,26 @@ def outside_attacks(attacks: Sequence[str]) -> dict[str, Outside]:
             raise InvalidInputError(f"attack {name!r} is not known: of ART there is {HOP_SKIP_JUMP}")
         check_installed("art", HOP_SKIP_JUMP)
     return dict.fromkeys(named, hop_skip_jump)
+
+
+def check_attacks(
+    attacks: Sequence[str], radii: Sequence[float], norm: str, *, has_substitute: bool, **counts: int
+) -> None:
+    """Look at what is asked before a model is loaded.
+
+    Args:
+        attacks, radii, norm: as in `robmon.attack`.
+        has_substitute: whether there is one.
+        counts: steps, restarts and queries.
+
+    Raises:
+        InvalidInputError: one of these cannot be used.
+        MissingPackageError: an attack is ART's, which is not installed.
+    """
+    outside = {} if isinstance(attacks, str) else outside_attacks(attacks)
+    checked(radii, norm, attacks, outside, **counts)
+    if "transfer" in attacks and not has_substitute:
+        raise InvalidInputError(NO_SUBSTITUTE)
 
 
 def hop_skip_jump(

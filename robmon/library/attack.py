@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from robmon.errors import InvalidInputError
+from robmon.library.art_attacks import check_attacks
 from robmon.library.attacked_rows import attack_prepared
 from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
@@ -77,8 +78,8 @@ def attack(
         integers: as in `robmon.assess`: they move by whole numbers.
         scale_axis: as in `robmon.assess`.
         layout: how inputs of rank 4 are pictures; whole numbers are pixels then, and stay such.
-        substitute: a torch module that does the same and takes the array of what moves, for `transfer`: its column i
-            is class i.
+        substitute: a torch module that does the same and takes the array of what moves, or the URI of an MLflow model
+            that is one, for `transfer`: its column i is class i.
         allow_remote: whether a model at its endpoint may be attacked, which is refused otherwise.
         device: as in `robmon.assess`.
         max_batch_rows: as in `robmon.assess`.
@@ -104,6 +105,10 @@ def attack(
     ([0.67, 0.33, 0.33], [True, False, True])
     """
     check_allowed(predictor, allow_remote)
+    check_attacks(
+        attacks, radii, norm,
+        has_substitute=substitute is not None, steps=steps, restarts=restarts, queries=queries,
+    )  # fmt: skip
     specification = Specification(
         task=task, output=output, output_column=output_column, scale_axis=scale_axis, layout=layout,
         integers=integers_of(integers, layout, inputs), max_batch_rows=max_batch_rows,

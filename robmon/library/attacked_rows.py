@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -17,6 +18,7 @@ from robmon.library.art_attacks import outside_attacks
 from robmon.library.prepared_rows import PreparedRows, evaluating
 from robmon.models.forms import Parts
 from robmon.models.gradient import as_taken, gradient_of
+from robmon.models.loading import load_uri
 from robmon.report.words import percent
 from robmon.robustness.arrays import batches, concatenation, to_numpy
 from robmon.robustness.features.features import Features, measure
@@ -51,7 +53,7 @@ def attack_prepared(
         features: a baseline's; None: measured.
         targets: as in `robmon.attack`.
         clip: as there; None: that of the layout, where there is one.
-        substitute: a torch module, for `transfer`.
+        substitute: a torch module, or the URI of one, for `transfer`.
         attacks: by name, those of ART too.
         options: of `attack_rows`.
 
@@ -71,6 +73,10 @@ def attack_prepared(
         targets = np.asarray(targets)[list(rows.kept)]
     told: list[str] = []
     has_gradient = specification.output_column is None
+    other = load_uri(str(substitute)) if isinstance(substitute, (str, Path)) else None
+    substitute = substitute if other is None else other.module
+    if other is not None and substitute is None:
+        raise InvalidInputError("a substitute is a torch module, and the model that was named for it is none")
     with nullcontext() if substitute is None else evaluating(_module(substitute), "auto"):
         result = attack_rows(
             rows.predictor,

@@ -23,7 +23,7 @@ Y = (X @ np.array([1.0, -2.0, 0.5]) > 0).astype(int)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`trees`, of a table, and `network`, of an array, with their inputs and labels."""
+    """`trees`, of a table, `network` and `labels`, of an array, with their inputs and labels."""
     import mlflow
     import pandas as pd
     from mlflow.models import ModelSignature, infer_signature
@@ -47,6 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mlflow.pytorch.save_model(
             network, root / "network", signature=ModelSignature(*[Schema([each]) for each in tensors]),
             pip_requirements=[], serialization_format="pickle",
+        )  # fmt: skip
+        mlflow.sklearn.save_model(
+            RandomForestClassifier(5, random_state=0).fit(X, Y), root / "labels", signature=infer_signature(X, Y),
+            pip_requirements=[], serialization_format="cloudpickle",
         )  # fmt: skip
     table.assign(y=np.where(Y, "yes", "no")).to_csv(root / "table.csv", index=False)
     np.save(root / "array.npy", X)
@@ -108,6 +112,36 @@ def test_what_cannot_be_is_one_sentence(folder: Path, here: Path, words: str, se
     assert done.exit_code == 2
     assert sentence in done.stderr
     assert not (here / "attack.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--radii", "0"], "radii must be finite numbers above 0"),
+        (["--radii", "0.1 nan"], "radii must be finite numbers above 0"),
+        (["--attacks", "cw"], "attack 'cw' is not known"),
+        (["--attacks", "art:zoo"], "attack 'art:zoo' is not known: of ART there is art:hop_skip_jump"),
+        (["--attacks", "pgd transfer"], "transfer needs another model"),
+        (["--steps", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_attacks_and_radii_are_judged_before_anything_is_loaded(here: Path, words: list[str], sentence: str) -> None:
+    done = attack("--model", "models:/none/1", "--inputs", "none.npy", *words)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
+def test_a_forest_is_attacked_through_a_network_that_does_the_same(folder: Path, here: Path) -> None:
+    words = ["--model", folder / "labels", "--inputs", folder / "array.npy", "--no-picture", "--norm", "2"]
+    words += ["--attacks", "transfer", "--radii", "0.5", "--steps", "5", "--restarts", "1"]
+    done = attack(*words, "--substitute", folder / "network")
+    assert done.exit_code == 0, done.output
+    told = json.loads((here / "attack.json").read_text())
+    assert 0 < told["by_attack"]["transfer"][0] < 0.9
+    assert "of the rows the model's class" in done.stdout
+    done = attack(*words, "--substitute", folder / "trees")
+    assert done.exit_code == 2
+    assert "a substitute is a torch module, and the model that was named for it is none" in done.stderr
 
 
 def test_an_endpoint_is_attacked_only_where_that_is_said(folder: Path, here: Path) -> None:

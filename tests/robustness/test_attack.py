@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import robmon
 from robmon.errors import InvalidInputError
+from robmon.robustness.probes.attack.doubts import _hides
 from robmon.robustness.probes.attack.result import Attack
 
 RADII = (0.05, 0.2, 0.5)
@@ -81,6 +82,43 @@ def test_a_gradient_that_is_rounded_away_hides_nothing() -> None:
     assert (result.gradient, result.masked) == ("zero", True)
     assert result.by_attack["pgd"][-1] > result.agreement[-1] + 0.2
     assert "The gradient hides how fragile the model is" in str(result)
+
+
+class Misleading(torch.nn.Module):
+    """Rounds, and has a gradient all the same, which leads elsewhere."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.model(torch.round(4 * x) / 4) + 1e-3 * x[:, :1]
+        return result
+
+
+def test_a_gradient_that_leads_elsewhere_is_told_of_64_rows() -> None:
+    found = [
+        robmon.attack(Misleading(linear()), X[:64], restarts=1, queries=200, seed=seed, **ATTACKED) for seed in range(3)
+    ]
+    assert [(each.gradient, each.masked) for each in found] == [("ok", True)] * 3
+
+
+@pytest.mark.parametrize(("rows", "most"), [(8, 2), (64, 5), (256, 12)])
+def test_what_is_flipped_alone_says_something_beyond_chance_only(rows: int, most: int) -> None:
+    for count in range(rows):
+        alone = np.zeros((rows, 3), dtype=bool)
+        alone[:count, 1] = True
+        lost = {"pgd": np.zeros_like(alone), "random": alone}
+        assert _hides(lost) == (count > most)
+        assert not _hides({"pgd": alone, "random": alone}), "the gradient finds them too"
+        assert not _hides({"pgd": alone})
+
+
+def test_where_two_rows_of_a_hundred_are_missed_one_sample_of_a_hundred_is_called_masked() -> None:
+    generator = np.random.default_rng(0)
+    alone = generator.random((2_000, 64, 3)) < 0.02
+    called = [_hides({"pgd": np.zeros_like(each), "square": each}) for each in alone]
+    assert np.mean(called) < 0.01
 
 
 def forest() -> Any:

@@ -12,9 +12,12 @@ from robmon.robustness.probes.attack.ball import Ball
 from robmon.robustness.probes.attack.result import Gradient
 from robmon.robustness.probes.attack.runs import WHITE, Runs
 from robmon.robustness.probes.attack.target import Target
+from robmon.robustness.statistics.beta import lower_limit
 
 HIDDEN: Final = 0.02
-"""Share of the rows that attacks without the gradient may flip alone before it is said to hide something."""
+"""Share of rows that attacks without the gradient may flip alone where it hides nothing: each attack misses some."""
+CHANCE: Final = 0.01
+"""How often it is at most said to hide something, at any of the radii, where that share is no larger."""
 
 
 def doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
@@ -47,7 +50,13 @@ def gradient_health(
 
 
 def _hides(lost: Mapping[str, NDArray[np.bool_]]) -> bool:
-    """Whether attacks without the gradient flip rows that those with it do not, at some radius."""
+    """Whether attacks without the gradient flip more rows that those with it do not than chance gives, at some radius.
+
+    That is so where the exact lower limit of their share (Clopper & Pearson, 1934) is above `HIDDEN`, at a level that
+    is divided by the number of radii (Bonferroni): of 64 rows and 3 radii where 6 are flipped alone, of 256 where 13
+    are. One row or two, which another seed may give or take, say nothing.
+    """
     white = np.any([found for name, found in lost.items() if name in WHITE], axis=0)
     alone = np.any([found for name, found in lost.items() if name not in WHITE] or [np.zeros_like(white)], axis=0)
-    return bool(np.any((alone & ~white).mean(axis=0) > HIDDEN))
+    counts = (alone & ~white).sum(axis=0).tolist()
+    return any(lower_limit(count, len(white), 1.0 - CHANCE / len(counts)) > HIDDEN for count in counts)

@@ -23,6 +23,7 @@ ATTACKS: Final = ("pgd", "fgsm", "minimal", "transfer", "square", "random")
 WHITE: Final = frozenset({"pgd", "fgsm", "minimal"})
 """Those that follow the gradient."""
 NO_GRADIENT: Final = "the model has no gradient"
+NO_SUBSTITUTE: Final = "transfer needs another model, whose gradient is followed: give substitute"
 IsOver = Callable[[], bool]
 Outside = Callable[[Ball, Target, NDArray[np.int64], int, np.random.Generator, IsOver], Float64]
 """`attack(ball, target, rows, queries, generator, is_over)`: the shortest moves that another library's attack found,
@@ -65,7 +66,7 @@ class Runs:
             InvalidInputError: none can, or `transfer` has no substitute.
         """
         if "transfer" in attacks and self.substitute is None:
-            raise InvalidInputError("transfer needs another model, whose gradient is followed: give substitute")
+            raise InvalidInputError(NO_SUBSTITUTE)
         chosen = [name for name in attacks if self.slope is not None or name not in WHITE]
         if not chosen:
             raise InvalidInputError(f"{NO_GRADIENT}: choose square or random")
