@@ -12,11 +12,16 @@ from robmon.cli.options import picture_options
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
+@click.option(
+    "--images",
+    is_flag=True,
+    help="A small convolutional network of pictures, under JPEG and thumbnails beside Gaussian noise; needs torch.",
+)
 @picture_options("robmon-demo.png")
-def demo(keep: bool, png: Path, no_picture: bool) -> None:
+def demo(keep: bool, images: bool, png: Path, no_picture: bool) -> None:
     """Watch a fragile release being caught: registry, model server, traffic, daemon, all on this machine."""
     from robmon.demo import check_packages
     from robmon.demo import run as run_demo
 
-    check_packages()
-    run_demo(keep=keep, png=picture_to_draw(png, no_picture))
+    check_packages(images)
+    run_demo(keep=keep, png=picture_to_draw(png, no_picture), images=images)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,41 +78,55 @@ def accuracy(model: MLPClassifier, digits: Digits) -> float:
     return float((model.predict(digits.test_x) == digits.test_y).mean())
 
 
-def register(model: MLPClassifier, digits: Digits, noise: float) -> str:
-    """Log the model, which is to return probabilities, and register it as the next version; returns that version."""
+def log(model: MLPClassifier, digits: Digits, **options: Any) -> Any:
+    """Log the model, which is to return probabilities, to the run under way."""
     import mlflow
     import mlflow.sklearn
     import sklearn
     from mlflow.models import infer_signature
 
     example = digits.test_x[:5]
-    with mlflow.start_run(run_name=f"training noise {noise:g}"):
-        mlflow.log_param("training_noise", noise)
-        mlflow.log_metric("accuracy", accuracy(model, digits))
-        logged = mlflow.sklearn.log_model(
-            model,
-            name="model",
-            signature=infer_signature(example, model.predict_proba(example)),
-            input_example=example,
-            pyfunc_predict_fn="predict_proba",
-            serialization_format="cloudpickle",
-            # Inferring them would run the model in a process of its own, for 8 s.
-            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"mlflow=={mlflow.__version__}"],
-            registered_model_name=NAME,
-        )
-    return str(logged.registered_model_version)
+    return mlflow.sklearn.log_model(
+        model,
+        signature=infer_signature(example, model.predict_proba(example)),
+        input_example=example,
+        pyfunc_predict_fn="predict_proba",
+        serialization_format="cloudpickle",
+        # Inferring them would run the model in a process of its own, for 8 s.
+        pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"mlflow=={mlflow.__version__}"],
+        **options,
+    )
 
 
-def main(tracking_uri: str, folder: Path) -> None:
-    """Train, wait, register."""
-    digits = load_digits()
-    np.save(folder / "held-out.npy", digits.test_x)
-    models = {noise: train(digits, noise) for noise in NOISE_BY_VERSION.values()}
+def release(
+    tracking_uri: str,
+    folder: Path,
+    digits: Digits,
+    train: Callable[[Digits, float], Any],
+    accuracy: Callable[[Any, Digits], float],
+    log: Callable[..., Any],
+) -> None:
+    """Train both versions, wait, register them; the first is the one served.
+
+    Args:
+        tracking_uri: of the registry, which may still be starting.
+        folder: gets `models.json`.
+        digits: to train on.
+        train, accuracy, log: of one version, by the noise that it is trained with.
+    """
+    trained = {noise: train(digits, noise) for noise in NOISE_BY_VERSION.values()}
     import mlflow.sklearn  # imported while the registry is still starting
 
     sys.stdin.read()
     mlflow.set_tracking_uri(tracking_uri)
-    registered = [Registered(register(model, digits, n), n, accuracy(model, digits)) for n, model in models.items()]
+    registered = []
+    for noise, model in trained.items():
+        right = accuracy(model, digits)
+        with mlflow.start_run(run_name=f"training noise {noise:g}"):
+            mlflow.log_param("training_noise", noise)
+            mlflow.log_metric("accuracy", right)
+            logged = log(model, digits, name="model", registered_model_name=NAME)
+        registered.append(Registered(str(logged.registered_model_version), noise, right))
     mlflow.MlflowClient().set_registered_model_alias(NAME, ALIAS, registered[0].version)
     (folder / "models.json").write_text(json.dumps([asdict(each) for each in registered]), encoding="utf-8")
 
@@ -123,4 +138,6 @@ def read_registered(folder: Path) -> list[Registered]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    found = load_digits()
+    np.save(Path(sys.argv[2]) / "held-out.npy", found.test_x)
+    release(sys.argv[1], Path(sys.argv[2]), found, train, accuracy, log)

@@ -107,6 +107,7 @@ def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
             f"level {HEADLINE_LEVEL}: {agreements[0]:.1f} % -> {agreements[1]:.1f} %. "
             f"Robustness index: {indices[0]:.3f} -> {indices[1]:.3f}.",
         ),
+        *_of_pictures(before, after),
         ("Since", f"{clock}, {since - outcome.moved_at:.1f} s after the alias moved."),
         ("Accuracy", _accuracy(outcome.registered)),
         (
@@ -121,6 +122,18 @@ def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
             "client, in place of a mirroring proxy such as nginx, Envoy or Istio.",
         ),
     ]
+
+
+def _of_pictures(before: Scrape, after: Scrape) -> list[tuple[str, str]]:
+    """What further noises do to both versions; empty where there are none."""
+    old = before.further
+    told = [
+        f"{noise} at level {level:g} {mse / old[noise][1]:.2g} times ({old[noise][1]:.2g} -> {mse:.2g})"
+        for noise, (level, mse) in after.further.items()
+        if noise in old and old[noise][1] > 0
+    ]
+    what = "they have no draw, so that no trial bound is published of them, and raise no alarm"
+    return [("Pictures", f"noise MSE as it is published: {', '.join(told)}; {what}.")] if told else []
 
 
 def _accuracy(registered: list[Registered]) -> str:

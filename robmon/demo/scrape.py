@@ -127,10 +127,20 @@ class Scrape:
     @property
     def curve(self) -> list[Point]:
         """The published curve, level 0 first."""
-        in_output = [sample.labels for sample in self.find("robmon_noise_mse") if "space" not in sample.labels]
+        labels_of = (sample.labels for sample in self.find("robmon_noise_mse"))
+        in_output = [labels for labels in labels_of if "space" not in labels and "primary" not in labels]
         levels = sorted((labels["level"] for labels in in_output), key=float)
         names = ("robmon_noise_mse", "robmon_noise_mse_bound", "robmon_prediction_agreement_ratio")
         return [Point(float(level), *(self.at_level(name, level) or 0.0 for name in names)) for level in levels]
+
+    @property
+    def further(self) -> dict[str, tuple[float, float]]:
+        """Of each further noise its highest level, and the mean MSE there."""
+        found: dict[str, tuple[float, float]] = {}
+        for sample in self.find("robmon_noise_mse", {"primary": "false"}):
+            point = float(sample.labels["level"]), sample.value
+            found[sample.labels["noise"]] = max(found.get(sample.labels["noise"], point), point)
+        return found
 
 
 @dataclass

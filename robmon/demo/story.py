@@ -33,6 +33,8 @@ START_SECONDS = 120.0
 LEARN_SECONDS = 120.0
 DETECT_SECONDS = 120.0
 SAMPLE_ROWS = 400
+FURTHER_NOISES = ("jpeg@50,75", "thumbnail@0.25,0.5")
+"""Of the demo with images, beside Gaussian noise."""
 SETTINGS_FILE = "robmon.yaml"
 URI = f"models:/{models.NAME}@{models.ALIAS}"
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
@@ -48,6 +50,7 @@ class Stage:
     background: Background
     watch: Watch
     view: View
+    images: bool = False
     registry_url: str = ""
     inputs_url: str = ""
 
@@ -74,7 +77,9 @@ class Observer(Protocol):
         """Called when the regression is found."""
 
 
-async def play(console: Console, png: Path | None, keep: bool, observer: Observer | None = None) -> None:
+async def play(
+    console: Console, png: Path | None, keep: bool, observer: Observer | None = None, *, images: bool = False
+) -> None:
     """Tell the whole story; with `keep`, go on until cancelled, and return then.
 
     Raises:
@@ -83,7 +88,7 @@ async def play(console: Console, png: Path | None, keep: bool, observer: Observe
     with Processes() as processes:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client, Background() as background:
             watch = Watch(client)
-            stage = Stage(processes, client, background, watch, View(console, watch))
+            stage = Stage(processes, client, background, watch, View(console, watch), images)
             background.start(watch.run(stage.view.refresh))
             with stage.view:
                 outcome, traffic = await _tell(stage, observer)
@@ -122,7 +127,8 @@ async def _register_models(stage: Stage) -> list[models.Registered]:
         arguments += ["--artifacts-destination", str(folder / "artifacts")]
         command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         stage.processes.start("MLflow registry", command + arguments)
-        arguments = ["-m", "robmon.demo.models", stage.registry_url, str(folder)]
+        module = "robmon.demo.pictures" if stage.images else "robmon.demo.models"
+        arguments = ["-m", module, stage.registry_url, str(folder)]
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         training = stage.processes.start("training", arguments, is_server=False, environment=one_thread)
         await stage.until_it_answers(f"{stage.registry_url}/health", "the MLflow registry answers")
@@ -168,7 +174,8 @@ async def _learn(stage: Stage, traffic: Traffic) -> None:
 
         def has_learnt() -> bool:
             now = stage.watch.now
-            return now is not None and now.drift is not None and now.sample_rows == SAMPLE_ROWS
+            has_baseline = now is not None and now.drift is not None and now.sample_rows == SAMPLE_ROWS
+            return has_baseline and _is_of_pictures_too(stage, OLD)
 
         await stage.until(has_learnt, LEARN_SECONDS, f"robmon has learnt a baseline of version {OLD}")
         traffic.requests_per_second = QUIET_REQUESTS_PER_SECOND  # the rest is a matter of processes that start
@@ -205,10 +212,21 @@ async def _compare(stage: Stage) -> Scrape:
         step.note = (
             "robustness REGRESSED, on the same digits and noise" if after.has_regressed else "no regression found"
         )
+    if stage.images and after.has_regressed:
+        with stage.view.step(f"JPEG and thumbnails take their turns with version {NEW}") as step:
+            await stage.until(lambda: _is_of_pictures_too(stage, NEW), DETECT_SECONDS, "both have had their turn")
+            after = stage.watch.measured[NEW]
+            step.note = "they raise no alarm: assess.noise alone does"
     if not after.has_regressed:
         ratios = ", ".join(f"{ratio:.2f} at level {level:g}" for level, ratio in after.ratios.items())
         raise DemoFailedError(f"robmon compared the versions and found no regression (MSE ratio {ratios}).")
     return after
+
+
+def _is_of_pictures_too(stage: Stage, version: str) -> bool:
+    """Whether what further noises do to the version is known, where there are any."""
+    found = stage.watch.measured.get(version)
+    return found is not None and (not stage.images or len(found.further) == len(FURTHER_NOISES))
 
 
 def _start_model_server(stage: Stage) -> tuple[Running, str]:
@@ -221,12 +239,15 @@ def _start_model_server(stage: Stage) -> tuple[Running, str]:
 
 def _settings(stage: Stage) -> dict[str, Any]:
     """What a user would write for this model; intervals and sample are made short so that nobody waits."""
-    return {
+    of_pictures = {"images": {"channels": "first", "range": [0, 1]}} if stage.images else {}
+    further = {"noises": list(FURTHER_NOISES)} if stage.images else {}
+    levels = [0, 0.1, 0.2, 0.4, 0.8]
+    return of_pictures | {
         "model": {"uri": URI, "poll_seconds": 1},
         "mlflow": {"tracking_uri": stage.registry_url},
         "inputs": {"port": 0, "sample_rows": SAMPLE_ROWS},
         "http": {"port": 0},
-        "assess": {"task": "classification", "levels": [0, 0.1, 0.2, 0.4, 0.8], "interval_seconds": 2},
+        "assess": {"task": "classification", "levels": levels, "interval_seconds": 2, **further},
         "baseline": {"min_rows": SAMPLE_ROWS},
         "compare": {"tolerance": TOLERANCE},
         "log": {"format": "json"},

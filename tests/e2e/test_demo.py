@@ -166,12 +166,33 @@ def test_a_process_that_dies_is_told_with_what_it_printed(temporary: Path, tmp_p
     assert list(temporary.iterdir()) == []
 
 
-def test_missing_packages_are_one_sentence() -> None:
+@pytest.mark.parametrize(
+    ("module", "flags", "what", "extra"),
+    [
+        ("sklearn", [], "the demo", "demo"),
+        ("torch", ["--images"], "the demo with images", "torch"),
+        ("PIL", ["--images"], "the demo with images", "images"),
+    ],
+)
+def test_missing_packages_are_one_sentence(module: str, flags: list[str], what: str, extra: str) -> None:
     """Exit status 2, and what to install."""
-    hide = "import sys; sys.modules['sklearn'] = None; from robmon.cli.main import main; main(['demo'])"
+    hide = f"import sys; sys.modules['{module}'] = None; from robmon.cli.main import main; main({['demo', *flags]})"
     child = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert child.returncode == 2
-    assert child.stderr == "robmon: the demo needs sklearn, which is not installed: pip install 'robmon[demo]'\n"
+    told = f"robmon: {what} needs {module}, which is not installed: pip install 'robmon[{extra}]'\n"
+    assert child.stderr == told
+
+
+@pytest.mark.long
+def test_with_images_jpeg_and_thumbnails_take_their_turns(temporary: Path, tmp_path: Path) -> None:
+    with demo(temporary, tmp_path / "picture.png", sys.executable, "--images") as child:
+        output, _ = child.communicate(timeout=4 * PATIENCE_SECONDS)
+    assert child.returncode == 0, output
+    assert TITLE in output.splitlines()
+    told = r"^Pictures: .*jpeg at level 75 .* times .*thumbnail at level 0.5 .* no trial bound"
+    assert re.search(told, output, re.MULTILINE)
+    assert processes_of(temporary) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_picture_that_cannot_be_written_is_told_at_once(temporary: Path, tmp_path: Path) -> None:
