@@ -34,8 +34,8 @@ def train(digits: Digits, noise: float) -> nn.Module:
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     network = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(32 * 16, 10),
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(16 * 16, 10),
     )  # fmt: skip
     pictures, labels = torch.tensor(as_pictures(digits.train_x)), torch.tensor(digits.train_y)
     optimizer, loss = torch.optim.Adam(network.parameters(), lr=3e-3), nn.CrossEntropyLoss()
