@@ -237,6 +237,17 @@ def is_comparison_due(state: State, model: ModelVersion) -> bool:
     return state.versions.is_to_be_compared(model) and not state.is_comparison_waiting
 
 
+def has_kept_reference(state: State) -> bool:
+    """Whether rows and results of the version to compare with are at hand, so that a comparison waits for no others."""
+    return state.versions.reference is not None and _is_kept(state, state.versions.reference)
+
+
+def awaited_rows(state: State) -> int:
+    """How many rows the verdict on the version served waits for; 0 where they are there."""
+    has_rows = has_kept_reference(state) or max(state.most_rows, state.most_verdict_rows) >= state.min_rows
+    return 0 if has_rows else state.min_rows
+
+
 def _is_kept(state: State, reference: str) -> bool:
     return state.kept is not None and state.kept.version == reference and state.kept.is_usable
 

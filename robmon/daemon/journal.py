@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from robmon.daemon.chronicle import Chronicle
-from robmon.daemon.pending import BEFORE_INPUTS
+from robmon.daemon.pending import BEFORE_INPUTS, TOO_FEW_INPUTS_ADVICE
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.export.metrics import Metrics
 from robmon.export.published import View
@@ -23,7 +23,6 @@ log = structlog.get_logger("robmon.assess")
 
 MISMATCH_RATIO: Final = 0.05
 """Share of served answers above which they are said to differ, as in the alert."""
-TOO_FEW_INPUTS_ADVICE: Final = "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows"
 
 
 class Journal:

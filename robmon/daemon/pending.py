@@ -17,15 +17,19 @@ BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff", "device_full", "dev
 """Reasons for which an assessment is skipped before its inputs are looked at."""
 _REASONS: Final[Mapping[str, PendingReason]] = {"too_few_inputs": "too_few_rows", "not_found": "no_reference"}
 """Why a version is not judged, by why its reference version was not assessed; else `failed`."""
+TOO_FEW_INPUTS_ADVICE: Final = "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows"
 
 
-def standing(versions: Versions, model: ModelVersion | None, obstacle: Pending | None) -> VersionState:
+def standing(
+    versions: Versions, model: ModelVersion | None, obstacle: Pending | None, *, awaited_rows: int = 0
+) -> VersionState:
     """Where the version served stands by what is remembered now.
 
     Args:
         versions: what is known of all.
         model: the version served; None where none is known yet, and what was served last stands for it.
         obstacle: why the last try to judge it came to nothing.
+        awaited_rows: how many rows a try waits for; 0 where they are there.
     """
     memory = versions.memory
     served = (model.version, model.run_id) if model is not None else memory.served
@@ -37,7 +41,7 @@ def standing(versions: Versions, model: ModelVersion | None, obstacle: Pending |
         quiet_at=versions.quiet_at,
         specification=versions.specification,
     )
-    pending = _pending(versions, model, state, obstacle) if model is not None else ()
+    pending = _pending(versions, model, state, obstacle, awaited_rows) if model is not None else ()
     notes = (*state.notes, *filter(None, [_as_sentence(memory.fallback)]))
     return replace(state, pending=tuple(pending), notes=notes)
 
@@ -57,13 +61,26 @@ def stood_since(versions: Versions, state: VersionState) -> float | None:
     return versions.stood_since
 
 
-def obstacle_after(obstacle: Pending | None, reason: str, problem: str) -> Pending | None:
-    """What stands in the way of a verdict, after an assessment that ended for that reason."""
+def obstacle_after(obstacle: Pending | None, reason: str, problem: str, *, has_rows: bool = False) -> Pending | None:
+    """What stands in the way of a verdict, after an assessment that ended for that reason.
+
+    Args:
+        obstacle: what stood in the way before it.
+        reason: why it ended; `none` of a good one.
+        problem: the same in words.
+        has_rows: whether the rows of a verdict are there, kept of the version to compare with, so that it does not wait
+            for those that come now.
+    """
     if reason == "too_few_inputs":
-        return Pending("too_few_rows", problem)
+        return obstacle if has_rows else lack_of_rows(problem)
     if reason in ("none", "version_changed", *BEFORE_INPUTS):
         return obstacle
     return Pending("failed", f"the last assessment ended with {reason}: {problem}")
+
+
+def lack_of_rows(problem: str) -> Pending:
+    """What stands in the way where too few rows can be used, and what to do."""
+    return Pending("too_few_rows", f"{problem}; {TOO_FEW_INPUTS_ADVICE}")
 
 
 def obstacle_of_reference(version: str, reason: str, problem: str) -> Pending:
@@ -77,7 +94,7 @@ def obstacle_of_download(version: str) -> Pending:
 
 
 def _pending(
-    versions: Versions, model: ModelVersion, state: VersionState, obstacle: Pending | None
+    versions: Versions, model: ModelVersion, state: VersionState, obstacle: Pending | None, awaited_rows: int
 ) -> Iterator[Pending]:
     version, reference, is_judged = model.version, versions.reference, versions.is_judged(model)
     if state.unseen and is_judged:
@@ -92,10 +109,16 @@ def _pending(
             why = versions.memory.damage or "it is not known which version was accepted."
             yield Pending("no_reference", f"Version {version} is not judged: {why}")
         else:
-            against = f"to be compared with version {reference}"
-            yield Pending("too_few_rows", f"Version {version} is not judged yet: it waits for rows {against}.")
+            yield Pending("too_few_rows", f"Version {version} is not judged yet: {_wait(reference, awaited_rows)}.")
     if versions.memory.not_kept:
         yield Pending("memory_not_kept", _as_sentence(versions.memory.not_kept))
+
+
+def _wait(reference: str, awaited_rows: int) -> str:
+    if awaited_rows:
+        against = f"to be compared with version {reference}"
+        return f"it waits for the {awaited_rows} rows of assess.min_rows {against}; {TOO_FEW_INPUTS_ADVICE}"
+    return f"rows are there, and its first comparison with version {reference}, for which it is loaded, has not ended"
 
 
 def _as_sentence(text: str) -> str:

@@ -148,7 +148,9 @@ class Runner:
         self._journal.tell_end(outcome, reason, problem, state.rows)
         self._refusal = decisions.refusal_after(self._refusal, reason, problem)
         self._tried_version = decisions.tried_version_after(state, reason, was_unknown)
-        self._obstacle = pending.obstacle_after(self._obstacle, reason, problem)
+        self._obstacle = pending.obstacle_after(
+            self._obstacle, reason, problem, has_rows=decisions.has_kept_reference(state)
+        )
         self._publish((view or self._published.view).with_outcome(outcome, reason, problem))
 
     def request_shares(self) -> None:
@@ -332,8 +334,10 @@ class Runner:
             self._finding, self._fresh_evidence = await self._examiner.assess_against(
                 model, deed.kept, self._answers_since(model), asked
             )
-        except NotAssessedError:
+        except NotAssessedError as error:
             self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
+            if error.reason == "too_few_inputs":
+                self._obstacle = pending.lack_of_rows(f"of version {deed.kept.version}'s requests {error}")
             raise
         self._progress = replace(self._progress, is_assessed=True)
         result = self._finding.result
@@ -379,7 +383,10 @@ class Runner:
     def _publish(self, view: View) -> None:
         """The one way to the exporter: that, and where the version stands."""
         versions = self._versions
-        state = pending.standing(versions, view.model or self._follower.target, self._obstacle)
+        awaited_rows = decisions.awaited_rows(self._state)
+        state = pending.standing(
+            versions, view.model or self._follower.target, self._obstacle, awaited_rows=awaited_rows
+        )
         self._quiet_at = pending.quiet_at(versions, state)
         self._stood_since = pending.stood_since(versions, state)
         self._published.publish(replace(view, state=state))

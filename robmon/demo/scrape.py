@@ -28,6 +28,25 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Disturbed:
+    """What one level of a noise does to one version, as it was published last.
+
+    Attributes:
+        mse: mean squared distance of the outputs from those without noise.
+        agreement: share of the answers that stay the same.
+        moves_less: 95 % of the outputs move by less, in the unit of the outputs.
+    """
+
+    mse: float
+    agreement: float
+    moves_less: float
+
+
+Disturbances = dict[tuple[str, float], Disturbed]
+"""By noise and level."""
+
+
+@dataclass(frozen=True)
 class Scrape:
     """One answer of `/metrics`: its text, and the samples in it."""
 
@@ -49,8 +68,9 @@ class Scrape:
         return (sample for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items())
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The first such value, or None."""
-        return next((sample.value for sample in self.find(name, labels)), None)
+        """The first such value, or None; of the noise that decides alarms, unless `primary` says otherwise."""
+        found = (each for each in self.find(name, labels) if "primary" in labels or "primary" not in each.labels)
+        return next((sample.value for sample in found), None)
 
     @property
     def version(self) -> str | None:
@@ -128,18 +148,32 @@ class Scrape:
     def curve(self) -> list[Point]:
         """The published curve, level 0 first."""
         labels_of = (sample.labels for sample in self.find("robmon_noise_mse"))
-        in_output = [labels for labels in labels_of if "space" not in labels and "primary" not in labels]
+        in_output = [labels for labels in labels_of if not {"space", "primary"} & labels.keys()]
         levels = sorted((labels["level"] for labels in in_output), key=float)
         names = ("robmon_noise_mse", "robmon_noise_mse_bound", "robmon_prediction_agreement_ratio")
         return [Point(float(level), *(self.at_level(name, level) or 0.0 for name in names)) for level in levels]
 
     @property
-    def further(self) -> dict[str, tuple[float, float]]:
-        """Of each further noise its highest level, and the mean MSE there."""
-        found: dict[str, tuple[float, float]] = {}
-        for sample in self.find("robmon_noise_mse", {"primary": "false"}):
-            point = float(sample.labels["level"]), sample.value
-            found[sample.labels["noise"]] = max(found.get(sample.labels["noise"], point), point)
+    def disturbed(self) -> Disturbances:
+        """What the noise that decides alarms does, at levels above 0."""
+        return self._disturbances(is_primary=True)
+
+    @property
+    def further(self) -> Disturbances:
+        """What the further noises do that are published now."""
+        return self._disturbances(is_primary=False)
+
+    def _disturbances(self, *, is_primary: bool) -> Disturbances:
+        found: Disturbances = {}
+        for sample in self.find("robmon_prediction_agreement_ratio"):
+            labels = {name: sample.labels[name] for name in ("noise", "level")}
+            if ("primary" not in sample.labels) is is_primary and float(labels["level"]) > 0:
+                labels |= {} if is_primary else {"primary": "false"}
+                mse, bound = (
+                    self.value(name, **labels) for name in ("robmon_noise_mse", "robmon_request_change_bound")
+                )
+                if mse is not None and bound is not None:
+                    found[labels["noise"], float(labels["level"])] = Disturbed(mse, sample.value, bound)
         return found
 
 
@@ -152,6 +186,8 @@ class Watch:
     """Of the daemon; None before it is up."""
     now: Scrape | None = None
     measured: dict[str, Scrape] = field(default_factory=dict)
+    further: dict[str, Disturbances] = field(default_factory=dict)
+    """What the further noises do to each version: each has its turn in another assessment."""
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Ask again and again until cancelled, and say so each time."""
@@ -170,3 +206,4 @@ class Watch:
         self.now = Scrape.parse(answer.text)
         if self.now.is_measured and self.now.version is not None:
             self.measured[self.now.version] = self.now
+            self.further.setdefault(self.now.version, {}).update(self.now.further)

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from robmon.demo.scrape import HEADLINE_LEVEL, Scrape, Watch
+from robmon.demo.scrape import HEADLINE_LEVEL, Disturbances, Scrape, Watch
 from robmon.demo.traffic import Traffic
 from robmon.report.progress import tell_regularly
 
@@ -106,6 +106,8 @@ class View:
         table = Table("", *(f"version {version}" for version in versions), box=None, pad_edge=False)
         for name, values in _rows(list(versions.values())):
             table.add_row(name, *values)
+        for name, values in _rows_of_further([self.watch.further.get(version, {}) for version in versions]):
+            table.add_row(name, *values)
         state = Table.grid(padding=(0, 2))
         if self.traffic is not None:
             state.add_row("model server answered", f"{self.traffic.answered} requests")
@@ -125,6 +127,13 @@ def _rows(scrapes: list[Scrape]) -> Iterator[tuple[str, list[str]]]:
     yield "input drift (mean PSI; 0 is none)", [_number(s.drift, "learning the baseline") for s in scrapes]
 
 
+def _rows_of_further(versions: list[Disturbances]) -> Iterator[tuple[str, list[str]]]:
+    for noise, level in dict.fromkeys(key for version in versions for key in version):
+        found = [version.get((noise, level)) for version in versions]
+        values = [_percent(None if each is None else each.agreement) for each in found]
+        yield f"unchanged answers under {noise} {level:g}", values
+
+
 def _line(now: Scrape) -> str:
     """The numbers in one line that changes only when an assessment, a version or a verdict comes."""
     if now.version is None:
@@ -136,6 +145,9 @@ def _line(now: Scrape) -> str:
         f"agreement {_percent(now.at_level('robmon_prediction_agreement_ratio'))} at noise {HEADLINE_LEVEL}, "
         f"index {_number(now.index)}, drift {_number(now.drift, 'unknown yet')}, "
         f"regression {'YES' if now.has_regressed else 'none'}"
+        + "".join(
+            f", under {noise} {level:g} {_percent(each.agreement)}" for (noise, level), each in now.further.items()
+        )
     )
 
 

@@ -432,7 +432,14 @@ def test_files_of_the_version_served_the_usable_one_and_the_reference_are_needed
 # --- where the version served stands ----------------------------------------------------------------------------------
 
 FAILING = Pending("failed", "the last assessment ended with crash: it ended")
-WAITS = "Version 2 is not judged yet: it waits for rows to be compared with version 1."
+LACKS = (
+    "Version 2 is not judged yet: it waits for the 64 rows of assess.min_rows to be compared with version 1; mirror "
+    "requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows."
+)
+WAITS = (
+    "Version 2 is not judged yet: rows are there, and its first comparison with version 1, for which it is loaded, has "
+    "not ended."
+)
 UNSEEN = "It was accepted unseen at 1970-01-01 00:01 UTC: there was no accepted version to compare it with."
 PENDING: dict[str, tuple[Versions, ModelVersion | None, Pending | None, list[Pending]]] = {
     "no version is known": (known(), None, None, []),
@@ -483,6 +490,51 @@ def test_why_nobody_can_rely_on_a_verdict(
     versions: Versions, served: ModelVersion | None, obstacle: Pending | None, reasons: list[Pending]
 ) -> None:
     assert list(standing(versions, served, obstacle).pending) == reasons
+
+
+AWAITED: dict[str, tuple[State, int, str]] = {
+    "few requests came": (State(versions=known(ACCEPTED), most_rows=3, min_rows=64), 64, LACKS),
+    "enough came, and the version is loaded": (State(versions=known(ACCEPTED), most_rows=64, min_rows=64), 0, WAITS),
+    "enough are old": (State(versions=known(ACCEPTED), most_verdict_rows=64, min_rows=64), 0, WAITS),
+    "none come, but the version before has left its own": (
+        State(versions=known(ACCEPTED), kept=KEPT_ONE, min_rows=64),
+        0,
+        WAITS,
+    ),
+    "what was left is of no use": (
+        State(versions=known(ACCEPTED), kept=kept("1", is_usable=False), min_rows=64),
+        64,
+        LACKS,
+    ),
+    "what was left is of another version": (State(versions=known(ACCEPTED), kept=KEPT_TWO, min_rows=64), 64, LACKS),
+}
+
+
+@pytest.mark.parametrize(("state", "rows", "told"), AWAITED.values(), ids=AWAITED)
+def test_a_version_that_waits_for_rows_says_so_and_one_that_is_under_way_does_not(
+    state: State, rows: int, told: str
+) -> None:
+    assert decisions.awaited_rows(state) == rows
+    assert list(standing(state.versions, TWO, None, awaited_rows=rows).pending) == [Pending("too_few_rows", told)]
+
+
+def test_no_budget_leaves_a_verdict_undecided_for_ever() -> None:
+    """The version before was assessed on 45 of its 60 requests, and no request has come since: the version served is
+    compared on those, again after each wait, and what stands in the way is told all the time."""
+    assessed = replace(KEPT_ONE, plan=KEPT_ONE.plan.model_copy(update={"rows": 45, "origins": list(range(60))}))
+    due = at(TWO, known(ACCEPTED), kept=assessed, rows=0, most_rows=0, min_rows=40)
+    obstacle: Pending | None = None
+    for _ in range(3):
+        assert decide(due) == AssessAgainst(TWO, assessed)
+        has_rows = decisions.has_kept_reference(due)
+        obstacle = obstacle_after(obstacle, "over_budget", "needs 9 s, raise assess.max_seconds", has_rows=has_rows)
+        waiting = replace(due, is_comparison_waiting=True)
+        skip = decide(waiting)
+        assert skip == Skip("too_few_inputs", "0 rows of 40 are there")
+        obstacle = obstacle_after(obstacle, skip.reason, skip.why, has_rows=has_rows)
+        [told] = standing(due.versions, TWO, obstacle, awaited_rows=decisions.awaited_rows(waiting)).pending
+        assert told.reason == "failed"
+        assert told.sentence.endswith("over_budget: needs 9 s, raise assess.max_seconds.")
 
 
 def test_a_version_without_a_verdict_inherits_the_regression_until_an_accepted_one_was_served() -> None:
@@ -541,7 +593,10 @@ OBSTACLES: dict[str, Pending | None] = {
     "worker_backoff": FAILING,
     "device_full": FAILING,
     "device_busy": FAILING,
-    "too_few_inputs": Pending("too_few_rows", "why"),
+    "too_few_inputs": Pending(
+        "too_few_rows",
+        "why; mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows",
+    ),
     "over_budget": Pending("failed", "the last assessment ended with over_budget: why"),
 }
 

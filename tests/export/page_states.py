@@ -421,7 +421,9 @@ STATES: Final[dict[str, Callable[[], Published]]] = {
         "as in other units.",
     ),
     "pending": lambda: without_verdict(
-        "too_few_rows", "Version 2 is not judged yet: it waits for rows to be compared with version 1."
+        "too_few_rows",
+        "Version 2 is not judged yet: it waits for the 64 rows of assess.min_rows to be compared with version 1; "
+        "mirror requests to inputs.port, raise inputs.max_age_seconds, or lower assess.min_rows.",
     ),
     "endpoint": at_endpoint,
     "many-classes": many_classes,

@@ -108,8 +108,8 @@ def test_another_distance_makes_a_learnt_baseline_anew_and_refuses_a_recorded_on
     assert recorded.threshold(Specification(task="embedding", distance="cosine")) is None
 
 
-def judged(a: ServedModel, b: ServedModel) -> Assessed:
-    """Version b judged against version a, one after the other on the same requests."""
+def judged(a: ServedModel, b: ServedModel, rows: int = ROWS) -> Assessed:
+    """Version b judged against version a, one after the other on the same requests, or on the first of them."""
     sent = bodies(ROWS)
     reference, kept = assessed(a, sent)
     assert reference.is_reference
@@ -124,7 +124,8 @@ def judged(a: ServedModel, b: ServedModel) -> Assessed:
         curves=reference.kept_curves,
         draws=reference.draws,
     )
-    return assessed(b, sent, plan=reference.plan, comparison=comparison, kept=kept)[0]
+    plan = reference.plan.model_copy(update={"rows": rows})
+    return assessed(b, sent, plan=plan, comparison=comparison, kept=kept)[0]
 
 
 def test_a_version_that_is_turned_and_longer_is_not_worse(version: Any) -> None:
@@ -135,6 +136,15 @@ def test_a_version_that_is_turned_and_longer_is_not_worse(version: Any) -> None:
         embed, VERSIONS["turned"], rows_of(), task="embedding", levels=[0.1, 0.4], trials=19, seed=7, tolerance=0.1
     )
     assert told.ratio == pytest.approx(library.ratio)
+
+
+@pytest.mark.parametrize(("name", "is_worse"), [("turned", False), ("rough", True)])
+def test_a_version_whose_rows_the_time_has_cut_is_judged_on_those(version: Any, name: str, is_worse: bool) -> None:
+    """Their triplets are others than those of all rows, so that the interval is a wider one."""
+    answer = judged(version("smooth"), version(name), rows=48)
+    told = answer.verdict
+    assert answer.plan.rows == 48 and told is not None and told.worse is is_worse
+    assert told.pooled_low < (2.0 if is_worse else 1.0) < told.pooled_high
 
 
 def test_a_version_that_reacts_more_is_found_with_both_curves(version: Any) -> None:
