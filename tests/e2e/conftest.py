@@ -11,7 +11,7 @@ from tests.e2e.registry import Registry
 from tests.servers import local_registry, model_server
 
 # They are for the worker, and no modules of the tests: MLflow warns where they are imported.
-collect_ignore = ["loud_model.py", "odd_model.py", "picture_model.py"]
+collect_ignore = ["embedding_model.py", "loud_model.py", "odd_model.py", "picture_model.py"]
 
 
 TIMEOUT_SECONDS = 1800

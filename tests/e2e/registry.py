@@ -26,6 +26,7 @@ COLUMNS = {"length": "double", "width": "double", "serial": "long"}
 SIGNATURE = ModelSignature(Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()]))
 CODE = Path(__file__).with_name("odd_model.py")
 PICTURE_CODE = Path(__file__).with_name("picture_model.py")
+EMBEDDING_CODE = Path(__file__).with_name("embedding_model.py")
 CLASSIFIER_CODE = Path(__file__).with_name("loud_model.py")
 
 _numbers = itertools.count(os.getpid() * 1000)  # several processes share a registry
@@ -107,6 +108,11 @@ class RegisteredModel:
         """Register the next version: a linear model of grey pictures of bytes, channels last."""
         signature = ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width, 1))]))
         return self._log(str(PICTURE_CODE), {"gain": gain}, signature)
+
+    def add_of_embeddings(self, seen: Path, *, turn: bool = False, steep: float = 1.0) -> str:
+        """Register the next version: an embedding of 6 numbers, which leaves what it is asked in a folder."""
+        signature = ModelSignature(Schema([TensorSpec(np.dtype(np.float64), (-1, 6))]))
+        return self._log(str(EMBEDDING_CODE), {"seen": str(seen), "turn": turn, "steep": steep}, signature)
 
     def _log(
         self, python_model: object, config: dict[str, object] | None, signature: ModelSignature | None = SIGNATURE
