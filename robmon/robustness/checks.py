@@ -13,6 +13,9 @@ from robmon.vocabulary import BOUNDS, NOISE_NAMES, fewest_trials
 ASSURANCE: Final = 0.95
 """Probability with which the `tolerance` bound keeps its statement, given one set of trials."""
 
+MOST_COSINE: Final = 2.0
+"""The largest cosine distance: of embeddings that point in opposite directions."""
+
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     """The levels in rising order, 0 first.
@@ -96,11 +99,15 @@ def check_limit_of_share(name: str, limit: float) -> None:
         raise InvalidInputError(f"{name} is a share of the rows, above 0 and at most 1, not {limit!r}")
 
 
-def check_threshold(threshold: float | None) -> None:
+def check_threshold(threshold: float | None, distance: str) -> None:
     """Refuse what is no distance beyond which two embeddings are not taken for the same thing."""
     is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
     if threshold is not None and not (is_number and 0 < threshold < math.inf):
         raise InvalidInputError(f"the threshold of distances must be a finite number above 0, not {threshold!r}")
+    if threshold is not None and distance == "cosine" and threshold > MOST_COSINE:
+        raise InvalidInputError(
+            f"the threshold of cosine distances must be at most {MOST_COSINE:g}, which none exceeds, not {threshold:g}"
+        )
 
 
 def check_confidence(confidence: float) -> None:

@@ -110,8 +110,13 @@ def normalised(outputs: Array) -> Array:
     return xp.where(sums == 0, xp.ones_like(numbers) / numbers.shape[1], numbers / safe)
 
 
+def given_note(output: str) -> str:
+    """What is told where the kind of the outputs was given; more may follow."""
+    return f"output is {output}: as given"
+
+
 def _given(outputs: Array, output: str) -> OutputForm:
-    note = f"output is {output}: as given"
+    note = given_note(output)
     if output == "label":
         if is_numeric(outputs) and is_floating(outputs) and not _is_whole(_table(outputs)):
             raise InvalidInputError("outputs that are not whole numbers are no labels: they may be values")

@@ -161,7 +161,7 @@ class Specification:
 
     def _check_embedding(self) -> None:
         check_word("distance", self.distance, DISTANCES)
-        check_threshold(self.threshold)
+        check_threshold(self.threshold, self.distance)
         if not 0.0 < self.false_match_rate < 1.0:
             raise InvalidInputError(f"the false match rate must lie between 0 and 1, not {self.false_match_rate!r}")
         is_embedding = self.task == "embedding"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.processes.messages import FurtherNoise, Rejections
+from robmon.robustness.output_kind import given_note
+from robmon.robustness.specification import Specification
 from robmon.worker.batch import BatchResult, assess_batch
 from robmon.worker.context import Evaluation, Phases
 from robmon.worker.conversion import level_results, plan_message, slope_results
@@ -33,13 +36,15 @@ def run_further(
     specification = evaluation.question.further
     if specification is None:
         return None
-    specification = replace(specification, output=batch.assessment.output)
+    kind = batch.assessment.output
+    specification = replace(specification, output=kind)
     alone = replace(evaluation.of_further(specification), phases=Phases())
     if alone.max_seconds <= 0:
         why = "what was measured before has used up all of assess.max_seconds"
         return FurtherNoise(noise=str(specification.noise), reason="over_budget", why=why)
     variance = baseline.output_variance if baseline.counts else None
     try:
+        _check_whole_numbers(specification, sample)
         found = assess_batch(
             alone, sample, features=batch.features, output_variance=variance, threshold=batch.assessment.decided
         )
@@ -60,6 +65,19 @@ def run_further(
         slopes=slope_results(result),
         area=result.area,
         index=result.index,
-        notes=[note for note in result.notes if note not in said],
+        notes=[note for note in result.notes if note not in said and not note.startswith(given_note(kind))],
         cut=plan_message(alone, found).cut,
     )
+
+
+def _check_whole_numbers(specification: Specification, sample: DecodedSample) -> None:
+    """Pixels that the noise before perturbed as such are whole numbers to one that does not act on pictures.
+
+    Raises:
+        InvalidInputError: nothing says that they are measurements.
+    """
+    if sample.inputs.whole is not None and not specification.perturbed_integers:
+        raise InvalidInputError(
+            f"{specification.noise} leaves whole numbers alone that are not said to be measurements: set "
+            "assess.integers"
+        )

@@ -18,6 +18,7 @@ from torch.nn import functional
 import robmon
 from robmon.errors import InvalidInputError
 from robmon.robustness.probes.certificate.interval import boxes
+from robmon.robustness.probes.certificate.leaving import refuse_leaving
 from robmon.robustness.probes.certificate.lipschitz import SLOPES, Constants
 from robmon.robustness.probes.certificate.norms import convolution_norm
 from robmon.robustness.probes.certificate.operators import VALLEYS
@@ -417,6 +418,20 @@ def _far(x: torch.Tensor) -> torch.Tensor:
     return torch.where((x.abs() > 9).any(1, keepdim=True), -x, x)
 
 
+def _scripted() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(nn.Sequential(nn.Linear(12, 12).double(), nn.ReLU()))
+
+
+_scripted_relu: Any = _scripted()
+
+
+def _behind_script(x: torch.Tensor) -> torch.Tensor:
+    inner = _scripted_relu(x)
+    return inner * float(inner.detach().numpy().max())
+
+
 def _caught(x: torch.Tensor) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -438,6 +453,7 @@ REFUSED = {
     "leaves torch": (lambda x: x * float(x.abs().max()), "outside torch"),
     "numpy factor": (lambda x: x * float(x.detach().numpy().max()), "outside torch"),
     "numpy branch": (lambda x: x / 255 if x.detach().numpy().max() > 1 else x, "outside torch"),
+    "leaves behind scripted code": (_behind_script, "outside torch"),
     "caught": (lambda x: _caught(x), "outside torch"),
     "read otherwise": (lambda x: x if torch.jit.is_tracing() else _far(x), "nothing is known of the operation"),
     "bound that spreads": (lambda x: torch.clamp(x[:, :1], min=torch.full((1, 12), -9.0)), "clamp"),
@@ -520,6 +536,26 @@ def test_the_valley_of_each_gelu_is_where_it_is_lowest(approximate: str) -> None
     lowest = float(functional.gelu(inside, approximate=approximate).min())
     assert (found.low[:2] <= lowest).all()
     assert (found.low[:2] >= lowest - 1e-11).all()
+
+
+class Standing(nn.Module):
+    """Takes numbers of what does not depend on the input out of torch, which is no harm, around scripted code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.end = _scripted_relu, nn.Linear(12, 3).double()
+        self.register_buffer("size", torch.tensor(2.0))
+        self.other = torch.tensor([0.5])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        factor = self.size.item() * float(self.other) / torch.full((1,), 2.0).item()
+        result: torch.Tensor = self.end(self.inner(x) * factor)
+        return result
+
+
+def test_numbers_of_constants_may_leave_torch_and_scripted_parts_are_read() -> None:
+    refuse_leaving(Standing(), torch.tensor(X[:2]))
+    kept(robmon.certify(nn.Sequential(_scripted_relu, nn.Linear(12, 3).double()), X, radii=RADII, **ALONE))
 
 
 def test_softplus_with_a_beta_of_its_own_has_a_certificate() -> None:

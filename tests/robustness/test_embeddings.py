@@ -18,6 +18,7 @@ from robmon.errors import InvalidInputError, PredictionError
 from robmon.robustness import embeddings
 from robmon.robustness.embeddings import Neighbours
 from robmon.robustness.false_matches import PairDistances, pair_distances
+from robmon.robustness.specification import Specification
 from tests.robustness.assessing import assess_rows
 
 RANDOM = np.random.default_rng(7)
@@ -370,3 +371,18 @@ def test_rank_needs_no_targets():
     assert ranking.ranks[2].tolist()[1:] == [3.0] * 4
     with pytest.raises(InvalidInputError, match="leave the targets out"):
         robmon.rank([embed, turned], INPUTS, CLEAN, task="embedding")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "distance", "sentence"),
+    [
+        (2.01, "cosine", "the threshold of cosine distances must be at most 2, which none exceeds, not 2.01"),
+        (-0.1, "cosine", "the threshold of distances must be a finite number above 0, not -0.1"),
+        (0.0, "l2", "the threshold of distances must be a finite number above 0, not 0.0"),
+    ],
+)
+def test_a_threshold_that_no_distance_has_is_refused(threshold: float, distance: str, sentence: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        Specification(task="embedding", distance=distance, threshold=threshold)
+    assert str(refused.value) == sentence
+    assert Specification(task="embedding", distance="l2", threshold=5.0).threshold == 5.0

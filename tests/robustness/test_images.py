@@ -357,6 +357,26 @@ def test_levels_too_small_for_the_picture_are_told(name: str) -> None:
         assert is_told == (result.curve[1].realised_level == 0.0) == (name != "pixelate")
 
 
+def test_a_level_of_pixelate_that_leaves_most_pixels_alone_is_told() -> None:
+    given, few, more = pictures(rows=4, height=28, width=28), 0.05, 0.5
+    result = robmon.assess(lambda x: x[:, 0, 0, 0], given, noise="pixelate", levels=(few, more), layout=UNIT)
+    noise, same = Pixelate(layout=UNIT), "73.5 % of the pixels of pictures of 28 x 28 stay as they are"
+    assert result.notes[-1] == f"at 0.05 {same}: choose a higher level"
+    assert float((changed(noise, given, few) == given).mean()) == pytest.approx(0.735, abs=5e-4)
+    assert noise.unmoved(more, (28, 28)) == 0.0
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_each_corruption_is_assessed_at_each_severity(name: str) -> None:
+    given = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    result = robmon.assess(lambda x: x.astype(float).mean(axis=(1, 2)), given, noise=Corruption(name), trials=19)
+    assert [point.level for point in result.curve] == [0, 1, 2, 3, 4, 5]
+    moves = [point.realised_level for point in result.curve]
+    assert moves[0] == 0 and all(move is not None and move > 0 for move in moves[1:])
+    assert moves == sorted(moves) or name == "pixelate"  # 0.4 and 0.3 of 8 pixels are 3 and 2 of them, anywhere
+    assert result.noise == name and result.level_unit == "severity"
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

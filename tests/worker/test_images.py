@@ -131,7 +131,7 @@ def test_a_further_noise_that_cannot_be_costs_itself_alone(
     model: ServedModel, monkeypatch: pytest.MonkeyPatch, noise: str, options: dict[str, float], reason: str, why: str
 ) -> None:
     asks, bodies = asked(pictures(), True, noise="thumbnail", levels=[0.5])
-    asks.further = Specification(noise=noise, levels=(0.5,), trials=19)
+    asks.further = Specification(noise=noise, levels=(0.5,), trials=19, integers=("all",))
     if options:  # the time is up when its turn comes
         monkeypatch.setattr(Evaluation, "deadline", property(lambda each: 0.0))
     answer, _ = evaluate(model, asks, bodies)
@@ -139,6 +139,22 @@ def test_a_further_noise_that_cannot_be_costs_itself_alone(
     assert answer.levels[1].mean_mse > 0
     assert (answer.further.levels, answer.further.reason) == ([], reason)
     assert why in answer.further.why
+
+
+@pytest.mark.parametrize("noise", ["quantize", "gaussian"])
+def test_pixels_are_whole_numbers_to_a_further_noise_of_numbers(model: ServedModel, noise: str) -> None:
+    asks, bodies = asked(pictures(), True, noise="thumbnail", levels=[0.5])
+    asks.further = Specification(noise=noise, levels=(0.5,), trials=19)
+    answer, _ = evaluate(model, asks, bodies)
+    assert isinstance(answer, Assessed) and answer.further is not None
+    assert (answer.further.levels, answer.further.reason) == ([], "invalid_input")
+    expected = f"{noise} leaves whole numbers alone that are not said to be measurements: set assess.integers"
+    assert answer.further.why == expected
+    asks.further = Specification(noise=noise, levels=(0.5,), trials=19, integers=("all",))
+    answer, _ = evaluate(model, asks, bodies)
+    assert isinstance(answer, Assessed) and answer.further is not None
+    assert answer.further.levels[1].level == 0.5, "then they move by whole numbers: the model asserts uint8"
+    assert not any("as given" in note for note in answer.further.notes)
 
 
 def test_a_model_that_does_not_bear_a_further_noise_is_named_without_an_input(

@@ -110,6 +110,11 @@ class Pixelate(ImageNoise):
     def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
         return _floored(sides, 1.0 - level) == list(sides)
 
+    def unmoved(self, level: float, sides: Sequence[int]) -> float:
+        pairs = zip(sides, _floored(sides, 1.0 - level), strict=True)
+        both = (box(few, many) @ box(many, few) for many, few in pairs)
+        return math.prod(float(np.isclose(np.diag(matrix), 1.0).mean()) for matrix in both)
+
 
 def with_large_pixels(pictures: Array, factor: float) -> Array:
     """Pictures whose sides have so many of their pixels left, rounded down, resized to what they were."""

@@ -17,6 +17,8 @@ from robmon.robustness.noise.images.layout import ImageLayout
 
 MOST_OUTSIDE: Final = 0.1
 """Share of the pixels beyond the range with which it cannot be the right one."""
+FEW: Final = 0.5
+"""Share of the pixels that stay as they are from which on a level is said to move few."""
 DARK: Final = 0.02
 """Of the range: where no pixel is brighter, that is told."""
 UNSTATED = ImageLayout(channels=None, range=None)
@@ -89,11 +91,22 @@ class ImageNoise(Noise):
         idle = ", ".join(f"{level:g}" for level in levels if level > 0 and self.keeps_size(level, sides))
         if idle:
             sentences.append(f"at {idle} no pixel is lost of pictures of {sides[0]} x {sides[1]}")
+        moved = {level: self.unmoved(level, sides) for level in levels if level > 0}
+        sentences += [
+            f"at {level:g} {100 * same:.3g} % of the pixels of pictures of {sides[0]} x {sides[1]} stay as they are: "
+            "choose a higher level"
+            for level, same in moved.items()
+            if FEW <= same < 1
+        ]
         return sentences
 
     def keeps_size(self, level: float, sides: Sequence[int]) -> bool:
         """Whether the level is too small for pictures of these sides, so that none of their pixels is lost."""
         return False
+
+    def unmoved(self, level: float, sides: Sequence[int]) -> float:
+        """Share of the pixels that stay as they are, whatever the picture, where that is known."""
+        return 0.0
 
     def draw(self, generator: Generator, shape: tuple[int, ...], features: Features) -> Array:
         """One number a row, uniform on [0, 1): what needs none does not look at it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ def refuse_leaving(module: torch.nn.Module, example: torch.Tensor) -> None:
     Raises:
         UnreadableError: it does.
     """
-    mode = _Watch(example)
+    held = [each for part in module.modules() for each in vars(part).values() if isinstance(each, torch.Tensor)]
+    mode = _Watch([*module.parameters(), *module.buffers(), *held])
     try:
         with mode:
             module(example)
@@ -44,11 +45,14 @@ def _left(name: str) -> UnreadableError:
 
 
 class _Watch(TorchFunctionMode):
-    """Knows which tensors depend on one, and holds them, so that none takes another's identity."""
+    """Knows which tensors do not depend on the input, and holds them, so that none takes another's identity.
 
-    def __init__(self, source: torch.Tensor) -> None:
+    All others may: what scripted code gives, of which nothing is seen here, among them.
+    """
+
+    def __init__(self, constants: Iterable[torch.Tensor]) -> None:
         super().__init__()
-        self.of_input: dict[int, torch.Tensor] = {id(source): source}
+        self.apart: dict[int, torch.Tensor] = {id(each): each for each in constants}
         self.left = ""
 
     def __torch_function__(
@@ -60,16 +64,17 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
         given = list(_tensors((args, kwargs)))
-        if not any(id(each) in self.of_input for each in given):
-            return func(*args, **kwargs)
+        if all(id(each) in self.apart for each in given):
+            result = func(*args, **kwargs)
+            self.apart.update({id(each): each for each in _tensors(result)})
+            return result
         if name in LEAVING:
             self.left = name
             raise _left(name)
-        result = func(*args, **kwargs)
         is_in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__setitem__", "__set__")
-        written = [kwargs.get("out"), *(given[:1] if is_in_place or name.startswith("__i") else [])]
-        self.of_input.update({id(each): each for each in _tensors((result, written))})
-        return result
+        for each in _tensors([kwargs.get("out"), *(given[:1] if is_in_place or name.startswith("__i") else [])]):
+            self.apart.pop(id(each), None)
+        return func(*args, **kwargs)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
