@@ -14,7 +14,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64, to_numpy
 from robmon.robustness.probes.attack.ball import Ball
 from robmon.robustness.probes.attack.target import Slope, Target
-from robmon.robustness.probes.attack.white import stepped
+from robmon.robustness.probes.attack.white import Nearest, starts, stepped
 from robmon.vocabulary import OutputKind
 
 
@@ -39,21 +39,17 @@ def transferred(
         rows: their places among all.
         steps, restarts, generator, is_over: as in `descend`.
     """
-    best, least = np.zeros_like(ball.centre), np.full(len(rows), np.inf)
-    for restart in range(restarts):
-        start = ball.anywhere(generator) if restart else np.zeros_like(ball.centre)
-        for is_margin in (True, False):
-            open_rows = np.flatnonzero(least > 0)
-            if is_over() or not open_rows.size:
-                return best
-            part, moves = ball.of(open_rows), start[open_rows].copy()
-            for _ in range(steps):
-                _, gradient = slope(part.points(moves), rows[open_rows], is_margin)
-                moves = stepped(part, moves, np.where(np.isfinite(gradient), gradient, 0.0) * part.scale, steps)
-            margins = target.margins(part.points(moves), rows[open_rows])
-            nearer = margins < least[open_rows]
-            least[open_rows[nearer]], best[open_rows[nearer]] = margins[nearer], moves[nearer]
-    return best
+    nearest = Nearest.of(ball)
+    for start, is_margin in starts(ball, restarts, generator):
+        open_rows = nearest.open_rows
+        if is_over() or not open_rows.size:
+            break
+        part, moves = ball.of(open_rows), start[open_rows]
+        for _ in range(steps):
+            _, gradient = slope(part.points(moves), rows[open_rows], is_margin)
+            moves = stepped(part, moves, np.where(np.isfinite(gradient), gradient, 0.0) * part.scale, steps)
+        nearest.take(open_rows, target.margins(part.points(moves), rows[open_rows]), moves)
+    return nearest.moves
 
 
 def substitute_kind(outputs: Any, classes: NDArray[Any], kind: OutputKind) -> OutputKind:

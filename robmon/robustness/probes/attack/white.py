@@ -7,7 +7,8 @@ restart goes down the margin and, by itself, the cross-entropy: the latter has n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -45,27 +46,51 @@ def descend(
         generator: where descents begin.
         is_over: whether time is up.
     """
-    best, least = np.zeros_like(ball.centre), np.full(len(rows), np.inf)
-    has_slope = np.zeros(len(rows), dtype=bool)
+    nearest, has_slope = Nearest.of(ball), np.zeros(len(rows), dtype=bool)
+    for moves, is_margin in starts(ball, restarts, generator):
+        for step in range(steps + 1):
+            open_rows = nearest.open_rows
+            if is_over() or not open_rows.size:
+                return nearest.moves, has_slope
+            part = ball.of(open_rows)
+            answer, gradient = slope(part.points(moves[open_rows]), rows[open_rows], is_margin)
+            nearest.take(open_rows, target.margins_of(answer, rows[open_rows]), moves[open_rows])
+            gradient = np.where(np.isfinite(gradient), gradient, 0.0) * part.scale
+            has_slope[open_rows] |= np.any(gradient != 0, axis=1)
+            if step < steps:
+                moves[open_rows] = stepped(part, moves[open_rows], gradient, steps)
+    return nearest.moves, has_slope
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Of each row the moves that came nearest to another class, and by how much they miss it; below 0 they reach it."""
+
+    moves: Float64
+    margins: Float64
+
+    @classmethod
+    def of(cls, ball: Ball) -> Nearest:
+        """Of rows of which nothing was tried."""
+        return cls(np.zeros_like(ball.centre), np.full(len(ball.centre), np.inf))
+
+    @property
+    def open_rows(self) -> NDArray[np.int64]:
+        """The rows that still have their class."""
+        return np.flatnonzero(self.margins > 0)
+
+    def take(self, rows: NDArray[np.int64], margins: Float64, moves: Float64) -> None:
+        """What was tried of some of the rows, where it is nearer."""
+        nearer = margins < self.margins[rows]
+        self.margins[rows[nearer]], self.moves[rows[nearer]] = margins[nearer], moves[nearer]
+
+
+def starts(ball: Ball, restarts: int, generator: np.random.Generator) -> Iterator[tuple[Float64, bool]]:
+    """Where each descent begins, at the row itself, then anywhere on the border: by margin, and by cross-entropy."""
     for restart in range(restarts):
         start = ball.anywhere(generator) if restart else np.zeros_like(ball.centre)
         for is_margin in (True, False):
-            moves = start.copy()
-            for step in range(steps + 1):
-                open_rows = np.flatnonzero(least > 0)
-                if is_over() or not open_rows.size:
-                    return best, has_slope
-                part = ball.of(open_rows)
-                answer, gradient = slope(part.points(moves[open_rows]), rows[open_rows], is_margin)
-                margins = target.margins_of(answer, rows[open_rows])
-                nearer = margins < least[open_rows]
-                least[open_rows[nearer]] = margins[nearer]
-                best[open_rows[nearer]] = moves[open_rows[nearer]]
-                gradient = np.where(np.isfinite(gradient), gradient, 0.0) * part.scale
-                has_slope[open_rows] |= np.any(gradient != 0, axis=1)
-                if step < steps:
-                    moves[open_rows] = stepped(part, moves[open_rows], gradient, steps)
-    return best, has_slope
+            yield start.copy(), is_margin
 
 
 def stepped(ball: Ball, moves: Float64, gradient: Float64, steps: int) -> Float64:
