@@ -30,7 +30,7 @@ DOES_NOT_PASS = 1
               "csv, npy or jsonl.")  # fmt: skip
 @click.option("--labels", multiple=True, required=True, metavar="COLUMN",
               help="Column of the labels, given again for each further output; or an npy file of them, beside inputs "
-              "that have no columns.")  # fmt: skip
+              "that have no columns. Of embeddings rows of one label are the same thing.")  # fmt: skip
 @click.option("--test", type=click.Path(path_type=Path),
               help="File of rows that judge: ones that the model was never trained on.  "
               "[default: 15 % of --data]")  # fmt: skip
@@ -49,8 +49,9 @@ DOES_NOT_PASS = 1
 @click.option("--register", is_flag=True, help="Make a candidate that passes a new version of the model.")
 @click.option("--register-anyway", is_flag=True, help="Make one that does not pass a version too.")
 @some_options(
-    "--noise", "--absolute", "--task", "--output", "--scale-axis", "--image-channels", "--image-range", "--image-mean",
-    "--image-std", "--image-jpeg-subsampling", "--seed", "--device", "--threads", "--tracking-uri", "--config",
+    "--noise", "--absolute", "--task", "--distance", "--output", "--scale-axis", "--image-channels", "--image-range",
+    "--image-mean", "--image-std", "--image-jpeg-subsampling", "--seed", "--device", "--threads", "--tracking-uri",
+    "--config",
 )  # fmt: skip
 @output_options("stability")
 def stabilise(
@@ -141,6 +142,7 @@ def _register(model: str, result: Stabilised, inputs: NDArray[np.generic], optio
         output=result.report["output"],
         scale_axis=options["scale_axis"],
         layout=options["layout"],
+        distance=options["distance"],
     )
     with tempfile.TemporaryDirectory() as folder:
         source = source_of(Registry(), model, Path(folder))

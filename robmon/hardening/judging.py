@@ -24,16 +24,26 @@ class Assessed:
     """One model on the held-out rows, with the draws that the others have.
 
     Attributes:
-        against_labels: against the targets.
+        against_labels: against the targets; None of embeddings.
         against_itself: against its own clean outputs.
     """
 
-    against_labels: Assessment
+    against_labels: Assessment | None
     against_itself: Assessment
+    precision: Float64 | None = None
+    """Of embeddings, which have no assessment against labels: precision at 1 of rows, shape `(n, levels)`."""
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a score without noise is 0 or 1: right or wrong."""
+        return self.against_labels is None or self.against_labels.row_accuracy is not None
 
     def scores(self, targets: Float64) -> Float64:
         """Scores of rows at each level, shape `(n, levels)`, see `scores.row_scores`; worst where not finite."""
         found = self.against_labels
+        if found is None:
+            assert self.precision is not None  # noqa: S101
+            return self.precision
         if found.row_accuracy is not None:
             return np.where(np.isnan(found.row_accuracy), 0.0, found.row_accuracy)
         errors = np.where(np.isnan(found.row_errors), np.inf, found.row_errors)
@@ -118,12 +128,11 @@ def judge(
         level: at which noisy scores are compared.
         tolerance: loss of the clean score that is tolerated: 0.01 is one point of accuracy, or of the labels' variance.
     """
-    at = before.against_labels.levels.index(level)
+    at = before.against_itself.levels.index(level)
     scores = {
         name: each.scores(targets) for name, each in {"before": before, "control": control, "after": after}.items()
     }
-    is_classes = before.against_labels.row_accuracy is not None
-    judge_clean = judge_classes if is_classes else judge_values
+    judge_clean = judge_classes if before.counts_rows else judge_values
     clean = judge_clean(scores["before"][:, 0], scores["control"][:, 0], scores["after"][:, 0], tolerance)
     return Judgement(
         clean,

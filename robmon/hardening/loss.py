@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from robmon.errors import InvalidInputError
+from robmon.hardening.embedding import moved, triplet_error
 from robmon.vocabulary import OutputKind
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -20,7 +21,8 @@ def error_of(kind: OutputKind) -> Loss:
     """The loss of the task, `error(outputs, truth)`: mean over rows; both of shape `(n, outputs)`.
 
     Of values the squared error, mean over outputs; of classes the cross-entropy, the truth being one column a class;
-    of one column, or of several labels at once, the binary one.
+    of one column, or of several labels at once, the binary one; of embeddings the triplet loss, the truth being the
+    number of each row's label.
 
     Raises:
         InvalidInputError: the outputs are classes, which have no gradient.
@@ -33,6 +35,8 @@ def error_of(kind: OutputKind) -> Loss:
         raise InvalidInputError("the outputs are classes, which have no gradient: give the module that returns scores")
     if kind == "value":
         return functional.mse_loss
+    if kind == "embedding":
+        return triplet_error
     return lambda outputs, truth: -(truth * log_shares(outputs, kind)).sum(1).mean() - _of_absence(outputs, truth, kind)
 
 
@@ -41,7 +45,7 @@ def distance_of(kind: OutputKind) -> Loss:
 
     Of values the squared distance, mean over outputs; of classes the Kullback-Leibler divergence from the clean to the
     noisy probabilities (Zheng et al., CVPR 2016, equation 7, less the entropy of the clean ones, so that it is 0 where
-    nothing moved). Both have gradients.
+    nothing moved); of embeddings the distance itself. Both have gradients.
 
     >>> clean, noisy = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     >>> round(distance_of("value")(clean, noisy).item(), 4), round(distance_of("logit")(clean, noisy).item(), 4)
@@ -51,6 +55,8 @@ def distance_of(kind: OutputKind) -> Loss:
     """
     if kind == "value":
         return functional.mse_loss
+    if kind == "embedding":
+        return moved
 
     def divergence(clean: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
         here, there = log_shares(clean, kind), log_shares(noisy, kind)

@@ -43,7 +43,11 @@ def trained_weights(module: torch.nn.Module) -> Weights:
     """
     weights = [each for each in module.parameters() if each.requires_grad]
     if not weights:
-        raise InvalidInputError("the module has no parameter that asks for gradients, so there is nothing to train")
+        frozen = ": frozen TorchScript holds its weights as constants, so give the module before it was frozen"
+        why = frozen if isinstance(module, torch.jit.ScriptModule) else ""
+        raise InvalidInputError(
+            f"the module has no parameter that asks for gradients, so there is nothing to train{why}"
+        )
     others = {str(each.dtype).removeprefix("torch.") for each in weights} - {"float32", "float64"}
     if others:
         raise InvalidInputError(f"the module's parameters are {min(others)}: only float32 and float64 are trained")

@@ -74,20 +74,33 @@ class Part:
         truth: shape `(n, outputs)`, in the dtype of the outputs.
         dtype: in which the module gets its inputs.
         engine: draws their noise.
+        unit: what a distance of embeddings is counted in; 1 of other outputs.
+        is_cosine: whether embeddings are compared by their angles.
     """
 
     inputs: torch.Tensor
     truth: torch.Tensor
     dtype: torch.dtype
     engine: Engine
+    unit: float = 1.0
+    is_cosine: bool = False
 
     @classmethod
     def of(
-        cls, inputs: Array, truth: torch.Tensor, dtype: torch.dtype, noise: Noise, features: Features, seed: int
+        cls,
+        inputs: Array,
+        truth: torch.Tensor,
+        dtype: torch.dtype,
+        noise: Noise,
+        features: Features,
+        seed: int,
+        *,
+        unit: float = 1.0,
+        is_cosine: bool = False,
     ) -> Part:
         """The part, with its noise."""
         unasked: Any = FunctionPredictor(lambda rows, _: rows)  # the engine perturbs, and nobody predicts through it
-        return cls(inputs, truth, dtype, Engine(unasked, inputs, noise, features, seed))
+        return cls(inputs, truth, dtype, Engine(unasked, inputs, noise, features, seed), unit, is_cosine)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -96,6 +109,12 @@ class Part:
     def clean(self) -> torch.Tensor:
         """The rows as the module gets them."""
         return self.inputs.to(self.dtype)
+
+    def comparable(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs as losses and scores take them."""
+        if self.is_cosine:
+            outputs = torch.nn.functional.normalize(outputs, dim=1)
+        return outputs if self.unit == 1.0 else outputs / self.unit
 
     def noisy(self, trial: int, level: float) -> torch.Tensor:
         """All rows at one level, by the draw of one trial, as the module gets them."""

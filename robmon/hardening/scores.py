@@ -1,4 +1,5 @@
-"""How good outputs are, row by row: a score whose mean is the accuracy, or the coefficient of determination."""
+"""How good outputs are, row by row: a score whose mean is the accuracy, the coefficient of determination, or
+the precision at 1."""
 
 from __future__ import annotations
 
@@ -6,20 +7,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robmon.hardening.embedding import precision_at_1
 from robmon.robustness.arrays import Float64
 from robmon.robustness.outputs import classes_of, same_classes
 from robmon.vocabulary import OutputKind
 
 
-def row_scores(outputs: torch.Tensor, truth: torch.Tensor, kind: OutputKind) -> torch.Tensor:
+def row_scores(
+    outputs: torch.Tensor, truth: torch.Tensor, kind: OutputKind, clean: torch.Tensor | None = None
+) -> torch.Tensor:
     """Scores of rows, shape `(n,)` in float64: of classes 1 where they are the true ones, else 0; of values
-    `1 - squared error / variance of the truth`, both summed over outputs.
+    `1 - squared error / variance of the truth`, both summed over outputs; of embeddings 1 where the nearest of the
+    other rows' clean ones has the same label, else 0.
 
     >>> truth = torch.tensor([[0.0], [2.0]])
     >>> row_scores(truth + 0.5, truth, "value").tolist()
     [0.75, 0.75]
     """
     outputs, truth = outputs.double(), truth.double()
+    if kind == "embedding":
+        return precision_at_1(outputs, outputs if clean is None else clean, truth)
     if kind != "value":
         said, true = classes_of(outputs, kind), classes_of(truth, kind)
         return torch.as_tensor(same_classes(said, true, kind)).double()

@@ -74,14 +74,21 @@ class Search:
     def scores(self, module: torch.nn.Module) -> Scores:
         """A model's scores on the validation rows: of noise the mean over the same draws for all models."""
         with trainable(module):
-            clean = row_scores(predicted(module, self.validation.clean), self.validation.truth, self.kind)
+            outputs = self._predicted(module, self.validation.clean)
+            clean = row_scores(outputs, self.validation.truth, self.kind)
             noisy = [
                 row_scores(
-                    predicted(module, self.validation.noisy(trial, self.level)), self.validation.truth, self.kind
+                    self._predicted(module, self.validation.noisy(trial, self.level)),
+                    self.validation.truth,
+                    self.kind,
+                    outputs,
                 )
                 for trial in range(VALIDATION_TRIALS)
             ]
         return Scores(float(clean.mean()), float(torch.stack(noisy).mean()))
+
+    def _predicted(self, module: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        return self.validation.comparable(predicted(module, rows))
 
     def seconds(self, recipe: Recipe) -> tuple[float, float]:
         """What a training by a recipe is expected to take, and a forward pass of one row; by a few steps."""
@@ -94,8 +101,9 @@ class Search:
                 began = time.monotonic()
                 wait_for(predicted(module, clean))
                 passes.append(time.monotonic() - began)
-                outputs = outputs_of(module, clean)
-                loss = error(outputs, truth) + distance(outputs, outputs_of(module, clean))
+                outputs = self.rows.comparable(outputs_of(module, clean))
+                moved = self.rows.comparable(outputs_of(module, clean))
+                loss = error(outputs, truth) + distance(outputs, moved)
                 slopes = torch.autograd.grad(loss, weights, allow_unused=True)
                 wait_for(next(each for each in slopes if each is not None))
                 steps.append(time.monotonic() - began)

@@ -43,6 +43,7 @@ def stabilise(
     scale: Any = None,
     scale_axis: int | None = None,
     layout: ImageLayout | None = None,
+    distance: str = Specification.distance,
     test: tuple[Any, Any] | None = None,
     tolerance: float = 0.01,
     learning_rate: float = 1e-3,
@@ -57,7 +58,8 @@ def stabilise(
     robmon's own noise. Every alpha is tried with every level; 15 % of the rows choose one, and 15 % judge it: its score
     without noise may be no worse than `tolerance`, its score under noise of the highest level must be better than
     before, and better than that of a control, the same module trained as long without noise. The score is the accuracy;
-    of values `1 - MSE / variance` of the labels.
+    of values `1 - MSE / variance` of the labels; of embeddings the precision at 1: the share of rows whose nearest
+    other row, itself without noise, has the same label.
 
     All parts run as they are served: batch norm keeps its statistics, and nothing is dropped out. The module given, its
     mode and its statistics stay as they are.
@@ -67,7 +69,7 @@ def stabilise(
             or probabilities, one row a row.
         inputs: array or tensor `(n, *input_shape)`, n at least 133.
         targets: what the outputs should be, shape `(n, outputs)`; of class scores classes 0, 1, ..., shape `(n,)`, or
-            one column a class.
+            one column a class; of embeddings a label a row, shape `(n,)`: rows of one label are the same thing.
         noise: as in `robmon.assess`.
         levels: noise strengths to train at, as in `robmon.assess`; the highest one decides. Relative ones count
             standard deviations of the rows that are trained on.
@@ -75,11 +77,12 @@ def stabilise(
         epochs: most passes over the rows, for each pair; the pass whose weights are best on validation is taken.
         seed: fixes parts, order and noise.
         max_seconds: time budget: pairs for which there is no time are left out, and named. None: all are tried.
-        task: `regression` or `classification`.
+        task: `regression`, `classification` or `embedding`.
         output: what the outputs are, as in `robmon.assess`.
         scale: as in `robmon.assess`; 1.0: levels are in input units.
         scale_axis: as in `robmon.assess`.
         layout: as there.
+        distance: of embeddings, `l2` or `cosine`.
         test: inputs and targets that judge, in the place of 15 % of the rows: rows that the module was never trained
             on, since on those it was trained on its score without noise flatters it.
         tolerance: loss of the score without noise that is tolerated: 0.01 is one point.
@@ -114,8 +117,6 @@ def stabilise(
     began = time.monotonic()
     alphas = _checked_options(alpha, epochs, tolerance, learning_rate, max_seconds)
     check_seed(seed)
-    if task == "embedding":
-        raise InvalidInputError("embeddings are not trained: they have no labels of which a loss could be made")
     specification = Specification(
         noise=noise,
         levels=(levels,) if isinstance(levels, (int, float)) else tuple(levels),
@@ -124,9 +125,10 @@ def stabilise(
         output=output,
         scale_axis=scale_axis,
         layout=layout,
+        distance=distance,
     )
+    trained_weights(module)  # refused before anything is computed
     base = copied_module(module)
-    trained_weights(base)  # refused before anything is computed
     with open_predictor(base, inputs, specification, device) as rows:
         data = prepare(rows, inputs, targets, specification, scale=scale, seed=seed, test=test)
         level = data.specification.levels[-1]
@@ -194,17 +196,20 @@ def _report(
 ) -> dict[str, Any]:
     """What was done and found, in plain values."""
     before, _, after = (each.against_itself.curve[-1].mean_mse for each in assessed)
-    first = assessed[0].against_labels
+    first = assessed[0].against_itself
+    score = "determination"
+    if assessed[0].counts_rows:
+        score = "precision" if data.kind == "embedding" else "accuracy"
     return {
         "passed": verdict.passed,
-        "score": "accuracy" if first.row_accuracy is not None else "determination",
+        "score": score,
         "task": first.task,
         "output": first.output,
         "noise": first.noise,
         "level": first.levels[-1],
         "level_unit": first.level_unit,
         "levels": list(first.levels),
-        "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.truth)},
+        "rows": {"train": len(data.train), "validation": len(data.validation), "test": data.judged_rows},
         "alpha": best.trained.recipe.alpha,
         "sigma": best.trained.recipe.level,
         "epoch": best.trained.epoch,
@@ -212,7 +217,7 @@ def _report(
         "output_mse_ratio": after / before if before else None,
         "curves": {
             name: {
-                "labels": each.against_labels.to_dict()["curve"],
+                "labels": each.against_labels and each.against_labels.to_dict()["curve"],
                 "prediction": each.against_itself.to_dict()["curve"],
             }
             for name, each in zip(verdict.scores, assessed, strict=True)

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from robmon.hardening.embedding import grouped_order
 from robmon.hardening.loss import distance_of, error_of
 from robmon.hardening.module import Weights, copied_module, outputs_of, trainable, trained_weights
 from robmon.hardening.rows import Part, child_seed
@@ -139,14 +140,16 @@ def _epochs(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps_of(len(rows), recipe.epochs))
     orders = np.random.default_rng(child_seed(seed, "order"))
     clean = rows.clean
+    labels = rows.truth[:, 0].cpu().numpy() if kind == "embedding" else None
     for epoch in range(1, recipe.epochs + 1):
-        order = torch.from_numpy(orders.permutation(len(rows))).to(clean.device)
+        drawn = orders.permutation(len(rows)) if labels is None else grouped_order(labels, orders)
+        order = torch.from_numpy(drawn).to(clean.device)
         noisy = rows.noisy(epoch, recipe.level) if recipe.alpha or recipe.augments else clean
         for batch in torch.split(order, BATCH_ROWS):
-            outputs = outputs_of(module, (noisy if recipe.augments else clean)[batch])
+            outputs = rows.comparable(outputs_of(module, (noisy if recipe.augments else clean)[batch]))
             loss = error(outputs, rows.truth[batch])
             if recipe.alpha:
-                loss = loss + recipe.alpha * distance(outputs, outputs_of(module, noisy[batch]))
+                loss = loss + recipe.alpha * distance(outputs, rows.comparable(outputs_of(module, noisy[batch])))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -166,13 +169,16 @@ class _Objective:
     def __call__(self, module: torch.nn.Module) -> float:
         with torch.no_grad():
             if self._recipe.augments:
-                return _mean([self._error(predicted(module, noisy), self._rows.truth) for noisy in self._noisy])
-            clean = predicted(module, self._rows.clean)
+                return _mean([self._error(self._predicted(module, noisy), self._rows.truth) for noisy in self._noisy])
+            clean = self._predicted(module, self._rows.clean)
             value = float(self._error(clean, self._rows.truth))
             if self._recipe.alpha:
-                moves = [self._distance(clean, predicted(module, noisy)) for noisy in self._noisy]
+                moves = [self._distance(clean, self._predicted(module, noisy)) for noisy in self._noisy]
                 value += self._recipe.alpha * _mean(moves)
             return value if math.isfinite(value) else math.inf
+
+    def _predicted(self, module: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        return self._rows.comparable(predicted(module, rows))
 
 
 def _mean(values: list[torch.Tensor]) -> float:

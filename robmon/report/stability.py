@@ -10,6 +10,11 @@ from robmon.report.words import aligned, chance, noise_of, percent
 Report = Mapping[str, Any]
 MODELS = {"before": "before", "control": "control", "after": "candidate"}
 """What the models of a report are called."""
+SCORES = {
+    "accuracy": "accuracy",
+    "determination": "share of the labels' variance that is explained",
+    "precision": "precision at 1",
+}
 
 
 def text(report: Report) -> str:
@@ -55,7 +60,7 @@ def reasons(report: Report) -> list[str]:
 
 def score_name(report: Report) -> str:
     """What the scores are."""
-    return "accuracy" if report["score"] == "accuracy" else "share of the labels' variance that is explained"
+    return SCORES[report["score"]]
 
 
 def _mark(part: Report) -> str:
@@ -73,7 +78,7 @@ def _points(share: float) -> str:
 
 
 def _score(report: Report, score: float) -> str:
-    return percent(score) if report["score"] == "accuracy" else f"{score:.4g}"
+    return f"{score:.4g}" if report["score"] == "determination" else percent(score)
 
 
 def _scores(report: Report) -> list[str]:

@@ -74,12 +74,15 @@ def stored(uri: str, folder: Path, form: str, rows: int = 600) -> Stored:
         module[0].bias.zero_()
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(inputs, columns=[f"x{i}" for i in range(8)]).assign(y=truth).to_csv(folder / "rows.csv", index=False)
+    served = torch.jit.script(module) if form in ("script", "frozen") else module
+    served = torch.jit.freeze(served) if form == "frozen" else served
     name = f"sensors-{form}-{folder.name}"
     (folder / "helper.py").write_text("ANSWER = 42\n", encoding="utf-8")
     with quiet_mlflow(), tracking(uri):
         info = mlflow.pytorch.log_model(
-            module, name="model", signature=infer_signature(inputs[:2], inputs[:2, :1]),
-            input_example=inputs[:2] * 0 if form == "pt2" else None, serialization_format=form,
+            served, name="model", signature=infer_signature(inputs[:2], inputs[:2, :1]),
+            input_example=inputs[:2] * 0 if form == "pt2" else None,
+            serialization_format="pt2" if form == "pt2" else "pickle",
             pip_requirements=["torch", "numpy"], code_paths=[str(folder / "helper.py")],
         )  # fmt: skip
         client = MlflowClient(uri, uri)
@@ -95,7 +98,7 @@ def database(mlflow_template: Path, tmp_path: Path) -> str:
     return local_registry(tmp_path / "registry", mlflow_template)
 
 
-@pytest.mark.parametrize("form", ["pickle", "pt2"])
+@pytest.mark.parametrize("form", ["pickle", "pt2", "script"])
 def test_a_candidate_that_passes_becomes_a_version_and_no_alias_moves(
     form: str, tracking_server: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -145,6 +148,54 @@ def test_one_that_does_not_pass_is_registered_on_demand_alone(database: str, tmp
     assert source.versions[2]["robmon.verdict"] == "failed"
     report = json.loads(Path("stability.json").read_text())
     assert report["output_mse_ratio"] < 0.5 and not report["clean"]["passed"]
+
+
+def test_frozen_torchscript_is_refused_in_a_sentence(database: str, tmp_path: Path) -> None:
+    source = stored(database, tmp_path / "model", "frozen")
+    with quiet_mlflow():
+        done = CliRunner().invoke(main, source.words("--register"))
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert "frozen TorchScript holds its weights as constants, so give the module before it was frozen" in done.output
+    assert list(source.versions) == [1]
+
+
+def test_a_candidate_for_embeddings_becomes_a_version(database: str, tmp_path: Path) -> None:
+    """Two columns tell the labels apart; the model leans on one that noise hides, and the other is free of it."""
+    source = embedding(database, tmp_path / "model")
+    words = [
+        "stabilise", f"models:/{source.name}@champion", "--data", str(source.folder / "rows.csv"), "--labels", "who",
+        "--task", "embedding", "--levels", "1", "--alpha", "1", "--epochs", "12", "--learning-rate", "0.05",
+        "--absolute", "--tracking-uri", source.uri, "--no-picture", "--device", "cpu", "--register",
+    ]  # fmt: skip
+    with quiet_mlflow():
+        done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert "precision at 1" in done.output and f"registered: models:/{source.name}/2" in done.output
+    registry = Registry(source.uri)
+    version = registry.resolve(f"models:/{source.name}/2")
+    assert version.tags is not None and version.tags["robmon.verdict"] == "passed"
+    assert read_baseline(registry, version) is not None
+
+
+def embedding(uri: str, folder: Path) -> Stored:
+    """Eight people, who differ a little in the first column and much in the second, of which the model takes little."""
+    generator = np.random.default_rng(0)
+    who = generator.integers(8, size=600)
+    inputs = np.stack([who + 0.02 * generator.normal(size=600), 20.0 * who + generator.normal(size=600)], axis=1)
+    module = nn.Linear(2, 2, bias=False).eval()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.001]]))
+    folder.mkdir(parents=True, exist_ok=True)
+    names = np.array([f"person {number}" for number in who])
+    pd.DataFrame(inputs, columns=["x0", "x1"]).assign(who=names).to_csv(folder / "rows.csv", index=False)
+    given = inputs.astype(np.float32)
+    with quiet_mlflow(), tracking(uri):
+        mlflow.pytorch.log_model(
+            module, name="model", signature=infer_signature(given[:2], given[:2]), serialization_format="pickle",
+            pip_requirements=["torch", "numpy"], registered_model_name="people",
+        )  # fmt: skip
+        MlflowClient(uri, uri).set_registered_model_alias("people", "champion", "1")
+    return Stored(uri, folder, "people", "")
 
 
 def test_bad_input_is_one_sentence(database: str, tmp_path: Path) -> None:

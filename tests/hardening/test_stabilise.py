@@ -37,8 +37,8 @@ def model() -> tuple[nn.Module, Digits]:
 def stabilised(module: nn.Module, **options: Any) -> Stabilised:
     data = model()[1]
     given: dict[str, Any] = {"levels": 0.3, "alpha": 1.0, "epochs": 4, "scale": 1.0, "test": data.test}
-    given |= {"task": "classification", **options}
-    return robmon.stabilise(module, data.inputs, data.targets, **given)
+    given |= {"task": "classification", "targets": data.targets, **options}
+    return robmon.stabilise(module, data.inputs, **given)
 
 
 def test_a_candidate_passes_and_the_module_given_stays_as_it_is() -> None:
@@ -99,6 +99,68 @@ def test_values_are_judged_by_their_labels() -> None:
     assert [(each["alpha"], each["level"]) for each in report["tried"]] == [(1.0, 0.5), (1.0, 0.2)]
 
 
+def embeddings() -> nn.Module:
+    """What the network has before its last layer, as an embedding."""
+    return nn.Sequential(*list(model()[0].children())[:3])
+
+
+def test_embeddings_are_trained_and_judged_by_the_nearest_of_their_label() -> None:
+    module, data = embeddings(), model()[1]
+    held_inputs, held_targets = (each[:300] for each in data.test)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    names = np.array([f"digit {each}" for each in data.targets])
+    held = (held_inputs, np.array([f"digit {each}" for each in held_targets]))
+    given = {"targets": names, "test": held, "levels": 0.5, "alpha": 0.1, "epochs": 8, "learning_rate": 3e-3}
+    result = stabilised(module, task="embedding", **given)
+    report = result.report
+    assert result.passed
+    assert (report["score"], report["output"], report["rows"]["test"]) == ("precision", "embedding", 300)
+    assert report["noisy"]["gain"] > 0.03 and report["control"]["gain"] > 0.03
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    rows = torch.from_numpy(held_inputs)
+    for scored, name in ((module, "before"), (result.module, "after")):
+        modes = [part.training for part in scored.modules()]
+        clean = scored.eval()(rows).detach().double().numpy()
+        for part, mode in zip(scored.modules(), modes, strict=True):
+            part.training = mode
+        distances = ((clean[:, None] - clean[None]) ** 2).sum(2)
+        np.fill_diagonal(distances, np.inf)
+        own = (held_targets[distances.argmin(1)] == held_targets).mean()
+        assert own == pytest.approx(report["clean"][name], abs=2e-3)
+    assert "precision at 1" in str(result) and json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_embeddings_that_too_much_noise_has_ruined_do_not_pass_and_alpha_0_is_the_control() -> None:
+    few = tuple(each[:150] for each in model()[1].test)
+    ruined = stabilised(embeddings(), task="embedding", levels=10.0, alpha=30.0, learning_rate=0.01, test=few)
+    assert not ruined.passed and not ruined.report["clean"]["passed"]
+    assert ruined.report["output_mse_ratio"] < 0.5
+    plain = stabilised(embeddings(), task="embedding", alpha=0.0, epochs=1, test=few)
+    pairs = zip(plain.module.parameters(), plain.control.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs) and not plain.passed
+
+
+def test_embeddings_of_another_scale_are_trained_alike() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.body, self.factor = nn.Sequential(nn.Linear(64, 8)), factor
+            with torch.no_grad():
+                self.body[0].weight.copy_(torch.linspace(-1, 1, 512).reshape(8, 64).sin())
+                self.body[0].bias.zero_()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * self.body(x)  # type: ignore[no-any-return]
+
+    few = tuple(each[:150] for each in model()[1].test)
+    for distance in ("l2", "cosine"):
+        one, other = (
+            stabilised(Scaled(factor), task="embedding", epochs=1, distance=distance, test=few)
+            for factor in (1.0, 1024.0)
+        )
+        assert one.report["scores"]["after"] == pytest.approx(other.report["scores"]["after"], abs=5e-3)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_torchscript_is_trained_too() -> None:
     scripted = torch.jit.script(model()[0].eval())
@@ -136,7 +198,12 @@ class Classes(nn.Module):
         (nn.Linear(64, 10), {"epochs": 0}, "epochs must be at least 1"),
         (nn.Linear(64, 10), {"tolerance": 2.0}, "tolerance must lie between 0 and 1"),
         (nn.Linear(64, 10), {"noise": "fog"}, "noise 'fog' is not known"),
-        (nn.Linear(64, 10), {"task": "embedding"}, "embeddings are not trained"),
+        (
+            nn.Linear(64, 10),
+            {"task": "embedding", "test": None, "targets": np.arange(1200)},
+            "rows that judge .test., 0 have another one of their label, and 20 are needed",
+        ),
+        (nn.Linear(64, 10), {"task": "embedding", "targets": np.zeros((1200, 2))}, "one label a row"),
         (nn.Linear(64, 3), {}, "the model has 3 classes, and the targets are not among 0 to 2"),
     ],
 )
