@@ -57,6 +57,7 @@ from robmon.history.records import Bounds
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.models.bearer import bearer_token
@@ -145,6 +146,7 @@ class Daemon:
             max_inflight_bytes=inputs.max_inflight_bytes,
             filters=filters,
             labels=self._labels,
+            repeats=Repeats(settings.detect.ring) if settings.detect.enabled and settings.detect.ring else None,
         )
         self._metrics = Metrics(
             self._follower.name,

@@ -47,6 +47,7 @@ class Finding:
 def view_after(view: View, model: ModelVersion, finding: Finding, baseline: BaselineInfo, now: float) -> View:
     """What is known after that assessment of `model`, done at `now` by the clock that never steps."""
     result, items = finding.result, finding.items
+    unusual = result.novelty
     lost = dict.fromkeys(result.plan.origins[row] for row in result.nonfinite_rows)
     measurement = Measurement(
         model.version,
@@ -55,6 +56,8 @@ def view_after(view: View, model: ModelVersion, finding: Finding, baseline: Base
         finding.duration_seconds,
         fragile_requests=shown_ids([items[index] for index in result.worst_requests]),
         nonfinite_requests=shown_ids([items[index] for index in lost]),
+        near_requests=shown_ids([items[index] for index in unusual.near_requests] if unusual else ()),
+        novel_requests=shown_ids([items[index] for index in unusual.novel_requests] if unusual else ()),
     )
     view = view if finding.served is None else view.with_served(finding.served)
     if result.further is not None:

@@ -56,6 +56,7 @@ def assessment_question(
         max_seconds=settings.assess.max_seconds,
         max_features=settings.drift.max_features,
         drift_q=settings.drift.q,
+        novelty_alpha=settings.detect.novelty_alpha,
         baseline=baseline,
         baseline_min_rows=settings.baseline.min_rows,
         hashes_names=settings.baseline.hash_names,

@@ -28,7 +28,7 @@ from robmon.robustness.false_matches import pair_distances
 from robmon.robustness.features.moments import CoMoments, Moments
 
 FIT_ROWS: Final = 256
-"""The first rows of a baseline, which say what features are like; scores are compared with those of the rows after."""
+"""Of a baseline, which say what features are like; scores are compared with those of other rows."""
 MOST_SCORES: Final = 4096
 MOST_CORRELATED: Final = 32
 """Columns of numbers up to which the distance takes their correlation into account."""
@@ -77,7 +77,7 @@ class Novelty:
 
 @dataclass(frozen=True, eq=False)
 class NoveltyReference:
-    """What is usual, learnt from a baseline's rows in the order in which they come; holds no row.
+    """What is usual, learnt from a baseline's rows as they come; holds no row.
 
     Attributes:
         names: the columns of numbers that are compared; None before the first rows.
@@ -101,9 +101,11 @@ class NoveltyReference:
         return cls(None, 0, Moments.of_columns(0), None, np.empty(0), NearestPairs.none())
 
     def added(self, rows: NovelRows) -> NoveltyReference:
-        """With these rows too, none of which was there before."""
+        """With these rows too, none of which was there before; those that come together are taken in a drawn order,
+        for a file is often sorted."""
         known = self if self.names is not None else _of_columns(rows)
-        rows = rows.aligned(known.names or ())
+        order = np.random.default_rng(known.fitted + len(known.scores)).permutation(rows.rows)
+        rows = rows.aligned(known.names or ()).take(order)
         fits = min(FIT_ROWS - known.fitted, rows.rows)
         if fits > 0:
             known = known._fitted_on(rows.take(slice(fits)))
@@ -189,9 +191,9 @@ class NoveltyReference:
         if self.products is None:
             squares = np.square(standard).mean(axis=1) if standard.shape[1] else np.zeros(len(standard))
         else:
-            columns = standard.shape[1]
-            correlation = OWN_SHARE * self.products.correlation + (1 - OWN_SHARE) * np.eye(columns)
-            squares = (np.linalg.solve(correlation, standard.T).T * standard).sum(axis=1) / columns
+            values, vectors = np.linalg.eigh(self.products.correlation)
+            values = OWN_SHARE * np.maximum(values, 0.0) + (1 - OWN_SHARE)
+            squares = np.square((standard @ vectors) / np.sqrt(values)).mean(axis=1)
         return np.sqrt(np.maximum(squares, 0.0)).astype(np.float32).astype(np.float64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -216,26 +218,31 @@ class NoveltyReference:
             names = None if data["names"] is None else tuple(map(str, data["names"]))
             products = None if data["products"] is None else CoMoments.from_dict(data["products"])
             moments, pairs = Moments.from_dict(data["moments"]), NearestPairs.from_dict(data["pairs"])
-            scores = np.array(data["scores"], dtype=np.float64)
+            scores = np.array(data["scores"], dtype=np.float64).reshape(-1)
             found = cls(names, int(data["fitted"]), moments, products, scores, pairs)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise InvalidInputError("what a baseline knows of unusual rows is damaged: record it again") from None
-        columns = len(names or ())
-        shapes = [each.shape for each in (moments.count, moments.mean, moments.squares)]
-        shapes += [] if products is None else [products.mean.shape]
-        is_whole = all(shape == (columns,) for shape in shapes) and scores.ndim == 1
-        if products is not None:
-            is_whole = is_whole and products.products.shape == (columns, columns)
-        if not is_whole or np.any(np.diff(scores) < 0) or not np.all(np.isfinite(scores)):
+        if not found._is_whole():
             raise InvalidInputError("what a baseline knows of unusual rows is damaged: record it again")
         return found
+
+    def _is_whole(self) -> bool:
+        columns, moments, products = len(self.names or ()), self.moments, self.products
+        parts: list[tuple[Float64, tuple[int, ...]]] = [
+            (each, (columns,)) for each in (moments.count, moments.mean, moments.squares)
+        ]
+        if products is not None:
+            parts += [(products.mean, (columns,)), (products.products, (columns, columns))]
+        parts.append((self.scores, self.scores.shape))
+        are_finite = all(part.shape == shape and np.all(np.isfinite(part)) for part, shape in parts)
+        return are_finite and bool(np.all(np.diff(self.scores) >= 0))
 
 
 def novelty(baseline_inputs: Any, current_inputs: Any, alpha: float = 0.01) -> Novelty:
     """What is unusual about current inputs, beside those of a baseline.
 
-    The baseline's first 256 rows fit the distance, the others calibrate it, so they must be in no order that means
-    something: shuffle them where they are. At least 355 rows are needed for the p-value at an alpha of 1 %.
+    Of the baseline's rows 256 fit the distance and the others calibrate it: at least 355 are needed for the p-value at
+    an alpha of 1 %.
 
     Args:
         baseline_inputs: an array `(n, *input_shape)`, or a DataFrame.
@@ -248,7 +255,7 @@ def novelty(baseline_inputs: Any, current_inputs: Any, alpha: float = 0.01) -> N
     >>> r = np.random.default_rng(0)
     >>> baseline, usual = r.normal(size=(1000, 5)), r.normal(size=(250, 5))
     >>> round(novelty(baseline, usual).pvalue, 2)
-    0.4
+    0.87
     >>> found = novelty(baseline, np.concatenate([usual, r.normal(3, 1, (10, 5)), usual[:4] + 1e-3, usual[:2]]))
     >>> found.pvalue < 1e-3, found.near_duplicate_rows, found.equal_rows
     (True, 8, 2)

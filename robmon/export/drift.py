@@ -24,7 +24,7 @@ OUTPUT_SERIES: Final = 8
 STATISTICS: Final = 4
 OUTPUTS: Final = 4
 """Outputs of which the drift is exported one by one."""
-PROBLEMS: Final = 5
+PROBLEMS: Final = 4
 """Shares of rows with a problem that are exported, those of the features whose shares rose most; 0 is none."""
 
 

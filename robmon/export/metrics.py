@@ -38,6 +38,7 @@ from robmon.export.drift import drift_metrics
 from robmon.export.families import add as _add
 from robmon.export.families import nonempty as _nonempty
 from robmon.export.families import of_version as _family
+from robmon.export.novelty import novelty_metrics, repeated_metrics
 from robmon.export.published import Measurement, Published
 from robmon.export.verdict import reference_metrics, remembered_metrics, verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
@@ -250,6 +251,7 @@ class InputsCollector(Collector):
                 if count or source in sources or source == NO_SOURCE:
                     family.add_metric([source], count)
             yield family
+        yield from repeated_metrics(self._counts.repeated, [source for source in ARRIVING if source in sources])
         rejected = CounterMetricFamily(
             "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
         )
@@ -446,6 +448,7 @@ def _measured(published: Published, now: float) -> Families:
         yield from reference_metrics(of, verdict.reference_version, curves)
     yield from _scalars(of, measurement.result)
     yield from drift_metrics(of, measurement.result)
+    yield from novelty_metrics(of, measurement.result.novelty)
 
 
 def _scalars(of: list[str], result: Assessed) -> Families:

@@ -43,6 +43,10 @@ class Measurement:
     """Ids of the requests with the largest errors at the highest level, largest first."""
     nonfinite_requests: tuple[str, ...] = ()
     """Ids of requests whose clean output is not finite, which are left out."""
+    near_requests: tuple[str, ...] = ()
+    """Ids of requests that are nearer to another than the baseline's ever were."""
+    novel_requests: tuple[str, ...] = ()
+    """Ids of requests farther out than nearly all of the baseline's."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import html
 from robmon import clock
 from robmon.export.causes import canary_alarm, causes_html
 from robmon.export.drift import drift_on_page
+from robmon.export.novelty import unusual_queries
 from robmon.export.page.attack import attack_html
 from robmon.export.page.commands import baseline_command
 from robmon.export.page.curves import of_now
@@ -49,6 +50,7 @@ def status_page(published: Published, now: float | None = None, *, refreshes: bo
         measured(measurement, "" if shows_now_first else now_picture, now) if published.view.last_assessment_at else "",
         further_noises(published, now),
         drift_on_page(measurement.result) if measurement is not None else "",
+        unusual_queries(measurement) if measurement is not None else "",
         attack_html(published, now),
         causes_html(published),
         last_events(published),

@@ -1,9 +1,9 @@
 """The baseline of one model version: what its inputs, outputs and noise robustness curve normally look like.
 
-It holds sums, counts of cells whose edges no row lies on, names of frequent categories, codes and the ranges of whole
-numbers that are perturbed, never a row of inputs, so it can be logged beside the model and kept on disk. It is recorded
-by `robmon baseline`, or learnt from traffic until enough rows are in it, and does not move afterwards: noise levels and
-drift are measured against it.
+It holds sums, counts of cells whose edges no row lies on, names of frequent categories, codes, the ranges of whole
+numbers that are perturbed and distances between rows, never a row of inputs, so it can be logged beside the model and
+kept on disk. It is recorded by `robmon baseline`, or learnt from traffic until enough rows are in it, and does not move
+afterwards: noise levels and drift are measured against it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from robmon.drift.columns import Column
 from robmon.drift.comparison import FeatureDrift
 from robmon.drift.features import array_columns
 from robmon.drift.names import Names
+from robmon.drift.novel_rows import NovelRows, novel_rows
+from robmon.drift.novelty import NoveltyReference
 from robmon.drift.older import OlderSummaries
 from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError
@@ -95,6 +97,8 @@ class Baseline:
     """Of embeddings, the distances between its different rows, which a threshold is a quantile of."""
     salt: str = ""
     """Of the hashes that it holds in the place of the names of categories; empty: it holds frequent names."""
+    novelty: NoveltyReference | None = None
+    """What is usual of its rows; None of a baseline from before that was kept."""
 
     @classmethod
     def empty(
@@ -136,6 +140,7 @@ class Baseline:
             integers=list(integers),
             errors=Moments.of_columns(len(levels)),
             salt=secrets.token_hex(SALT_BYTES) if hashes_names else "",
+            novelty=NoveltyReference.none(),
         )
 
     @property
@@ -172,12 +177,18 @@ class Baseline:
             )
         return True
 
-    def learn_inputs(self, inputs: NDArray[Any], columns: Mapping[str, Column] | None = None) -> None:
+    def learn_inputs(
+        self,
+        inputs: NDArray[Any],
+        columns: Mapping[str, Column] | None = None,
+        alone: NDArray[np.intp] | None = None,
+    ) -> None:
         """Take more inputs, none of which was there before.
 
         Args:
             inputs: what is perturbed of them, shape `(n, *input_shape)`.
             columns: all of their columns, by name; None: those that are perturbed.
+            alone: rows each of a request of its own, since several of one are alike; None: all.
         """
         if not len(inputs):
             return
@@ -186,8 +197,16 @@ class Baseline:
         if isinstance(self.inputs_seen, Summaries):
             columns = array_columns(inputs, named(axis, inputs.shape, None), axis) if columns is None else columns
             self.inputs_seen = self.inputs_seen.added(columns)
+            if self.novelty is not None:
+                rows = self.rows_of(inputs, columns)
+                self.novelty = self.novelty.added(rows if alone is None else rows.take(alone))
         self.rows += len(inputs)
         self.at = time.time()
+
+    def rows_of(self, inputs: NDArray[Any], columns: Mapping[str, Column]) -> NovelRows:
+        """The rows of inputs as distances between them are measured: see `learn_inputs`."""
+        axis = self.axis_of(inputs.shape)
+        return novel_rows(columns, inputs, is_table=inputs.ndim <= 2 and axis.feature_of is None)
 
     def learn_results(self, output: str, clean_outputs: NDArray[Any], row_errors: Float64) -> None:
         """Take the clean outputs `(n, outputs)`, or labels `(n,)`, and their errors `(requests, levels)`."""
@@ -299,6 +318,8 @@ class Baseline:
             content["pairs"] = self.pairs.to_dict()
         if self.salt:
             content["salt"] = self.salt
+        if self.novelty is not None:
+            content["novelty"] = self.novelty.to_dict()
         return with_checksum(content)
 
     @classmethod
@@ -329,6 +350,7 @@ class Baseline:
                 shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
                 pairs=PairDistances.from_dict(data["pairs"]) if data.get("pairs") is not None else None,
                 salt=str(data.get("salt", "")),
+                novelty=NoveltyReference.from_dict(data["novelty"]) if data.get("novelty") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None

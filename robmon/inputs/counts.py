@@ -60,3 +60,10 @@ class InputCounts:
     kafka_lag_messages: int | None = None
     """Messages of our partitions that have not come yet; None: that is not known."""
     labels: LabelCounts = field(default_factory=LabelCounts)
+    repeated: Counter[str] | None = None
+    """Requests that arrived with the body of an earlier one; None where that is not counted."""
+
+    def count_repeated(self, source: str) -> None:
+        """Count one, where they are counted."""
+        if self.repeated is not None:
+            self.repeated[source] += 1

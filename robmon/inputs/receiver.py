@@ -1,15 +1,18 @@
 """The receiver of mirrored requests: one ASGI function, no framework.
 
-It answers on the model servers' own paths (see `routing`). A request costs one random number; only the body and a few
-headers of one that the sample keeps are stored, and nothing is parsed here but labels and, of an event in structured
-mode, the head. Full means refuse and count, never wait: a sink that waits stalls the proxy in front of the model.
+It answers on the model servers' own paths (see `routing`). A request costs one random number, and a hash of its body
+where repeats are counted; only the body and a few headers of one that the sample keeps are stored, and nothing is
+parsed here but labels and, of an event in structured mode, the head. Full means refuse and count, never wait: a sink
+that waits stalls the proxy in front of the model.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import Any, Final
 
 import structlog
@@ -20,6 +23,7 @@ from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id, join_keys
 from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.labels import Labels
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import (
     EVENT_ID,
     FEEDBACK_SOURCE,
@@ -65,6 +69,7 @@ class Receiver:
         max_inflight_bytes: most bytes held of bodies that are still arriving; beyond it 503.
         filters: which requests are left out.
         labels: where labels and served answers are joined to the sampled requests.
+        repeats: the last bodies, to count those that come again; None: they are not counted.
         clock: seconds that never step.
     """
 
@@ -76,13 +81,15 @@ class Receiver:
         max_inflight_bytes: int,
         filters: Filters = NO_FILTERS,
         labels: Labels | None = None,
+        repeats: Repeats | None = None,
         clock: Callable[[], float] = clock.now,
     ) -> None:
         self.labels = labels if labels is not None else Labels()
-        self.counts = InputCounts(labels=self.labels.counts)
+        self.counts = InputCounts(labels=self.labels.counts, repeated=None if repeats is None else Counter())
         self.inflight_bytes = 0
         """Bytes held of bodies that are still arriving, and of labels that are not taken yet."""
         self._sample = sample
+        self._repeats = repeats
         self._router = Router(filters)
         self._model = filters.model
         self._max_body_bytes = max_body_bytes
@@ -106,7 +113,9 @@ class Receiver:
                 raise _RefusedError(413, "too_large")
             key = self._sample.draw() if route.kind is Kind.PREDICTION else None
             keep = key is not None or route.kind in _READ_WHOLE
-            size, body = await self._timeouts.within(BODY_TIMEOUT_SECONDS, self._read(receive, limit, keep=keep))
+            hashed = self._hasher(route)
+            reading = self._read(receive, limit, hashed, keep=keep)
+            size, body = await self._timeouts.within(BODY_TIMEOUT_SECONDS, reading)
         except TimeoutError:
             await self._refuse_body(send, route, 408, "timeout")
             return
@@ -129,6 +138,7 @@ class Receiver:
             await _answer(send, 202)
         else:
             self._take_request(route, headers, size, key, body)
+            self._count_repeat(route, hashed)
             await _answer(send, 202)
 
     async def _refuse_body(self, send: Send, route: Route, status: int, reason: str) -> None:
@@ -148,6 +158,14 @@ class Receiver:
         if item is not None:
             self.counts.sampled[route.source] += 1
             self.labels.follow(item, now)
+
+    def _hasher(self, route: Route) -> blake2b | None:
+        """What hashes the body of a request; None of anything else, and where repeats are not counted."""
+        return self._repeats.hasher() if self._repeats is not None and route.kind in _REQUESTS else None
+
+    def _count_repeat(self, route: Route, hashed: blake2b | None) -> None:
+        if self._repeats is not None and hashed is not None and self._repeats.is_repeat(hashed):
+            self.counts.count_repeated(route.source)
 
     async def _take_feedback(self, body: bytes) -> tuple[int, bytes]:
         """Status and content of the answer to labels. One body at a time has turns; the others wait within bounds."""
@@ -206,8 +224,8 @@ class Receiver:
         self.counts.rejected[source, reason] += 1
         self._rejections.add(reason)
 
-    async def _read(self, receive: Receive, limit: int, keep: bool) -> tuple[int, bytes]:
-        """The size of the body, and the body itself if it is to be kept."""
+    async def _read(self, receive: Receive, limit: int, hashed: blake2b | None, *, keep: bool) -> tuple[int, bytes]:
+        """The size of the body, and the body itself if it is to be kept; `hashed` takes it as it comes."""
         size = 0
         held = 0
         body = _Pieces()
@@ -220,6 +238,8 @@ class Receiver:
                 size += len(piece)
                 if size > limit:
                     raise _RefusedError(413, "too_large")
+                if hashed is not None:
+                    hashed.update(piece)
                 if not message["more_body"]:
                     return size, body.joined_with(piece)
                 if keep:

@@ -392,6 +392,8 @@ class Assess(Message):
     max_features: int
     drift_q: float = 0.01
     """Share of the features said to have drifted that has not."""
+    novelty_alpha: float | None = None
+    """Share of the baseline's rows that lie beyond what is novel; None: unusual rows are not looked for."""
     baseline: dict[str, Any] | None
     baseline_min_rows: int
     hashes_names: bool = False
@@ -550,6 +552,24 @@ class CanaryResult(Message):
     """Why it was not run, in words; without any input."""
 
 
+class NoveltyFound(Message):
+    """What is unusual about the fresh rows of the sample, one a request: see `robmon.drift.novelty`."""
+
+    rows: int
+    """So many were judged."""
+    ratio: float | None
+    """Share of them that is novel; None where the baseline has too few rows to say."""
+    pvalue: float | None
+    """Of so many, if all were as the baseline's."""
+    near_duplicates: int | None
+    """Rows nearer to another than the baseline's ever were; None where too few of its pairs are known."""
+    equal_rows: int
+    """Rows with the same content as another."""
+    novel_requests: list[int] = []
+    """Indices of their requests."""
+    near_requests: list[int] = []
+
+
 class NotCompared(Message):
     """Why a version could not be compared with its reference; without any input."""
 
@@ -617,6 +637,8 @@ class Assessed(Message):
     features_watched: int | None = None
     """Features of which drift is measured; None while the baseline is being learnt."""
     prediction_drift: list[DriftValue] = []
+    novelty: NoveltyFound | None = None
+    """Unusual rows; None while the baseline is being learnt, or where they are not looked for."""
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
     kept_classes: KeptClasses | None = None

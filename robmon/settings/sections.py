@@ -438,6 +438,23 @@ class DriftSettings(Section):
     max_features: PositiveInt = Field(8, description="Features exported one by one (the most drifted)")
 
 
+class DetectSettings(Section):
+    enabled: bool = Field(
+        True, description="Whether unusual queries are looked for: novel rows, near-duplicates, bodies that come again"
+    )
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.01, description="Share of the baseline's rows that lie beyond what is called novel"
+    )
+    ring: Annotated[int, Field(ge=0, le=2**24)] = Field(
+        65_536, description="Hashes of bodies kept to count those that come again, 8 bytes each; 0: none"
+    )
+
+    @property
+    def novelty_alpha(self) -> float | None:
+        """What the worker is asked for; None: nothing."""
+        return self.alpha if self.enabled else None
+
+
 class AttributionSettings(Section):
     groups: Groups = Field(
         (),

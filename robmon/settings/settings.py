@@ -21,6 +21,7 @@ from robmon.settings.sections import (
     AttributionSettings,
     BaselineSettings,
     CompareSettings,
+    DetectSettings,
     DeviceSettings,
     DriftSettings,
     EmbeddingSettings,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     baseline: BaselineSettings = Field(default_factory=BaselineSettings)
     history: HistorySettings = Field(default_factory=HistorySettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
+    detect: DetectSettings = Field(default_factory=DetectSettings)
     attribution: AttributionSettings = Field(default_factory=AttributionSettings)
     attack: AttackSettings = Field(default_factory=AttackSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)

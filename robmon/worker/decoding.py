@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robmon.errors import CodecError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
@@ -43,6 +44,15 @@ class DecodedSample:
             origins=[self.origins[row] for row in rows],
             places=[self.places[row] for row in rows],
         )
+
+
+def first_rows(requests: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The first row of each request, of rows whose requests these are.
+
+    >>> first_rows(np.array([0, 0, 3, 4, 4])).tolist()
+    [0, 2, 3]
+    """
+    return np.sort(np.unique(requests, return_index=True)[1])
 
 
 def decode_sample(evaluation: Evaluation) -> DecodedSample:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robmon.drift.comparison import FeatureDrift
 from robmon.drift.summaries import Summaries
@@ -15,7 +14,7 @@ from robmon.history.baseline import Baseline
 from robmon.models.watched import not_watched, watched
 from robmon.processes.messages import Assess, DriftValue, QualityValue
 from robmon.robustness.result import Assessment
-from robmon.worker.decoding import DecodedSample
+from robmon.worker.decoding import DecodedSample, first_rows
 
 STATISTICS = ("psi", "js", "ks", "wasserstein")
 PROBLEMS = ("missing", "unseen", "out_of_range", "infinite", "type_changed")
@@ -51,7 +50,7 @@ def input_drift(baseline: Baseline, question: Assess, sample: DecodedSample) -> 
     told = _not_measured(baseline, not_watched(sample.inputs, axis))
     if not baseline.counts:
         return InputDrift(notes=told)
-    inputs = sample.inputs.take(_first_rows(np.array(sample.origins)))
+    inputs = sample.inputs.take(first_rows(np.array(sample.origins)))
     features = baseline.input_drift(watched(inputs, axis, baseline.salt), question.drift_q)
     is_tested = any(feature.pvalue is not None for feature in features)
     return InputDrift(
@@ -67,14 +66,9 @@ def prediction_drift(baseline: Baseline, question: Assess, result: Assessment) -
     """Drift of the clean outputs of the rows assessed, likewise; nothing while the baseline is being learnt."""
     if not baseline.counts:
         return ()
-    counted = np.flatnonzero(result.counted)[_first_rows(result.clusters[result.counted])]
+    counted = np.flatnonzero(result.counted)[first_rows(result.clusters[result.counted])]
     outputs = baseline.prediction_drift(result.clean_outputs[counted], question.drift_q)
     return _statistics(outputs, question.max_features)
-
-
-def _first_rows(requests: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The first row of each request."""
-    return np.sort(np.unique(requests, return_index=True)[1])
 
 
 def _statistics(features: Sequence[FeatureDrift], most: int) -> tuple[DriftValue, ...]:

@@ -30,6 +30,7 @@ from robmon.worker.judged_curves import kept_curves
 from robmon.worker.judging import judge, keep
 from robmon.worker.labelled import AgainstLabels, assess_labelled
 from robmon.worker.learning import features_of, learn_inputs, learn_results, usable_sample
+from robmon.worker.novelty import find_unusual
 from robmon.worker.refused_rows import retry_without_refused_rows
 
 
@@ -91,6 +92,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         kept = keep(result)
     with phases("drift"):
         predictions = prediction_drift(baseline, question, result)
+        unusual = find_unusual(baseline, question, sample)
     detection = detect(question, baseline, result, batch.origins)
     levels, margin = level_results(result, baseline), result.noise_margin()
     baseline = learn_results(evaluation, baseline, sample, result)
@@ -138,6 +140,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         drifted_features=inputs.drifted,
         features_watched=inputs.watched,
         prediction_drift=list(predictions),
+        novelty=unusual,
         baseline=baseline.to_dict(),
         kept_classes=kept.classes,
         kept_curves=kept_curves(result),

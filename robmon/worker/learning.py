@@ -20,7 +20,7 @@ from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.result import Assessment
 from robmon.robustness.statistics.clusters import cluster_means
 from robmon.worker.context import Evaluation
-from robmon.worker.decoding import DecodedSample, decode_sample, without_extreme_rows
+from robmon.worker.decoding import DecodedSample, decode_sample, first_rows, without_extreme_rows
 
 
 def usable_sample(evaluation: Evaluation) -> DecodedSample:
@@ -58,7 +58,8 @@ def learn_inputs(evaluation: Evaluation, sample: DecodedSample, lost: Set[int] =
         rows = _new_rows(baseline, evaluation.question, sample, lost)
         # Sums depend on the order of the memory in their last bit, and a copy has another one.
         inputs = sample.inputs if len(rows) == len(array) else sample.inputs.take(rows)
-        baseline.learn_inputs(inputs.array, watched(inputs, baseline.axis_of(array.shape), baseline.salt))
+        alone = first_rows(np.array(sample.origins)[rows])
+        baseline.learn_inputs(inputs.array, watched(inputs, baseline.axis_of(array.shape), baseline.salt), alone)
     return baseline
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -84,7 +85,7 @@ def attacked_as_set() -> AttackFound:
 
 
 def exposed(circumstances: Circumstances, features: int = DriftSettings().max_features) -> str:
-    counts = InputCounts()
+    counts = InputCounts(repeated=Counter())
     counts.received["mlflow"] += 1
     metrics = Metrics("digits", counts, lambda: (256, NOW), circumstances)
     published = fullest(features)

@@ -30,6 +30,7 @@ from robmon.inputs.codecs import compression
 from robmon.inputs.join_keys import HEAD_BYTES, join_keys
 from robmon.inputs.kept_headers import KEPT_HEADERS
 from robmon.inputs.receiver import Receiver
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.sample import Sample
 from robmon.models import cells, mlmodel, requirements
 from robmon.models.registry_access import MAX_ANSWER_BYTES, _unpack
@@ -174,7 +175,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 def _receiver() -> Receiver:
     sample = Sample(sample_rows=256, max_age_seconds=3600, sample_bytes=4 * BODY_BYTES)
-    return Receiver(sample, max_body_bytes=BODY_BYTES, max_inflight_bytes=2 * BODY_BYTES)
+    return Receiver(sample, max_body_bytes=BODY_BYTES, max_inflight_bytes=2 * BODY_BYTES, repeats=Repeats(1024))
 
 
 def converse(application: Any, pieces: Iterator[bytes]) -> None:

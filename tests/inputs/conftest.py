@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from robmon.inputs.receiver import Receiver
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
 from robmon.ports import protocol
@@ -35,6 +36,7 @@ class Served:
             max_body_bytes=max_body_bytes,
             max_inflight_bytes=MAX_INFLIGHT_BYTES,
             filters=filters,
+            repeats=Repeats(1024),
             clock=lambda: self.now,
         )
         self.counts = self.receiver.counts
