@@ -140,6 +140,37 @@ def input_panels() -> list[Any]:
     ]
 
 
+def unusual_panels() -> list[Any]:
+    return [
+        over_time(
+            "Unusual queries",
+            "In the pod with the most: new rows of the sample nearer to another than the baseline's ever were, those "
+            "with the same content left out. The alert wants three in three assessments running.",
+            units.Short,
+            THIRD,
+            Query(
+                f"max by (model_version) (robmon_input_near_duplicate_rows{{{MEASUREMENT}}})",
+                "near-duplicates, version {{model_version}}",
+            ),
+        ),
+        over_time(
+            "Novel rows",
+            "Share of the new rows farther out than all but 1 % (detect.alpha) of the baseline's, averaged over pods; and "
+            "the least p-value of any pod: the probability of so many, if all were as the baseline's.",
+            units.PercentUnit,
+            THIRD,
+            Query(
+                f"avg by (model_version) (robmon_input_novel_ratio{{{MEASUREMENT}}})",
+                "novel, version {{model_version}}",
+            ),
+            Query(
+                f"min by (model_version) (robmon_input_novelty_pvalue{{{MEASUREMENT}}})",
+                "p-value, version {{model_version}}",
+            ),
+        ),
+    ]
+
+
 # --- the board --------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +212,7 @@ def build() -> str:
             "Why is it not?": why_panels,
             "Does it withstand an attack?": attack_panels,
             "Are the inputs the same?": input_panels,
+            "Are queries unusual?": unusual_panels,
         },
         marks(),
     )

@@ -219,6 +219,14 @@ def input_panels() -> list[Any]:
             Query(rate("robmon_inputs_skipped_total", "source"), "skipped ({{source}})"),
         ),
         over_time(
+            "Bodies that come again",
+            "Requests a second with the same body, to the byte, as one of the last 65,536 different ones (detect.ring):"
+            " retries, replays, and inputs that are the same.",
+            units.RequestsPerSecond,
+            THIRD,
+            Query(rate("robmon_inputs_repeated_total", "source"), "{{source}}"),
+        ),
+        over_time(
             "Rejected",
             "Requests that could not be used, by reason, and connections refused at either port, in each interval of "
             "the graph.",

@@ -64,7 +64,7 @@ def test_everything_of_every_alert_can_be_changed_and_nothing_else_is(tmp_path: 
         del rule["annotations"]["dashboard_url"]
         rule["expr"] = re.sub(r"\S+ # threshold", "0.125 # threshold", rule["expr"])
     assert alerts_of(rule_groups(tmp_path, rules=rules)) == expected
-    assert sum(map(has_threshold, ALERTS)) == 12
+    assert sum(map(has_threshold, ALERTS)) == 13
 
 
 def has_threshold(name: str) -> bool:

@@ -147,6 +147,18 @@ MUTATIONS = {
     "a version before is served still": ("attack", r"unless model:robmon_attack_agreement_ratio:avg", ""),
     "chance is a drop": ("attack", r"ratio:drop\) > 0\.25", "ratio:drop) > 0.1"),
     "an attack waits for nothing": ("attack", r"for: 5m\n( +)keep_firing_for: 15m", r"for: 0m\n\1keep_firing_for: 15m"),
+    "near-duplicates need not last": ("unusual", r"min_over_time\((model:robmon_input_near)", r"max_over_time(\1"),
+    "two near-duplicates are many": ("unusual", r"duplicate_rows:lasting >= 3", "duplicate_rows:lasting >= 2"),
+    "near-duplicates are a version's": (
+        "unusual",
+        r", model_version\) \(robmon_input_near_duplicate_rows",
+        ") (robmon_input_near_duplicate_rows",
+    ),
+    "near-duplicates are those of every pod": (
+        "unusual",
+        r"max without (.*) \(robmon_input_near_duplicate_rows",
+        r"min without \1 (robmon_input_near_duplicate_rows",
+    ),
     "drift has a lower mean": ("inputs", r"input_drift_psi:lasting > 0\.25", "input_drift_psi:lasting > 0.2"),
 }
 
