@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import units
 from grafana import parts
 from grafana.attacks import attack_panels
 from grafana.of_model import MEASUREMENT, STATE
-from grafana.parts import PLACE, THIRD, Query, bars, names, now, over_time, steps
+from grafana.parts import HALF, PLACE, THIRD, Query, bars, names, now, over_time, steps
 from grafana.robustness import robustness_panels
 
 IDENTIFIER = "robmon-model"
@@ -147,7 +147,7 @@ def unusual_panels() -> list[Any]:
             "In the pod with the most: new rows of the sample nearer to another than the baseline's ever were, those "
             "with the same content left out. The alert wants three in three assessments running.",
             units.Short,
-            THIRD,
+            HALF,
             Query(
                 f"max by (model_version) (robmon_input_near_duplicate_rows{{{MEASUREMENT}}})",
                 "near-duplicates, version {{model_version}}",
@@ -155,10 +155,10 @@ def unusual_panels() -> list[Any]:
         ),
         over_time(
             "Novel rows",
-            "Share of the new rows farther out than all but 1 % (detect.alpha) of the baseline's, averaged over pods; and "
-            "the least p-value of any pod: the probability of so many, if all were as the baseline's.",
+            "Share of the new rows farther out than all but 1 % (detect.alpha) of the baseline's, averaged over pods; "
+            "and the least p-value of any pod: the probability of so many, if all were as the baseline's.",
             units.PercentUnit,
-            THIRD,
+            HALF,
             Query(
                 f"avg by (model_version) (robmon_input_novel_ratio{{{MEASUREMENT}}})",
                 "novel, version {{model_version}}",

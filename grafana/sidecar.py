@@ -7,7 +7,7 @@ from typing import Any
 from grafana_foundation_sdk.models import units
 
 from grafana import parts
-from grafana.parts import HALF, PLACE, POD, QUARTER, THIRD, Query, names, now, over_time, steps
+from grafana.parts import PLACE, POD, QUARTER, THIRD, Query, names, now, over_time, steps
 
 IDENTIFIER = "robmon-sidecar"
 PROCESS = f'{PLACE}, instance=~"$instance"'
@@ -269,7 +269,7 @@ def input_panels() -> list[Any]:
             "Baseline",
             "Rows in the baseline, a series a pod.",
             units.Short,
-            HALF,
+            THIRD,
             Query(f"robmon_baseline_rows{{{STATE}}}", "{{instance}}"),
         ),
         over_time(
@@ -277,7 +277,7 @@ def input_panels() -> list[Any]:
             "How often the evidence gathered over time counted no more since the start of the pod, by what had become "
             "another than it was.",
             units.Short,
-            HALF,
+            THIRD,
             Query(
                 f"sum by (reason) (robmon_detection_restarts_total{{{PROCESS}}} {OF_MODEL})",
                 "{{reason}}",

@@ -116,7 +116,9 @@ class RecordedBaselines:
 
 def _sharing(before: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     """The same, of which parts that have not changed are those of before: whoever holds both holds them once."""
-    return {name: before[name] if before.get(name) == value else value for name, value in baseline.items()}
+    return {
+        name: before[name] if name in before and before[name] == value else value for name, value in baseline.items()
+    }
 
 
 def _scales(baseline: dict[str, Any]) -> list[Any]:

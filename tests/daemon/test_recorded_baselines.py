@@ -61,3 +61,14 @@ def test_what_was_found_since_one_was_recorded_outlives_a_restart(tmp_path: Path
     assert read(history, model).of("1") == since
     other = with_checksum({**recorded, "inputs": {"mean": [2.0]}})
     assert read(history, MODEL.model_copy(update={"baseline": other})).of("1") == other, "it was recorded anew"
+
+
+def test_what_a_first_baseline_has_none_of_is_kept_as_none(tmp_path: Path) -> None:
+    """Of labels there are no moments of outputs."""
+    baselines = read(History(tmp_path, "m"))
+    first = with_checksum({**WRITTEN, "outputs": None, "inputs": {"mean": [1.0]}})
+    baselines.learn("1", first)
+    assert baselines.of("1") == first
+    baselines.learn("1", with_checksum({**first, "rows": 9}))
+    now = baselines.of("1")
+    assert now is not None and now["rows"] == 9 and now["inputs"] is first["inputs"]

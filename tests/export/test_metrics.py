@@ -6,6 +6,7 @@ import dataclasses
 import math
 import subprocess
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -296,7 +297,7 @@ def test_the_regression_names_the_versions_it_speaks_of() -> None:
 
 
 def all_metrics(published: Published) -> Metrics:
-    counts = InputCounts()
+    counts = InputCounts(repeated=Counter())
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1

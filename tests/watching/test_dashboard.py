@@ -52,7 +52,10 @@ def test_each_leads_to_the_others_in_the_same_place(name: str) -> None:
 def test_rows_ask_questions() -> None:
     rows = {name: [panel["title"] for panel in BOARDS[name]["panels"] if panel["type"] == "row"] for name in BOARDS}
     assert rows == {
-        MODEL: ["Is it robust?", "Why is it not?", "Does it withstand an attack?", "Are the inputs the same?"],
+        MODEL: [
+            *("Is it robust?", "Why is it not?", "Does it withstand an attack?", "Are the inputs the same?"),
+            "Are queries unusual?",
+        ],
         OVERVIEW: ["Which model needs somebody?", "How do they compare?"],
         SIDECAR: [
             "Does it assess?",
