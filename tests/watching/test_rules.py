@@ -214,6 +214,7 @@ def test_every_alert_says_what_the_person_on_call_needs(name: str) -> None:
 def test_the_alerts_and_no_runbook_without_one() -> None:
     assert set(ALERTS) == {
         "RobmonRobustnessRegression",
+        "RobmonUnusualQueries",
         "RobmonRegressionOverTime",
         "RobmonComparisonPending",
         "RobmonAssessmentsStale",
