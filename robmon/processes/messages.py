@@ -16,7 +16,7 @@ from robmon.models.device import DeviceUse
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExponent, NoVerdict
 
-PROTOCOL_VERSION = 14
+PROTOCOL_VERSION = 15
 
 
 class Message(BaseModel):
