@@ -297,7 +297,7 @@ def test_the_regression_names_the_versions_it_speaks_of() -> None:
 
 
 def all_metrics(published: Published) -> Metrics:
-    counts = InputCounts(repeated=Counter())
+    counts = InputCounts(repeated=Counter(), kafka_lag_messages=7)
     counts.rejected["mlflow", "too_large"] += 1
     counts.labels.target["joined"] += 1
     counts.labels.answer["joined"] += 1
