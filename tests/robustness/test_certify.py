@@ -100,9 +100,10 @@ def test_radii_count_standard_deviations_unless_a_scale_is_given(method: Any, no
     np.testing.assert_array_equal(kept(result), distance[:, None] > np.array(RADII))
 
 
-def test_each_of_several_labels_must_keep_its_side() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_each_of_several_labels_must_keep_its_side(method: Any) -> None:
     heads = nn.Sequential(nn.Linear(12, 3).double(), nn.Sigmoid())
-    result = robmon.certify(heads, X, radii=RADII, scale=1.0, output="multilabel")
+    result = robmon.certify(heads, X, radii=RADII, scale=1.0, output="multilabel", method=method)
     weight, bias = (each.detach().numpy() for each in heads[0].parameters())
     distance = (np.abs(X @ weight.T + bias) / np.linalg.norm(weight, axis=1)).min(axis=1)
     np.testing.assert_array_equal(kept(result), distance[:, None] > np.array(RADII))
@@ -595,6 +596,19 @@ def test_an_exported_program_is_refused_with_what_to_give() -> None:
     program = torch.export.export(linear(), (torch.tensor(X),))
     with pytest.raises(InvalidInputError, match=r"give what its \.module\(\) returns"):
         robmon.certify(program, X, radii=RADII, **ALONE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_no_ball_can_flip_is_certified_and_what_is_not_finite_is_not(method: Any) -> None:
+    module = nn.Sequential(nn.Linear(12, 8).double(), nn.ReLU(), nn.Linear(8, 1).double())
+    with torch.no_grad():
+        module[2].weight.abs_()  # type: ignore[operator]
+        module[2].bias.fill_(1.0)  # type: ignore[operator]
+    if method == "crown":
+        assert kept(robmon.certify(module, X, radii=(1.0, 1e6), method=method, **ALONE)).all(), "never below 1"
+    with np.errstate(over="ignore"):
+        endless = robmon.certify(linear(), X, radii=(1e308,), method=method, norm="inf", **ALONE)
+    assert endless.certified is None or not endless.certified.any()
 
 
 def test_a_transformer_has_no_certificate() -> None:
