@@ -7,6 +7,7 @@ Fixed seeds: the same figures on every run, but for what rounding a machine has.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import math
@@ -200,6 +201,7 @@ def _rounding(kind: str, model: ServedModel, kept: Canary) -> None:
 
 def main() -> None:
     """All of it."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     blame_covers()
     attribution_is_enumeration()
     with tempfile.TemporaryDirectory() as folder:
