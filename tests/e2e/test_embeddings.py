@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import robmon
-from tests.e2e.daemon import Daemon, running_daemon
+from tests.e2e.daemon import WAIT_SECONDS, Daemon, running_daemon
 from tests.e2e.embedding_model import COLUMNS, embed
 from tests.e2e.registry import Registry
 
@@ -116,7 +116,8 @@ def test_a_turned_version_passes_and_a_steeper_one_does_not_with_the_ratios_of_t
         rows = as_assessed(seen, inputs)
         for version, is_worse in (("2", False), ("3", True)):
             model.serve(version)
-            daemon.wait_for(lambda version=version: assessments(daemon, version), f"the verdict on version {version}")
+            verdict = f"the verdict on version {version}"
+            daemon.wait_for(lambda version=version: assessments(daemon, version), verdict, 3 * WAIT_SECONDS)
             new = partial(embed, **versions[version])
             compared = robmon.compare(embed, new, rows, seed=first["seed"], tolerance=0.1, **OPTIONS)
             assert daemon.value("robmon_version_ratio") == pytest.approx(compared.pooled_ratio, rel=1e-6)

@@ -14,8 +14,8 @@ from robmon.vocabulary import JPEG_SUBSAMPLING, ImageChannels, JpegSubsampling
 
 CHANNEL_COUNTS: Final = (1, 3, 4)
 """Grey, colours, colours and opacity."""
-ADVICE: Final = "(images.channels; layout=ImageLayout(channels=...) in Python)"
-RANGE_ADVICE: Final = "(images.range; layout=ImageLayout(range=(low, high)) in Python)"
+ADVICE: Final = "(images.channels; --image-channels of a command; layout=ImageLayout(channels=...) in Python)"
+RANGE_ADVICE: Final = "(images.range; --image-range of a command; layout=ImageLayout(range=(low, high)) in Python)"
 
 
 @dataclass(frozen=True)
