@@ -8,6 +8,7 @@ import functools
 import http.server
 import io
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -166,7 +167,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         if language in ("sh", "console"):
             for line in code.replace("\\\n", " ").splitlines():
                 if found := re.match(r"(?:\$ )?robmon (.*?)(?:\s+#.*)?$", line):
-                    yield place, re.sub(r"'([^']*)'", r"\1", found[1]).split()
+                    yield place, shlex.split(found[1])
 
 
 COMMANDS = list(commands())
