@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator
 from random import Random
 
@@ -12,6 +13,9 @@ import numpy as np
 
 DIGITS = 9
 """Of a number as a text, at the least: fewer may come up by chance, in a digest or a time."""
+SINGLE = 1.2e-7
+"""How far single precision may be off, of a number: a whole number is farther from a planted one."""
+_NUMBER = re.compile(rb"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 def numbers(count: int, seed: int) -> list[str]:
@@ -30,10 +34,31 @@ def words(count: int, seed: int) -> list[str]:
     return [f'canary-"{random.getrandbits(48):012x}"' for _ in range(count)]
 
 
+def tokens(count: int, seed: int) -> list[str]:
+    """What may stand after `Bearer`, or between a user and a host."""
+    random = Random(seed)
+    return [f"canary-{random.getrandbits(96):024x}" for _ in range(count)]
+
+
 def found_in(archive: bytes, values: Iterable[str]) -> list[str]:
     """Those of the values that are in a `.tar.gz`, in whatever form."""
-    content = gzip.decompress(archive)
+    return found_in_bytes(gzip.decompress(archive), values)
+
+
+def found_in_bytes(content: bytes, values: Iterable[str]) -> list[str]:
+    """Those of the values that are in it, in whatever form."""
     return [value for value in values if any(form in content for form in forms_of(value))]
+
+
+def read_in(archive: bytes, values: Iterable[str]) -> list[str]:
+    """Those of the values that a number in a `.tar.gz` is, however it is written, in single precision or better.
+
+    >>> read_in(gzip.compress(b'{"a": 4.56781234e4, "b": 12}'), ["45678.1234567", "45678.2234567"])
+    ['45678.1234567']
+    """
+    read = np.array([float(text) for text in _NUMBER.findall(gzip.decompress(archive))])
+    wanted = {value: float(value) for value in values if _is_number(value)}
+    return [text for text, value in wanted.items() if np.isclose(np.abs(read), value, rtol=SINGLE, atol=0.0).any()]
 
 
 def texts_of(value: str) -> set[str]:

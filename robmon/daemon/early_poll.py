@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -44,7 +45,9 @@ class EarlyPoll:
         finally:
             self._is_polling = False
             if self._is_asked:
-                self._schedule_next()
+                # The scheduler begins no run while the one before is not over, which it is only after this step of the
+                # loop: it would pass over it, and nothing be looked at until the next regular time.
+                asyncio.get_running_loop().call_soon(self._schedule_next)
 
     def _schedule_next(self) -> None:
         self._schedule(max(datetime.now(STEADY), self._earliest))

@@ -15,6 +15,8 @@ from robmon.errors import InvalidInputError
 from robmon.processes.messages import Assess, Load, Plan
 
 REPLAY_FILE: Final = "replay.json"
+ID_HEADERS: Final = {"x-request-id", "ce-id", "x-amzn-sagemaker-inference-id", "traceparent"}
+"""They name a request elsewhere, as in the clients' own logs."""
 PATIENT_SECONDS: Final = 86_400.0
 """The time budget when it is made again: what is to be done is known."""
 
@@ -57,11 +59,13 @@ class Sample:
 def to_ask_again(question: Assess, plan: Plan) -> Assess:
     """The question, of which nothing is left to chance, time or memory: what was planned is done.
 
-    Labels, answers, further noises and the detector over time are left out: they change none of the numbers.
+    Labels, answers, ids in headers, further noises and the detector over time are left out: they change none of the
+    numbers.
     """
     specification = replace(question.specification, max_batch_rows=plan.batch_rows)
     requests = [
-        request.model_copy(update={"answer": None, "target": None, "hour": None}) for request in question.requests
+        request.model_copy(update={"answer": None, "target": None, "hour": None, "headers": _to_read(request.headers)})
+        for request in question.requests
     ]
     return question.model_copy(
         update={
@@ -75,6 +79,11 @@ def to_ask_again(question: Assess, plan: Plan) -> Assess:
             "plan": plan,
         }
     )
+
+
+def _to_read(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those by which a body is read."""
+    return {name: value for name, value in headers.items() if name not in ID_HEADERS}
 
 
 def files_of(replay: Replay, sample: Sample) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from tests import commands
 from tests.e2e.daemon import ROWS, Daemon, running_daemon
 from tests.e2e.proxies import nginx
 from tests.e2e.registry import COLUMNS, Registry
-from tests.servers import wait_until
+from tests.servers import free_port, wait_until
 from tests.watching.kubernetes import rule_groups
 from tests.watching.prometheus import alertmanager, live_config, prometheus_server, query, webhook
 
@@ -32,7 +32,10 @@ def test_a_mirrored_request_ends_as_an_alert_that_can_be_acted_on(
     good, fragile = model.add(1.0), model.add(2.0)
     model.serve(good)
     with contextlib.ExitStack() as stack:
-        daemon = stack.enter_context(running_daemon(tmp_path, model.uri, served.tracking_uri, by_environment=True))
+        as_in_a_container = running_daemon(
+            tmp_path, model.uri, served.tracking_uri, by_environment=True, http__port=free_port()
+        )
+        daemon = stack.enter_context(as_in_a_container)
         proxy = stack.enter_context(nginx(tmp_path / "nginx", model_url, daemon.port("inputs_port")))
         client = stack.enter_context(httpx.Client(base_url=proxy, trust_env=False))
         for row in ROWS[:60]:
@@ -68,12 +71,10 @@ def test_a_mirrored_request_ends_as_an_alert_that_can_be_acted_on(
             in (alert["annotations"]["dashboard_url"])
         )
 
-        robmon = f"http://127.0.0.1:{daemon.port('http_port')}"
-        bundle = tmp_path / "incident.tar.gz"
-        gathered = run_as_told(daemon, f"robmon incident {robmon} -o {bundle}")
+        keep, rollback, accept = re.findall(r"^  (robmon .+)$", description, re.MULTILINE)
+        gathered = run_as_told(daemon, keep.replace("/tmp/", f"{tmp_path}/"))
         assert f"{model.name}: version {fragile} is worse than version {good}" in gathered
-        assert says_of_it(bundle)["standing"]["against"] == good
-        rollback, accept = re.findall(r"^  (robmon .+)$", description, re.MULTILINE)
+        assert says_of_it(tmp_path / "incident.tar.gz")["standing"]["against"] == good
         shown = run_as_told(daemon, rollback)
         assert f"version {fragile} against version {good}" in shown and "on the same rows" in shown
         assert daemon.regression_stands, "until --yes is added"

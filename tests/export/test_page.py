@@ -82,7 +82,7 @@ def test_commands_are_ones_that_robmon_knows_whatever_the_model_s_name(model_nam
             continue
         shown.model_name = model_name
         found += commands(status_page(shown, NOW))
-    assert {shlex.split(each)[1] for each in found} == {"rollback", "baseline", "history", "report"}
+    assert {shlex.split(each)[1] for each in found} == {"incident", "rollback", "baseline", "history", "report"}
     for each in found:
         words = shlex.split(each)
         program = click.Context(main, **main.context_settings)  # a command keeps the names of --help that it sees first
@@ -90,7 +90,7 @@ def test_commands_are_ones_that_robmon_knows_whatever_the_model_s_name(model_nam
         assert words[0] == "robmon" and command is not None
         command.make_parser(click.Context(command, parent=program)).parse_args(words[2:])  # no option that is not there
         named = f"{model_name}@champion" if words[1] == "rollback" else f"models:/{model_name}/2"
-        assert words[1] in ("history", "report") or named in words or any("infer" in word for word in words)
+        assert words[1] in ("incident", "history", "report") or named in words or any("infer" in word for word in words)
 
 
 def test_what_to_do_depends_on_what_is_known() -> None:
@@ -98,7 +98,8 @@ def test_what_to_do_depends_on_what_is_known() -> None:
         "robmon baseline --model models:/pump-failure/2 --without"
     )
     shown = commands(status_page(regressed(), NOW))
-    assert shown[:2] == [
+    assert shown[:3] == [
+        "robmon incident -o /tmp/incident.tar.gz",
         "robmon rollback pump-failure@champion --to 1 --yes",
         "robmon baseline --model models:/pump-failure/2 --accept",
     ]

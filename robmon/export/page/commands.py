@@ -16,11 +16,14 @@ from robmon.processes.messages import Assessed
 MUCH_DRIFT: Final = 0.2
 """Jensen-Shannon distance above which the alert RobmonInputDrift speaks of drift too."""
 
+BUNDLE: Final = "/tmp/incident.tar.gz"  # noqa: S108 - what a container may write; whoever runs it may take another
+"""Where the evidence is written, as in the alerts."""
+
 
 def what_to_do(published: Published, regression: Regression, inputs: Sequence[str]) -> str:
     """For a version that is less robust than the accepted one: back, or on. `inputs` as of `other_inputs`."""
-    steps = [_back(published, regression), _accept(published, regression.version), _look_back(published)]
-    return _steps([*steps, *inputs])
+    steps = [_keep(published), _back(published, regression), _accept(published, regression.version)]
+    return _steps([*steps, _look_back(published), *inputs])
 
 
 def what_to_do_over_time(published: Published, version: str, inputs: Sequence[str]) -> str:
@@ -30,7 +33,7 @@ def what_to_do_over_time(published: Published, version: str, inputs: Sequence[st
         f"{command(accept_command(published, version))}"
     )
     compare = inputs or ["Compare with drift and causes below: has the traffic changed?"]
-    return _steps([_look_back(published), *compare, accept])
+    return _steps([_keep(published), _look_back(published), *compare, accept])
 
 
 def how_to_accept(published: Published, version: str, inputs: Sequence[str]) -> str:
@@ -73,6 +76,13 @@ def baseline_command(published: Published) -> str:
     """What changes the baseline of the version served, typed where the daemon runs."""
     version = published.view.model.version if published.view.model is not None else ""
     return f"{published.command_prefix}robmon baseline --model {_named(published, version)}"
+
+
+def _keep(published: Published) -> str:
+    return (
+        "Keep the evidence, before anything changes, where robmon runs:"
+        f"{command(f'{published.command_prefix}robmon incident -o {BUNDLE}')}"
+    )
 
 
 def _back(published: Published, regression: Regression) -> str:
