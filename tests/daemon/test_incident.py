@@ -28,7 +28,7 @@ from robmon.incident.again import _against
 from robmon.incident.archive import facts_in, read
 from robmon.incident.numbers import differences, numbers_of
 from robmon.incident.replay import read_replay
-from robmon.inputs.receiver import _kept
+from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.sample import Feedback, Item
 from robmon.models import loading
 from robmon.models.served import ServedModel
@@ -244,7 +244,7 @@ def with_planted(index: int, item: Item, is_tensor: bool) -> Item:
     return replace(
         item,
         body=f'{{"inputs": [[{row}]]}}'.encode() if is_tensor else columns.encode(),
-        headers=_kept([(name.encode(), value.encode()) for name, value in (*item.headers.items(), *secrets)]),
+        headers=kept_headers([(name.encode(), value.encode()) for name, value in (*item.headers.items(), *secrets)]),
         feedback=Feedback(("id",), label.encode(), f'{{"predictions": [{answer}]}}'.encode()),
     )
 
