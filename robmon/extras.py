@@ -23,6 +23,7 @@ EXTRAS: Final = {
     "pynvml": "gpu",
     "PIL": "images",
     "art": "attacks",
+    "ray": "ray",
     "onnx": "advise",
 }
 """Modules that robmon imports only where they are needed, each with the extra that brings it."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from robmon.audit.inputs_map import AuditedOn
 
 FORMAT: Final = 1
-TRANSIENT: Final = frozenset({"registry_unreachable", "cancelled"})
+TRANSIENT: Final = frozenset({"registry_unreachable", "node_lost"})
 """Failures that say nothing of the version: no result is kept."""
 
 

@@ -35,10 +35,12 @@ SHARE_OF_MEMORY = 0.85
               help="Which versions of each model: all, latest:3 (the last three) or alias:champion.")  # fmt: skip
 @click.option("--filter", "condition", default="", metavar="TEXT",
               help="Filter of MLflow's for versions, such as \"tags.stage = 'prod'\".")  # fmt: skip
-@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True,
-              help="local: processes on this machine.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="local: processes on this machine; ray: tasks of a Ray cluster.")  # fmt: skip
+@click.option("--address", default=None,
+              help="Of the Ray cluster; auto: that of this machine.  [default: a new one, here alone]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=None,
-              help="Versions at a time, of engine local.  [default: its processors over --threads]")  # fmt: skip
+              help="Versions at a time.  [default: the processors over --threads]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
               help="Threads that a version computes with.")  # fmt: skip
 @click.option("--gpus", type=click.IntRange(0), default=0, show_default=True,
@@ -57,6 +59,7 @@ def audit(
     versions: str,
     condition: str,
     engine: str,
+    address: str | None,
     workers: int | None,
     retry_failed: bool,
     json_file: Path | None,
@@ -80,14 +83,15 @@ def audit(
     limits = Limits(
         options.pop("max_seconds"), options.pop("memory_bytes"), options.pop("threads"), options.pop("gpus")
     )
-    workers = workers or max(default_threads() // limits.threads, 1)
     check_all_installed([Need("mlflow", "an audit"), Need("jinja2", "its page")])
-    if at_once := check_gpus(limits):
-        workers = min(workers, at_once)
+    if engine == "local" and address is not None:
+        raise click.UsageError("--address is of --engine ray")
+    at_once = workers or max(default_threads() // limits.threads, 1)
+    if address is None and (devices := check_gpus(limits)):
+        at_once = min(at_once, devices)
     daemon_settings(options)
     tracking_uri = options["tracking_uri"]
     use_tracking_uri(options)
-    limits = _with_memory(limits, workers)
     from robmon.audit.audit import plan
     from robmon.audit.selection import pick
     from robmon.audit.store import open_place
@@ -100,7 +104,11 @@ def audit(
     place = open_place(out)
     with temporary_home("robmon-audit-") as scratch:
         made = plan(picked, entries, place, scratch, retry_failed=retry_failed)
-        found = _run(made, place, _local(limits, workers, tracking_uri), workers)
+        if engine == "local":
+            limits = _with_memory(limits, at_once)
+            found = _run(made, place, _local(limits, at_once, tracking_uri), at_once)
+        else:
+            found = _on_ray(made, place, limits, workers, address, tracking_uri)
     _write(found, place, out, " ".join(models), registry.place, json_file)
     if found.failures:
         raise SystemExit(NOT_ALL)
@@ -126,6 +134,17 @@ def _local(limits: Limits, workers: int, tracking_uri: str | None) -> Engine:
 
     strays.adopt()
     return lambda tasks, inputs, tell: local.run(tasks, inputs, limits, workers, tracking_uri, tell)
+
+
+def _on_ray(
+    made: Plan, place: Place, limits: Limits, workers: int | None, address: str | None, tracking_uri: str | None
+) -> Audit:
+    from robmon.audit import on_ray
+
+    with on_ray.connected(address, limits, tracking_uri):
+        at_once = workers or on_ray.places(limits)
+        run: Engine = lambda tasks, inputs, tell: on_ray.run(tasks, inputs, limits, workers, tracking_uri, tell)  # noqa: E731
+        return _run(made, place, run, at_once)
 
 
 def _run(made: Plan, place: Place, run: Engine, workers: int) -> Audit:

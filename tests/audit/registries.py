@@ -62,6 +62,7 @@ class ManyVersions:
 
 def many_versions(folder: Path, template: Path) -> ManyVersions:
     """An empty registry, with inputs whose targets are those of weight 1."""
+    folder.mkdir(exist_ok=True)
     length, width = np.random.default_rng(0).normal(size=(2, ROWS))
     frame = pd.DataFrame({"length": length, "width": width, "serial": np.arange(ROWS), "y": length + width})
     frame.to_csv(folder / "rows.csv", index=False)
