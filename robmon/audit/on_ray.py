@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from robmon.models.uri import mask
 GRACE_SECONDS: Final = 600.0
 """Beyond a version's own deadline, for a node to start, and for the download."""
 LOOK_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 5.0
 RETRIES: Final = 1
 """Of a task that Ray itself lost, by a node or by memory: models are in a process of their own."""
 
@@ -61,6 +63,8 @@ def connected(address: str | None, limits: Limits, tracking_uri: str | None) -> 
         )
     if address is None:
         check_gpus(limits)  # before Ray is started, which takes long
+    elif address != "auto":
+        _check_answers(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
@@ -174,6 +178,17 @@ def _options(address: str | None) -> dict[str, Any]:
         "_system_config": {"task_oom_retries": RETRIES, "worker_niceness": 0},
     }
     return shared | own
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "://" in host:
+        raise InvalidInputError(f"the address of a Ray cluster is auto, or host:port of its head, not {mask(address)}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidInputError(f"no Ray cluster answers at {address}: {type(error).__name__}") from None
 
 
 def _check_cluster(resources: Mapping[str, float], limits: Limits) -> None:

@@ -71,5 +71,6 @@ def test_what_a_cluster_has_not_is_told(tmp_path: Path, mlflow_template: Path) -
     assert done.returncode == 2 and "999 threads are asked for each version" in done.stderr, done.stderr
     done = run(made, "models:/*", "--engine", "ray", "--gpus", "1", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2 and "this machine has 0" in done.stderr
-    done = run(made, "models:/*", "--engine", "ray", "--address", "127.0.0.1:1")
-    assert done.returncode == 2 and "no Ray cluster answers" in done.stderr, done.stderr
+    for address, sentence in [("127.0.0.1:1", "no Ray cluster answers"), ("ray://head:10001", "host:port of its head")]:
+        done = run(made, "models:/*", "--engine", "ray", "--address", address)
+        assert done.returncode == 2 and sentence in done.stderr, done.stderr
