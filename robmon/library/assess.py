@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from robmon.errors import InvalidInputError
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import check_levels, words
 from robmon.robustness.noise.base import Noise
@@ -140,8 +139,6 @@ def assess(
         threshold=threshold,
         false_match_rate=false_match_rate,
     )
-    if accuracy_limit is not None and targets is None:
-        raise InvalidInputError("accuracy_limit is a share of right classes, which needs targets (--target)")
     with open_predictor(predictor, inputs, specification, device) as rows:
         return rows.assess(
             specification,

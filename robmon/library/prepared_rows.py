@@ -95,6 +95,8 @@ class PreparedRows:
         **options: Any,
     ) -> Assessment:
         """`assess_rows` of them, within a time budget if one is given; `expect` is told the seconds it will take."""
+        if specification.accuracy_limit is not None and targets is None:
+            raise InvalidInputError("accuracy_limit is a share of right classes, which needs targets (--target)")
         cut = ""
         array = self.array
         if options.get("features") is None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import robmon
+from robmon.library import baselines
 from robmon.robustness.crossing import Crossing, crossing
 
 LEVELS = (0.0, 0.1, 0.2, 0.4)
@@ -144,9 +145,10 @@ def test_limits_of_shares_of_classes_are_told_printed_and_in_json() -> None:
     assert told["accuracy_crossing"]["level"] is None and told["crossing"] is None
 
 
-def test_accuracy_is_not_limited_without_targets() -> None:
+@pytest.mark.parametrize("assess", [robmon.assess, baselines.assess], ids=["library", "command"])
+def test_accuracy_is_not_limited_without_targets(assess: Any) -> None:
     with pytest.raises(robmon.InvalidInputError, match="which needs targets"):
-        robmon.assess(lambda x: x[:, 0] > 0, np.zeros((9, 1)), task="classification", accuracy_limit=0.9)
+        assess(lambda x: x[:, 0] > 0, np.zeros((9, 1)), task="classification", accuracy_limit=0.9)
 
 
 @pytest.mark.parametrize(
