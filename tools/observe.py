@@ -24,7 +24,7 @@ import yaml
 from grafana import asking
 from robmon.demo import check_packages, run
 from robmon.demo.processes import free_port
-from robmon.demo.story import Stage
+from robmon.demo.stage import Stage
 
 SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
 SCRAPE_SECONDS = 2

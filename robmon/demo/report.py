@@ -127,7 +127,7 @@ def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
             "On call",
             f"the alert RobmonRobustnessRegression of deploy/prometheus would fire. Move the alias {ALIAS} back to "
             f"version {before.version}, or accept version {after.version} with `robmon baseline --accept`: "
-            + ("the commands stand below." if keep else "`make demo KEEP=1` keeps it all running to try it."),
+            + ("the commands stand below." if keep else "the first is done now; `make demo KEEP=1` lets you choose."),
         ),
         (
             "Real here",

@@ -10,9 +10,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,15 +19,15 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from robmon.demo import models, picture
+from robmon.demo import models, on_call, picture
 from robmon.demo.background import Background
-from robmon.demo.processes import OWN_NETWORK, DemoFailedError, Processes, Running, answers, free_port, is_of_the_user
+from robmon.demo.processes import OWN_NETWORK, DemoFailedError, Processes, Running, free_port, is_of_the_user
 from robmon.demo.report import TOLERANCE, Outcome, print_report, sentence
 from robmon.demo.scrape import Scrape, Watch
+from robmon.demo.stage import START_SECONDS, Stage
 from robmon.demo.traffic import PATH, QUIET_REQUESTS_PER_SECOND, Mirror, Traffic
 from robmon.demo.view import View
 
-START_SECONDS = 240.0
 LEARN_SECONDS = 600.0
 DETECT_SECONDS = 600.0
 TURNS_SECONDS = 600.0
@@ -43,32 +41,6 @@ SETTINGS_FILE = "robmon.yaml"
 URI = f"models:/{models.NAME}@{models.ALIAS}"
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
 OLD, NEW = models.NOISE_BY_VERSION
-
-
-@dataclass
-class Stage:
-    """What the steps share."""
-
-    processes: Processes
-    client: httpx.AsyncClient
-    background: Background
-    watch: Watch
-    view: View
-    images: bool = False
-    registry_url: str = ""
-    inputs_url: str = ""
-
-    async def until(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
-        """Wait for something that can be seen without asking anybody."""
-
-        async def look() -> Any:
-            return condition()
-
-        return await self.processes.until(look, seconds, what)
-
-    async def until_it_answers(self, url: str, what: str) -> None:
-        """Wait until a GET of `url` is answered."""
-        await self.processes.until(lambda: answers(self.client, url), START_SECONDS, what)
 
 
 class Observer(Protocol):
@@ -103,7 +75,10 @@ async def play(
             print_report(console, outcome, png, keep=keep)
             if observer is not None:
                 await observer.tell(stage)
-            if keep:
+            if not keep:
+                with stage.view:
+                    await on_call.act(stage, OLD)
+            else:
                 _print_addresses(console, stage, traffic)
                 with stage.view, suppress(asyncio.CancelledError):
                     await stage.until(lambda: False, math.inf, "Ctrl-C")

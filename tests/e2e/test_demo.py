@@ -129,6 +129,19 @@ def test_the_release_is_caught_and_can_be_accepted_and_nothing_is_left(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.long
+def test_without_keep_the_demo_does_what_a_person_on_call_does(temporary: Path, tmp_path: Path) -> None:
+    with demo(temporary, tmp_path / "picture.png") as child:
+        output, _ = child.communicate(timeout=6 * PATIENCE_SECONDS)
+    assert child.returncode == 0, output
+    after = output.partition(TITLE)[2]
+    told = ("$ robmon incident http://127.0.0.1:", "digits: version 2 is worse than version 1: ")
+    told += ("$ robmon rollback digits@champion --yes", "champion of digits was moved from version 2 to version 1.")
+    places = [after.find(text) for text in (*told, "RESOLVED: ")]
+    assert -1 not in places and places == sorted(places), output
+    assert list(temporary.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
