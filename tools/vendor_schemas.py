@@ -2,8 +2,9 @@
 
     pip install --target FOLDER cloudcoil-models-prometheus-operator==0.80.1.0
     pip install --target FOLDER --no-deps kserve==0.21.0
-    PYTHONPATH=FOLDER python tools/vendor_schemas.py FOLDER
+    PYTHONPATH=FOLDER python tools/vendor_schemas.py FOLDER ray.io_rayjobs.yaml
 
+The last is the CRD of KubeRay's release, helm-chart/kuberay-operator/crds in its repository: no package has it.
 Every object is closed: a field that the API server would drop, or refuse, is an error. What is Kubernetes' own in them,
 such as the containers of an InferenceService, is left open here, and checked against Kubernetes' schemas.
 """
@@ -18,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 SCHEMAS = Path(__file__).resolve().parents[1] / "tests" / "watching" / "schemas"
 OPERATOR = ("PodMonitor", "PrometheusRule")
 SIMPLE = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
@@ -31,6 +34,7 @@ def main() -> None:
     for kind in OPERATOR:
         write(kind, closed(getattr(models, kind).model_json_schema(by_alias=True)))
     write("InferenceService", inference_service(Path(sys.argv[1]) / "kserve" / "models"))
+    write("RayJob", ray_job(Path(sys.argv[2])))
 
 
 def write(kind: str, schema: dict[str, Any]) -> None:
@@ -61,6 +65,28 @@ def inference_service(folder: Path) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     top = _of_class("V1beta1InferenceService", folder, definitions)
     return top | {"$defs": definitions}
+
+
+def ray_job(crd: Path) -> dict[str, Any]:
+    """The schema in KubeRay's CRD; templates of pods are left open."""
+    versions = yaml.safe_load(crd.read_text("utf-8"))["spec"]["versions"]
+    [schema] = [each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1"]
+    schema["properties"].pop("status", None)
+    closed: dict[str, Any] = _closed(_of_crd(schema))
+    return closed
+
+
+def _of_crd(part: Any, name: str = "") -> Any:
+    """A part of a CRD's schema in the words of JSON schema alone."""
+    if name in {"template", "submitterPodTemplate", "metadata"}:
+        return {"type": "object"}
+    if isinstance(part, list):
+        return [_of_crd(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    return {key: _of_crd(value, key) for key, value in part.items() if not key.startswith("x-") and key != "format"}
 
 
 def _of_class(name: str, folder: Path, definitions: dict[str, Any]) -> dict[str, Any]:
