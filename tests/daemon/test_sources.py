@@ -8,7 +8,10 @@ from robmon.daemon.sources import sources_of
 from robmon.daemon.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
+from robmon.inputs.labels import Labels
+from robmon.inputs.routing import NO_FILTERS
 from robmon.inputs.sample import Sample
+from robmon.inputs.sources.kafka import POLL_SECONDS
 from robmon.settings import load
 
 
@@ -19,15 +22,20 @@ async def test_the_settings_name_the_sources_and_the_sample_knows_them(tmp_path:
 
     async def polled(**flags: object) -> tuple[list[float], int]:
         """How often each source is looked at, and the rows that are there after one look at all of them."""
-        settings = load({"model.uri": "models:/m/1", **{f"inputs.{key}": value for key, value in flags.items()}})
-        sources = sources_of(settings.settings.inputs, sample, InputCounts(), History(tmp_path, "m"), writer)
+        settings = load({"model.uri": "models:/m/1", **flags}).settings
+        labels = Labels(max_bytes=2**20, window_seconds=60)
+        sources = sources_of(
+            *(settings, "m", sample, InputCounts(), NO_FILTERS, labels, History(tmp_path, "m"), writer)
+        )
         for source in sources:
             await source.poll()
             await source.close()
         return [source.poll_seconds for source in sources], len(sample.snapshot(now=0))
 
+    kafka = {"kafka.bootstrap_servers": "127.0.0.1:1", "kafka.topics": "requests"}
     assert await polled() == ([], 0)
-    assert await polled(files=str(file), files_poll_seconds=7) == ([7], 1)
+    assert await polled(**kafka) == ([POLL_SECONDS], 0)
+    assert await polled(**{"inputs.files": str(file), "inputs.files_poll_seconds": 7}) == ([7], 1)
     assert History(tmp_path, "m").read_positions(str(file)) == {}
     sample.turn_over(now=0)
     await writer.close()
