@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,14 +83,27 @@ class Candidates:
         """
         client = self.registry.client
         with self.registry.asking():
-            mlflow.set_tracking_uri(self.registry.tracking_uri)
             experiment = client.get_run(of.run_id).info.experiment_id if of.run_id else "0"
             made = client.create_run(experiment, tags=dict(tags), run_name=f"robmon-stabilise-{of.name}")
         run = CandidateRun(self.registry, of.name, made.info.run_id)
         status = "FAILED"
         try:
-            yield run
+            with _logging_to(self.registry.tracking_uri):
+                yield run
             status = "FINISHED"
         finally:
             with self.registry.asking():
                 client.set_terminated(run.run_id, status)
+
+
+@contextmanager
+def _logging_to(tracking_uri: str) -> Iterator[None]:
+    """MLflow logs models to the URI that is set for the whole process, which it writes into the environment too."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # that unsets it, also in the environment
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
