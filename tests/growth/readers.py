@@ -738,6 +738,7 @@ READERS: tuple[Reader, ...] = (
            decoded("mlflow", content_type=PARQUET), of_parquet()),
     Reader("requests to V1", ("inputs.codecs.v1", "inputs.codecs.recognise"), BODY_BYTES, decoded("v1"),
            OF_ANY_JSON | OF_V1),
+    Reader("messages of Kafka", ("inputs.codecs.recognise",), BODY_BYTES, decoded("kafka"), OF_ANY_JSON),
     Reader("requests to V2", ("inputs.codecs.v2", "inputs.codecs.recognise"), BODY_BYTES, decoded("v2"),
            OF_TENSORS | OF_BINARY),
     Reader("requests to V2, bytes alone", ("inputs.codecs.v2",), BODY_BYTES,

@@ -148,6 +148,10 @@ NOT_STRANGERS = {
     "robustness.features.codes": "a name of a setting",
     "models.bearer": "a file of whoever runs the daemon",
     "cli": "what a person types",
+    "audit": "files of the person who asks, and results that robmon wrote",
+    "models.listing": "why the person's filter was refused",
+    "report.html.document": "robmon's own templates",
+    "robustness.probes.advice.onnx_reading": "loads the model of the person who asks",
     "incident": "a bundle of the person who asks",
     "hardening.module": "loads the model, which is code",
     "hardening.registration": "loads the model, which is code, and reads the files of it that robmon has written",
@@ -218,7 +222,7 @@ def test_every_codec_and_every_kind_of_file_is_in_the_list() -> None:
 
 
 def test_every_request_format_is_read() -> None:
-    formats = {"mlflow", "v1", "v2", "cloudevents", "file"}
+    formats = {"mlflow", "v1", "v2", "cloudevents", "file", "kafka"}
     assert set(codecs._CODECS) == formats, "add a reader of the new format to tests/growth/readers.py"
 
 
