@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from robmon.audit.inputs_map import AuditedOn, entry_for
 from robmon.audit.local import Tell
-from robmon.audit.store import Place, file_of, result_of
+from robmon.audit.store import Place, file_of, result_of, why
 from robmon.audit.summary import Audit, Examined, sum_up
 from robmon.audit.task import TRANSIENT, Task
-from robmon.errors import InvalidInputError
+from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
 from robmon.models.listing import ListedVersion
 from robmon.models.uri import mask
@@ -127,9 +127,10 @@ def _copy(inputs: str, scratch: Path) -> tuple[str, Path]:
         with copy.open("rb") as written:
             while piece := written.read(2**20):
                 digest.update(piece)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise InvalidInputError(f"{mask(inputs)} cannot be read: {why}") from None
+    except RobmonError:
+        raise
+    except Exception as error:  # stores' drivers raise errors of their own kinds
+        raise InvalidInputError(f"{mask(inputs)} cannot be read: {why(error)}") from None
     return digest.hexdigest(), copy
 
 

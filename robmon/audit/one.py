@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from robmon.audit.task import Limits, Task, failed
 from robmon.errors import ModelError, RegistryError, RobmonError
+from robmon.models.uri import mask
 from robmon.processes.messages import Examine, Examined, Failure
 from robmon.processes.supervisor import Child, ChildDiedError, Command, worker_environment
 
@@ -72,7 +73,9 @@ async def examine(
         shutil.rmtree(home, ignore_errors=True)
     if isinstance(answer, Examined):
         return answer.content
-    return failed(answer.reason, answer.told) if isinstance(answer, Failure) else failed("error", "no answer")
+    if isinstance(answer, Failure):
+        return failed(answer.reason, answer.told.replace(str(inputs), mask(task.entry.inputs)))
+    return failed("error", "no answer")
 
 
 def _question(task: Task, model: Path, inputs: Path, limits: Limits) -> Examine:

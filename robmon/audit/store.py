@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robmon.audit.task import FORMAT, Task
-from robmon.errors import InvalidInputError
+from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
 from robmon.models.uri import mask
 
@@ -88,10 +88,16 @@ def open_place(out: str) -> Place:
     try:
         place: Place = Store(out) if "://" in local else Folder(Path(local))
         place.write("README.txt", ABOUT.encode())
-    except (OSError, ValueError, ImportError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise InvalidInputError(f"{mask(out)} cannot be written: {why}") from None
+    except RobmonError:
+        raise
+    except Exception as error:  # stores' drivers raise errors of their own kinds
+        raise InvalidInputError(f"{mask(out)} cannot be written: {why(error)}") from None
     return place
+
+
+def why(error: Exception) -> str:
+    """What the system says of it; of a store's own error its kind alone, for its text may hold credentials."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
 ABOUT = """Results of robmon audit: one file a version below versions/, and audit.json and audit.html of all.

@@ -106,6 +106,7 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
     from rich.table import Table
 
     from robmon.daemon.app import check_packages, check_registry
+    from robmon.daemon.sources import check_sources
     from robmon.history.folder import check_writable
     from robmon.models.bearer import bearer_token
     from robmon.models.uri import mask
@@ -119,6 +120,7 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
     bearer_token(loaded.settings.model.access, "model.token_file")
     check_writable(loaded.settings.data_dir)
     check_packages(loaded.settings)
+    check_sources(loaded.settings)
     check_registry(loaded.settings)
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for leaf in leaves():

@@ -65,7 +65,7 @@ class KafkaConsumer:
         self._next_offsets: Mapping[Partition, int] = {}
         self._starts: dict[Partition, int | None] = {}
         self._ours: frozenset[Partition] = frozenset()
-        self._secrets = SecretFiles(settings.files, _made)
+        self._secrets = SecretFiles(settings.files, self._made)
         self._consumer: Consumer | None = self._joined()
 
     async def next(self, next_offsets: Mapping[Partition, int]) -> Batch:
@@ -102,10 +102,7 @@ class KafkaConsumer:
             return
 
     def _joined(self) -> Consumer:
-        try:
-            consumer = Consumer(self._configuration(), logger=_NOT_HEARD)
-        except KafkaException as error:
-            raise SettingsError(f"kafka: {error.args[0].str()}") from None
+        consumer = _client(self._configuration())
         consumer.subscribe(list(self._settings.topics), on_assign=self._assign, on_revoke=self._revoke)
         return consumer
 
@@ -115,6 +112,12 @@ class KafkaConsumer:
             self._ours = frozenset()
             if consumer is not None:
                 consumer.close()
+
+    def _made(self, files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
+        """What the files hold, by the names of their settings, where the client takes it."""
+        secrets = _texts(files, contents)
+        _check(self._settings, secrets)
+        return secrets
 
     def _configuration(self) -> dict[str, Any]:
         return {
@@ -204,6 +207,19 @@ class KafkaConsumer:
         self._ours -= {(each.topic, each.partition) for each in partitions}
 
 
+def check_client(settings: KafkaSettings) -> None:
+    """Look whether the client takes the settings and what their files hold, without asking a broker.
+
+    Raises:
+        SettingsError: it does not, or a file cannot be read.
+    """
+    SecretFiles(settings.files, lambda files, contents: _check(settings, _texts(files, contents)))
+
+
+def _check(settings: KafkaSettings, secrets: Mapping[str, str]) -> None:
+    _client({"group.id": "robmon", **_security(settings, secrets)}).close()
+
+
 def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, str]:
     """What the client is told of certificates and passwords."""
     protocol = ("SASL_" if settings.sasl_mechanism else "") + ("SSL" if settings.tls else "PLAINTEXT")
@@ -219,9 +235,15 @@ def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, 
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _made(files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
-    """What the files hold, by the names of their settings."""
+def _texts(files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
     try:
         return {name: content.decode() for name, content in zip(files, contents, strict=True)}
     except UnicodeDecodeError:
         raise SettingsError("kafka: a file of certificates or of the password is no text") from None
+
+
+def _client(configuration: dict[str, Any]) -> Consumer:
+    try:
+        return Consumer(configuration, logger=_NOT_HEARD)
+    except KafkaException as error:
+        raise SettingsError(f"kafka: {error.args[0].str()}") from None

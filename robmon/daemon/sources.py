@@ -74,6 +74,18 @@ def sources_of(
     return sources
 
 
+def check_sources(settings: Settings) -> None:
+    """Look whether Kafka's client takes the settings, without asking a broker; files are looked for again and again.
+
+    Raises:
+        SettingsError: it does not, or a file of its secrets cannot be read.
+    """
+    if settings.kafka.topics:
+        from robmon.daemon.kafka_consumer import check_client
+
+        check_client(settings.kafka)
+
+
 class KeptPositions:
     """How far files have been read, in the data folder."""
 

@@ -18,6 +18,7 @@ from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
 from robmon.settings.values import (
     DEVICES,
+    Brokers,
     CertFile,
     Device,
     Groups,
@@ -39,6 +40,7 @@ from robmon.settings.values import (
     Subsampling,
     Tags,
     TokenFile,
+    Topics,
     Uri,
     Words,
     group_of,
@@ -175,8 +177,10 @@ class InputsSettings(Section):
 
 
 class KafkaSettings(Section):
-    bootstrap_servers: Words = Field((), description="Brokers to begin with, as host:port; unset: no inputs from Kafka")
-    topics: Words = Field((), description="Topics of requests: bodies as the model server gets them, or CloudEvents")
+    bootstrap_servers: Brokers = Field(
+        (), description="Brokers to begin with, as host:port; unset: no inputs from Kafka"
+    )
+    topics: Topics = Field((), description="Topics of requests: bodies as the model server gets them, or CloudEvents")
     group_id: NonEmpty | None = Field(
         None,
         description="Consumer group, whose members share the topics' partitions; unset: robmon, the model's name and "

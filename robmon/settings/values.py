@@ -144,6 +144,21 @@ def noise_of(word: str) -> Specification:
     return Specification(noise=name, levels=levels)
 
 
+def _check_brokers(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        found = re.fullmatch(r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?", word)
+        if found is None or not 0 < int(found["port"] or 9092) < 65536:
+            raise ValueError(f"{word!r} is no broker: write host:port, such as broker-1:9092")
+    return words
+
+
+def _check_topics(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", word):
+            raise ValueError(f"{word!r} is no topic: topics are named one by one, with letters, digits and . _ - only")
+    return words
+
+
 def _check_device(name: str) -> str:
     if not re.fullmatch(DEVICES, name):
         raise ValueError("a device is cpu, cuda, cuda:1 or auto")
@@ -174,6 +189,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
 HeaderNames = Annotated[Words, AfterValidator(_check_header_names)]
 Paths = Annotated[Words, AfterValidator(_check_paths)]
 Tags = Annotated[Words, AfterValidator(_check_tags)]
+Brokers = Annotated[Words, AfterValidator(_check_brokers)]
+Topics = Annotated[Words, AfterValidator(_check_topics)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Noises = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_noises)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]

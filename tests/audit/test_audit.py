@@ -11,15 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import psutil
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from robmon.audit.audit import audit, plan
 from robmon.audit.inputs_map import AuditedOn, read_map
 from robmon.audit.selection import pick
 from robmon.audit.store import file_of, open_place, result_of
 from robmon.audit.task import Task, failed
-from robmon.models.listing import list_versions
+from robmon.errors import InvalidInputError
+from robmon.models.listing import ListedVersion, list_versions
 from robmon.models.registry import Registry
 from tests.audit.registries import ManyVersions, many_versions
 from tests.cli.test_commands import clean, robmon
@@ -208,6 +211,26 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot be written"):
         open_place(str(tmp_path / "file" / "out"))
+
+
+def test_an_error_of_a_stores_own_is_told_by_its_kind(tmp_path: Path) -> None:
+    """Those of a store's driver derive from no common class, and their text may hold credentials."""
+
+    class NoCredentialsError(Exception):
+        pass
+
+    class Refusing(MemoryFileSystem):
+        def _open(self, path, mode="rb", **options):
+            raise NoCredentialsError("key hush-hush")
+
+        pipe_file = _open
+
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    with pytest.raises(InvalidInputError, match=r"^refusing://a/out cannot be written: NoCredentialsError$"):
+        open_place("refusing://a/out")
+    version = ListedVersion("m", 1, (), {}, "")
+    with pytest.raises(InvalidInputError, match=r"^refusing://a/rows\.csv cannot be read: NoCredentialsError$"):
+        plan([version], [AuditedOn("*", "refusing://a/rows.csv")], open_place(str(tmp_path / "out")), tmp_path)
 
 
 def driver(registry: ManyVersions, *words: str) -> subprocess.Popen[bytes]:

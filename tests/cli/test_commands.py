@@ -21,6 +21,7 @@ from tests.servers import free_port, local_registry
 
 NAMES = ["a", "b"]
 ENDPOINT = ["--model.uri", "http://127.0.0.1:1/invocations", "--model.name", "m"]
+KAFKA = ["--kafka.bootstrap_servers", "a:1", "--kafka.topics", "t", "--kafka.tls", "true"]
 
 
 def clean(environment: dict[str, str]) -> dict[str, str]:
@@ -208,6 +209,11 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             ["check-config", *ENDPOINT, "--model.token_file", "/nix"],
             "model.token_file = '/nix' cannot be read: No such file",
         ),
+        (
+            ["check-config", *ENDPOINT, *KAFKA, "--kafka.tls_ca_file", "/nix"],
+            "kafka.tls_ca_file = '/nix' cannot be read: No such file",
+        ),
+        (["check-config", *ENDPOINT, *KAFKA, "--kafka.tls_ca_file", "/etc/hosts"], "kafka: "),
         (
             ["run", *ENDPOINT, "--model.token_file", "/dev/null"],
             "model.token_file = '/dev/null' cannot be read: it is no regular file",

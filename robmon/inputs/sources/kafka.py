@@ -159,19 +159,16 @@ class KafkaSource:
         """Take in all that is new. Never raises, whatever the brokers do."""
         try:
             while self._take(await self._consumer.next(self._next)):
-                pass
+                self._tell_available()  # there may be more for hours
         except KafkaUnavailableError as error:
             self._reject("unavailable")
             self._counts.kafka_lag_messages = None
             if not self._unavailable:
                 log.error("kafka unavailable", error=str(error))
             self._unavailable = str(error)
+            self._rejections.tell()
         else:
-            self._counts.kafka_lag_messages = self._consumer.lag(self._next)
-            if self._unavailable:
-                log.info("kafka available again")
-            self._unavailable = ""
-        self._rejections.tell()
+            self._tell_available()
 
     async def close(self) -> None:
         """Leave the group, so that its partitions need not wait for another consumer."""
@@ -185,6 +182,13 @@ class KafkaSource:
         """The assessment was good: what was marked need not come again."""
         self._offsets.write(self._marked)
         self._consumer.commit(self._marked)
+
+    def _tell_available(self) -> None:
+        self._counts.kafka_lag_messages = self._consumer.lag(self._next)
+        if self._unavailable:
+            log.info("kafka available again")
+        self._unavailable = ""
+        self._rejections.tell()
 
     def _take(self, batch: Batch) -> bool:
         """Take in what came; whether there may be more."""

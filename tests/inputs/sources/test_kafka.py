@@ -24,7 +24,7 @@ from robmon.inputs.counts import InputCounts
 from robmon.inputs.labels import Labels
 from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
-from robmon.inputs.sources.kafka import KafkaSource
+from robmon.inputs.sources.kafka import Batch, KafkaSource
 from robmon.settings import KafkaSettings
 from tests.certificates import Authority
 from tests.kafka import PARTITIONS, Brokers, relay
@@ -286,6 +286,54 @@ async def test_a_password_comes_from_a_file_and_is_read_again(tmp_path: Path) ->
         await member.close()
     assert [line["event"] for line in logs if "secrets" in line["event"]] == ["secrets of kafka not renewed"]
     assert "secret" not in str([line | {"event": ""} for line in logs if "secrets" not in line["event"]])
+
+
+async def test_a_certificate_that_the_client_does_not_take_leaves_the_one_before(tmp_path: Path) -> None:
+    ca = Authority(tmp_path / "pki").ca
+    with capture_logs() as logs:
+        member = Member(tmp_path / "data", Brokers(), tls=True, tls_ca_file=ca)
+        before, good = member.consumer._consumer, ca.read_bytes()
+        ca.write_text("this is no certificate")
+        await member.source.poll()
+        await member.source.poll()
+        assert member.consumer._consumer is before
+        assert member.consumer._configuration()["ssl.ca.pem"].encode() == good
+        ca.write_bytes(good + b"\n")
+        await member.source.poll()
+        assert member.consumer._consumer is not before
+        await member.close()
+    assert [line["event"] for line in logs if "secrets" in line["event"]] == ["secrets of kafka not renewed"]
+
+
+async def test_the_lag_is_told_while_messages_come_and_come(tmp_path: Path) -> None:
+    """With traffic that never pauses a poll lasts for hours."""
+    brokers = Brokers()
+    brokers.send(TOPIC, numbered(0, 1))
+    member = Member(tmp_path, brokers)
+    await member.poll_until(lambda: member.counts.received["kafka"] >= 1)
+    told: list[int | None] = []
+
+    class Busy:
+        """A batch at each call, four times."""
+
+        def lag(self, next_offsets: object) -> int:
+            return 4 - len(told)
+
+        async def next(self, next_offsets: object) -> Batch:
+            told.append(member.counts.kafka_lag_messages)
+            return Batch(messages if len(told) < 4 else ())
+
+    messages = member.consumer._consumer.consume(1, 0)  # type: ignore[union-attr]
+    brokers.send(TOPIC, numbered(1, 2))
+    while not messages:
+        messages = member.consumer._consumer.consume(1, 1)  # type: ignore[union-attr]
+    busy = KafkaSource(
+        *(Busy(), KeptOffsets("robmon", History(tmp_path, "m"), member.writer), member.sample, member.counts),  # type: ignore[arg-type]
+        filters=NO_FILTERS, labels=member.labels, max_body_bytes=BYTES, max_age_seconds=HOUR,
+    )  # fmt: skip
+    await busy.poll()
+    assert told[1:] == [3, 2, 1]
+    await member.close()
 
 
 def test_what_the_client_does_not_take_is_told_in_one_sentence(tmp_path: Path) -> None:
