@@ -9,7 +9,7 @@ import shlex
 from typing import Final
 
 from robmon.demo.models import ALIAS, NAME
-from robmon.demo.processes import DemoFailedError
+from robmon.demo.processes import DemoFailedError, Running
 from robmon.demo.stage import Stage
 
 COMMAND_SECONDS: Final = 240.0
@@ -35,18 +35,33 @@ async def act(stage: Stage, accepted: str) -> None:
 
 
 async def type_in(stage: Stage, typed: str, telling: str) -> None:
-    """Run a command of robmon as it is shown, and show the line that it prints with those words.
+    """Run a command as it is shown, and show the line that it prints with those words.
 
     Raises:
         DemoFailedError: it ended with another status than 0, or with none in time, or said something else.
     """
-    words = shlex.split(typed)
-    name = f"robmon {words[1]}"
     with stage.view.step(f"$ {typed}") as step:
-        environment = {"MLFLOW_TRACKING_URI": stage.registry_url}
-        running = stage.processes.start(name, ["-m", *words], is_server=False, environment=environment)
-        await stage.until(running.is_done, COMMAND_SECONDS, f"{name} ends")
-        lines = running.output.read_text(encoding="utf-8").splitlines()
-        step.note = next((line for line in lines if telling in line), "")
-        if not step.note:
-            raise DemoFailedError(f"{name} did not say what was expected.\n{running.tail()}")
+        running = start(stage, typed)
+        await stage.until(running.is_done, COMMAND_SECONDS, f"{running.name} ends")
+        step.note = line_of(running, telling)
+
+
+def start(stage: Stage, typed: str) -> Running:
+    """Start a command of robmon, or of python, with the demo's registry in the environment."""
+    program, *words = shlex.split(typed)
+    arguments = words if program == "python" else ["-m", program, *words]
+    environment = {"MLFLOW_TRACKING_URI": stage.registry_url}
+    return stage.processes.start(f"{program} {words[0]}", arguments, is_server=False, environment=environment)
+
+
+def line_of(running: Running, telling: str) -> str:
+    """The line with those words of what a command printed.
+
+    Raises:
+        DemoFailedError: there is none.
+    """
+    lines = running.output.read_text(encoding="utf-8").splitlines()
+    found = next((line for line in lines if telling in line), None)
+    if found is None:
+        raise DemoFailedError(f"{running.name} did not say what was expected.\n{running.tail()}")
+    return found

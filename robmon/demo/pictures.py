@@ -74,6 +74,11 @@ def log(model: nn.Module, digits: Digits, **options: Any) -> Any:
 
 
 if __name__ == "__main__":
-    found = load_digits()
-    np.save(Path(sys.argv[2]) / "held-out.npy", as_pictures(found.test_x))
-    release(sys.argv[1], Path(sys.argv[2]), found, train, accuracy, log)
+    found, folder = load_digits(), Path(sys.argv[2])
+    for name, pictures, labels in (
+        ("training", found.train_x, found.train_y),
+        ("held-out", found.test_x, found.test_y),
+    ):
+        np.save(folder / f"{name}.npy", as_pictures(pictures))
+        np.save(folder / f"{name}-labels.npy", labels)
+    release(sys.argv[1], folder, found, train, accuracy, log)

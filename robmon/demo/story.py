@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from robmon.demo import models, on_call, picture
+from robmon.demo import mending, models, on_call, picture
 from robmon.demo.background import Background
 from robmon.demo.processes import OWN_NETWORK, DemoFailedError, Processes, Running, free_port, is_of_the_user
 from robmon.demo.report import TOLERANCE, Outcome, print_report, sentence
@@ -78,6 +78,9 @@ async def play(
             if not keep:
                 with stage.view:
                     await on_call.act(stage, OLD)
+                    mended = await mending.act(stage, outcome) if images else None
+                if mended is not None:
+                    mending.print_report(console, outcome, mended)
             else:
                 _print_addresses(console, stage, traffic)
                 with stage.view, suppress(asyncio.CancelledError):
@@ -260,6 +263,7 @@ def command(settings: Path, *words: str) -> str:
 def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
     settings = stage.processes.folder / SETTINGS_FILE
     accept = ("baseline", "--model", f"models:/{models.NAME}/{NEW}", "--accept")
+    stabilise = mending.words(NEW, stage.processes.folder)
     console.print()
     console.print("Everything keeps running until Ctrl-C:", style="bold")
     for name, what in (
@@ -270,5 +274,6 @@ def _print_addresses(console: Console, stage: Stage, traffic: Traffic) -> None:
         ("settings and logs", str(stage.processes.folder)),
         ("roll back", command(settings, "rollback", f"{models.NAME}@{models.ALIAS}", "--yes")),
         (f"accept version {NEW}", command(settings, *accept)),
+        *([(f"stabilise {NEW}", command(settings, *stabilise))] if stage.images else []),
     ):
         console.print(f"  {name:18} {what}", soft_wrap=True, highlight=False, markup=False)

@@ -217,8 +217,30 @@ def test_with_images_jpeg_and_thumbnails_take_their_turns(temporary: Path, tmp_p
     assert rows["jpeg", "50"][0] < rows["jpeg", "75"][0] and rows["thumbnail", "0.25"][0] < rows["thumbnail", "0.5"][0]
     assert re.search(r"^Pictures: .* no trial bound", output, re.MULTILINE)
     assert imread(tmp_path / "picture.png", format="png").shape[1] > 2000, "a third panel"
+    hold_candidate(output)
     assert processes_of(temporary) == []
     assert list(temporary.iterdir()) == []
+
+
+def hold_candidate(output: str) -> None:
+    """After the roll-back a candidate is made of the fragile version, served and judged, and is the better for it."""
+    after = output.partition("RESOLVED: ")[2]
+    told = (
+        "$ robmon stabilise models:/digits/2 --data training.npy ",
+        "registered: models:/digits/3. No alias was moved",
+    )
+    told += ("set_registered_model_alias('digits', 'champion', '3')", "champion is version 3")
+    told += ("PASSED: ", "All three versions", "PASSED: digits version 3 against version 1")
+    places = [after.find(text) for text in told[:-1]] + [after.rfind(told[-1])]
+    assert -1 not in places and places == sorted(places), output
+    [(old, fragile, candidate)] = re.findall(r"^noise MSE at 0.8 +(\S+) +(\S+) +(\S+) *$", after, re.MULTILINE)
+    assert float(candidate) < float(fragile) and float(old) < float(fragile)
+    [accuracies] = re.findall(r"^right without noise +(\S+) % +(\S+) % +(\S+) % *$", after, re.MULTILINE)
+    assert all(float(each) > 90 for each in accuracies)
+    [(worse, better)] = re.findall(
+        r"^verdict against 1 +accepted +(\S+) regressed +(\S+) passed *$", after, re.MULTILINE
+    )
+    assert float(better) <= 1.1 < float(worse)
 
 
 def test_a_picture_that_cannot_be_written_is_told_at_once(temporary: Path, tmp_path: Path) -> None:
