@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import robmon
+from robmon.errors import InvalidInputError
 from robmon.robustness.probes.advice.rules import of_resolutions
 
 PICTURE = torch.zeros(2, 3, 16, 16)
@@ -218,6 +219,51 @@ def test_a_clients_normalisation_counts_as_the_modules_own() -> None:
 def test_what_depends_on_the_rows_is_no_constant() -> None:
     items = robmon.advise(Through(lambda x: x / x.std(), nn.Conv2d(3, 4, 3)), torch.randn(2, 3, 16, 16)).items
     assert items == ()
+
+
+def in_channels(x: torch.Tensor) -> torch.Tensor:
+    x = x.clone()
+    for channel in range(3):
+        x[:, channel] = (x[:, channel] - 0.4) / 0.2
+    return x
+
+
+@pytest.mark.parametrize(
+    "before",
+    [in_channels, lambda x: x.clone().clamp_(0.4, 0.6), lambda x: (x / 0.2).relu_()],
+    ids=["channels", "clamp", "relu"],
+)
+def test_what_changes_an_input_in_place_ends_what_is_known_of_it(before: Any) -> None:
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(before(x))
+
+    assert "stem_noise" not in [item.rule for item in robmon.advise(Stem(), PICTURE).items]
+
+
+def test_a_stem_is_found_behind_another_shape() -> None:
+    torch.manual_seed(0)
+
+    class Sound(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(1, 4, 9, stride=4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer((x / 2).unsqueeze(1))
+
+    module = Sound()
+    gain = float((module.layer.weight.detach() ** 2).sum(dim=(1, 2)).mean()) / 4
+    assert only(module, torch.zeros(2, 100), "stem_noise").gain == pytest.approx(gain)
+
+
+def test_rows_without_a_scale_are_refused_not_called_unreadable() -> None:
+    with pytest.raises(InvalidInputError):
+        robmon.advise(nn.Conv2d(3, 4, 3), PICTURE, PICTURE)
 
 
 def test_what_is_measured_is_what_was_there_before_work_in_place() -> None:

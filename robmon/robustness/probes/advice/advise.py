@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.probes.advice.operations import Seen
 from robmon.robustness.probes.advice.result import Advice, AdviceItem
@@ -25,10 +26,15 @@ def advise_by(look: Look, example: Any, pairs: Iterable[tuple[Any, Any]] = ()) -
         look: runs it.
         example: rows that it takes.
         pairs: rows, and the same with noise, in batches, with which what happens to noise is measured.
+
+    Raises:
+        InvalidInputError: there is no noise for the rows.
     """
     try:
         operations = [seen.operation for seen in look(example, False)]
         moves = _measured(look, operations, pairs)
+    except InvalidInputError:
+        raise
     except Exception as error:  # of the model, whose text may hold inputs
         return Advice(reason=f"the model cannot be run on the example ({type(error).__name__})")
     stands = without_shared(operations)

@@ -25,6 +25,8 @@ Open = Callable[[bytes], Run]
 OF_INTEREST: Final = ("Conv", "MaxPool", "AveragePool", "Resize", "Upsample", "Slice")
 SHIFTS: Final = ("Add", "Sub", "Cast", "Identity", "Pad")
 """After which a cell still is the input's, times a constant, plus another."""
+SHAPING: Final = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+"""After which cells are the same ones under another shape."""
 
 
 class GraphLook:
@@ -121,6 +123,8 @@ class _Reading:
 
     def _moved(self, node: onnx.NodeProto, given: dict[str, Any], factor: Float64) -> Float64 | None:
         """The factor behind a node; None where more happens to the input there than a constant."""
+        if node.op_type in SHAPING:
+            return factor.reshape(1) if factor.size == 1 else None
         others = [self._constants.get(name) for name in node.input[1:] if name]
         if any(each is None for each in others):
             return None

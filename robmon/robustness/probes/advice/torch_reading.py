@@ -29,8 +29,47 @@ MAXIMA: Final = {
 NORMS: Final = {"native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"}
 SHIFTS: Final = {"add", "sub", "rsub", "clone", "to_copy", "detach", "alias", "constant_pad_nd", "reflection_pad2d"}
 """After which a cell still is the input's, times a constant, plus another."""
+SHAPING: Final = {"view", "unsafe_view", "reshape", "unsqueeze", "squeeze"}
+"""After which cells are the same ones under another shape."""
 MOST_CONSTANTS: Final = 4096
 """Most cells of what an input is multiplied by, one a channel."""
+
+
+class _Known:
+    """What is known of tensors, as long as nothing changes them in place, through a view of theirs either.
+
+    Torch counts the changes of a tensor, and says it of a new one or of one that was changed once the operator is
+    through: by `settle`, before the next one.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[torch.Tensor, int, Any]] = {}  # a tensor is held, so that its id stays its own
+        self._new: list[int] = []
+
+    def __contains__(self, tensor: torch.Tensor) -> bool:
+        """Whether anything was known of it, ever."""
+        return id(tensor) in self._of
+
+    def add(self, tensor: torch.Tensor, what: Any) -> None:
+        """Hold it."""
+        self._of[id(tensor)] = (tensor, 0, what)
+        self._new.append(id(tensor))
+
+    def settle(self) -> None:
+        """Take what is new as it is now."""
+        for each in self._new:
+            tensor, _, what = self._of[each]
+            self._of[each] = (tensor, _changes(tensor), what)
+        self._new.clear()
+
+    def get(self, tensor: torch.Tensor) -> Any:
+        """What is known of it as it is now, else None."""
+        _, changes, what = self._of.get(id(tensor), (None, -1, None))
+        return what if changes == _changes(tensor) else None
+
+
+def _changes(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 class _Looking(TorchDispatchMode):
@@ -44,18 +83,17 @@ class _Looking(TorchDispatchMode):
         self.seen: list[Seen] = []
         self.path: list[str] = [""]
         self._keeps = keeps
-        self._factors: dict[int, tuple[torch.Tensor, torch.Tensor, Any]] = {}
-        self._of_input: dict[int, torch.Tensor] = {}
-        self._filtered: dict[int, tuple[torch.Tensor, float]] = {}
-        self._slices: dict[int, tuple[torch.Tensor, Slices, Seen | None]] = {}
+        self._factors, self._of_input, self._filtered, self._slices = (_Known() for _ in range(4))
         self._normalised: set[tuple[float, ...]] = set()
         self._count = 0
         for each in given:
             one = torch.ones(1, dtype=torch.float64) if factor is None else torch.as_tensor(factor)
-            self._follow(each, one, self._copy(each))
+            self._factors.add(each, (one, self._copy(each)))
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        for known in (self._factors, self._filtered, self._slices):
+            known.settle()
         outputs = function(*args, **kwargs)
         first = outputs[0] if isinstance(outputs, tuple | list) and outputs else outputs
         if args and isinstance(args[0], torch.Tensor) and isinstance(first, torch.Tensor):
@@ -68,18 +106,18 @@ class _Looking(TorchDispatchMode):
 
     def _see(self, function: Any, name: str, given: dict[str, Any], args: Sequence[Any], after: torch.Tensor) -> None:
         before = args[0]
-        followed = self._factors.get(id(before))
-        moved = None if followed is None else self._moved(name, given, args, followed[1], after)
+        followed = self._factors.get(before)
+        moved = None if followed is None else self._moved(name, given, args, followed[0], after)
         if followed is not None and moved is None:
-            self._note_normalised(name, before, followed)
+            self._note_normalised(name, before, *followed)
         operation = self._operation(function, name, given, before, after)
         if operation is not None:
             self.seen.append(Seen(operation, self._copy(before), self._copy(after)))
         self._see_slice(name, given, before, after)
         if followed is not None and moved is not None:
-            self._follow(after, moved, followed[2])
+            self._factors.add(after, (moved, followed[1]))
         elif after.numel() <= MOST_CONSTANTS and any(self._is_of_input(each) for each in args):
-            self._of_input[id(after)] = after
+            self._of_input.add(after, True)
 
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """What it holds now: what comes next may work in place."""
@@ -95,11 +133,8 @@ class _Looking(TorchDispatchMode):
 
     # --- constants that the input is multiplied by --------------------------------------------------------------------
 
-    def _follow(self, tensor: torch.Tensor, factor: torch.Tensor, raw: torch.Tensor | None) -> None:
-        self._factors[id(tensor)] = (tensor, factor, raw)  # held, so that its id stays its own
-
     def _is_of_input(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and (id(value) in self._factors or id(value) in self._of_input)
+        return isinstance(value, torch.Tensor) and (value in self._factors or value in self._of_input)
 
     def _moved(
         self, name: str, given: dict[str, Any], args: Sequence[Any], factor: torch.Tensor, after: torch.Tensor
@@ -115,16 +150,18 @@ class _Looking(TorchDispatchMode):
             return _spread(factor, after.ndim) * _of_batch_norm(given, after.ndim)
         if name in SHIFTS or (name == "slice" and _is_alike(factor, given["dim"], after.ndim)):
             return factor
+        if name in SHAPING and factor.numel() == 1:
+            return factor.reshape(1)
         if name == "permute":
             return _spread(factor, after.ndim).permute(given["dims"])
         return _spread(factor, after.ndim).transpose(given["dim0"], given["dim1"]) if name == "transpose" else None
 
-    def _note_normalised(self, name: str, before: torch.Tensor, followed: tuple[Any, torch.Tensor, Any]) -> None:
-        factor = followed[1].flatten().numpy()
+    def _note_normalised(self, name: str, before: torch.Tensor, by: torch.Tensor, raw: torch.Tensor | None) -> None:
+        factor = by.flatten().numpy()
         if before.ndim != 4 or factor.size > MOST_CONSTANTS or tuple(factor) in self._normalised:
             return
         self._normalised.add(tuple(factor))
-        self.seen.append(Seen(Normalised(self._named(name), factor), followed[2], self._copy(before)))
+        self.seen.append(Seen(Normalised(self._named(name), factor), raw, self._copy(before)))
 
     # --- operators ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +175,7 @@ class _Looking(TorchDispatchMode):
             kernel = tuple(map(int, given["kernel_size"]))
             pool = Pool(self._where(name), "mean" if name in MEANS else "max", kernel * (count // len(kernel)))
             if pool.kind == "mean":
-                self._filtered[id(after)] = (after, 1.0 / math.prod(pool.kernel))
+                self._filtered.add(after, 1.0 / math.prod(pool.kernel))
             return pool
         if name.startswith("adaptive_") and after.ndim >= 4:
             return self._adaptive(name, before, after)
@@ -149,12 +186,12 @@ class _Looking(TorchDispatchMode):
     ) -> Convolution | None:
         weight = given["weight"].detach().double().cpu().numpy()
         groups = int(given["groups"])
-        followed = self._factors.get(id(before))
-        factor = None if followed is None else followed[1].flatten().numpy()
+        followed = self._factors.get(before)
+        factor = None if followed is None else followed[0].flatten().numpy()
         if factor is not None and factor.size not in (1, weight.shape[1] * groups):
             factor = None
         if groups == before.shape[1] and is_low_pass(weight).all():
-            self._filtered[id(after)] = (after, float((weight**2).sum(axis=(1, *range(2, weight.ndim))).mean()))
+            self._filtered.add(after, float((weight**2).sum(axis=(1, *range(2, weight.ndim))).mean()))
         return Convolution(self._where(name), weight, tuple(map(int, given["stride"])), groups, factor)
 
     def _adaptive(self, name: str, before: torch.Tensor, after: torch.Tensor) -> Pool | None:
@@ -183,25 +220,23 @@ class _Looking(TorchDispatchMode):
         if name != "slice" or before.ndim < 3 or given["step"] == 1:
             return
         axis = int(given["dim"]) % before.ndim
-        source, first, seen = self._slices.get(id(before), (before, None, None))
+        source, first, seen = self._slices.get(before) or (before, None, None)
         begin = int(given["start"] or 0) % before.shape[axis]
         steps, starts = ({}, {}) if first is None else (first.steps, first.starts)
         if axis == 0 or axis in steps:
             return
-        filtered = self._filtered.get(id(source))
         is_next = seen is not None and self.seen[-1] is seen
         where = seen.operation.where if is_next and seen is not None else self._where(name)
         cut = Slices(
-            where, steps | {axis: int(given["step"])}, starts | {axis: begin}, source,
-            None if filtered is None else filtered[1],
-        )  # fmt: skip
+            where, steps | {axis: int(given["step"])}, starts | {axis: begin}, source, self._filtered.get(source)
+        )
         if seen is not None and is_next:
             seen.operation, seen.after = cut, self._copy(after)
         else:
             seen = Seen(cut, self._copy(source), self._copy(after))
             self.seen.append(seen)
-        self._slices[id(after)] = (source, cut, seen)
-        self._of_input[id(after)] = after
+        self._slices.add(after, (source, cut, seen))
+        self._of_input.add(after, True)
 
 
 def _spread(factor: torch.Tensor, rank: int) -> torch.Tensor:
