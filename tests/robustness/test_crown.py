@@ -268,6 +268,31 @@ def test_what_is_not_bounded_again_keeps_its_interval(pictures: torch.Tensor, mo
     assert float((loose[1] - loose[0]).mean()) < float(2 * interval.radius.mean())
 
 
+def test_scores_without_an_axis_of_columns_are_bounded_as_those_with_one_are() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 1))
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+
+    class Score(nn.Module):
+        def __init__(self, *, is_flat: bool) -> None:
+            super().__init__()
+            self.layers, self.is_flat = layers, is_flat
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            score = self.layers(x)
+            return torch.sigmoid(5 * torch.tanh(score.squeeze(1) if self.is_flat else score))
+
+    with_axis, without = (
+        robmon.certify(
+            Score(is_flat=is_flat), rows, radii=(0.05, 0.2), norm="inf", method="crown", output="probability"
+        )
+        for is_flat in (False, True)
+    )
+    assert 0 < with_axis.share[-1] < 1
+    assert without.certified is not None
+    assert np.array_equal(without.certified, with_axis.certified)
+
+
 def test_a_network_of_three_layers_of_which_nothing_else_is_certified_is() -> None:
     from sklearn.datasets import load_digits
 

@@ -73,11 +73,11 @@ class LinearBounds:
         nexts = [each for each in self.graph.nodes if not is_affine(each) and node in each.sources]
         if box.is_apart or not nexts:
             return
-        asked = torch.stack([bends_in(each, box) for each in nexts]).any(dim=0).flatten(1)
+        asked = torch.stack([bends_in(each, box) for each in nexts]).any(dim=0).reshape(len(box.centre), -1)
         which, cells = asked.nonzero(as_tuple=True)
         if not len(which) or 2 * len(which) * work > MOST_WORK:
             return
-        low, high = box.low.flatten(1), box.high.flatten(1)
+        low, high = (each.reshape(len(each), -1) for each in (box.low, box.high))
         for pairs in zip(*(torch.split(each, self._at_once) for each in (which, cells)), strict=True):
             functions = torch.zeros(len(pairs[0]), node.cells, dtype=torch.float64)
             functions[torch.arange(len(functions)), pairs[1]] = 1.0
@@ -111,8 +111,8 @@ class LinearBounds:
             above, terms = self._behind(node, waiting.pop(node), which)
             for source, coefficients in above.items():
                 waiting[source] = waiting[source] + coefficients if source in waiting else coefficients
-            constant += terms.flatten(1).sum(dim=1)
-            size += terms.flatten(1).abs().sum(dim=1)
+            constant += terms.reshape(len(terms), -1).sum(dim=1)
+            size += terms.reshape(len(terms), -1).abs().sum(dim=1)
         of_input, rows = waiting[self.graph.input].flatten(1), self.rows.flatten(1)[which]
         moved = rows_norm(of_input * self.moves.flatten(), self.norm)
         size += (of_input * rows).abs().sum(dim=1) + moved
