@@ -50,7 +50,6 @@ test: tools lint  ## Check everything and run all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: tools  ## Run the tests that `make test` leaves out because they take minutes each
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]' || echo "ray is left out"
 	$(BIN)/python -m pytest -m long -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 image: tools  ## Build the image's VARIANTS and run them as a cluster would; needs root, Debian and some minutes
