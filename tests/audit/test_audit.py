@@ -255,6 +255,7 @@ def kill_after(registry: ManyVersions, count: int, *words: str) -> dict[Path, in
     return {file: file.stat().st_mtime_ns for file in (registry.folder / "out").rglob("versions/*/*.json")}
 
 
+@pytest.mark.long
 def test_a_driver_killed_half_way_does_only_the_rest(tmp_path: Path, mlflow_template: Path) -> None:
     made = many_versions(tmp_path, mlflow_template)
     made.add("plain", [(1.0 + 0.1 * place, "behaves") for place in range(3)])

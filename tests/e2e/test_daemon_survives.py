@@ -94,6 +94,7 @@ def test_nan(daemon: Daemon) -> None:
     daemon.wait_for(lambda: daemon.value("robmon_noise_mse_bound", level="0.1") != math.inf, "a finite bound")
 
 
+@pytest.mark.long
 def test_hanging(uri: str, local: Registry, shared_daemon: Daemon, tmp_path: Path) -> None:
     """The processes that the model started go with it. A busy machine takes minutes to load one that does not hang."""
     longest = patience_seconds(shared_daemon, at_least=10)

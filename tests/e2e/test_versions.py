@@ -33,6 +33,7 @@ def reference_version(daemon: Daemon) -> str:
     return str(ratios[0].labels["reference_version"])
 
 
+@pytest.mark.long
 def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
     """A daemon that starts on the new version, as in a new pod, compares it with the one that was accepted.
 

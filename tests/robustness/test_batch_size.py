@@ -201,5 +201,5 @@ def test_rests_are_part_of_what_an_assessment_is_planned_to_take() -> None:
     }  # fmt: skip
     assert seconds[0.02] > 5 * seconds[None]
     with pytest.raises(OverBudgetError):
-        slow = FunctionPredictor(predict, duty_cycle=1e-4)
+        slow = FunctionPredictor(predict, duty_cycle=1e-3)
         plan_assessment(slow, np.arange(256.0).reshape(64, 4), Specification(), min_rows=32, max_seconds=1)
