@@ -65,6 +65,13 @@ class Traffic:
         return np.array(answers)
 
 
+def two_more_assessments(traffic: Traffic, daemon: Daemon) -> None:
+    """Among usual traffic: of rows that another assessment has seen nothing is told."""
+    begun = daemon.assessments()
+    while daemon.assessments() < begun + 2:
+        traffic.usual(50)
+
+
 def hop_skip_jump(traffic: Traffic, daemon: Daemon) -> list[float | None]:
     """ART's own, by labels alone, from one row of the traffic: the near-duplicates of each assessment since it began,
     until they are three."""
@@ -123,9 +130,7 @@ def test_a_search_for_the_boundary_is_seen_and_retries_are_not(
         with running_daemon(tmp_path, uri, local.tracking_uri, **settings) as daemon:
             while (daemon.value("robmon_baseline_rows") or 0) < settings["baseline__min_rows"]:
                 traffic.usual(50)
-            begun = daemon.assessments()
-            while daemon.assessments() < begun + 2:
-                traffic.usual(50)
+            two_more_assessments(traffic, daemon)
             assert daemon.value(NEAR) == 0
             assert daemon.value("robmon_input_novel_ratio") is not None
             repeated = daemon.count("robmon_inputs_repeated_total")
@@ -136,7 +141,7 @@ def test_a_search_for_the_boundary_is_seen_and_retries_are_not(
                 for row in clients:
                     traffic.ask(row)
             daemon.wait_for(lambda: daemon.count("robmon_inputs_repeated_total") == 192, "the repeats")
-            daemon.wait_for_assessments(2)
+            two_more_assessments(traffic, daemon)
             assert daemon.value(NEAR) == 0, "retries are no near-duplicates"
 
             near = hop_skip_jump(traffic, daemon)
