@@ -37,6 +37,17 @@ def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch computes on one thread: in small matrices, and beside other tests, threads would wait for one another."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def mlflow_template(folder_of_the_run: Path) -> Path:
     """An empty MLflow database, made once for all the processes of a test run."""

@@ -120,18 +120,15 @@ def _copy(inputs: str, scratch: Path) -> tuple[str, Path]:
     """Digest and local copy of a file of inputs."""
     number = sum(1 for _ in scratch.glob("inputs-*"))
     copy = scratch / f"inputs-{number}{Path(inputs).suffix.lower()}"
-    digest = hashlib.sha256()
     try:
         with _opened(inputs) as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target)
         with copy.open("rb") as written:
-            while piece := written.read(2**20):
-                digest.update(piece)
+            return hashlib.file_digest(written, "sha256").hexdigest(), copy
     except RobmonError:
         raise
     except Exception as error:  # stores' drivers raise errors of their own kinds
         raise InvalidInputError(f"{mask(inputs)} cannot be read: {why(error)}") from None
-    return digest.hexdigest(), copy
 
 
 def _opened(inputs: str) -> Any:

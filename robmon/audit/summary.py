@@ -183,7 +183,7 @@ def _score(content: Mapping[str, Any]) -> Score:
 
 def _number(value: float | str | None) -> float:
     """As `jsonable` wrote it."""
-    return math.nan if value is None else float(value.replace("Inf", "inf")) if isinstance(value, str) else value
+    return math.nan if value is None else float(value)
 
 
 def _name(version: Examined) -> dict[str, Any]:

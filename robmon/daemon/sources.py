@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -20,6 +22,9 @@ from robmon.inputs.sources.protocol import Source
 from robmon.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def sources_of(
@@ -50,7 +55,7 @@ def sources_of(
     inputs, sources = settings.inputs, list[Source]()
     if inputs.files is not None:
         reader = ReaderProcess(inputs.files, inputs.max_age_seconds, inputs.max_body_bytes)
-        positions = KeptPositions(inputs.files, history, writer)
+        positions = kept_positions(inputs.files, history, writer)
         files, every = shown(inputs.files), inputs.files_poll_seconds
         sources.append(FileSource(files, every, reader, positions, sample, counts))
     if settings.kafka.topics:
@@ -60,7 +65,7 @@ def sources_of(
         sources.append(
             KafkaSource(
                 KafkaConsumer(settings.kafka, group, inputs.max_inflight_bytes),
-                KeptOffsets(group, history, writer),
+                kept_offsets(group, history, writer),
                 sample,
                 counts,
                 filters=filters,
@@ -86,45 +91,51 @@ def check_sources(settings: Settings) -> None:
         check_client(settings.kafka)
 
 
-class KeptPositions:
-    """How far files have been read, in the data folder."""
+def kept_positions(url: str, history: History, writer: Writer) -> KeptProgress[str, FilePosition]:
+    """How far files have been read."""
+    read, write = partial(history.read_positions, url), partial(history.write_positions, url)
+    return KeptProgress("positions in files", "positions", read, write, writer)
 
-    def __init__(self, url: str, history: History, writer: Writer) -> None:
-        self._url = url
-        self._history = history
+
+def kept_offsets(group: str, history: History, writer: Writer) -> KeptProgress[Partition, int]:
+    """Offsets of a consumer group."""
+    read, write = partial(history.read_offsets, group), partial(history.write_offsets, group)
+    return KeptProgress("offsets of kafka", "offsets", read, write, writer)
+
+
+class KeptProgress(Generic[Key, Value]):
+    """How far a source has been read, in the data folder.
+
+    Args:
+        what: that is, as a log names it.
+        place: of what is written, as of `Writer.write`.
+        read: reads it.
+        write: replaces it.
+        writer: of the history.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        place: str,
+        read: Callable[[], dict[Key, Value]],
+        write: Callable[[Mapping[Key, Value]], None],
+        writer: Writer,
+    ) -> None:
+        self._what = what
+        self._place = place
+        self._read = read
+        self._write = write
         self._writer = writer
 
-    def read(self) -> dict[str, FilePosition]:
+    def read(self) -> dict[Key, Value]:
         """As written last; nothing where that cannot be read."""
         try:
-            return self._history.read_positions(self._url)
+            return self._read()
         except OSError as error:
-            log.error("positions in files not read", error=error.strerror)
+            log.error(f"{self._what} not read", error=error.strerror)
             return {}
 
-    def write(self, positions: Mapping[str, FilePosition]) -> None:
-        """Write them soon; of several that wait, the newest."""
-        kept = dict(positions)
-        self._writer.write(lambda: self._history.write_positions(self._url, kept), place="positions")
-
-
-class KeptOffsets:
-    """Offsets of a consumer group, in the data folder."""
-
-    def __init__(self, group: str, history: History, writer: Writer) -> None:
-        self._group = group
-        self._history = history
-        self._writer = writer
-
-    def read(self) -> dict[Partition, int]:
-        """As written last; nothing where that cannot be read."""
-        try:
-            return self._history.read_offsets(self._group)
-        except OSError as error:
-            log.error("offsets of kafka not read", error=error.strerror)
-            return {}
-
-    def write(self, offsets: Mapping[Partition, int]) -> None:
-        """Write them soon; of several that wait, the newest."""
-        kept = dict(offsets)
-        self._writer.write(lambda: self._history.write_offsets(self._group, kept), place="offsets")
+    def write(self, progress: Mapping[Key, Value]) -> None:
+        """Write it soon; of several that wait, the newest."""
+        self._writer.write(partial(self._write, dict(progress)), place=self._place)

@@ -21,7 +21,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from robmon.daemon.kafka_consumer import MESSAGES_AT_ONCE, WAIT_SECONDS, KafkaConsumer
-from robmon.daemon.sources import KeptOffsets
+from robmon.daemon.sources import kept_offsets
 from robmon.daemon.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
@@ -52,7 +52,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = KafkaSettings(bootstrap_servers=brokers.addresses, topics=(TOPIC,), auto_offset_reset="earliest")
         source = KafkaSource(
-            *(KafkaConsumer(settings, "robmon", 16 * 2**20), KeptOffsets("robmon", History(Path(folder), "m"), writer)),
+            KafkaConsumer(settings, "robmon", 16 * 2**20),
+            kept_offsets("robmon", History(Path(folder), "m"), writer),
             *(sample, counts),
             filters=NO_FILTERS, labels=Labels(max_bytes=2**20, window_seconds=60), max_body_bytes=2**20,
             max_age_seconds=3600,

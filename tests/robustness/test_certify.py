@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,20 +27,12 @@ from robmon.robustness.probes.certificate.result import Certificate
 
 METHODS = ("lipschitz", "interval", "crown")
 NORMS = ("2", "inf")
+pytestmark = pytest.mark.usefixtures("one_thread")
 RADII = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 G = np.random.default_rng(0)
 X = G.normal(size=(128, 12))
 W = G.normal(size=12)
 ALONE: dict[str, Any] = {"scale": 1.0, "output": "logit"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Matrices are small here: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def kept(result: Certificate) -> NDArray[np.bool_]:

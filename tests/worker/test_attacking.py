@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,14 @@ from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import named_tensors, save_pyfunc, tensor
 from tests.worker.test_evaluation import question
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 RADII = [0.25]
 ROWS = 32
 X = np.random.default_rng(3).normal(size=(ROWS, 6)).astype(np.float32) * np.array([1, 2, 3, 1, 1, 1], dtype=np.float32)
 BODIES = [json.dumps({"inputs": [row.tolist()]}).encode() for row in X]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in a worker: thousands of calls of a small module, whose threads would wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def network() -> torch.nn.Module:

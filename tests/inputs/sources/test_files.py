@@ -18,7 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from robmon.daemon.file_reader import ReaderProcess
-from robmon.daemon.sources import KeptPositions
+from robmon.daemon.sources import kept_positions
 from robmon.daemon.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
@@ -69,7 +69,7 @@ class Daemon:
         self.writer = Writer()
         self.reader = Reader(files, max_age_seconds=3600, max_body_bytes=9999)
         (folder / "data").mkdir(exist_ok=True)
-        positions = KeptPositions(files, History(folder / "data", "m"), self.writer)
+        positions = kept_positions(files, History(folder / "data", "m"), self.writer)
         self.source = FileSource(files, 30, self.reader, positions, self.sample, self.counts, rejections)
         self.sample.attach(self.source)
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from robmon.daemon import kafka_consumer
 from robmon.daemon.kafka_consumer import KafkaConsumer
-from robmon.daemon.sources import KeptOffsets
+from robmon.daemon.sources import kept_offsets
 from robmon.daemon.writer import Writer
 from robmon.errors import SettingsError
 from robmon.history.store import History
@@ -54,7 +54,7 @@ class Member:
         folder.mkdir(exist_ok=True)
         self.consumer = KafkaConsumer(KafkaSettings(**given | settings), "robmon", 2**24)
         self.source = KafkaSource(
-            *(self.consumer, KeptOffsets("robmon", History(folder, "m"), self.writer), self.sample, self.counts),
+            *(self.consumer, kept_offsets("robmon", History(folder, "m"), self.writer), self.sample, self.counts),
             filters=filters, labels=self.labels, max_body_bytes=BYTES, max_age_seconds=HOUR,
         )  # fmt: skip
         self.sample.attach(self.source)
@@ -328,7 +328,7 @@ async def test_the_lag_is_told_while_messages_come_and_come(tmp_path: Path) -> N
     while not messages:
         messages = member.consumer._consumer.consume(1, 1)  # type: ignore[union-attr]
     busy = KafkaSource(
-        *(Busy(), KeptOffsets("robmon", History(tmp_path, "m"), member.writer), member.sample, member.counts),  # type: ignore[arg-type]
+        *(Busy(), kept_offsets("robmon", History(tmp_path, "m"), member.writer), member.sample, member.counts),  # type: ignore[arg-type]
         filters=NO_FILTERS, labels=member.labels, max_body_bytes=BYTES, max_age_seconds=HOUR,
     )  # fmt: skip
     await busy.poll()
