@@ -140,13 +140,14 @@ class Daemon:
         )
         filters = Filters(inputs.model, inputs.exclude_headers, inputs.exclude_paths)
         self._labels = Labels(max_bytes=inputs.label_bytes, window_seconds=inputs.label_window_seconds)
+        repeats = Repeats(settings.detect.ring) if settings.detect.enabled and settings.detect.ring else None
         self._receiver = Receiver(
             self._sample,
             max_body_bytes=inputs.max_body_bytes,
             max_inflight_bytes=inputs.max_inflight_bytes,
             filters=filters,
             labels=self._labels,
-            repeats=Repeats(settings.detect.ring) if settings.detect.enabled and settings.detect.ring else None,
+            repeats=repeats,
         )
         self._metrics = Metrics(
             self._follower.name,
@@ -248,7 +249,7 @@ class Daemon:
         )
         self._sources = sources_of(
             *(settings, self._follower.name, self._sample, self._receiver.counts, filters, self._labels),
-            *(history, self._writer),
+            *(repeats, history, self._writer),
         )
         self._one_at_a_time = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=STEADY)

@@ -14,6 +14,7 @@ from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.labels import Labels
 from robmon.inputs.readers.position import FilePosition
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.inputs.sources.files import FileSource
@@ -34,6 +35,7 @@ def sources_of(
     counts: InputCounts,
     filters: Filters,
     labels: Labels,
+    repeats: Repeats | None,
     history: History,
     writer: Writer,
 ) -> list[Source]:
@@ -46,6 +48,7 @@ def sources_of(
         counts: of inputs.
         filters: which messages are left out.
         labels: where answers that messages tell are joined to their requests.
+        repeats: the last bodies, among which messages are looked for too; None: they are not counted.
         history: keeps how far was read.
         writer: of the history.
 
@@ -70,6 +73,7 @@ def sources_of(
                 counts,
                 filters=filters,
                 labels=labels,
+                repeats=repeats,
                 max_body_bytes=inputs.max_body_bytes,
                 max_age_seconds=inputs.max_age_seconds,
             )

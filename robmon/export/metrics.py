@@ -251,7 +251,7 @@ class InputsCollector(Collector):
                 if count or source in sources or source == NO_SOURCE:
                     family.add_metric([source], count)
             yield family
-        yield from repeated_metrics(self._counts.repeated, [source for source in ARRIVING if source in sources])
+        yield from repeated_metrics(self._counts.repeated, [each for each in (*ARRIVING, "kafka") if each in sources])
         rejected = CounterMetricFamily(
             "robmon_inputs_rejected", "Requests rejected, by source and reason", labels=["source", "reason"]
         )

@@ -25,7 +25,7 @@ async def test_the_settings_name_the_sources_and_the_sample_knows_them(tmp_path:
         settings = load({"model.uri": "models:/m/1", **flags}).settings
         labels = Labels(max_bytes=2**20, window_seconds=60)
         sources = sources_of(
-            *(settings, "m", sample, InputCounts(), NO_FILTERS, labels, History(tmp_path, "m"), writer)
+            *(settings, "m", sample, InputCounts(), NO_FILTERS, labels, None, History(tmp_path, "m"), writer)
         )
         for source in sources:
             await source.poll()

@@ -42,9 +42,10 @@ def test_repeats_begin_at_zero_where_they_are_counted(counted: bool) -> None:
     value = Metrics("m", counts, lambda: (0, None)).registry.get_sample_value
     assert value("robmon_inputs_repeated_total", {"source": "v2"}) == (0 if counted else None)
     assert value("robmon_inputs_repeated_total", {"source": "file"}) is None, "only bodies that arrive are hashed"
-    counts.received["mlflow"] += 3
-    counts.count_repeated("mlflow")
-    assert value("robmon_inputs_repeated_total", {"source": "mlflow"}) == (1 if counted else None)
+    for source in ("mlflow", "kafka"):
+        counts.received[source] += 3
+        counts.count_repeated(source)
+        assert value("robmon_inputs_repeated_total", {"source": source}) == (1 if counted else None)
 
 
 def test_the_page_names_requests_and_says_what_it_does_not_see() -> None:

@@ -111,10 +111,10 @@ TWO_ROWS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("encoding", ["plain", "BASE64"])
-@pytest.mark.parametrize("source", ["file", "mlflow", "v1", "cloudevents"])
+@pytest.mark.parametrize("source", ["file", "mlflow", "v1", "cloudevents", "kafka"])
 @pytest.mark.parametrize(("data", "content_type"), TWO_ROWS)
 def test_every_form_of_a_captured_request(data: str, content_type: str, encoding: str, source: str) -> None:
-    """In files and as a mirror's body."""
+    """In files, as a mirror's body and as a message."""
     sent = base64.b64encode(data.encode()).decode() if encoding == "BASE64" else data
     named = {CSV: "CSV", LINES: "JSON"}.get(content_type, "JSON")
     record = captured(sent, encoding if encoding == "BASE64" else named, content_type)

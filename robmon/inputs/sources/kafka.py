@@ -6,8 +6,11 @@ in a good assessment, and not before: after a kill, messages that only the lost 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 import structlog
@@ -18,6 +21,7 @@ from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id, join_keys
 from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.labels import Labels
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import CONTENT_TYPE, EVENT_ID, Filters, Kind, RawHeaders, Route, Router, event_headers
 from robmon.inputs.sample import Sample
 from robmon.ports.rejections import RejectionLog
@@ -120,6 +124,7 @@ class KafkaSource:
         counts: of inputs.
         filters: which messages are left out; paths are those of requests, and leave out none.
         labels: where the answers that events tell are joined to the requests.
+        repeats: the last bodies, to count those that come again; None: they are not counted.
         max_body_bytes: largest message.
         max_age_seconds: an older message is skipped: a topic may hold years of them.
         now: seconds that never step.
@@ -136,6 +141,7 @@ class KafkaSource:
         *,
         filters: Filters,
         labels: Labels,
+        repeats: Repeats | None = None,
         max_body_bytes: int,
         max_age_seconds: float,
         now: Callable[[], float] = clock.now,
@@ -145,6 +151,7 @@ class KafkaSource:
         self._sample = sample
         self._counts = counts
         self._labels = labels
+        self._repeats = repeats
         self._max_body_bytes = max_body_bytes
         self._max_age_seconds = max_age_seconds
         self._now = now
@@ -158,8 +165,10 @@ class KafkaSource:
     async def poll(self) -> None:
         """Take in all that is new. Never raises, whatever the brokers do."""
         try:
-            while self._take(await self._consumer.next(self._next)):
+            while (batch := await self._consumer.next(self._next)).messages:
+                self._take(batch, await self._hashed(batch.messages))
                 self._tell_available()  # there may be more for hours
+            self._take(batch)
         except KafkaUnavailableError as error:
             self._reject("unavailable")
             self._counts.kafka_lag_messages = None
@@ -190,40 +199,47 @@ class KafkaSource:
         self._unavailable = ""
         self._rejections.tell()
 
-    def _take(self, batch: Batch) -> bool:
-        """Take in what came; whether there may be more."""
+    async def _hashed(self, messages: Sequence[Message]) -> Sequence[blake2b | None]:
+        """What was hashed of each body, on another thread: many of them may be large; None where that is not asked."""
+        repeats = self._repeats
+        if repeats is None:
+            return [None] * len(messages)
+        return await asyncio.to_thread(lambda: [repeats.hasher(each.value() or b"") for each in messages])
+
+    def _take(self, batch: Batch, hashed: Sequence[blake2b | None] = ()) -> None:
+        """Take in what came."""
         for place, start in batch.starts.items():
             if start is None:
                 self._next.pop(place, None)
             else:
                 self._next.setdefault(place, start)
-        for message in batch.messages:
+        for message, each in zip(batch.messages, hashed, strict=True):
             place, offset = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
             if place in batch.starts and offset < self._next.get(place, 0):
                 continue  # taken already, before the partition went and came back
             self._next[place] = offset + 1
-            self._take_message(message)
-        return bool(batch.messages)
+            self._take_message(message, each)
 
-    def _take_message(self, message: Message) -> None:
+    def _take_message(self, message: Message, hashed: blake2b | None) -> None:
         try:
-            headers, size = list(_as_of_requests(message.headers() or ())), len(message)
+            headers = list(_as_of_requests(message.headers() or ()))
         except (SystemError, UnicodeError):  # the client's own failure where the name of a header is no text
             self._reject("bad_headers")
             return
-        route, event = self._route(headers, message)
-        if route.kind is Kind.OTHER or size == 0:
+        value = _Value(message)
+        route, event = self._route(headers, value)
+        if route.kind is Kind.OTHER or value.size == 0:
             self._counts.skipped[SOURCE] += 1
-        elif size > self._max_body_bytes:
+        elif value.size > self._max_body_bytes:
             self._counts.received[SOURCE] += route.kind is Kind.PREDICTION
             self._reject("too_large")
         elif route.kind is Kind.RESPONSE:
             told = event_id(event.get(EVENT_ID, b"").decode("latin-1"))
-            self._labels.tell("answer", told, message.value() or b"", self._now())
+            self._labels.tell("answer", told, value.body, self._now())
         else:
-            self._take_request(message, size, headers, route.model)
+            self._take_request(message, value, headers, route.model, hashed)
 
-    def _route(self, headers: RawHeaders, message: Message) -> tuple[Route, Mapping[bytes, bytes]]:
+    def _route(self, headers: RawHeaders, value: _Value) -> tuple[Route, Mapping[bytes, bytes]]:
         """What the message is, by its headers; of an event in structured mode by its head. With what tells that."""
         _, picked = self._events.pick(headers)
         route = self._events.route("POST", _EVENT, picked)
@@ -231,10 +247,12 @@ class KafkaSource:
             return route, picked
         if CONTENT_TYPE not in picked:
             return self._plain.route("POST", _PLAIN, picked), picked
-        picked = event_headers(message.value() or b"")
+        picked = event_headers(value.body)
         return self._events.route_event(route, _EVENT, picked), picked
 
-    def _take_request(self, message: Message, size: int, headers: RawHeaders, model: str | None) -> None:
+    def _take_request(
+        self, message: Message, value: _Value, headers: RawHeaders, model: str | None, hashed: blake2b | None
+    ) -> None:
         now = self._now()
         has_time, milliseconds = message.timestamp()
         at = min(clock.from_wall(milliseconds / 1000), now) if has_time else now
@@ -242,12 +260,15 @@ class KafkaSource:
             self._counts.skipped[SOURCE] += 1
             return
         self._counts.received[SOURCE] += 1
-        self._counts.body_bytes[SOURCE].observe(size)
+        self._counts.body_bytes[SOURCE].observe(value.size)
+        if self._repeats is not None and hashed is not None and self._repeats.is_repeat(hashed):
+            self._counts.count_repeated(SOURCE)
         key = self._sample.draw()
         if key is None:
             return
-        body, kept = message.value() or b"", kept_headers(headers)
-        item = self._sample.add(key, body, SOURCE, kept, at, model=model, ids=join_keys(kept, body))
+        kept = kept_headers(headers)
+        ids = join_keys(kept, value.body)
+        item = self._sample.add(key, value.body, SOURCE, kept, at, model=model, ids=ids)
         if item is not None:
             self._counts.sampled[SOURCE] += 1
             self._labels.follow(item, now)
@@ -255,6 +276,19 @@ class KafkaSource:
     def _reject(self, reason: str) -> None:
         self._counts.rejected[SOURCE, reason] += 1
         self._rejections.note(reason)
+
+
+class _Value:
+    """The value of a message, which is copied when it is first looked at, and once."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self.size = len(message)
+
+    @cached_property
+    def body(self) -> bytes:
+        """Its bytes; none where it has no value."""
+        return self._message.value() or b""
 
 
 def _as_of_requests(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[bytes, bytes]]:

@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from robmon.errors import SettingsError
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.labels import Labels
+from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import NO_FILTERS, Filters
 from robmon.inputs.sample import Sample
 from robmon.inputs.sources.kafka import Batch, KafkaSource
@@ -45,17 +47,20 @@ def short_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 class Member:
     """What a daemon has of Kafka: sample, counts and source."""
 
-    def __init__(self, folder: Path, brokers: Brokers, filters: Filters = NO_FILTERS, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, brokers: Brokers, filters: Filters = NO_FILTERS, sample_rows: int = 100_000, **settings: Any
+    ) -> None:
         given = {"bootstrap_servers": brokers.addresses, "topics": (TOPIC,), "auto_offset_reset": "earliest"}
-        self.sample = Sample(sample_rows=100_000, max_age_seconds=HOUR, sample_bytes=2**26)
-        self.counts = InputCounts()
+        self.sample = Sample(sample_rows=sample_rows, max_age_seconds=HOUR, sample_bytes=2**26)
+        self.counts = InputCounts(repeated=Counter())
+        self.repeats = Repeats(4096)
         self.labels = Labels(max_bytes=2**20, window_seconds=HOUR)
         self.writer = Writer()
         folder.mkdir(exist_ok=True)
         self.consumer = KafkaConsumer(KafkaSettings(**given | settings), "robmon", 2**24)
         self.source = KafkaSource(
             *(self.consumer, kept_offsets("robmon", History(folder, "m"), self.writer), self.sample, self.counts),
-            filters=filters, labels=self.labels, max_body_bytes=BYTES, max_age_seconds=HOUR,
+            filters=filters, labels=self.labels, repeats=self.repeats, max_body_bytes=BYTES, max_age_seconds=HOUR,
         )  # fmt: skip
         self.sample.attach(self.source)
 
@@ -214,6 +219,20 @@ async def test_garbage_is_counted_and_the_rest_is_taken(tmp_path: Path) -> None:
     assert member.counts.rejected == {("kafka", "too_large"): 1}
     assert member.counts.skipped["kafka"] == 1
     assert [item.body for item in member.sample.snapshot(time.time())] == [b"\x00" * BYTES]
+    await member.close()
+
+
+async def test_bodies_that_come_again_are_counted_whether_they_are_sampled_or_not(tmp_path: Path) -> None:
+    """Of whatever counts as received, among those of the port too."""
+    brokers = Brokers()
+    brokers.send(TOPIC, numbered(0, 64) * 3)
+    brokers.send(TOPIC, numbered(0, 8), timestamp=int(time.time() - 2 * HOUR) * 1000)  # skipped
+    brokers.send(TOPIC, [None, b"", b"x" * (BYTES + 1)] * 2)
+    brokers.send(TOPIC, numbered(100, 102), partition=1, headers={"content-type": "application/cloudevents+json"})
+    member = Member(tmp_path, brokers, sample_rows=4)
+    assert not member.repeats.is_repeat(member.repeats.hasher(numbered(101, 102)[0]))
+    await member.poll_until(lambda: member.seen >= 192 + 8 + 6 + 2)
+    assert member.counts.repeated == {"kafka": 128 + 1}
     await member.close()
 
 
