@@ -53,6 +53,11 @@ class Growth:
             return math.nan
         return math.log2(self.seconds[-1] / self.seconds[-3]) / 2
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether larger sizes can tell anything new."""
+        return not (self.is_superlinear or self.error) and self.seconds[-1] <= LONGEST_SECONDS
+
 
 def freeze_heap() -> None:
     """Collections of garbage look only at what is made from now on: all that is there would cost more time."""
