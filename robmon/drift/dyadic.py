@@ -19,10 +19,14 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 
 Int64 = NDArray[np.int64]
-SIGNIFICANT_BITS = 24
-"""Of a number: those of float32, so that a feature is the same in either precision."""
-NARROW_BITS = 22
-"""The width of the narrowest cell of a number is this many bits below the number."""
+FLOAT32_BITS = 24
+"""Significant bits of a number: those of float32, so that a feature is the same in either precision."""
+PRECISE_BITS = 48
+"""Where float32 would take different numbers for one: what is still finer is rounding of float64."""
+MOST_ASKED = 1024
+"""Numbers by which that is decided: of many more of one law some are always that near to others."""
+NARROW_BITS = 2
+"""The narrowest cell of a number is as wide as so many of its last bits tell apart."""
 SMALLEST = 2.0**-960
 """What is nearer to 0 counts as 0."""
 LEVELS = (-1000, 1023)
@@ -164,22 +168,33 @@ class Cells:
         return cells
 
 
-def rounded(values: Float64) -> Float64:
-    """Finite numbers to the precision of float32, in its range and beyond.
+def rounded(values: Float64, bits: int = FLOAT32_BITS) -> Float64:
+    """Finite numbers to the precision of float32, or to so many bits, in its range and beyond.
 
     >>> bool(rounded(np.array([0.1]))[0] == rounded(np.array([np.float32(0.1)], dtype=np.float64))[0])
     True
     """
     mantissas, exponents = np.frexp(values)
-    whole = np.rint(np.ldexp(mantissas, SIGNIFICANT_BITS))
-    whole = np.clip(whole, -(2**SIGNIFICANT_BITS) + 1, 2**SIGNIFICANT_BITS - 1)
-    result = np.ldexp(whole, exponents - SIGNIFICANT_BITS)
+    whole = np.rint(np.ldexp(mantissas, bits))
+    whole = np.clip(whole, -(2**bits) + 1, 2**bits - 1)
+    result = np.ldexp(whole, exponents - bits)
     return np.where(np.abs(values) < SMALLEST, 0.0, result)
 
 
-def narrowest(values: Float64) -> Int64:
+def bits_of(values: Float64) -> int:
+    """To how many bits finite numbers are told apart: those of float32, more where that would leave half of them.
+
+    >>> bits_of(np.array([0.1, 0.2])), bits_of(np.array([50_000_001.0, 50_000_002.0]))
+    (24, 48)
+    """
+    some = values[:MOST_ASKED]
+    told, fine = len(np.unique(rounded(some))), len(np.unique(rounded(some, PRECISE_BITS)))
+    return PRECISE_BITS if 0 < 2 * told <= fine else FLOAT32_BITS
+
+
+def narrowest(values: Float64, bits: int = FLOAT32_BITS) -> Int64:
     """The level of the narrowest cell of each number."""
-    levels = np.frexp(values)[1].astype(np.int64) - NARROW_BITS
+    levels = np.frexp(values)[1].astype(np.int64) - (bits - NARROW_BITS)
     return np.where(values == 0, LEVELS[0], np.maximum(levels, LEVELS[0]))
 
 

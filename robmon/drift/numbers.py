@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.drift.columns import Column, is_identifier
-from robmon.drift.dyadic import LEVELS, Cells, cells_of, narrowest, rounded
+from robmon.drift.columns import FEW_TO_TELL, Column, is_identifier
+from robmon.drift.dyadic import FLOAT32_BITS, LEVELS, PRECISE_BITS, Cells, bits_of, cells_of, narrowest, rounded
 from robmon.drift.reference import NumberReference
 from robmon.drift.whole import count_of
 from robmon.errors import InvalidInputError
@@ -37,6 +37,7 @@ class Numbers:
         low, high: cells in which the least and the largest number lay; none before the first.
         missing, infinite, other: cells of the column that hold nothing, an infinity, or no number at all.
         identifier: whether all rows so far looked like those of an identifier; None: too few to tell.
+        bits: significant ones of its numbers: those of float32, or more where they differ by less.
 
     >>> column = lambda values: Column("number", np.asarray(values))
     >>> seen = Numbers.none().added("x", column([0.0] * 90 + [1.5, 2.5, 3.5]))
@@ -52,6 +53,7 @@ class Numbers:
     infinite: int = 0
     other: int = 0
     identifier: bool | None = None
+    bits: int = FLOAT32_BITS
 
     @classmethod
     def none(cls) -> Numbers:
@@ -71,7 +73,9 @@ class Numbers:
     def added(self, name: str, column: Column, most_cells: int = MOST_CELLS) -> Numbers:
         """With further rows of the column of that name."""
         values, infinite = column.numbers, int(np.isinf(column.numbers).sum())
-        distinct, counts = np.unique(rounded(values[np.isfinite(values)]), return_counts=True)
+        finite = values[np.isfinite(values)]
+        bits = max(self.bits, bits_of(finite))
+        distinct, counts = np.unique(rounded(finite, bits), return_counts=True)
         identifier = is_identifier(name, column)
         if self.identifier is not None:
             identifier = self.identifier if identifier is None else identifier and self.identifier
@@ -81,13 +85,15 @@ class Numbers:
             infinite=self.infinite + infinite,
             other=self.other + column.rows - column.missing - infinite - int(counts.sum()),
             identifier=identifier,
+            bits=bits,
         )
         return told._with(distinct, counts.astype(np.int64), most_cells) if len(distinct) else told
 
     def _with(self, distinct: Float64, counts: Int64, most_cells: int) -> Numbers:
-        levels = np.maximum(self._fine_levels(distinct, counts), narrowest(distinct))
         known = self.atoms.find(distinct)
         is_frequent = (counts >= max(ATOM_ROWS, ATOM_SHARE * int(counts.sum()))) | (distinct == 0)
+        apart = is_frequent | (known >= 0)
+        levels = np.maximum(self._fine_levels(distinct, counts, apart), narrowest(distinct, self.bits))
         cells, atoms, is_atom = self.cells, self.atoms, known >= 0
         if np.any(is_frequent & ~is_atom):
             cells, atoms = self._with_new_atoms(distinct, counts, is_frequent & ~is_atom)
@@ -95,7 +101,7 @@ class Numbers:
             is_atom = known >= 0
         seen = np.bincount(known[is_atom], weights=counts[is_atom], minlength=len(atoms.counts))
         atoms, rest = _frequent(atoms.counted(atoms.counts + seen.astype(np.int64)))
-        levels = np.where(is_atom, narrowest(distinct), levels)
+        levels = np.where(is_atom, narrowest(distinct, self.bits), levels)
         low, high = (cells_of(distinct[at], counts[at], levels[at]) for at in (slice(None, 1), slice(-1, None)))
         fresh = cells_of(distinct[~is_atom], counts[~is_atom], levels[~is_atom])
         return replace(
@@ -109,7 +115,7 @@ class Numbers:
     def _with_new_atoms(self, distinct: Float64, counts: Int64, is_new: NDArray[np.bool_]) -> tuple[Cells, Cells]:
         """Cells and atoms where some values are atoms from now on: they get the share of the rows of their cell that
         they have now."""
-        found = cells_of(distinct[is_new], np.zeros_like(counts[is_new]), narrowest(distinct[is_new]))
+        found = cells_of(distinct[is_new], np.zeros_like(counts[is_new]), narrowest(distinct[is_new], self.bits))
         atoms = self.atoms.joined(found)
         at = self.cells.find(distinct)
         is_new &= at >= 0
@@ -122,10 +128,16 @@ class Numbers:
         np.add.at(right, atoms.find(distinct[is_new]), moved)
         return self.cells.counted(left), atoms.counted(right)
 
-    def _fine_levels(self, values: Float64, counts: Int64) -> Int64:
-        """Levels as fine as the spread of all rows, those known and these, allows; of the lowest where it does all."""
-        places = np.concatenate([self.atoms.middle, self.cells.middle, values])
-        weights = np.concatenate([self.atoms.counts, self.cells.counts, counts])
+    def _fine_levels(self, values: Float64, counts: Int64, is_atom: NDArray[np.bool_]) -> Int64:
+        """Levels as fine as the spread of all rows, those known and these, allows; of the lowest where it does all.
+
+        Where enough rows are no atoms, their spread: many zeros beside numbers that are alike make these no coarser.
+        """
+        places = np.concatenate([self.cells.middle, values[~is_atom]])
+        weights = np.concatenate([self.cells.counts, counts[~is_atom]])
+        if weights.sum() < FEW_TO_TELL:
+            places = np.concatenate([self.atoms.middle, self.cells.middle, values])
+            weights = np.concatenate([self.atoms.counts, self.cells.counts, counts])
         low, middle, high = _quantiles(places, weights, (0.25, 0.5, 0.75))
         halves = np.maximum(high / 2 - low / 2, np.abs(values / 2 - middle / 2))
         return np.where(halves > 0, np.frexp(halves)[1].astype(np.int64) - FINE_BITS, LEVELS[0])
@@ -143,6 +155,7 @@ class Numbers:
             infinite=self.infinite + other.infinite,
             other=self.other + other.other,
             identifier=all(known) if known else None,
+            bits=max(self.bits, other.bits),
         )
 
     def reference(self) -> NumberReference:
@@ -166,7 +179,7 @@ class Numbers:
 
     def _snapped(self, values: Float64) -> Float64:
         """Each finite number where its cell's rows are taken to be; itself where it is in none."""
-        values = rounded(values)
+        values = rounded(values, self.bits)
         at_atom, at_cell = self.atoms.find(values), self.cells.find(values)
         atoms, cells = (np.append(each.middle, 0.0) for each in (self.atoms, self.cells))
         return np.where(at_atom >= 0, atoms[at_atom], np.where(at_cell >= 0, cells[at_cell], values))
@@ -182,6 +195,7 @@ class Numbers:
             "infinite": self.infinite,
             "other": self.other,
             "identifier": self.identifier,
+            "bits": self.bits,
         }
 
     @classmethod
@@ -194,12 +208,14 @@ class Numbers:
         try:
             cells, atoms, low, high = (Cells.from_list(content[key]) for key in ("cells", "atoms", "low", "high"))
             missing, infinite, rest = (count_of(content[key]) for key in ("missing", "infinite", "other"))
-            identifier = content["identifier"]
+            identifier, bits = content["identifier"], content.get("bits", FLOAT32_BITS)
         except (KeyError, TypeError):
             raise InvalidInputError("this is no summary of numbers") from None
         if not isinstance(identifier, (bool, type(None))) or max(len(low.counts), len(high.counts)) > 1:
             raise InvalidInputError("this is no summary of numbers")
-        return cls(cells, atoms, low, high, missing, infinite, rest, identifier)
+        if bits not in (FLOAT32_BITS, PRECISE_BITS):
+            raise InvalidInputError("this is no summary of numbers")
+        return cls(cells, atoms, low, high, missing, infinite, rest, identifier, bits)
 
 
 def _quantiles(places: Float64, weights: Int64, shares: tuple[float, ...]) -> list[float]:

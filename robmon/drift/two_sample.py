@@ -11,6 +11,7 @@ import numpy as np
 
 from robmon.drift.columns import Column, column_of, is_identifier
 from robmon.drift.comparison import FeatureDrift, compare_names, compare_numbers, not_measured, with_decisions
+from robmon.drift.dyadic import rounded
 from robmon.drift.features import array_columns, plain, unique
 from robmon.drift.names import has_space, why_not
 from robmon.drift.numbers import ATOM_ROWS, ATOM_SHARE
@@ -19,9 +20,6 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import choose, named
 from robmon.robustness.jsonable import jsonable
-
-ALIKE = 2.0**-22
-"""Numbers that differ by less than this, relative to their size, are one: as of float32 and float64."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +128,15 @@ def _numbers(name: str, column: Column) -> NumberReference:
     infinite = int(np.isinf(column.numbers).sum())
     frequent = places[weights >= max(ATOM_ROWS, ATOM_SHARE * len(finite))]
 
+    alike = rounded(frequent)
+
     def snapped(values: Float64) -> Float64:
+        """A value that the baseline has not is the frequent one that is the same in float32."""
         if not len(frequent):
             return values
-        at = np.minimum(np.searchsorted(frequent, values), len(frequent) - 1)
-        for near in (frequent[at], frequent[np.maximum(at - 1, 0)]):
-            with np.errstate(over="ignore"):
-                values = np.where(np.abs(values - near) <= ALIKE * np.abs(near), near, values)
-        return values
+        precise = rounded(values)
+        at = np.minimum(np.searchsorted(alike, precise), len(alike) - 1)
+        return np.where((alike[at] == precise) & ~np.isin(values, places), frequent[at], values)
 
     low, high = (float(places[0]), float(places[-1])) if len(places) else (np.nan, np.nan)
     return NumberReference(

@@ -114,6 +114,7 @@ ERRORS = (
     ErrorLaw("MSE, sd 1", "mse", squared(1.0)),
     ErrorLaw("MSE, sd 1.5", "mse", squared(1.5)),
     ErrorLaw("MSE, 5 % of the rows", "mse", squared(1.0, 0.05)),
+    ErrorLaw("MSE, 5 % of the rows, alike", "mse", squared(0.0, 0.05)),
     ErrorLaw("MSE, a trace beside 5 %", "mse", squared(1.0, 0.05, 1e-6)),
     ErrorLaw("flips", "flips", flips),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def learnt(frame: pd.DataFrame, rows: int) -> Summaries:
 def test_every_number_is_counted_once_and_lies_on_no_edge(first: list[float], second: list[float]) -> None:
     known = numbers(first, second)
     assert known.rows == len(first) + len(second)
-    values = rounded(np.array([*first, *second]))
+    values = np.append(rounded(np.array(first), numbers(first).bits), rounded(np.array(second), known.bits))
     assert np.all((known.atoms.find(values) >= 0) | (known.cells.find(values) >= 0))
     for cells in (known.cells, known.atoms):
         assert not np.isin(values, [*cells.left, *cells.right]).any()
@@ -91,6 +92,31 @@ def test_a_stream_that_rises_is_not_measured_by_its_first_rows() -> None:
     (moved,) = known.compare(columns(frame.sample(256, random_state=0) + 5 * frame["x"].std()), q=0.01)
     assert not same.drifted and same.psi < 0.1
     assert moved.drifted and moved.psi > 2 and moved.wasserstein == pytest.approx(5, rel=0.02)
+
+
+CLOSE: dict[str, Callable[[np.random.Generator, int, float], Any]] = {
+    "far from 0": lambda r, rows, shift: 1e9 + r.normal(shift, 1, rows),
+    "one place": lambda r, rows, shift: 48.123456 + 1e-6 * r.normal(shift, 1, rows),
+    "codes": lambda r, rows, shift: 50_000_000 + r.integers(10 * shift, 20, rows),
+    "two codes": lambda r, rows, shift: 50_000_000 + (r.random(rows) < 0.2 + 0.5 * shift),
+    "beside zeros": lambda r, rows, shift: np.where(r.random(rows) < 0.6, 0.0, 1e9 + r.normal(3 * shift, 1, rows)),
+    "float32": lambda r, rows, shift: (1e9 + 200 * r.normal(shift, 1, rows)).astype(np.float32),
+    "rounding": lambda r, rows, shift: (0.1 + 0.4 * shift) * (1 + 2.0**-52 * r.integers(0, 4, rows)),
+}
+
+
+@pytest.mark.parametrize("law", CLOSE)
+def test_numbers_that_differ_by_little_beside_their_size_are_told_apart(law: str) -> None:
+    """What float32 takes for one, such as codes of eight digits: their changes were invisible, or shifted by one."""
+    r = np.random.default_rng(0)
+    before, same, moved = (pd.DataFrame({"x": CLOSE[law](r, *how)}) for how in ((1024, 0), (256, 0), (256, 1)))
+    known = learnt(before, 256)
+    for now, is_drift in ((same, False), (moved, True)):
+        (by_rows,), (by_summary,) = robmon.drift(before, now).features, known.compare(columns(now), 0.01)
+        assert by_rows.drifted == by_summary.drifted == is_drift
+        assert by_summary.js == pytest.approx(by_rows.js, abs=0.1)
+        far = [min(each.wasserstein, 1e6) for each in (by_summary, by_rows)]
+        assert far[0] == pytest.approx(far[1], rel=0.1, abs=0.1)
 
 
 def mixed(r: np.random.Generator, rows: int, shift: float = 0.0) -> pd.DataFrame:

@@ -376,6 +376,14 @@ def test_nothing_told_is_lost_by_kills_of_two_processes(memory_disk: Path) -> No
     assert history.set_aside() is None
 
 
+def told_by(reading: int, lines: int) -> bytes:
+    """What a process says until it has said so many lines, or ends."""
+    told = b""
+    while told.count(b"\n") < lines and (more := os.read(reading, 2**16)):
+        told += more
+    return told
+
+
 def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk: Path) -> None:
     """Each life is a fork, which costs no start of an interpreter, and ends at a random moment, by kill -9."""
     history, chance = History(memory_disk, "m"), random.Random(5)
@@ -397,8 +405,8 @@ def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk:
                     os.write(writing, b"%d event\n" % number)
             finally:
                 os._exit(9)
-        said += os.read(reading, 2**16)
-        time.sleep(chance.uniform(0.0, 0.01))
+        said += told_by(reading, chance.randint(1, 8))
+        time.sleep(chance.uniform(0.0, 0.003))
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     os.close(writing)
@@ -446,8 +454,8 @@ def test_evidence_is_neither_doubled_nor_lost_by_kills_in_the_middle_of_steps(me
             finally:
                 os._exit(9)
         os.close(writing)
-        first = os.read(reading, 2**16)
-        time.sleep(chance.uniform(0.0, 0.01))
+        first = told_by(reading, chance.randint(1, 5))
+        time.sleep(chance.uniform(0.0, 0.003))
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         with os.fdopen(reading, "rb") as stream:
