@@ -116,17 +116,23 @@ class Records:
         return self.between(table, after + 1, LARGEST_ID, most) if self._has(table) else []
 
     def between(self, table: str, first: int, last: int, most: int = ROWS_AT_A_TIME) -> list[Row]:
-        """Those whose ids lie there, of a table that is there. Raises sqlite3.DatabaseError where one is damaged."""
+        """Those whose ids lie there, of a table that is there.
+
+        Raises:
+            sqlite3.DatabaseError: one is damaged, or out of order: a page of the file lies in the place of another.
+        """
         number = "number" if table == "assessments" else "0"
         found = self._connection.execute(
             f"SELECT id, at, {number}, content, digest FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",  # noqa: S608
-            (first, last, most),
+            (first, last, most + 1),
         )
-        rows = []
+        rows: list[Row] = []
         for *row, sealed in found:
             check(sealed, table.removesuffix("s"), "", row[3])
+            if rows and row[0] <= rows[-1].id:
+                raise sqlite3.DatabaseError("rows are out of order")
             rows.append(Row(*row))
-        return rows
+        return rows[:most]
 
     def behind(self, table: str, at: float) -> int:
         """The id after which all rows of that time and later lie."""

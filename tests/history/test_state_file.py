@@ -24,9 +24,11 @@ from robmon.history.events import Event
 from robmon.history.folder import bears_wal
 from robmon.history.kept import NewerStateError
 from robmon.history.memory import Entry
+from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.inputs.readers.position import FilePosition
+from tests.history.example import example
 from tests.servers import wait_until
 
 NOW = time.time()
@@ -137,6 +139,20 @@ def test_a_page_of_old_rows_that_is_lost_costs_neither_verdicts_nor_other_rows(m
     assert {row["specification_name"] for row in history.assessments()} == {specification}
     assert history.set_aside() is None and len(asides) == 1 and asides[0].startswith("m.sqlite.records-damaged-")
     assert sorted(path.name for path in (memory_disk / "history").glob("*damaged*")) == asides
+
+
+def test_a_page_in_the_place_of_another_costs_what_lay_there_and_doubles_nothing(tmp_path: Path) -> None:
+    """Every row on it is whole, and two would be told twice."""
+    history = example(tmp_path)
+    content = bytearray(history.state_file.read_bytes())
+    lost, doubled = (content.index(b"%d" % (7_000_000_000_000_000_000 + n)) // 4096 * 4096 for n in (100, 200))
+    content[lost : lost + 4096] = content[doubled : doubled + 4096]
+    history.state_file.write_bytes(content)
+    with pytest.raises(HistoryError, match="is damaged"):
+        list(HistoryReader(tmp_path, "digits").assessments())
+    numbers = [row["number"] for row in history.assessments()]
+    assert 100 not in numbers and 200 in numbers and len(numbers) > 350 and numbers == sorted(set(numbers))
+    assert any((tmp_path / "history").glob("*.records-damaged-*"))
 
 
 def test_what_was_set_aside_is_told_until_something_is_decided(tmp_path: Path) -> None:
@@ -333,6 +349,7 @@ WRITER = """
 import random, sys, time
 from pathlib import Path
 from robmon.history.memory import Entry
+from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.store import History
 from robmon.inputs.readers.position import FilePosition
 history, scope = History(Path(sys.argv[1]), "m"), sys.argv[2]
