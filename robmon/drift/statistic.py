@@ -136,7 +136,7 @@ def _clip_point(errors: Float64, counts: Float64) -> float:
     kept = below + errors / scale * above
     first = int(np.searchsorted(kept, KEPT_SHARE * below[-1]))
     before = below[first] - errors[first] / scale * counts[first]
-    return float(scale * (KEPT_SHARE * below[-1] - before) / (above[first] + counts[first]))
+    return float(scale * ((KEPT_SHARE * below[-1] - before) / (above[first] + counts[first])))
 
 
 def _log(errors: Float64, counts: Float64) -> Log:

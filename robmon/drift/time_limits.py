@@ -88,6 +88,7 @@ class TimeLimits:
         return cls._of_blocks(blocks, law, hourly.score, tolerance, [])
 
     @classmethod
+    @np.errstate(over="ignore")  # errors near the largest number there is are infinite when scaled, and so the worst
     def _of_blocks(
         cls,
         blocks: Sequence[Block],

@@ -174,6 +174,16 @@ def test_no_rows_are_no_step_and_rows_that_are_not_finite_are_the_worst(detector
     assert detector.standing and math.isfinite(detector.evidence)
 
 
+def test_the_unit_of_errors_decides_nothing_up_to_the_largest_numbers() -> None:
+    rows, hours = squared_changes(np.random.default_rng(6), DAY * 256), np.repeat(np.arange(DAY), 256)
+    usual = RegressionDetector(rows, hours)
+    for unit in (1e-290, 1e308 / rows.max()):
+        other = RegressionDetector(unit * rows, hours)
+        assert other.limits.means == pytest.approx(usual.limits.means, rel=1e-9)
+        assert other.delay(2.0) == usual.delay(2.0) and other.detectable_ratio(60) == usual.detectable_ratio(60)
+        assert RegressionDetector.from_dict(other.to_dict()).to_dict() == other.to_dict()
+
+
 def test_the_same_rows_twice_are_evidence_twice_so_the_caller_drops_them(detector: RegressionDetector) -> None:
     rows = squared_changes(np.random.default_rng(4), 64, 1.6)
     once = detector.update(rows)
