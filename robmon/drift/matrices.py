@@ -27,6 +27,9 @@ def standardised(baseline: Any, current: Any) -> tuple[Float64, Float64]:
     first, second = (rows[np.isfinite(rows).all(axis=1)] for rows in (first, second))
     if min(len(first), len(second)) < 2:
         raise InvalidInputError("at least 2 rows with a number for every feature are needed on either side")
+    size = np.maximum(np.abs(first).max(axis=0), np.abs(second).max(axis=0))
+    size = np.where(size > np.finfo(np.float64).tiny, size, 1.0)
+    first, second = first / size, second / size  # whose squares neither overflow nor vanish
     mean, deviation = first.mean(axis=0), first.std(axis=0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    deviation = np.where(deviation > 0, deviation, 1.0 / size)
     return (first - mean) / deviation, (second - mean) / deviation

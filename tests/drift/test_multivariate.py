@@ -45,6 +45,16 @@ def test_mmd_sees_a_change_of_dependence_which_no_feature_shows() -> None:
     assert maximum_mean_discrepancy(before, pair(r, 0.6)).pvalue > 0.01
 
 
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_the_unit_of_a_feature_decides_nothing(unit: float) -> None:
+    """Squares of such numbers are infinite, or 0."""
+    r = np.random.default_rng(6)
+    before, now = r.normal(size=(100, 2)), r.normal(0.5, 1, size=(80, 2))
+    for of in (maximum_mean_discrepancy, domain_classifier):
+        found, usual = (list(vars(of(*rows)).values()) for rows in ((unit * before, unit * now), (before, now)))
+        assert found == pytest.approx(usual, rel=1e-9)
+
+
 def test_mmd_has_the_law_that_is_said() -> None:
     r = np.random.default_rng(2)
     found = [
