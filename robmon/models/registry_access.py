@@ -30,6 +30,7 @@ TOTAL_SECONDS: Final = 30.0
 """For a whole answer: one that comes byte by byte is none."""
 MAX_ANSWER_BYTES: Final = 8 * 2**20
 """Of an answer, also when it is unpacked."""
+MAX_REDIRECTS: Final = 20
 TRUE: Final = ("true", "1")
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _GZIP_OR_ZLIB: Final = 47  # zlib's windowBits: the largest window, and the format by its first bytes
@@ -89,7 +90,6 @@ class RegistryAccess:
             verify=self.tls,
             auth=self.auth,
             headers={"Accept-Encoding": "identity", **self.headers},
-            follow_redirects=self.follows_redirects,
         )
 
     async def get(self, url: str, params: dict[str, str], timeout_seconds: float) -> httpx.Response:
@@ -104,21 +104,39 @@ class RegistryAccess:
             RegistryError: the answer is too large.
             httpx.HTTPError: there was none, or not in time.
         """
-        content = bytearray()
         try:
-            async with (
-                asyncio.timeout(TOTAL_SECONDS),
-                self.client(timeout_seconds) as client,
-                client.stream("GET", url, params=params) as answer,
-            ):
-                async for piece in answer.aiter_raw():
-                    content += piece
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise _too_large(url)
+            async with asyncio.timeout(TOTAL_SECONDS), self.client(timeout_seconds) as client:
+                answer, content = await self._ask(client, url, params)
         except TimeoutError:
             raise httpx.ReadTimeout("not within the total time") from None
-        unpacked = _unpack(bytes(content), answer.headers.get("content-encoding", "identity"), url)
+        unpacked = _unpack(content, answer.headers.get("content-encoding", "identity"), url)
         return httpx.Response(answer.status_code, content=unpacked, request=answer.request)
+
+    async def _ask(self, client: httpx.AsyncClient, url: str, params: dict[str, str]) -> tuple[httpx.Response, bytes]:
+        """The last answer, and its content as it came.
+
+        Of those that lead elsewhere the head alone is read: httpx, where it follows them by itself, reads any amount,
+        and unpacks it.
+        """
+        answer = await client.send(client.build_request("GET", url, params=params), stream=True)
+        for _ in range(MAX_REDIRECTS + 1):
+            if not self.follows_redirects or (elsewhere := answer.next_request) is None:
+                break
+            await answer.aclose()
+            # It has what opens this very host already, and must not get it for another.
+            answer = await client.send(elsewhere, stream=True, auth=None)
+        else:
+            raise httpx.TooManyRedirects(f"more than {MAX_REDIRECTS}", request=answer.request)
+        return answer, await _content(answer, url)
+
+
+async def _content(answer: httpx.Response, url: str) -> bytes:
+    content = bytearray()
+    async for piece in answer.aiter_raw():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise _too_large(url)
+    return bytes(content)
 
 
 def _unpack(content: bytes, encoding: str, url: str) -> bytes:

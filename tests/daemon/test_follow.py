@@ -168,6 +168,16 @@ def dripping_head(handler: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(0.05)
 
 
+def leading_back(handler: http.server.BaseHTTPRequestHandler) -> None:
+    """To itself, each time with a body that does not end."""
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(bytes(2**16))
+        time.sleep(0.01)
+
+
 def aliased(version: object) -> bytes:
     """An answer in which the alias stands for that."""
     model = {"name": "m", "aliases": [{"alias": "champion", "version": version}]}
@@ -185,6 +195,7 @@ def aliased(version: object) -> bytes:
         (with_body(b"x", "br"), "in an encoding that was not asked for"),
         (with_body(b"[" * 200_000), "is none of MLflow's"),
         *((with_body(aliased(version)), "is none of MLflow's") for version in (None, "", "../../x", "-1", 1.5, [7])),
+        (leading_back, "did not answer: TooManyRedirects"),
         (dripping, "did not answer: no answer in time"),
         (dripping_head, "did not answer: no answer in time"),
     ],

@@ -192,17 +192,15 @@ async def test_proxies_and_redirects_are_those_of_the_environment(monkeypatch: p
     with serving(answer) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         access = registry_access.from_environment("http://registry.invalid")
-        async with access.client(10) as client:
-            assert (await client.get("http://registry.invalid/here")).status_code == 200
+        assert (await access.get("http://registry.invalid/here", {"name": "m"}, 10)).status_code == 200
         assert [request.path for request in proxy.requests] == [
-            "http://registry.invalid/here",
+            "http://registry.invalid/here?name=m",
             "http://registry.invalid/there",
         ]
         assert proxy.requests[1].headers["authorization"] == "Bearer secret"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        async with access.client(10) as client:
-            assert (await client.get(f"{proxy.url}/there")).status_code == 200
-        assert proxy.requests[-1].path == "/there"
+        assert (await access.get(f"{proxy.url}/there", {"name": "m"}, 10)).status_code == 200
+        assert proxy.requests[-1].path == "/there?name=m"
 
 
 def test_certificates_are_read_anew_only_once_their_file_is_another(
