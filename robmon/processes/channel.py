@@ -6,9 +6,11 @@ unpickled. The first message of every process is `Hello`, which carries the prot
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -19,6 +21,8 @@ from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
+MOST_TOLD = 10
+"""Fields that a message without sense is told to be wrong in: all of them may be millions."""
 
 _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
 _PREFIX = struct.Struct("!II")
@@ -36,24 +40,42 @@ def encode(message: AnyMessage, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
         yield blob
 
 
-def decode() -> Generator[int, bytes, Frame]:
+@dataclass(frozen=True)
+class Bounds:
+    """Of one frame: bytes of its header, number of its blobs, and bytes of all of them."""
+
+    header_bytes: int = MAX_HEADER_BYTES
+    blobs: int = MAX_BLOBS
+    blob_bytes: int = MAX_BLOB_BYTES
+
+
+OF_A_FRAME = Bounds()
+OF_A_WORKERS_ANSWER = Bounds(header_bytes=16 * 2**20, blobs=16, blob_bytes=64 * 2**20)
+"""Model code can write to its worker's socket. What is honest has at most a few MiB, with a scale
+for each of 150,000 pixels."""
+
+
+def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
     """Parse one frame without doing any I/O: yields how many bytes it needs next, returns the frame.
 
     Raises:
         ProtocolError: the other side speaks another version, or nonsense.
     """
     header_length, blob_count = _PREFIX.unpack((yield _PREFIX.size))
-    if header_length > MAX_HEADER_BYTES or blob_count > MAX_BLOBS:
+    if header_length > bounds.header_bytes or blob_count > bounds.blobs:
         raise ProtocolError("the other process sent something that is no robmon message")
+    header = yield header_length
     try:
-        message = _ADAPTER.validate_json((yield header_length))
+        # By json: for pydantic's own parser an empty object is 1.6 kB, and 8 MiB of them are 5 GB.
+        message = _ADAPTER.validate_python(json.loads(header))
     except ValidationError as error:
-        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
-        raise ProtocolError(f"the other process sent a message that is not valid in: {fields}") from None
+        raise ProtocolError(f"the other process sent a message that is not valid in: {_fields(error)}") from None
+    except (RecursionError, ValueError):
+        raise ProtocolError("the other process sent a message that is no JSON") from None
     if isinstance(message, Hello) and message.protocol != PROTOCOL_VERSION:
         raise ProtocolError(f"the other process speaks protocol {message.protocol}, this one {PROTOCOL_VERSION}")
     blobs: list[bytes] = []
-    remaining = MAX_BLOB_BYTES
+    remaining = bounds.blob_bytes
     for _ in range(blob_count):
         (length,) = _BLOB_LENGTH.unpack((yield _BLOB_LENGTH.size))
         remaining -= length
@@ -61,6 +83,13 @@ def decode() -> Generator[int, bytes, Frame]:
             raise ProtocolError("the other process sent more data than any message holds")
         blobs.append((yield length))
     return message, blobs
+
+
+def _fields(error: ValidationError) -> str:
+    """Where it is wrong. To ask pydantic for more places than a few takes gigabytes where there are millions."""
+    if error.error_count() > MOST_TOLD:
+        return f"{error.error_count()} places"
+    return ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
 
 
 class Channel:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, GetPydanticSchema, PlainSerializer, PlainValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    PlainSerializer,
+    PlainValidator,
+)
+from pydantic_core import CoreSchema
 
 from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection
@@ -19,10 +27,29 @@ from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExpon
 PROTOCOL_VERSION = 15
 
 
+def _failing_fast(schema: CoreSchema) -> CoreSchema:
+    """The schema, in which each list ends at the first item that is wrong."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if each.get("type") == "list":
+                each["fail_fast"] = True
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+    return schema
+
+
 class Message(BaseModel):
     """Base of all messages: unknown fields are refused, infinities and NaN are kept."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Of a list the first item that is wrong is enough: to note each of millions takes gigabytes."""
+        return _failing_fast(handler(source))
 
 
 def _specification(content: Any) -> Specification:

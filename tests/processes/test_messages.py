@@ -69,6 +69,20 @@ def test_the_text_of_a_protocol_error_holds_no_data() -> None:
     assert "77123" not in str(caught.value)
 
 
+def test_of_what_is_wrong_in_millions_of_places_little_is_held_and_told() -> None:
+    """Model code can write such a message; to note each place takes kilobytes of memory for every byte."""
+    header = b'{"type": "assessed", "levels": [' + b"{}," * 50_000 + b'{}], "notes": [' + b"1," * 50_000 + b"1]}"
+    with pytest.raises(ProtocolError, match=r"not valid in: \d\d places$"):
+        fed(struct.pack("!II", len(header), 0) + header)
+
+
+@pytest.mark.parametrize("value", [b"[" * 200_000, b"9" * 10_000, b'"\xff"'])
+def test_what_json_cannot_be_read_of_is_a_protocol_error(value: bytes) -> None:
+    header = b'{"type": "assessed", "baseline": {"a": ' + value
+    with pytest.raises(ProtocolError, match="no JSON"):
+        fed(struct.pack("!II", len(header), 0) + header)
+
+
 @pytest.fixture
 def channels() -> Iterator[tuple[Channel, Channel]]:
     ours, theirs = socket.socketpair()
