@@ -62,6 +62,8 @@ class Strays:
             return []
         found: list[psutil.Process] = []
         for pid in [pid for pid, parent in parents.items() if parent == os.getpid()]:
+            if self._starting:  # a number may be given anew, to a process that is not known yet
+                return []
             with contextlib.suppress(psutil.Error, OSError):
                 if pid in self._own or pid in self._before:
                     continue
@@ -76,13 +78,17 @@ class Strays:
     async def end(self) -> None:
         """End them all, also those that start others meanwhile."""
         for _ in range(END_ROUNDS if self._is_adopting else 0):
-            found = self.found(await asyncio.to_thread(all_parents))
-            if not found and not self._starting:
+            if not await asyncio.to_thread(self._kill_found) and not self._starting:
                 return
-            for process in found:
-                with contextlib.suppress(psutil.Error):
-                    process.send_signal(signal.SIGKILL)
             await asyncio.sleep(ROUND_SECONDS)
+
+    def _kill_found(self) -> bool:
+        """Kill what there is now; whether there was any."""
+        found = self.found(all_parents())
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        return bool(found)
 
 
 def all_parents() -> dict[int, int]:

@@ -24,7 +24,7 @@ import structlog
 
 from robmon.errors import ProtocolError, RobmonError
 from robmon.models.threads import environment
-from robmon.processes.channel import Frame, decode, encode
+from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Frame, decode, encode
 from robmon.processes.messages import AnyMessage, Hello, Stop
 from robmon.processes.strays import all_parents, descendants, strays
 from robmon.vocabulary import DeathReason
@@ -34,7 +34,7 @@ log = structlog.get_logger("robmon.supervisor")
 START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
 STOP_SECONDS = 2.0
-EXIT_SECONDS = 0.5
+EXIT_SECONDS = 2.0
 OUTPUT_SECONDS = 2.0
 WAKE_SECONDS = 0.5
 """How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
@@ -219,7 +219,10 @@ class Child:
     @classmethod
     async def _launch(cls, command: Command) -> Child:
         """Start the process. Whoever cancels this may leave a process that nobody knows."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # no descriptor is left
+            raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None
         ours.setblocking(False)
         output = asyncio.subprocess.PIPE if command.log_output else asyncio.subprocess.DEVNULL
         with theirs, contextlib.ExitStack() as undo:
@@ -277,13 +280,13 @@ class Child:
         The first reason given is the one that counts.
         """
         self._death = self._death or reason
-        self._signal_group()
         self._watching.cancel()
         self._writer.close()
-        await _finish(asyncio.create_task(self._wait()))
+        await _finish(asyncio.create_task(self._end()))
 
-    async def _wait(self) -> None:
-        """Wait for the end of what has been killed."""
+    async def _end(self) -> None:
+        """Kill it, and wait for the end of what has been killed."""
+        await asyncio.to_thread(self._signal_group)
         await self._process.wait()
         strays.forget(self.pid)
         if self._is_worker:
@@ -340,7 +343,7 @@ class Child:
             await self._writer.drain()
 
     async def _receive(self) -> Frame:
-        parser = decode()
+        parser = decode(OF_A_WORKERS_ANSWER if self._is_worker else OF_A_FRAME)
         needed = next(parser)
         while True:
             data = await self._reader.readexactly(needed)
@@ -364,15 +367,16 @@ class Child:
 
     async def _watch_memory(self) -> None:
         while True:
-            self.memory_bytes = _resident_bytes(self._members(await asyncio.to_thread(all_parents)))
+            self.memory_bytes = await asyncio.to_thread(lambda: _resident_bytes(self._members()))
             if self._memory_limit is not None and self.memory_bytes > self._memory_limit:
                 self._death = self._death or "memory"
-                self._signal_group()
+                await asyncio.to_thread(self._signal_group)
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    def _members(self, parents: Mapping[int, int]) -> list[psutil.Process]:
-        """The process, all its descendants, and what it left behind."""
+    def _members(self) -> list[psutil.Process]:
+        """The process, all its descendants, and what it left behind: thousands, it may be, so call it in a thread."""
+        parents = all_parents()
         members = strays.found(parents) if self._is_worker else []
         with contextlib.suppress(psutil.Error):
             members += [psutil.Process(self.pid), *descendants(self.pid, parents)]
@@ -380,7 +384,7 @@ class Child:
 
     def _signal_group(self) -> None:
         """Kill the process, its session, and descendants that made a session of their own."""
-        members = self._members(all_parents())
+        members = self._members()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         for member in members:

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ async def test_program_that_is_not_there(tmp_path: Path) -> None:
         ("channel.send(Failure(reason='x'))", "did not say hello first"),
         ("channel.send(Hello(pid=1, protocol=77))", "speaks protocol 77"),
         ("channel._socket.sendall(b'Traceback (most recent call last)')", "no robmon message"),
+        ("channel._socket.sendall(bytes([1, 0, 0, 1, 0, 0, 0, 0]))", "no robmon message"),
         ("channel._socket.sendall(bytes([0, 0, 0, 2, 0, 0, 0, 0]) + b'{}')", "not valid"),
     ],
 )
@@ -139,6 +141,25 @@ async def test_no_greeting(odd_child: OddChild, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.2)
     died = await death(Child.start(odd_child("time.sleep(3600)", hello="")))
     assert died.reason == "timeout"
+
+
+@on_uvloop
+async def test_what_it_has_started_is_never_looked_at_on_the_event_loop(
+    odd_child: OddChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of processes, such as children that nobody waits for, take seconds."""
+    looked: set[threading.Thread] = set()
+    look = supervisor.descendants
+
+    def noting(pid: int, parents: Mapping[int, int]) -> list[psutil.Process]:
+        looked.add(threading.current_thread())
+        return look(pid, parents)
+
+    monkeypatch.setattr(supervisor, "descendants", noting)
+    child = await Child.start(odd_child("channel.send(channel.receive()[0]); time.sleep(3600)"))
+    await child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS)
+    await child.kill("crash")
+    assert looked and threading.main_thread() not in looked
 
 
 @pytest.mark.parametrize("own_session", [False, True])
