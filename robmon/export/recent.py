@@ -52,6 +52,8 @@ class Recent:
         self.slot_seconds = FIRST_SLOT_SECONDS
         """Of each so many seconds the worst assessment stays."""
         self._points: dict[int, Point] = {}
+        self._newest_at: float | None = None
+        """Of the point that was added last: the latest time may be one that the clock was set back from."""
         self._events: dict[tuple[float, str], Occurrence] = {}
 
     @classmethod
@@ -70,8 +72,11 @@ class Recent:
     @property
     def points(self) -> list[Point]:
         """Those of the last day, the oldest first."""
-        points = sorted(self._points.values(), key=lambda point: point.at)
-        return [point for point in points if point.at > points[-1].at - DAY_SECONDS]
+        newest = self._newest_at or 0.0
+        return sorted(
+            (point for point in self._points.values() if abs(newest - point.at) < DAY_SECONDS),
+            key=lambda point: point.at,
+        )
 
     @property
     def events(self) -> list[Occurrence]:
@@ -81,6 +86,7 @@ class Recent:
     def add_assessment(self, row: Row) -> None:
         """Add one, as it is kept in the history."""
         worst = worst_level(row)
+        self._newest_at = float(row["at"])
         self._add(
             Point(
                 at=float(row["at"]),
@@ -105,6 +111,8 @@ class Recent:
 
     def merge(self, other: Recent) -> None:
         """Add what another has."""
+        if self._newest_at is None:
+            self._newest_at = other._newest_at
         for point in other._points.values():
             self._add(point)
         self._events |= other._events

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,6 +143,16 @@ class Records:
         found = f"SELECT min(+id) FROM {table} WHERE at >= ?"  # noqa: S608
         (first,) = self._connection.execute(found, (at,)).fetchone()
         return self.last_id(table) if first is None else first - 1
+
+    def behind_row_of(self, table: str, at: float) -> int:
+        """The id of the row of that very time; where there is none any more, that after which all later ones lie.
+
+        Not all that were added after it are later: the clock may have been set back.
+        """
+        if table not in self._tables:
+            return 0
+        (found,) = self._connection.execute(f"SELECT max(+id) FROM {table} WHERE at = ?", (at,)).fetchone()  # noqa: S608
+        return self.behind(table, math.nextafter(at, math.inf)) if found is None else int(found)
 
     def last_id(self, table: str) -> int:
         """Of the row added last, 0 where there is none."""

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from robmon import clock
 from robmon.history import kept_hours
 from robmon.history.attack import AttackRecord
 from robmon.history.checksum import is_intact
@@ -197,7 +198,8 @@ class History:
             kept.records.add_assessment(at, number, content)
             if name:
                 kept.records.add_specification(name, whole)
-            kept.records.bound(self._bounds, time.time())
+            # A clock that steps forward must not make all of the past too old.
+            kept.records.bound(self._bounds, min(time.time(), clock.now()))
 
         self._take_over()
         self._file.write(write)
@@ -231,14 +233,14 @@ class History:
 
         def read(kept: Kept) -> list[Row]:
             logged = kept.get("logged")
-            after = 0 if logged is None else kept.records.behind("assessments", math.nextafter(float(logged), math.inf))
+            after = 0 if logged is None else kept.records.behind_row_of("assessments", float(logged))
             return kept.records.some("assessments", after, most)
 
         nothing: list[Row] = []
         return [json.loads(row.content) for row in self._file.read(read, nothing)]
 
     def tell_logged(self, until: float) -> None:
-        """Remember that all up to that time are. Raises OSError."""
+        """Remember that all up to the one of that time are. Raises OSError."""
         self._file.write(lambda kept: kept.put("logged", "", repr(until).encode()))
 
     def events(self) -> list[dict[str, Any]]:
