@@ -329,11 +329,20 @@ class Daemon:
     def _add_job(self, job: Callable[[], Awaitable[None]], seconds: float, **options: Any) -> None:
         """Do it again and again; one that is late is not made up for."""
 
+        failure = ""
+
         async def run() -> None:
+            nonlocal failure
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._jobs.add(task)
             try:
                 await job()
+            except Exception as error:  # it is done again; APScheduler, which would tell its text, is silent
+                before, failure = failure, type(error).__name__
+                if failure != before:
+                    log.error("unexpected", what=f"job {job.__name__.strip('_')}", exc_info=error)
+            else:
+                failure = ""
             finally:
                 self._jobs.discard(task)
 
