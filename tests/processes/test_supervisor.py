@@ -21,6 +21,7 @@ import uvloop
 
 from robmon.processes import supervisor
 from robmon.processes.messages import Failure, Load, ModelVersion, Stop
+from robmon.processes.strays import descendants
 from robmon.processes.supervisor import (
     Child,
     ChildDiedError,
@@ -149,11 +150,10 @@ async def test_what_it_has_started_is_never_looked_at_on_the_event_loop(
 ) -> None:
     """Thousands of processes, such as children that nobody waits for, take seconds."""
     looked: set[threading.Thread] = set()
-    look = supervisor.descendants
 
     def noting(pid: int, parents: Mapping[int, int]) -> list[psutil.Process]:
         looked.add(threading.current_thread())
-        return look(pid, parents)
+        return descendants(pid, parents)
 
     monkeypatch.setattr(supervisor, "descendants", noting)
     child = await Child.start(odd_child("channel.send(channel.receive()[0]); time.sleep(3600)"))
