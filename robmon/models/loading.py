@@ -72,7 +72,7 @@ def load(
     folder = Path(path).absolute()
     kind = mlmodel.read(folder).kind
     try:
-        _import_mlflow()
+        import_mlflow()
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
@@ -133,7 +133,7 @@ def load_uri(
 
 def _downloaded(uri: str, folder: str, tracking_uri: str | None) -> Path:
     check_installed("mlflow", "the model registry")
-    _import_mlflow()
+    import_mlflow()
     from robmon.models.registry import Registry
 
     registry = Registry(tracking_uri)
@@ -163,7 +163,7 @@ def bound_waiting() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
-def _import_mlflow() -> None:
+def import_mlflow() -> None:
     """Import MLflow, which reports to nobody then, and warns of its own type hints to nobody."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     with warnings.catch_warnings(), _without_collection():

@@ -32,9 +32,14 @@ class Strays:
 
     def adopt(self) -> None:
         """From now on processes without a parent are given to this one."""
-        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
+        if adopt_orphans():
             self._before = {child.pid for child in psutil.Process().children()}
             self._is_adopting = True
+
+    @property
+    def is_adopting(self) -> bool:
+        """Whether it has been called, and the system does so."""
+        return self._is_adopting
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
@@ -89,6 +94,11 @@ class Strays:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
         return bool(found)
+
+
+def adopt_orphans() -> bool:
+    """Let processes below this one be given to it when their parent ends; whether that could be had."""
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def all_parents() -> dict[int, int]:

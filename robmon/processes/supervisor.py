@@ -27,6 +27,7 @@ from robmon.models.threads import environment
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Frame, decode, encode
 from robmon.processes.messages import AnyMessage, Hello, Stop
 from robmon.processes.strays import all_parents, descendants, strays
+from robmon.processes.template import Copy, Template
 from robmon.vocabulary import DeathReason
 
 log = structlog.get_logger("robmon.supervisor")
@@ -182,7 +183,7 @@ class Child:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: asyncio.subprocess.Process | Copy,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         command: Command,
@@ -198,15 +199,20 @@ class Child:
         self._logging = asyncio.create_task(_log_lines(process.stdout)) if process.stdout is not None else None
 
     @classmethod
-    async def start(cls, command: Command) -> Child:
+    async def start(cls, command: Command, template: Template | None = None) -> Child:
         """Start the process and wait for its first message.
 
         Must run on the event loop's own thread: a child of another thread dies with that thread.
 
+        Args:
+            command: how.
+            template: of which it is made a copy, in the command's environment, instead of being started.
+
         Raises:
             ChildDiedError: it could not be started, or did not say hello.
+            NoTemplateError: there is no such template.
         """
-        launching = asyncio.create_task(cls._launch(command))
+        launching = asyncio.create_task(cls._launch(command, template))
         try:
             child = await _finish(launching)
         except asyncio.CancelledError:
@@ -217,7 +223,7 @@ class Child:
         return child
 
     @classmethod
-    async def _launch(cls, command: Command) -> Child:
+    async def _launch(cls, command: Command, template: Template | None) -> Child:
         """Start the process. Whoever cancels this may leave a process that nobody knows."""
         try:
             ours, theirs = socket.socketpair()
@@ -230,15 +236,19 @@ class Child:
             undo.callback(writer.close)
             try:
                 with strays.starting():
-                    process = await asyncio.create_subprocess_exec(
-                        *command.arguments(theirs.fileno()),
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=asyncio.subprocess.STDOUT if command.log_output else output,
-                        pass_fds=(theirs.fileno(),),
-                        start_new_session=True,
-                        env=dict(command.environment),
-                    )
+                    process: asyncio.subprocess.Process | Copy
+                    if template is not None:
+                        process = await template.copy(command.environment, theirs)
+                    else:
+                        process = await asyncio.create_subprocess_exec(
+                            *command.arguments(theirs.fileno()),
+                            stdin=asyncio.subprocess.DEVNULL,
+                            stdout=output,
+                            stderr=asyncio.subprocess.STDOUT if command.log_output else output,
+                            pass_fds=(theirs.fileno(),),
+                            start_new_session=True,
+                            env=dict(command.environment),
+                        )
                     strays.know(process.pid)
             except OSError as error:
                 raise ChildDiedError("crash", f"{command.python} cannot be started: {error.strerror}") from None

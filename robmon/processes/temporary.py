@@ -21,7 +21,9 @@ def temporary_home(prefix: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left)
     before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix=prefix) as folder, (Path(folder) / _LOCK).open("w") as lock:
+    # What a thread that cannot be ended still writes there is swept by the next one.
+    home = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    with home as folder, (Path(folder) / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         tempfile.tempdir = folder
         try:

@@ -6,15 +6,14 @@ a guest: low priority, first to be killed when memory runs out, and gone as soon
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from robmon.errors import ModelLoadError, is_out_of_memory
 from robmon.models.threads import hold
 from robmon.models.uri import parse_endpoint
+from robmon.processes import heavy
 from robmon.processes.channel import Channel, Frame
 from robmon.processes.guest import behave_as_guest
 from robmon.processes.messages import (
@@ -22,7 +21,6 @@ from robmon.processes.messages import (
     Assessed,
     Attacked,
     AttackRows,
-    Hello,
     Load,
     LoadedModel,
     Rejections,
@@ -37,16 +35,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve the daemon at the other end of the socket until it goes away or says stop."""
-    parser = argparse.ArgumentParser(prog="python -m robmon.worker", description="The process that loads the model.")
-    parser.add_argument("--fd", type=int, required=True, help="descriptor of the socket to the daemon")
-    channel = Channel.from_fd(parser.parse_args().fd)
-    behave_as_guest()
-    with suppress(EOFError, OSError):
-        channel.send(Hello(pid=os.getpid()))
-        _serve(channel)
+    heavy.main("robmon.worker", "The process that loads the model.", behave_as_guest, _answer)
 
 
-def _serve(channel: Channel) -> None:
+def _answer(channel: Channel) -> None:
     model: ServedModel | None = None
     guest: DeviceGuest | None = None
     while True:
