@@ -35,7 +35,7 @@ WRITER_POLICY = {
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A server with the bucket `captures`, and the keys of one who may read it."""
+    """A server with the bucket `captures`, and the keys of one who may read it, or write too."""
 
     url: str
     key_id: str
@@ -69,8 +69,11 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def object_store(secret: str | None = None) -> Iterator[ObjectStore]:
-    """Run a server with nothing in it. `secret` is that of the reader, who gets one otherwise."""
+def object_store(secret: str | None = None, *, may_write: bool = False) -> Iterator[ObjectStore]:
+    """Run a server with nothing in it, whose keys are a reader's. `secret` is the reader's, who gets one otherwise.
+
+    With `may_write` the keys are those of one who may also write.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
@@ -86,7 +89,8 @@ def object_store(secret: str | None = None) -> Iterator[ObjectStore]:
         _enforce_policies(url, after_actions="0")
         with contextlib.closing(_client("s3", url, writer)) as client:
             client.create_bucket(Bucket="captures")
-            yield ObjectStore(url, reader["AccessKeyId"], reader["SecretAccessKey"], client, server)
+            key = writer if may_write else reader
+            yield ObjectStore(url, key["AccessKeyId"], key["SecretAccessKey"], client, server)
     finally:
         server.stop()
 

@@ -5,18 +5,19 @@ It gets a local folder and a local file, and no credentials, as the daemon's wor
 
 from __future__ import annotations
 
-import argparse
 import os
+import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.models.device import DeviceUse
 from robmon.models.threads import hold
+from robmon.processes import heavy
 from robmon.processes.channel import Channel
 from robmon.processes.guest import be_expendable
-from robmon.processes.messages import Examine, Examined, Hello, Rejections
+from robmon.processes.messages import Examine, Examined, Rejections
+from robmon.processes.strays import adopt_orphans
 from robmon.worker.failing import failure
 
 if TYPE_CHECKING:
@@ -28,19 +29,26 @@ DRAWS = "numpy"
 
 def main() -> None:
     """Answer one question of the process at the other end of the socket."""
-    parser = argparse.ArgumentParser(prog="python -m robmon.audit.examine", description="The process that audits.")
-    parser.add_argument("--fd", type=int, required=True, help="descriptor of the socket to the driver")
-    channel = Channel.from_fd(parser.parse_args().fd)
+    heavy.main("robmon.audit.examine", "The process that audits.", behave, answer)
+
+
+def behave() -> None:
+    """Die with the driver, before whatever else needs memory, and keep what model code leaves behind below itself."""
     be_expendable()
-    with suppress(EOFError, OSError):
-        channel.send(Hello(pid=os.getpid()))
-        question, _ = channel.receive()
-        try:
-            if not isinstance(question, Examine):
-                return
-            channel.send(Examined(content=examine(question)))
-        except BaseException as error:  # model code may raise anything, even SystemExit
-            channel.send(failure(error, Rejections()))
+    adopt_orphans()
+    os.chdir(tempfile.gettempdir())  # what models write beside themselves goes with the process
+
+
+def answer(channel: Channel) -> None:
+    """One question, whatever the model does; then wait for the end, that all below this process may end with it."""
+    question, _ = channel.receive()
+    try:
+        if not isinstance(question, Examine):
+            return
+        channel.send(Examined(content=examine(question)))
+    except BaseException as error:  # model code may raise anything, even SystemExit
+        channel.send(failure(error, Rejections()))
+    channel.receive()
 
 
 def examine(question: Examine) -> dict[str, Any]:

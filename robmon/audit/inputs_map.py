@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from robmon.audit.selection import fits
 from robmon.errors import InvalidInputError, RobmonError, printable
+from robmon.extras import MissingPackageError
 from robmon.robustness.checks import words
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
@@ -88,7 +89,12 @@ def entry_for(entries: list[AuditedOn], model: str) -> AuditedOn | None:
     >>> [entry_for(entries, name).inputs for name in ("digits-small", "fraud")]
     ['a.npy', 'b.npy']
     """
-    return next((entry for entry in entries if fnmatchcase(model, entry.pattern)), None)
+    return next((entry for entry in entries if fits(model, entry.pattern)), None)
+
+
+def told_of(entry: AuditedOn) -> str:
+    """What a sentence calls an entry."""
+    return f"{printable(entry.pattern)} of the map"
 
 
 def _entry(file: Path, pattern: str, value: Any) -> AuditedOn:
@@ -114,8 +120,8 @@ def _entry(file: Path, pattern: str, value: Any) -> AuditedOn:
             specification=specification,
             absolute=_typed(given, "absolute", bool, False),
             seed=seed,
-            attack=_options(given, "attack", ATTACK_OPTIONS, specification),
-            certify=_options(given, "certify", CERTIFY_OPTIONS, specification),
+            attack=_options(given, "attack", ATTACK_OPTIONS, specification, _check_attack),
+            certify=_options(given, "certify", CERTIFY_OPTIONS, specification, _check_certificate),
             advise=_typed(given, "advise", bool, False),
             python=_typed(given, "python", str, None),
         )
@@ -135,7 +141,13 @@ def _specification(given: dict[str, Any]) -> Specification:
         raise InvalidInputError(f"a value cannot be used: {type(error).__name__}, see robmon.assess") from None
 
 
-def _options(given: dict[str, Any], name: str, known: frozenset[str], specification: Specification) -> Any:
+def _options(
+    given: dict[str, Any],
+    name: str,
+    known: frozenset[str],
+    specification: Specification,
+    check: Callable[[dict[str, Any]], None],
+) -> Any:
     """The options of a probe; None where it is not asked for."""
     value = given.get(name)
     if value in (None, False):
@@ -145,9 +157,32 @@ def _options(given: dict[str, Any], name: str, known: frozenset[str], specificat
         raise InvalidInputError(f"{name} is true, or has some of {', '.join(sorted(known))}")
     if specification.task != "classification":
         raise InvalidInputError(f"{name} is of classes: set task: classification")
-    if name == "certify" and not options.get("radii"):
-        raise InvalidInputError("certify needs radii, such as certify: {radii: [0.05, 0.1]}")
-    return dict(options)
+    if "norm" in options:
+        options = options | {"norm": str(options["norm"])}  # YAML takes 2 for a number
+    try:
+        check(options)
+    except (InvalidInputError, MissingPackageError) as error:
+        raise InvalidInputError(f"{name}: {error}") from None
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"{name}: a value cannot be used, see robmon.{name}") from None
+    return options
+
+
+def _check_attack(options: dict[str, Any]) -> None:
+    from robmon.library.art_attacks import check_attacks
+
+    counts = {name: options[name] for name in ("steps", "restarts", "queries") if name in options}
+    usual = {"radii": (1.0,), "norm": "2", "attacks": ("pgd",)}
+    given = {name: options.get(name, value) for name, value in usual.items()}
+    check_attacks(**given, has_substitute=False, **counts)
+
+
+def _check_certificate(options: dict[str, Any]) -> None:
+    if not options.get("radii"):
+        raise InvalidInputError("it needs radii, such as certify: {radii: [0.05, 0.1]}")
+    from robmon.robustness.probes.certificate.certify import METHODS, checked
+
+    checked(options["radii"], options.get("norm", "2"), options.get("method", METHODS[0]))
 
 
 def _typed(given: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from robmon.audit import one
 from robmon.audit.task import Limits, Task
+from robmon.audit.templates import Templates
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.models.cuda_driver import count_devices
 from robmon.processes.strays import strays
@@ -52,8 +53,14 @@ def run(
         workers: versions at a time.
         tracking_uri: of the registry; None: as MLflow finds it.
         tell: told each result as soon as it is there.
+
+    Raises:
+        RobmonError: `tell` raised it; nothing goes on.
     """
-    asyncio.run(_Pool(tasks, inputs, limits, tracking_uri, tell).run(workers))
+    try:
+        asyncio.run(_Pool(tasks, inputs, limits, tracking_uri, tell).run(workers))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 class _Pool:
@@ -65,6 +72,7 @@ class _Pool:
         self._limits = limits
         self._tracking_uri = tracking_uri
         self._tell = tell
+        self._templates = Templates(limits)
         # One download at a time: MLflow's client is told by the process's environment how to behave.
         self._downloads = ThreadPoolExecutor(1, "download")
 
@@ -78,6 +86,7 @@ class _Pool:
                     own = tuple(devices[first : first + self._limits.gpus])
                     group.create_task(self._work(own))
         finally:
+            self._templates.end()
             await strays.end()  # what model code left behind, where this process has taken it on
             self._downloads.shutdown(wait=False, cancel_futures=True)
 
@@ -89,11 +98,12 @@ class _Pool:
             self._tell(task, content, time.monotonic() - began)
 
     async def _one(self, task: Task, devices: tuple[int, ...]) -> dict[str, Any]:
-        with TemporaryDirectory(prefix="version-") as folder:
+        with TemporaryDirectory(prefix="version-", ignore_cleanup_errors=True) as folder:
             try:
                 model = await asyncio.get_running_loop().run_in_executor(
                     self._downloads, one.download, task, Path(folder), self._tracking_uri
                 )
             except RobmonError as error:
                 return one.not_downloaded(error)
-            return await one.examine(task, model, self._inputs[task.inputs_sha256], self._limits, devices)
+            template = await self._templates.of(task, model)
+            return await one.examine(task, model, self._inputs[task.inputs_sha256], self._limits, devices, template)

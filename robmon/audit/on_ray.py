@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,11 +28,15 @@ from robmon.audit.task import Limits, Task, failed
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
 from robmon.models.uri import mask
+from robmon.processes.strays import strays
+from robmon.processes.temporary import temporary_home
 
 GRACE_SECONDS: Final = 600.0
 """Beyond a version's own deadline, for a node to start, and for the download."""
 LOOK_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 5.0
+MOST_CHARACTERS: Final = 40
+"""Of the folder in which Ray makes its sockets, whose names may have 107, of which it takes up to 66."""
 RETRIES: Final = 1
 """Of a task that Ray itself lost, by a node or by memory: models are in a process of their own."""
 
@@ -43,13 +48,14 @@ class _Running:
 
 
 @contextmanager
-def connected(address: str | None, limits: Limits, tracking_uri: str | None) -> Iterator[None]:
+def connected(address: str | None, limits: Limits, tracking_uri: str | None, scratch: Path) -> Iterator[None]:
     """Ray, while the block runs: the cluster at the address, or one of this machine, on loopback alone.
 
     Args:
         address: of a cluster, or `auto`; None: this machine's own.
         limits: of each version.
         tracking_uri: of the registry.
+        scratch: a folder for what a Ray of this machine's own writes, and leaves there.
 
     Raises:
         InvalidInputError: no cluster answers, or it has not the GPUs that are asked for; or credentials would be told.
@@ -68,15 +74,18 @@ def connected(address: str | None, limits: Limits, tracking_uri: str | None) -> 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    try:
-        ray.init(**_options(address))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InvalidInputError(f"no Ray cluster answers at {address}: {type(error).__name__}") from None
-    try:
-        _check_cluster(ray.cluster_resources(), limits)
-        yield
-    finally:
-        ray.shutdown()
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    with _folder_of(address, scratch) as home:
+        try:
+            ray.init(**_options(address, home))
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InvalidInputError(f"no Ray cluster answers at {address}: {type(error).__name__}") from None
+        signal.signal(signal.SIGTERM, on_terminate)  # which Ray takes for itself
+        try:
+            _check_cluster(ray.cluster_resources(), limits)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def run(
@@ -139,16 +148,27 @@ def _examine(
     bound_waiting()
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
     logging.disable(logging.CRITICAL)
-    with TemporaryDirectory(prefix="version-") as folder:
-        rows = Path(folder) / f"inputs{suffix}"
+    with temporary_home("robmon-audit-") as folder:
+        rows = folder / f"inputs{suffix}"
         rows.write_bytes(inputs.tobytes())
         try:
-            model = one.download(task, Path(folder), tracking_uri)
+            model = one.download(task, folder, tracking_uri)
         except RobmonError as error:
             return one.not_downloaded(error), time.monotonic() - began
         devices = None if limits.gpus else ()  # Ray says which GPUs
-        content = asyncio.run(one.examine(task, model, rows, limits, devices))
+        content = asyncio.run(_alone(task, model, rows, limits, devices))
     return content, time.monotonic() - began
+
+
+async def _alone(
+    task: Task, model: Path, rows: Path, limits: Limits, devices: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """With the end of what model code left behind: this process is of one version."""
+    strays.adopt()
+    try:
+        return await one.examine(task, model, rows, limits, devices)
+    finally:
+        await strays.end()
 
 
 def _result(reference: Any) -> tuple[dict[str, Any], float]:
@@ -166,7 +186,27 @@ def _result(reference: Any) -> tuple[dict[str, Any], float]:
     return content, seconds
 
 
-def _options(address: str | None) -> dict[str, Any]:
+@contextmanager
+def _folder_of(address: str | None, scratch: Path) -> Iterator[Path]:
+    """Where a Ray of this machine's own, and its tasks, write: there, or where names of sockets are not too long."""
+    if address is not None:
+        yield scratch
+        return
+    before = os.environ.get("TMPDIR")
+    with ExitStack() as opened:
+        if len(str(scratch)) > MOST_CHARACTERS:
+            other = TemporaryDirectory(prefix="robmon-audit-", dir="/tmp", ignore_cleanup_errors=True)
+            scratch = Path(opened.enter_context(other))
+        os.environ["TMPDIR"] = str(scratch)
+        try:
+            yield scratch
+        finally:
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
+
+
+def _options(address: str | None, home: Path) -> dict[str, Any]:
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is not None:
         return shared | {"address": address}
@@ -177,7 +217,7 @@ def _options(address: str | None) -> dict[str, Any]:
         # Else it retries without end where memory runs out, and on a busy machine its workers wait for all others.
         "_system_config": {"task_oom_retries": RETRIES, "worker_niceness": 0},
     }
-    return shared | own
+    return shared | own | {"_temp_dir": str(home)}
 
 
 def _check_answers(address: str) -> None:

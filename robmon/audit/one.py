@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from robmon.errors import ModelError, RegistryError, RobmonError
 from robmon.models.uri import mask
 from robmon.processes.messages import Examine, Examined, Failure
 from robmon.processes.supervisor import Child, ChildDiedError, Command, worker_environment
+from robmon.processes.template import NoTemplateError, Template
 
 MODULE: Final = "robmon.audit.examine"
 _DIED: Final = {"timeout": "timeout", "memory": "out_of_memory", "crash": "crash"}
@@ -41,7 +43,12 @@ def not_downloaded(error: RobmonError) -> dict[str, Any]:
 
 
 async def examine(
-    task: Task, model: Path, inputs: Path, limits: Limits, devices: tuple[int, ...] | None = None
+    task: Task,
+    model: Path,
+    inputs: Path,
+    limits: Limits,
+    devices: tuple[int, ...] | None = None,
+    template: Template | None = None,
 ) -> dict[str, Any]:
     """What the version's own process finds, or why it found nothing.
 
@@ -51,6 +58,7 @@ async def examine(
         inputs: local file of inputs.
         limits: beyond which the process is killed, and all that it started.
         devices: the GPUs that it sees; None: as this process does.
+        template: of which the process is made a copy; None: it is started.
     """
     home = tempfile.mkdtemp(prefix="process-")
     environment = worker_environment(limits.threads) | {"TMPDIR": home}
@@ -59,7 +67,7 @@ async def examine(
     command = Command(task.entry.python or sys.executable, MODULE, environment, limits.memory_bytes)
     try:
         async with asyncio.timeout(limits.seconds):
-            child = await Child.start(command)
+            child = await _started(command, template)
             try:
                 answer, _ = await child.ask(_question(task, model, inputs, limits), timeout_seconds=limits.seconds)
             finally:
@@ -76,6 +84,13 @@ async def examine(
     if isinstance(answer, Failure):
         return failed(answer.reason, answer.told.replace(str(inputs), mask(task.entry.inputs)))
     return failed("error", "no answer")
+
+
+async def _started(command: Command, template: Template | None) -> Child:
+    if template is not None:
+        with suppress(NoTemplateError):
+            return await Child.start(command, template)
+    return await Child.start(command)
 
 
 def _question(task: Task, model: Path, inputs: Path, limits: Limits) -> Examine:

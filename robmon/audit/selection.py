@@ -33,7 +33,7 @@ def pick(listed: Sequence[ListedVersion], models: Sequence[str], versions: str =
     """
     patterns = [_pattern(model) for model in models]
     check_rule(versions)
-    named = [each for each in listed if any(fnmatchcase(each.name, pattern) for pattern in patterns)]
+    named = [each for each in listed if any(fits(each.name, pattern) for pattern in patterns)]
     picked: list[ListedVersion] = []
     for _, of_model in itertools.groupby(named, key=lambda each: each.name):
         picked += _picked(list(of_model), versions)
@@ -41,6 +41,15 @@ def pick(listed: Sequence[ListedVersion], models: Sequence[str], versions: str =
         what = f"a version with the alias {versions.partition(':')[2]}" if named else "a version of such a model"
         raise InvalidInputError(f"nothing to audit: the registry lists no {what.removeprefix('a ')}")
     return picked
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a model has that name, or one that the pattern stands for.
+
+    >>> fits("digits [old]", "digits [old]"), fits("digits", "dig*"), fits("digits", "fraud")
+    (True, True, False)
+    """
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def check_rule(versions: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -15,7 +16,13 @@ from robmon.models.uri import mask
 
 
 class Place(Protocol):
-    """Files by their names, which may have folders in them."""
+    """Files by their names, which may have folders in them.
+
+    Attributes:
+        url: where that is, less what opens it.
+    """
+
+    url: str
 
     def read(self, name: str) -> bytes | None:
         """What the file holds; None where there is none."""
@@ -28,7 +35,9 @@ class Folder:
     """A local folder, which is made."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.url = str(path)
+        self._path = path.absolute()
+        path.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes | None:
         """What the file holds; None where there is none."""
@@ -40,6 +49,8 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write it beside its name, and give it that when it is on the disk."""
         file = self._path / name
+        if not self._path.is_dir():  # somebody has removed it, with all that was in it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".unfinished-", dir=file.parent)
         try:
@@ -61,6 +72,7 @@ class Store:
         check_installed("fsspec", mask(url))
         import fsspec
 
+        self.url = mask(url)
         self._system, self._path = fsspec.url_to_fs(url)
 
     def read(self, name: str) -> bytes | None:
@@ -93,6 +105,20 @@ def open_place(out: str) -> Place:
     except Exception as error:  # stores' drivers raise errors of their own kinds
         raise InvalidInputError(f"{mask(out)} cannot be written: {why(error)}") from None
     return place
+
+
+def keep(place: Place, name: str, content: bytes) -> None:
+    """Write a file of the results, as a whole or not at all.
+
+    Raises:
+        RobmonError: the place takes it no more.
+    """
+    try:
+        place.write(name, content)
+    except Exception as error:  # stores' drivers raise errors of their own kinds
+        raise RobmonError(
+            f"{place.url} cannot be written any more: {why(error)}; once it can, the same command goes on where it was"
+        ) from None
 
 
 def why(error: Exception) -> str:

@@ -121,6 +121,18 @@ def sum_up(results: Sequence[Examined], without_inputs: Sequence[str] = ()) -> A
     return Audit(groups, tuple(each for each in results if not each.is_ok), tuple(without_inputs))
 
 
+def is_sound(result: Examined) -> bool:
+    """Whether it can be summed up and kept: a process in which strangers' code runs may answer anything."""
+    try:
+        result.task.result(result.content)
+        if result.is_ok:
+            _version(result)
+            return result.content["score"] is None or bool(_score(result.content["score"]).scores)
+        return bool(result.content["reason"]) and isinstance(result.content["why"], str)
+    except Exception:  # whatever a part that is missing, or of another kind, leads to
+        return False
+
+
 def _group(versions: list[Examined]) -> Group:
     entry = versions[0].task.entry
     ranking, why = _rank(versions)

@@ -48,7 +48,9 @@ class Task:
     def digest(self) -> str:
         """Of all that the result depends on."""
         version = {"name": self.name, "number": self.number, "identity": self.identity}
-        return _digest({"format": FORMAT, "version": version, "group": self.group})
+        # Not of the group: what loads a model does not keep it from being ranked beside others.
+        loaded_by = {} if self.entry.python is None else {"python": self.entry.python}
+        return _digest({"format": FORMAT, "version": version, "group": self.group, **loaded_by})
 
     def result(self, content: Mapping[str, Any]) -> bytes:
         """The result as a file holds it: the same bytes for the same numbers."""

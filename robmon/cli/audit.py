@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robmon.cli.files import check_writable
+from robmon.cli.interruption import ended_by_signals
 from robmon.cli.models import daemon_settings, use_tracking_uri
 from robmon.cli.options import FILE, some_options
 from robmon.cli.progress import pace_of
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from robmon.audit.task import Limits
 
 NOT_ALL = 1
+TO_GO_ON = "the same command goes on where it was"
 SHARE_OF_MEMORY = 0.85
 
 
@@ -99,17 +102,23 @@ def audit(
     from robmon.models.registry import Registry
     from robmon.processes.temporary import temporary_home
 
-    registry = Registry(tracking_uri)
-    picked = pick(list_versions(registry, condition), models, versions)
-    place = open_place(out)
-    with temporary_home("robmon-audit-") as scratch:
+    with ended_by_signals(TO_GO_ON), temporary_home("robmon-audit-") as scratch, ExitStack() as opened:
+        if address is not None:  # which tells at once what the cluster has not
+            opened.enter_context(_ray(address, limits, tracking_uri, scratch))
+        place = open_place(out)
+        registry = Registry(tracking_uri)
+        picked = pick(list_versions(registry, condition), models, versions)
         made = plan(picked, entries, place, scratch, retry_failed=retry_failed)
+        for sentence in made.told:
+            click.echo(sentence, err=True)
         if engine == "local":
-            limits = _with_memory(limits, at_once)
-            found = _run(made, place, _local(limits, at_once, tracking_uri), at_once)
+            run = _local(made, _with_memory(limits, at_once), at_once, tracking_uri)
         else:
-            found = _on_ray(made, place, limits, workers, address, tracking_uri)
-    _write(found, place, out, " ".join(models), registry.place, json_file)
+            if address is None and made.missing:  # to start one takes long
+                opened.enter_context(_ray(address, limits, tracking_uri, scratch))
+            run = _on_ray(limits, workers, tracking_uri)
+        found = _run(made, place, run, at_once)
+        _write(found, place, " ".join(models), registry.place, json_file)
     if found.failures:
         raise SystemExit(NOT_ALL)
 
@@ -128,23 +137,27 @@ def _with_memory(limits: Limits, workers: int) -> Limits:
     return dataclasses.replace(limits, memory_bytes=int(SHARE_OF_MEMORY * there / workers))
 
 
-def _local(limits: Limits, workers: int, tracking_uri: str | None) -> Engine:
+def _local(made: Plan, limits: Limits, workers: int, tracking_uri: str | None) -> Engine:
     from robmon.audit import local
+    from robmon.audit.map_checks import check_python
     from robmon.processes.strays import strays
 
+    for entry in made.missing_entries:
+        check_python(entry)
     strays.adopt()
     return lambda tasks, inputs, tell: local.run(tasks, inputs, limits, workers, tracking_uri, tell)
 
 
-def _on_ray(
-    made: Plan, place: Place, limits: Limits, workers: int | None, address: str | None, tracking_uri: str | None
-) -> Audit:
+def _ray(address: str | None, limits: Limits, tracking_uri: str | None, scratch: Path) -> AbstractContextManager[None]:
     from robmon.audit import on_ray
 
-    with on_ray.connected(address, limits, tracking_uri):
-        at_once = workers or on_ray.places(limits)
-        run: Engine = lambda tasks, inputs, tell: on_ray.run(tasks, inputs, limits, workers, tracking_uri, tell)  # noqa: E731
-        return _run(made, place, run, at_once)
+    return on_ray.connected(address, limits, tracking_uri, scratch)
+
+
+def _on_ray(limits: Limits, workers: int | None, tracking_uri: str | None) -> Engine:
+    from robmon.audit import on_ray
+
+    return lambda tasks, inputs, tell: on_ray.run(tasks, inputs, limits, workers, tracking_uri, tell)
 
 
 def _run(made: Plan, place: Place, run: Engine, workers: int) -> Audit:
@@ -164,21 +177,24 @@ def _run(made: Plan, place: Place, run: Engine, workers: int) -> Audit:
             finished += 1
             pace.update(finished, missing)
 
-        return audit(made, place, run, tell)
+        try:
+            return audit(made, place, run, tell)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{len(made.found)} of {len(made.tasks)} versions have their result") from None
 
 
-def _write(found: Audit, place: Place, out: str, models: str, registry: str, json_file: Path | None) -> None:
+def _write(found: Audit, place: Place, models: str, registry: str, json_file: Path | None) -> None:
     """JSON and page, and what a terminal shows."""
-    from robmon.models.uri import mask
+    from robmon.audit.store import keep
     from robmon.report.audit import text
     from robmon.report.html.audit import audit_page
 
     content = {"models": models, "registry": registry, **found.to_dict()}
     rankings = [group.ranking for group in found.groups]
     written = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-    place.write("audit.json", written)
-    place.write("audit.html", audit_page(content, rankings, models, f"In the registry at {registry}.").encode())
+    keep(place, "audit.json", written)
+    keep(place, "audit.html", audit_page(content, rankings, models, f"In the registry at {registry}.").encode())
     if json_file is not None:
         json_file.write_bytes(written)
     click.echo(text(content, rankings))
-    click.echo(f"written: {mask(out.rstrip('/'))}/audit.json, audit.html")
+    click.echo(f"written: {place.url.rstrip('/')}/audit.json, audit.html")

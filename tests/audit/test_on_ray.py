@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,17 +15,18 @@ from robmon.audit.task import Limits
 from robmon.errors import InvalidInputError
 from tests.audit.registries import many_versions
 from tests.audit.test_audit import kill_after, results, run
+from tests.audit.test_ends import end
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'robmon[ray]'"
 )
 
 
-def test_no_password_gets_into_the_arguments_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_password_gets_into_the_arguments_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robmon.audit.on_ray.check_installed", lambda *what, **how: None)
     with (
         pytest.raises(InvalidInputError, match="MLFLOW_TRACKING_USERNAME"),
-        connected("auto", Limits(), "http://me:hush@registry"),
+        connected("auto", Limits(), "http://me:hush@registry", tmp_path),
     ):
         pass
 
@@ -74,3 +77,15 @@ def test_what_a_cluster_has_not_is_told(tmp_path: Path, mlflow_template: Path) -
     for address, sentence in [("127.0.0.1:1", "no Ray cluster answers"), ("ray://head:10001", "host:port of its head")]:
         done = run(made, "models:/*", "--engine", "ray", "--address", address)
         assert done.returncode == 2 and sentence in done.stderr, done.stderr
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_signal_ends_ray_and_what_its_tasks_have_started(
+    tmp_path: Path, mlflow_template: Path, number: signal.Signals
+) -> None:
+    made = many_versions(tmp_path / "registry", mlflow_template)
+    made.add("sleeper", [(1.0, "hangs with a process")])
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as short:
+        end(made, Path(short), number, "--engine", "ray", "--workers", "1")

@@ -60,7 +60,7 @@ def certify_rows(
         InvalidInputError: an option cannot be used, or the outputs are no classes.
         PredictionError: the model returned what is not one output a row.
     """
-    tried = _checked(radii, norm, method)
+    tried = checked(radii, norm, method)
     size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)
     if passed.kind == "value":
@@ -88,8 +88,12 @@ def certify_rows(
     return Certificate(method, norm, tried, share, certified, constant, rows=int(counted.sum()), notes=told)
 
 
-def _checked(radii: Sequence[float], norm: str, method: str) -> Float64:
-    """The radii, rising."""
+def checked(radii: Sequence[float], norm: str, method: str) -> Float64:
+    """The radii, rising.
+
+    Raises:
+        InvalidInputError: an option cannot be used.
+    """
     found = np.unique(numbers(radii, "radii"))
     if not found.size or not np.all(np.isfinite(found)) or found[0] <= 0:
         raise InvalidInputError("radii must be finite numbers above 0")
