@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -13,7 +14,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from robmon.errors import SettingsError
-from robmon.inputs.sources.kafka import Batch, KafkaUnavailableError, Partition
+from robmon.inputs.sources.kafka import Batch, Partition
 from robmon.ports.secret_files import SecretFiles
 from robmon.settings import KafkaSettings
 
@@ -24,6 +25,8 @@ WAIT_SECONDS: Final = 0.2
 """For the first message of a batch."""
 ASK_SECONDS: Final = 2.0
 """For what a broker is asked."""
+LOOK_SECONDS: Final = 5.0
+"""Between two looks at what is wrong, while messages come."""
 CLOSE_SECONDS: Final = 5.0
 RECONNECT_MILLISECONDS: Final = 500
 METADATA_MILLISECONDS: Final = 30_000
@@ -61,7 +64,9 @@ class KafkaConsumer:
         self._group_id = group_id
         self._most_bytes = most_bytes
         self._one_at_a_time = Lock()
-        self._problem = ""
+        self._suspicion = ""
+        self._is_down = False
+        self._look_at = 0.0
         self._next_offsets: Mapping[Partition, int] = {}
         self._starts: dict[Partition, int | None] = {}
         self._ours: frozenset[Partition] = frozenset()
@@ -69,23 +74,23 @@ class KafkaConsumer:
         self._consumer: Consumer | None = self._joined()
 
     async def next(self, next_offsets: Mapping[Partition, int]) -> Batch:
-        """The next messages; none where there are none yet.
-
-        Raises:
-            KafkaUnavailableError: the next call tries again.
-        """
+        """The next messages; none where there are none yet."""
         self._next_offsets = next_offsets
         return await asyncio.to_thread(self._consumed)
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit the offsets of those partitions that are ours, without waiting for it."""
-        places = [TopicPartition(*place, offset) for place, offset in offsets.items() if place in self._ours]
+        """Commit the offsets of those partitions that are ours, without waiting for it.
+
+        Not those of the last batch's `starts`, from which another member may have come further than was known here.
+        """
+        ours = self._ours - self._starts.keys()
+        places = [TopicPartition(*place, offset) for place, offset in offsets.items() if place in ours]
         if self._consumer is not None and places:
             self._consumer.commit(offsets=places, asynchronous=True)
 
     def lag(self, next_offsets: Mapping[Partition, int]) -> int | None:
         """Messages of our partitions that have not come yet, as the last answers of the brokers had it."""
-        if self._consumer is None:
+        if self._consumer is None or self._is_down:
             return None
         behind = []
         for place in self._ours & next_offsets.keys():
@@ -108,10 +113,14 @@ class KafkaConsumer:
 
     def _left(self) -> None:
         with self._one_at_a_time:
-            consumer, self._consumer = self._consumer, None
-            self._ours = frozenset()
-            if consumer is not None:
-                consumer.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Meanwhile nobody else uses the client, which would raise for that."""
+        consumer, self._consumer = self._consumer, None
+        self._ours = frozenset()
+        if consumer is not None:
+            consumer.close()
 
     def _made(self, files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
         """What the files hold, by the names of their settings, where the client takes it."""
@@ -138,10 +147,8 @@ class KafkaConsumer:
     def _consumed(self) -> Batch:
         with self._one_at_a_time:
             if self._consumer is not None and self._is_renewed():
-                self._consumer.close()
-                self._consumer = None
+                self._leave()
             if self._consumer is None:
-                self._ours = frozenset()
                 self._consumer = self._joined()
             self._starts = {}
             messages = []
@@ -149,25 +156,27 @@ class KafkaConsumer:
                 if (error := message.error()) is None:
                     messages.append(message)
                 else:
-                    self._problem = error.str()
-            if not messages and self._problem:
-                self._look(self._consumer)
-            return Batch(messages, self._starts)
+                    self._suspicion = error.str()
+            return Batch(messages, self._starts, self._looked(self._consumer, is_busy=bool(messages)))
 
-    def _look(self, consumer: Consumer) -> None:
-        """Whether what was wrong still is.
-
-        Raises:
-            KafkaUnavailableError: it is.
-        """
+    def _looked(self, consumer: Consumer, *, is_busy: bool) -> str | None:
+        """What is wrong, as `Batch.problem`: looked for where something was, and not at each batch of many."""
+        if not self._suspicion:
+            return ""
+        if is_busy and time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._is_down = False
         try:
             for topic in self._settings.topics:
                 error = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error
                 if error is not None:
-                    raise KafkaUnavailableError(f"topic {topic}: {error.str()}")
+                    return f"topic {topic}: {error.str()}"
         except KafkaException:
-            raise KafkaUnavailableError(self._problem) from None
-        self._problem = ""
+            self._is_down = True
+            return self._suspicion
+        self._suspicion = ""
+        return ""
 
     def _is_renewed(self) -> bool:
         """Whether a file has changed, so that the client must be made anew."""
@@ -179,20 +188,21 @@ class KafkaConsumer:
 
     def _failed(self, error: KafkaError) -> None:
         if error.code() in _WHOLLY_DOWN or error.fatal():
-            self._problem = error.str()
+            self._suspicion = error.str()
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin where the group ended, or where we did, whose offset may not have reached it."""
         try:
             partitions = consumer.committed(partitions, timeout=ASK_SECONDS)
         except KafkaException as error:
-            self._problem = str(error.args[0].str())
+            self._suspicion = str(error.args[0].str())
         for each in partitions:
             place = (each.topic, each.partition)
             if (ours := self._next_offsets.get(place, each.offset)) > each.offset:
                 each.offset = ours if self._is_there(consumer, each, ours) else OFFSET_BEGINNING
             self._starts[place] = each.offset if each.offset >= 0 else None
         self._ours = frozenset((each.topic, each.partition) for each in partitions)
+        log.info("partitions of kafka", of=self._group_id, partitions=_told(self._ours))
         consumer.assign(partitions)
 
     def _is_there(self, consumer: Consumer, partition: TopicPartition, offset: int) -> bool:
@@ -233,6 +243,15 @@ def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, 
         "sasl.password": secrets.get("kafka.sasl_password_file", "").strip() or None,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _told(places: Iterable[Partition]) -> str:
+    """Partitions as a log has them, the first hundred.
+
+    >>> _told([("b", 0), ("a", 10), ("a", 2)])
+    'a/2 a/10 b/0'
+    """
+    return " ".join(f"{topic}/{partition}" for topic, partition in sorted(places)[:100])
 
 
 def _texts(files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:

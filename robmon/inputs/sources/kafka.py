@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol
 import structlog
 
 from robmon import clock
-from robmon.errors import RobmonError
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.join_keys import event_id, join_keys
 from robmon.inputs.kept_headers import kept_headers
@@ -36,10 +35,6 @@ _EVENT: Final = "/"
 
 Partition = tuple[str, int]
 """A topic, and the number of one of its partitions."""
-
-
-class KafkaUnavailableError(RobmonError):
-    """No broker answers, or none lets us read the topics."""
 
 
 class Message(Protocol):
@@ -75,10 +70,13 @@ class Batch:
         messages: in their order within each partition.
         starts: of the partitions that were assigned meanwhile, the offset from which on they are read; None: nobody
             knows anything of them, or not anymore. What came of them before in the same batch may come again.
+        problem: that no broker answers, or none lets us read a topic, in one sentence; empty: neither; None: it was not
+            looked at again.
     """
 
     messages: Sequence[Message] = ()
     starts: Mapping[Partition, int | None] = field(default_factory=dict)
+    problem: str | None = ""
 
 
 class Consumer(Protocol):
@@ -89,9 +87,6 @@ class Consumer(Protocol):
 
         Args:
             next_offsets: from where on messages are new, where the group knows less of that.
-
-        Raises:
-            KafkaUnavailableError: the next call tries again.
         """
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
@@ -164,20 +159,11 @@ class KafkaSource:
 
     async def poll(self) -> None:
         """Take in all that is new. Never raises, whatever the brokers do."""
-        try:
-            while (batch := await self._consumer.next(self._next)).messages:
-                self._take(batch, await self._hashed(batch.messages))
-                self._tell_available()  # there may be more for hours
-            self._take(batch)
-        except KafkaUnavailableError as error:
-            self._reject("unavailable")
-            self._counts.kafka_lag_messages = None
-            if not self._unavailable:
-                log.error("kafka unavailable", error=str(error))
-            self._unavailable = str(error)
-            self._rejections.tell()
-        else:
-            self._tell_available()
+        while (batch := await self._consumer.next(self._next)).messages:
+            self._take(batch, await self._hashed(batch.messages))
+            self._tell(batch.problem)  # there may be more for hours
+        self._take(batch)
+        self._tell(batch.problem)
 
     async def close(self) -> None:
         """Leave the group, so that its partitions need not wait for another consumer."""
@@ -192,11 +178,16 @@ class KafkaSource:
         self._offsets.write(self._marked)
         self._consumer.commit(self._marked)
 
-    def _tell_available(self) -> None:
+    def _tell(self, problem: str | None) -> None:
+        """The lag, and what is wrong: the log has a line when it begins, and one when it ends."""
         self._counts.kafka_lag_messages = self._consumer.lag(self._next)
-        if self._unavailable:
+        if problem:
+            self._reject("unavailable")
+            if not self._unavailable:
+                log.error("kafka unavailable", error=problem)
+        elif problem == "" and self._unavailable:
             log.info("kafka available again")
-        self._unavailable = ""
+        self._unavailable = self._unavailable if problem is None else problem
         self._rejections.tell()
 
     async def _hashed(self, messages: Sequence[Message]) -> Sequence[blake2b | None]:
@@ -212,7 +203,9 @@ class KafkaSource:
             if start is None:
                 self._next.pop(place, None)
             else:
-                self._next.setdefault(place, start)
+                if start > self._next.get(place, -1):  # others assessed those before it while the partition was theirs
+                    self._marked[place] = start
+                self._next[place] = start
         for message, each in zip(batch.messages, hashed, strict=True):
             place, offset = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
             if place in batch.starts and offset < self._next.get(place, 0):

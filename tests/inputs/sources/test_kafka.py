@@ -161,7 +161,7 @@ async def test_a_topic_that_was_made_anew_begins_anew(tmp_path: Path) -> None:
 
 
 async def test_two_members_share_the_partitions(tmp_path: Path) -> None:
-    """Whoever comes takes some; what the first had taken and not assessed is taken by nobody twice."""
+    """Whoever comes takes some, and who goes leaves them; nothing assessed is taken twice, and no offset goes back."""
     brokers = Brokers()
     for partition in range(PARTITIONS):
         brokers.send(TOPIC, numbered(100 * partition, 100 * partition + 50), partition=partition)
@@ -169,18 +169,29 @@ async def test_two_members_share_the_partitions(tmp_path: Path) -> None:
     await first.poll_until(lambda: first.counts.received["kafka"] >= 200)
     bodies = await first.assess()
     second = Member(tmp_path / "2", brokers)
+
+    async def both_poll_until(is_enough: Callable[[], bool]) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not is_enough():
+            assert time.monotonic() < until
+            await first.source.poll()
+            await second.source.poll()
+
+    await both_poll_until(lambda: len(first.consumer._ours) == len(second.consumer._ours) == PARTITIONS // 2)
     for partition in range(PARTITIONS):
         brokers.send(TOPIC, numbered(100 * partition + 50, 100 * partition + 100), partition=partition)
-    until = time.monotonic() + PATIENCE_SECONDS
-    while first.counts.received["kafka"] + second.counts.received["kafka"] < 400:
-        assert time.monotonic() < until
-        await first.source.poll()
-        await second.source.poll()
+    await both_poll_until(lambda: first.counts.received["kafka"] + second.counts.received["kafka"] >= 400)
+    assert second.counts.received["kafka"] == 100
     bodies += await first.assess() + await second.assess()
     assert len(bodies) == 400
     assert len(set(bodies)) == 400
-    await first.close()
     await second.close()
+    await first.poll_until(lambda: len(first.consumer._ours) == PARTITIONS)
+    await first.source.poll()
+    assert first.counts.kafka_lag_messages == 0
+    assert await first.assess() == []
+    await first.close()
+    assert brokers.committed("robmon", TOPIC) == dict.fromkeys(range(PARTITIONS), 100)
 
 
 async def test_events_are_told_from_other_messages(tmp_path: Path) -> None:
@@ -249,19 +260,46 @@ async def test_a_header_whose_name_is_no_text_costs_its_message_only(tmp_path: P
 
 
 async def test_brokers_that_are_down_cost_a_counter(tmp_path: Path) -> None:
-    """And the log a line when it begins, and one when it ends."""
-    brokers, address = Brokers(), f"127.0.0.1:{free_port()}"
+    """At the start and later, and the log a line when it begins, and one when it ends. Nothing is lost."""
+    brokers = Brokers(2)
     brokers.send(TOPIC, numbered(0, 3))
     with capture_logs() as logs:
-        member = Member(tmp_path, brokers, bootstrap_servers=(address,))
-        await member.poll_until(lambda: member.counts.rejected["kafka", "unavailable"] >= 2)
-        assert member.counts.kafka_lag_messages is None
-        host, _, port = address.partition(":")
-        async with relay(host, int(port), brokers.addresses[0]):
-            await member.poll_until(lambda: member.counts.received["kafka"] >= 3)
-            await member.source.poll()
+        with brokers.down():
+            member = Member(tmp_path, brokers)
+            await member.poll_until(lambda: member.counts.rejected["kafka", "unavailable"] >= 2)
+            assert member.counts.kafka_lag_messages is None
+        await member.poll_until(lambda: member.counts.received["kafka"] >= 3)
+        await member.source.poll()
+        before = member.counts.rejected["kafka", "unavailable"]
+        with brokers.down():
+            await member.poll_until(lambda: member.counts.rejected["kafka", "unavailable"] >= before + 2)
+            assert len(await member.assess()) == 3, "the sample is assessed meanwhile"
+            before = member.counts.rejected["kafka", "unavailable"]
+        brokers.send(TOPIC, numbered(3, 7))
+        await member.poll_until(lambda: member.counts.received["kafka"] >= 7)
+        await member.source.poll()
+        assert member.counts.kafka_lag_messages == 0 and member.counts.rejected["kafka", "unavailable"] <= before + 1
+        assert sorted(await member.assess()) == numbered(3, 7)
     told = [line["event"] for line in logs if line["event"].startswith("kafka")]
-    assert told == ["kafka unavailable", "kafka available again"]
+    assert told == ["kafka unavailable", "kafka available again"] * 2
+    await member.close()
+    assert brokers.committed("robmon", TOPIC) == {0: 7}
+
+
+async def test_a_topic_that_is_not_there_costs_a_counter_and_the_others_are_read(tmp_path: Path) -> None:
+    brokers = Brokers()
+    brokers.send(TOPIC, numbered(0, 3))
+    brokers.send("other", numbered(3, 5))
+    brokers.refuse("other")
+    with capture_logs() as logs:
+        member = Member(tmp_path, brokers, topics=(TOPIC, "other"))
+        await member.poll_until(lambda: member.counts.rejected["kafka", "unavailable"] >= 2)
+        await member.poll_until(lambda: member.counts.received["kafka"] == 3)
+        brokers.send(TOPIC, numbered(5, 6))
+        await member.poll_until(lambda: member.counts.received["kafka"] == 4)
+        assert member.counts.kafka_lag_messages == 0
+    (told,) = [line["error"] for line in logs if line["event"] == "kafka unavailable"]
+    assert told == "topic other: Broker: Unknown topic or partition"
     await member.close()
 
 
