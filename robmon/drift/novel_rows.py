@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ class NovelRows:
         categories: shape `(n, columns)`, a code for each name, comparable within these rows alone.
         identifiers: those of `names` that count rows or name them, as far as these rows tell.
         beyond: n further contents of the rows, of which no distance is measured, but by which two rows are told apart.
+        labels: the columns of names by their own, each of shape `(n,)`, None where a cell holds none.
+        declared: those of them whose owner says that they hold categories.
     """
 
     names: tuple[str, ...]
@@ -35,6 +37,8 @@ class NovelRows:
     categories: NDArray[np.int64]
     identifiers: frozenset[str] = frozenset()
     beyond: tuple[bytes, ...] = ()
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -45,7 +49,8 @@ class NovelRows:
         """Some of them."""
         at = np.arange(self.rows)[rows]
         beyond = tuple(self.beyond[row] for row in at) if self.beyond else ()
-        return NovelRows(self.names, self.numbers[at], self.categories[at], self.identifiers, beyond)
+        labels = {name: each[at] for name, each in self.labels.items()}
+        return replace(self, numbers=self.numbers[at], categories=self.categories[at], beyond=beyond, labels=labels)
 
     def aligned(self, names: Sequence[str]) -> NovelRows:
         """The same rows with these columns of numbers; NaN where they have none of that name."""
@@ -55,7 +60,7 @@ class NovelRows:
         missing = np.full(self.rows, np.nan)
         columns = [self.numbers[:, at[name]] if name in at else missing for name in names]
         numbers = np.stack(columns, axis=1) if columns else np.empty((self.rows, 0))
-        return NovelRows(tuple(names), numbers, self.categories, self.identifiers, self.beyond)
+        return replace(self, names=tuple(names), numbers=numbers)
 
     def contents(self) -> list[bytes]:
         """The content of each row: two are the same where theirs are."""
@@ -89,12 +94,15 @@ def novel_rows(columns: Mapping[str, Column], array: NDArray[Any], *, is_table: 
     numbers = {name: column for name, column in columns.items() if column.kind == "number"}
     categories = [codes for column in columns.values() if (codes := _codes(column)) is not None]
     rows = len(array)
+    named = {name: column for name, column in columns.items() if column.kind == "name"}
     return NovelRows(
         tuple(numbers),
         np.stack([column.numbers for column in numbers.values()], axis=1) if numbers else np.empty((rows, 0)),
         np.stack(categories, axis=1) if categories else np.empty((rows, 0), dtype=np.int64),
         frozenset(name for name, column in numbers.items() if is_identifier(name, column)),
         _bytes(array[:, MOST_NUMBERS:]) if array.ndim == 2 and array.shape[1] > MOST_NUMBERS else (),
+        {name: column.names for name, column in named.items() if column.names is not None},
+        frozenset(name for name, column in named.items() if column.declared),
     )
 
 

@@ -1,25 +1,27 @@
 """Unusual rows: farther out than the baseline's, or nearer to one another than the baseline's ever were.
 
-How far out a row is, is a distance in standardised features, whose meaning comes from rows of the baseline that had no
-part in fitting it: their scores turn a new one into a p-value (split conformal: Vovk, Gammerman & Shafer 2005; Bates et
-al., Ann. Statist. 51, 2023). One row beyond 1 % says nothing, some row of 256 nearly always is: what is tested is how
-many there are, by their exact law, in which the calibration's own chance has its part. It holds where rows are
-exchangeable with the baseline's, so drift is seen too. What is seen is unusual, no more: small adversarial noise moves
-a row hardly farther out than it was, and is not seen.
+How far out a row is, is a distance in standardised features, rare categories among them, whose meaning comes from rows
+of the baseline that had no part in fitting it: their scores turn a new one into a p-value (split conformal: Vovk,
+Gammerman & Shafer 2005; Bates et al., Ann. Statist. 51, 2023). One row beyond 1 % says nothing, some row of 256 nearly
+always is: what is tested is how many there are, by their exact law, in which the calibration's own chance has its part.
+It holds where rows are exchangeable with the baseline's, so drift is seen too. What is seen is unusual, no more: small
+adversarial noise moves a row hardly farther out than it was, and is not seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robmon.drift import novel_categories
 from robmon.drift.beta_binomial import upper_tail
 from robmon.drift.columns import column_of
 from robmon.drift.features import array_columns, plain
+from robmon.drift.names import Names
 from robmon.drift.nearest import NearestPairs
 from robmon.drift.novel_rows import NovelRows, novel_rows
 from robmon.errors import InvalidInputError
@@ -84,6 +86,7 @@ class NoveltyReference:
         fitted: how many rows the moments are of, `FIT_ROWS` at most.
         moments: of the columns.
         products: for their correlation; None where there are none, or more than `MOST_CORRELATED`.
+        categories: of the same rows, the counts of each column of names.
         scores: of the rows after them, rising, `MOST_SCORES` at most.
         pairs: the smallest distances among those.
     """
@@ -94,6 +97,7 @@ class NoveltyReference:
     products: CoMoments | None
     scores: Float64
     pairs: NearestPairs
+    categories: Mapping[str, Names] = field(default_factory=dict)
 
     @classmethod
     def none(cls) -> NoveltyReference:
@@ -118,7 +122,8 @@ class NoveltyReference:
         if products is not None:
             products = CoMoments.from_dict(products.to_dict())
             products.update(rows.numbers)
-        return replace(self, fitted=self.fitted + rows.rows, moments=moments, products=products)
+        categories, fitted = novel_categories.counted(self.categories, rows), self.fitted + rows.rows
+        return replace(self, fitted=fitted, moments=moments, products=products, categories=categories)
 
     def _calibrated_on(self, rows: NovelRows) -> NoveltyReference:
         standard = self._standardised(rows)
@@ -127,7 +132,7 @@ class NoveltyReference:
             part = np.arange(start, min(start + MOST_COMPARED, rows.rows))
             different = part[_first_of_each(rows.take(part).contents())]
             pairs = pairs.added(_distances(rows, standard, different))
-        return replace(self, scores=np.sort(np.concatenate([self.scores, self._scores(standard)])), pairs=pairs)
+        return replace(self, scores=np.sort(np.concatenate([self.scores, self._scores(rows, standard)])), pairs=pairs)
 
     def compare(self, rows: NovelRows, fresh: Mask | None = None, alpha: float = 0.01) -> Novelty:
         """What is unusual about these rows.
@@ -151,7 +156,7 @@ class NoveltyReference:
         count, rank = int(fresh.sum()), round_down(alpha * (len(self.scores) + 1))
         novel, pvalue = np.zeros(rows.rows, dtype=np.bool_), None
         if rank >= 1 and count:
-            novel = fresh & (self._scores(standard) > self.scores[-rank])
+            novel = fresh & (self._scores(rows, standard) > self.scores[-rank])
             distinct = len({contents[row] for row in np.flatnonzero(novel)})
             pvalue = upper_tail(distinct, count, rank, len(self.scores) + 1 - rank)
         return Novelty(
@@ -186,15 +191,17 @@ class NoveltyReference:
             standard = (rows.numbers - mean) / np.where(deviation > 0, deviation, size)
         return np.asarray(np.clip(np.where(np.isnan(standard), 0.0, standard), -FARTHEST, FARTHEST))
 
-    def _scores(self, standard: Float64) -> Float64:
+    def _scores(self, rows: NovelRows, standard: Float64) -> Float64:
         """How far out each row is, rounded so that the same row has the same score among others."""
-        if self.products is None:
-            squares = np.square(standard).mean(axis=1) if standard.shape[1] else np.zeros(len(standard))
-        else:
+        numbers = standard
+        if self.products is not None:
             values, vectors = np.linalg.eigh(self.products.correlation)
-            values = OWN_SHARE * np.maximum(values, 0.0) + (1 - OWN_SHARE)
-            squares = np.square((standard @ vectors) / np.sqrt(values)).mean(axis=1)
-        return np.sqrt(np.maximum(squares, 0.0)).astype(np.float32).astype(np.float64)
+            numbers = (standard @ vectors) / np.sqrt(OWN_SHARE * np.maximum(values, 0.0) + (1 - OWN_SHARE))
+        squares = np.square(numbers)
+        if self.categories:
+            squares = np.concatenate([squares, novel_categories.squares(self.categories, rows)], axis=1)
+        means = squares.mean(axis=1) if squares.shape[1] else np.zeros(rows.rows)
+        return np.sqrt(np.maximum(means, 0.0)).astype(np.float32).astype(np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; holds no row of inputs."""
@@ -205,6 +212,7 @@ class NoveltyReference:
             "products": None if self.products is None else self.products.to_dict(),
             "scores": self.scores.tolist(),
             "pairs": self.pairs.to_dict(),
+            "categories": {name: each.to_dict() for name, each in self.categories.items()},
         }
 
     @classmethod
@@ -219,7 +227,9 @@ class NoveltyReference:
             products = None if data["products"] is None else CoMoments.from_dict(data["products"])
             moments, pairs = Moments.from_dict(data["moments"]), NearestPairs.from_dict(data["pairs"])
             scores = np.array(data["scores"], dtype=np.float64).reshape(-1)
-            found = cls(names, int(data["fitted"]), moments, products, scores, pairs)
+            counts = data.get("categories", {})  # none in a baseline from before they were part of it
+            categories = {str(name): Names.from_dict(each) for name, each in counts.items()}
+            found = cls(names, int(data["fitted"]), moments, products, scores, pairs, categories)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise InvalidInputError("what a baseline knows of unusual rows is damaged: record it again") from None
         if not found._is_whole():
@@ -291,7 +301,8 @@ def _of_columns(rows: NovelRows) -> NoveltyReference:
     """A reference of nothing yet that compares columns of numbers, but for those that name rows."""
     names = tuple(name for name in rows.names if name not in rows.identifiers)
     products = CoMoments.of_columns(len(names)) if 1 <= len(names) <= MOST_CORRELATED else None
-    return replace(NoveltyReference.none(), names=names, moments=Moments.of_columns(len(names)), products=products)
+    moments, categories = Moments.of_columns(len(names)), novel_categories.no_categories(rows)
+    return replace(NoveltyReference.none(), names=names, moments=moments, products=products, categories=categories)
 
 
 def _first_of_each(contents: list[bytes]) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -40,14 +41,29 @@ def test_the_tail_is_that_of_scipy() -> None:
         assert upper_tail(count, rows, a, b) == pytest.approx(betabinom.sf(count - 1, rows, a, b), rel=1e-6)
 
 
-def test_2000_assessments_alarm_at_alpha_where_a_binomial_does_not() -> None:
+def customers(r: np.random.Generator, rows: int) -> NovelRows:
+    """Two numbers, a category of three, one of forty that a power law draws, and one that is hardly ever another."""
+    names = {
+        "kind": r.choice(["a", "b", "c"], rows, p=[0.6, 0.3, 0.1]),
+        "place": np.minimum(r.zipf(1.5, rows), 40).astype(str),
+        "state": np.where(r.random(rows) < 0.003, "odd", "even"),
+    }
+    labels = {name: each.astype(object) for name, each in names.items()}
+    return replace(as_rows(r.normal(size=(rows, 2))), labels=labels)
+
+
+@pytest.mark.parametrize("draw", [lambda r, rows: as_rows(r.normal(size=(rows, 2))), customers])
+def test_2000_assessments_alarm_at_alpha_where_a_binomial_does_not(
+    draw: Callable[[np.random.Generator, int], NovelRows],
+) -> None:
     r = np.random.default_rng(11)
-    fitted = NoveltyReference.none().added(as_rows(r.normal(size=(FIT_ROWS, 2))))
+    fitted = NoveltyReference.none().added(draw(r, FIT_ROWS))
     alpha, kept, rows, times = 0.01, 299, 256, 2000
     exact = plain = 0
     for _ in range(times):
-        scores = np.sort(fitted._scores(fitted._standardised(as_rows(r.normal(size=(kept, 2))))))
-        found = replace(fitted, scores=scores).compare(as_rows(r.normal(size=(rows, 2))), alpha=alpha)
+        known = draw(r, kept)
+        scores = np.sort(fitted._scores(known, fitted._standardised(known)))
+        found = replace(fitted, scores=scores).compare(draw(r, rows), alpha=alpha)
         assert found.pvalue is not None
         exact += found.pvalue <= alpha
         plain += binom.sf(len(found.novel) - 1, rows, alpha) <= alpha
@@ -202,11 +218,13 @@ def test_rows_of_a_file_that_is_sorted() -> None:
         {"names": ["a"]},
         {"pairs": {"pairs": 1, "smallest": [1.0, 2.0]}},
         {"pairs": 1},
+        {"categories": {"kind": 1}},
+        {"categories": []},
     ],
 )
 def test_what_is_damaged_is_refused(change: dict[str, Any]) -> None:
     content = NoveltyReference.none().added(as_rows(sensors(np.random.default_rng(0), 400))).to_dict() | change
-    with pytest.raises(InvalidInputError, match="damaged"):
+    with pytest.raises(InvalidInputError, match=r"damaged|no summary of categories"):
         NoveltyReference.from_dict(content)
 
 
@@ -253,6 +271,45 @@ def test_categories_and_identifiers_of_a_frame() -> None:
     assert novelty(before, now).near_duplicates == (50, 100, 101, 102), "that of another kind is none"
     again = now.iloc[[7] * 5].assign(order_id=range(5), note=list("vwxyz"))
     assert novelty(before, pd.concat([now.iloc[:50], again])).equal_rows == 5
+
+
+def test_a_category_that_the_baseline_hardly_has_is_far_out() -> None:
+    r = np.random.default_rng(16)
+
+    def frame(rows: int, odd: int = 0) -> pd.DataFrame:
+        kind = r.choice(["a", "b", "c"], rows)
+        kind[:odd] = "z"
+        return pd.DataFrame({"x": r.normal(size=rows), "y": r.normal(size=rows), "kind": kind, "state": "on"})
+
+    before = frame(800)
+    reference = NoveltyReference.none().added(_of_frame(before))
+    found = reference.compare(_of_frame(frame(200, odd=12)))
+    assert set(range(12)) <= set(found.novel) and found.pvalue is not None and found.pvalue < 0.01
+    usual = reference.compare(_of_frame(frame(200)))
+    assert len(usual.novel) < 8 and usual.pvalue is not None and usual.pvalue > 0.01
+    off = frame(50).assign(state=["off"] * 9 + ["on"] * 41)
+    assert set(range(9)) <= set(reference.compare(_of_frame(off)).novel), "a column that never varied"
+    gone = frame(50).assign(kind=None)
+    assert len(reference.compare(_of_frame(gone)).novel) == 50, "that was never missing"
+    only = NoveltyReference.none().added(_of_frame(before[["kind"]]))
+    assert only.compare(_of_frame(frame(200, odd=9)[["kind"]])).novel == tuple(range(9))
+
+    content = json.loads(json.dumps(reference.to_dict()))
+    assert NoveltyReference.from_dict(content).to_dict() == content
+    assert '"a"' not in json.dumps(content["categories"]), "hashes alone"
+    older = NoveltyReference.from_dict({name: each for name, each in content.items() if name != "categories"})
+    assert 0 not in older.compare(_of_frame(off.assign(x=0.1, y=0.1))).novel, "of which they had no part"
+
+
+def test_scores_of_categories_by_their_definition() -> None:
+    r = np.random.default_rng(17)
+    labels = np.array(["a"] * 128 + ["b"] * 64 + [None] * 64, dtype=object)
+    rows = replace(as_rows(r.normal(size=(FIT_ROWS, 0))), labels={"kind": labels})
+    fitted = NoveltyReference.none().added(rows)
+    asked = replace(as_rows(np.empty((4, 0))), labels={"kind": np.array(["a", "b", None, "z"], dtype=object)})
+    shares = np.array([128.5, 64.5, 64.5, 0.5]) / 258
+    expected = np.sqrt((1 - shares) / shares / 2)
+    np.testing.assert_allclose(fitted._scores(asked, fitted._standardised(asked)), expected, rtol=1e-6)
 
 
 def _of_frame(frame: pd.DataFrame) -> NovelRows:
