@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import structlog
 
+from robmon import clock
 from robmon.daemon.changes import start_changes, view_changes
 from robmon.daemon.detection import threshold_of
 from robmon.daemon.publication import Finding
@@ -130,7 +131,7 @@ class Chronicle:
         row = assessment_row(model, finding, time.time(), specification=digest, threshold=threshold)
         whole = self._settings.whole_specification
         self._recent.add_assessment(row)
-        self._writer.write(lambda: self._history.append(row, whole))
+        self._writer.write(lambda: self._history.append(row, whole, unix_seconds_at_most))
 
     def tell_attack(self, model: ModelVersion, found: AttackFound) -> None:
         """What an attack found."""
@@ -178,6 +179,11 @@ class Chronicle:
         return _Traffic(
             time.time(), sum(counts.received.values()), sum(counts.sampled.values()), sum(counts.rejected.values())
         )
+
+
+def unix_seconds_at_most() -> float:
+    """By the wall clock, unless it has stepped forward since the start: that makes nothing of the past too old."""
+    return min(time.time(), clock.now())
 
 
 def attack_facts(version: str, found: AttackFound) -> dict[str, Any]:

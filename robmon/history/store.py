@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from robmon import clock
 from robmon.history import kept_hours
 from robmon.history.attack import AttackRecord
 from robmon.history.checksum import is_intact
@@ -179,12 +178,18 @@ class History:
 
     # --- assessments and events --------------------------------------------------------------------------------------
 
-    def append(self, assessment: Mapping[str, Any], specification: Mapping[str, Any] | None = None) -> None:
+    def append(
+        self,
+        assessment: Mapping[str, Any],
+        specification: Mapping[str, Any] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         """Add one assessment, with `at` and `number`, and what is too old or too much goes. Raises OSError.
 
         Args:
             assessment: as JSON can hold it.
             specification: by which it was made, kept once; its name is added to the assessment.
+            now: the Unix time by which others are too old.
         """
         at, number = float(assessment["at"]), int(assessment["number"])
         name, whole = "", b""
@@ -198,8 +203,7 @@ class History:
             kept.records.add_assessment(at, number, content)
             if name:
                 kept.records.add_specification(name, whole)
-            # A clock that steps forward must not make all of the past too old.
-            kept.records.bound(self._bounds, min(time.time(), clock.now()))
+            kept.records.bound(self._bounds, now())
 
         self._take_over()
         self._file.write(write)

@@ -171,15 +171,6 @@ def test_a_clock_that_stepped_forward_and_back_keeps_nothing_from_being_logged(t
     assert [each["number"] for each in history.unlogged(9)] == [1, 2, 3]
 
 
-def test_a_clock_that_steps_forward_makes_nothing_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    history, year = History(tmp_path, "m", Bounds(max_days=90)), 365 * DAY_SECONDS
-    history.append({"at": NOW, "number": 1})
-    with monkeypatch.context() as stepped:
-        stepped.setattr(store.time, "time", lambda: NOW + year)
-        history.append({"at": NOW + year, "number": 2})
-    assert [each["number"] for each in history.assessments()] == [1, 2]
-
-
 def test_a_specification_is_kept_once(tmp_path: Path) -> None:
     history = History(tmp_path, "m")
     for number, noise in enumerate(["gaussian", "gaussian", "uniform"]):
