@@ -8,19 +8,19 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
 import warnings
 import weakref
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robmon.errors import ModelLoadError, RobmonError
+from robmon.errors import ModelLoadError, RobmonError, printable
 from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.models import mlmodel, requirements, signature
 from robmon.models.access import EndpointAccess
 from robmon.models.device import AS_IT_IS, DeviceUse
 from robmon.models.served import Claim, LoadedCode, ServedModel
+from robmon.models.strangers import is_raised_by_robmon, place_word, type_word
 from robmon.models.threads import hold_loaded
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
 
@@ -77,17 +77,10 @@ def load(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
             code = _load_predictor(kind, folder, device, claim)
-    except RobmonError:
-        raise
-    except ModuleNotFoundError as error:
-        install = f": {how_to_install(error.name)}" if error.name in EXTRAS else ""
-        raise ModelLoadError(
-            f"the model needs the module {error.name}, which {sys.executable} lacks{install}"
-        ) from error
-    except Exception as error:  # loading a model runs its code
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}:{frame.lineno}"
-        raise ModelLoadError(f"the model cannot be loaded: {type(error).__name__} at {where}") from error
+    except Exception as error:  # loading a model runs its code, which may raise anything, also what is robmon's
+        if isinstance(error, RobmonError) and is_raised_by_robmon(error):
+            raise
+        raise ModelLoadError(_why_not_loaded(error)) from error
     hold_loaded()  # what the model brought
     return ServedModel(
         kind,
@@ -102,6 +95,14 @@ def load(
         use=code.use,
         remarks=code.remarks,
     )
+
+
+def _why_not_loaded(error: Exception) -> str:
+    """In words: names are told as one short line, and those of files only where the code that raised is in them."""
+    if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str):
+        install = f": {how_to_install(error.name)}" if error.name in EXTRAS else ""
+        return f"the model needs the module {printable(error.name)}, which {sys.executable} lacks{install}"
+    return f"the model cannot be loaded: {type_word(type(error))} at {place_word(error.__traceback__, of_model=True)}"
 
 
 def load_uri(

@@ -28,11 +28,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
-from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError
+from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError, printable
 from robmon.models import mlmodel
 from robmon.models.registry_access import behind, check_named, why_unreachable
 from robmon.models.uri import ModelUri, known_aliases, known_versions, mask, parse_registry
 
+MAX_ARTIFACT_BYTES = 16 * 2**20
+"""Of a JSON artifact, which the daemon takes into memory: that of a baseline of 150,000 features has six."""
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
 _MAX_NAME_BYTES = 200
@@ -274,7 +276,12 @@ class Registry:
             return Path(path)
 
     def read_artifact(self, run_id: str, path: str) -> dict[str, Any] | None:
-        """A JSON object among a run's artifacts, None where there is none."""
+        """A JSON object among a run's artifacts, None where there is none.
+
+        Raises:
+            ModelError: it is none, or larger than `MAX_ARTIFACT_BYTES`.
+            RegistryError, ModelNotFoundError: as `resolve`.
+        """
         folder, _, name = path.rpartition("/")
         with self.asking(f"the run {run_id} does not exist in the registry at {self.place}"):
             root = self.client.get_run(run_id).info.artifact_uri
@@ -284,6 +291,8 @@ class Registry:
                 file = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=temporary, tracking_uri=self.tracking_uri
                 )
+                if Path(file).stat().st_size > MAX_ARTIFACT_BYTES:
+                    raise ModelError(f"the run's artifact {name} is larger than {MAX_ARTIFACT_BYTES // 2**20} MiB")
                 content = Path(file).read_bytes()
         try:
             value = json.loads(content)
@@ -456,7 +465,7 @@ def _judge(folder: Path, model: Resolved, requirements: Requirements) -> mlmodel
     allowed = requirements.allowed_flavors
     if allowed and mlmodel.PYFUNC not in allowed and description.loaded_flavor not in allowed:
         raise ModelRefusedError(
-            f"version {model.version} of {model.name} is loaded by the flavour {description.loaded_flavor}, "
+            f"version {model.version} of {model.name} is loaded by the flavour {printable(description.loaded_flavor)}, "
             f"and only {', '.join(allowed)} may be loaded"
         )
     return description

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from robmon.errors import printable
+
 REQUIREMENTS_FILE = "requirements.txt"
+MAX_BYTES = 2**20
+"""Of the file, as far as it is read."""
+MOST_TOLD = 50
+"""Sentences: each is a line of the log whenever the model is loaded."""
 
 
 def mismatches(folder: Path) -> list[str]:
@@ -17,7 +23,8 @@ def mismatches(folder: Path) -> list[str]:
     Lines that are no plain requirement (options, URLs, paths) are passed over, as is a file that is not there.
     """
     try:
-        lines = (folder / REQUIREMENTS_FILE).read_text(encoding="utf-8").splitlines()
+        with (folder / REQUIREMENTS_FILE).open("rb") as file:
+            lines = file.read(MAX_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     sentences: list[str] = []
@@ -25,8 +32,9 @@ def mismatches(folder: Path) -> list[str]:
         with contextlib.suppress(InvalidRequirement):
             requirement = Requirement(line.partition(" #")[0].strip())
             if sentence := _mismatch(requirement):
-                sentences.append(sentence)
-    return sentences
+                sentences.append(printable(sentence))
+    left_out = len(sentences) - MOST_TOLD
+    return sentences if left_out <= 0 else [*sentences[:MOST_TOLD], f"{left_out} more requirements are not met"]
 
 
 def _mismatch(requirement: Requirement) -> str | None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
+from robmon.errors import printable
+
 MODEL_CODE = "model code"
 PACKAGE = Path(__file__).parent.parent
 _BUILTINS = frozenset(each for each in vars(builtins).values() if isinstance(each, type))
@@ -33,8 +35,13 @@ def type_word(kind: type) -> str:
     return "an object"
 
 
-def place_word(trace: TracebackType | None) -> str:
-    """File and line that raised; without the file's name where it is model code, and without both where it is none."""
+def place_word(trace: TracebackType | None, *, of_model: bool = False) -> str:
+    """File and line that raised; without the file's name where it is model code, and without both where it is none.
+
+    Args:
+        trace: of the exception.
+        of_model: whether the names of the model's own files are told too: before it has seen an input.
+    """
     if trace is None:
         return ""
     while trace.tb_next is not None:
@@ -42,8 +49,8 @@ def place_word(trace: TracebackType | None) -> str:
     code = trace.tb_frame.f_code
     if not _is_in_its_file(code):
         return MODEL_CODE
-    name = Path(code.co_filename).name if _is_known_file(code.co_filename) else MODEL_CODE
-    return f"{name}:{trace.tb_lineno}"
+    is_told = of_model or _is_known_file(code.co_filename)
+    return f"{printable(Path(code.co_filename).name) if is_told else MODEL_CODE}:{trace.tb_lineno}"
 
 
 def is_raised_by_robmon(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from robmon.errors import InvalidInputError, ModelLoadError, PredictionError
 from robmon.models.device import DeviceUse, Precision
 from robmon.models.loading import load
+from robmon.models.requirements import mismatches
 from robmon.models.torch_device import load_driver, why_no_cuda
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
@@ -388,6 +389,13 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: no_such_module}}")
     with pytest.raises(ModelLoadError, match=r"the model needs the module no_such_module, which .* lacks"):
         load(tmp_path)
+
+
+def test_of_requirements_that_are_not_met_a_bounded_number_is_told(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("".join(f"no-such-package-{n}>={'1' * 1000}\n" for n in range(500)))
+    told = mismatches(tmp_path)
+    assert (len(told), told[-1]) == (51, "450 more requirements are not met")
+    assert max(map(len, told)) < 500
 
 
 def test_needs_no_registry_and_leaves_nothing(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from robmon import errors
-from robmon.errors import InvalidInputError, PredictionError, TooFewRowsError
-from robmon.models.loading import load
+from robmon.errors import InvalidInputError, ModelLoadError, PredictionError, TooFewRowsError
+from robmon.models.loading import _discard, load
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import MODEL_CODE, place_word, type_word
 from robmon.processes.messages import Rejections
@@ -161,6 +161,31 @@ def test_nothing_that_a_model_names_is_told(tmp_path: Path, model: Callable[[Any
     assert CANARY not in told.model_dump_json()
     assert told.reason in ("model_raised", "invalid_output")
     assert (told.rejections, told.served_version) == (Rejections(), None)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        f"raise errors.ModelLoadError('{CANARY}')",
+        f"raise errors.PredictionError('{CANARY}', '{CANARY}')",
+        f"raise errors.ModelLoadError('{CANARY}') from ValueError('{CANARY}')",
+        f"raise type('{CANARY}', (KeyError,), {{}})('{CANARY}')",
+        f"exec(compile('1 / 0', '{CANARY}.py', 'exec'))",
+        "raise ModuleNotFoundError(name=chr(27) + 'x' * 10**6)",
+    ],
+)
+def test_what_a_model_says_while_it_is_loaded_is_told_as_one_short_line(tmp_path: Path, does: str) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: says_much, code: code}}")
+    (tmp_path / "code").mkdir()
+    code = f"from robmon import errors\ndef _load_pyfunc(path):\n    {does}\n"
+    (tmp_path / "code" / "says_much.py").write_text(code)
+    with pytest.raises(ModelLoadError) as caught:
+        load(tmp_path)
+    _discard(None, [str(tmp_path / "code")])
+    told = failure(caught.value, Rejections())
+    assert CANARY not in told.model_dump_json()
+    assert told.reason == "not_loadable"
+    assert len(told.message) < 500 and told.message.isprintable()
 
 
 def test_outputs_of_known_types_are_named() -> None:
