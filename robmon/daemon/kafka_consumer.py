@@ -33,6 +33,7 @@ METADATA_MILLISECONDS: Final = 30_000
 """Within which a topic or a partition that is new is found."""
 SESSION_MILLISECONDS: Final = 10_000
 """After which the partitions of a member that is not heard of go to others."""
+_OF_ONE_LINE: Final = "kafka.sasl_password_file"
 _NOT_HEARD: Final = logging.getLogger("robmon.librdkafka")
 _NOT_HEARD.disabled = True  # it repeats itself twice a second; what matters comes as an error
 _WHOLLY_DOWN: Final = frozenset(
@@ -240,7 +241,7 @@ def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, 
         "ssl.key.pem": secrets.get("kafka.tls_key_file"),
         "sasl.mechanism": settings.sasl_mechanism,
         "sasl.username": settings.sasl_username,
-        "sasl.password": secrets.get("kafka.sasl_password_file", "").strip() or None,
+        "sasl.password": secrets.get(_OF_ONE_LINE),
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -255,10 +256,19 @@ def _told(places: Iterable[Partition]) -> str:
 
 
 def _texts(files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
+    return {name: _text(name, content) for name, content in zip(files, contents, strict=True)}
+
+
+def _text(name: str, content: bytes) -> str:
     try:
-        return {name: content.decode() for name, content in zip(files, contents, strict=True)}
+        text = content.decode()
     except UnicodeDecodeError:
-        raise SettingsError("kafka: a file of certificates or of the password is no text") from None
+        raise SettingsError(f"what {name} names is no text") from None
+    if name != _OF_ONE_LINE:
+        return text
+    if (lines := len(text.strip().splitlines())) != 1:
+        raise SettingsError(f"what {name} names must hold the password in one line, not {lines}")
+    return text.strip()
 
 
 def _client(configuration: dict[str, Any]) -> Consumer:

@@ -401,3 +401,19 @@ def test_what_the_client_does_not_take_is_told_in_one_sentence(tmp_path: Path) -
         KafkaConsumer(settings, "g", 2**20)
     with pytest.raises(SettingsError, match=r"^kafka\.tls_ca_file = '.*/none' cannot be read: No such file"):
         KafkaConsumer(settings.model_copy(update={"tls_ca_file": tmp_path / "none"}), "g", 2**20)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\n", "must hold the password in one line, not 0"),
+        (b"one\ntwo\n", "must hold the password in one line, not 2"),
+        (b"\xff", "is no text"),
+    ],
+)
+def test_what_is_no_password_is_refused(content: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(content)
+    sasl = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password_file": tmp_path / "password"}
+    settings = KafkaSettings(bootstrap_servers=("a:1",), topics=("t",), **sasl)
+    with pytest.raises(SettingsError, match=f"^what kafka.sasl_password_file names {problem}$"):
+        kafka_consumer.check_client(settings)
