@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
+from robmon.errors import MAX_TEXT_CHARACTERS, printable
 from robmon.models.uri import mask
 from robmon.settings.leaves import leaves, variable
 from robmon.settings.settings import Settings
@@ -20,7 +21,7 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
         sources: of every value, by dotted name.
     """
     first = error.errors(include_url=False)[0]
-    name = _name(first["loc"])
+    name = printable(_name(first["loc"]))
     if first["type"] == "extra_forbidden":
         known = [leaf.name for leaf in leaves()] if "." in name else list(Settings.model_fields)
         return f"{name} is no setting{did_you_mean(name, known)}"
@@ -35,7 +36,15 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
         return f"{name}: {allowed}" if name else allowed
     places = {"environment": f", from {variable(name)},", "file": ", from the settings file,"}
     place = places.get(sources.get(name, ""), "")
-    return f"{name} = {mask(str(first['input']))!r}{place} is not allowed: {allowed}"
+    return f"{name} = {_told(first['input'])!r}{place} is not allowed: {allowed}"
+
+
+def _told(value: object) -> str:
+    """A value as a short text, users and passwords of URLs masked."""
+    try:
+        return mask(str(value))[:MAX_TEXT_CHARACTERS]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

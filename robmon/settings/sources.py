@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic_settings import EnvSettingsSource, YamlConfigSettingsSource
@@ -13,6 +13,9 @@ from robmon.errors import SettingsError
 from robmon.settings.leaves import leaves
 from robmon.settings.sentences import did_you_mean
 from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+
+MAX_FILE_BYTES: Final = 256 * 1024
+"""Of the file of settings: all of them with their descriptions are a tenth of that."""
 
 
 class EnvironmentSource(EnvSettingsSource):
@@ -60,7 +63,11 @@ class YamlSource(YamlConfigSettingsSource):
 
     def _read_file(self, file_path: Any) -> dict[str, Any]:
         try:
-            content: Any = super()._read_file(file_path)
+            with Path(file_path).open("rb") as stream:  # which may be a pipe
+                text = stream.read(MAX_FILE_BYTES + 1)
+            if len(text) > MAX_FILE_BYTES:
+                raise SettingsError(f"the settings file {file_path} is larger than {MAX_FILE_BYTES // 1024} KiB")
+            content: Any = yaml.safe_load(text.decode()) or {}
         except OSError as error:
             raise SettingsError(f"the settings file {file_path} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2026-13-01 is a ValueError

@@ -10,6 +10,7 @@ import pytest
 
 from robmon.errors import SettingsError
 from robmon.settings import as_text, leaves, load
+from robmon.settings.sources import MAX_FILE_BYTES
 from tests.settings.flags import MODEL
 
 
@@ -95,3 +96,21 @@ def test_a_file_may_be_a_pipe(tmp_path: Path) -> None:
     writer.start()
     assert load({}, pipe).settings.model.uri == "models:/a/1"
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"#" * (MAX_FILE_BYTES + 1), "is larger than 256 KiB"),
+        (b"[" * 100_000, "is not YAML"),
+        (b"model: {uri: 'models:/a/1', poll_seconds: 0x" + b"f" * 9000 + b"}", "a number of thousands of digits"),
+        (b'model: {uri: "models:/a/1", "\\e[31m\\n": 1}', r"model\.\\x1b\[31m\\n is no setting"),
+    ],
+)
+def test_a_file_without_end_or_sense_is_told_in_one_short_sentence(content: bytes, told: str, tmp_path: Path) -> None:
+    """Such as /dev/zero, which would be read until the memory is full."""
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=told) as caught:
+        load({}, file)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
