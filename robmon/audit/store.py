@@ -139,8 +139,15 @@ def file_of(task: Task) -> str:
 
 
 def result_of(place: Place, task: Task) -> dict[str, Any] | None:
-    """The result of a task that has been done; None where it has not, or its file is none."""
-    content = place.read(file_of(task))
+    """The result of a task that has been done; None where it has not, or its file is none.
+
+    Raises:
+        InvalidInputError: the place does not say which.
+    """
+    try:
+        content = place.read(file_of(task))
+    except Exception as error:  # stores' drivers raise errors of their own kinds
+        raise InvalidInputError(f"{place.url} cannot be read: {why(error)}") from None
     try:
         result = None if content is None else json.loads(content)
     except ValueError:

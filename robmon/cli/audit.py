@@ -14,6 +14,7 @@ from robmon.cli.interruption import ended_by_signals
 from robmon.cli.models import daemon_settings, use_tracking_uri
 from robmon.cli.options import FILE, some_options
 from robmon.cli.progress import pace_of
+from robmon.errors import RobmonError
 from robmon.extras import Need, check_all_installed
 from robmon.models.threads import default_threads
 
@@ -195,6 +196,13 @@ def _write(found: Audit, place: Place, models: str, registry: str, json_file: Pa
     keep(place, "audit.json", written)
     keep(place, "audit.html", audit_page(content, rankings, models, f"In the registry at {registry}.").encode())
     if json_file is not None:
-        json_file.write_bytes(written)
+        _write_copy(json_file, written)
     click.echo(text(content, rankings))
     click.echo(f"written: {place.url.rstrip('/')}/audit.json, audit.html")
+
+
+def _write_copy(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise RobmonError(f"{file} cannot be written: {error.strerror}; all of it is in --out") from None

@@ -66,6 +66,19 @@ def test_results_that_cannot_be_kept_end_an_audit(
     assert len(plan(versions, entries, again, tmp_path / "scratch").missing) == 3 - len(kept)
 
 
+def test_a_place_that_does_not_say_what_it_holds_is_refused(tmp_path: Path) -> None:
+    """As a store that refuses to list says of what is not there: to do all anew would be a guess."""
+
+    class Mute(Folder):
+        def read(self, name: str) -> bytes | None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "rows.csv").write_text("a\n1.5\n2.5\n")
+    versions, entries = [ListedVersion("m", 1, (), {}, "")], [AuditedOn("*", str(tmp_path / "rows.csv"))]
+    with pytest.raises(RobmonError, match=rf"^{tmp_path}/out cannot be read: Permission denied$"):
+        plan(versions, entries, Mute(tmp_path / "out"), tmp_path)
+
+
 def test_the_pool_tells_it_as_it_is(tmp_path: Path, mlflow_template: Path) -> None:
     made = many_versions(tmp_path, mlflow_template)
     made.add("plain", [(1.0, "behaves"), (1.1, "behaves")])
