@@ -27,7 +27,7 @@ from robmon.processes.strays import strays
 
 MAX_BYTES: Final = 2**20
 """Of an environment."""
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 300.0
 COPY_SECONDS: Final = 60.0
 _READY: Final = b"ready"
 _LOOK_SECONDS: Final = 0.001
