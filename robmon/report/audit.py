@@ -48,7 +48,8 @@ def _lines(content: Mapping[str, Any], rankings: Sequence[Ranking | None]) -> It
 def title(group: Group) -> str:
     """What a group is of."""
     inputs, settings = PurePath(group["inputs"]).name, group["settings"]["specification"]
-    return printable(f"{inputs}, {settings['noise']} noise, {len(group['versions'])} versions")
+    count = len(group["versions"])
+    return printable(f"{inputs}, {settings['noise']} noise, {count} version{'s' if count != 1 else ''}")
 
 
 def headline(group: Group, ranking: Ranking | None) -> str:
