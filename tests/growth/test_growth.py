@@ -163,6 +163,7 @@ NOT_STRANGERS = {
     "reader.tailer": "hands on what the readers of each kind of file read",
     "worker.judging": "messages of the daemon",
     "processes.channel": "of robmon's own processes",
+    "processes.template": "what a copy of our own process told",
     "models.uri": "settings",
     "models.loading": "loads the model, which is code",
     "models.outputs": "what the model returns",
