@@ -114,6 +114,7 @@ def end(made: ManyVersions, folder: Path, number: signal.Signals, *words: str) -
         cwd=folder,
         env=clean({"TMPDIR": str(temporary)}),
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which is ignored below a shell's `&`
         text=True,
     )
     with process:
