@@ -12,7 +12,6 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
 )
-from pydantic_core import CoreSchema
 
 from robmon.history.attack import AttackFound
 from robmon.history.detection import Detection
@@ -27,7 +26,7 @@ from robmon.vocabulary import ComparisonScore, DetectionBasis, Distance, NoExpon
 PROTOCOL_VERSION = 15
 
 
-def _failing_fast(schema: CoreSchema) -> CoreSchema:
+def _failing_fast(schema: Any) -> Any:
     """The schema, in which each list ends at the first item that is wrong."""
     waiting: list[Any] = [schema]
     while waiting:
@@ -47,7 +46,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> Any:
         """Of a list the first item that is wrong is enough: to note each of millions takes gigabytes."""
         return _failing_fast(handler(source))
 
