@@ -66,6 +66,10 @@ def _flat(named: Sequence[tuple[str, Any]], rows: int) -> Iterator[tuple[str, An
 
 def _named(outputs: Any, rows: int) -> list[tuple[str, Any]] | None:
     """Parts by name or position; None of what is one part."""
+    if cells.is_tensor(outputs):
+        return None
+    if isinstance(outputs, np.ndarray):
+        return _of_array(outputs)
     fields = _fields(outputs)
     if fields is not None:
         return [(str(name), value) for name, value in fields.items()]
@@ -76,8 +80,6 @@ def _named(outputs: Any, rows: int) -> list[tuple[str, Any]] | None:
     frame = _columns(outputs)
     if frame is not None:
         return frame
-    if isinstance(outputs, np.ndarray):
-        return _of_array(outputs)
     return _of_list(outputs, rows) if isinstance(outputs, list) else None
 
 

@@ -63,6 +63,15 @@ def moved(array: Array, moves: Array, times: float) -> Array:
     return namespace(array).add(array, moves, alpha=times)
 
 
+def moved_into(result: Array, array: Array, moves: Array, times: Array) -> None:
+    """Make `result` `array + times * moves`, of arrays of one kind and dtype; a time each of its first axis."""
+    if isinstance(array, np.ndarray):
+        np.multiply(times, moves, out=result)
+        result += array
+    else:
+        namespace(array).addcmul(array, times, moves, out=result)
+
+
 def by_copy(values: Array, reference: Array) -> Array:
     """Values of copies of rows, one copy after the other, with an axis for the copies: it broadcasts to `reference`."""
     return namespace(values).reshape(values, (-1, *reference.shape))
@@ -75,6 +84,19 @@ def to_numpy(array: Array) -> NDArray[Any]:
     if array_api_compat.is_torch_array(array):
         return np.asarray(detached(array).cpu())
     return np.asarray(array)
+
+
+def on_host(array: Array) -> Array:
+    """A tensor in main memory as NumPy's array of the same memory, where NumPy has its type; anything else as it is.
+
+    Small arrays are reduced in less time by NumPy, whose functions begin sooner.
+    """
+    if isinstance(array, np.ndarray) or not array_api_compat.is_torch_array(array) or array.device.type != "cpu":
+        return array
+    try:
+        return array.numpy(force=True)
+    except TypeError:  # bfloat16
+        return array.detach()
 
 
 def numbers(values: Any, what: str) -> Float64:

@@ -16,6 +16,7 @@ from robmon.robustness.arrays import (
     Float64,
     is_floating,
     namespace,
+    on_host,
     rows_of,
     to_numpy,
 )
@@ -147,8 +148,9 @@ def assess_rows(
     check_seed(seed)
     chosen = noise_of(specification, whole)
     is_own = features is None
-    features = noise_features(chosen, inputs, scale, features, feature_names, axis, whole)
-    told = feature_notes(inputs, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
+    seen = on_host(inputs)
+    features = noise_features(chosen, seen, scale, features, feature_names, axis, whole)
+    told = feature_notes(seen, features, chosen, levels, seed=seed, is_own=is_own, tells_values=tells_values)
     largest = largest_input(inputs) if largest_inputs is None else largest_inputs
     engine = Engine(predictor, inputs, chosen, features, seed, largest, draws_as)
     size = batch_size_of(
@@ -158,7 +160,7 @@ def assess_rows(
     passed = CleanPass.of(predictor, inputs, size, specification, output_names, is_compared=is_compared)
     predictor, outputs, clean, kind = passed.predictor, passed.outputs, passed.clean, passed.kind
     finite, counted, form = passed.finite, passed.counted, passed.form
-    masked, perturbed_cells = count_masked(rows_of(inputs, counted), features)
+    masked, perturbed_cells = count_masked(rows_of(seen, counted), features)
     if targets is not None and kind == "embedding":
         raise InvalidInputError(
             "embeddings have no targets: what noise does to them is seen against their own clean ones"
@@ -204,10 +206,7 @@ def assess_rows(
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
         return run_trials(engine.asking(which), measures, levels=at, trials=times, size=size, progress=told)
 
-    if is_rounding(run(predictor, levels[:1], 1).sums[own][1]):
-        quiet = repeated(run(through(predictor, lambda _, rows: outputs[rows]), levels[:1], 1), trials)
-    else:
-        quiet = run(predictor, levels[:1], trials)
+    quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, own, trials)
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
     tally = of_rows(every, counted)
 
@@ -277,6 +276,26 @@ def assess_rows(
         axis=chosen.axis,
         uses_realised_level=features.limits is not None and chosen.unit is None and not chosen.acts_on_images,
     )
+
+
+def _without_noise(
+    run: Callable[[Predictor, int], Tally], predictor: Predictor, outputs: Array, own: int, trials: int
+) -> Tally:
+    """The trials at level 0, which are all alike where a second clean pass differs from the first by rounding only.
+
+    Args:
+        run: so many trials of a model.
+        predictor: the model.
+        outputs: of the first clean pass.
+        own: which measure compares with those.
+        trials: how many there are.
+    """
+    again = run(predictor, 1)
+    if not is_rounding(again.sums[own][1]):
+        return run(predictor, trials)
+    if again.sums[own].any():
+        again = run(through(predictor, lambda _, rows: outputs[rows]), 1)
+    return repeated(again, trials)
 
 
 def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:

@@ -161,11 +161,19 @@ def test_draws_that_are_not_held_are_drawn_again_alike(is_tensor: bool) -> None:
     draws = Draws(noise, rows, noise_features(noise, inputs, 1.0), seed=0)
     scale, kept = rows[0] * 0 + 0.5, rows > 1
     held, redrawn = (
-        AdditiveRows(rows, 3, lambda: draws.of(range(3), slice(0, 8)), scale, kept, redraws)
+        AdditiveRows(rows, 3, lambda: draws.each(range(3), slice(0, 8)), scale, kept, redraws)
         for redraws in (False, True)
     )
-    for level in (0.0, 0.1, 0.4):
+    levels = (0.0, 0.1, 0.4)
+    together = AdditiveRows(rows, 3, lambda: draws.each(range(3), slice(0, 8)), scale, kept, levels=levels)
+    for level in levels:
         one, other = held.at(level), redrawn.at(level)
+        mine = together.at(level)
+        assert np.array_equal(mine, one) and np.array_equal(
+            together.squared_moves(mine, level), held.squared_moves(one, level)
+        )
+        mine += 1.0  # they are the caller's
+        assert np.array_equal(together.at(level), one)
         assert np.asarray(other) == pytest.approx(np.asarray(one), rel=1e-12)
         moves = [np.asarray(each.squared_moves(one, level)) for each in (held, redrawn)]
         assert moves[0] == pytest.approx(moves[1], rel=1e-12) and moves[0].any() == (level > 0)

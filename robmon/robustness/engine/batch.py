@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,11 @@ from robmon.robustness.arrays import (
     is_single_or_double,
     like,
     namespace,
+    on_host,
     repeated,
     to_numpy,
     wait_for,
+    zeros_of_rows,
 )
 from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.embeddings import GALLERY_ROWS, KEPT, Neighbours
@@ -60,6 +62,8 @@ HELD_BYTES: Final = 2**25
 REHEARSED_LEVEL: Final = 0.1
 TOGETHER: Final = 2**17
 """So many outputs are reduced at a time, of several levels together: each step of it takes as long for few numbers."""
+
+KEPT_BYTES: Final = 2**22
 
 
 class RowMeasure(Protocol):
@@ -128,18 +132,24 @@ class Measures:
             PredictionError: they are not of the form of the references.
         """
         flat = flatten(outputs, self.kind, copies * (rows.stop - rows.start))
-        finite = all_finite(flat)
+        errors = concatenation([measure(flat, rows) for measure in self.errors])
+        finite, errors = _where_finite(flat, errors, self.kind)
         said = classes_of(flat, self.kind, finite) if self.classes else None
-        xp = namespace(flat)
-        errors = xp.concat([measure(flat, rows) for measure in self.errors])
         same = [same_classes(said, classes[rows], self.kind) for classes in self.classes if said is not None]
         if self.neighbours is not None:
             same += self.neighbours(flat, rows, errors[0, :])
-        return Reduced(
-            errors=errors if self.kind == "label" else xp.where(finite & xp.isfinite(errors), errors, float("inf")),
-            same=same,
-            is_finite=finite,
-        )
+        return Reduced(errors, same, finite)
+
+
+def _where_finite(outputs: Array, errors: Array, kind: OutputKind) -> tuple[Array, Array]:
+    """Which rows of flattened outputs are finite, and the errors, +Inf for rows that are not."""
+    if kind == "label":
+        return all_finite(outputs), errors
+    # An error is finite only where all outputs are. On a device one would have to wait for the answer.
+    if isinstance(errors, np.ndarray) and math.isfinite(errors.sum()):
+        return np.ones(errors.shape[1], dtype=np.bool_), errors
+    xp, finite = namespace(outputs), all_finite(outputs)
+    return finite, xp.where(finite & xp.isfinite(errors), errors, float("inf"))
 
 
 class Rehearsal:
@@ -242,6 +252,9 @@ class Engine:
         largest: Float64 | float | None = None,
         draws_as: str | None = None,
     ) -> None:
+        # From the largest block that was freed glibc learns how much it need not give back to the system: else each
+        # batch may take its memory again page by page, which for a small model is a tenth of its time.
+        np.empty(KEPT_BYTES, dtype=np.uint8)
         self.predictor, self.inputs = predictor, inputs
         self._noise, self._largest = noise, largest
         self._features = features.like(inputs)
@@ -249,10 +262,12 @@ class Engine:
         self._pace = Pace(predictor.duty_cycle)
         with np.errstate(over="ignore"):
             self._scale = namespace(inputs).astype(self._features.scale, inputs.dtype)
-        self._are_some_kept = are_kept(inputs, self._features)
+        seen = on_host(inputs)
+        as_seen = features.like(seen)
+        self._are_some_kept = are_kept(seen, as_seen)
         # Between these levels moves need not be measured.
         is_exact = noise.is_additive and self._features.limits is None and is_single_or_double(inputs)
-        self._lowest, self._highest = exact_levels(inputs, self._features) if is_exact else (math.inf, 0.0)
+        self._lowest, self._highest = exact_levels(seen, as_seen) if is_exact else (math.inf, 0.0)
 
     def asking(self, predictor: Predictor) -> Self:
         """The same rows and noise with another predictor, whose pace begins now: what went before has had its rest."""
@@ -279,8 +294,8 @@ class Engine:
             perturbed = noisy.at(level)
             # Moves are measured before the model gets the rows: it may write into them.
             moves = noisy.squared_moves(perturbed, level)
-            beyond = newly_beyond(perturbed, clean, self._largest)
-            outputs = check_rows(detached(self.predictor.predict(perturbed, rows)), copies * count)
+            beyond = None if self._largest is None else newly_beyond(perturbed, clean, self._largest)
+            outputs = on_host(check_rows(detached(self.predictor.predict(perturbed, rows)), copies * count))
             if waiting and not _fits(waiting, outputs):
                 parts.append(_reduced(waiting, rows, copies, reduction))
                 waiting = []
@@ -300,13 +315,16 @@ class Engine:
         def draw() -> Array:
             return self.draws.of(trials, rows)
 
+        def each() -> Iterator[Array]:
+            return self.draws.each(trials, rows)
+
         lowest = min((level for level in levels if level > 0), default=math.inf)
         if lowest == math.inf:
-            return AdditiveRows(clean, copies, draw, self._scale)  # of level 0 alone nothing need be known
+            return AdditiveRows(clean, copies, each, self._scale)  # of level 0 alone nothing need be known
         if lowest >= self._lowest and max(levels) <= self._highest:
             kept = untouched(as_float64(clean), self._features) if self._are_some_kept else None
             redraws = self._noise.draws_anywhere and is_on_cuda(clean) and copies * clean.nbytes > HELD_BYTES
-            return AdditiveRows(clean, copies, draw, self._scale, kept, redraws)
+            return AdditiveRows(clean, copies, each, self._scale, kept, redraws, levels)
         return AnyNoiseRows(self._noise, clean if copies == 1 else repeated(clean, copies), draw, self._features)
 
 
@@ -315,7 +333,7 @@ class _AtLevel:
     """What came of a batch at one level: outputs as the model returned them, and what was seen of its inputs."""
 
     outputs: Array
-    beyond: Array
+    beyond: Array | None
     moves: Array
 
 
@@ -330,12 +348,25 @@ def _reduced(seen: Sequence[_AtLevel], rows: slice, copies: int, reduction: Redu
     It is where the outputs are, or in main memory where any of it is.
     """
     reduced = reduction.reduce(concatenation([each.outputs for each in seen]), rows, copies * len(seen))
-    inputs = [concatenation([each.beyond for each in seen]), concatenation([each.moves for each in seen])]
-    values = [reduced.errors, *reduced.same, reduced.is_finite, *inputs]
+    values = [reduced.errors, *reduced.same, reduced.is_finite]
+    beyond = [each.beyond for each in seen if each.beyond is not None]
+    values.append(concatenation(beyond) if beyond else zeros_of_rows(reduced.is_finite, reduced.is_finite.dtype))
+    values.append(concatenation([each.moves for each in seen]))
+    per_level = copies * (rows.stop - rows.start)
     if any(isinstance(each, np.ndarray) for each in values):
-        values = [to_numpy(each) for each in values]
-    xp, per_level = namespace(values[-1]), copies * (rows.stop - rows.start)
+        return _side_by_side([to_numpy(each).reshape(-1, len(seen), per_level) for each in values])
+    xp = namespace(values[-1])
     return xp.moveaxis(xp.concat([xp.reshape(as_float64(each), (-1, len(seen), per_level)) for each in values]), 0, 1)
+
+
+def _side_by_side(values: Sequence[NDArray[Any]]) -> Float64:
+    """Values of shape `(some, levels, rows)` each as one array, shape `(levels, values, rows)`."""
+    every = np.empty((values[0].shape[1], sum(len(each) for each in values), values[0].shape[2]))
+    start = 0
+    for each in values:
+        every[:, start : start + len(each)] = each.swapaxes(0, 1)
+        start += len(each)
+    return every
 
 
 def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
@@ -356,7 +387,7 @@ def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
 def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
     parts, pace = [], Pace(predictor.duty_cycle)
     for rows in batches(inputs.shape[0], batch_rows):
-        outputs = check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start)
+        outputs = on_host(check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start))
         parts.append(copied(outputs))  # the model may return the same buffer at every call
         pace.rest(outputs)
     return concatenation(parts)

@@ -92,8 +92,11 @@ class Draws:
         Raises:
             InvalidInputError: the noise draws what does not fit.
         """
-        parts = [part for trial in trials for part in self._of_trial(trial, rows)]
-        return concatenation(parts)
+        return concatenation(list(self.each(trials, rows)))
+
+    def each(self, trials: Sequence[int], rows: slice) -> Iterator[Array]:
+        """The same, trial by trial, each of shape `(rows, *input_shape)` or broadcasting to it."""
+        return (concatenation(list(self._of_trial(trial, rows))) for trial in trials)
 
     def _of_trial(self, trial: int, rows: slice) -> Iterator[Array]:
         size = self._block_rows
@@ -104,7 +107,7 @@ class Draws:
             draw = self._drawn(trial, block, (count, *self._shape))
             if draw.shape[0] == 1 < count:
                 draw = namespace(draw).broadcast_to(draw, (count, *draw.shape[1:]))
-            yield draw[low:high]
+            yield draw if high - low == count else draw[low:high]
 
     def _drawn(self, trial: int, block: int, shape: tuple[int, ...]) -> Array:
         if self._torch is not None:

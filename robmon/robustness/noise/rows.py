@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final, Protocol
 
+import array_api_compat
 import numpy as np
 
 from robmon.robustness.arrays import (
     Array,
     Float64,
     as_float64,
+    concatenation,
     copied,
+    is_on_cuda,
+    like,
     moved,
+    moved_into,
     namespace,
+    on_host,
     parts,
     repeated,
     to_numpy,
@@ -31,6 +37,9 @@ FINE: Final = 64
 1e-5 of itself then."""
 FAR: Final = 50.0
 """No draw of the noise models is likely to be as far from 0, in standard deviations."""
+
+NEAR_NUMBERS: Final = 2**19
+"""In main memory so many numbers, of rows at all levels, are made at once: 2 MiB in float32."""
 
 
 class NoisyRows(Protocol):
@@ -110,40 +119,52 @@ class AdditiveRows:
     Args:
         rows: float32 or float64, shape `(n, *input_shape)`.
         copies: of the rows, one a trial.
-        draw: gives the standard draws, shape `(copies * n, *input_shape)` or broadcasting to it.
+        draws: gives the standard draws, of one copy after the other, each of shape `(n, *input_shape)` or broadcasting
+            to it.
         scale: of the rows' kind and dtype, broadcast to one row.
         kept: which cells stay as they are, shape of the rows; None: none does.
         redraws: whether to draw again for each level rather than hold the moves, which are as large as the rows.
+        levels: that will be asked for. In main memory few rows are made at all of them at once, while a draw is near
+            the processor.
     """
 
     def __init__(
         self,
         rows: Array,
         copies: int,
-        draw: Callable[[], Array],
+        draws: Callable[[], Iterable[Array]],
         scale: Array,
         kept: Array | None = None,
         redraws: bool = False,
+        levels: Sequence[float] = (),
     ) -> None:
-        self._rows, self._copies, self._drawn, self._scale, self._kept = rows, copies, draw, scale, kept
+        self._rows, self._copies, self._draws, self._scale, self._kept = rows, copies, draws, scale, kept
         self._redraws = redraws
+        self._shape = (copies * rows.shape[0], *rows.shape[1:])
+        noisy = tuple(level for level in dict.fromkeys(levels) if level > 0)
+        is_near = not is_on_cuda(rows) and len(noisy) * copies * math.prod(rows.shape) <= NEAR_NUMBERS
+        self._levels = noisy if is_near and not redraws else ()
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return (self._copies * self._rows.shape[0], *self._rows.shape[1:])
+    def _each(self) -> Iterator[Array]:
+        """The draws of each copy, of the rows' shape, 0 for cells that stay as they are."""
+        xp = namespace(self._rows)
+        for draw in self._draws():
+            draw = xp.astype(draw, self._rows.dtype, copy=False)
+            if draw.shape != self._rows.shape:
+                draw = xp.broadcast_to(draw, self._rows.shape)
+            yield draw if self._kept is None else xp.where(self._kept, xp.zeros_like(draw), draw)
 
     def _draw(self) -> Array:
-        """Shape `(copies, n, *input_shape)`, 0 for cells that stay as they are."""
-        xp = namespace(self._rows)
-        draw = xp.astype(self._drawn(), self._rows.dtype, copy=False)
-        if tuple(draw.shape) != self._shape:
-            draw = xp.broadcast_to(draw, self._shape)
-        draw = xp.reshape(draw, (self._copies, *self._rows.shape))
-        return draw if self._kept is None else xp.where(self._kept, xp.zeros_like(draw), draw)
+        """Shape `(copies, n, *input_shape)`."""
+        return namespace(self._rows).reshape(concatenation(list(self._each())), (self._copies, *self._rows.shape))
+
+    def _size(self, draw: Array) -> Array:
+        """Of the draws of so many rows, shape `(rows,)`."""
+        xp = namespace(draw)
+        return xp.linalg.vector_norm(xp.reshape(draw, (-1, math.prod(self._rows.shape[1:]))), axis=1)
 
     def _squared_size(self, draw: Array) -> Array:
-        size = namespace(draw).linalg.vector_norm(namespace(draw).reshape(draw, (self._shape[0], -1)), axis=1)
-        return as_float64(size) ** 2
+        return as_float64(on_host(self._size(draw))) ** 2
 
     @cached_property
     def _moves(self) -> tuple[Array, Array]:
@@ -152,7 +173,23 @@ class AdditiveRows:
         return draw * self._scale, self._squared_size(draw)
 
     @cached_property
+    def _ready(self) -> tuple[dict[float, Array], Array]:
+        """The rows at each level, and the squares of the draws, row by row."""
+        xp, sizes = namespace(self._rows), []
+        shape = (len(self._levels), self._copies, *self._rows.shape)
+        every = xp.empty(shape, dtype=self._rows.dtype, device=array_api_compat.device(self._rows))
+        levels = xp.astype(like(np.array(self._levels), self._rows), self._rows.dtype)
+        levels = xp.reshape(levels, (-1, *[1] * len(self._rows.shape)))
+        for copy, draw in enumerate(self._each()):
+            sizes.append(self._size(draw))
+            moved_into(every[:, copy], self._rows, draw * self._scale, levels)
+        rows = [xp.reshape(at, self._shape) for at in every]
+        return dict(zip(self._levels, rows, strict=True)), as_float64(on_host(concatenation(sizes))) ** 2
+
+    @cached_property
     def _squares(self) -> Array:
+        if self._levels:
+            return self._ready[1]
         return self._squared_size(self._draw()) if self._redraws else self._moves[1]
 
     def at(self, level: float) -> Array:
@@ -160,6 +197,8 @@ class AdditiveRows:
         if level == 0:
             return repeated(self._rows, self._copies)
         with np.errstate(over="ignore", invalid="ignore"):
+            if level in self._levels and level in self._ready[0]:
+                return self._ready[0].pop(level)
             if not self._redraws:
                 return xp.reshape(moved(self._rows, self._moves[0], level), self._shape)
             perturbed = self._draw() * (level * self._scale)
