@@ -110,6 +110,16 @@ TWO_ROWS: list[tuple[str, str]] = [
 ]
 
 
+def test_a_plain_row_is_read_from_files_and_as_a_message() -> None:
+    row = b'{"a": 1.5, "kind": "x"}'
+    for source in ("file", "kafka"):
+        [found] = decode(source, {}, row)
+        assert found.columns == {"a": 1.5, "kind": "x"}
+    for content in (b'{"instances": []}', b'{"specversion": "1.0", "type": "t", "data": {"a": 1.5}}', b"[1.5]", b"{}"):
+        with pytest.raises(CodecError):
+            decode("kafka", {}, content)
+
+
 @pytest.mark.parametrize("encoding", ["plain", "BASE64"])
 @pytest.mark.parametrize("source", ["file", "mlflow", "v1", "cloudevents", "kafka"])
 @pytest.mark.parametrize(("data", "content_type"), TWO_ROWS)

@@ -11,7 +11,7 @@ from random import Random
 from typing import TypeVar
 
 from robmon.errors import CodecError
-from robmon.inputs.codecs import files, mlflow, recognise
+from robmon.inputs.codecs import files, kafka, mlflow, recognise
 from robmon.inputs.codecs.compression import decompress
 from robmon.inputs.codecs.rows import Row
 
@@ -25,7 +25,7 @@ _CODECS: dict[str, Callable[[Mapping[str, str], bytes], Sequence[Row]]] = {
     "v2": recognise.decode,
     "cloudevents": recognise.decode,
     "file": files.decode,
-    "kafka": recognise.decode,
+    "kafka": kafka.decode,
 }
 
 
