@@ -133,7 +133,7 @@ def prepare(
     axis = rows.axis(specification.feature_axis, refuses=is_free)
     features = noise_features(noise, learnt, scale, axis=axis, whole=rows.whole)
     dtype = rows.array.dtype if rows.dtype is None else rows.dtype
-    of_outputs = torch.from_numpy(truth).to(rows.array.device, passed.outputs.dtype)
+    of_outputs = torch.from_numpy(truth).to(rows.array.device, torch.as_tensor(passed.outputs).dtype)
     is_cosine = is_embedding and specification.distance == "cosine"
     unit = unit_of(torch.as_tensor(passed.clean)[torch.from_numpy(train)]) if is_embedding else 1.0
 

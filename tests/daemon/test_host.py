@@ -232,7 +232,11 @@ async def test_a_worker_that_its_model_has_damaged_is_replaced(tmp_path: Path, d
                 outcomes.append(error.outcome)
     finally:
         await host.close()
-    assert outcomes in (["failed"] * 3 + ["ok"] * 3, ["ok", "failed", "failed", "failed", "ok", "ok"])
+    assert outcomes in (
+        ["failed"] * 3 + ["ok"] * 3,
+        ["ok", "failed", "failed", "failed", "ok", "ok"],
+        ["ok", "failed", "ok", "ok", "ok", "ok"],  # the worker ends, since it cannot read the next question
+    )
     assert metrics.registry.get_sample_value("robmon_worker_restarts_total", {"reason": "crash"}) == 1
 
 
