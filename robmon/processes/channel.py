@@ -21,7 +21,7 @@ from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20
 MAX_BLOB_BYTES = 2**31
-MOST_TOLD = 32
+MOST_TOLD = 16
 """Fields that a message without sense is told to be wrong in: all of them may be millions."""
 
 _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
