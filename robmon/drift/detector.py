@@ -237,7 +237,7 @@ class RegressionDetector:
             detector._restore(data)
         except InvalidInputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInputError(f"the state of a detector is damaged: {type(error).__name__} in it") from None
         return detector
 

@@ -352,7 +352,7 @@ class Baseline:
                 salt=str(data.get("salt", "")),
                 novelty=NoveltyReference.from_dict(data["novelty"]) if data.get("novelty") is not None else None,
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise InvalidInputError("the baseline is damaged: record it again") from None
 
 

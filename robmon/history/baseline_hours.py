@@ -89,7 +89,7 @@ class BaselineHours:
             )
             left_out = frozenset(int(hour) for hour in data["left_out"])
             return cls(terms, HourlyErrors.from_dict(data["errors"]), left_out)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InvalidInputError("the hours of the baseline are damaged: record it again") from None
 
 

@@ -65,6 +65,11 @@ def test_one_of_another_format_is_refused_by_name(content: dict[str, Any]) -> No
         Baseline.from_dict(content)
 
 
+def test_a_number_too_large_for_a_float_is_damage() -> None:
+    with pytest.raises(InvalidInputError, match="damaged"):
+        Baseline.from_dict({"format": 1, "levels": [10**400]})
+
+
 def test_nesting_too_deep_for_a_checksum_is_damage() -> None:
     deep: list[Any] = []
     for _ in range(200_000):

@@ -398,6 +398,12 @@ def test_of_requirements_that_are_not_met_a_bounded_number_is_told(tmp_path: Pat
     assert max(map(len, told)) < 500
 
 
+def test_requirements_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    deep = f"numpy; {'(' * 5000}python_version>'3'{')' * 5000}"
+    (tmp_path / "requirements.txt").write_text(f"{deep}\nnumpy=={'1' * 5000}\nno-such-package\n")
+    assert mismatches(tmp_path) == ["no-such-package is not installed, the model wants it"]
+
+
 def test_needs_no_registry_and_leaves_nothing(tmp_path: Path) -> None:
     """In an empty home, where MLflow would make its database; torch comes only with torch models."""
     folder = save_pyfunc(tmp_path / "model", lambda data: data * 2, tensor("float64", (-1, 1)))

@@ -7,6 +7,7 @@ checked against each other and against the body before anything is allocated.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -121,6 +122,8 @@ class _Tensor:
             raise CodecError("bad_tensor", f"an input needs an axis of rows, and at most {MAX_DIMENSIONS} axes")
         if 0 in shape:
             raise CodecError("empty", "an input has no value")
+        if max(shape) > sys.maxsize:  # to multiply numbers of thousands of digits takes long
+            raise CodecError("bad_size", "the data of an input do not fit its shape")
         return cls(name, datatype, tuple(shape), parameters)
 
     @property

@@ -27,6 +27,8 @@ UNNAMED: Final = "input-0"
 """Name of the only tensor, where neither the server nor its clients named one."""
 MAX_VERSION_CHARACTERS: Final = 64
 MAX_LENGTH_DIGITS: Final = 15
+MAX_DIMENSIONS: Final = 64
+"""NumPy's own."""
 
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
@@ -167,8 +169,15 @@ def _parted(answer: Answer) -> tuple[bytes, memoryview]:
     return answer.body[: int(length)], memoryview(answer.body)[int(length) :]
 
 
+def _shape(lengths: Sequence[Any]) -> list[int]:
+    """Raises ValueError or OverflowError where NumPy has no such array: to multiply long numbers takes long."""
+    if len(lengths) > MAX_DIMENSIONS:
+        raise ValueError("too many axes")
+    return [int(length) for length in np.array([int(length) for length in lengths], dtype=np.int64)]
+
+
 def _tensor(tensor: Mapping[str, Any], blob: bytes | None) -> NDArray[Any]:
-    dtype, shape = DTYPES[tensor["datatype"]], [int(length) for length in tensor["shape"]]
+    dtype, shape = DTYPES[tensor["datatype"]], _shape(tensor["shape"])
     if blob is not None:
         array = _strings(blob, math.prod(shape)) if dtype.kind == "O" else np.frombuffer(blob, dtype)
     else:

@@ -183,6 +183,8 @@ def float_output(**changes: Any) -> dict[str, Any]:
         float_output(shape=[-1, 1]),
         float_output(shape=["40"] * 2),
         float_output(shape=[10**9, 10**9]),
+        float_output(shape=[2**63]),
+        float_output(shape=[1] * 65),
         float_output(data=["text"] * 40),
         float_output(data={}),
         float_output(datatype="BYTES", data=None),
