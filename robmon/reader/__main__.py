@@ -6,28 +6,22 @@ other, so that nothing piles up, and ends when the other side closes the socket.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from typing import TYPE_CHECKING
 
 from robmon.extras import MissingPackageError
 from robmon.inputs.readers.answers import Answer, ReadFailure
+from robmon.processes import heavy
 from robmon.processes.channel import Channel
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import Hello, ReadMore, Tail
+from robmon.processes.messages import ReadMore, Tail
 
 if TYPE_CHECKING:
     from robmon.reader.tailer import Tailer
 
 
-def main(fd: int) -> None:
+def main() -> None:
     """Serve the daemon at the other end of the socket until it goes away."""
-    channel = Channel.from_fd(fd)
-    behave_as_guest()
-    with contextlib.suppress(EOFError, OSError):
-        channel.send(Hello(pid=os.getpid()))
-        _serve(channel)
+    heavy.main("robmon.reader", "The process that reads files of inputs.", behave_as_guest, _serve)
 
 
 def _serve(channel: Channel) -> None:
@@ -67,4 +61,4 @@ def _tailer(question: Tail) -> Tailer:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[sys.argv.index("--fd") + 1]))
+    main()
