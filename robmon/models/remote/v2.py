@@ -169,11 +169,11 @@ def _parted(answer: Answer) -> tuple[bytes, memoryview]:
     return answer.body[: int(length)], memoryview(answer.body)[int(length) :]
 
 
-def _shape(lengths: Sequence[Any]) -> list[int]:
+def _shape(lengths: Sequence[Any]) -> tuple[int, ...]:
     """Raises ValueError or OverflowError where NumPy has no such array: to multiply long numbers takes long."""
     if len(lengths) > MAX_DIMENSIONS:
         raise ValueError("too many axes")
-    return [int(length) for length in np.array([int(length) for length in lengths], dtype=np.int64)]
+    return tuple(np.array([int(length) for length in lengths], dtype=np.int64).tolist())
 
 
 def _tensor(tensor: Mapping[str, Any], blob: bytes | None) -> NDArray[Any]:
