@@ -160,11 +160,13 @@ def cost_panels() -> list[Any]:
         ),
         over_time(
             "Writes that failed",
-            "Writes to the data folder that failed, and state files found damaged, in each interval of the graph.",
+            "Writes to the data folder that failed, state files found damaged, and log lines that nobody took, in each "
+            "interval of the graph.",
             units.Short,
             THIRD,
             Query(increase("robmon_history_write_failures_total", "instance"), "failed, {{instance}}"),
             Query(increase("robmon_history_damages_total", "instance"), "damaged, {{instance}}"),
+            Query(increase("robmon_log_lines_left_out_total", "instance"), "log lines left out, {{instance}}"),
         ),
     ]
 

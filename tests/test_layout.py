@@ -40,7 +40,7 @@ ALLOWED = {
     "logs": {"models"},
     "ports": {"models", "settings"},
     "incident": {"clock", "models", "history", "processes", "report"},
-    "export": {"clock", "models", "inputs", "history", "processes", "ports", "report"},
+    "export": {"clock", "logs", "models", "inputs", "history", "processes", "ports", "report"},
     "daemon": {"clock", "extras", "logs", "settings", "models", "inputs", "history", "processes", "ports", "export"}
     | {"incident"},
     "demo": {"extras", "report"},

@@ -43,6 +43,7 @@ from robmon.export.published import Measurement, Published
 from robmon.export.verdict import reference_metrics, remembered_metrics, verdict_metrics
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
+from robmon.logs import lines_left_out
 from robmon.processes.messages import Assessed, LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
@@ -112,6 +113,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.registry.register(LogCollector())
         self.assessments = Counter(
             "robmon_assessments", "Assessments by outcome and reason", ["outcome", "reason"], registry=self.registry
         )
@@ -209,6 +211,15 @@ class Metrics:
         for source, reasons in rejected.items():
             for reason, count in reasons.items():
                 self._inputs.rejected[source, reason] += count
+
+
+class LogCollector(Collector):
+    """What of the log was lost."""
+
+    def collect(self) -> Families:
+        """A counter, which has a series once there is something to count."""
+        help_text = "Log lines that were left out: standard error was not read, or could not be written"
+        yield CounterMetricFamily("robmon_log_lines_left_out", help_text, value=lines_left_out() or None)
 
 
 class PublishedCollector(Collector):

@@ -94,6 +94,7 @@ _COUNTERS = {
     "robmon_model_failures_total": "stage reason",
     "robmon_history_write_failures_total": "",
     "robmon_history_damages_total": "",
+    "robmon_log_lines_left_out_total": "",
 }
 HISTOGRAMS = {
     "robmon_assessment_duration_seconds": "phase",
