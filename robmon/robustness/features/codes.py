@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, namespace, parts, to_numpy
 
 CODE_CELLS = 5
 """How often a value must occur before it is taken for a code."""
@@ -90,27 +90,38 @@ def codes_of(column: Float64) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
-@np.errstate(invalid="ignore")
 def codes_of_each(columns: Array, wanted: bool | NDArray[np.bool_] = True) -> list[tuple[float, ...]]:
     """The sentinel codes of each column, see `codes_of`; of one that is not wanted none.
 
     Args:
-        columns: float64, shape `(n, columns)`, NumPy array or torch tensor on any device.
+        columns: floating, shape `(n, columns)`, NumPy array or torch tensor on any device.
         wanted: which columns are, one truth value or one a column.
     """
     if not columns.shape[0]:
         return [()] * columns.shape[1]
-    # Most columns are done with at once: neither of their ends occurs often or is a whole number.
+    may_have = _may_have_codes(columns) & wanted
+    return [codes_of(to_numpy(as_float64(columns[:, at]))) if may else () for at, may in enumerate(may_have.tolist())]
+
+
+def _may_have_codes(columns: Array) -> NDArray[np.bool_]:
+    """Which columns are to be looked at: in most neither end occurs often or is a whole number."""
+    xp, cut = namespace(columns), list(parts(columns))
+    lows, highs = zip(*(_ends(columns[rows]) for rows in cut), strict=True)
+    may = xp.zeros_like(lows[0], dtype=xp.bool)
+    for end in (xp.min(xp.stack(lows), axis=0), xp.max(xp.stack(highs), axis=0)):
+        often = sum(xp.sum(columns[rows] == end, axis=0, dtype=xp.int32) for rows in cut) >= CODE_CELLS
+        may |= often | (end == xp.floor(end))
+    return np.asarray(to_numpy(may))
+
+
+def _ends(columns: Array) -> tuple[Array, Array]:
+    """The lowest and the highest finite number of each column, the wrong infinity where there is none."""
     xp = namespace(columns)
     finite = xp.isfinite(columns)
-    lowest = xp.min(xp.where(finite, columns, np.inf), axis=0)
-    highest = xp.max(xp.where(finite, columns, -np.inf), axis=0)
-    may = [
-        (xp.sum(xp.astype(columns == end, xp.int64), axis=0) >= CODE_CELLS) | (end == xp.floor(end))
-        for end in (lowest, highest)
-    ]
-    may_have = to_numpy(may[0] | may[1]) & wanted
-    return [codes_of(to_numpy(columns[:, at])) if may else () for at, may in enumerate(may_have.tolist())]
+    if isinstance(columns, np.ndarray) and finite.all():
+        return columns.min(axis=0), columns.max(axis=0)
+    low, high = (xp.where(finite, columns, end) for end in (math.inf, -math.inf))
+    return xp.min(low, axis=0), xp.max(high, axis=0)
 
 
 def _may_be_code(value_and_count: tuple[float, int]) -> bool:
@@ -174,7 +185,8 @@ def as_matrix(codes: Sequence[Sequence[float]]) -> Float64:
     """The codes of columns, shape `(at least 1, columns)`, NaN where a column has fewer than others, or none."""
     result = np.full((max(map(len, codes), default=1) or 1, len(codes)), np.nan)
     for column, each in enumerate(codes):
-        result[: len(each), column] = each
+        if each:
+            result[: len(each), column] = each
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +79,7 @@ class ColumnStatistics:
     def update(self, columns: Array) -> None:
         """Take more rows, float64, shape `(n, columns)`, NumPy array or torch tensor on any device."""
         if self.sentinels is None:
-            self.learn_sentinels([columns])
+            self.learn_sentinels(columns)
         xp = namespace(columns)
         measured = columns
         if not np.isnan(self.codes).all():
@@ -99,16 +98,9 @@ class ColumnStatistics:
         if self.products is not None:
             self.products.update(here)
 
-    def learn_sentinels(self, blocks: Iterable[Array]) -> None:
-        """Look for the codes of the columns, of those only of which anything may be set apart.
-
-        Args:
-            blocks: the columns, some at a time, each of shape `(n, some)`.
-        """
-        found: list[tuple[float, ...]] = []
-        for block in blocks:
-            found += codes_of_each(block, self.zero_one[len(found) : len(found) + block.shape[1]])
-        self.sentinels = as_matrix(found)
+    def learn_sentinels(self, columns: Array) -> None:
+        """Look for the codes of the columns, floating, shape `(n, columns)`, of which anything may be set apart."""
+        self.sentinels = as_matrix(codes_of_each(columns, self.zero_one))
 
     @property
     def codes(self) -> Float64:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import (
-    BATCH_NUMBERS,
     Array,
     Float64,
     as_float64,
@@ -224,9 +223,7 @@ def measure(
         ranges=whole is not None,
     )  # fmt: skip
     if statistics.sentinels is None:
-        columns, width = inputs if len(shape) == 2 else inputs[:, None], max(1, BATCH_NUMBERS // shape[0])
-        starts = range(0, columns.shape[1], width)
-        statistics.learn_sentinels(as_float64(columns[:, start : start + width]) for start in starts)
+        statistics.learn_sentinels(inputs if len(shape) == 2 else inputs[:, None])
     is_some_huge = np.zeros(axis.columns(shape), dtype=np.bool_)
     may_be_huge = float(namespace(inputs).finfo(inputs.dtype).max) > LARGEST
     for rows in parts(inputs):

@@ -37,12 +37,14 @@ class Moments:
 
     def update(self, values: Array) -> None:
         """Merge more rows, float64, shape `(n, columns)`, NumPy array or torch tensor on any device."""
-        xp = namespace(values)
-        counted = xp.abs(values) <= LARGEST
-        counts = xp.sum(xp.astype(counted, xp.float64), axis=0)
-        means = xp.sum(xp.where(counted, values, 0.0), axis=0) / xp.maximum(counts, xp.ones_like(counts))
-        sums = xp.sum(xp.where(counted, values - means, 0.0) ** 2, axis=0)
-        count, mean, squares = to_numpy(xp.stack([counts, means, sums]))
+        counted = namespace(values).abs(values) <= LARGEST
+        count: Float64 | float
+        # Most often nothing is left out. On a device one would have to wait for the answer.
+        if isinstance(values, np.ndarray) and len(values) and counted.all():
+            count, mean = float(len(values)), values.mean(axis=0)
+            squares = ((values - mean) ** 2).sum(axis=0)
+        else:
+            count, mean, squares = _of_counted(values, counted)
         total = np.maximum(self.count + count, 1)
         difference = np.where(count > 0, mean - self.mean, 0.0)
         self.squares += squares + difference**2 * self.count * count / total
@@ -71,6 +73,15 @@ class Moments:
     def from_dict(cls, data: dict[str, Any]) -> Moments:
         """Inverse of `to_dict`."""
         return cls(*(np.asarray(data[name], dtype=np.float64) for name in ("count", "mean", "squares")))
+
+
+def _of_counted(values: Array, counted: Array) -> Float64:
+    """Count, mean and sum of squared deviations of the values of each column that count; shape `(3, columns)`."""
+    xp = namespace(values)
+    counts = xp.sum(xp.astype(counted, xp.float64), axis=0)
+    means = xp.sum(xp.where(counted, values, 0.0), axis=0) / xp.maximum(counts, xp.ones_like(counts))
+    sums = xp.sum(xp.where(counted, values - means, 0.0) ** 2, axis=0)
+    return np.asarray(to_numpy(xp.stack([counts, means, sums])))
 
 
 @dataclass
