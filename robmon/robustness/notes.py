@@ -86,7 +86,8 @@ def embedding_notes(embedding: EmbeddingRows, rows: int, without_direction: int)
 
 def _shown(name: str) -> str:
     """A name that is fit for a sentence: without a signature columns are called whatever strangers call them."""
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS])
+    short = name[:MAX_NAME_CHARACTERS]
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
 
 
 def _some(sentences: list[str], more: str) -> list[str]:

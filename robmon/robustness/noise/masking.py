@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,13 +61,17 @@ class Masked:
 
 def count_masked(inputs: Array, features: Features) -> tuple[Masked, int]:
     """What is not perturbed of inputs `(n, *input_shape)`, and how many cells are."""
-    here = features.like(inputs)
+    here, has_codes = features.like(inputs), not np.isnan(features.sentinels).all()
     sentinels = missing = perturbed = 0
     for rows in parts(inputs):
-        values = as_float64(inputs[rows])
-        sentinels += _true(is_code(values, here.sentinels))
-        missing += _true(~namespace(values).isfinite(values))
-        perturbed += _true(~untouched(values, here))
+        values = inputs[rows]
+        usable = namespace(values).isfinite(values)
+        missing += math.prod(values.shape) - _true(usable)
+        if has_codes:
+            coded = is_code(as_float64(values), here.sentinels)
+            sentinels += _true(coded)
+            usable &= ~coded
+        perturbed += _true(usable & (here.scale != 0))
     masked = Masked(features.constant, features.indicator, 0, sentinels, missing)
     return masked, perturbed
 
@@ -112,5 +117,4 @@ def unknown_codes(inputs: Array, features: Features, names: Sequence[str]) -> li
 
 
 def _true(cells: Array) -> int:
-    xp = namespace(cells)
-    return int(xp.sum(xp.astype(cells, xp.int64)))
+    return int(namespace(cells).count_nonzero(cells))
