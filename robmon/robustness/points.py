@@ -36,21 +36,22 @@ def curve_points(
 ) -> tuple[CurvePoint, ...]:
     trials, confidence, bound = specification.trials, specification.confidence, specification.bound
     points = []
-    first = first_rows(clusters)
+    first = tally.first[0][:, first_rows(clusters)]
     row_means = tally.sums[0][0] / trials
+    medians = np.median(row_means, axis=1).tolist()
     means_of_clusters = np.ascontiguousarray(cluster_means(row_means.T, clusters).T)
     for index, level in enumerate(specification.levels):
         trial_mse = tally.trial_mse[0][:, index]
         row_errors = row_means[index]
         shares = [float(same[index].sum()) / (trials * len(clusters)) for same in tally.same] + [None, None]
-        request = request_bound(tally.first[0][index][first], confidence)
+        request = request_bound(first[index], confidence)
         if request is not None and not np.all(np.isfinite(trial_mse)):
             request = math.inf
         points.append(
             CurvePoint(
                 level=level,
                 mean_mse=float(trial_mse.mean()),
-                median_row_error=float(np.median(row_errors)),
+                median_row_error=medians[index],
                 worst_share=worst_share(row_errors),
                 bound=upper_bound(trial_mse, confidence, bound) if specification.is_random else None,
                 request_bound=request,

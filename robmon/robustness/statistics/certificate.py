@@ -75,9 +75,11 @@ def certified_radii(votes: ArrayLike, trials: int, level: float, confidence: flo
     counts = np.asarray(votes)
     if counts.ndim != 1 or bool(np.any((counts < 0) | (counts > trials) | (counts != np.floor(counts)))):
         raise InvalidInputError(f"votes must be one row of whole numbers between 0 and the {trials} trials")
-    distinct, which = np.unique(counts, return_inverse=True)
-    sigmas = np.array([_certified_sigmas(int(count), trials, confidence) for count in distinct], dtype=np.float64)
-    return np.asarray(level * sigmas[which])
+    which = counts.astype(np.intp)
+    sigmas = np.zeros(trials + 1)
+    for count in np.flatnonzero(np.bincount(which)).tolist():
+        sigmas[count] = _certified_sigmas(count, trials, confidence)
+    return np.asarray((level * sigmas)[which])
 
 
 @lru_cache(maxsize=4096)

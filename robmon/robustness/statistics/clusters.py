@@ -23,7 +23,10 @@ def cluster_means(row_values: Float64, clusters: Sequence[int] | NDArray[np.int6
     >>> cluster_means(np.array([[1.0], [3.0], [5.0]]), [0, 0, 2]).tolist()
     [[2.0], [5.0]]
     """
-    _, which, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    numbers = np.asarray(clusters)
+    if _is_each_its_own(numbers):
+        return row_values
+    _, which, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     sums = np.zeros((len(sizes), row_values.shape[1]))
     np.add.at(sums, which, row_values)
     return np.asarray(sums / sizes[:, None])
@@ -35,4 +38,12 @@ def first_rows(clusters: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]
     >>> first_rows([4, 4, 7, 7, 7]).tolist()
     [0, 2]
     """
-    return np.asarray(np.unique(np.asarray(clusters), return_index=True)[1])
+    numbers = np.asarray(clusters)
+    if _is_each_its_own(numbers):
+        return np.arange(len(numbers))
+    return np.asarray(np.unique(numbers, return_index=True)[1])
+
+
+def _is_each_its_own(clusters: NDArray[np.int64]) -> bool:
+    """Whether every row is a cluster, and they are in order, as most are: nothing is sorted then."""
+    return bool(np.all(clusters[1:] > clusters[:-1]))
