@@ -99,6 +99,13 @@ def on_host(array: Array) -> Array:
         return array.detach()
 
 
+def in_main_memory(array: Array) -> Array:
+    """A tensor on another device as an array in main memory, as `on_host` gives it; anything else as it is."""
+    if not array_api_compat.is_torch_array(array) or array.device.type == "cpu":
+        return array
+    return on_host(detached(array).cpu())
+
+
 def numbers(values: Any, what: str) -> Float64:
     """Numbers of a caller, in float64 and main memory.
 

@@ -15,6 +15,7 @@ from robmon.robustness.arrays import (
     Array,
     Float64,
     is_floating,
+    like,
     namespace,
     on_host,
     rows_of,
@@ -166,7 +167,7 @@ def assess_rows(
             "embeddings have no targets: what noise does to them is seen against their own clean ones"
         )
     truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
-    clean_variance = _variance(clean, kind)
+    clean_variance = _variance(passed.seen, kind)
     variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
     weights = [passed.weights, normalising_weights(variance, kind)]
     if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
@@ -194,7 +195,7 @@ def assess_rows(
     measures = Measures(
         kind,
         errors=errors,
-        classes=[classes_of(each, kind) for each in references] if task == "classification" or kind == "label" else [],
+        classes=_classes(clean, truth, kind, finite) if task == "classification" or kind == "label" else [],
         counted=counted,
         by_trial=own if keeps_trials else None,
         weights=judged_rows,
@@ -210,7 +211,7 @@ def assess_rows(
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
     tally = of_rows(every, counted)
 
-    maximum = largest_row_error(rows_of(clean, counted), kind, truth is not None, specification.distance)
+    maximum = largest_row_error(rows_of(passed.seen, counted), kind, truth is not None, specification.distance)
     points = curve_points(
         tally, specification, maximum, groups[counted], counted,
         perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
@@ -228,7 +229,7 @@ def assess_rows(
     area = curves.area(normalised.mean(axis=0), levels, chosen.axis) if has_area else None
     clean_mse, ceiling = (None, None) if truth is None else against_targets(tally, specification)
     shares = [same.T / trials for same in tally.same]
-    lost = left_out(outputs, names_rows) if finite.any() else [none_finite(outputs)]
+    lost = left_out(passed.seen, finite, names_rows) if finite.any() else [none_finite(passed.seen)]
     is_some_lost = bool(lost) or any(tally.nonfinite)
     return Assessment(
         curve=points,
@@ -250,7 +251,7 @@ def assess_rows(
         outputs_without_variance=int(np.sum(variance <= 0)),
         output_variance=variance,
         clean_variance=clean_variance,
-        clean_outputs=to_numpy(clean),
+        clean_outputs=passed.seen,
         row_errors=of_all_rows(row_errors, counted),
         normalised_row_errors=of_all_rows(normalised, counted),
         comparison_row_errors=compared,
@@ -266,7 +267,7 @@ def assess_rows(
         out_of_memory_retries=size.retries,
         draws=engine.draws.back_end,
         notes=(
-            *_of_outputs(form, clean if is_one_class else None),
+            *_of_outputs(form, passed.seen if is_one_class else None),
             *([] if embedding is None else embedding_notes(embedding, int(counted.sum()), passed.without_direction)),
             *notes,
             *told,
@@ -296,6 +297,12 @@ def _without_noise(
     if again.sums[own].any():
         again = run(through(predictor, lambda _, rows: outputs[rows]), 1)
     return repeated(again, trials)
+
+
+def _classes(clean: Array, truth: Array | None, kind: OutputKind, finite: NDArray[np.bool_]) -> list[Array]:
+    """Of the clean outputs, which are finite in the rows that `finite` says, and of the targets where there are any."""
+    own = classes_of(clean, kind, like(finite, clean))
+    return [own] if truth is None else [own, classes_of(truth, kind)]
 
 
 def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, PredictionError
-from robmon.robustness.arrays import Array, Float64, rows_of
+from robmon.robustness.arrays import Array, Float64, in_main_memory, rows_of, to_numpy
 from robmon.robustness.embeddings import error_weight, unit_vectors
 from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied
@@ -36,6 +36,7 @@ class CleanPass:
         counted: shape `(n,)`, which rows count: those, or all of a version that is compared and has none.
         form: what the outputs are, and why.
         clean: the outputs as `flatten` returns them.
+        seen: the same in main memory.
         weights: with which squared changes of the outputs are a row error: their mean; of embeddings the squared
             distance, of unit vectors half of it.
         without_direction: rows left out whose embedding is the zero vector, where distances are angles.
@@ -47,6 +48,7 @@ class CleanPass:
     counted: NDArray[np.bool_]
     form: OutputForm
     clean: Array
+    seen: NDArray[Any]
     weights: Float64
     without_direction: int = 0
 
@@ -82,14 +84,16 @@ class CleanPass:
         """
         predictor = accompanied(predictor, inputs, size)
         outputs = clean_pass(predictor, inputs, size)
-        finite = finite_rows(outputs)
+        here = in_main_memory(outputs)
+        finite = finite_rows(here)
         without_direction = 0
         if specification.task == "embedding" and specification.distance == "cosine" and is_numeric(outputs):
             outputs, predictor, without_direction = _of_directions(outputs, predictor, finite)
-            finite = finite_rows(outputs)
-        counted = _counted(outputs, finite, is_compared, without_direction)
+            here = in_main_memory(outputs)
+            finite = finite_rows(here)
+        counted = _counted(here, finite, is_compared, without_direction)
         form = resolve_output(
-            rows_of(outputs, counted),
+            rows_of(here, counted),
             specification.task,
             specification.output,
             output_names(),
@@ -97,11 +101,13 @@ class CleanPass:
         )
         if form.is_normalised:
             outputs, predictor = normalised(outputs), _normalising(predictor)
+            here = in_main_memory(outputs)
         clean = flatten(outputs, form.kind, int(inputs.shape[0]))
+        seen = clean if here is outputs else flatten(here, form.kind, int(inputs.shape[0]))
         weights = mean_weights(clean)
         if form.kind == "embedding":
             weights = np.full(int(clean.shape[1]), error_weight(specification.distance))
-        return cls(predictor, outputs, finite, counted, form, clean, weights, without_direction)
+        return cls(predictor, outputs, finite, counted, form, clean, to_numpy(seen), weights, without_direction)
 
 
 def _normalising(predictor: Predictor) -> Predictor:

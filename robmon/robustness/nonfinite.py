@@ -50,7 +50,9 @@ def finite_rows(outputs: Array) -> NDArray[np.bool_]:
     >>> finite_rows(np.array(["cat", None, "dog"], dtype=object)).tolist()
     [True, False, True]
     """
-    return np.asarray(to_numpy(finite_cells(outputs)).all(axis=1))
+    cells = to_numpy(finite_cells(outputs))
+    # Most often all are, which is seen in a tenth of the time.
+    return np.ones(len(cells), dtype=np.bool_) if cells.all() else np.asarray(cells.all(axis=1))
 
 
 def none_finite(outputs: Array) -> str:
@@ -59,17 +61,19 @@ def none_finite(outputs: Array) -> str:
     return f"without noise the model's output is not finite for any of the {rows} rows{_of_outputs(outputs)}"
 
 
-def left_out(outputs: Array, names_rows: bool = True) -> list[str]:
+def left_out(outputs: Array, finite: NDArray[np.bool_], names_rows: bool = True) -> list[str]:
     """How many rows are left out because their clean output is not finite, and which: a sentence, or none.
 
     Args:
         outputs: the clean ones, of all rows.
+        finite: which rows are finite, shape `(rows,)`.
         names_rows: whether the rows' numbers mean anything to who reads it.
 
-    >>> left_out(np.array([[1.0, 2.0], [np.nan, 2.0], [3.0, 4.0]]))[0]
+    >>> outputs = np.array([[1.0, 2.0], [np.nan, 2.0], [3.0, 4.0]])
+    >>> left_out(outputs, finite_rows(outputs))[0]
     '1 of 3 rows is left out: without noise the output is not finite there (row 1, counted from 0; output 0 of 2)'
     """
-    lost = np.flatnonzero(~finite_rows(outputs))
+    lost = np.flatnonzero(~finite)
     if not len(lost):
         return []
     rows = f"{'row' if len(lost) == 1 else 'rows'} {_listed(lost)}, counted from 0" if names_rows else ""

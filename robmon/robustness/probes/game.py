@@ -31,7 +31,7 @@ class Game:
     def __init__(self, engine: SwitchingEngine, passed: CleanPass, size: BatchSize) -> None:
         rows = int(engine.inputs.shape[0])
         clean, kind = passed.clean[:rows], passed.kind
-        weights = [passed.weights, normalising_weights(output_variance(clean, kind), kind)]
+        weights = [passed.weights, normalising_weights(output_variance(passed.seen[:rows], kind), kind)]
         self._counted = passed.counted[:rows]
         self._measures = Measures(kind, [RowErrors(clean, weights)], [], self._counted)
         self._engine, self._size = engine, size
