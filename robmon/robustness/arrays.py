@@ -87,12 +87,14 @@ def to_numpy(array: Array) -> NDArray[Any]:
 
 
 def on_host(array: Array) -> Array:
-    """A tensor in main memory as NumPy's array of the same memory, where NumPy has its type; anything else as it is.
+    """A tensor in main memory as NumPy's array of the same memory, if NumPy has its type; others without their graph.
 
-    Small arrays are reduced in less time by NumPy, whose functions begin sooner.
+    Small arrays are reduced in less time by NumPy, whose functions begin sooner. What is no tensor stays as it is.
     """
-    if isinstance(array, np.ndarray) or not array_api_compat.is_torch_array(array) or array.device.type != "cpu":
+    if isinstance(array, np.ndarray) or not array_api_compat.is_torch_array(array):
         return array
+    if array.device.type != "cpu":
+        return array.detach()
     try:
         return array.numpy(force=True)
     except TypeError:  # bfloat16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,39 @@ def test_a_batch_is_reduced_to_what_is_added_up(trials: list[int], rows: slice) 
     expected = np.where(noisy[..., 1] > 1, np.inf, ((0.5 * drawn[..., :2]) ** 2).mean(axis=-1))
     assert moved[0] == pytest.approx(expected)
     assert moved[-1] == pytest.approx(((0.5 * drawn) ** 2).sum(axis=-1))
+
+
+@pytest.mark.parametrize("levels", [(0.1, 0.4), (0.0, 0.1, 0.4), (1e-20, 0.4)], ids=["near", "clean too", "measured"])
+def test_the_rows_of_calls_are_the_same_whether_made_together_or_not(levels: tuple[float, ...]) -> None:
+    given: list[Any] = []
+
+    def predict(x: Any, rows: slice) -> Any:
+        given.append(x.copy())
+        x[:] = 7.0
+        return given[-1][:, :2]
+
+    engine = engine_of(predict)
+    clean = engine.inputs[:, :2].copy()
+    measures = Measures("value", [RowErrors(clean, [mean_weights(clean)])], [], np.ones(8, dtype=bool))
+    told: list[int] = []
+    together = engine.batch(range(5), slice(0, 8), levels, measures, 2, told.append)
+    assert told == [2, 4, 5] and [len(x) for x in given] == [16] * (2 * len(levels)) + [8] * len(levels)
+    alone = np.concatenate([engine.batch([trial], slice(0, 8), levels, measures) for trial in range(5)], axis=2)
+    assert np.array_equal(together, alone)
+    assert together.shape == (len(levels), 4, 5, 8) and np.all(together[-1, 0] > 0)
+
+
+@pytest.mark.parametrize("rows", [8, 16, 24, 1000])
+def test_row_errors_are_the_same_to_the_last_bit_however_trials_are_grouped(rows: int) -> None:
+    def predict(x: Any) -> Any:  # row by row, so that only robmon's own arithmetic is compared
+        return (x * torch.arange(1.0, 5.0)).sum(dim=1)
+
+    inputs, told = torch.from_numpy(linear.inputs(8)), list[int]()
+    alone = robmon.assess(predict, inputs, trials=19, max_batch_rows=3)
+    grouped = robmon.assess(predict, inputs, trials=19, max_batch_rows=rows, progress=lambda done, _: told.append(done))
+    assert np.array_equal(grouped.row_errors, alone.row_errors)
+    assert [point.bound for point in grouped.curve] == pytest.approx([point.bound for point in alone.curve], rel=1e-14)
+    assert len(told) == math.ceil(19 / min(rows // 8, 19)), "after as many trials as a call has room for"
 
 
 def test_a_model_that_writes_into_its_inputs_changes_no_measured_move() -> None:

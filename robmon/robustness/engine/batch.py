@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from robmon.robustness.arrays import (
     check_rows,
     concatenation,
     copied,
-    detached,
     is_on_cuda,
     is_single_or_double,
     like,
@@ -44,7 +43,7 @@ from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.masking import untouched
-from robmon.robustness.noise.rows import AdditiveRows, AnyNoiseRows, NoisyRows, are_kept, exact_levels
+from robmon.robustness.noise.rows import NEAR_NUMBERS, AdditiveRows, AnyNoiseRows, NoisyRows, are_kept, exact_levels
 from robmon.robustness.nonfinite import newly_beyond
 from robmon.robustness.outputs import (
     RowErrors,
@@ -61,9 +60,11 @@ HELD_BYTES: Final = 2**25
 """On a CUDA device, draws that are larger are drawn again for each level and not held: the memory is the model's."""
 REHEARSED_LEVEL: Final = 0.1
 TOGETHER: Final = 2**17
-"""So many outputs are reduced at a time, of several levels together: each step of it takes as long for few numbers."""
-
-KEPT_BYTES: Final = 2**22
+"""So many outputs are reduced at a time, of several calls together: each step of it takes as long for few numbers."""
+CALLS_TOGETHER: Final = 8
+"""In main memory, of so many calls the rows are made together, if they are few, and the outputs reduced together: what
+does it would have to be fetched anew after each call, since the model's numbers took its place near the processor."""
+KEPT_BYTES: Final = 2**24
 
 
 class RowMeasure(Protocol):
@@ -265,7 +266,6 @@ class Engine:
         seen = on_host(inputs)
         as_seen = features.like(seen)
         self._are_some_kept = are_kept(seen, as_seen)
-        # Between these levels moves need not be measured.
         is_exact = noise.is_additive and self._features.limits is None and is_single_or_double(inputs)
         self._lowest, self._highest = exact_levels(seen, as_seen) if is_exact else (math.inf, 0.0)
 
@@ -275,38 +275,68 @@ class Engine:
         engine.predictor, engine._pace = predictor, Pace(predictor.duty_cycle)
         return engine
 
-    def batch(self, trials: Sequence[int], rows: slice, levels: Sequence[float], reduction: Reduction) -> Array:
+    def calls_together(self, call_rows: int, levels: Sequence[float]) -> int:
+        """How many calls, of so many rows each at each of these levels, are best made one after the other."""
+        if is_on_cuda(self.inputs) or not self._are_exact(levels):
+            return 1
+        numbers = call_rows * len(levels) * math.prod(int(length) for length in self.inputs.shape[1:])
+        return max(1, min(CALLS_TOGETHER, NEAR_NUMBERS // max(1, numbers)))
+
+    def batch(
+        self,
+        trials: Sequence[int],
+        rows: slice,
+        levels: Sequence[float],
+        reduction: Reduction,
+        call_trials: int | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> Array:
         """Perturb, predict and reduce these rows in each of these trials, at one level after another.
 
         All levels of a trial share its draw (common random numbers). Level 0 calls the model on the clean inputs again.
+
+        Args:
+            trials, rows, levels: which.
+            reduction: what is kept of the outputs.
+            call_trials: the rows of how many trials the model is given at a time, at most; None: of all.
+            told: told how many trials are predicted, again and again.
 
         Returns:
             where the outputs are, float64, shape `(levels, values, trials, rows)`; of each row the errors of all
             measures, whether it has the class of each reference, whether its outputs are finite, whether the noise took
             it beyond what the model's own type of input holds, and how far it was moved, see `NoisyRows.squared_moves`.
         """
-        copies, count = len(trials), rows.stop - rows.start
-        clean = self.inputs[rows]
-        noisy = self.noisy_rows(trials, rows, levels)
-        parts: list[Array] = []
-        waiting: list[_AtLevel] = []
-        for level in levels:
-            perturbed = noisy.at(level)
-            # Moves are measured before the model gets the rows: it may write into them.
-            moves = noisy.squared_moves(perturbed, level)
-            beyond = None if self._largest is None else newly_beyond(perturbed, clean, self._largest)
-            outputs = on_host(check_rows(detached(self.predictor.predict(perturbed, rows)), copies * count))
-            if waiting and not _fits(waiting, outputs):
-                parts.append(_reduced(waiting, rows, copies, reduction))
-                waiting = []
-            is_last = level == levels[-1] or 2 * math.prod(outputs.shape) > TOGETHER
-            # A copy: the model may return the same buffer at every call.
-            waiting.append(_AtLevel(outputs if is_last else copied(outputs), beyond, moves))
-            if is_last:
-                parts.append(_reduced(waiting, rows, copies, reduction))
-                waiting = []
-            self._pace.rest(moves)
-        return namespace(parts[0]).reshape(concatenation(parts), (len(levels), -1, copies, count))
+        clean, count = self.inputs[rows], rows.stop - rows.start
+        calls = [trials[of] for of in batches(len(trials), call_trials or len(trials))]
+        kept, beyond, moves, predicted = _Kept(reduction, rows), [], [], 0
+        for call, noisy in zip(calls, self._noisy_rows_of(calls, rows, levels), strict=True):
+            for level in levels:
+                perturbed = noisy.at(level)
+                # Moves are measured before the model gets the rows: it may write into them.
+                moves.append(noisy.squared_moves(perturbed, level))
+                if self._largest is not None:
+                    beyond.append(newly_beyond(perturbed, clean, self._largest))
+                outputs = on_host(check_rows(self.predictor.predict(perturbed, rows), len(call) * count))
+                kept.add(outputs)
+                self._pace.rest(outputs)
+            predicted += len(call)
+            if told is not None:
+                told(predicted)
+        reduced = kept.of_all_calls()
+        if not beyond:
+            beyond = [zeros_of_rows(reduced.is_finite, reduced.is_finite.dtype)]
+        values = [reduced.errors, *reduced.same, reduced.is_finite, concatenation(beyond), concatenation(moves)]
+        return _by_level(_side_by_side(values), [len(call) for call in calls], len(levels), count)
+
+    def _noisy_rows_of(
+        self, calls: Sequence[Sequence[int]], rows: slice, levels: Sequence[float]
+    ) -> Iterable[NoisyRows]:
+        """These rows in the trials of each call, made together where they are held at all levels anyway."""
+        if len(calls) > 1:
+            together = self.noisy_rows([trial for call in calls for trial in call], rows, levels)
+            if isinstance(together, AdditiveRows) and together.levels:
+                return together.parts([len(call) for call in calls])
+        return (self.noisy_rows(call, rows, levels) for call in calls)
 
     def noisy_rows(self, trials: Sequence[int], rows: slice, levels: Sequence[float]) -> NoisyRows:
         """These rows in each of these trials, one trial after the other, which are asked for at these levels."""
@@ -318,55 +348,90 @@ class Engine:
         def each() -> Iterator[Array]:
             return self.draws.each(trials, rows)
 
-        lowest = min((level for level in levels if level > 0), default=math.inf)
-        if lowest == math.inf:
+        if not any(levels):
             return AdditiveRows(clean, copies, each, self._scale)  # of level 0 alone nothing need be known
-        if lowest >= self._lowest and max(levels) <= self._highest:
+        if self._are_exact(levels):
             kept = untouched(as_float64(clean), self._features) if self._are_some_kept else None
             redraws = self._noise.draws_anywhere and is_on_cuda(clean) and copies * clean.nbytes > HELD_BYTES
             return AdditiveRows(clean, copies, each, self._scale, kept, redraws, levels)
         return AnyNoiseRows(self._noise, clean if copies == 1 else repeated(clean, copies), draw, self._features)
 
-
-@dataclass(frozen=True)
-class _AtLevel:
-    """What came of a batch at one level: outputs as the model returned them, and what was seen of its inputs."""
-
-    outputs: Array
-    beyond: Array | None
-    moves: Array
+    def _are_exact(self, levels: Sequence[float]) -> bool:
+        """Whether all moves at these levels are as they are asked for, so that they need not be measured."""
+        lowest = min((level for level in levels if level > 0), default=math.inf)
+        return lowest >= self._lowest and max(levels) <= self._highest
 
 
-def _fits(waiting: Sequence[_AtLevel], outputs: Array) -> bool:
-    """Whether these outputs can be reduced together with those of other levels: they are few, and as the others are."""
-    return are_of_one_form(waiting[0].outputs, outputs) and (len(waiting) + 1) * math.prod(outputs.shape) <= TOGETHER
+class _Kept:
+    """What is kept of the outputs of one call after the other; few outputs wait for others.
 
-
-def _reduced(seen: Sequence[_AtLevel], rows: slice, copies: int, reduction: Reduction) -> Array:
-    """What is kept of each row at some levels, in float64, shape `(levels, values, copies * rows)`.
-
-    It is where the outputs are, or in main memory where any of it is.
+    Args:
+        reduction: of outputs.
+        rows: of which each call's outputs are copies.
     """
-    reduced = reduction.reduce(concatenation([each.outputs for each in seen]), rows, copies * len(seen))
-    values = [reduced.errors, *reduced.same, reduced.is_finite]
-    beyond = [each.beyond for each in seen if each.beyond is not None]
-    values.append(concatenation(beyond) if beyond else zeros_of_rows(reduced.is_finite, reduced.is_finite.dtype))
-    values.append(concatenation([each.moves for each in seen]))
-    per_level = copies * (rows.stop - rows.start)
+
+    def __init__(self, reduction: Reduction, rows: slice) -> None:
+        self._reduction, self._rows = reduction, rows
+        self._waiting: list[Array] = []
+        self._numbers = 0
+        """Of the outputs that wait."""
+        self._parts: list[Reduced] = []
+
+    def add(self, outputs: Array) -> None:
+        """Keep what is to be kept of these."""
+        numbers = math.prod(outputs.shape)
+        if self._waiting and not (
+            self._numbers + numbers <= TOGETHER and are_of_one_form(self._waiting[0][:1], outputs[:1])
+        ):
+            self._reduce()
+        is_alone = 2 * numbers > TOGETHER
+        # A copy: the model may return the same buffer at every call.
+        self._waiting.append(outputs if is_alone else copied(outputs))
+        self._numbers += numbers
+        if is_alone:
+            self._reduce()
+
+    def of_all_calls(self) -> Reduced:
+        """All that was kept, call after call."""
+        if self._waiting:
+            self._reduce()
+        if len(self._parts) == 1:
+            return self._parts[0]
+        return Reduced(
+            concatenation([part.errors for part in self._parts], axis=1),
+            [concatenation(same) for same in zip(*(part.same for part in self._parts), strict=True)],
+            concatenation([part.is_finite for part in self._parts]),
+        )
+
+    def _reduce(self) -> None:
+        outputs, self._waiting, self._numbers = concatenation(self._waiting), [], 0
+        copies = int(outputs.shape[0]) // (self._rows.stop - self._rows.start)
+        self._parts.append(self._reduction.reduce(outputs, self._rows, copies))
+
+
+def _side_by_side(values: Sequence[Array]) -> Array:
+    """Values of shape `(some, rows)` each, or of one alone, as one float64 array, shape `(values, rows)`.
+
+    It is where they are, or in main memory where any of them is.
+    """
+    rows = int(values[-1].shape[-1])
     if any(isinstance(each, np.ndarray) for each in values):
-        return _side_by_side([to_numpy(each).reshape(-1, len(seen), per_level) for each in values])
+        return np.concatenate([to_numpy(each).reshape(-1, rows) for each in values], dtype=np.float64)
     xp = namespace(values[-1])
-    return xp.moveaxis(xp.concat([xp.reshape(as_float64(each), (-1, len(seen), per_level)) for each in values]), 0, 1)
+    return xp.concat([xp.reshape(as_float64(each), (-1, rows)) for each in values])
 
 
-def _side_by_side(values: Sequence[NDArray[Any]]) -> Float64:
-    """Values of shape `(some, levels, rows)` each as one array, shape `(levels, values, rows)`."""
-    every = np.empty((values[0].shape[1], sum(len(each) for each in values), values[0].shape[2]))
-    start = 0
-    for each in values:
-        every[:, start : start + len(each)] = each.swapaxes(0, 1)
-        start += len(each)
-    return every
+def _by_level(values: Array, calls: Sequence[int], levels: int, count: int) -> Array:
+    """Values of rows, call after call, each of so many trials and of these level after level, by level and trial.
+
+    Shape `(levels, values, trials, count)`.
+    """
+    xp, start, parts = namespace(values), 0, []
+    for trials in calls:
+        stop = start + levels * trials * count
+        parts.append(xp.moveaxis(xp.reshape(values[:, start:stop], (-1, levels, trials, count)), 0, 1))
+        start = stop
+    return concatenation(parts, axis=2)
 
 
 def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
@@ -387,7 +452,7 @@ def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
 def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
     parts, pace = [], Pace(predictor.duty_cycle)
     for rows in batches(inputs.shape[0], batch_rows):
-        outputs = on_host(check_rows(detached(predictor.predict(copied(inputs[rows]), rows)), rows.stop - rows.start))
+        outputs = on_host(check_rows(predictor.predict(copied(inputs[rows]), rows), rows.stop - rows.start))
         parts.append(copied(outputs))  # the model may return the same buffer at every call
         pace.rest(outputs)
     return concatenation(parts)

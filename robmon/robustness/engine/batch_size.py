@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from robmon.errors import PredictionError, is_out_of_memory
-from robmon.robustness.arrays import Array, check_rows, default_batch_rows, namespace
+from robmon.robustness.arrays import Array, check_rows, default_batch_rows, is_on_cuda, namespace
 from robmon.robustness.engine.device_memory import release_memory
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.tuning import PATIENT_SECONDS, Run, fastest_rows
 
 MODULE_ROWS: Final = 1024
 """Most rows of a batch of a torch module: what its layers hand on should stay near the processor."""
+NEAR_IMAGE_NUMBERS: Final = 2**17
+"""Likewise on a processor, numbers of a batch of images or sequences, of which layers make several times as many. Large
+blocks of memory go back to the system after each layer, and to get their pages anew may take as long as to compute."""
 CALL_ROWS: Final = 4096
 """Of anything else: each call has a price, as a DataFrame has."""
 
@@ -57,8 +61,11 @@ class BatchSize:
 
 def usual_batch_size(predictor: Predictor, asked: int | None, inputs: Array) -> BatchSize:
     """Rows that a predictor is given at a time where nothing has been measured: as asked, as it takes, or by memory."""
+    shape = tuple(int(length) for length in inputs.shape)
     most = CALL_ROWS if predictor.module is None else MODULE_ROWS
-    return BatchSize(asked or predictor.max_batch_rows or default_batch_rows(tuple(inputs.shape), most))
+    if predictor.module is not None and len(shape) > 2 and not is_on_cuda(inputs):
+        most = min(most, NEAR_IMAGE_NUMBERS // math.prod(shape[1:]))
+    return BatchSize(asked or predictor.max_batch_rows or default_batch_rows(shape, most))
 
 
 def batch_size_of(

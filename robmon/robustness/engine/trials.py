@@ -87,33 +87,51 @@ def run_trials(
         size: of batches; it becomes smaller where memory runs out.
         progress: told of the trials that are done.
     """
-    sums, done = _Sums(measures), 0
-    for these, values in trial_values(engine, measures, levels=levels, trials=trials, size=size):
+    sums = _Sums(measures)
+    for _, values in trial_values(engine, measures, levels=levels, trials=trials, size=size, progress=progress):
         sums.add(values)
-        done += len(these)
-        if progress is not None:
-            progress(done, trials)
     return sums.tally()
 
 
 def trial_values(
-    engine: Engine, measures: Measures, *, levels: Sequence[float], trials: int, size: BatchSize
+    engine: Engine,
+    measures: Measures,
+    *,
+    levels: Sequence[float],
+    trials: int,
+    size: BatchSize,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[range, Array]]:
     """Run all trials at these levels, some at a time: those, and what `Engine.batch` gives of all rows in them."""
-    n, most, done = int(engine.inputs.shape[0]), trials, 0
+    n, most, done, predicted = int(engine.inputs.shape[0]), trials, 0, 0
+
+    def tell(count: int) -> None:
+        nonlocal predicted
+        predicted = done + count
+        if progress is not None:
+            progress(predicted, trials)
+
     while done < trials:
-        these = range(done, min(done + _share(trials, min(most, size.rows // n)), trials))
+        call_trials = max(1, min(most, size.rows // n))
+        together = engine.calls_together(call_trials * n, levels) if n <= size.rows else 1
+        these = range(done, min(done + _share(trials, call_trials * together), trials))
         try:
-            parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, size.rows)]
+            if n <= size.rows:
+                values = engine.batch(these, slice(0, n), levels, measures, call_trials, tell)
+            else:
+                parts = [engine.batch(these, rows, levels, measures) for rows in batches(n, size.rows)]
+                values = concatenation(parts, axis=-1)
+                tell(1)
         except Exception as error:  # whatever the model raises: it is raised again where nothing else can be tried
+            call_trials = min(call_trials, len(these))
             if is_out_of_memory(error):
-                size.halve(error, asked=min(size.rows, len(these) * n))
-            elif done or len(these) == 1:
+                size.halve(error, asked=min(size.rows, call_trials * n))
+            elif predicted or call_trials == 1:
                 raise
             else:
                 most = 1  # a model may be made for so many rows and no more: it is asked for those of one trial
             continue
-        yield these, concatenation(parts, axis=-1)
+        yield these, values
         done = these.stop
 
 
@@ -134,12 +152,10 @@ class _Sums:
         """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
         values = values if is_on_cuda(values) else to_numpy(values)
         xp, counted = namespace(values), self._measures.counted
-        total = xp.sum(values, axis=2)
         errors = xp.stack([values[:, of.start] for of in self._errors], axis=1)
         if not self._mse:
-            self._totals, self._first = total, copied(errors[:, :, 0])
-        else:
-            self._totals += total
+            self._totals, self._first = xp.zeros_like(values[:, :, 0]), copied(errors[:, :, 0])
+        self._add(values)
         if self._measures.by_trial is not None:
             self._by_trial.append(copied(errors[-1, self._measures.by_trial]))
         if self._measures.neighbours is not None:
@@ -150,6 +166,14 @@ class _Sums:
             errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
         self._mse.append(xp.mean(errors, axis=-1))
+
+    def _add(self, values: Array) -> None:
+        """In main memory trial after trial, so that sums are the same to the last bit however trials are grouped."""
+        if is_on_cuda(values):
+            self._totals += namespace(values).sum(values, axis=2)
+            return
+        for trial in range(values.shape[2]):
+            self._totals += values[:, :, trial]
 
     def _weighted_means(self, values: Array, weights: Float64) -> Array:
         """Of errors and what is kept, over the rows that have a weight; shape `(levels, values, trials)`."""
@@ -185,7 +209,7 @@ class _Sums:
 
 def _share(trials: int, most: int) -> int:
     """How many trials are run together where at most so many can be: as few groups as there can be, and as equal."""
-    groups = math.ceil(trials / max(1, most))
+    groups = math.ceil(trials / most)
     return math.ceil(trials / groups)
 
 

@@ -41,6 +41,9 @@ class SwitchingEngine(Engine):
         engine._switch = switch
         return engine
 
+    def calls_together(self, call_rows: int, levels: Sequence[float]) -> int:
+        return 1
+
     def noisy_rows(self, trials: Sequence[int], rows: slice, levels: Sequence[float]) -> NoisyRows:
         def is_on(step: int) -> Array:
             features = self._switch(step, trials, rows)
