@@ -235,7 +235,7 @@ def test_kills_beside_an_endpoint(
         url = f"{server.url}/v2/models/digits/infer"
         settings = SETTINGS | {"inputs__files": inputs, "model__rows_per_second": 20_000}
         start = functools.partial(running_daemon, tmp_path, url, NO_REGISTRY, **settings)
-        chances = {WORKER: 0.06, READER: 0.2, FETCH: 0.2}  # an endpoint is asked for its version in no time
+        chances = {WORKER: 0.1, READER: 0.2, FETCH: 0.5}  # an endpoint is asked for its version in no time
         finding = begun("kill -9 while the version behind an endpoint changes")
         until_killed(Lives(finding, tmp_path, inputs, start, chances, lambda: list(calls), (0.5, 4), move), wanted)
 
@@ -256,7 +256,7 @@ def test_kills_while_the_alias_moves(
         tmp_path,
         inputs,
         functools.partial(running_daemon, tmp_path, model.uri, served.tracking_uri, **settings),
-        {WORKER: 0.06, READER: 0.2, FETCH: 0.06},
+        {WORKER: 0.06, READER: 0.15, FETCH: 0.12},
         lambda: calls_in(seen),
         (3, 9),
         lambda random: model.serve(random.choice(versions)),

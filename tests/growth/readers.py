@@ -74,7 +74,7 @@ LOOP_SECONDS = 0.05
 """The longest that one call may hold the daemon's event loop."""
 PACKED_BYTES = 64 * MIB
 """What a compressed body of 2 MiB to 8 MiB may become."""
-FIRST_BYTES = MIB
+FIRST_BYTES = MIB // 4
 """So far all hostile bytes are read; beyond it those that may be worse than linear there."""
 SLOWEST = 5
 """Of a reader, which are read up to its bound in any case."""
@@ -795,8 +795,8 @@ def measured(reader: Reader, most: int | None = None) -> dict[str, Growth]:
     """Time against size for each of the hostile bytes, up to the reader's bound or a smaller one.
 
     Where the bound is large, all are read up to `FIRST_BYTES`, and the slowest there, and all whose time grew a little
-    faster than their size, go on to the bound. Of the others at most a tenth of the time at 1 MiB can be quadratic: at
-    8 MiB it would still grow less than `RATIO` a doubling.
+    faster than their size, go on to the bound. Of the others at most a tenth of the time at `FIRST_BYTES` can be
+    quadratic: at 8 MiB none takes more than four times what a linear one would.
     """
     bound = min(reader.bound, most or reader.bound)
     freeze_heap()
