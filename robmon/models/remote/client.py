@@ -7,13 +7,16 @@ server refuses is not. No message holds anything of an answer's text, because se
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import socket
 import ssl
+import threading
 import time
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -92,6 +95,7 @@ class Client:
         self._access = access
         self._free_at = 0.0
         self._jitter = random.Random()  # noqa: S311 - spreads retries, no secret
+        self._socket: socket.socket | None = None  # that was opened last: there is one at a time
         user = endpoint.credentials
         self._http = httpx.Client(
             auth=httpx.BasicAuth(*user) if user else None,
@@ -156,14 +160,17 @@ class Client:
     def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         headers = {**headers, "Ce-Id": PROBE_ID_PREFIX + uuid.uuid4().hex, **self._authorization()}
         deadline = time.monotonic() + self._access.timeout_seconds
+        asked = self._http.stream(method, url, content=body or None, headers=headers, extensions={"trace": self._note})
         try:
-            with self._http.stream(method, url, content=body or None, headers=headers) as response:
+            with self._until_cut(), asked as response:
                 if not response.is_success:
                     raise self._refusal(response)
                 return Answer(dict(response.headers), self._read(response, deadline))
         except httpx.DecodingError:
             raise PredictionError("the endpoint's answer is not compressed as it says", "invalid_output") from None
         except _LOST_CONNECTION as error:
+            if time.monotonic() > deadline:
+                raise self._late() from None
             raise _AgainError(self._unreachable(_why(error))) from None
         except httpx.TimeoutException:
             raise self._late() from None
@@ -179,7 +186,29 @@ class Client:
                 raise PredictionError(f"the endpoint's answer exceeds {MAX_ANSWER_BYTES} bytes", "invalid_output")
             if time.monotonic() > deadline:
                 raise self._late()
+        if time.monotonic() > deadline:  # what looks like its end may be where it was cut
+            raise self._late()
         return bytes(body)
+
+    @contextlib.contextmanager
+    def _until_cut(self) -> Iterator[None]:
+        """End the connection at the deadline: httpx has one for each read, and a head may come byte by byte."""
+        timer = threading.Timer(self._access.timeout_seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # TLS's own would not be for two threads
+
+    def _note(self, event: str, info: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
 
     def _refusal(self, response: httpx.Response) -> PredictionError | _AgainError:
         failure = StatusError(self._endpoint.place, response.status_code)
