@@ -302,6 +302,7 @@ class Daemon:
         recall = asyncio.create_task(self._recall())
         self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
         self._add_job(self._hurry, HURRY_SECONDS)
+        self._add_job(self._look_after_disk, HURRY_SECONDS)
         self._add_job(self._remember, HURRY_SECONDS)
         if settings.history.log_to_mlflow:
             self._add_job(self._result_log.log, LOOK_SECONDS)
@@ -409,14 +410,17 @@ class Daemon:
             async with self._one_at_a_time:
                 await self._runner.release_idle()
 
-    async def _remember(self) -> None:
-        """Job: write to the registry what it lacks of the verdicts, and take note of what came of writing."""
+    async def _look_after_disk(self) -> None:
+        """Job: take note of what came of writing to the data folder, and of hours that are over."""
         self._writer.watch()
         self._baseline_writer.watch()
         self._chronicle.tick()
-        await self._sharing.write()
+
+    async def _remember(self) -> None:
+        """Job: write to the registry what it lacks of verdicts and baselines, which may take long."""
         if await self._memory.write():
             self._runner.refresh()
+        await self._sharing.write()
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""

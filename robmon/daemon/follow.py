@@ -46,6 +46,9 @@ MAX_OWN_BYTES = 256 * 1024
 MAX_FACTS = 10
 """Versions of which is known what the registry says."""
 FETCH_TIMEOUT_SECONDS = 1800.0
+"""For a version's files, which may be large."""
+WRITE_TIMEOUT_SECONDS = 300.0
+"""For what is written to the registry, which is little: a process that imports MLflow, and some requests."""
 FETCH_MEMORY_BYTES = 768 * 2**20
 """MLflow's client takes answers of any size into memory, packed ones unpacked; it needs less than 200 MiB itself."""
 
@@ -280,7 +283,8 @@ class Follower:
         try:
             child = await Child.start(command)
             try:
-                answer, _ = await child.ask(question, timeout_seconds=FETCH_TIMEOUT_SECONDS)
+                seconds = FETCH_TIMEOUT_SECONDS if isinstance(question, Fetch) else WRITE_TIMEOUT_SECONDS
+                answer, _ = await child.ask(question, timeout_seconds=seconds)
             finally:
                 await child.kill("crash")
         except ChildDiedError as error:

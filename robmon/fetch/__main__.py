@@ -3,7 +3,7 @@
 It alone has the registry's credentials, and so it also writes there what is remembered of a model's versions. Of a
 model at an endpoint it asks the version, and nothing more. It reads one `Fetch` or `Remember` from the socket at
 descriptor N, answers with `Fetched`, `Remembered` or `Failure`, and ends; it also ends, whatever it is doing, when the
-other side closes the socket.
+other side closes the socket, and, even where it is stopped, when the daemon ends.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from robmon.history.memory import Entries, from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
 from robmon.processes.channel import Channel
+from robmon.processes.guest import be_expendable
 from robmon.processes.messages import (
     AnyMessage,
     BaselineShared,
@@ -67,6 +68,7 @@ _REASONS: tuple[tuple[type[RobmonError], str], ...] = (
 def main(fd: int) -> None:
     """Answer one question on the socket at descriptor `fd`."""
     channel = Channel.from_fd(fd)
+    be_expendable()
     gc.disable()  # it lives for seconds, and most of what there is to look through are MLflow's modules
     _be_silent()
     channel.send(Hello(pid=os.getpid()))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from robmon.daemon.app import Daemon
@@ -81,3 +82,22 @@ async def test_a_job_that_fails_is_told_once_and_done_again(tmp_path: Path) -> N
         daemon._scheduler.shutdown(wait=False)
     (told,) = logged
     assert (told["event"], told["what"], type(told["exc_info"])) == ("unexpected", "job fail", RuntimeError)
+
+
+async def test_a_registry_that_takes_long_keeps_nothing_else_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written to it may take minutes; that a state file was damaged is told meanwhile."""
+    given = {"model.uri": "models:/m@served", "mlflow.tracking_uri": "http://127.0.0.1:1", "data_dir": tmp_path}
+    daemon, begun, told = Daemon(load(given).settings), asyncio.Event(), asyncio.Event()
+
+    async def write() -> bool:
+        begun.set()
+        return await asyncio.Future()
+
+    monkeypatch.setattr(daemon._memory, "write", write)
+    monkeypatch.setattr(daemon._chronicle, "_count_damage", told.set)
+    async with asyncio.timeout(PATIENCE_SECONDS), daemon._scheduled():
+        await begun.wait()
+        daemon._chronicle._asides.append("m.sqlite.damaged-1")
+        await told.wait()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from mlflow.exceptions import MlflowException
 
@@ -376,3 +377,25 @@ def test_a_slow_version_holds_up_no_other(sqlite_store: Store, tmp_path: Path, m
         released.set()
         assert isinstance(slow.result(60), Fetched)
     assert sorted(path.name for path in home.iterdir()) == [".lock", "1", "2"]
+
+
+def test_a_stopped_one_ends_with_whoever_started_it() -> None:
+    """It cannot see that its socket is closed."""
+    code = """
+import os, signal, socket, subprocess, sys
+from robmon.processes.channel import Channel
+ours, theirs = socket.socketpair()
+command = [sys.executable, "-m", "robmon.fetch", "--fd", str(theirs.fileno())]
+child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True, stdout=subprocess.DEVNULL)
+theirs.close()
+Channel(ours).receive()
+os.kill(child.pid, signal.SIGSTOP)
+print(child.pid)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        left = psutil.Process(int(done.stdout))
+        try:
+            wait_until(lambda: left.status() == psutil.STATUS_ZOMBIE, PATIENCE_SECONDS, "its end")
+        finally:
+            left.kill()
