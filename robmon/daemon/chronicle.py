@@ -142,7 +142,10 @@ class Chronicle:
         while self._asides:
             aside = self._asides.popleft()
             self._count_damage()
-            log.error("state file damaged", set_aside=aside, note="what can be read of it is gone on with")
+            if aside:
+                log.error("state file damaged", set_aside=aside, note="what can be read of it is gone on with")
+            else:
+                log.error("state file removed", note="another is begun with what this process knows")
             self._add([Event(time.time(), "state_damaged", {"set_aside": aside})], self._told)
         if self._traffic_now().hour != self._before.hour:
             self._add(self._traffic(), self._told)

@@ -150,7 +150,7 @@ class Metrics:
         )
         self.history_damages = Counter(
             "robmon_history_damages",
-            "State files that were found damaged and set aside; what could be read of them is in the new one",
+            "State files that were found damaged and set aside, or removed; what could be read is in the new one",
             registry=self.registry,
         )
         self.detection_restarts = Counter(

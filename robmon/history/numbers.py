@@ -12,12 +12,15 @@ NUMBERS_RESERVED: Final = 100
 """At a time: what a crash leaves of them is never used."""
 
 
-def beyond_all() -> int:
+def beyond_all(known: int = 0) -> int:
     """A number beyond all that were ever reserved, and, almost surely, apart from all that were made like it.
 
     It follows the clock, so that later ones are larger; chance keeps them apart where the clock was set back.
+
+    Args:
+        known: the last one that is known.
     """
-    return (int(time.time()) << 20) + secrets.randbelow(2**32)
+    return max(int(time.time()) << 20, known) + secrets.randbelow(2**32)
 
 
 class Numbers:

@@ -72,7 +72,8 @@ class StateFile:
 
     Args:
         path: its name.
-        tell_damage: told of every file that was set aside, by its name, on the thread that found it damaged.
+        tell_damage: told of every file that was set aside, by its name, on the thread that found it damaged; by an
+            empty one where somebody has removed the file since it was last used here.
     """
 
     def __init__(self, path: Path, tell_damage: Callable[[str], None] = lambda name: None) -> None:
@@ -243,6 +244,9 @@ class StateFile:
         with self._locked():
             if self.path.exists():
                 return
+            if self._is_checked:
+                self._is_checked = False
+                self._tell_damage("")
             self._move_companions(self._aside_name())
             self._make(lambda new: None).rename(self.path)
             sync(self.path.parent)

@@ -60,6 +60,7 @@ class History:
         self.data_dir = data_dir
         self.key = key
         self._bounds = bounds
+        self._last_number = 0  # of those that were reserved here
         self._file = StateFile(data_dir / "history" / f"{quote(key, safe='')}.sqlite", tell_damage)
         self._older = OlderFiles.of(data_dir, quote(key, safe=""))
 
@@ -135,17 +136,21 @@ class History:
     def reserve_numbers(self, count: int) -> range:
         """Numbers that nobody else has had or will get. Raises OSError.
 
-        Where a file was set aside, with the numbers that it knew, they begin beyond all that could have been in it.
+        Where a file was set aside or removed, with the numbers that it knew, they begin beyond all that could have been
+        in it.
         """
 
         def reserve(kept: Kept) -> range:
             known = kept.get("numbers")
-            last = int(known) if known is not None else 0 if self.set_aside() is None else beyond_all()
+            is_first = not self._last_number and self.set_aside() is None
+            last = int(known) if known is not None else 0 if is_first else beyond_all(self._last_number)
             kept.put("numbers", "", str(last + count).encode())
             return range(last + 1, last + count + 1)
 
         self._take_over()
-        return self._file.write(reserve)
+        reserved = self._file.write(reserve)
+        self._last_number = reserved[-1]
+        return reserved
 
     # --- positions ---------------------------------------------------------------------------------------------------
 

@@ -239,6 +239,10 @@ _SENTENCES: Final = {
     "assessments_missing": lambda event: f"assessments are {event['outcome']} ({event['reason']}): {event['why']}",
     "assessments_again": lambda event: "assessments are good again",
     "worker_restarted": _restarted,
-    "state_damaged": lambda event: f"the state file was damaged, and set aside as {event['set_aside']}",
+    "state_damaged": lambda event: (
+        f"the state file was damaged, and set aside as {event['set_aside']}"
+        if event["set_aside"]
+        else "the state file was removed"
+    ),
     "traffic": _traffic,
 }

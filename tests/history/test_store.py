@@ -216,6 +216,18 @@ def test_numbers_go_to_one_process_each(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_do_not_begin_again_where_the_file_is_removed(tmp_path: Path) -> None:
+    """Which is told, once."""
+    history = History(tmp_path, "m", tell_damage=(told := []).append)
+    numbers = [*history.reserve_numbers(100)]
+    for _ in range(2):
+        history.state_file.unlink()
+        numbers += history.reserve_numbers(100)
+        numbers += History(tmp_path, "m").reserve_numbers(100)
+    assert len(set(numbers)) == 500
+    assert told == ["", ""]
+
+
 def test_what_is_written_together_is_all_there_or_nothing_of_it(tmp_path: Path) -> None:
     """The position in a file and the evidence of its rows: one without the other would count rows twice, or never."""
     history = History(tmp_path, "m")
