@@ -30,6 +30,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from robmon.errors import ModelError, ModelNotFoundError, ModelRefusedError, RegistryError, RobmonError, printable
 from robmon.models import mlmodel
+from robmon.models.json_values import MOST_VALUES, most_values
 from robmon.models.registry_access import behind, check_named, why_unreachable
 from robmon.models.uri import ModelUri, known_aliases, known_versions, mask, parse_registry
 
@@ -295,11 +296,11 @@ class Registry:
                     raise ModelError(f"the run's artifact {name} is larger than {MAX_ARTIFACT_BYTES // 2**20} MiB")
                 content = Path(file).read_bytes()
         try:
-            value = json.loads(content)
+            value = json.loads(content) if most_values(content) <= MOST_VALUES else None
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise ModelError(f"the run's artifact {name} is no JSON object")
+            raise ModelError(f"the run's artifact {name} is no JSON object, or one of more than {MOST_VALUES} values")
         return value
 
     def write_artifact(self, run_id: str, path: str, content: dict[str, Any]) -> None:

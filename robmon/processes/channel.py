@@ -6,6 +6,7 @@ unpickled. The first message of every process is `Hello`, which carries the prot
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import struct
@@ -16,6 +17,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from robmon.errors import ProtocolError
+from robmon.models.json_values import MOST_VALUES, most_values
 from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello
 
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
@@ -42,15 +44,19 @@ def encode(message: AnyMessage, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of one frame: bytes of its header, number of its blobs, and bytes of all of them."""
+    """Of one frame: bytes of its header, values in it, number of its blobs, and bytes of all of them.
+
+    A value may be two bytes of JSON, and a hundred in Python: 16 MiB of empty lists are 500 MB, and take seconds.
+    """
 
     header_bytes: int = MAX_HEADER_BYTES
+    values: int | None = None
     blobs: int = MAX_BLOBS
     blob_bytes: int = MAX_BLOB_BYTES
 
 
 OF_A_FRAME = Bounds()
-OF_A_WORKERS_ANSWER = Bounds(header_bytes=16 * 2**20, blobs=16, blob_bytes=64 * 2**20)
+OF_A_WORKERS_ANSWER = Bounds(header_bytes=16 * 2**20, values=MOST_VALUES, blobs=16, blob_bytes=64 * 2**20)
 """Model code can write to its worker's socket. What is honest has at most a few MiB, with a scale
 for each of 150,000 pixels."""
 
@@ -65,9 +71,10 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
     if header_length > bounds.header_bytes or blob_count > bounds.blobs:
         raise ProtocolError("the other process sent something that is no robmon message")
     header = yield header_length
+    if bounds.values is not None and most_values(header) > bounds.values:
+        raise ProtocolError("the other process sent more values than any message holds")
     try:
-        # By json: for pydantic's own parser an empty object is 1.6 kB, and 8 MiB of them are 5 GB.
-        message = _ADAPTER.validate_python(json.loads(header))
+        message = _understood(header)
     except ValidationError as error:
         raise ProtocolError(f"the other process sent a message that is not valid in: {_fields(error)}") from None
     except (RecursionError, ValueError):
@@ -83,6 +90,20 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
             raise ProtocolError("the other process sent more data than any message holds")
         blobs.append((yield length))
     return message, blobs
+
+
+def _understood(header: bytes) -> AnyMessage:
+    """Without looking for garbage meanwhile: each look would go through all that was made so far.
+
+    By json: for pydantic's own parser an empty object is 1.6 kB, and 8 MiB of them are 5 GB.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _ADAPTER.validate_python(json.loads(header))
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _fields(error: ValidationError) -> str:

@@ -19,6 +19,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from robmon.drift.hourly import HourlyErrors
+from robmon.errors import ModelError
 from robmon.fetch.__main__ import answer
 from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.checksum import with_checksum
@@ -108,6 +109,15 @@ def test_fetches_a_version(store: Store, tmp_path: Path) -> None:
     assert model.baseline == {"rows": 64}
     assert Path(model.path).is_relative_to(data_dir / "models")
     assert load(model.path).flavor == "pyfunc"
+
+
+def test_an_artifact_of_millions_of_values_is_not_read(sqlite_store: Store) -> None:
+    """The daemon would take it into memory: 8 MB of empty lists are 250 MB there."""
+    run_id = sqlite_store.client.create_run("0").info.run_id
+    registry = Registry(sqlite_store.tracking_uri)
+    registry.write_artifact(run_id, "robmon/m/baseline.json", {"a": [[]] * 1_000_001})
+    with pytest.raises(ModelError, match="of more than 2000000 values"):
+        registry.read_artifact(run_id, "robmon/m/baseline.json")
 
 
 def test_results_are_logged_to_the_run_each_once(sqlite_store: Store) -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robmon.errors import ProtocolError
-from robmon.processes.channel import Channel, decode, encode
+from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Bounds, Channel, decode, encode
 from robmon.processes.messages import PROTOCOL_VERSION, DriftValue, Failure, Hello, LevelResult, Stop
 
 
-def fed(data: bytes) -> object:
+def fed(data: bytes, bounds: Bounds = OF_A_FRAME) -> object:
     """Parse a frame from bytes that are all there."""
-    parser = decode()
+    parser = decode(bounds)
     needed = next(parser)
     try:
         while True:
@@ -74,6 +74,14 @@ def test_of_what_is_wrong_in_millions_of_places_little_is_held_and_told() -> Non
     header = b'{"type": "assessed", "levels": [' + b"{}," * 50_000 + b'{}], "notes": [' + b"1," * 50_000 + b"1]}"
     with pytest.raises(ProtocolError, match=r"not valid in: \d\d places$"):
         fed(struct.pack("!II", len(header), 0) + header)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b'"a":0'])
+def test_a_worker_may_not_answer_with_millions_of_values(value: bytes) -> None:
+    """They are few bytes in the message, and hundreds of megabytes, and seconds of the event loop, in the daemon."""
+    header = b'{"type": "failure", "reason": [' + b",".join([value] * 2_000_001) + b"]}"
+    with pytest.raises(ProtocolError, match="more values than any message holds"):
+        fed(struct.pack("!II", len(header), 0) + header, OF_A_WORKERS_ANSWER)
 
 
 @pytest.mark.parametrize("value", [b"[" * 200_000, b"9" * 10_000, b'"\xff"'])
