@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from robmon.errors import SettingsError
 
@@ -47,14 +49,37 @@ def _refused(data_dir: Path, error: OSError) -> SettingsError:
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Write a file whole: beside it, then renamed, so that a kill in mid-write leaves the old one. Raises OSError."""
+    """Write a file whole: beside it, then renamed, so that a kill in mid-write leaves the old one. Raises OSError.
+
+    Other processes may do the same at the same time: one waits for the other.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("wb") as stream:
+    with _alone(temporary) as stream:
+        stream.truncate()
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(file)
+        temporary.replace(file)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[BinaryIO]:
+    """The file of that name, which nobody else has meanwhile; made where there is none. Raises OSError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # of a pipe it does not wait either
+        with os.fdopen(descriptor, "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if _bears(path, os.fstat(descriptor)):  # whoever had it has given it another name
+                yield stream
+                return
+
+
+def _bears(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), found)
+    except FileNotFoundError:
+        return False
 
 
 LOCAL_FILE_SYSTEMS: Final = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "overlay"}

@@ -320,9 +320,13 @@ class StateFile:
     def _locked(self) -> Iterator[None]:
         """Hold off other processes that make the file or set it aside."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # of a pipe it does not wait
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
 
 
 def is_sqlite(path: Path, found: os.stat_result) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from robmon.history import kept_hours, store
+from robmon.history.checksum import with_checksum
 from robmon.history.detection import DetectionRecord
 from robmon.history.events import Event
 from robmon.history.memory import Entry
@@ -90,6 +91,26 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> N
     history = History(tmp_path, "m")
     assert [each.version for each in history.read_scope("s").entries] == [str(n) for n in range(8)]
     assert history.reserve_numbers(1) == range(81, 82)
+
+
+def _write_baselines(folder: Path, writer: int) -> None:
+    for number in range(15):
+        History(folder, "m").write_baseline(
+            "1", with_checksum({"of": writer, "numbers": [number] * (20_000 // writer)})
+        )
+
+
+def test_processes_that_write_a_baseline_at_the_same_time_spoil_none(tmp_path: Path) -> None:
+    """As daemons do that share a data folder: none fails, and what can be read is always one's, whole."""
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write_baselines, args=(tmp_path, 1 + number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        History(tmp_path, "m").read_baseline("1")
+    assert [writer.exitcode for writer in writers] == [0] * 3
+    assert History(tmp_path, "m").read_baseline("1") is not None
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["1.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format":2,"rows":1}', b'{"rows":1}'])
