@@ -16,7 +16,8 @@ from robmon.models.threads import hold
 from robmon.processes import heavy
 from robmon.processes.channel import Channel
 from robmon.processes.guest import be_expendable
-from robmon.processes.messages import Examine, Examined, Rejections
+from robmon.processes.messages.audit import Examine, Examined
+from robmon.processes.messages.every_process import Rejections
 from robmon.processes.strays import adopt_orphans
 from robmon.worker.failing import failure
 

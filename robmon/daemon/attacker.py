@@ -23,7 +23,7 @@ from robmon.export.published import AttackView, Published
 from robmon.history.attack import AttackFound, AttackRecord
 from robmon.history.store import History
 from robmon.inputs.sample import Item
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.attack")

@@ -11,7 +11,8 @@ from robmon.daemon.question import assessment_question, assessment_seed
 from robmon.history.attack import AttackFound, AttackRecord
 from robmon.inputs.sample import Item
 from robmon.models.uri import is_endpoint
-from robmon.processes.messages import AttackRows, ModelVersion
+from robmon.processes.messages.attack import AttackRows
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings
 
 SPARE: Final = 2

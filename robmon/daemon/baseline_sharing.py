@@ -12,7 +12,7 @@ from robmon.daemon.follow import Follower
 from robmon.daemon.host import Backoff
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.errors import RobmonError
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 log = structlog.get_logger("robmon.baselines")
 

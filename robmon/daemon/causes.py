@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robmon.processes.messages import AttributionQuestion, SharesResult
+from robmon.processes.messages.findings import SharesResult
+from robmon.processes.messages.question import AttributionQuestion
 
 Alarm = tuple[str, str, float]
 """Its kind, the version and since when, in Unix time."""

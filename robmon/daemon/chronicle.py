@@ -29,7 +29,7 @@ from robmon.history.events import Event, EventKind
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.models.uri import mask
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings, as_text, leaves, value_of
 
 log = structlog.get_logger("robmon.history")

@@ -14,7 +14,7 @@ from robmon.daemon.pending import BEFORE_INPUTS
 from robmon.daemon.versions import Versions
 from robmon.history.memory import Entry, Key
 from robmon.models.uri import UNKNOWN_VERSION
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 # --- what is known ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from robmon.history.checksum import SCALES, checksum
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entries, of_version
 from robmon.inputs.sample import Item
-from robmon.processes.messages import DetectionQuestion, ModelVersion
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import DetectionQuestion
 from robmon.settings import Settings
 from robmon.vocabulary import DETECTION_RESTARTS, detection_threshold
 

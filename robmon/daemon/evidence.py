@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from robmon.daemon.publication import Finding
 from robmon.history.standing import VersionState
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assess, Assessed, ModelVersion
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import Assess
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from robmon.history.numbers import NUMBERS_RESERVED, Numbers
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
 from robmon.inputs.sample import Item, Sample
-from robmon.processes.messages import AttributionQuestion, ModelVersion, Rejections
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import AttributionQuestion
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.assess")

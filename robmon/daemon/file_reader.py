@@ -11,7 +11,7 @@ from robmon.inputs.readers.position import FilePosition
 from robmon.inputs.sources.files import ReaderDiedError
 from robmon.models.uri import mask
 from robmon.processes.channel import Frame
-from robmon.processes.messages import ReadMore, Tail
+from robmon.processes.messages.reader import ReadMore, Tail
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
 
 ANSWER_SECONDS = 600.0

@@ -22,19 +22,19 @@ from robmon.history.memory import TAG_PREFIX, Key
 from robmon.models import registry_access
 from robmon.models import uri as model_uri
 from robmon.models.uri import known_aliases
-from robmon.processes.messages import (
-    AnyMessage,
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.every_process import Failure
+from robmon.processes.messages.fetch import (
     BaselineShared,
-    Failure,
     Fetch,
     Fetched,
     LogResults,
-    ModelVersion,
     Remember,
     Remembered,
     ResultsLogged,
     ShareBaseline,
 )
+from robmon.processes.messages.model import ModelVersion
 from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
 from robmon.settings import Settings
 

@@ -15,18 +15,12 @@ import structlog
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.history.attack import AttackFound
-from robmon.processes.messages import (
-    AnyMessage,
-    Assess,
-    Assessed,
-    Attacked,
-    AttackRows,
-    Failure,
-    Load,
-    LoadedModel,
-    ModelVersion,
-    Rejections,
-)
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.attack import Attacked, AttackRows
+from robmon.processes.messages.every_process import Failure, Rejections
+from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
+from robmon.processes.messages.question import Assess
 from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome

@@ -17,7 +17,9 @@ from robmon.export.metrics import Metrics
 from robmon.export.published import View
 from robmon.history.memory import Entry
 from robmon.history.verdict import Verdict
-from robmon.processes.messages import CanaryResult, FurtherNoise, ModelVersion, ServedResult, SharesResult
+from robmon.processes.messages.curve import FurtherNoise
+from robmon.processes.messages.findings import CanaryResult, ServedResult, SharesResult
+from robmon.processes.messages.model import ModelVersion
 
 log = structlog.get_logger("robmon.assess")
 

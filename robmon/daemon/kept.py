@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from robmon.daemon.evidence import Evidence
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assessed, ComparisonTerms, KeptClasses, KeptCurve, Plan
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import ComparisonTerms, KeptClasses, KeptCurve
+from robmon.processes.messages.question import Plan
 from robmon.vocabulary import ComparisonScore
 
 

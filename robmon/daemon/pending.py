@@ -10,7 +10,7 @@ from robmon import clock
 from robmon.daemon.versions import Versions
 from robmon.history.memory import later_than
 from robmon.history.standing import Pending, VersionState, version_state
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.vocabulary import PendingReason
 
 BEFORE_INPUTS: Final = ("model_not_ready", "worker_backoff", "device_full", "device_busy")

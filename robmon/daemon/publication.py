@@ -10,7 +10,9 @@ from typing import Any, Final
 from robmon import clock
 from robmon.export.published import BaselineInfo, FurtherMeasurement, Measurement, ServedComparison, View
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assess, Assessed, ModelVersion
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import Assess
 
 SHOWN_IDS: Final = 10
 SHOWN_ID_CHARACTERS: Final = 128

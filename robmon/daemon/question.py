@@ -9,7 +9,7 @@ from typing import Any
 from robmon.daemon.detection import Asked
 from robmon.daemon.kept import Kept
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assess, SampledRequest
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.settings import Settings
 
 

@@ -8,17 +8,10 @@ from typing import Any, Final
 
 from robmon.daemon.publication import Finding, finite, summary
 from robmon.history.detection import Detection
-from robmon.processes.messages import (
-    Assessed,
-    CanaryResult,
-    DriftValue,
-    FurtherNoise,
-    LevelResult,
-    LimitCrossing,
-    ModelVersion,
-    QualityValue,
-    SharesResult,
-)
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import FurtherNoise, LevelResult, LimitCrossing
+from robmon.processes.messages.findings import CanaryResult, DriftValue, QualityValue, SharesResult
+from robmon.processes.messages.model import ModelVersion
 
 DIGITS: Final = 6
 """Of a measurement: more are noise, and cost room."""

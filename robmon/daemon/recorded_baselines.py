@@ -12,7 +12,7 @@ from robmon.export.published import BaselineInfo
 from robmon.history.checksum import SCALES, is_intact, with_checksum
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 log = structlog.get_logger("robmon.assess")
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from robmon.daemon.follow import Follower
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 WAIT_SECONDS: Final = 30.0
 """How long a first assessment waits for them; later ones do not."""

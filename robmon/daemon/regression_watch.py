@@ -28,7 +28,9 @@ from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries
 from robmon.history.store import History
 from robmon.inputs.sample import Item
-from robmon.processes.messages import Assessed, DetectionQuestion, InheritedBaseline, ModelVersion
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import DetectionQuestion, InheritedBaseline
 from robmon.settings import Settings
 from robmon.vocabulary import MOST_HOURS
 

@@ -40,7 +40,8 @@ from robmon.history.scope import Judged
 from robmon.history.standing import Pending
 from robmon.inputs.sample import Sample
 from robmon.models.uri import UNKNOWN_VERSION
-from robmon.processes.messages import ModelVersion, NotCompared
+from robmon.processes.messages.comparison import NotCompared
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.assess")

@@ -20,7 +20,7 @@ from robmon.history.memory import Entries, Entry, Key, from_json, merge, to_json
 from robmon.history.scope import Judged, Scope
 from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.memory")

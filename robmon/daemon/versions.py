@@ -9,7 +9,7 @@ from robmon.history.memory import Entries, Entry, Key, judged, later_than, of_ve
 from robmon.history.scope import Judged
 from robmon.history.verdict import Verdict
 from robmon.models.uri import UNKNOWN_VERSION
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from robmon import clock
 from robmon.export.page.pieces import bars, paragraph
 from robmon.export.published import Published, View
 from robmon.history.verdict import Causes, Part
-from robmon.processes.messages import CanaryResult, SharesResult
+from robmon.processes.messages.findings import CanaryResult, SharesResult
 from robmon.report.words import listed, percent
 from robmon.vocabulary import OTHERS
 

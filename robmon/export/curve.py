@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from robmon.export.families import of_version
 from robmon.export.published import FurtherMeasurement, Measurement
 from robmon.history.verdict import JudgedCurves
-from robmon.processes.messages import Assessed, FurtherNoise, LevelResult, SlopeResult
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import FurtherNoise, LevelResult, SlopeResult
 from robmon.vocabulary import distance_bound
 
 FURTHER = {"primary": "false"}

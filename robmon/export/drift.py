@@ -9,7 +9,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from robmon.export.families import add, nonempty, of_version
 from robmon.export.page.pieces import bars, number, paragraph
-from robmon.processes.messages import Assessed, DriftValue
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.findings import DriftValue
 
 ALL: Final = "all"
 """In the place of a feature: the mean of all."""

@@ -44,7 +44,8 @@ from robmon.export.verdict import reference_metrics, remembered_metrics, verdict
 from robmon.inputs.counts import BODY_BUCKETS_BYTES, InputCounts, SizeHistogram
 from robmon.inputs.routing import NO_SOURCE
 from robmon.logs import lines_left_out
-from robmon.processes.messages import Assessed, LoadedModel
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import LoadedModel
 from robmon.vocabulary import (
     ARRIVAL_REASONS,
     ATTACK_OUTCOMES,

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from robmon.export.families import add, nonempty, of_version
 from robmon.export.page.pieces import number, paragraph
 from robmon.export.published import Measurement
-from robmon.processes.messages import NoveltyFound
+from robmon.processes.messages.findings import NoveltyFound
 from robmon.report.words import percent
 
 

@@ -16,15 +16,10 @@ from robmon.history.attack import AttackFound
 from robmon.history.detection import DetectionRecord
 from robmon.history.standing import VersionState
 from robmon.history.verdict import JudgedCurves
-from robmon.processes.messages import (
-    Assessed,
-    CanaryResult,
-    FurtherNoise,
-    LoadedModel,
-    ModelVersion,
-    ServedResult,
-    SharesResult,
-)
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import FurtherNoise
+from robmon.processes.messages.findings import CanaryResult, ServedResult, SharesResult
+from robmon.processes.messages.model import LoadedModel, ModelVersion
 
 ENOUGH_ANSWERS: Final = 20
 """So many newer answers outweigh all older ones: one of them is 5 %, above which the alert fires."""

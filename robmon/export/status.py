@@ -18,7 +18,7 @@ from robmon.export.page.measured import facts, further_noises, measured
 from robmon.export.page.pieces import paragraph
 from robmon.export.page.verdict import actions_html, comparison_html, mood, picture_html, verdict_html
 from robmon.export.published import Measurement, Published
-from robmon.processes.messages import ServedResult
+from robmon.processes.messages.findings import ServedResult
 
 FASTEST_SECONDS, SLOWEST_SECONDS = 15, 60
 """How often the page is loaded anew: no oftener than there is something new to be seen."""

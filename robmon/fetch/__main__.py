@@ -34,20 +34,19 @@ from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
 from robmon.processes.channel import Channel
 from robmon.processes.guest import be_expendable
-from robmon.processes.messages import (
-    AnyMessage,
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.every_process import Failure, Hello
+from robmon.processes.messages.fetch import (
     BaselineShared,
-    Failure,
     Fetch,
     Fetched,
-    Hello,
     LogResults,
-    ModelVersion,
     Remember,
     Remembered,
     ResultsLogged,
     ShareBaseline,
 )
+from robmon.processes.messages.model import ModelVersion
 from robmon.processes.temporary import temporary_home
 
 if TYPE_CHECKING:

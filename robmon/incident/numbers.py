@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from robmon.incident.archive import plain
-from robmon.processes.messages import Assessed
+from robmon.processes.messages.assessed import Assessed
 
 _FIELDS: Final = {
     *("noise", "level_unit", "confidence", "output", "levels", "slopes", "area", "index", "noise_margin"),

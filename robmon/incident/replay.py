@@ -12,7 +12,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from robmon.errors import InvalidInputError
-from robmon.processes.messages import Assess, Load, Plan
+from robmon.processes.messages.model import Load
+from robmon.processes.messages.question import Assess, Plan
 
 REPLAY_FILE: Final = "replay.json"
 ID_HEADERS: Final = {"x-request-id", "ce-id", "x-amzn-sagemaker-inference-id", "traceparent"}

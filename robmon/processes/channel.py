@@ -18,7 +18,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from robmon.errors import ProtocolError
 from robmon.models.json_values import MOST_VALUES, most_values
-from robmon.processes.messages import PROTOCOL_VERSION, AnyMessage, Hello
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.every_process import PROTOCOL_VERSION, Hello
 
 MAX_HEADER_BYTES = 256 * 2**20  # the headers of a whole sample are in it
 MAX_BLOBS = 2**20

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from robmon.processes.channel import Channel
-from robmon.processes.messages import Hello
+from robmon.processes.messages.every_process import Hello
 
 
 def main(module: str, description: str, behave: Callable[[], None], answer: Callable[[Channel], None]) -> None:

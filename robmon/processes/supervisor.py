@@ -25,7 +25,8 @@ import structlog
 from robmon.errors import ProtocolError, RobmonError
 from robmon.models.threads import environment
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Frame, decode, encode
-from robmon.processes.messages import AnyMessage, Hello, Stop
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.every_process import Hello, Stop
 from robmon.processes.strays import all_parents, descendants, strays
 from robmon.processes.template import Copy, Template
 from robmon.vocabulary import DeathReason

@@ -13,7 +13,7 @@ from robmon.inputs.readers.answers import Answer, ReadFailure
 from robmon.processes import heavy
 from robmon.processes.channel import Channel
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import ReadMore, Tail
+from robmon.processes.messages.reader import ReadMore, Tail
 
 if TYPE_CHECKING:
     from robmon.reader.tailer import Tailer

@@ -15,7 +15,7 @@ from robmon.inputs.readers.lines import Start, read_csv, read_json_lines
 from robmon.inputs.readers.listing import FoundFile, NoBucketError, find_files
 from robmon.inputs.readers.parquet import read_parquet
 from robmon.inputs.readers.position import FilePosition
-from robmon.processes.messages import Tail
+from robmon.processes.messages.reader import Tail
 
 BEGINNING_BYTES: Final = 1024
 WHOLE_SECONDS: Final = 60.0

@@ -16,15 +16,11 @@ from robmon.models.uri import parse_endpoint
 from robmon.processes import heavy
 from robmon.processes.channel import Channel, Frame
 from robmon.processes.guest import behave_as_guest
-from robmon.processes.messages import (
-    Assess,
-    Assessed,
-    Attacked,
-    AttackRows,
-    Load,
-    LoadedModel,
-    Rejections,
-)
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.attack import Attacked, AttackRows
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.model import Load, LoadedModel
+from robmon.processes.messages.question import Assess
 from robmon.worker.computed_by import library_versions, processor
 from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
 from robmon.worker.failing import failure

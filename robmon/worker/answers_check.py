@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, answers
 from robmon.models.outputs import OutputColumn
-from robmon.processes.messages import SampledRequest, ServedResult
+from robmon.processes.messages.findings import ServedResult
+from robmon.processes.messages.question import SampledRequest
 from robmon.robustness.outputs import classes_of, missing_labels
 from robmon.robustness.result import Assessment
 from robmon.vocabulary import OutputKind

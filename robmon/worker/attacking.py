@@ -18,7 +18,8 @@ from robmon.models.gradient import gradient_of
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Attacked, AttackRows
+from robmon.processes.messages.attack import Attacked, AttackRows
+from robmon.processes.messages.question import Assess
 from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor, through

@@ -10,7 +10,7 @@ from robmon.history.kept_shares import KeptShares
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.watched import shown_names
-from robmon.processes.messages import SharesResult
+from robmon.processes.messages.findings import SharesResult
 from robmon.report.budget import SETTINGS
 from robmon.robustness.probes.attribution import attribute_rows
 from robmon.robustness.probes.shares import Attribution, largest_beyond, rise_shares

@@ -8,7 +8,7 @@ import numpy as np
 
 from robmon.drift.blame import Blame, Cause, Ratio, blame_in_order
 from robmon.history.verdict import Causes, Part
-from robmon.processes.messages import ComparisonTerms
+from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.robustness.arrays import Float64
 
 

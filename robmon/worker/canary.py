@@ -21,7 +21,7 @@ from robmon.models.inputs import ModelInputs
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
-from robmon.processes.messages import CanaryResult
+from robmon.processes.messages.findings import CanaryResult
 from robmon.robustness.arrays import Float64, to_numpy
 from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Rejections
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.question import Assess
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import OutputKind
 

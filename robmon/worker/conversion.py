@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.history.baseline import Baseline
-from robmon.processes.messages import LabelResult, LevelResult, LimitCrossing, Plan, SlopeResult
+from robmon.processes.messages.curve import LabelResult, LevelResult, LimitCrossing, SlopeResult
+from robmon.processes.messages.question import Plan
 from robmon.report.budget import SETTINGS
 from robmon.robustness.arrays import Float64
 from robmon.robustness.baseline_ratio import mean_ratio

@@ -13,7 +13,8 @@ from robmon.errors import CodecError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
 from robmon.models.collected import Misfits
 from robmon.models.inputs import ModelInputs
-from robmon.processes.messages import Rejections, SampledRequest
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.question import SampledRequest
 from robmon.robustness.arrays import Float64
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.extreme_rows import extreme_rows

@@ -17,7 +17,7 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.detection import Detection
-from robmon.processes.messages import Assess, DetectionQuestion, InheritedBaseline
+from robmon.processes.messages.question import Assess, DetectionQuestion, InheritedBaseline
 from robmon.robustness.arrays import Float64
 from robmon.robustness.result import Assessment
 from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS, MOST_HOURS, DetectionBasis

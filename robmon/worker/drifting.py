@@ -12,7 +12,8 @@ from robmon.drift.summaries import Summaries
 from robmon.drift.two_sample import mean_excess
 from robmon.history.baseline import Baseline
 from robmon.models.watched import not_watched, watched
-from robmon.processes.messages import Assess, DriftValue, QualityValue
+from robmon.processes.messages.findings import DriftValue, QualityValue
+from robmon.processes.messages.question import Assess
 from robmon.robustness.result import Assessment
 from robmon.worker.decoding import DecodedSample, first_rows
 

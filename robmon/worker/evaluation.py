@@ -13,7 +13,10 @@ from robmon.history.verdict import Verdict
 from robmon.models.inputs import ModelInputs
 from robmon.models.served import ServedModel
 from robmon.processes.channel import Frame
-from robmon.processes.messages import Assess, Assessed, NotCompared, Plan, Rejections
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import NotCompared
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.question import Assess, Plan
 from robmon.robustness.features.features import Features
 from robmon.worker.answers_check import compare_served
 from robmon.worker.attribution import is_to_attribute, share_out

@@ -14,7 +14,7 @@ from robmon.errors import (
     is_out_of_memory,
 )
 from robmon.models.strangers import place_word, type_word
-from robmon.processes.messages import Failure, Rejections
+from robmon.processes.messages.every_process import Failure, Rejections
 
 
 def failure(error: BaseException, rejections: Rejections) -> Failure:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
-from robmon.processes.messages import FurtherNoise, Rejections
+from robmon.processes.messages.curve import FurtherNoise
+from robmon.processes.messages.every_process import Rejections
 from robmon.robustness.output_kind import given_note
 from robmon.robustness.specification import Specification
 from robmon.worker.batch import BatchResult, assess_batch

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from robmon.history.verdict import JudgedCurves
-from robmon.processes.messages import ComparisonTerms, KeptCurve
+from robmon.processes.messages.comparison import ComparisonTerms, KeptCurve
 from robmon.robustness.arrays import Float64
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.outputs import mean_weights, normalising_weights

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.history.verdict import Causes, JudgedCurves, Verdict
-from robmon.processes.messages import ComparisonTerms, KeptClasses, NotCompared
+from robmon.processes.messages.comparison import ComparisonTerms, KeptClasses, NotCompared
 from robmon.report.comparison import basis
 from robmon.robustness.arrays import Float64
 from robmon.robustness.classifiers import (

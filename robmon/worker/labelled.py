@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from robmon.errors import RobmonError, TooFewRowsError
-from robmon.processes.messages import LabelResult
+from robmon.processes.messages.curve import LabelResult
 from robmon.robustness.arrays import Float64
 from robmon.robustness.result import Assessment
 from robmon.worker.batch import assess_batch

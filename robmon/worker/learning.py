@@ -11,7 +11,7 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.models.inputs import ModelInputs
 from robmon.models.watched import watched
-from robmon.processes.messages import Assess
+from robmon.processes.messages.question import Assess
 from robmon.robustness.arrays import Float64
 from robmon.robustness.false_matches import pairs_of
 from robmon.robustness.features.channels import FeatureAxis

@@ -6,7 +6,8 @@ import numpy as np
 
 from robmon.history.baseline import Baseline
 from robmon.models.watched import watched
-from robmon.processes.messages import Assess, NoveltyFound
+from robmon.processes.messages.findings import NoveltyFound
+from robmon.processes.messages.question import Assess
 from robmon.worker.decoding import DecodedSample, first_rows
 
 

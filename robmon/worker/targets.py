@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.processes.messages import SampledRequest
+from robmon.processes.messages.question import SampledRequest
 from robmon.robustness.features.extreme_rows import extreme_rows
 from robmon.vocabulary import OutputKind
 from robmon.worker.decoding import DecodedSample

@@ -57,7 +57,7 @@ def _patches_json(_folder: Path, _word: str) -> None:
 def _forges(_folder: Path, _word: str) -> None:
     """The answer of the process that it is in."""
     from robmon.processes.channel import encode
-    from robmon.processes.messages import Examined
+    from robmon.processes.messages.audit import Examined
 
     pieces = b"".join(encode(Examined(content={"outcome": "ok", "score": {"scores": [float("nan")]}})))
     for descriptor in range(3, 64):

@@ -27,7 +27,7 @@ from robmon.history.baseline import Baseline
 from robmon.history.canary import Canary, Outputs
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed
+from robmon.processes.messages.assessed import Assessed
 from robmon.worker.evaluation import evaluate
 from tests.drift.test_blame import lognormal_errors, true_means, true_parts
 from tests.models.conftest import save_pyfunc, tensor

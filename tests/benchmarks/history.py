@@ -34,7 +34,10 @@ from robmon.history.reading import HistoryReader, Period
 from robmon.history.records import Bounds, digest
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import Assessed, DriftValue, LevelResult, ModelVersion
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import LevelResult
+from robmon.processes.messages.findings import DriftValue
+from robmon.processes.messages.model import ModelVersion
 from tests.benchmarks._figures import MIB, Requirement, judge, quantile
 from tests.export.published import assessed
 

@@ -15,7 +15,8 @@ from robmon.daemon.app import Daemon
 from robmon.daemon.host import NotAssessedError
 from robmon.daemon.publication import Finding
 from robmon.history.store import History
-from robmon.processes.messages import AttackRows, ModelVersion
+from robmon.processes.messages.attack import AttackRows
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import load
 from tests.export.published import assessed, attacked
 

@@ -17,7 +17,7 @@ from robmon.daemon.attacks import (
 )
 from robmon.history.attack import AttackRecord
 from robmon.inputs.sample import Feedback, Item
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings, load
 from tests.export.published import attacked
 

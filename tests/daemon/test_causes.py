@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robmon.daemon.causes import CauseSearch
-from robmon.processes.messages import AttributionQuestion, SharesResult
+from robmon.processes.messages.findings import SharesResult
+from robmon.processes.messages.question import AttributionQuestion
 
 REGRESSION = ("version", "2", 100.0)
 FOUND = SharesResult(groups=["a"], share=[1.0], stderr=[0.0], total=1.0, level=0.1, is_now=True)

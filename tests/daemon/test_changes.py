@@ -12,14 +12,9 @@ from robmon.daemon.recorded import assessment_row
 from robmon.export.published import BaselineInfo, View
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.standing import VersionState
-from robmon.processes.messages import (
-    CanaryResult,
-    DriftValue,
-    FurtherNoise,
-    LimitCrossing,
-    ModelVersion,
-    SharesResult,
-)
+from robmon.processes.messages.curve import FurtherNoise, LimitCrossing
+from robmon.processes.messages.findings import CanaryResult, DriftValue, SharesResult
+from robmon.processes.messages.model import ModelVersion
 from tests.export.published import NOW, assessed, everything, state_of
 
 

@@ -36,7 +36,8 @@ from robmon.daemon.versions import Begun, MemoryState, Versions, begin
 from robmon.history.memory import Entry, merge
 from robmon.history.standing import Pending
 from robmon.models.uri import UNKNOWN_VERSION
-from robmon.processes.messages import ModelVersion, Plan
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import Plan
 from robmon.settings import load
 from tests.export.published import everything
 

@@ -25,7 +25,11 @@ from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
 from robmon.models.torch_device import load_driver, why_no_cuda
 from robmon.processes.channel import Frame
-from robmon.processes.messages import AnyMessage, AttackRows, Failure, LoadedModel, ModelVersion, SampledRequest
+from robmon.processes.messages.any_message import AnyMessage
+from robmon.processes.messages.attack import AttackRows
+from robmon.processes.messages.every_process import Failure
+from robmon.processes.messages.model import LoadedModel, ModelVersion
+from robmon.processes.messages.question import SampledRequest
 from robmon.processes.supervisor import Command
 from robmon.vocabulary import RESTART_REASONS
 from tests.mlflow_client import quiet_mlflow
@@ -243,7 +247,8 @@ async def test_a_worker_that_its_model_has_damaged_is_replaced(tmp_path: Path, d
 DEAF = f"""#!{sys.executable}
 import os, sys, time
 from robmon.processes.channel import Channel
-from robmon.processes.messages import Hello, LoadedModel
+from robmon.processes.messages.every_process import Hello
+from robmon.processes.messages.model import LoadedModel
 channel = Channel.from_fd(int(sys.argv[-1]))
 channel.send(Hello(pid=os.getpid()))
 channel.receive()

@@ -32,7 +32,8 @@ from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.sample import Feedback, Item
 from robmon.models import loading
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, LoadedModel, ModelVersion
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import LoadedModel, ModelVersion
 from robmon.settings import Settings, load
 from robmon.worker.evaluation import evaluate
 from tests import planted

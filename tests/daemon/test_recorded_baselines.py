@@ -9,7 +9,7 @@ from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.writer import Writer
 from robmon.history.checksum import with_checksum
 from robmon.history.store import History
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 
 MODEL = ModelVersion(name="m", version="1")
 WRITTEN = with_checksum({"format": 2, "source": "local", "rows": 7, "at": 1.0})

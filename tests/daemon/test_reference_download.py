@@ -11,7 +11,7 @@ from robmon.daemon import reference_download
 from robmon.daemon.follow import Follower
 from robmon.daemon.reference_download import ReferenceDownload
 from robmon.errors import RegistryError
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings, load
 from tests.patience import PATIENCE_SECONDS
 

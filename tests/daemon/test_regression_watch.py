@@ -25,7 +25,9 @@ from robmon.history.shared_baseline import leave_out, share
 from robmon.history.store import History
 from robmon.inputs.sample import Feedback, Item
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, ModelVersion, SampledRequest
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.model import ModelVersion
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.settings import Settings, load
 from robmon.worker.detection import _counted
 from robmon.worker.evaluation import evaluate

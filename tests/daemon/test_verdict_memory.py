@@ -17,7 +17,7 @@ from robmon.daemon.writer import Writer
 from robmon.history.memory import Entry, reference, to_json
 from robmon.history.scope import Judged
 from robmon.history.store import History
-from robmon.processes.messages import ModelVersion
+from robmon.processes.messages.model import ModelVersion
 from robmon.settings import load
 from tests.export.published import everything
 from tests.patience import PATIENCE_SECONDS

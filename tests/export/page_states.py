@@ -17,18 +17,12 @@ from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
 from robmon.history.verdict import Causes, JudgedCurves, Part, Verdict
-from robmon.processes.messages import (
-    Assessed,
-    CanaryResult,
-    DriftValue,
-    FurtherNoise,
-    LevelResult,
-    LoadedModel,
-    ModelVersion,
-    Plan,
-    Rejections,
-    SharesResult,
-)
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import FurtherNoise, LevelResult
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.findings import CanaryResult, DriftValue, SharesResult
+from robmon.processes.messages.model import LoadedModel, ModelVersion
+from robmon.processes.messages.question import Plan
 
 NOW: Final = 1_795_721_500.0
 """2026-11-26 19:31:40 UTC."""

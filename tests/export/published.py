@@ -16,22 +16,19 @@ from robmon.history.memory import Entry, Key, merge
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
 from robmon.history.verdict import Causes, JudgedCurves, Part, Verdict
-from robmon.processes.messages import (
-    Assessed,
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import LabelResult, LevelResult, SlopeResult
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.findings import (
     CanaryResult,
     DriftValue,
-    LabelResult,
-    LevelResult,
-    LoadedModel,
-    ModelVersion,
     NoveltyFound,
-    Plan,
     QualityValue,
-    Rejections,
     ServedResult,
     SharesResult,
-    SlopeResult,
 )
+from robmon.processes.messages.model import LoadedModel, ModelVersion
+from robmon.processes.messages.question import Plan
 
 NOW = 1_000_000.0
 

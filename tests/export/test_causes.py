@@ -13,7 +13,7 @@ from robmon.export.page.pieces import bar
 from robmon.export.published import Published
 from robmon.export.status import status_page
 from robmon.history.verdict import Causes
-from robmon.processes.messages import CanaryResult, SharesResult
+from robmon.processes.messages.findings import CanaryResult, SharesResult
 from tests.export.published import NOW, assessed, change, detection, everything, state_of, table_of
 
 VERSION = {"model_name": "digits", "model_version": "2"}

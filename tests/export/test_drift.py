@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from robmon.export.drift import drift_on_page
 from robmon.export.page.pieces import bar
-from robmon.processes.messages import Assessed, DriftValue
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.findings import DriftValue
 from tests.export.published import everything, table_of
 
 

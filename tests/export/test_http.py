@@ -21,7 +21,7 @@ from robmon.export.status import status_page
 from robmon.history.memory import Entry
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending, VersionState, version_state
-from robmon.processes.messages import LoadedModel
+from robmon.processes.messages.model import LoadedModel
 from robmon.vocabulary import PENDING_REASONS, PendingReason
 from tests.export.published import NOW, change, everything, state_of, table_of
 

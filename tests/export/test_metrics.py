@@ -19,7 +19,9 @@ from robmon.export.published import ENOUGH_ANSWERS, FurtherMeasurement, Publishe
 from robmon.export.status import status_page
 from robmon.history.standing import Pending, Regression
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import FurtherNoise, LevelResult, LoadedModel, ServedResult, SlopeResult
+from robmon.processes.messages.curve import FurtherNoise, LevelResult, SlopeResult
+from robmon.processes.messages.findings import ServedResult
+from robmon.processes.messages.model import LoadedModel
 from robmon.vocabulary import PENDING_REASONS
 from tests.export.published import NOW, change, everything, state_of
 from tests.watching.contract import LABELS, SOMETIMES

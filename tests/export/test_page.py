@@ -22,7 +22,7 @@ from robmon.export.status import status_page
 from robmon.history.events import Event
 from robmon.history.reading import HistoryReader
 from robmon.history.store import History
-from robmon.processes.messages import LabelResult, LimitCrossing
+from robmon.processes.messages.curve import LabelResult, LimitCrossing
 from tests.export.page_states import NOW, STATES, assessed, drift, published, regressed
 from tests.export.published import change
 

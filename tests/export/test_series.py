@@ -13,7 +13,8 @@ from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
 from robmon.export.published import AttackView, FurtherMeasurement, Published
 from robmon.history.attack import AttackFound
 from robmon.inputs.counts import InputCounts
-from robmon.processes.messages import DriftValue, FurtherNoise, LevelResult, QualityValue, SlopeResult
+from robmon.processes.messages.curve import FurtherNoise, LevelResult, SlopeResult
+from robmon.processes.messages.findings import DriftValue, QualityValue
 from robmon.settings.sections import AssessSettings, AttackSettings, DriftSettings
 from tests.export.published import NOW, attacked, change, detection, everything
 

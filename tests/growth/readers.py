@@ -40,7 +40,7 @@ from robmon.models.remote.client import Answer, parse_json
 from robmon.ports import signed_events, tokens
 from robmon.ports.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 from robmon.ports.server import PortServer
-from robmon.processes.messages import SampledRequest
+from robmon.processes.messages.question import SampledRequest
 from robmon.vocabulary import PROBE_HEADER
 from robmon.worker.decoding import DecodedSample
 from robmon.worker.targets import fitting_targets

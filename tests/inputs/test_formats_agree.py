@@ -30,7 +30,7 @@ from robmon.models.columns import Columns
 from robmon.models.signature import Signature
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
-from robmon.processes.messages import Tail
+from robmon.processes.messages.reader import Tail
 from robmon.reader.tailer import Tailer
 from tests.inputs import senders
 from tests.inputs.conftest import Served

@@ -28,14 +28,13 @@ from robmon.models import baseline_artifact
 from robmon.models.loading import load
 from robmon.models.registry import Registry, Resolved, path_safe
 from robmon.processes.channel import Channel
-from robmon.processes.messages import (
+from robmon.processes.messages.base import Message
+from robmon.processes.messages.every_process import Failure, Hello
+from robmon.processes.messages.fetch import (
     BaselineShared,
-    Failure,
     Fetch,
     Fetched,
-    Hello,
     LogResults,
-    Message,
     Remember,
     Remembered,
     ResultsLogged,

@@ -17,7 +17,7 @@ from robmon.errors import InvalidInputError, ModelLoadError, PredictionError, To
 from robmon.models.loading import _discard, load
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import MODEL_CODE, place_word, type_word
-from robmon.processes.messages import Rejections
+from robmon.processes.messages.every_process import Rejections
 from robmon.worker.__main__ import failure
 from tests.models.conftest import save_pyfunc, tensor
 

@@ -15,7 +15,7 @@ import psutil
 
 from robmon.processes import heavy, template
 from robmon.processes.guest import be_expendable
-from robmon.processes.messages import Stop
+from robmon.processes.messages.every_process import Stop
 from robmon.processes.strays import strays
 from robmon.processes.supervisor import Child, ChildDiedError, Command
 from robmon.processes.template import NoTemplateError, Template

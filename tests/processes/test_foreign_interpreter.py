@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robmon.processes.messages import Load, LoadedModel, ModelVersion
+from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
 from robmon.processes.supervisor import Child, Command, worker_environment
 from tests.patience import PATIENCE_SECONDS
 

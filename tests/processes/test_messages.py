@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from robmon.errors import ProtocolError
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Bounds, Channel, decode, encode
-from robmon.processes.messages import PROTOCOL_VERSION, DriftValue, Failure, Hello, LevelResult, Stop
+from robmon.processes.messages.curve import LevelResult
+from robmon.processes.messages.every_process import PROTOCOL_VERSION, Failure, Hello, Stop
+from robmon.processes.messages.findings import DriftValue
 
 
 def fed(data: bytes, bounds: Bounds = OF_A_FRAME) -> object:

@@ -20,7 +20,8 @@ import structlog
 import uvloop
 
 from robmon.processes import supervisor
-from robmon.processes.messages import Failure, Load, ModelVersion, Stop
+from robmon.processes.messages.every_process import Failure, Stop
+from robmon.processes.messages.model import Load, ModelVersion
 from robmon.processes.strays import descendants
 from robmon.processes.supervisor import (
     Child,
@@ -36,7 +37,7 @@ QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavor
 
 BEGIN = f"""#!{sys.executable}
 import os, socket, subprocess, sys, time
-from robmon.processes.messages import Failure, Hello
+from robmon.processes.messages.every_process import Failure, Hello
 from robmon.processes.channel import Channel
 channel = Channel.from_fd(int(sys.argv[-1]))
 """

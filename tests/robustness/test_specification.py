@@ -12,7 +12,8 @@ import pytest
 import robmon
 from robmon.errors import InvalidInputError, ProtocolError, TooFewTrialsError
 from robmon.processes.channel import decode, encode
-from robmon.processes.messages import Assess, Stop
+from robmon.processes.messages.every_process import Stop
+from robmon.processes.messages.question import Assess
 from robmon.robustness.specification import Specification
 from robmon.settings import load
 

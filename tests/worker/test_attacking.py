@@ -19,7 +19,8 @@ from robmon.history.baseline import Baseline
 from robmon.library.certify import certify
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, AttackRows
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.attack import AttackRows
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.worker.attacking import attack
 from robmon.worker.evaluation import evaluate

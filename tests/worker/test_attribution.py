@@ -12,7 +12,9 @@ import pytest
 from robmon.daemon.kept import Kept
 from robmon.history.baseline import Baseline
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, AttributionQuestion, SharesResult
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.findings import SharesResult
+from robmon.processes.messages.question import AttributionQuestion
 from robmon.worker.evaluation import evaluate
 from tests.worker.test_evaluation import bodies, linear, question  # noqa: F401
 

@@ -15,7 +15,8 @@ import pytest
 from robmon.daemon.kept import Kept
 from robmon.history.verdict import Causes, Verdict
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, ComparisonTerms
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.worker.blaming import causes
 from robmon.worker.evaluation import evaluate
 from tests.worker.test_evaluation import NAMES, linear, question  # noqa: F401

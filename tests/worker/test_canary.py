@@ -17,7 +17,8 @@ from robmon.history.baseline import Baseline
 from robmon.models.inputs import split
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, CanaryResult
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.findings import CanaryResult
 from robmon.worker.evaluation import evaluate
 from tests.models.conftest import columns, save_pyfunc, tensor
 from tests.worker.test_evaluation import bodies, linear, question  # noqa: F401

@@ -20,7 +20,9 @@ from robmon.models.loading import load
 from robmon.models.nvml import Nvml, open_nvml
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
-from robmon.processes.messages import Assessed, Load, ModelVersion, Rejections
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.model import Load, ModelVersion
 from robmon.worker import __main__ as worker
 from robmon.worker.device_guest import CONTEXT_BYTES, GIB, MEMORY_SECONDS, UTILIZATION_SECONDS, DeviceGuest, open_device
 from tests.mlflow_client import quiet_mlflow

@@ -15,7 +15,8 @@ from robmon.errors import InvalidInputError
 from robmon.history.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, SampledRequest
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.evaluation import evaluate
 from tests.models.conftest import columns, save_pyfunc
 from tests.robustness.assessing import specified

@@ -15,7 +15,8 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assessed, ComparisonTerms
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.robustness.specification import Specification
 from robmon.worker.evaluation import evaluate
 from tests.models.conftest import columns, save_pyfunc

@@ -16,7 +16,10 @@ from robmon.history.checksum import with_checksum
 from robmon.models.device import DeviceUse
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, ComparisonTerms, Rejections, SampledRequest
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import ComparisonTerms
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.__main__ import failure
 from robmon.worker.evaluation import evaluate
 from robmon.worker.judging import ROW_ERRORS_DTYPE

@@ -8,7 +8,7 @@ import numpy as np
 
 from robmon.drift.hourly import HourlyErrors
 from robmon.history.baseline_hours import BaselineHours, HoursTerms
-from robmon.processes.messages import DetectionQuestion
+from robmon.processes.messages.question import DetectionQuestion
 from robmon.worker.detection import _gathered, _to_keep
 
 FIRST = 480_000

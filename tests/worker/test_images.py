@@ -14,7 +14,8 @@ from PIL import Image
 from robmon.errors import InvalidInputError
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Assessed, SampledRequest
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
 from robmon.worker import further

@@ -18,7 +18,8 @@ from robmon.history.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.models.unsigned import Unsigned
-from robmon.processes.messages import Assess, Assessed, SampledRequest
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.evaluation import evaluate
 from tests.mlflow_client import quiet_mlflow
 from tests.robustness.assessing import specified

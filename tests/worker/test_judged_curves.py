@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robmon.processes.messages import ComparisonTerms, KeptCurve
+from robmon.processes.messages.comparison import ComparisonTerms, KeptCurve
 from robmon.robustness.assessment import assess_rows
 from robmon.robustness.comparison import compare_rows
 from robmon.robustness.engine.predictor import FunctionPredictor

@@ -15,7 +15,9 @@ from robmon.history.verdict import Verdict
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.channel import decode, encode
-from robmon.processes.messages import Assess, Assessed, ComparisonTerms
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.comparison import ComparisonTerms
+from robmon.processes.messages.question import Assess
 from robmon.worker.evaluation import evaluate
 from tests.mlflow_client import quiet_mlflow
 from tests.worker.test_evaluation import question

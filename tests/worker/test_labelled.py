@@ -14,7 +14,8 @@ import pytest
 
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
-from robmon.processes.messages import Assess, Rejections, SampledRequest
+from robmon.processes.messages.every_process import Rejections
+from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample
 from robmon.worker.labelled import assess_labelled

@@ -11,7 +11,7 @@ from robmon.export.page.pieces import command
 from robmon.export.published import Published
 from robmon.history.standing import Regression
 from robmon.models.uri import mask, parse_endpoint
-from robmon.processes.messages import Assessed
+from robmon.processes.messages.assessed import Assessed
 
 MUCH_DRIFT: Final = 0.2
 """Jensen-Shannon distance above which the alert RobmonInputDrift speaks of drift too."""

@@ -10,7 +10,7 @@ from typing import Final
 from robmon.export.page.pieces import short
 from robmon.export.published import Published
 from robmon.history.verdict import JudgedCurves, Verdict
-from robmon.processes.messages import Assessed
+from robmon.processes.messages.assessed import Assessed
 from robmon.report.html.charts import Chart, Line, Sizes
 from robmon.report.words import percent
 

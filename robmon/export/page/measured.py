@@ -11,7 +11,8 @@ from robmon.errors import duration
 from robmon.export.detection import watching
 from robmon.export.page.pieces import number, paragraph, table
 from robmon.export.published import FurtherMeasurement, Measurement, Published
-from robmon.processes.messages import Assessed, FurtherNoise, LevelResult, LimitCrossing
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.curve import FurtherNoise, LevelResult, LimitCrossing
 from robmon.report.words import noise_of, percent, rounded_up
 from robmon.vocabulary import distance_bound
 

@@ -13,7 +13,7 @@ import pytest
 
 from robmon.inputs.readers.answers import NoMoreRows, ReadFailure
 from robmon.inputs.readers.listing import BLOCK_BYTES, find_files
-from robmon.processes.messages import Tail
+from robmon.processes.messages.reader import Tail
 from robmon.reader.tailer import WHOLE_SECONDS, Tailer
 from tests.inputs.readers.test_tailer import Reader, line, numbers
 from tests.object_store import ObjectStore, object_store

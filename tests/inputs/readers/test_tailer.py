@@ -27,7 +27,7 @@ from robmon.inputs.readers.answers import FileOpened, FileRows, NoMoreRows, Read
 from robmon.inputs.readers.compressed import MAX_RATIO
 from robmon.inputs.readers.listing import FoundFile
 from robmon.inputs.readers.position import FilePosition
-from robmon.processes.messages import Tail
+from robmon.processes.messages.reader import Tail
 from robmon.reader.tailer import WHOLE_SECONDS, Tailer
 from tests.servers import free_port
 

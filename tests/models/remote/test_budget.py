@@ -9,7 +9,8 @@ import pytest
 
 from robmon.errors import OverBudgetError, PredictionError
 from robmon.models.remote import client
-from robmon.processes.messages import Assessed, Rejections
+from robmon.processes.messages.assessed import Assessed
+from robmon.processes.messages.every_process import Rejections
 from robmon.worker.evaluation import evaluate
 from tests.endpoint import Reply, Request, reply_json, serving
 from tests.models.remote.conftest import connect

@@ -1,0 +1,65 @@
+"""A model version: what is known of it, and its loading in the worker."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from robmon.models.access import EndpointAccess
+from robmon.models.device import DeviceUse
+from robmon.processes.messages.base import Message
+
+
+class ModelVersion(Message):
+    """One version of a registered model (or a run's model), fetched to a local folder, or served at an endpoint."""
+
+    name: str
+    version: str
+    run_id: str | None = None
+    path: str = ""
+    """Local folder; empty of a model at an endpoint."""
+    endpoint: str | None = None
+    """Prediction URL of a model that is not loaded here, but asked."""
+    flavors: list[str] = []
+    tags: dict[str, str] = {}
+    """Of the registered version, as far as they are kept; see `models.registry.Resolved`."""
+    commit: str | None = None
+    """The commit of the code that made it, where its run tells it."""
+    baseline: dict[str, Any] | None = None
+    """The baseline recorded beside the model as an artifact, if any."""
+    learnt: dict[str, Any] | None = None
+    """The baseline that pods of this version have learnt and shared, if any."""
+    learnt_before: dict[str, dict[str, Any]] = {}
+    """The same of the versions that it was compared with, one after the other, as far as it inherits from them."""
+
+
+class Load(Message):
+    """Load a model version; the first message a worker gets, and it gets one only."""
+
+    type: Literal["load"] = "load"
+    model: ModelVersion
+    access: EndpointAccess = EndpointAccess()
+    device: DeviceUse = DeviceUse()
+    threads: int
+    input_dtype: str | None = None
+    input_shape: list[int] | None = None
+    integers: list[str] = []
+
+
+class LoadedModel(Message):
+    """The model is loaded and can be assessed."""
+
+    type: Literal["loaded"] = "loaded"
+    flavor: str
+    device: str
+    precision: str | None = None
+    """What autocast computes in; None: the model computes as it is."""
+    compiled: bool = False
+    """Whether the model was compiled for its device."""
+    mismatches: list[str] = []
+    """Recorded requirements that the worker's environment does not meet, a sentence each."""
+    remarks: list[str] = []
+    """What of `device` is used otherwise than it was set, and why, a sentence each."""
+    libraries: dict[str, str] = {}
+    """Versions of Python and of the packages that compute here."""
+    processor: str = ""
+    """The model of the processor, where the system tells it."""
