@@ -11,7 +11,7 @@ import numpy as np
 from robmon.errors import InvalidInputError
 from robmon.models.cells import to_numpy
 from robmon.models.collected import Misfits, shape_words
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.served import ServedModel
 
 if TYPE_CHECKING:

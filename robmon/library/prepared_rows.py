@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
-from robmon.models.inputs import ModelInputs, as_numbers, measurements_advice, split
+from robmon.models.inputs.measurements import as_numbers, measurements_advice
+from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.inputs.split import split
 from robmon.models.loading import RemoteModel, load_uri
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of

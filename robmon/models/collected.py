@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.models.inputs import ModelInputs, split_as_found
+from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.inputs.split import split_as_found
 
 Value = TypeVar("Value")
 

@@ -22,7 +22,8 @@ from robmon.models.collected import (
     named,
 )
 from robmon.models.forms import Chain, Forms, columns_only
-from robmon.models.inputs import Rebuild, WholeColumns
+from robmon.models.inputs.frame import WholeColumns
+from robmon.models.inputs.layout import Rebuild
 
 
 class Columns:

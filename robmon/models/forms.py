@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import PredictionError
-from robmon.models.inputs import Rebuild
+from robmon.models.inputs.layout import Rebuild
 
 Cut: TypeAlias = Callable[[Any, NDArray[np.intp]], Any]
 """From a batch of rows in the widest form, and positions in it, to those rows in a form of their own."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.models.forms import Parts
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.robustness.arrays import Array, is_floating, lone, to_numpy
 from robmon.robustness.probes.attack.attack import SlopeOf
 from robmon.robustness.probes.attack.gradient import Call, slope_of

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robmon.models import casting, nested
 from robmon.models.collected import Collected, RejectedRowError, Row, each, finish, refuse_text
 from robmon.models.forms import Chain
-from robmon.models.inputs import Rebuild
+from robmon.models.inputs.layout import Rebuild
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.outputs import OutputReader
 from robmon.models.served import ServedModel
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor

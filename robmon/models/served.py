@@ -16,7 +16,8 @@ from robmon.models.access import EndpointAccess
 from robmon.models.collected import Collected, Row
 from robmon.models.device import AS_IT_IS, DeviceUse
 from robmon.models.forms import Parts
-from robmon.models.inputs import ModelInputs, perturbing
+from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.inputs.split import perturbing
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import is_raised_by_robmon, type_word
 

@@ -17,7 +17,7 @@ from robmon.models import mlmodel
 from robmon.models.collected import Collected, Row
 from robmon.models.columns import Columns
 from robmon.models.hinted import Hinted
-from robmon.models.inputs import measurements_advice
+from robmon.models.inputs.measurements import measurements_advice
 from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
 from robmon.models.unsigned import Unsigned
 

@@ -25,7 +25,7 @@ from robmon.models.collected import (
     shape_words,
     unnamed,
 )
-from robmon.models.inputs import WholeColumns
+from robmon.models.inputs.frame import WholeColumns
 from robmon.models.tensors import of_one_shape
 
 

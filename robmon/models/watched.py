@@ -9,7 +9,7 @@ from typing import Any
 
 from robmon.drift.columns import Column, column_of
 from robmon.drift.features import STATISTICS, array_columns, unique
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.robustness.features.channels import FeatureAxis
 
 MOST_FEATURES = 1024

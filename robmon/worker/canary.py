@@ -17,7 +17,7 @@ from robmon.errors import InvalidInputError, PredictionError
 from robmon.history.baseline import Baseline
 from robmon.history.canary import Canary, Outputs, rows_of_size, tolerance
 from robmon.history.drawn_rows import digest, draw_from, draw_rows
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 
 
 def sample_sha256(inputs: ModelInputs, rows: int) -> str:
     """SHA-256 of the first rows: what is perturbed, and what passes through, by name.
 
-    >>> from robmon.models.inputs import split
+    >>> from robmon.models.inputs.split import split
     >>> inputs = split(np.array([[1.0, 2.0], [3.0, 4.0]]))
     >>> sample_sha256(inputs, 2) == sample_sha256(inputs.take([0, 1]), 2) != sample_sha256(inputs, 1)
     True

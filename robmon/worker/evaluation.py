@@ -10,7 +10,7 @@ import numpy as np
 
 from robmon.history.baseline import Baseline
 from robmon.history.verdict import Verdict
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.served import ServedModel
 from robmon.processes.channel import Frame
 from robmon.processes.messages.assessed import Assessed

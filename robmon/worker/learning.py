@@ -9,7 +9,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
-from robmon.models.inputs import ModelInputs
+from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.watched import watched
 from robmon.processes.messages.question import Assess
 from robmon.robustness.arrays import Float64

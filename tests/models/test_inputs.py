@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robmon.errors import InvalidInputError
-from robmon.models.inputs import ModelInputs, split
+from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.inputs.split import split
 
 DTYPES = ["float64", "float32", "Float64", "int64", "bool", "str", "category", "datetime64[ns]"]
 

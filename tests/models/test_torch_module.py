@@ -13,7 +13,7 @@ import torch
 
 from robmon.errors import ModelLoadError
 from robmon.models.device import DeviceUse
-from robmon.models.inputs import split
+from robmon.models.inputs.split import split
 from robmon.models.loading import load
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robmon.models.inputs import split
+from robmon.models.inputs.split import split
 from robmon.models.watched import MOST_FEATURES, not_watched, watched
 
 

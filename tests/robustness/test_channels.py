@@ -12,7 +12,7 @@ import robmon
 from robmon.drift.features import STATISTICS, array_columns
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
-from robmon.models.inputs import split
+from robmon.models.inputs.split import split
 from robmon.models.watched import watched
 from robmon.robustness.features.channels import FeatureAxis, choose
 from robmon.robustness.features.features import measure

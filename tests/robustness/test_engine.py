@@ -11,7 +11,7 @@ import torch
 
 import robmon
 from robmon.errors import PredictionError
-from robmon.models.inputs import split
+from robmon.models.inputs.split import split
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.robustness.engine.batch import Engine, Measures, Rehearsal

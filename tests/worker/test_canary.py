@@ -14,7 +14,7 @@ import pytest
 
 from robmon.errors import InvalidInputError
 from robmon.history.baseline import Baseline
-from robmon.models.inputs import split
+from robmon.models.inputs.split import split
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
