@@ -6,7 +6,8 @@ This room is the only place that knows the settings. Values come, highest first,
 
 from robmon.settings.leaves import Leaf, as_text, leaves, value_of
 from robmon.settings.load import Loaded, load
-from robmon.settings.sections import HttpSettings, InputsSettings, KafkaSettings
+from robmon.settings.sections.http import HttpSettings
+from robmon.settings.sections.inputs import InputsSettings, KafkaSettings
 from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 
 __all__ = [

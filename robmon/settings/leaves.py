@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from robmon.settings.sections import Section
+from robmon.settings.sections.section import Section
 from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 
 

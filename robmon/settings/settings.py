@@ -14,27 +14,13 @@ from robmon.errors import OverBudgetError
 from robmon.models import uri as model_uri
 from robmon.report.budget import SETTINGS
 from robmon.robustness.specification import Specification
-from robmon.settings.sections import (
-    AlertsSettings,
-    AssessSettings,
-    AttackSettings,
-    AttributionSettings,
-    BaselineSettings,
-    CompareSettings,
-    DetectSettings,
-    DeviceSettings,
-    DriftSettings,
-    EmbeddingSettings,
-    HistorySettings,
-    HttpSettings,
-    ImagesSettings,
-    InputsSettings,
-    KafkaSettings,
-    LogSettings,
-    MlflowSettings,
-    ModelSettings,
-    WorkerSettings,
-)
+from robmon.settings.sections.assess import AssessSettings, EmbeddingSettings, ImagesSettings
+from robmon.settings.sections.findings import AttackSettings, AttributionSettings, DetectSettings, DriftSettings
+from robmon.settings.sections.http import HttpSettings
+from robmon.settings.sections.inputs import InputsSettings, KafkaSettings
+from robmon.settings.sections.model import MlflowSettings, ModelSettings
+from robmon.settings.sections.process import DeviceSettings, LogSettings, WorkerSettings
+from robmon.settings.sections.verdict import AlertsSettings, BaselineSettings, CompareSettings, HistorySettings
 from robmon.vocabulary import PLANNED_SHARE
 
 ENV_PREFIX = "ROBMON_"

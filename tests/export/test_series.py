@@ -15,7 +15,8 @@ from robmon.history.attack import AttackFound
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages.curve import FurtherNoise, LevelResult, SlopeResult
 from robmon.processes.messages.findings import DriftValue, QualityValue
-from robmon.settings.sections import AssessSettings, AttackSettings, DriftSettings
+from robmon.settings.sections.assess import AssessSettings
+from robmon.settings.sections.findings import AttackSettings, DriftSettings
 from tests.export.published import NOW, attacked, change, detection, everything
 
 MOST_SERIES = 200
