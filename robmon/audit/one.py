@@ -30,10 +30,11 @@ def download(task: Task, folder: Path, tracking_uri: str | None) -> Path:
         RegistryError: the registry did not answer, or refused the credentials.
         ModelError: there are no such files.
     """
-    from robmon.models.registry import Registry
+    from robmon.models.registry.download import download_version
+    from robmon.models.registry.registry import Registry
 
     registry = Registry(tracking_uri)
-    return registry.download(registry.resolve(task.uri), folder)
+    return download_version(registry, registry.resolve(task.uri), folder)
 
 
 def not_downloaded(error: RobmonError) -> dict[str, Any]:

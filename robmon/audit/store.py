@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from robmon.audit.task import FORMAT, Task
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
+from robmon.models.registry.path_safe import path_safe
 from robmon.models.uri import mask
 
 
@@ -133,8 +134,6 @@ A version whose file is there is not examined again, unless its inputs or settin
 
 def file_of(task: Task) -> str:
     """The name of a task's result."""
-    from robmon.models.registry import path_safe
-
     return f"versions/{path_safe(task.name)}/{task.number}-{task.digest}.json"
 
 

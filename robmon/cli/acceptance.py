@@ -16,7 +16,7 @@ from robmon.models.uri import Endpoint, ModelUri, default_scope, history_key, pa
 from robmon.settings import Settings
 
 if TYPE_CHECKING:
-    from robmon.models.registry import Resolved
+    from robmon.models.registry.resolved import Resolved
 
 
 def accept(uri: str, settings: Settings, *, is_daemons: bool, name: str | None = None) -> str:
@@ -65,7 +65,8 @@ def _endpoint_of(model: ModelUri, settings: Settings, is_daemons: bool) -> Endpo
 
 
 def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoint | None) -> str:
-    from robmon.models.registry import Registry  # needs MLflow, which who accepts a version at an endpoint may lack
+    # Needs MLflow, which who accepts a version at an endpoint may lack.
+    from robmon.models.registry.registry import Registry
 
     registry = Registry(settings.mlflow.tracking_uri)
     model = registry.resolve(uri)

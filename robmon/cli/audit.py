@@ -100,7 +100,7 @@ def audit(
     from robmon.audit.selection import pick
     from robmon.audit.store import open_place
     from robmon.models.listing import list_versions
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
     from robmon.processes.temporary import temporary_home
 
     with ended_by_signals(TO_GO_ON), temporary_home("robmon-audit-") as scratch, ExitStack() as opened:

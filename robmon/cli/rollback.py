@@ -48,7 +48,7 @@ def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | No
     check_packages(["models:/registered/1"], None, picture=False)
     use_tracking_uri(options)
     from robmon.library.rollback import move, only_alias, parse_alias, plan_rollback
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
 
     name, target = parse_alias(alias)
     registry = Registry(daemon.settings.mlflow.tracking_uri)

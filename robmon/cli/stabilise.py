@@ -124,7 +124,7 @@ def _labelled(
 def _check_registered(model: str) -> None:
     """Before hours of training, not after."""
     from robmon.hardening.registration import check_registered
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
 
     check_registered(Registry().resolve(model))
 
@@ -132,7 +132,7 @@ def _check_registered(model: str) -> None:
 def _register(model: str, result: Stabilised, inputs: NDArray[np.generic], options: dict[str, Any]) -> str:
     """Register the candidate; returns what to do with it."""
     from robmon.hardening.registration import register, source_of
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
     from robmon.robustness.specification import Specification
 
     specification = Specification(

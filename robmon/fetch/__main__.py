@@ -50,7 +50,8 @@ from robmon.processes.messages.model import ModelVersion
 from robmon.processes.temporary import temporary_home
 
 if TYPE_CHECKING:
-    from robmon.models.registry import Registry, Resolved
+    from robmon.models.registry.registry import Registry
+    from robmon.models.registry.resolved import Resolved
 
 _TEMPORARY = "robmon-fetch-"
 CURVE_ARTIFACT = "robmon/curve.json"
@@ -121,12 +122,14 @@ def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
 
 def _download(question: Fetch) -> Fetched:
     # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
-    from robmon.models import mlmodel, registry
+    from robmon.models import mlmodel
     from robmon.models.baseline_artifact import read_baseline, read_learnt
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.download import Requirements, check_version, download_version
+    from robmon.models.registry.registry import Registry
 
     bound_waiting()
-    source = registry.Registry(question.tracking_uri)
+    source = Registry(question.tracking_uri)
     model = source.resolve(question.uri)
     fetched = Fetched(
         version=model.version,
@@ -138,9 +141,9 @@ def _download(question: Fetch) -> Fetched:
         fetched.run_ids = source.run_ids(model.name, {*question.remembered_versions, *_versions(fetched.memory)})
     if model.version == question.known_version:
         return fetched
-    requirements = registry.Requirements(question.allowed_flavors, question.require_tags)
-    source.check(model, requirements)  # before much is downloaded
-    path = source.download(model, Path(question.data_dir), question.keep_versions, requirements)
+    requirements = Requirements(question.allowed_flavors, question.require_tags)
+    check_version(source, model, requirements)  # before much is downloaded
+    path = download_version(source, model, Path(question.data_dir), question.keep_versions, requirements)
     fetched.model = ModelVersion(
         name=model.name,
         version=model.version,
@@ -179,12 +182,12 @@ def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[
 
 def _share(question: ShareBaseline) -> BaselineShared:
     from robmon.history.shared_baseline import share
-    from robmon.models import registry
     from robmon.models.baseline_artifact import read_learnt, write_learnt
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.registry import Registry
 
     bound_waiting()
-    source = registry.Registry(question.tracking_uri)
+    source = Registry(question.tracking_uri)
     model = source.resolve(f"models:/{question.name}/{question.version}")
     shared = share(
         lambda: read_learnt(source, model),
@@ -196,11 +199,11 @@ def _share(question: ShareBaseline) -> BaselineShared:
 
 
 def _log(question: LogResults) -> ResultsLogged:
-    from robmon.models import registry
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.registry import Registry
 
     bound_waiting()
-    source = registry.Registry(question.tracking_uri)
+    source = Registry(question.tracking_uri)
     source.log(question.run_id, question.metrics, question.tags)
     source.write_artifact(question.run_id, CURVE_ARTIFACT, question.curve)
     return ResultsLogged()
@@ -212,11 +215,11 @@ def _versions(memory: str | None) -> set[str]:
 
 
 def _remember(question: Remember) -> Remembered:
-    from robmon.models import registry
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.registry import Registry
 
     bound_waiting()
-    source = registry.Registry(question.tracking_uri)
+    source = Registry(question.tracking_uri)
     entries = remember(
         lambda: source.read_tag(question.name, question.tag),
         lambda text: source.write_tag(question.name, question.tag, text),

@@ -27,7 +27,9 @@ from robmon.models.baseline_artifact import run_path
 from robmon.models.candidates import Candidates
 from robmon.models.loading import load_uri
 from robmon.models.mlmodel import TORCH
-from robmon.models.registry import Registry, Resolved
+from robmon.models.registry.download import download_version
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 from robmon.models.served import ServedModel
 from robmon.robustness.specification import Specification
 
@@ -67,7 +69,7 @@ def source_of(registry: Registry, uri: str, folder: Path) -> Source:
         RegistryError, ModelNotFoundError: as `Registry.resolve`.
     """
     version = registry.resolve(uri)
-    source = Source(registry, version, registry.download(version, folder))
+    source = Source(registry, version, download_version(registry, version, folder))
     if TORCH not in Model.load(str(source.folder)).flavors:
         raise ModelError(f"{uri} is no torch model (MLflow's pytorch flavour): only those have weights to train on")
     return source

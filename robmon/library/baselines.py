@@ -223,7 +223,7 @@ def _recorded_baseline(model: str | RemoteModel) -> Baseline | None:
     if not isinstance(model, str) or not model.startswith(("models:/", "runs:/")):
         return None
     from robmon.models.baseline_artifact import read_baseline
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
 
     registry = Registry()
     content = read_baseline(registry, registry.resolve(model))
@@ -244,7 +244,7 @@ def _name(uri: ModelUri | Endpoint) -> str:
 def version_of(uri: ModelUri | Endpoint, access: EndpointAccess) -> str:
     """The version that a URI stands for."""
     if isinstance(uri, ModelUri):
-        from robmon.models.registry import Registry
+        from robmon.models.registry.registry import Registry
 
         return Registry().resolve(uri.text).version
     if uri.version is not None:

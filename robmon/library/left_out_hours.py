@@ -65,7 +65,7 @@ def _leave_out_on_disk(history: History, version: str, hour: int) -> tuple[list[
 
 def _leave_out_in_registry(uri: str, hour: int, places: list[str]) -> set[int]:
     from robmon.models.baseline_artifact import read_learnt, write_learnt
-    from robmon.models.registry import Registry
+    from robmon.models.registry.registry import Registry
 
     registry = Registry()
     model = registry.resolve(uri)

@@ -86,7 +86,7 @@ def entrants(models: Sequence[str]) -> list[Entrant]:
         RegistryError, ModelNotFoundError: the registry did not answer, or there is no such model.
         InvalidInputError: they are one alone.
     """
-    from robmon.models.registry import Registry  # needs MLflow
+    from robmon.models.registry.registry import Registry  # needs MLflow
 
     found: dict[str, Entrant] = {}
     for model in models:

@@ -25,7 +25,8 @@ def other_resolutions(uri: str) -> Sizes:
     parsed = parse_registry(uri)
     if not parsed.is_registered:
         return []
-    from robmon.models.registry import Registry, Requirements
+    from robmon.models.registry.download import Requirements, check_version
+    from robmon.models.registry.registry import Registry
 
     registry = Registry()
     own = registry.resolve(uri).version
@@ -33,7 +34,7 @@ def other_resolutions(uri: str) -> Sizes:
     others = [each for each in registry.versions(parsed.name) if str(each.number) != own]
     for version in sorted(others, key=lambda each: -each.number)[:MOST_VERSIONS]:
         try:
-            signature = registry.check(registry.resolve(version.uri), Requirements()).inputs
+            signature = check_version(registry, registry.resolve(version.uri), Requirements()).inputs
         except RobmonError:  # of that version alone, of which nothing is asked
             continue
         size = resolution_of([each.get("tensor-spec", {}).get("shape") for each in signature or ()])

@@ -15,7 +15,8 @@ from robmon import clock
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.history.memory import Entries, Entry, of_version, reference
 from robmon.library.standing import Curves, Standing, curves_of, remember, scope_of, standing_of, why_none_stands
-from robmon.models.registry import Registry, Resolved
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 from robmon.models.uri import known_aliases, known_versions, parse_registry, registered_name
 
 ROLLBACK_TAG: Final = "robmon.rollback."

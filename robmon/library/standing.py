@@ -21,7 +21,8 @@ from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.scope import Scope
 from robmon.history.store import History
 from robmon.history.verdict import Verdict
-from robmon.models.registry import Registry, Resolved
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 
 LOOKED_BACK_SECONDS: Final = 7 * 86400.0
 """Before a regression began, for an assessment of the version before it."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from robmon.errors import ModelError
-from robmon.models.registry import Registry, Resolved, path_safe
+from robmon.models.registry.path_safe import path_safe
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 
 
 def log_baseline(uri: str, tracking_uri: str | None, baseline: dict[str, Any]) -> str:

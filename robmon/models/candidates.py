@@ -13,7 +13,9 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from robmon.errors import ModelError
-from robmon.models.registry import Registry, Resolved, without_bars
+from robmon.models.registry.asking import without_bars
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import InvalidInputError
-from robmon.models.registry import Registry
+from robmon.models.registry.registry import Registry
 
 PAGE: int = 1000
 _PROMPT_TAG = "mlflow.prompt.is_prompt"

@@ -135,10 +135,11 @@ def load_uri(
 def _downloaded(uri: str, folder: str, tracking_uri: str | None) -> Path:
     check_installed("mlflow", "the model registry")
     import_mlflow()
-    from robmon.models.registry import Registry
+    from robmon.models.registry.download import download_version
+    from robmon.models.registry.registry import Registry
 
     registry = Registry(tracking_uri)
-    return registry.download(registry.resolve(uri), Path(folder))
+    return download_version(registry, registry.resolve(uri), Path(folder))
 
 
 def _code_paths(folder: str, known: set[str]) -> list[str]:

@@ -22,7 +22,7 @@ from robmon.history.scope import Judged
 from robmon.history.store import History
 from robmon.history.verdict import JudgedCurves, Verdict
 from robmon.library.rollback import Rollback, move, plan_rollback
-from robmon.models.registry import Registry
+from robmon.models.registry.registry import Registry
 from tests.e2e.proxies import Front, front, read_only
 from tests.mlflow_client import quiet_mlflow
 

@@ -26,7 +26,8 @@ from torch import nn
 
 from robmon.cli.main import main
 from robmon.models.baseline_artifact import read_baseline
-from robmon.models.registry import Registry
+from robmon.models.registry.download import download_version
+from robmon.models.registry.registry import Registry
 from tests.mlflow_client import quiet_mlflow, tracking
 from tests.servers import local_registry
 
@@ -118,8 +119,8 @@ def test_a_candidate_that_passes_becomes_a_version_and_no_alias_moves(
     report = registry.read_artifact(version.run_id, "robmon/stability.json")
     written = json.loads(Path("stability.json").read_text())
     assert written.pop("model") == f"models:/{source.name}@champion" and written == report
-    folder = registry.download(version, tmp_path / "downloaded")
-    of_source = registry.download(registry.resolve(f"models:/{source.name}/1"), tmp_path / "source")
+    folder = download_version(registry, version, tmp_path / "downloaded")
+    of_source = download_version(registry, registry.resolve(f"models:/{source.name}/1"), tmp_path / "source")
     for file in ("requirements.txt", "code/helper.py"):
         assert (folder / file).read_text() == (of_source / file).read_text()
     data = "data/model.pt2" if form == "pt2" else "data/model.pth"
@@ -234,7 +235,7 @@ def check_whole(source: Stored) -> None:
     registry = Registry(source.uri)
     for number, tags in source.versions.items():
         version = registry.resolve(f"models:/{source.name}/{number}")
-        assert registry.download(version, source.folder / f"whole-{number}").exists()
+        assert download_version(registry, version, source.folder / f"whole-{number}").exists()
         if number > 1:
             assert tags["robmon.verdict"] == "passed" and read_baseline(registry, version) is not None
     assert source.client.get_model_version_by_alias(source.name, "champion").version in (1, "1")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from robmon.cli.main import main
 from robmon.errors import InvalidInputError
 from robmon.library import rank as ranking
-from robmon.models import registry
+from robmon.models.registry.registry import Registry
 from tests.mlflow_client import quiet_mlflow
 
 TARGETS = ["y1", "y2", "y3"]
@@ -144,7 +144,7 @@ def test_a_registered_model_with_one_version_is_told_as_that(tmp_path: Path, mlf
 
     uri = local_registry(tmp_path, mlflow_template)
     with quiet_mlflow():
-        client = registry.Registry(uri).client
+        client = Registry(uri).client
         client.create_registered_model("iris")
         client.create_model_version("iris", str(tmp_path))
     with pytest.MonkeyPatch.context() as patch:

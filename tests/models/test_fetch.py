@@ -26,7 +26,10 @@ from robmon.history.checksum import with_checksum
 from robmon.history.memory import Entry, from_json, judged, reference, standing_rejection, to_json
 from robmon.models import baseline_artifact
 from robmon.models.loading import load
-from robmon.models.registry import Registry, Resolved, path_safe
+from robmon.models.registry import download as registry_download
+from robmon.models.registry.path_safe import path_safe
+from robmon.models.registry.registry import Registry
+from robmon.models.registry.resolved import Resolved
 from robmon.processes.channel import Channel
 from robmon.processes.messages.base import Message
 from robmon.processes.messages.every_process import Failure, Hello
@@ -301,16 +304,16 @@ def test_folders_of_dead_fetches_are_swept(sqlite_store: Store, tmp_path: Path) 
 
 def test_what_is_judged_is_what_is_loaded(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that answers the first read of MLmodel with another flavour, and later ones truly."""
-    name, real, reads = sqlite_store.register(), Registry._download, []
+    name, real, reads = sqlite_store.register(), registry_download._download, []
 
-    def download(self: Registry, source: str, folder: Path, model: Resolved) -> Path:
-        path = real(self, source, folder, model)
+    def download(registry: Registry, source: str, folder: Path, model: Resolved) -> Path:
+        path = real(registry, source, folder, model)
         reads.append(source)
         if len(reads) == 1:
             path.write_text("flavors: {python_function: {loader_module: mlflow.sklearn}, sklearn: {}}")
         return path
 
-    monkeypatch.setattr(Registry, "_download", download)
+    monkeypatch.setattr(registry_download, "_download", download)
     data_dir = tmp_path / "data"
     question = Fetch(
         uri=f"models:/{name}/1",
@@ -355,16 +358,16 @@ def test_a_full_disk_is_told_as_that(
 
 def test_a_slow_version_holds_up_no_other(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And its unfinished folder is left alone as long as it is at work, and no longer."""
-    name, real = sqlite_store.register(versions=2), Registry._download
+    name, real = sqlite_store.register(versions=2), registry_download._download
     began, released = threading.Event(), threading.Event()
 
-    def download(self: Registry, source: str, folder: Path, model: Resolved) -> Path:
+    def download(registry: Registry, source: str, folder: Path, model: Resolved) -> Path:
         if model.version == "1" and not source.endswith("MLmodel"):
             began.set()
             assert released.wait(PATIENCE_SECONDS)
-        return real(self, source, folder, model)
+        return real(registry, source, folder, model)
 
-    monkeypatch.setattr(Registry, "_download", download)
+    monkeypatch.setattr(registry_download, "_download", download)
     data_dir = tmp_path / "data"
 
     def fetch(version: str) -> Fetched | Failure:

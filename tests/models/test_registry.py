@@ -17,7 +17,9 @@ from robmon.errors import ModelNotFoundError, ModelRefusedError, RegistryError
 from robmon.history.memory import MAX_BYTES
 from robmon.models import baseline_artifact, mlmodel
 from robmon.models.loading import load, load_uri
-from robmon.models.registry import Registry, Requirements, path_safe
+from robmon.models.registry.download import Requirements, check_version, download_version
+from robmon.models.registry.path_safe import path_safe
+from robmon.models.registry.registry import Registry
 from tests.models.conftest import Store
 from tests.servers import free_port, wait_until
 
@@ -56,17 +58,17 @@ def test_run_and_logged_model(store: Store, tmp_path: Path) -> None:
     assert (of_run.name, of_run.version, of_run.run_id) == ("model", store.run_id, store.run_id)
     assert (logged.version, logged.run_id) == (store.model_id, store.run_id)
     for resolved in (of_run, logged):
-        assert (registry.download(resolved, tmp_path) / "MLmodel").exists()
+        assert (download_version(registry, resolved, tmp_path) / "MLmodel").exists()
 
 
 def test_model_among_the_artifacts_of_a_run(sqlite_store: Store, tmp_path: Path) -> None:
     """As MLflow 2 logged them."""
     registry = Registry(sqlite_store.tracking_uri)
-    folder = registry.download(registry.resolve(f"models:/{sqlite_store.model_id}"), tmp_path)
+    folder = download_version(registry, registry.resolve(f"models:/{sqlite_store.model_id}"), tmp_path)
     sqlite_store.client.log_artifacts(sqlite_store.run_id, str(folder), "nested/old")
     old = registry.resolve(f"runs:/{sqlite_store.run_id}/nested/old")
     assert old.name == "old"
-    assert mlmodel.read(registry.download(old, tmp_path)).loaded_flavor == "python_function"
+    assert mlmodel.read(download_version(registry, old, tmp_path)).loaded_flavor == "python_function"
 
 
 def test_an_alias_that_is_not_there_is_told_with_those_that_are(sqlite_store: Store) -> None:
@@ -111,7 +113,7 @@ def test_mlflow_draws_no_bars_of_its_own_unless_it_is_told_to(
     if bars is None:
         monkeypatch.delenv(variable)
     registry = Registry(http_store.tracking_uri)
-    registry.download(registry.resolve(f"models:/{http_store.model_id}"), tmp_path)
+    download_version(registry, registry.resolve(f"models:/{http_store.model_id}"), tmp_path)
     assert ("Downloading artifacts" in drawn) == is_drawn
     assert os.environ.get(variable) == bars
 
@@ -131,7 +133,7 @@ def test_run_or_logged_model_not_found(store: Store, uri: str) -> None:
 def test_files_not_found(store: Store, tmp_path: Path) -> None:
     registry = Registry(store.tracking_uri)
     with pytest.raises(ModelNotFoundError, match="the files of"):
-        registry.download(registry.resolve(f"runs:/{store.run_id}/elsewhere"), tmp_path)
+        download_version(registry, registry.resolve(f"runs:/{store.run_id}/elsewhere"), tmp_path)
 
 
 def test_no_database_is_not_made(tmp_path: Path) -> None:
@@ -198,20 +200,20 @@ def test_answers_that_are_refusals(answering: str, sentence: str, impatient: Non
 def test_allowed_flavors(store: Store) -> None:
     registry = Registry(store.tracking_uri)
     model = registry.resolve(f"models:/{store.register()}/1")
-    assert "python_function" in registry.check(model, Requirements()).flavors
-    registry.check(model, Requirements(allowed_flavors=["sklearn", "python_function"]))
+    assert "python_function" in check_version(registry, model, Requirements()).flavors
+    check_version(registry, model, Requirements(allowed_flavors=["sklearn", "python_function"]))
     with pytest.raises(ModelRefusedError, match="loaded by the flavour python_function, and only sklearn, pytorch"):
-        registry.check(model, Requirements(allowed_flavors=["sklearn", "pytorch"]))
+        check_version(registry, model, Requirements(allowed_flavors=["sklearn", "pytorch"]))
 
 
 def test_required_tags(store: Store) -> None:
     registry = Registry(store.tracking_uri)
     model = registry.resolve(f"models:/{store.register(reviewed='yes')}/1")
-    registry.check(model, Requirements(tags=["reviewed=yes"]))
+    check_version(registry, model, Requirements(tags=["reviewed=yes"]))
     with pytest.raises(ModelRefusedError, match="lacks the tag reviewed=no"):
-        registry.check(model, Requirements(tags=["reviewed=yes", "reviewed=no"]))
+        check_version(registry, model, Requirements(tags=["reviewed=yes", "reviewed=no"]))
     with pytest.raises(ModelRefusedError, match="no registered version"):
-        registry.check(registry.resolve(f"runs:/{store.run_id}/model"), Requirements(tags=["reviewed=yes"]))
+        check_version(registry, registry.resolve(f"runs:/{store.run_id}/model"), Requirements(tags=["reviewed=yes"]))
 
 
 def test_download_once_and_keep_what_is_needed(store: Store, tmp_path: Path) -> None:
@@ -219,15 +221,15 @@ def test_download_once_and_keep_what_is_needed(store: Store, tmp_path: Path) -> 
     registry = Registry(store.tracking_uri)
     first, second, third = (registry.resolve(f"models:/{name}/{version}") for version in (1, 2, 3))
 
-    folder = registry.download(first, tmp_path)
+    folder = download_version(registry, first, tmp_path)
     assert folder == tmp_path / "models" / path_safe(name) / "1"
     assert load(folder).predict is not None
     (folder / "mark").touch()
-    assert registry.download(first, tmp_path, keep_versions=["2"]) == folder
+    assert download_version(registry, first, tmp_path, keep_versions=["2"]) == folder
     assert (folder / "mark").exists(), "what is there is used again"
 
-    registry.download(second, tmp_path, keep_versions=["1"])
-    registry.download(third, tmp_path, keep_versions=["1"])
+    download_version(registry, second, tmp_path, keep_versions=["1"])
+    download_version(registry, third, tmp_path, keep_versions=["1"])
     assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == ["1", "3"]
 
 
@@ -235,14 +237,14 @@ def test_another_registry_with_the_same_names(sqlite_store: Store, tmp_path: Pat
     """A new registry that starts at version 1 again: the old version's files are not used for it."""
     registry = Registry(sqlite_store.tracking_uri)
     name = sqlite_store.register()
-    folder = registry.download(registry.resolve(f"models:/{name}/1"), tmp_path)
+    folder = download_version(registry, registry.resolve(f"models:/{name}/1"), tmp_path)
     (folder / "mark").touch()
 
     sqlite_store.client.delete_registered_model(name)
     sqlite_store.client.create_registered_model(name)
     time.sleep(0.002)  # versions are told apart by the millisecond in which they were made
     sqlite_store.add_version(name)
-    assert registry.download(registry.resolve(f"models:/{name}/1"), tmp_path) == folder
+    assert download_version(registry, registry.resolve(f"models:/{name}/1"), tmp_path) == folder
     assert (folder / "MLmodel").exists()
     assert not (folder / "mark").exists()
 
@@ -257,8 +259,11 @@ def test_killed_in_the_middle_of_a_download(sqlite_store: Store, tmp_path: Path)
     os.truncate(large, 8 * 2**30)  # sparse: takes no room
     home = tmp_path / "models" / path_safe(model.name)
     program = (
-        "import sys; from pathlib import Path; from robmon.models.registry import Registry\n"
-        "registry = Registry(sys.argv[1]); registry.download(registry.resolve(sys.argv[2]), Path(sys.argv[3]))\n"
+        "import sys; from pathlib import Path\n"
+        "from robmon.models.registry.download import download_version\n"
+        "from robmon.models.registry.registry import Registry\n"
+        "registry = Registry(sys.argv[1])\n"
+        "download_version(registry, registry.resolve(sys.argv[2]), Path(sys.argv[3]))\n"
     )
     child = subprocess.Popen([sys.executable, "-c", program, sqlite_store.tracking_uri, uri, str(tmp_path)])
     try:
@@ -270,7 +275,7 @@ def test_killed_in_the_middle_of_a_download(sqlite_store: Store, tmp_path: Path)
 
     assert not (home / "1").exists()
     assert list(home.glob(".unfinished-*"))
-    folder = registry.download(model, tmp_path)
+    folder = download_version(registry, model, tmp_path)
     assert (folder / "MLmodel").exists()
     assert list(home.glob(".unfinished-*")) == []
 

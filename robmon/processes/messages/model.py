@@ -21,7 +21,7 @@ class ModelVersion(Message):
     """Prediction URL of a model that is not loaded here, but asked."""
     flavors: list[str] = []
     tags: dict[str, str] = {}
-    """Of the registered version, as far as they are kept; see `models.registry.Resolved`."""
+    """Of the registered version, as far as they are kept; see `models.registry.resolved.Resolved`."""
     commit: str | None = None
     """The commit of the code that made it, where its run tells it."""
     baseline: dict[str, Any] | None = None
