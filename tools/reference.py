@@ -26,7 +26,8 @@ import numpy as np  # noqa: E402
 import robmon  # noqa: E402
 from robmon.cli import main as cli  # noqa: E402
 from robmon.cli.options import SettingsCommand  # noqa: E402
-from robmon.export.metrics import Circumstances, Metrics  # noqa: E402
+from robmon.export.circumstances import Circumstances  # noqa: E402
+from robmon.export.metrics import Metrics  # noqa: E402
 from robmon.inputs.counts import InputCounts  # noqa: E402
 from robmon.robustness.comparison import Comparison  # noqa: E402
 from robmon.robustness.curve import Slope  # noqa: E402

@@ -42,9 +42,10 @@ from robmon.daemon.sources import sources_of
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
+from robmon.export.circumstances import Circumstances
 from robmon.export.http import http_application
 from robmon.export.incident import IncidentAnswers
-from robmon.export.metrics import Circumstances, Metrics
+from robmon.export.metrics import Metrics
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
 from robmon.export.registry_events import PATH as REGISTRY_EVENT

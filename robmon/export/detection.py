@@ -26,7 +26,7 @@ def detection_state(view: View) -> DetectionState:
 
 
 def detection_metrics(published: Published) -> Iterator[GaugeMetricFamily]:
-    """Evidence and threshold, what can be seen, and in which state detection is. No regression: see `metrics`."""
+    """Evidence and threshold, what can be seen, and in which state detection is. No regression: see `regression`."""
     name, view = published.model_name, published.view
     if view.model is None:
         return

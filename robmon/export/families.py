@@ -1,11 +1,20 @@
-"""Families of gauges of one model version, which hold no NaN: it silences every comparison of an alert."""
+"""Families of gauges, of a model or of one version. Those hold no NaN: it silences every comparison of an alert."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+Families = Iterator[Metric]
+
+
+def gauge(name: str, help_text: str, model_name: str, value: float) -> GaugeMetricFamily:
+    """A family with a value of a model, whatever its version."""
+    family = GaugeMetricFamily(name, help_text, labels=["model_name"])
+    family.add_metric([model_name], value)
+    return family
 
 
 def of_version(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:

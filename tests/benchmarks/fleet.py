@@ -25,7 +25,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from grafana import asking
-from robmon.export.metrics import Circumstances
+from robmon.export.circumstances import Circumstances
 from tests.benchmarks._figures import Requirement, judge
 from tests.export.test_series import MOST_SERIES, exposed, series
 from tests.servers import wait_until

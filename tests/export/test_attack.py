@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from robmon.export.metrics import PublishedCollector
+from robmon.export.measured import PublishedCollector
 from robmon.export.published import AttackView, Published
 from robmon.export.status import status_page
 from robmon.history.attack import AttackFound

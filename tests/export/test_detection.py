@@ -7,7 +7,7 @@ import math
 import pytest
 from prometheus_client import CollectorRegistry
 
-from robmon.export.metrics import PublishedCollector
+from robmon.export.measured import PublishedCollector
 from robmon.export.published import Published
 from robmon.export.status import status_page
 from robmon.vocabulary import DETECTION_STATES

@@ -14,7 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
+from robmon.export.circumstances import Circumstances
+from robmon.export.measured import PublishedCollector
+from robmon.export.metrics import Metrics
 from robmon.export.published import ENOUGH_ANSWERS, FurtherMeasurement, Published, ServedComparison, View
 from robmon.export.status import status_page
 from robmon.history.standing import Pending, Regression

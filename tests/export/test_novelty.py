@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from robmon.export.metrics import Metrics, PublishedCollector
+from robmon.export.measured import PublishedCollector
+from robmon.export.metrics import Metrics
 from robmon.export.novelty import unusual_queries
 from robmon.inputs.counts import InputCounts
 from tests.export.published import NOW, change, everything

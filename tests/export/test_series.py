@@ -9,7 +9,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from robmon.export.causes import CausesCollector
-from robmon.export.metrics import Circumstances, Metrics, PublishedCollector
+from robmon.export.circumstances import Circumstances
+from robmon.export.measured import PublishedCollector
+from robmon.export.metrics import Metrics
 from robmon.export.published import AttackView, FurtherMeasurement, Published
 from robmon.history.attack import AttackFound
 from robmon.inputs.counts import InputCounts
