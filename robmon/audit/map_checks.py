@@ -12,7 +12,8 @@ from robmon.audit.inputs_map import AuditedOn, told_of
 from robmon.errors import InvalidInputError
 from robmon.inputs.files import read_inputs
 from robmon.models.uri import mask
-from robmon.processes.supervisor import START_SECONDS, worker_environment
+from robmon.processes.command import worker_environment
+from robmon.processes.supervisor import START_SECONDS
 from robmon.robustness.outputs import missing_labels
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ALL_INTEGERS

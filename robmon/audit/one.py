@@ -14,9 +14,10 @@ from typing import Any, Final
 from robmon.audit.task import Limits, Task, failed
 from robmon.errors import ModelError, RegistryError, RobmonError
 from robmon.models.uri import mask
+from robmon.processes.command import Command, worker_environment
 from robmon.processes.messages.audit import Examine, Examined
 from robmon.processes.messages.every_process import Failure
-from robmon.processes.supervisor import Child, ChildDiedError, Command, worker_environment
+from robmon.processes.supervisor import Child, ChildDiedError
 from robmon.processes.template import NoTemplateError, Template
 
 MODULE: Final = "robmon.audit.examine"

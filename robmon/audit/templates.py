@@ -10,7 +10,7 @@ from robmon.audit.task import Limits, Task
 from robmon.audit.template import MODULE
 from robmon.errors import ModelError
 from robmon.models import mlmodel
-from robmon.processes.supervisor import Command, worker_environment
+from robmon.processes.command import Command, worker_environment
 from robmon.processes.template import NoTemplateError, Template, can_be_used
 
 MOST: Final = 2

@@ -130,7 +130,7 @@ def _with_memory(limits: Limits, workers: int) -> Limits:
 
     import psutil
 
-    from robmon.processes.supervisor import cgroup_limit_bytes
+    from robmon.processes.memory_limit import cgroup_limit_bytes
 
     if limits.memory_bytes is not None:
         return limits

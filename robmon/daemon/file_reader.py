@@ -11,8 +11,9 @@ from robmon.inputs.readers.position import FilePosition
 from robmon.inputs.sources.files import ReaderDiedError
 from robmon.models.uri import mask
 from robmon.processes.channel import Frame
+from robmon.processes.command import Command, fetch_environment
 from robmon.processes.messages.reader import ReadMore, Tail
-from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
+from robmon.processes.supervisor import Child, ChildDiedError
 
 ANSWER_SECONDS = 600.0
 READER_MEMORY_BYTES = 768 * 2**20

@@ -22,6 +22,7 @@ from robmon.history.memory import TAG_PREFIX, Key
 from robmon.models import registry_access
 from robmon.models import uri as model_uri
 from robmon.models.uri import known_aliases
+from robmon.processes.command import Command, fetch_environment
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.every_process import Failure
 from robmon.processes.messages.fetch import (
@@ -35,7 +36,7 @@ from robmon.processes.messages.fetch import (
     ShareBaseline,
 )
 from robmon.processes.messages.model import ModelVersion
-from robmon.processes.supervisor import Child, ChildDiedError, Command, fetch_environment
+from robmon.processes.supervisor import Child, ChildDiedError
 from robmon.settings import Settings
 
 log = structlog.get_logger("robmon.follow")

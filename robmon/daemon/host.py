@@ -15,13 +15,15 @@ import structlog
 from robmon.errors import RobmonError
 from robmon.export.metrics import Metrics
 from robmon.history.attack import AttackFound
+from robmon.processes.command import Command, worker_environment
+from robmon.processes.memory_limit import memory_limit_bytes
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.attack import Attacked, AttackRows
 from robmon.processes.messages.every_process import Failure, Rejections
 from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
 from robmon.processes.messages.question import Assess
-from robmon.processes.supervisor import Child, ChildDiedError, Command, memory_limit_bytes, worker_environment
+from robmon.processes.supervisor import Child, ChildDiedError
 from robmon.settings import Settings
 from robmon.vocabulary import OUTCOMES, Outcome
 

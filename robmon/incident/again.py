@@ -18,13 +18,14 @@ from robmon.errors import InvalidInputError, ModelError, RobmonError
 from robmon.incident.numbers import numbers_of
 from robmon.incident.replay import Replay, Step
 from robmon.models.access import EndpointAccess
+from robmon.processes.command import Command, fetch_environment, worker_environment
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.every_process import Failure
 from robmon.processes.messages.fetch import Fetch, Fetched
 from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
 from robmon.processes.messages.question import Assess
-from robmon.processes.supervisor import Child, Command, fetch_environment, worker_environment
+from robmon.processes.supervisor import Child
 
 TIMEOUT_SECONDS: Final = 86_400.0
 

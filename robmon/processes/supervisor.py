@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import signal
 import socket
-import sys
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import psutil
-import structlog
 
 from robmon.errors import ProtocolError, RobmonError
-from robmon.models.threads import environment
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Frame, decode, encode
+from robmon.processes.command import Command
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.every_process import Hello, Stop
+from robmon.processes.output import log_lines
 from robmon.processes.strays import all_parents, descendants, strays
 from robmon.processes.template import Copy, Template
 from robmon.vocabulary import DeathReason
-
-log = structlog.get_logger("robmon.supervisor")
 
 START_SECONDS = 60.0
 WATCH_SECONDS = 0.5
@@ -40,22 +34,8 @@ EXIT_SECONDS = 2.0
 OUTPUT_SECONDS = 2.0
 WAKE_SECONDS = 0.5
 """How long after its deadline an answer is still taken: when the daemon itself was stopped, it lies there already."""
-MAX_LINE_BYTES = 4096
-MAX_OUTPUT_BYTES_PER_SECOND = 128 * 1024
-LINE_BYTES = 256
-"""What a line counts besides its own: to write one takes as long as to write so much more of another."""
-MAX_CHUNK_BYTES = 64 * 1024
 WORKER = "robmon.worker"
-
 T = TypeVar("T")
-
-
-# What a worker may see of the daemon's environment: nothing in it is a credential.
-WORKER_VARIABLES = (
-    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
-)
-WORKER_VARIABLE_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_")
 
 
 class ChildDiedError(RobmonError):
@@ -68,115 +48,6 @@ class ChildDiedError(RobmonError):
     def __init__(self, reason: DeathReason, message: str) -> None:
         self.reason: DeathReason = reason
         super().__init__(message)
-
-
-@dataclass(frozen=True)
-class Command:
-    """How to start a child process.
-
-    `python` is the interpreter and `module` a module of robmon; `environment` is all that the child sees.
-    """
-
-    python: str
-    module: str
-    environment: Mapping[str, str]
-    memory_bytes: int | None = None
-    log_output: bool = False
-
-    def arguments(self, fd: int) -> list[str]:
-        """The command line. A foreign interpreter is lent robmon and array_api_compat, and nothing else of ours."""
-        if Path(self.python) == Path(sys.executable):
-            return [self.python, "-m", self.module, "--fd", str(fd)]
-        return [self.python, "-c", _LEND_PACKAGES, str(Path(__file__).parent.parent), self.module, "--fd", str(fd)]
-
-
-_LEND_PACKAGES = """
-import importlib.machinery, importlib.util, os, runpy, sys
-robmon, module = sys.argv[1:3]
-lent = {"robmon": robmon}
-for folder in {os.path.dirname(robmon), *filter(None, os.environ.get("ROBMON_LENT", "").split(os.pathsep))}:
-    compat = os.path.join(folder, "array_api_compat")
-    if os.path.isdir(compat):
-        lent["array_api_compat"] = compat
-class Lender:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name in lent:
-            init = os.path.join(lent[name], "__init__.py")
-            return importlib.util.spec_from_file_location(name, init, submodule_search_locations=[lent[name]])
-sys.meta_path.append(Lender)
-sys.argv[0:3] = [module]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
-
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """What a worker sees: the locale, paths and devices of the daemon, no credentials, and a bound on its threads."""
-    seen = {
-        name: value
-        for name, value in os.environ.items()
-        if name in WORKER_VARIABLES or name.startswith(WORKER_VARIABLE_PREFIXES)
-    }
-    return seen | environment(threads) | _common_environment()
-
-
-def fetch_environment() -> dict[str, str]:
-    """What a fetch process sees: everything, because it alone needs the registry's credentials."""
-    return {**os.environ, **_common_environment()}
-
-
-def _common_environment() -> dict[str, str]:
-    spec = importlib.util.find_spec("array_api_compat")
-    lent = str(Path(spec.origin).parent.parent) if spec is not None and spec.origin else ""
-    return {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "PYTHONUNBUFFERED": "1",
-        # Nothing is imported from the folder that the daemon happens to be started in.
-        "PYTHONSAFEPATH": "1",
-        "PYTHONWARNINGS": "ignore",
-        "ROBMON_LENT": lent,
-        # glibc returns freed memory of large arrays at once, so that a worker stays as small as it was.
-        "MALLOC_ARENA_MAX": "2",
-        "MALLOC_TRIM_THRESHOLD_": "131072",
-    }
-
-
-def memory_limit_bytes(setting: int | Literal["auto"]) -> int | None:
-    """The memory at which a worker is killed: the setting, or 85 % of the cgroup's limit less 128 MiB, or None."""
-    if setting != "auto":
-        return setting
-    limit = cgroup_limit_bytes()
-    if limit is not None and limit < psutil.virtual_memory().total:
-        return max(int(0.85 * limit) - 128 * 2**20, 64 * 2**20)
-    return None
-
-
-def cgroup_limit_bytes(root: Path = Path("/")) -> int | None:
-    """The memory limit of the cgroup that this process is in: the lowest of its own and of those above it.
-
-    In a cgroup namespace of its own a process sees itself at the root of them; without one it must look for itself.
-    """
-    limits = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        for mount in ("memory",) if controllers else ("", "unified"):
-            top = root / "sys/fs/cgroup" / mount
-            own = top / path.lstrip("/")
-            for folder in (own, *own.parents):
-                if folder == top or top in folder.parents:
-                    limits += [int(text) for text in _text(folder / name).split() if text.isdecimal()]
-    return min(limits, default=None)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return ""
 
 
 class Child:
@@ -197,7 +68,7 @@ class Child:
         self._is_worker = command.module == WORKER
         self._death: DeathReason | None = None
         self._watching = asyncio.create_task(self._watch_memory())
-        self._logging = asyncio.create_task(_log_lines(process.stdout)) if process.stdout is not None else None
+        self._logging = asyncio.create_task(log_lines(process.stdout)) if process.stdout is not None else None
 
     @classmethod
     async def start(cls, command: Command, template: Template | None = None) -> Child:
@@ -414,54 +285,6 @@ async def _finish(task: asyncio.Task[T]) -> T:
     if cancelled is not None:
         raise cancelled
     return task.result()
-
-
-class _OutputLog:
-    """What a child prints, line by line, up to a bound a second: the rest is read too, else the child would wait."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._left = MAX_OUTPUT_BYTES_PER_SECOND
-        self._second = 0.0
-        self._dropped_bytes = 0
-
-    def take(self, chunk: bytes, now: float) -> None:
-        """Log the lines that end in it."""
-        if now >= self._second + 1:
-            self.tell_dropped()
-            self._second, self._left = now, MAX_OUTPUT_BYTES_PER_SECOND
-        pieces = (self._rest + chunk).split(b"\n")
-        if len(pieces[-1]) > MAX_LINE_BYTES:
-            pieces.append(b"")
-        *lines, self._rest = pieces
-        for place, line in enumerate(lines):
-            self._left -= len(line) + LINE_BYTES
-            if self._left < 0:
-                self._dropped_bytes += sum(map(len, lines[place:])) + len(lines) - place
-                return
-            log.info("worker output", line=line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
-
-    def tell_dropped(self) -> None:
-        """Tell how much was left out."""
-        if self._dropped_bytes:
-            log.warning("worker output left out", bytes=self._dropped_bytes, advice="it prints too much to be logged")
-        self._dropped_bytes = 0
-
-    def end(self) -> None:
-        """Log what is left."""
-        if self._rest:
-            log.info("worker output", line=self._rest.decode("utf-8", "replace"))
-        self.tell_dropped()
-
-
-async def _log_lines(output: asyncio.StreamReader) -> None:
-    lines = _OutputLog()
-    try:
-        while chunk := await output.read(MAX_CHUNK_BYTES):
-            lines.take(chunk, asyncio.get_running_loop().time())
-            await asyncio.sleep(0)  # a read of what is there already would give no other task its turn
-    finally:
-        lines.end()
 
 
 def _resident_bytes(members: Sequence[psutil.Process]) -> int:

@@ -25,12 +25,12 @@ from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
 from robmon.models.torch_device import load_driver, why_no_cuda
 from robmon.processes.channel import Frame
+from robmon.processes.command import Command
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.attack import AttackRows
 from robmon.processes.messages.every_process import Failure
 from robmon.processes.messages.model import LoadedModel, ModelVersion
 from robmon.processes.messages.question import SampledRequest
-from robmon.processes.supervisor import Command
 from robmon.vocabulary import RESTART_REASONS
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, save_pyfunc, tensor

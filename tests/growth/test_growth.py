@@ -176,7 +176,7 @@ NOT_STRANGERS = {
     "settings": "of whoever runs the daemon",
     "models.strangers": "source code that is installed",
     "processes.strays": "the kernel's files",
-    "processes.supervisor": "the kernel's files",
+    "processes.memory_limit": "the kernel's files",
     "models.threads": "the kernel's files",
     "daemon.verdict_memory": "hands on what `history.memory` reads",
     "history.folder": "the kernel's files",

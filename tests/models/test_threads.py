@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from robmon.models.threads import VARIABLES, cgroup_processors, default_threads
+from robmon.processes.command import Command, worker_environment
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
-from robmon.processes.supervisor import Child, Command, worker_environment
+from robmon.processes.supervisor import Child
 from tests.patience import PATIENCE_SECONDS
 from tests.worker.test_evaluation import NAMES, bodies, question, saved
 

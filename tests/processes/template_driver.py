@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 
 from robmon.processes import heavy, template
+from robmon.processes.command import Command
 from robmon.processes.guest import be_expendable
 from robmon.processes.messages.every_process import Stop
 from robmon.processes.strays import strays
-from robmon.processes.supervisor import Child, ChildDiedError, Command
+from robmon.processes.supervisor import Child, ChildDiedError
 from robmon.processes.template import NoTemplateError, Template
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

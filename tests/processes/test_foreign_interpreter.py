@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robmon.processes.command import Command, worker_environment
 from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
-from robmon.processes.supervisor import Child, Command, worker_environment
+from robmon.processes.supervisor import Child
 from tests.patience import PATIENCE_SECONDS
 
 

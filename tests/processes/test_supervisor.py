@@ -19,18 +19,13 @@ import pytest
 import structlog
 import uvloop
 
-from robmon.processes import supervisor
+from robmon.processes import output, supervisor
+from robmon.processes.command import Command, worker_environment
+from robmon.processes.memory_limit import cgroup_limit_bytes, memory_limit_bytes
 from robmon.processes.messages.every_process import Failure, Stop
 from robmon.processes.messages.model import Load, ModelVersion
 from robmon.processes.strays import descendants
-from robmon.processes.supervisor import (
-    Child,
-    ChildDiedError,
-    Command,
-    cgroup_limit_bytes,
-    memory_limit_bytes,
-    worker_environment,
-)
+from robmon.processes.supervisor import Child, ChildDiedError
 from tests.patience import PATIENCE_SECONDS
 
 QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), threads=1)
@@ -353,16 +348,16 @@ async def test_output_without_end(odd_child: OddChild) -> None:
 @pytest.mark.parametrize(("line", "least"), [(b"", 100), (b"x", 100), (b"x" * 1000, 50)])
 def test_however_short_the_lines_are_few_of_them_are_logged_a_second(line: bytes, least: int) -> None:
     """Each costs the event loop its time, an empty one too; what is left out is counted to the byte."""
-    output = supervisor._OutputLog()
-    chunk = (line + b"\n") * (supervisor.MAX_CHUNK_BYTES // (len(line) + 1))
+    log = output.OutputLog()
+    chunk = (line + b"\n") * (output.MAX_CHUNK_BYTES // (len(line) + 1))
     with structlog.testing.capture_logs() as logged:
         for hundredth in range(200):
-            output.take(chunk, hundredth / 100)
-        output.end()
+            log.take(chunk, hundredth / 100)
+        log.end()
     lines = [each["line"] for each in logged if each["event"] == "worker output"]
     left_out = sum(each["bytes"] for each in logged if each["event"] == "worker output left out")
     assert set(lines) == {line.decode()}
-    assert 2 * least < len(lines) <= 2 * supervisor.MAX_OUTPUT_BYTES_PER_SECOND / supervisor.LINE_BYTES
+    assert 2 * least < len(lines) <= 2 * output.MAX_OUTPUT_BYTES_PER_SECOND / output.LINE_BYTES
     assert left_out + len(lines) * (len(line) + 1) == 200 * len(chunk)
 
 
@@ -390,7 +385,8 @@ ADOPTING = """
 import asyncio, os, sys, time
 import psutil, uvloop
 from robmon.processes.strays import strays
-from robmon.processes.supervisor import Child, ChildDiedError, Command, worker_environment
+from robmon.processes.command import Command, worker_environment
+from robmon.processes.supervisor import Child, ChildDiedError
 from tests.processes.test_supervisor import QUESTION
 
 async def main(script):
