@@ -105,7 +105,7 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
     """
     from rich.table import Table
 
-    from robmon.daemon.app import check_packages, check_registry
+    from robmon.daemon.needs import check_packages, check_registry
     from robmon.daemon.sources import check_sources
     from robmon.history.folder import check_writable
     from robmon.models.bearer import bearer_token

@@ -8,36 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import logging
 import resource
-import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, cast
 
 import structlog
 import uvloop
-from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock, logs
 from robmon.daemon.attacker import Attacker
 from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.early_poll import EarlyPoll
+from robmon.daemon.event_loop import leave_to_itself_what_stays, until_signal, watched
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
 from robmon.daemon.host import ModelHost
 from robmon.daemon.incident import Incidents
+from robmon.daemon.jobs import Jobs
 from robmon.daemon.journal import Journal
+from robmon.daemon.needs import check_packages, check_registry
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.result_log import LOOK_SECONDS, ResultLog
 from robmon.daemon.runner import Runner
-from robmon.daemon.schedule import STEADY, Every
+from robmon.daemon.schedule import STEADY
 from robmon.daemon.sources import sources_of
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
@@ -50,7 +47,6 @@ from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
 from robmon.export.registry_events import PATH as REGISTRY_EVENT
 from robmon.export.registry_events import RegistryEvents
-from robmon.extras import Need, check_all_installed
 from robmon.history.folder import make_writable
 from robmon.history.kept import NewerStateError
 from robmon.history.reading import HistoryError, HistoryReader
@@ -62,7 +58,6 @@ from robmon.inputs.repeats import Repeats
 from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.models.bearer import bearer_token
-from robmon.models.registry_access import check_named
 from robmon.models.uri import alias_of, history_key, is_endpoint, parse
 from robmon.ports.access import RENEW_SECONDS, Access, renew
 from robmon.ports.rejections import RejectionLog
@@ -76,7 +71,6 @@ log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0
-LAG_SECONDS = 0.1
 MAX_HTTP_CONNECTIONS = 64
 MAX_INPUT_CONNECTIONS = 512
 
@@ -94,34 +88,6 @@ def run(settings: Settings, command_prefix: str = "") -> None:
     # A core would hold the sample; its children inherit this.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     uvloop.run(Daemon(settings, command_prefix).run())
-
-
-def check_packages(settings: Settings) -> None:
-    """Look whether what the settings need is installed in this interpreter, from which models are fetched.
-
-    Raises:
-        MissingPackageError: it is not.
-        MissingPackagesError: several packages are not.
-    """
-    uri, files = settings.model.uri, settings.inputs.files
-    needs = [] if is_endpoint(uri) else [Need("mlflow", f"model.uri = {uri!r}")]
-    if files is not None:
-        needs.append(Need("fsspec", "inputs.files"))
-        if files.startswith(("s3://", "s3a://")):
-            needs.append(Need("s3fs", "inputs.files"))
-    if settings.kafka.topics:
-        needs.append(Need("confluent_kafka", "kafka.topics"))
-    check_all_installed(needs)
-
-
-def check_registry(settings: Settings) -> None:
-    """Look whether the settings, or the environment, name a registry where the model is of one.
-
-    Raises:
-        RegistryError: they do not, and there is no default one.
-    """
-    if not is_endpoint(settings.model.uri):
-        check_named(settings.mlflow.tracking_uri)
 
 
 class Daemon:
@@ -224,7 +190,7 @@ class Daemon:
         self._secrets = (
             None if secret_file is None else SecretFiles({"mlflow.webhook_secret_file": secret_file}, secrets_of)
         )
-        self._early_poll = EarlyPoll(self._follow_at)
+        self._early_poll = EarlyPoll(lambda at: self._jobs.run_at("follow", at))
         self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
@@ -253,73 +219,52 @@ class Daemon:
             *(repeats, history, self._writer),
         )
         self._one_at_a_time = asyncio.Lock()
-        self._scheduler = AsyncIOScheduler(timezone=STEADY)
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs = Jobs()
 
     async def run(self) -> None:
         """Answer, follow and assess until a signal comes; then end everything, children first."""
         strays.adopt()
-        _leave_to_itself_what_stays()
+        leave_to_itself_what_stays()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
         http, inputs = self._settings.http, self._settings.inputs
         with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
             check_registry(self._settings)
             self._chronicle.tell_start()
             servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
-            async with serving(servers), self._watched(), self._scheduled():
+            async with serving(servers), watched(self._metrics.event_loop_lag.observe), self._scheduled():
                 log.info(
                     "listening",
                     model=self._follower.name,
                     http_port=http_socket.getsockname()[1],
                     inputs_port=in_socket.getsockname()[1],
                 )
-                await _signal(self._runner.request_shares)
+                await until_signal(self._runner.request_shares)
                 log.info("stopping")
-
-    @contextlib.asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
-        """How late the event loop is: whatever holds it up holds up /healthz, and with it the pod."""
-
-        async def watch() -> None:
-            loop = asyncio.get_running_loop()
-            while True:
-                due = loop.time() + LAG_SECONDS
-                await asyncio.sleep(LAG_SECONDS)
-                self._metrics.event_loop_lag.observe(max(loop.time() - due, 0.0))
-
-        watching = asyncio.create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
 
     @contextlib.asynccontextmanager
     async def _scheduled(self) -> AsyncIterator[None]:
         """The jobs, until the end of the block."""
-        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         settings = self._settings
         now = datetime.now(STEADY)
-        self._add_job(self._follow, settings.model.poll_seconds, id="follow", next_run_time=now)
+        self._jobs.add(self._follow, settings.model.poll_seconds, id="follow", next_run_time=now)
         recall = asyncio.create_task(self._recall())
-        self._add_job(self._assess, settings.assess.interval_seconds, id="assess")
-        self._add_job(self._hurry, HURRY_SECONDS)
-        self._add_job(self._look_after_disk, HURRY_SECONDS)
-        self._add_job(self._remember, HURRY_SECONDS)
+        self._jobs.add(self._assess, settings.assess.interval_seconds, id="assess")
+        self._jobs.add(self._hurry, HURRY_SECONDS)
+        self._jobs.add(self._look_after_disk, HURRY_SECONDS)
+        self._jobs.add(self._remember, HURRY_SECONDS)
         if settings.history.log_to_mlflow:
-            self._add_job(self._result_log.log, LOOK_SECONDS)
+            self._jobs.add(self._result_log.log, LOOK_SECONDS)
         if settings.device.idle_release_seconds is not None:
-            self._add_job(self._release_idle, HURRY_SECONDS)
-        self._add_job(self._renew_access, RENEW_SECONDS)
-        self._add_job(self._expire_labels, EXPIRE_SECONDS)
+            self._jobs.add(self._release_idle, HURRY_SECONDS)
+        self._jobs.add(self._renew_access, RENEW_SECONDS)
+        self._jobs.add(self._expire_labels, EXPIRE_SECONDS)
         for source in self._sources:
-            self._add_job(source.poll, source.poll_seconds, next_run_time=now)
-        self._scheduler.start()
+            self._jobs.add(source.poll, source.poll_seconds, next_run_time=now)
+        self._jobs.start()
         try:
             yield
         finally:
-            self._scheduler.shutdown(wait=False)
-            await asyncio.sleep(0)  # it cancels the jobs in the next round of the loop; until then one may begin
-            await asyncio.gather(*self._jobs, recall, return_exceptions=True)  # they end their processes
+            await self._jobs.end(recall)
             await self._runner.close()
             await self._host.close()
             for source in self._sources:
@@ -327,29 +272,6 @@ class Daemon:
             await strays.end()
             self._chronicle.tell_stop()
             await asyncio.gather(self._writer.close(), self._baseline_writer.close())
-
-    def _add_job(self, job: Callable[[], Awaitable[None]], seconds: float, **options: Any) -> None:
-        """Do it again and again; one that is late is not made up for."""
-
-        failure = ""
-
-        async def run() -> None:
-            nonlocal failure
-            task = cast("asyncio.Task[None]", asyncio.current_task())
-            self._jobs.add(task)
-            try:
-                await job()
-            except Exception as error:  # it is done again; APScheduler, which would tell its text, is silent
-                before, failure = failure, type(error).__name__
-                if failure != before:
-                    log.error("unexpected", what=f"job {job.__name__.strip('_')}", exc_info=error)
-            else:
-                failure = ""
-            finally:
-                self._jobs.discard(task)
-
-        every = Every(seconds)
-        self._scheduler.add_job(run, every, max_instances=1, coalesce=True, misfire_grace_time=None, **options)
 
     async def _recall(self) -> None:
         """Read the last day, as it was before this start, for the status page: on a thread, and only once."""
@@ -388,10 +310,6 @@ class Daemon:
             async with self._one_at_a_time:
                 await self._runner.prepare()
 
-    def _follow_at(self, at: datetime) -> None:
-        with contextlib.suppress(JobLookupError):  # not yet, or no longer, is there a job: it begins with a look
-            self._scheduler.modify_job("follow", next_run_time=at)
-
     async def _assess(self) -> None:
         """Job: one assessment, and the attack that may follow it."""
         async with self._one_at_a_time:
@@ -403,7 +321,7 @@ class Daemon:
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""
         if not self._one_at_a_time.locked() and self._runner.may_start_first:
-            self._scheduler.modify_job("assess", next_run_time=datetime.now(STEADY))
+            self._jobs.run_at("assess", datetime.now(STEADY))
 
     async def _release_idle(self) -> None:
         """Job: end a worker that has nothing to do for long, if that is set."""
@@ -452,19 +370,3 @@ class Daemon:
         now = clock.now()
         oldest = self._sample.oldest(now)
         return self._sample.rows(now), clock.as_shown(oldest) if oldest is not None else None
-
-
-def _leave_to_itself_what_stays() -> None:
-    """Modules and settings are no garbage: each look through all of them would hold up the event loop."""
-    gc.collect()
-    gc.freeze()
-
-
-async def _signal(request_shares: Callable[[], None]) -> None:
-    """Wait for SIGTERM or SIGINT; until then SIGUSR2 asks which features carry the noise error."""
-    came = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR2, request_shares)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, came.set)
-    await came.wait()

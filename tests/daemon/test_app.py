@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from robmon.daemon.app import Daemon
 from robmon.settings import load
@@ -33,7 +32,7 @@ async def stop_after(step):
             subprocess.run(meanwhile, check=True)
     left = [(each.cmdline(), each.status()) for each in psutil.Process().children(recursive=True)]
     tasks = {task for task in asyncio.all_tasks() if not task.cancelling()} - {asyncio.current_task()}
-    assert (left, daemon._jobs, tasks) == ([], set(), set()), (step, left, daemon._jobs, tasks)
+    assert (left, daemon._jobs.running, tasks) == ([], set(), set()), (step, left, daemon._jobs.running, tasks)
 
 async def stop_all():
     strays.adopt()
@@ -60,28 +59,6 @@ def test_no_process_and_no_job_that_begins_while_it_stops_is_left(tmp_path: Path
 def test_what_any_of_its_processes_left_behind_is_ended(tmp_path: Path) -> None:
     """Also where there is no worker with which it would be ended."""
     stop(tmp_path, 1, "sh", "-c", "sleep 120 & true")
-
-
-async def test_a_job_that_fails_is_told_once_and_done_again(tmp_path: Path) -> None:
-    """Whatever it fails of: who waits for versions or labels must not wait in silence."""
-    given = {"model.uri": "models:/m@served", "mlflow.tracking_uri": "http://127.0.0.1:1", "data_dir": tmp_path}
-    daemon, done, often = Daemon(load(given).settings), 0, asyncio.Event()
-
-    async def fail() -> None:
-        nonlocal done
-        done += 1
-        if done > 3:
-            often.set()
-        raise RuntimeError("an input")
-
-    daemon._add_job(fail, 0.01)
-    with capture_logs() as logged:
-        daemon._scheduler.start()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await often.wait()
-        daemon._scheduler.shutdown(wait=False)
-    (told,) = logged
-    assert (told["event"], told["what"], type(told["exc_info"])) == ("unexpected", "job fail", RuntimeError)
 
 
 async def test_a_registry_that_takes_long_keeps_nothing_else_from_being_told(
