@@ -26,6 +26,8 @@ from tests.endpoint import Arrays, V2Model, serving
 
 WORKER, READER, FETCH, DAEMON = "robmon.worker", "robmon.reader", "robmon.fetch", "the daemon"
 ROWS_OF_A_LIFE = 40
+SERIAL_OF_CANARY = 0
+"""The synthetic canary's rows are nobody's: columns that noise leaves alone are 0 there."""
 PATIENT_LIVES = 0.8
 SETTINGS = {
     "inputs__sample_rows": 1000,
@@ -167,7 +169,7 @@ class Lives:
         assert not twice, f"numbers came twice: {twice}"
         twice = [seed for seed, lives in lives_of_seed.items() if len(lives) > 1]
         assert not twice, f"seeds came in two lives: {twice}"
-        lives_of_row = collections.Counter(row for rows in rows_of for row in rows)
+        lives_of_row = collections.Counter(row for rows in rows_of for row in rows - {SERIAL_OF_CANARY})
         assert lives_of_row.keys() <= self.written
         again = [row for row, lives in lives_of_row.items() if lives > 1]
         assert not again, f"{len(again)} rows of {len(lives_of_row)} were assessed in two lives"
