@@ -19,9 +19,8 @@ import pytest
 import structlog
 import uvloop
 
-from robmon.processes import output, supervisor
+from robmon.processes import supervisor
 from robmon.processes.command import Command, worker_environment
-from robmon.processes.memory_limit import cgroup_limit_bytes, memory_limit_bytes
 from robmon.processes.messages.every_process import Failure, Stop
 from robmon.processes.messages.model import Load, ModelVersion
 from robmon.processes.strays import descendants
@@ -345,22 +344,6 @@ async def test_output_without_end(odd_child: OddChild) -> None:
     assert 20_000_000 <= told + left_out + 100 < 20_021_000, (told, left_out)
 
 
-@pytest.mark.parametrize(("line", "least"), [(b"", 100), (b"x", 100), (b"x" * 1000, 50)])
-def test_however_short_the_lines_are_few_of_them_are_logged_a_second(line: bytes, least: int) -> None:
-    """Each costs the event loop its time, an empty one too; what is left out is counted to the byte."""
-    log = output.OutputLog()
-    chunk = (line + b"\n") * (output.MAX_CHUNK_BYTES // (len(line) + 1))
-    with structlog.testing.capture_logs() as logged:
-        for hundredth in range(200):
-            log.take(chunk, hundredth / 100)
-        log.end()
-    lines = [each["line"] for each in logged if each["event"] == "worker output"]
-    left_out = sum(each["bytes"] for each in logged if each["event"] == "worker output left out")
-    assert set(lines) == {line.decode()}
-    assert 2 * least < len(lines) <= 2 * output.MAX_OUTPUT_BYTES_PER_SECOND / output.LINE_BYTES
-    assert left_out + len(lines) * (len(line) + 1) == 200 * len(chunk)
-
-
 @on_uvloop
 async def test_an_answer_that_was_ready_in_time_is_taken(odd_child: OddChild) -> None:
     """As when the daemon was stopped beyond its deadline, while the worker was not."""
@@ -474,34 +457,3 @@ def test_what_ends_during_the_look_leaves_nobody_behind() -> None:
         [sys.executable, "-c", ENDING_MEANWHILE], capture_output=True, text=True, timeout=PATIENCE_SECONDS
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "limit"),
-    [
-        ("0::/\n", {"memory.max": "7000"}, 7000),
-        ("0::/pods/mine\n", {"pods/mine/memory.max": "5000", "pods/memory.max": "max"}, 5000),
-        ("0::/pods/mine\n", {"pods/mine/memory.max": "max", "pods/memory.max": "6000", "other/memory.max": "1"}, 6000),
-        ("0::/pods/mine\n", {"pods/mine/memory.max": "max"}, None),
-        ("12:memory:/pods/mine\n1:cpu:/x\n", {"memory/pods/mine/memory.limit_in_bytes": "4000"}, 4000),
-        ("3:cpu,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "4000", "unified/memory.max": "3000"}, 3000),
-        ("0::/../../outside\n", {"memory.max": "8000"}, 8000),
-        ("", {}, None),
-    ],
-)
-def test_the_limit_of_a_cgroup_is_found_without_a_namespace_of_its_own(
-    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
-) -> None:
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text(groups)
-    for name, content in files.items():
-        file = tmp_path / "sys/fs/cgroup" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content + "\n")
-    assert cgroup_limit_bytes(tmp_path) == limit
-
-
-def test_memory_limit() -> None:
-    assert memory_limit_bytes(5) == 5
-    found = memory_limit_bytes("auto")
-    assert found is None or 0 < found < psutil.virtual_memory().total
