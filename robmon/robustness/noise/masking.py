@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, as_float64, namespace, parts, to_numpy
-from robmon.robustness.features.codes import CodeShare, codes_of, is_code
+from robmon.robustness.arrays import Array, as_float64, namespace, parts
+from robmon.robustness.features.codes import CodeShare, codes_of_each, is_code
 from robmon.robustness.features.features import Features
 
 
@@ -92,13 +92,10 @@ def code_shares(inputs: Array, features: Features, names: Sequence[str]) -> list
     """
     if np.isnan(features.sentinels).all():
         return []
-    columns = features.axis.as_columns(inputs)
-    return [
-        CodeShare(name, float(code), share)
-        for codes in features.sentinels.reshape(len(features.sentinels), columns.shape[1])
-        for name, code, share in zip(names, codes, (columns == codes).mean(axis=0).tolist(), strict=True)
-        if share > 0
-    ]
+    columns = features.axis.by_column(inputs)
+    cells = features.sentinels.reshape(len(features.sentinels), columns.shape[1])
+    shares = [_share(columns, at, cells[row, at], names) for row, at in np.argwhere(~np.isnan(cells)).tolist()]
+    return [each for each in shares if each.share > 0]
 
 
 def unknown_codes(inputs: Array, features: Features, names: Sequence[str]) -> list[CodeShare]:
@@ -108,12 +105,16 @@ def unknown_codes(inputs: Array, features: Features, names: Sequence[str]) -> li
         return []
     scale = np.broadcast_to(features.scale.ravel(), is_single.shape)
     known = features.sentinels.reshape(len(features.sentinels), len(is_single))
-    found = []
-    for index in np.flatnonzero(is_single & (scale > 0)):
-        column = to_numpy(as_float64(inputs if len(inputs.shape) == 1 else inputs[:, int(index)]))
-        new = [code for code in codes_of(column) if code not in known[:, index]]
-        found += [CodeShare(names[int(index)], code, float(np.mean(column == code))) for code in new]
-    return found
+    columns = features.axis.by_column(inputs)
+    found = codes_of_each(columns, is_single & (scale > 0))
+    return [
+        _share(columns, at, code, names) for at, each in enumerate(found) for code in each if code not in known[:, at]
+    ]
+
+
+def _share(columns: Array, at: int, code: float, names: Sequence[str]) -> CodeShare:
+    """How often a column holds a code."""
+    return CodeShare(names[at], float(code), _true(as_float64(columns[:, at]) == float(code)) / int(columns.shape[0]))
 
 
 def _true(cells: Array) -> int:
