@@ -340,9 +340,10 @@ def evaluating(module: Any, device: str) -> Iterator[Any]:
     """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
     # Frozen TorchScript has no mode.
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
-    first = next(module.parameters(), next(module.buffers(), None))
-    home = None if first is None else first.device
-    moved = device != "auto" and home is not None
+    places = [part.device for part in (*module.parameters(), *module.buffers())]
+    home = places[0] if places else None
+    # Where all is there already nothing is moved: to ask each layer takes as long as some of them compute.
+    moved = device != "auto" and any(str(place) != str(device) for place in places)
     try:
         if moved:
             _move(module, device)
