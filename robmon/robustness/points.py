@@ -36,9 +36,10 @@ def curve_points(
 ) -> tuple[CurvePoint, ...]:
     trials, confidence, bound = specification.trials, specification.confidence, specification.bound
     points = []
-    first = tally.first[0][:, first_rows(clusters)]
+    first, alone = tally.first[0], first_rows(clusters)
+    first = first if len(alone) == len(clusters) else first[:, alone]
     row_means = tally.sums[0][0] / trials
-    medians = np.median(row_means, axis=1).tolist()
+    medians = _medians(row_means)
     means_of_clusters = np.ascontiguousarray(cluster_means(row_means.T, clusters).T)
     for index, level in enumerate(specification.levels):
         trial_mse = tally.trial_mse[0][:, index]
@@ -70,6 +71,13 @@ def curve_points(
             )
         )
     return tuple(points)
+
+
+def _medians(values: Float64) -> list[float]:
+    """Of each row of values, none of which is NaN: NumPy's own takes several times as long for few."""
+    middle = [(values.shape[1] - 1) // 2, values.shape[1] // 2]
+    medians: list[float] = np.partition(values, middle, axis=1)[:, middle].mean(axis=1).tolist()
+    return medians
 
 
 def with_embeddings(

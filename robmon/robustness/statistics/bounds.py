@@ -190,11 +190,12 @@ def curve_band(trial_mse: ArrayLike, confidence: float = 0.95) -> Float64 | None
         return None
     band = np.full(trials.shape[1], np.inf)
     finite = np.all(np.isfinite(trials), axis=0)
-    known = np.all(trials == trials[0], axis=0) & (np.arange(trials.shape[1]) == 0) & finite
+    known = np.zeros_like(finite)
+    known[:1] = finite[:1] & np.all(trials[:, :1] == trials[0, :1])
     band[known] = trials[0, known]
     if (uncertain := finite & ~known).any():
-        shape, calibration = np.split(trials[:, uncertain], [len(trials) - calibrating])
-        band[uncertain] = _calibrated(shape, calibration, confidence)
+        those = trials[:, uncertain]
+        band[uncertain] = _calibrated(those[:-calibrating], those[-calibrating:], confidence)
     return band
 
 
