@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -193,7 +194,7 @@ def default_batch_rows(shape: tuple[int, ...], most: int = 1024) -> int:
     >>> default_batch_rows((9, 3, 224, 224)), default_batch_rows((9, 10)), default_batch_rows((9, 3, 2048, 2048))
     (6, 1024, 3)
     """
-    return max(3, min(most, BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
+    return max(3, min(most, BATCH_NUMBERS // max(1, math.prod(shape[1:]))))
 
 
 def batches(rows: int, batch_rows: int) -> Iterator[slice]:
@@ -215,7 +216,7 @@ def parts(inputs: Array) -> Iterator[slice]:
     They are larger on a CUDA device, where a few numbers take as long as many.
     """
     shape = tuple(int(length) for length in inputs.shape)
-    rows = max(3, CUDA_NUMBERS // max(1, int(np.prod(shape[1:])))) if is_on_cuda(inputs) else default_batch_rows(shape)
+    rows = max(3, CUDA_NUMBERS // max(1, math.prod(shape[1:]))) if is_on_cuda(inputs) else default_batch_rows(shape)
     return batches(shape[0], rows)
 
 

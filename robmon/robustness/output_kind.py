@@ -5,6 +5,7 @@ A deduction that would hang on a guess is refused with what to set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,7 +66,7 @@ def resolve_output(
         raise PredictionError("the model returned a single number, not one output a row", reason="invalid_output")
     if task == "embedding":
         return _of_embedding(outputs, names)
-    columns = int(np.prod(outputs.shape[1:]))
+    columns = math.prod(outputs.shape[1:])
     if output is not None:
         form = _given(outputs, output)
     elif task == "regression":
@@ -160,7 +161,7 @@ def _of_regression(outputs: Array, names: Sequence[str]) -> OutputForm:
 def _of_embedding(outputs: Array, names: Sequence[str]) -> OutputForm:
     if not is_numeric(outputs):
         raise InvalidInputError("text outputs are no embeddings: let the model return one vector of numbers a row")
-    size = int(np.prod(outputs.shape[1:]))
+    size = math.prod(outputs.shape[1:])
     if max(outputs.shape[1:], default=1) != size:
         raise InvalidInputError(
             f"outputs of shape {tuple(outputs.shape)} are not one vector a row: let the model return one, or choose it "

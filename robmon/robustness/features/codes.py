@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product, takewhile
 from typing import Any
 
@@ -107,10 +108,13 @@ def _may_have_codes(columns: Array) -> NDArray[np.bool_]:
     """Which columns are to be looked at: in most neither end occurs often or is a whole number."""
     xp, cut = namespace(columns), list(parts(columns))
     lows, highs = zip(*(_ends(columns[rows]) for rows in cut), strict=True)
-    may = xp.zeros_like(lows[0], dtype=xp.bool)
-    for end in (xp.min(xp.stack(lows), axis=0), xp.max(xp.stack(highs), axis=0)):
-        often = sum(xp.sum(columns[rows] == end, axis=0, dtype=xp.int32) for rows in cut) >= CODE_CELLS
-        may |= often | (end == xp.floor(end))
+
+    def may_be_codes(end: Array) -> Array:
+        cells = (columns[rows] == end for rows in cut)
+        often = sum(xp.sum(these, axis=0, dtype=xp.int32) for these in cells if xp.any(these)) >= CODE_CELLS
+        return often | (end == xp.floor(end))
+
+    may = may_be_codes(reduce(xp.minimum, lows)) | may_be_codes(reduce(xp.maximum, highs))
     return np.asarray(to_numpy(may))
 
 

@@ -69,7 +69,7 @@ class ColumnStatistics:
             )
         return cls(
             moments=Moments.of_columns(columns),
-            zero_one=np.broadcast_to(set_apart, (columns,)).copy(),
+            zero_one=np.full(columns, set_apart),
             sentinels=None if np.any(set_apart) else np.full((1, columns), np.nan),
             products=CoMoments.of_columns(columns) if correlation else None,
             low=np.full(columns, np.nan) if ranges else None,

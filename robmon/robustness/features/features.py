@@ -106,7 +106,7 @@ class Features:
 
     def like(self, inputs: Array) -> Features:
         """The same, with arrays of the kind and on the device of the inputs."""
-        return self._mapped(lambda values: like(values, inputs))
+        return self if isinstance(inputs, np.ndarray) else self._mapped(lambda values: like(values, inputs))
 
     def each(self, columns: int) -> Features:
         """The same, with one number a column."""
