@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -15,6 +15,9 @@ from robmon.history.store import History
 from robmon.processes.messages.model import ModelVersion
 
 log = structlog.get_logger("robmon.assess")
+
+LARGEST_TOLD: Final = 1e11
+"""Rows, or Unix seconds."""
 
 
 class RecordedBaselines:
@@ -43,8 +46,8 @@ class RecordedBaselines:
         problem = " ".join(filter(None, (self._damage.get(version), self._not_shared.get(version))))
         if baseline is None:
             return BaselineInfo(problem=problem)
-        source, rows = str(baseline.get("source")), int(baseline.get("rows", 0))
-        return BaselineInfo(source, rows, baseline.get("at"), problem)
+        rows = _number(baseline.get("rows")) or 0
+        return BaselineInfo(str(baseline.get("source")), int(rows), _number(baseline.get("at")), problem)
 
     async def read(self, model: ModelVersion) -> None:
         """Know the baseline of that version, if there is one: recorded beside it, on disk, or learnt by other pods."""
@@ -112,6 +115,11 @@ class RecordedBaselines:
         self._known[version] = baseline
         if self._written.get(version) != baseline and version not in self._unread:
             self._writer.write(write, place=version)
+
+
+def _number(value: Any) -> float | None:
+    """What is told of a baseline; None where it is no such number: whoever writes artifacts writes what he likes."""
+    return value if isinstance(value, int | float) and 0 <= value < LARGEST_TOLD else None
 
 
 def _sharing(before: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:

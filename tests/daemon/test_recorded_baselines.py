@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
+
+import pytest
 
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.writer import Writer
@@ -32,6 +35,13 @@ def test_what_is_on_disk_is_known_and_published(tmp_path: Path) -> None:
     baselines = read(history)
     assert baselines.of("1") == WRITTEN
     assert (baselines.info("1").source, baselines.info("1").rows, baselines.info("1").problem) == ("local", 7, "")
+
+
+@pytest.mark.parametrize("odd", ["never", None, [], {}, -1, 10**400, 1e308, math.inf, math.nan])
+def test_what_is_no_number_is_not_published(odd: object, tmp_path: Path) -> None:
+    """Whoever writes a run's artifacts writes what he likes: it would be in the way of every other metric."""
+    baselines = read(History(tmp_path, "m"), MODEL.model_copy(update={"baseline": {"rows": odd, "at": odd}}))
+    assert (baselines.info("1").rows, baselines.info("1").at) == (0, None)
 
 
 def test_a_damaged_one_is_set_aside_and_told_on_the_page(tmp_path: Path) -> None:

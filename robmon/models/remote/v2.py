@@ -71,10 +71,10 @@ def read_metadata(client: Client, endpoint: Endpoint) -> Metadata:
     try:
         versions = [str(version) for version in content.get("versions") or []]
         tensors = content.get("inputs") or []
-        inputs = {str(each["name"]): (each["datatype"], tuple(map(int, each["shape"]))) for each in tensors}
+        inputs = {str(each["name"]): (str(each["datatype"]), tuple(map(int, each["shape"]))) for each in tensors}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ModelLoadError(f"what {endpoint.place} tells of the model is no V2 metadata") from None
-    if unknown := sorted({str(datatype) for datatype, _ in inputs.values() if datatype not in DTYPES}):
+    if unknown := sorted({datatype for datatype, _ in inputs.values() if datatype not in DTYPES}):
         raise ModelLoadError(f"inputs of type {unknown[0]} are not supported")
     return Metadata(
         versions=sorted(map(_told, versions), key=_order),

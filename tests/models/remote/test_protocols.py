@@ -150,6 +150,7 @@ def test_v2_answers_of_another_version_are_refused() -> None:
         ([("x", "FP32", [])], "no common number of rows"),
         ([("x", "INT64", [-1, 3])], "nothing can be perturbed"),
         ([("x", "BF16", [-1, 3])], "inputs of type BF16 are not supported"),
+        ([("x", ["FP32"], [-1, 3])], "inputs of type .'FP32'. are not supported"),
     ],
 )
 def test_v2_models_that_cannot_be_assessed(inputs: Any, sentence: str) -> None:
