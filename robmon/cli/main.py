@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import Any
 
@@ -26,6 +27,8 @@ from robmon.extras import missing_extra
 
 BAD_INPUT = 2
 BUG = 70
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk may say although it was looked at before the work began; the standard output may lie on one, too."""
 
 
 class RobmonGroup(click.Group):
@@ -44,6 +47,9 @@ class RobmonGroup(click.Group):
         except Exception as error:
             if isinstance(error, ImportError) and (missing := missing_extra(error)) is not None:
                 click.echo(f"robmon: {missing}", err=True)
+                ctx.exit(BAD_INPUT)
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                click.echo(f"robmon: what is found cannot be written: {error.strerror}", err=True)
                 ctx.exit(BAD_INPUT)
             # Not Python's usual status 1, which says that a regression was found.
             traceback.print_exc()

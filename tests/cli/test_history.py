@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,14 @@ def test_a_table_of_the_last_assessments_and_what_happened_in_a_day(data_dir: Pa
     )
     assert "a regression of version 2 over time began" in done.stdout
     assert "settings changed: assess.max_seconds from 10 to 20" in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_disk_without_room_is_told_in_a_sentence(words: list[str], data_dir: Path) -> None:
+    command = [sys.executable, "-m", "robmon", "history", "--data-dir", str(data_dir), *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "robmon: what is found cannot be written: No space left on device\n")
 
 
 def test_a_period_and_a_number(data_dir: Path) -> None:
