@@ -230,10 +230,10 @@ class ModelHost:
         rejections = answer.rejections if isinstance(answer, Assessed | Failure) else Rejections()
         if question.comparison is None:  # else the same requests were counted with the reference version
             self._metrics.count_rejected(rejections.counts)
-        if not isinstance(answer, Assessed) or len(answered) != 1:
+        if not isinstance(answer, Assessed) or len(answered) != 1 or answer.number != question.number:
             reason, message = _told(answer)
             outcome: Outcome = "skipped" if reason in OUTCOMES["skipped"] else "failed"
-            await self._replace_if_damaged(reason)
+            await self._replace_if_damaged(reason, is_confused=not isinstance(answer, Failure))
             if reason == "device_full":
                 await self.close()  # the next one looks for room before it takes any
             served_version = answer.served_version if isinstance(answer, Failure) else None
@@ -272,11 +272,12 @@ class ModelHost:
         served_version = answer.served_version if isinstance(answer, Failure) else None
         raise NotAssessedError(outcome, reason, message, served_version=served_version)
 
-    async def _replace_if_damaged(self, reason: str) -> None:
+    async def _replace_if_damaged(self, reason: str, *, is_confused: bool) -> None:
         self._failures += reason in DAMAGED_REASONS
-        if self._failures < self._failures_allowed:
+        if self._failures < self._failures_allowed and not is_confused:
             return
-        log.warning("worker replaced", version=self._worker_version, because=f"{self._failures} failures in a row")
+        why = "its answer does not fit the question" if is_confused else f"{self._failures} failures in a row"
+        log.warning("worker replaced", version=self._worker_version, because=why)
         self._failures = 0
         self._failures_allowed = min(2 * self._failures_allowed, FAILURES_OF_A_DAMAGED_WORKER[1])
         version = self._worker_version

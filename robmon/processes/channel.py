@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import socket
 import struct
 from collections.abc import Generator, Iterator, Sequence
@@ -127,6 +128,10 @@ class Channel:
         sock = socket.socket(fileno=fd)
         sock.set_inheritable(False)
         return cls(sock)
+
+    def close(self) -> None:
+        """Let go of this end, without waiting for whoever reads from it: what is sent or received from now on fails."""
+        os.close(self._socket.detach())
 
     def send(self, message: AnyMessage, blobs: Sequence[bytes] = ()) -> None:
         """Send one message. Raises OSError when the peer is gone."""

@@ -26,8 +26,12 @@ def main(module: str, description: str, behave: Callable[[], None], answer: Call
 
 
 def serve(fd: int, behave: Callable[[], None], answer: Callable[[Channel], None]) -> None:
-    """Say hello at the socket with this descriptor, and answer; that the other side goes away is no error."""
+    """Say hello at the socket with this descriptor, and answer; that the other side goes away is no error.
+
+    A process that model code forks, and that goes on where this one does, would answer each question a second time.
+    """
     channel = Channel.from_fd(fd)
+    os.register_at_fork(after_in_child=channel.close)
     behave()
     with suppress(EOFError, OSError):
         channel.send(Hello(pid=os.getpid()))

@@ -140,6 +140,8 @@ class Child:
         """
 
         async def conversation() -> Frame:
+            if await self._has_said_something():
+                raise ProtocolError("the process answered without being asked")
             await self._send(message, blobs)
             return await self._receive()
 
@@ -216,6 +218,14 @@ class Child:
             raise
         finally:
             ending.cancel()
+
+    async def _has_said_something(self) -> bool:
+        """Whether what it said is there already: it would be taken for the answer to the next question."""
+        reading = asyncio.ensure_future(self._reader.read(1))
+        await asyncio.wait({reading}, timeout=0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        return not reading.cancelled() and reading.result() != b""
 
     async def _send(self, message: AnyMessage, blobs: Sequence[bytes]) -> None:
         if self._writer.is_closing():  # it is being killed: uvloop would raise what looks like a mistake of ours

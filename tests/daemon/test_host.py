@@ -32,6 +32,7 @@ from robmon.processes.messages.every_process import Failure
 from robmon.processes.messages.model import LoadedModel, ModelVersion
 from robmon.processes.messages.question import SampledRequest
 from robmon.vocabulary import RESTART_REASONS
+from tests.export.published import everything
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, save_pyfunc, tensor
 from tests.worker.test_evaluation import question
@@ -106,6 +107,30 @@ class FullDevice:
 
     async def stop(self) -> None:
         FullDevice.stopped += 1
+
+
+class Confused(FullDevice):
+    """In the place of a worker in which model code has forked, and which answers what was asked before."""
+
+    async def ask(self, message: AnyMessage, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+        measurement = everything().view.measurement
+        if message.type != "assess" or measurement is None:
+            return LoadedModel(flavor="sklearn", device="cpu"), []
+        return measurement.result.model_copy(update={"number": message.number - 1}), [b""]
+
+
+async def test_an_answer_to_another_question_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for what is found on other requests; that worker is ended."""
+    monkeypatch.setattr("robmon.daemon.host.Child", Confused)
+    monkeypatch.setattr(FullDevice, "stopped", 0)
+    metrics = Metrics("m", InputCounts(), lambda: (0, None))
+    host = ModelHost(settings.load({"model.uri": "models:/m/1"}).settings, metrics)
+    await host.use(ModelVersion(name="m", version="1", path="nowhere", flavors=["sklearn"]))
+    with pytest.raises(NotAssessedError, match="does not fit the question") as caught:
+        await host.assess(question(3), [])
+    assert (caught.value.outcome, caught.value.reason) == ("failed", "error")
+    assert (FullDevice.stopped, host.version) == (1, None)
+    assert metrics.registry.get_sample_value("robmon_worker_restarts_total", {"reason": "crash"}) == 1
 
 
 async def test_a_worker_on_a_full_device_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

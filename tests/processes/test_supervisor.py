@@ -98,6 +98,55 @@ async def test_question_and_answer() -> None:
 
 
 @on_uvloop
+async def test_two_answers_to_one_question(odd_child: OddChild) -> None:
+    """The second would be taken for the answer to the next question, and so on for ever."""
+    child = await Child.start(
+        odd_child("question, _ = channel.receive(); channel.send(question); channel.send(question); channel.receive()")
+    )
+    await child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS)
+    await asyncio.sleep(0.2)  # it comes a moment later
+    died = await death(child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))
+    assert (died.reason, str(died)) == ("crash", "the process answered without being asked")
+
+
+@on_uvloop
+async def test_what_a_process_forks_does_not_answer_in_its_place(tmp_path: Path) -> None:
+    """Model code may fork, and let both go on; or do it on a thread, while the next question is waited for."""
+    script = tmp_path / "python"
+    script.write_text(
+        f"""#!{sys.executable}
+import os, sys, threading, time
+from robmon.processes import heavy
+from robmon.processes.messages.every_process import Failure
+def fork():
+    while True:
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        time.sleep(0.01)
+def answer(channel):
+    threading.Thread(target=fork, daemon=True).start()
+    while True:
+        channel.receive()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        channel.send(Failure(reason=str(os.getpid())))
+heavy.serve(int(sys.argv[-1]), lambda: None, answer)
+""",
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    child = await Child.start(Command(str(script), "robmon.worker", worker_environment(1)))
+    try:
+        answers = [(await child.ask(QUESTION, timeout_seconds=PATIENCE_SECONDS))[0] for _ in range(3)]
+    finally:
+        await child.stop()
+    assert answers == [Failure(reason=str(child.pid))] * 3
+
+
+@on_uvloop
 async def test_blobs_of_many_megabytes(odd_child: OddChild) -> None:
     """More than a socket holds, both ways, and empty ones among them."""
     child = await Child.start(odd_child("question, blobs = channel.receive(); channel.send(question, blobs)"))
