@@ -23,6 +23,8 @@ from robmon.history.salvage import Salvaged
 
 BUSY_SECONDS: Final = 10.0
 """How long another process is waited for; its transactions are short."""
+BUSY_AGAIN_SECONDS: Final = 0.5
+"""The same where it was waited for in vain: a daemon reads several things before it answers probes."""
 RECORDS_DAMAGED: Final = "records-damaged"
 """In the name of a file that was set aside although verdicts and numbers were whole: only old rows are lost."""
 EMPTY_SHARE: Final = 0.2
@@ -80,6 +82,7 @@ class StateFile:
         self.path = path
         self._tell_damage = tell_damage
         self._is_checked = False
+        self._was_busy = False
         self._bears_wal: bool | None = None
         self._within: Kept | None = None
 
@@ -185,12 +188,14 @@ class StateFile:
                     kept.set_seal()
                 connection.execute("COMMIT")
                 self._is_checked = True
+                self._was_busy = False
                 return result
         except UnicodeDecodeError:  # a name or a message that quotes one
             raise sqlite3.DatabaseError("a text does not fit") from None
         except sqlite3.ProgrammingError as error:  # says nothing of the file
             raise RuntimeError(str(error)) from error
         except sqlite3.DatabaseError as error:
+            self._was_busy = _code(error) == sqlite3.SQLITE_BUSY
             if (why := _not_damaged(error)) is not None:
                 raise why from None
             raise
@@ -220,8 +225,9 @@ class StateFile:
         return _readable(self._connect("&immutable=1"))
 
     def _connect(self, options: str = "") -> sqlite3.Connection:
+        timeout = BUSY_AGAIN_SECONDS if self._was_busy else BUSY_SECONDS
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode=rw{options}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            f"{self.path.absolute().as_uri()}?mode=rw{options}", uri=True, timeout=timeout, isolation_level=None
         )
         connection.text_factory = bytes
         return connection

@@ -331,6 +331,24 @@ def test_a_volume_that_bears_no_write_ahead_log(tmp_path: Path, monkeypatch: pyt
     assert journal_mode(back) == "wal" and versions(back) == ["1", "2", "3", "4"]
 
 
+def test_a_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon reads several things before it answers probes: it would be restarted before it had waited for each."""
+    monkeypatch.setattr(module, "BUSY_SECONDS", 2.0)
+    monkeypatch.setattr(module, "BUSY_AGAIN_SECONDS", 0.01)
+    history = filled(tmp_path)
+    holder = sqlite3.connect(history.state_file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(OSError, match="another process holds the state file"):
+            history.reserve_numbers(1)
+        took.append(time.monotonic() - began)
+    assert took[0] >= 2 and sum(took[1:]) < 2
+    holder.execute("ROLLBACK")
+    assert history.reserve_numbers(1) == range(101, 102)
+
+
 def test_a_lock_that_is_not_given_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
     history = filled(tmp_path)
