@@ -92,13 +92,16 @@ def test_a_step_of_the_clock(name: str, step: Step, request: pytest.FixtureReque
             daemon.wait_for(lambda: status(daemon, "second-token") == 200, "the new token", 60)
             assert status(daemon, "first-token") == 401
             use_token(daemon, "second-token")
-            daemon.wait_for(lambda: daemon.assessments() > counted, "assessments that go on", 30)
+            daemon.wait_for(lambda: daemon.assessments() > counted, "assessments that go on", 60)
             daemon.send()
             daemon.wait_for_assessments(3)
             assert daemon.value("robmon_sample_rows") == 41, "requests from before the step have their true age"
             shown = daemon.value("robmon_last_assessment_timestamp_seconds")
             assert shown is not None and abs(shown - (time.time() + STEPS[name][-1])) < 30
-            assert daemon.value("robmon_noise_mse", level="0.1") is not None
+            # Each assessment counts for a few intervals: on a busy machine the next one, or this look, may take longer.
+            daemon.wait_for(
+                lambda: daemon.value("robmon_noise_mse", level="0.1") is not None, "a result that counts", 60
+            )
         use_token(daemon, "second-token")
 
 
