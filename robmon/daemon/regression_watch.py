@@ -60,13 +60,18 @@ class RegressionWatch:
         self._hours: dict[int, dict[str, Any]] = {}
         self._unwritten: dict[int, dict[str, Any]] = {}
         self._left_out: set[int] = set()
+        self._is_unread = False
         try:
             self.record = history.read_detection(settings.scope)
-        except (OSError, ValueError) as error:
+        except OSError as error:  # another process may hold the file for a while
+            self._is_unread = True
+            log.warning("where detection over time stands cannot be read yet", error=error.strerror)
+        except ValueError as error:
             log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
 
     async def begin(self, model: ModelVersion, baseline: Mapping[str, Any] | None, entries: Entries) -> None:
         """Watch this version, with this baseline: go on where that is what was watched before, else begin at 0."""
+        await self._read_again()
         await self._know_hours(hours_name(identity_of(self._settings, model, baseline, entries)))
         identity = identity_of(self._settings, model, baseline, entries, self._left_out)
         reason = restart_reason(self.record, identity)
@@ -75,6 +80,18 @@ class RegressionWatch:
             log.info("evidence begins at 0", version=model.version, because=reason)
         if self.record is not None and (reason is not None or self.record.identity != identity):
             self.record = None
+
+    async def _read_again(self) -> None:
+        """What could not be read at the start, before a first step replaces it."""
+        if not self._is_unread:
+            return
+        self._is_unread = False
+        try:
+            self.record = await self._writer.ask(
+                lambda: self._history.read_detection(self._settings.scope), READ_SECONDS
+            )
+        except (OSError, ValueError, TimeoutError) as error:
+            log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
 
     async def _know_hours(self, of: str) -> None:
         if of == self._of:

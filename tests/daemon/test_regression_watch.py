@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ import numpy as np
 import pytest
 
 from robmon import clock
+from robmon.daemon.detection import identity_of
 from robmon.daemon.question import assessment_question
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.writer import Writer
 from robmon.drift.hourly import HourlyErrors
+from robmon.history import state_file
 from robmon.history.baseline_hours import hours_of
+from robmon.history.detection import DetectionRecord
 from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries, Entry
 from robmon.history.shared_baseline import leave_out, share
@@ -171,6 +175,28 @@ def test_a_baseline_that_it_learns_itself_shows_a_change_and_its_end(tmp_path: P
         assert pod.evidence == 0 and cleared <= 3
 
     run(story)
+
+
+def test_where_it_stands_is_read_once_another_process_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first step would replace what was kept, and a regression that stands would be one no more."""
+    monkeypatch.setattr(state_file, "BUSY_SECONDS", 0.05)
+    given = settings(tmp_path)
+    record = DetectionRecord(identity=identity_of(given, MODEL, None, ()), number=7)
+    history = History(tmp_path, "m")
+    history.write_step(given.scope, record, "of", {})
+    holder = sqlite3.connect(history.state_file, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    async def run() -> None:
+        pod = Pod(tmp_path)
+        assert pod.watch.record is None
+        holder.close()
+        await pod.watch.begin(MODEL, None, ())
+        assert (pod.watch.record, pod.restarts) == (record, [])
+        await pod.writer.close()
+
+    asyncio.run(run())
 
 
 def test_a_restart_goes_on_to_the_bit(watched: Path, linear: list[ServedModel]) -> None:
