@@ -324,14 +324,20 @@ def test_mlmodel(bomb: str, shared: tuple[Daemon, RegisteredModel, list[str], Od
     def is_told() -> bool:
         return len(daemon.log("served version unknown")) + len(daemon.log("model version cannot be loaded")) > told
 
+    def answers() -> int:
+        return len(daemon.log("served version")) + len(daemon.log("registry answers again"))
+
     with watched(daemon, f"MLmodel that is {bomb}"):
         model.serve(version)
         daemon.wait_for(is_told, "a word of it")
         assert not Path("/tmp/robmon-evil").exists()
         daemon.wait_for_assessments()
         assert daemon.assessed_version == served
+        before = answers()
         model.serve(versions[0])
-        daemon.wait_for(lambda: daemon.assessed_version == versions[0], "a sound version")
+        # A failure is told when it begins: the next is one of its own only once this one has ended.
+        daemon.wait_for(lambda: answers() > before, "a sound version")
+        daemon.wait_for(lambda: daemon.assessed_version == versions[0], "its assessments")
         daemon.wait_for_assessments()
 
 
