@@ -233,6 +233,35 @@ def test_download_once_and_keep_what_is_needed(store: Store, tmp_path: Path) -> 
     assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == ["1", "3"]
 
 
+@pytest.mark.parametrize("file", ["zeros", "MLmodel"])
+def test_a_device_or_pipe_for_a_file_is_refused_before_it_is_copied(
+    file: str, sqlite_store: Store, tmp_path: Path
+) -> None:
+    registry = Registry(sqlite_store.tracking_uri)
+    model = registry.resolve(f"models:/{sqlite_store.register()}/1")
+    path, kept = Path(model.source) / file, tmp_path / "kept"
+    if path.exists():
+        path.rename(kept)
+    path.symlink_to("/dev/zero")
+    try:
+        with pytest.raises(ModelRefusedError, match="has a device or a pipe for a file"):
+            check_version(registry, model, Requirements())
+            download_version(registry, model, tmp_path)
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(ModelRefusedError, match="pipe"):
+            download_version(registry, model, tmp_path)
+        path.unlink()
+        path.symlink_to(".")
+        with pytest.raises((ModelRefusedError, RegistryError, ModelNotFoundError)):
+            download_version(registry, model, tmp_path)
+    finally:
+        path.unlink()
+        if kept.exists():
+            kept.rename(path)
+    assert download_version(registry, model, tmp_path).is_dir()
+
+
 def test_another_registry_with_the_same_names(sqlite_store: Store, tmp_path: Path) -> None:
     """A new registry that starts at version 1 again: the old version's files are not used for it."""
     registry = Registry(sqlite_store.tracking_uri)

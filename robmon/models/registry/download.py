@@ -7,10 +7,13 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -25,6 +28,7 @@ from robmon.models.registry.resolved import Resolved
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"
+_MOST_FILES: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def _replace(registry: Registry, target: Path, model: Resolved, requirements: Re
 
 
 def _download(registry: Registry, source: str, folder: Path, model: Resolved) -> Path:
+    _check_files(source, model)
     with registry.asking(f"the files of {model.uri.text} are not in the store that {registry.place} names"):
         try:
             with without_bars():
@@ -118,6 +123,27 @@ def _download(registry: Registry, source: str, folder: Path, model: Resolved) ->
                 raise MlflowException("not there", error_code=codes.RESOURCE_DOES_NOT_EXIST) from None
             raise
         return Path(path)
+
+
+def _check_files(source: str, model: Resolved) -> None:
+    """Refuse what MLflow would copy without end from a folder of this machine: devices, pipes, links in a circle.
+
+    Raises:
+        ModelRefusedError: there is such a thing.
+    """
+    place = urlsplit(source)
+    waiting, count = [Path(unquote(place.path))] if place.scheme in ("", "file") else [], 0
+    while waiting:
+        path = waiting.pop()
+        with contextlib.suppress(OSError):  # what is not there or cannot be read MLflow tells
+            mode, count = path.stat().st_mode, count + 1
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                raise ModelRefusedError(
+                    f"version {model.version} of {model.name} has a device, pipe or socket for a file"
+                )
+            waiting += path.iterdir() if stat.S_ISDIR(mode) else []
+        if count > _MOST_FILES:
+            raise ModelRefusedError(f"version {model.version} of {model.name} has more than {_MOST_FILES:,} files")
 
 
 def _judge(folder: Path, model: Resolved, requirements: Requirements) -> mlmodel.MLmodel:
