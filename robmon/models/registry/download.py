@@ -138,9 +138,7 @@ def _check_files(source: str, model: Resolved) -> None:
         with contextlib.suppress(OSError):  # what is not there or cannot be read MLflow tells
             mode, count = path.stat().st_mode, count + 1
             if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                raise ModelRefusedError(
-                    f"version {model.version} of {model.name} has a device, pipe or socket for a file"
-                )
+                raise ModelRefusedError(f"version {model.version} of {model.name} has a device or a pipe for a file")
             waiting += path.iterdir() if stat.S_ISDIR(mode) else []
         if count > _MOST_FILES:
             raise ModelRefusedError(f"version {model.version} of {model.name} has more than {_MOST_FILES:,} files")
