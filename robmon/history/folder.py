@@ -56,9 +56,8 @@ def replace_file(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     with _alone(temporary) as stream:
-        stream.truncate()
         stream.write(content)
-        stream.flush()
+        stream.truncate()  # of what another left there that was longer
         os.fsync(stream.fileno())
         temporary.replace(file)
 
