@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
@@ -330,13 +330,14 @@ class Engine:
 
     def _noisy_rows_of(
         self, calls: Sequence[Sequence[int]], rows: slice, levels: Sequence[float]
-    ) -> Iterable[NoisyRows]:
-        """These rows in the trials of each call, made together where they are held at all levels anyway."""
-        if len(calls) > 1:
-            together = self.noisy_rows([trial for call in calls for trial in call], rows, levels)
-            if isinstance(together, AdditiveRows) and together.levels:
-                return together.parts([len(call) for call in calls])
-        return (self.noisy_rows(call, rows, levels) for call in calls)
+    ) -> Sequence[NoisyRows]:
+        """These rows in the trials of each call; of several calls they are made before the first, if they are few."""
+        noisy = [self.noisy_rows(call, rows, levels) for call in calls]
+        if len(noisy) > 1:
+            for each in noisy:
+                if isinstance(each, AdditiveRows):
+                    each.make()
+        return noisy
 
     def noisy_rows(self, trials: Sequence[int], rows: slice, levels: Sequence[float]) -> NoisyRows:
         """These rows in each of these trials, one trial after the other, which are asked for at these levels."""

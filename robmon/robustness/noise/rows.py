@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
-from itertools import islice
+from functools import cached_property
 from typing import Final, Protocol
 
 import array_api_compat
@@ -127,9 +126,6 @@ class AdditiveRows:
         redraws: whether to draw again for each level rather than hold the moves, which are as large as the rows.
         levels: that will be asked for. In main memory few rows are made at all of them at once, while a draw is near
             the processor.
-
-    Attributes:
-        levels: at which the rows are made at once.
     """
 
     def __init__(
@@ -147,7 +143,7 @@ class AdditiveRows:
         self._shape = (copies * rows.shape[0], *rows.shape[1:])
         noisy = tuple(level for level in dict.fromkeys(levels) if level > 0)
         is_near = not is_on_cuda(rows) and len(noisy) * copies * math.prod(rows.shape) <= NEAR_NUMBERS
-        self.levels = noisy if is_near and not redraws else ()
+        self._levels = noisy if is_near and not redraws else ()
 
     def _each(self) -> Iterator[Array]:
         """The draws of each copy, of the rows' shape, 0 for cells that stay as they are."""
@@ -180,43 +176,33 @@ class AdditiveRows:
     def _ready(self) -> tuple[dict[float, Array], Array]:
         """The rows at each level, and the squares of the draws, row by row."""
         xp, sizes = namespace(self._rows), []
-        shape = (len(self.levels), self._copies, *self._rows.shape)
+        shape = (len(self._levels), self._copies, *self._rows.shape)
         every = xp.empty(shape, dtype=self._rows.dtype, device=array_api_compat.device(self._rows))
-        levels = xp.astype(like(np.array(self.levels), self._rows), self._rows.dtype)
+        levels = xp.astype(like(np.array(self._levels), self._rows), self._rows.dtype)
         levels = xp.reshape(levels, (-1, *[1] * len(self._rows.shape)))
         for copy, draw in enumerate(self._each()):
             sizes.append(self._size(draw))
             moved_into(every[:, copy], self._rows, draw * self._scale, levels)
         rows = [xp.reshape(at, self._shape) for at in every]
-        return dict(zip(self.levels, rows, strict=True)), as_float64(on_host(concatenation(sizes))) ** 2
+        return dict(zip(self._levels, rows, strict=True)), as_float64(on_host(concatenation(sizes))) ** 2
 
     @cached_property
     def _squares(self) -> Array:
-        if self.levels:
+        if self._levels:
             return self._ready[1]
         return self._squared_size(self._draw()) if self._redraws else self._moves[1]
 
-    def parts(self, copies: Sequence[int]) -> Iterator[AdditiveRows]:
-        """So many of the copies after the other, of rows that are made at once."""
-        made, squares = self._ready
-        first, count = 0, int(self._rows.shape[0])
-        for many in copies:
-            draws = partial(self._draws_of, first, first + many)
-            part = AdditiveRows(self._rows, many, draws, self._scale, self._kept, levels=self.levels)
-            of = slice(first * count, (first + many) * count)
-            part._ready = {level: rows[of] for level, rows in made.items()}, squares[of]
-            yield part
-            first += many
-
-    def _draws_of(self, first: int, end: int) -> Iterator[Array]:
-        return islice(self._draws(), first, end)
+    def make(self) -> None:
+        """Make the rows now that are made at once, and not when the first of them is asked for."""
+        if self._levels:
+            _ = self._ready
 
     def at(self, level: float) -> Array:
         xp = namespace(self._rows)
         if level == 0:
             return repeated(self._rows, self._copies)
         with np.errstate(over="ignore", invalid="ignore"):
-            if level in self.levels and level in self._ready[0]:
+            if level in self._levels and level in self._ready[0]:
                 return self._ready[0].pop(level)
             if not self._redraws:
                 return xp.reshape(moved(self._rows, self._moves[0], level), self._shape)
