@@ -67,7 +67,7 @@ class RegressionWatch:
             self._is_unread = True
             log.warning("where detection over time stands cannot be read yet", error=error.strerror)
         except ValueError as error:
-            log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
+            _tell_lost(error)
 
     async def begin(self, model: ModelVersion, baseline: Mapping[str, Any] | None, entries: Entries) -> None:
         """Watch this version, with this baseline: go on where that is what was watched before, else begin at 0."""
@@ -91,7 +91,7 @@ class RegressionWatch:
                 lambda: self._history.read_detection(self._settings.scope), READ_SECONDS
             )
         except (OSError, ValueError, TimeoutError) as error:
-            log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
+            _tell_lost(error)
 
     async def _know_hours(self, of: str) -> None:
         if of == self._of:
@@ -186,3 +186,7 @@ class RegressionWatch:
             log.info("detection over time begins", basis=found.basis, tolerance=found.tolerance, notes=found.notes)
         if found.problem and (was is None or was.problem != found.problem):
             log.warning("no limit in time", version=now.version, why=found.problem)
+
+
+def _tell_lost(error: Exception) -> None:
+    log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
