@@ -400,9 +400,14 @@ def _reader(module: Any, array: Any) -> Read:
 def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predictor:
     import torch
 
+    from robmon.models.channels_last import with_channels_last
+
+    place = str(device or "cpu")
+    run = with_channels_last(module, torch.device(place))
+
     def predict(x: Any, rows: slice) -> Any:
         # Not inference_mode: some modules ask for gradients in their forward pass, and are trained on afterwards.
         with torch.no_grad():
-            return outputs(module(x), len(x))
+            return outputs(run(x), len(x))
 
-    return FunctionPredictor(predict, str(device or "cpu"), module=module)
+    return FunctionPredictor(predict, place, module=module)

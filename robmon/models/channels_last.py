@@ -1,86 +1,88 @@
-"""Images with their channels last in memory, as the tensor cores of a CUDA device take convolutions."""
+"""Images with their channels last in memory: so convolve tensor cores, and so convolve and pool processors' kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 
 TENSOR_CORES: Final = {torch.float16: (7, 0), torch.bfloat16: (8, 0), torch.float32: (8, 0)}
 """From which compute capability on convolutions of a dtype run on them, float32 as TF32."""
 IMAGE_RANK: Final = 4
-SAME: Final = 0.01
-"""Of the largest output: outputs that differ by less are the same in TF32, whose mantissa has 10 bits."""
+SAME: Final = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+"""Of the largest output, for parameters of a dtype: outputs that differ by less are the same."""
+SAME_IN_TF32: Final = 0.01
+"""Likewise where float32 is computed in TF32, whose mantissa has 10 bits."""
 SAME_SHARE: Final = 0.99
 """Of the outputs that must be the same: a class may change where two are as likely."""
 
+_known: MutableMapping[torch.nn.Module, dict[str, bool]] = WeakKeyDictionary()
+"""Whether a module computes the same with channels last, by its device."""
 
-class ChannelsLast:
-    """A module that computes with channels last, if it can: its first call shows.
+
+def with_channels_last(module: torch.nn.Module, device: torch.device) -> Callable[..., Any]:
+    """The module, called on images with channels last where that may be faster and its outputs stay the same.
 
     A module may view memory, or read strides, in ways that want channels first. So it is called both ways once, and
-    keeps channels first where it raises otherwise or its outputs are not the same.
+    gets its images as they are where it raises otherwise or its outputs are not the same; that is remembered with it.
+    The module itself is left as it is.
 
     Args:
-        module: whose parameters of rank 4 may get another layout; it is to be its own.
+        module: on the device.
+        device: which.
     """
+    tolerance = _tolerance(module, device)
+    if tolerance is None:
+        return module
+    known = _known.setdefault(module, {})
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module = module
-        self.is_on: bool | None = None
-        """Whether it computes so; None before its first call."""
-
-    def __call__(self, *inputs: torch.Tensor) -> Any:
-        """The module's outputs."""
-        if self.is_on is None:
-            return self._first(inputs)
-        return self._module(*(map(_with_channels_last, inputs) if self.is_on else inputs))
-
-    def _first(self, inputs: tuple[torch.Tensor, ...]) -> Any:
+    def call(*inputs: torch.Tensor) -> Any:
+        if str(device) in known:
+            return module(*(map(_with_channels_last, inputs) if known[str(device)] else inputs))
         # The module may write into its inputs.
-        usual = self._module(*(each.clone() for each in inputs))
-        self._lay_out(torch.channels_last)
+        usual = module(*(each.clone() for each in inputs))
         try:
-            outputs = self._module(*map(_with_channels_last, inputs))
-            self.is_on = _are_same(usual, outputs)
+            outputs = module(*map(_with_channels_last, inputs))
         except RuntimeError:
-            self.is_on = False
-        if self.is_on:
-            return outputs
-        self._lay_out(torch.contiguous_format)
-        return usual
+            known[str(device)] = False
+            return usual
+        known[str(device)] = _are_same(usual, outputs, tolerance)
+        return outputs if known[str(device)] else usual
 
-    def _lay_out(self, layout: torch.memory_format) -> None:
-        with torch.inference_mode(False):  # else gradients could no longer be asked of the module
-            for parameter in self._module.parameters():
-                if parameter.ndim == IMAGE_RANK:
-                    parameter.data = parameter.data.contiguous(memory_format=layout)
+    return call
 
 
-def gains(module: torch.nn.Module, device: torch.device) -> bool:
-    """Whether a module may be faster with channels last: it convolves images on tensor cores.
+def _tolerance(module: torch.nn.Module, device: torch.device) -> float | None:
+    """How far apart the same outputs may be; None for a module that gains nothing: it convolves no images.
 
     The graph of an exported program is left alone: it was written down with channels first.
     """
-    if device.type != "cuda" or isinstance(module, torch.fx.GraphModule):
-        return False
-    dtypes = {each.dtype for each in module.parameters() if each.ndim == IMAGE_RANK and each.is_floating_point()}
-    capability = torch.cuda.get_device_capability(device)
-    return any(dtype in TENSOR_CORES and capability >= TENSOR_CORES[dtype] for dtype in dtypes)
+    if isinstance(module, torch.fx.GraphModule):
+        return None
+    dtypes = {each.dtype for each in module.parameters() if each.ndim == IMAGE_RANK} & SAME.keys()
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        dtypes = {dtype for dtype in dtypes if capability >= TENSOR_CORES[dtype]}
+        return max((SAME_IN_TF32, *(SAME[dtype] for dtype in dtypes))) if dtypes else None
+    if device.type != "cpu" or not torch._C._has_mkldnn:
+        return None
+    return max((SAME[dtype] for dtype in dtypes), default=None)
 
 
 def _with_channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == IMAGE_RANK else tensor
 
 
-def _are_same(one: Any, other: Any) -> bool:
+def _are_same(one: Any, other: Any, tolerance: float) -> bool:
     """Whether two outputs of a module, containers of tensors, hold the same."""
     pytree = torch.utils._pytree
     (mine, shape), (theirs, other_shape) = pytree.tree_flatten(one), pytree.tree_flatten(other)
-    return shape == other_shape and all(map(_is_same, mine, theirs))
+    return shape == other_shape and all(_is_same(*pair, tolerance) for pair in zip(mine, theirs, strict=True))
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any, tolerance: float) -> bool:
     if not isinstance(one, torch.Tensor):
         return True  # the numbers beside the outputs
     if one.shape != other.shape or one.dtype != other.dtype:
@@ -89,5 +91,5 @@ def _is_same(one: Any, other: Any) -> bool:
         return True
     one, other = one.double(), other.double()
     largest = float(one.abs().nan_to_num(0.0, 0.0).max())
-    close = torch.isclose(one, other, rtol=SAME, atol=SAME * largest, equal_nan=True)
+    close = torch.isclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True)
     return float(close.double().mean()) >= SAME_SHARE

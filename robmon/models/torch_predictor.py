@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robmon.models import channels_last
+from robmon.models.channels_last import with_channels_last
 from robmon.models.device import DeviceUse
 from robmon.models.first_layer import axes_read
 from robmon.models.served import Claim, LoadedCode
@@ -32,7 +32,7 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     claim(str(place))
     module = load_module(folder, place)
     precision, more = precise(use, place, module)
-    run = channels_last.ChannelsLast(module) if channels_last.gains(module, place) else module
+    run = with_channels_last(module, place)
 
     def put(array: NDArray[Any]) -> torch.Tensor:
         return tensor_on(place, array)

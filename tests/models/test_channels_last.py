@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robmon.models.channels_last import ChannelsLast, gains
+from robmon.models.channels_last import with_channels_last
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -32,34 +32,63 @@ class Strides(torch.nn.Module):
         return torch.as_strided(x, (x.shape[0], x[0].numel()), (x[0].numel(), 1))
 
 
+class Seen(torch.nn.Module):
+    """Tells in which layout it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layouts: list[bool] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.layouts.append(x.is_contiguous(memory_format=torch.channels_last))
+        return x
+
+
 @pytest.mark.parametrize(("flatten", "is_on"), [(torch.nn.Flatten(), True), (View(), False), (Strides(), False)])
-@pytest.mark.parametrize("is_scripted", [False, True])
 @pytest.mark.parametrize("device", DEVICES)
-def test_channels_are_last_only_where_outputs_stay_the_same(
-    flatten: torch.nn.Module, is_on: bool, is_scripted: bool, device: str
-) -> None:
-    module = convolutions(flatten).to(device)
+def test_channels_are_last_only_where_outputs_stay_the_same(flatten: torch.nn.Module, is_on: bool, device: str) -> None:
+    seen = Seen()
+    module = torch.nn.Sequential(seen, convolutions(flatten)).to(device)
     x = torch.rand(6, 3, 8, 8, device=device)
     near = {"rtol": 1e-2, "atol": 1e-2} if device == "cuda" else {"rtol": 1e-5, "atol": 1e-5}  # TF32
-    own = torch.jit.script(module) if is_scripted else module
     with torch.inference_mode():
         expected = module(x)
-        run = ChannelsLast(own)
+        for _ in range(2):  # what is found of a module is remembered with it
+            run = with_channels_last(module, torch.device(device))
+            torch.testing.assert_close(run(x), expected, **near)
         torch.testing.assert_close(run(x), expected, **near)
-        assert run.is_on is is_on
-        torch.testing.assert_close(run(x), expected, **near)
+    assert seen.layouts == [False, False, True, is_on, is_on]
     run(x).sum().backward()
-    layout = torch.channels_last if is_on else torch.contiguous_format
-    assert all(each.is_contiguous(memory_format=layout) for each in own.parameters() if each.ndim == 4)
+    assert all(each.is_contiguous() for each in module.parameters())  # the module is its owner's
 
 
-def test_channels_last_are_tried_on_a_cuda_device_alone() -> None:
-    assert not gains(convolutions(torch.nn.Flatten()), torch.device("cpu"))
+@pytest.mark.parametrize(("flatten", "is_on"), [(torch.nn.Flatten(), True), (View(), False), (Strides(), False)])
+def test_a_scripted_module_computes_the_same(flatten: torch.nn.Module, is_on: bool) -> None:
+    module, x = convolutions(flatten), torch.rand(6, 3, 8, 8)
+    run = with_channels_last(torch.jit.script(module), torch.device("cpu"))
+    with torch.inference_mode():
+        for _ in range(3):
+            torch.testing.assert_close(run(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)),
+        convolutions(torch.nn.Flatten()).double(),
+        torch.export.export(convolutions(torch.nn.Flatten()), (torch.rand(2, 3, 8, 8),)).module(),
+    ],
+    ids=["no images", "float64", "exported"],
+)
+def test_what_gains_nothing_is_called_as_it_is(module: torch.nn.Module) -> None:
+    assert with_channels_last(module, torch.device("cpu")) is module
 
 
 @needs_cuda
 def test_channels_last_are_tried_where_images_are_convolved() -> None:
     device = torch.device("cuda", 0)
+    module = convolutions(torch.nn.Flatten()).to(device)
     new = torch.cuda.get_device_capability(device) >= (8, 0)
-    assert gains(convolutions(torch.nn.Flatten()).to(device), device) is new
-    assert not gains(torch.nn.Linear(3, 3).to(device), device)
+    assert (with_channels_last(module, device) is not module) is new
+    linear = torch.nn.Linear(3, 3).to(device)
+    assert with_channels_last(linear, device) is linear
