@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.library.art_attacks import outside_attacks
-from robmon.library.prepared_rows import PreparedRows, evaluating
+from robmon.library.prepared_rows import PreparedRows
+from robmon.library.torch_module import evaluating
 from robmon.models.forms import Parts
 from robmon.models.gradient import as_taken, gradient_of
 from robmon.models.loading import load_uri

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
+from robmon.library.torch_module import as_tensor, axes_reader, evaluating, predictor_without_gradients
 from robmon.models.inputs.measurements import as_numbers, measurements_advice
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import split
 from robmon.models.loading import RemoteModel, load_uri
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
-from robmon.models.served import ROWS_READ, ServedModel
+from robmon.models.served import ServedModel
 from robmon.report.budget import OPTIONS
 from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
@@ -209,9 +210,11 @@ def open_predictor(
         yield _of_model(predictor, inputs, device, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
         with evaluating(predictor, device) as where:
-            array = _as_tensor(inputs, predictor, where, measured)
-            asked = _without_gradients(predictor, outputs, where)
-            rows = _of_array(asked, array, specification, _reader(predictor, array))
+            if hasattr(inputs, "columns"):
+                raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
+            array = as_tensor(_plain_array(inputs), predictor, where)
+            asked = predictor_without_gradients(predictor, outputs, where)
+            rows = _of_array(asked, array, specification, axes_reader(predictor, array))
             yield replace(rows, outputs=outputs)
     elif callable(predictor):
         yield replace(_of_callable(predictor, inputs, specification, outputs), outputs=outputs)
@@ -333,81 +336,3 @@ def _first_names(names: Sequence[str]) -> str:
 
 def _is_list_of_arrays(inputs: Any) -> bool:
     return isinstance(inputs, list) and bool(inputs) and all(isinstance(row, np.ndarray) for row in inputs)
-
-
-@contextmanager
-def evaluating(module: Any, device: str) -> Iterator[Any]:
-    """A torch module in eval mode on the device; afterwards every part has its mode and place back."""
-    # Frozen TorchScript has no mode.
-    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
-    places = [part.device for part in (*module.parameters(), *module.buffers())]
-    home = places[0] if places else None
-    # Where all is there already nothing is moved: to ask each layer takes as long as some of them compute.
-    moved = device != "auto" and any(str(place) != str(device) for place in places)
-    try:
-        if moved:
-            _move(module, device)
-        try:
-            module.eval()
-        except NotImplementedError:  # an exported program keeps the mode in which it was exported
-            modes = []
-        yield device if moved else home
-    finally:
-        for part, training in modes:
-            part.training = training
-        if moved:
-            module.to(home)
-
-
-def _move(module: Any, device: str) -> None:
-    try:
-        module.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either
-        import torch
-
-        from robmon.models.torch_device import load_driver, why_no_cuda
-
-        why, is_cuda = "give cpu, or cuda on a machine that has it", str(device).startswith("cuda")
-        if is_cuda and torch.cuda.is_available():
-            raise
-        if is_cuda:
-            why = why_no_cuda(torch.version.cuda, load_driver)
-        raise InvalidInputError(f"device {device!r} cannot be used here: {why}") from error
-
-
-def _as_tensor(inputs: Any, module: Any, device: Any, integers: Sequence[str]) -> Any:
-    """The inputs as a tensor on the device, in the dtype of the module's parameters unless they are whole numbers."""
-    import torch
-
-    if hasattr(inputs, "columns"):
-        raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
-    array = _plain_array(inputs)
-    dtype = next((part.dtype for part in module.parameters() if part.dtype.is_floating_point), None)
-    if isinstance(array, torch.Tensor):
-        array = array.detach().to(device)
-        return array if dtype is None or not array.dtype.is_floating_point else array.to(dtype)
-    if array.dtype.kind != "f":
-        return torch.tensor(array, device=device)
-    return torch.tensor(array, dtype=dtype, device=device)
-
-
-def _reader(module: Any, array: Any) -> Read:
-    from robmon.models.first_layer import axes_read
-
-    return lambda: axes_read(module, [array[:ROWS_READ]])
-
-
-def _without_gradients(module: Any, outputs: OutputReader, device: Any) -> Predictor:
-    import torch
-
-    from robmon.models.channels_last import with_channels_last
-
-    place = str(device or "cpu")
-    run = with_channels_last(module, torch.device(place))
-
-    def predict(x: Any, rows: slice) -> Any:
-        # Not inference_mode: some modules ask for gradients in their forward pass, and are trained on afterwards.
-        with torch.no_grad():
-            return outputs(run(x), len(x))
-
-    return FunctionPredictor(predict, place, module=module)

@@ -25,9 +25,11 @@ from robmon.robustness.checks import check_seed
 from robmon.robustness.clean import CleanPass, is_rounding
 from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
 from robmon.robustness.embeddings import EmbeddingRows, Neighbours, embedding_rows
-from robmon.robustness.engine.batch import Engine, Measures, RowMeasure, TrialRun
+from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
+from robmon.robustness.engine.reduction import Measures, RowMeasure
+from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
 from robmon.robustness.false_matches import Threshold, given, pairs_of, threshold_of
 from robmon.robustness.features.channels import FeatureAxis

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError, PredictionError
 from robmon.robustness.arrays import Array, Float64, in_main_memory, rows_of, to_numpy
 from robmon.robustness.embeddings import error_weight, unit_vectors
-from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied
+from robmon.robustness.engine.clean_pass import clean_pass
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.nonfinite import finite_rows, none_finite
 from robmon.robustness.output_kind import OutputForm, normalised, resolve_output

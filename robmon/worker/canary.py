@@ -23,8 +23,8 @@ from robmon.models.predictor import predictor_of
 from robmon.models.served import ServedModel
 from robmon.processes.messages.findings import CanaryResult
 from robmon.robustness.arrays import Float64, to_numpy
-from robmon.robustness.engine.batch import clean_pass
 from robmon.robustness.engine.batch_size import BatchSize, accompanied
+from robmon.robustness.engine.clean_pass import clean_pass
 from robmon.robustness.result import Assessment
 from robmon.worker.context import Evaluation
 

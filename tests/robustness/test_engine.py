@@ -14,10 +14,12 @@ from robmon.errors import PredictionError
 from robmon.models.inputs.split import split
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
-from robmon.robustness.engine.batch import Engine, Measures, Rehearsal
+from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import usual_batch_size
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predict, through
+from robmon.robustness.engine.reduction import Measures
+from robmon.robustness.engine.rehearsal import Rehearsal
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model
 from robmon.robustness.noise.draws import Draws

@@ -5,15 +5,12 @@ Trials and plan call the same function, so that the time budget times what runs.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robmon.robustness.arrays import (
     Array,
@@ -26,208 +23,30 @@ from robmon.robustness.arrays import (
     copied,
     is_on_cuda,
     is_single_or_double,
-    like,
     namespace,
     on_host,
     repeated,
     to_numpy,
-    wait_for,
     zeros_of_rows,
 )
-from robmon.robustness.confidence import TemperedErrors
-from robmon.robustness.embeddings import GALLERY_ROWS, KEPT, Neighbours
-from robmon.robustness.engine.batch_size import BatchSize
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
+from robmon.robustness.engine.reduction import Reduced, Reduction
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.masking import untouched
 from robmon.robustness.noise.rows import NEAR_NUMBERS, AdditiveRows, AnyNoiseRows, NoisyRows, are_kept, exact_levels
 from robmon.robustness.nonfinite import newly_beyond
-from robmon.robustness.outputs import (
-    RowErrors,
-    all_finite,
-    classes_of,
-    flatten,
-    is_numeric,
-    mean_weights,
-    same_classes,
-)
-from robmon.vocabulary import OutputKind
 
 HELD_BYTES: Final = 2**25
 """On a CUDA device, draws that are larger are drawn again for each level and not held: the memory is the model's."""
-REHEARSED_LEVEL: Final = 0.1
 TOGETHER: Final = 2**17
 """So many outputs are reduced at a time, of several calls together: each step of it takes as long for few numbers."""
 CALLS_TOGETHER: Final = 8
 """In main memory, of so many calls the rows are made together, if they are few, and the outputs reduced together: what
 does it would have to be fetched anew after each call, since the model's numbers took its place near the processor."""
 KEPT_BYTES: Final = 2**24
-
-
-class RowMeasure(Protocol):
-    """Row errors of flattened outputs against what they are compared with, for a curve or for a comparison."""
-
-    count: int
-    """How many errors a row has: one a weighting."""
-
-    def __call__(self, outputs: Array, rows: slice) -> Array:
-        """Errors of outputs of copies of these rows, where they are; shape `(count, copies * rows)`."""
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """What is kept of outputs, of each of their rows, where they are.
-
-    Attributes:
-        errors: of all measures, shape `(counts, rows)`, +Inf for a row that is not finite.
-        same: whether a row has the class of the i-th reference, shape `(rows,)`; of embeddings what `Neighbours` says.
-        is_finite: whether its outputs are, shape `(rows,)`.
-    """
-
-    errors: Array
-    same: list[Array]
-    is_finite: Array
-
-
-class Reduction(Protocol):
-    """What the engine does with the outputs of one batch."""
-
-    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
-        """What is kept of the outputs of so many copies of these rows, one copy after the other."""
-
-
-@dataclass(frozen=True)
-class Measures:
-    """How outputs are judged: row errors against references, and their classes where there are.
-
-    Attributes:
-        kind: what the outputs are.
-        errors: the measures.
-        classes: of the i-th reference, shape `(n,)`; empty where outputs are no classes.
-        counted: which rows count, shape `(n,)`.
-        by_trial: which of the measures' errors at the highest level are kept trial by trial; None: of none.
-        weights: shape `(n,)`, of rows in the means of each trial by which versions are compared; None: there are none.
-        neighbours: of embeddings, what else is kept of each row; None of others.
-    """
-
-    kind: OutputKind
-    errors: Sequence[RowMeasure]
-    classes: Sequence[Array]
-    counted: NDArray[np.bool_]
-    by_trial: int | None = None
-    weights: Float64 | None = None
-    neighbours: Neighbours | None = None
-
-    @property
-    def kept(self) -> int:
-        """How many numbers are kept of a row that say whether something of it is as it was."""
-        return len(self.classes) + (0 if self.neighbours is None else KEPT)
-
-    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
-        """What is kept of the outputs of so many copies of these rows.
-
-        Raises:
-            PredictionError: they are not of the form of the references.
-        """
-        flat = flatten(outputs, self.kind, copies * (rows.stop - rows.start))
-        errors = concatenation([measure(flat, rows) for measure in self.errors])
-        finite, errors = _where_finite(flat, errors, self.kind)
-        said = classes_of(flat, self.kind, finite) if self.classes else None
-        same = [same_classes(said, classes[rows], self.kind) for classes in self.classes if said is not None]
-        if self.neighbours is not None:
-            same += self.neighbours(flat, rows, errors[0, :])
-        return Reduced(errors, same, finite)
-
-
-def _where_finite(outputs: Array, errors: Array, kind: OutputKind) -> tuple[Array, Array]:
-    """Which rows of flattened outputs are finite, and the errors, +Inf for rows that are not."""
-    if kind == "label":
-        return all_finite(outputs), errors
-    # An error is finite only where all outputs are. On a device one would have to wait for the answer.
-    if isinstance(errors, np.ndarray) and math.isfinite(errors.sum()):
-        return np.ones(errors.shape[1], dtype=np.bool_), errors
-    xp, finite = namespace(outputs), all_finite(outputs)
-    return finite, xp.where(finite & xp.isfinite(errors), errors, float("inf"))
-
-
-class Rehearsal:
-    """Measures that cost what those of an assessment do, where nothing is known yet: the first outputs of a length are
-    the reference of all that follow.
-
-    Args:
-        task: `regression`, `classification` or `embedding`.
-        rows: that are assessed.
-    """
-
-    def __init__(self, task: str, rows: int) -> None:
-        self._task, self._rows = task, rows
-        self._measures: dict[int, Measures] = {}
-
-    def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
-        """As `Measures.reduce`, of rows that begin with the first."""
-        count = copies * (rows.stop - rows.start)
-        outputs = check_rows(outputs, count)
-        if not is_numeric(outputs):
-            outputs = outputs.reshape(count, -1)[:, 0]  # several texts a row are refused when it is known what they are
-        if count not in self._measures:
-            self._measures[count] = self._of(outputs, count)
-        return self._measures[count].reduce(outputs, slice(0, count))
-
-    def _of(self, outputs: Array, count: int) -> Measures:
-        counted = np.ones(count, dtype=np.bool_)
-        if not is_numeric(outputs):
-            return Measures("label", [RowErrors(outputs, [mean_weights(outputs)] * 2)], [outputs], counted)
-        is_class = self._task == "classification"
-        kind: OutputKind = "logit" if is_class else "value"
-        flat = flatten(outputs, kind, count)
-        errors: list[RowMeasure] = [RowErrors(flat, [mean_weights(flat)] * 2)]
-        if self._task == "embedding":
-            return Measures("embedding", errors, [], counted, neighbours=self._neighbours(flat))
-        if not is_class:
-            return Measures(kind, errors, [], counted)
-        with np.errstate(all="ignore"):
-            errors.append(TemperedErrors(flat, kind, 1.0))
-        return Measures(kind, errors, [classes_of(flat, kind)], counted)
-
-    def _neighbours(self, flat: Array) -> Neighbours:
-        """As many neighbours as there will be: each of these outputs several times, moved a little apart."""
-        count = int(flat.shape[0])
-        times = -(-max(min(self._rows, GALLERY_ROWS), count) // count)
-        apart = np.linspace(1.0, 2.0, times * count)[:, None]
-        every = np.tile(to_numpy(flat), (times, 1)) * apart
-        return Neighbours(like(every, flat), np.asarray(np.isfinite(every).all(axis=1)), "l2", None, seed=0)
-
-
-class TrialRun:
-    """Runs batches as trials do, at one level, to see what they take; what comes of them is forgotten.
-
-    A batch of more rows than there are is one of all rows, so many times.
-
-    Args:
-        engine: of the rows.
-        task: `regression`, `classification` or `embedding`.
-    """
-
-    def __init__(self, engine: Engine, task: str) -> None:
-        self._engine, self._begun = engine, itertools.count()
-        self._rehearsal = Rehearsal(task, int(engine.inputs.shape[0]))
-
-    def run(self, rows: int) -> None:
-        """Run a batch of so many rows, and wait for it."""
-        wait_for(self._engine.batch(*self._next(rows), (REHEARSED_LEVEL,), self._rehearsal))
-
-    def draw(self, rows: int) -> None:
-        """Draw the noise of such a batch, which all its levels share, and wait for it."""
-        wait_for(self._engine.draws.of(*self._next(rows)))
-
-    def _next(self, rows: int) -> tuple[range, slice]:
-        """Trials that were not run before, and which rows."""
-        given = int(self._engine.inputs.shape[0])
-        copies, trial = max(1, rows // given), next(self._begun)
-        return range(trial * copies, (trial + 1) * copies), slice(0, min(rows, given))
 
 
 class Engine:
@@ -433,27 +252,3 @@ def _by_level(values: Array, calls: Sequence[int], levels: int, count: int) -> A
         parts.append(xp.moveaxis(xp.reshape(values[:, start:stop], (-1, levels, trials, count)), 0, 1))
         start = stop
     return concatenation(parts, axis=2)
-
-
-def clean_pass(predictor: Predictor, inputs: Array, size: BatchSize) -> Array:
-    """The outputs for the inputs as they are, as the model returns them, shape `(n, *output_shape)`.
-
-    Args:
-        predictor: the model.
-        inputs: shape `(n, *input_shape)`.
-        size: of batches; it becomes smaller where memory runs out.
-    """
-    while True:
-        try:
-            return _clean_pass(predictor, inputs, size.rows)
-        except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
-            size.halve(error, asked=min(size.rows, int(inputs.shape[0])))
-
-
-def _clean_pass(predictor: Predictor, inputs: Array, batch_rows: int) -> Array:
-    parts, pace = [], Pace(predictor.duty_cycle)
-    for rows in batches(inputs.shape[0], batch_rows):
-        outputs = on_host(check_rows(predictor.predict(copied(inputs[rows]), rows), rows.stop - rows.start))
-        parts.append(copied(outputs))  # the model may return the same buffer at every call
-        pace.rest(outputs)
-    return concatenation(parts)

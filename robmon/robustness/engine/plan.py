@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import bisect
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from robmon.errors import InvalidInputError, OverBudgetError
+from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array
-from robmon.robustness.engine.batch import Engine, TrialRun
+from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
-from robmon.robustness.engine.predictor import Predictor, through
+from robmon.robustness.engine.cost import Budget, batch_timer, first_cost, passes_of
+from robmon.robustness.engine.predictor import Predictor
+from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
@@ -22,26 +23,12 @@ from robmon.robustness.noise.by_name import noise_of
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import PLANNED_SHARE
 
-CLEAN_PASSES = 2
 TUNING_SHARE = 0.05
 """Of the time that is left, what may be spent on finding out which batches are fast."""
-FEW_ROWS = 2
-"""Of the batch that is timed first: whatever a row takes, it is soon known that the budget is too short."""
-WARM_CALLS = 4
-"""What is left of the budget is to hold so many of a batch that is timed, by a second call after one to warm up."""
 TIMED_CALLS = 2
 """To warm up, and to time it once."""
-BatchSeconds = Callable[[int, bool], float]
-"""Seconds that a batch of so many rows takes, after a call to warm up or at the first one."""
 TIMING_SECONDS = 2.0
 """For which batches are timed where there is no budget."""
-TIMINGS = 6
-"""Most timings of a batch, of which the median is taken: a busy machine may make any one of them far too long."""
-QUICK_SECONDS = 0.02
-"""Another timing of a batch begins until they have taken this together, or `PATIENT_SHARE` of the budget."""
-PATIENT_SHARE = 0.02
-PATIENT_SECONDS = 0.2
-"""Nor longer than this, nor at a predictor with a pace, whose rows are somebody's traffic."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ def plan_assessment(
     """
     if inputs.shape[0] < min_rows:
         raise InvalidInputError(f"{inputs.shape[0]} rows are fewer than the {min_rows} asked for")
-    budget = _Budget(max_seconds, clock() if began is None else began, clock)
+    budget = Budget(max_seconds, clock() if began is None else began, clock)
     asked = _Asked(predictor, inputs, specification, min_rows, spare_seconds, budget)
     budget.check(asked.smallest_passes * min_rows / asked.most_rows_per_second)
     size = usual_batch_size(predictor, specification.max_batch_rows, inputs)
@@ -141,7 +128,7 @@ class _Asked:
     specification: Specification
     min_rows: int
     spare_seconds: float
-    budget: _Budget
+    budget: Budget
 
     @property
     def passes(self) -> int:
@@ -151,7 +138,7 @@ class _Asked:
     @property
     def smallest_passes(self) -> int:
         """How often each row is predicted in the smallest assessment."""
-        return _passes(self.specification.needed_trials, self.passes)
+        return passes_of(self.specification.needed_trials, self.passes)
 
     @property
     def most_rows_per_second(self) -> float:
@@ -166,17 +153,17 @@ def _fit(asked: _Asked, size: BatchSize, trial_run: TrialRun) -> AssessmentPlan:
     def seconds(rows: int, times: int) -> float:
         # A batch is paced by the one before it, so that one alone may be timed faster than the pace allows.
         called = cost.of_trials(rows, times, passes, size.rows)
-        return max(called, rows / asked.most_rows_per_second * _passes(times, passes))
+        return max(called, rows / asked.most_rows_per_second * passes_of(times, passes))
 
     is_paced = asked.predictor.rows_per_second is not None
-    batch_seconds = _batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
-    cost = _first_cost(batch_seconds, min(size.rows, min_rows), budget, asked.smallest_passes)
+    batch_seconds = batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
+    cost = first_cost(batch_seconds, min(size.rows, min_rows), budget, asked.smallest_passes)
     budget.check(seconds(min_rows, fewest))
     patience_seconds = TUNING_SHARE * budget.left_seconds()
     if not size.retries:
         size.rows = batch_size_of(
             asked.predictor, specification.max_batch_rows, asked.inputs, trial_run.run,
-            passes=_passes(trials, passes), patience_seconds=patience_seconds,
+            passes=passes_of(trials, passes), patience_seconds=patience_seconds,
         ).rows  # fmt: skip
     candidates = range(min_rows + 1, given + 1)
 
@@ -223,12 +210,13 @@ def expected_seconds(
     shape = tuple(int(length) for length in inputs.shape)
     trial_run = _trial_run(predictor, inputs, specification, features, feature_names, axis, whole)
     trials, passes = specification.trials, specification.noisy_levels
-    size = batch_size_of(predictor, specification.max_batch_rows, inputs, trial_run.run, passes=_passes(trials, passes))
-    budget = _Budget(TIMING_SECONDS, clock(), clock)
+    in_all = passes_of(trials, passes)
+    size = batch_size_of(predictor, specification.max_batch_rows, inputs, trial_run.run, passes=in_all)
+    budget = Budget(TIMING_SECONDS, clock(), clock)
     is_paced = predictor.rows_per_second is not None
-    batch_seconds = _batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
-    cost = _first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
-    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * _passes(trials, passes)
+    batch_seconds = batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
+    cost = first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
+    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * in_all
     return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
 
 
@@ -245,124 +233,3 @@ def _trial_run(
     chosen = noise_of(specification, whole)
     fitted = noise_features(chosen, inputs, 1.0 if features is None else None, features, feature_names, axis, whole)
     return TrialRun(Engine(predictor, inputs, chosen, fitted, seed=0), specification.task)
-
-
-def _batch_timer(trial_run: TrialRun, budget: _Budget, levels: int, is_paced: bool) -> BatchSeconds:
-    """Times a batch at one of so many levels, with its share of the draw that they have in common."""
-    patience_seconds = QUICK_SECONDS
-    if not is_paced:
-        patience_seconds = max(QUICK_SECONDS, min(PATIENT_SHARE * budget.max_seconds, PATIENT_SECONDS))
-
-    def once(step: Callable[[int], None], rows: int) -> float:
-        start = budget.clock()
-        step(rows)
-        return budget.clock() - start
-
-    def batch_seconds(rows: int, warm: bool) -> float:
-        if warm:
-            trial_run.run(rows)
-        seconds, drawing = [once(trial_run.run, rows)], [once(trial_run.draw, rows)]
-        while len(seconds) < TIMINGS and sum(seconds) < patience_seconds:
-            seconds.append(once(trial_run.run, rows))
-            drawing.append(once(trial_run.draw, rows))
-        whole = statistics.median(seconds)
-        return max(whole - statistics.median(drawing) * (1.0 - 1.0 / levels), whole / levels)
-
-    return batch_seconds
-
-
-@dataclass(frozen=True)
-class _Budget:
-    """A time budget, which began at some time of the clock."""
-
-    max_seconds: float
-    began: float
-    clock: Callable[[], float]
-
-    def left_seconds(self) -> float:
-        return self.max_seconds - (self.clock() - self.began)
-
-    def check(self, smallest_seconds: float, at_least: bool = False) -> None:
-        """Refuse where the smallest assessment, which takes so long or `at_least` that, does not fit into what is left.
-
-        Raises:
-            OverBudgetError: it does not.
-        """
-        left = self.left_seconds()
-        if smallest_seconds > PLANNED_SHARE * left:
-            needed = smallest_seconds / PLANNED_SHARE + self.max_seconds - left
-            raise OverBudgetError(needed, self.max_seconds, at_least=at_least)
-
-    def bounded(self, predictor: Predictor, smallest_calls: int) -> Predictor:
-        """The predictor; a call that uses up the budget is the last one, and tells what the fewest calls will take."""
-
-        def bounded(x: Array, rows: slice) -> Array:
-            called = self.clock()
-            outputs = predictor.predict(x, rows)
-            if self.left_seconds() <= 0:
-                self.check(smallest_calls * (self.clock() - called), at_least=True)
-            return outputs
-
-        return through(predictor, bounded)
-
-
-def _passes(trials: int, passes: int) -> int:
-    """How often each row is predicted, with so many passes a trial."""
-    return CLEAN_PASSES + trials * passes
-
-
-@dataclass(frozen=True)
-class _Cost:
-    """What calls of the predictor take: each something of its own, and something a row.
-
-    Without the former, a model whose calls are expensive whatever their size would be planned fewer rows in vain.
-
-    Attributes:
-        rows, seconds: of the largest batch that was timed.
-        call_seconds, row_seconds: of a call, and of a row.
-    """
-
-    rows: int
-    seconds: float
-    call_seconds: float
-    row_seconds: float
-
-    def of_trials(self, rows: int, trials: int, passes: int, batch_rows: int) -> float:
-        """Seconds of an assessment of so many rows, with so many passes a trial, of which several may share a batch."""
-        calls = math.ceil(rows / batch_rows)
-        groups = calls * math.ceil(trials / max(1, batch_rows // rows))
-        return (CLEAN_PASSES * calls + passes * groups) * self.call_seconds + (
-            _passes(trials, passes) * rows * self.row_seconds
-        )
-
-    def and_of(self, rows: int, batch_seconds: BatchSeconds, warm: bool = True) -> _Cost:
-        """The cost by this batch and a larger one, which is timed; itself where that is no larger."""
-        if rows <= self.rows:
-            return self
-        seconds = batch_seconds(rows, warm)
-        # Smaller ones come first: a predictor that paces itself, as at an endpoint, rests after a call that is slow.
-        less = min(self.seconds, seconds)
-        each = (seconds - less) / (rows - self.rows)
-        return _Cost(rows, seconds, max(less - each * self.rows, 0.0), each)
-
-
-def _first_cost(batch_seconds: BatchSeconds, target_rows: int, budget: _Budget, smallest_passes: int | None) -> _Cost:
-    """The cost by the smallest batch, and by one as large as the smallest assessment has, or as time allows.
-
-    Nothing is refused where `smallest_passes`, the passes of the smallest assessment, is None.
-
-    Raises:
-        OverBudgetError: the budget is too short to find it out, and for an assessment whatever a row costs.
-    """
-    few = min(FEW_ROWS, target_rows)
-    seconds = batch_seconds(few, True)
-    cost = _Cost(few, seconds, 0.0, seconds / few)
-    affordable = PLANNED_SHARE * budget.left_seconds() / max(cost.row_seconds, 1e-12)
-    if affordable < few + 1:
-        if smallest_passes is None:
-            return cost
-        # So little time that no larger batch can be timed: all that the first took may be the call's own.
-        budget.check(seconds * smallest_passes, at_least=few < target_rows)
-    is_tight = affordable < WARM_CALLS * (few + 1)
-    rows = max(int(affordable if is_tight else affordable / WARM_CALLS), few + 1)
-    return cost.and_of(min(target_rows, rows), batch_seconds, warm=not is_tight)

@@ -21,8 +21,9 @@ from robmon.robustness.arrays import (
     namespace,
     to_numpy,
 )
-from robmon.robustness.engine.batch import Engine, Measures
+from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import BatchSize
+from robmon.robustness.engine.reduction import Measures
 
 Progress = Callable[[int, int], None]
 """Told how many trials are done, and of how many, again and again."""

@@ -21,9 +21,9 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.checks import check_seed, check_whole
 from robmon.robustness.clean import CleanPass
-from robmon.robustness.engine.batch import TrialRun
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.predictor import Predictor
+from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole

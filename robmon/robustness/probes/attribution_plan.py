@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from robmon.errors import OverBudgetError
-from robmon.robustness.engine.batch import TrialRun
+from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.vocabulary import PLANNED_SHARE
 
 FEWEST_ROWS: Final = 32

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array, Float64, to_numpy
 from robmon.robustness.clean import CleanPass, is_rounding
-from robmon.robustness.engine.batch import Measures
 from robmon.robustness.engine.batch_size import BatchSize
+from robmon.robustness.engine.reduction import Measures
 from robmon.robustness.engine.trials import trial_values
 from robmon.robustness.outputs import RowErrors, normalising_weights, output_variance
 from robmon.robustness.probes.groups import FeatureGroups
