@@ -244,7 +244,7 @@ async def daemon_metrics(folder: Path) -> dict[str, Any]:
             await daemon._runner.close()
             await daemon._host.close()
             await daemon._writer.close()
-    kept = daemon._chronicle._history.assessments()
+    kept = daemon._chronicle._past.assessments()
     assert [line["specification"] for line in kept] == [settings.specification_digest] * 3
     return dict(leaves(published))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robmon.errors import ModelError, RegistryError, SettingsError
+from robmon.history.folder import DamagedStateError
 from robmon.history.memory import TAG_PREFIX, Entries, Entry, later_than, understood
 from robmon.history.shared import remember
-from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.models.uri import Endpoint, ModelUri, default_scope, history_key, parse
 from robmon.settings import Settings

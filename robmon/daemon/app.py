@@ -47,10 +47,11 @@ from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
 from robmon.export.registry_events import PATH as REGISTRY_EVENT
 from robmon.export.registry_events import RegistryEvents
+from robmon.history.baseline.files import BaselineFiles
 from robmon.history.folder import make_writable
-from robmon.history.kept import NewerStateError
 from robmon.history.reading import HistoryError, HistoryReader
-from robmon.history.records import Bounds
+from robmon.history.state.kept import NewerStateError
+from robmon.history.state.records import Bounds
 from robmon.history.store import History
 from robmon.inputs.labels import Labels
 from robmon.inputs.receiver import Receiver
@@ -140,8 +141,8 @@ class Daemon:
         counts, count_damage = self._receiver.counts, self._metrics.history_damages.inc
         self._memory = VerdictMemory(settings, self._follower, history, self._writer)
         self._recent, self._history_key = Recent(), key
-        self._chronicle = Chronicle(settings, history, self._writer, counts, asides, self._recent, count_damage)
-        self._result_log = ResultLog(self._follower, history, self._writer)
+        self._chronicle = Chronicle(settings, history.past, self._writer, counts, asides, self._recent, count_damage)
+        self._result_log = ResultLog(self._follower, history.past, self._writer)
         self._host = ModelHost(settings, self._metrics, self._chronicle.tell_restart)
         self._published = Published(
             self._follower.name,
@@ -158,7 +159,7 @@ class Daemon:
         )
         self._metrics.expose(self._published)
         self._published.watch(self._chronicle.tell_view)
-        baselines = RecordedBaselines(history, self._baseline_writer)
+        baselines = RecordedBaselines(BaselineFiles(settings.data_dir, key), self._baseline_writer)
         self._sharing = BaselineSharing(self._follower, baselines)
         watch = RegressionWatch(
             settings, history, self._writer, lambda reason: self._metrics.detection_restarts.labels(reason).inc()

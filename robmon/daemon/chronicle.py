@@ -26,7 +26,7 @@ from robmon.export.published import View
 from robmon.export.recent import Recent
 from robmon.history.attack import AttackFound
 from robmon.history.events import Event, EventKind
-from robmon.history.store import History
+from robmon.history.past import Past
 from robmon.inputs.counts import InputCounts
 from robmon.models.uri import mask
 from robmon.processes.messages.model import ModelVersion
@@ -57,7 +57,7 @@ class Chronicle:
 
     Args:
         settings: the daemon's.
-        history: where it is kept.
+        past: where it is kept.
         writer: writes there.
         counts: of the inputs, for the traffic of an hour.
         asides: names of state files that were set aside, as they come.
@@ -68,7 +68,7 @@ class Chronicle:
     def __init__(
         self,
         settings: Settings,
-        history: History,
+        past: Past,
         writer: Writer,
         counts: InputCounts,
         asides: deque[str],
@@ -76,7 +76,7 @@ class Chronicle:
         count_damage: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._history = history
+        self._past = past
         self._writer = writer
         self._counts = counts
         self._asides = asides
@@ -84,7 +84,7 @@ class Chronicle:
         self._count_damage = count_damage
         self._before = self._traffic_now()
         try:
-            self._told = history.read_told()
+            self._told = past.read_told()
         except OSError:
             self._told = {}
 
@@ -131,7 +131,7 @@ class Chronicle:
         row = assessment_row(model, finding, time.time(), specification=digest, threshold=threshold)
         whole = self._settings.whole_specification
         self._recent.add_assessment(row)
-        self._writer.write(lambda: self._history.append(row, whole, unix_seconds_at_most))
+        self._writer.write(lambda: self._past.add(row, whole, unix_seconds_at_most))
 
     def tell_attack(self, model: ModelVersion, found: AttackFound) -> None:
         """What an attack found."""
@@ -154,7 +154,7 @@ class Chronicle:
     def _add(self, events: list[Event], told: dict[str, Any]) -> None:
         self._told = told
         self._recent.add_events(event.to_dict() for event in events)
-        self._writer.write(lambda: self._history.add_events(events, told))
+        self._writer.write(lambda: self._past.add_events(events, told))
 
     def _check(self, table: str, after: int) -> None:
         """Look through all rows once, a few at a time: where a page was lost, the others are saved in good time."""
@@ -165,7 +165,7 @@ class Chronicle:
             elif table == "assessments":
                 self._check("events", 0)
 
-        self._writer.write(lambda: self._history.check_rows(table, after), place=f"check {table}", done=go_on)
+        self._writer.write(lambda: self._past.check(table, after), place=f"check {table}", done=go_on)
 
     def _traffic(self) -> list[Event]:
         since, now = self._before, self._traffic_now()

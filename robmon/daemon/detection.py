@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from robmon import clock
-from robmon.history.checksum import SCALES, checksum
+from robmon.history.baseline.checksum import SCALES, checksum
 from robmon.history.detection import Detection, DetectionRecord
 from robmon.history.memory import Entries, of_version
 from robmon.inputs.sample import Item

@@ -15,8 +15,8 @@ from robmon.daemon.publication import shown_ids
 from robmon.daemon.runner import Runner
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.export.published import Published, View
-from robmon.history.kept import NewerStateError
 from robmon.history.reading import HistoryError, HistoryReader
+from robmon.history.state.kept import NewerStateError
 from robmon.incident import markdown
 from robmon.incident.archive import folder_name, pack, to_json
 from robmon.incident.known import Known

@@ -9,9 +9,9 @@ import structlog
 
 from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.export.published import BaselineInfo
-from robmon.history.checksum import SCALES, is_intact, with_checksum
-from robmon.history.state_file import DamagedStateError
-from robmon.history.store import History
+from robmon.history.baseline.checksum import SCALES, is_intact, with_checksum
+from robmon.history.baseline.files import BaselineFiles
+from robmon.history.folder import DamagedStateError
 from robmon.processes.messages.model import ModelVersion
 
 log = structlog.get_logger("robmon.assess")
@@ -23,8 +23,8 @@ LARGEST_TOLD: Final = 1e11
 class RecordedBaselines:
     """One baseline a version: recorded beside the model, read from disk, or learnt since."""
 
-    def __init__(self, history: History, writer: Writer) -> None:
-        self._history = history
+    def __init__(self, files: BaselineFiles, writer: Writer) -> None:
+        self._files = files
         self._writer = writer
         self._written: dict[str, dict[str, Any]] = {}
         """As they lie on disk."""
@@ -90,7 +90,7 @@ class RecordedBaselines:
 
     async def _read_disk(self, version: str) -> dict[str, Any] | None:
         try:
-            return await self._writer.ask(lambda: self._history.read_baseline(version), READ_SECONDS)
+            return await self._writer.ask(lambda: self._files.read(version), READ_SECONDS)
         except TimeoutError:
             self._give_up(version, "the disk does not answer")
         except OSError as error:
@@ -109,7 +109,7 @@ class RecordedBaselines:
         baseline = _sharing(self._known.get(version, {}), baseline)
 
         def write() -> None:
-            self._history.write_baseline(version, baseline)
+            self._files.write(version, baseline)
             self._written[version] = baseline
 
         self._known[version] = baseline

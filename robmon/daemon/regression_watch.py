@@ -23,8 +23,8 @@ from robmon.daemon.detection import (
     threshold_of,
 )
 from robmon.daemon.writer import READ_SECONDS, Writer
+from robmon.history.baseline.inheritance import inheritance
 from robmon.history.detection import DetectionRecord
-from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries
 from robmon.history.store import History
 from robmon.inputs.sample import Item

@@ -16,7 +16,7 @@ from robmon.daemon.follow import Follower
 from robmon.daemon.host import Backoff
 from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.errors import RobmonError
-from robmon.history.store import History
+from robmon.history.past import Past
 
 log = structlog.get_logger("robmon.mlflow")
 
@@ -35,13 +35,13 @@ class ResultLog:
 
     Args:
         follower: asks the fetch process, which alone has the credentials.
-        history: has the results, and remembers which are logged.
+        past: has the results, and remembers which are logged.
         writer: reads and writes there.
     """
 
-    def __init__(self, follower: Follower, history: History, writer: Writer) -> None:
+    def __init__(self, follower: Follower, past: Past, writer: Writer) -> None:
         self._follower = follower
-        self._history = history
+        self._past = past
         self._writer = writer
         self._backoff = Backoff(BACKOFF_SECONDS)
         self._failure = ""
@@ -56,14 +56,14 @@ class ResultLog:
     async def _log_some(self) -> bool:
         """Log the oldest of it; whether that is to go on."""
         try:
-            rows = await self._writer.ask(lambda: self._history.unlogged(MOST_ROWS), READ_SECONDS)
+            rows = await self._writer.ask(lambda: self._past.unlogged(MOST_ROWS), READ_SECONDS)
             for run_id, group in itertools.groupby(rows, key=lambda row: row.get("run_id")):
                 of_run = list(group)
                 if run_id is not None:
                     found = [point for row in of_run for point in points(row)]
                     await self._follower.log_results(str(run_id), found, tags(of_run[-1]), of_run[-1])
                 until = float(of_run[-1]["at"])
-                await self._writer.ask(lambda until=until: self._history.tell_logged(until), READ_SECONDS)  # type: ignore[misc]
+                await self._writer.ask(lambda until=until: self._past.tell_logged(until), READ_SECONDS)  # type: ignore[misc]
         except (RobmonError, OSError, TimeoutError) as error:
             self._backoff.failed()
             if str(error) != self._failure:

@@ -34,7 +34,7 @@ from robmon.daemon.versions import Begun, Versions, begin
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
 from robmon.export.published import Published, View, served_since
-from robmon.history.inheritance import inherits_from
+from robmon.history.baseline.inheritance import inherits_from
 from robmon.history.memory import Key
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending

@@ -16,9 +16,9 @@ from robmon.daemon.host import Backoff
 from robmon.daemon.versions import MemoryState
 from robmon.daemon.writer import Writer
 from robmon.errors import InvalidInputError, RobmonError
+from robmon.history.folder import DamagedStateError
 from robmon.history.memory import Entries, Entry, Key, from_json, merge, to_json
 from robmon.history.scope import Judged, Scope
-from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.processes.messages.model import ModelVersion
 from robmon.settings import Settings

@@ -28,7 +28,7 @@ from robmon.errors import (
     RegistryError,
     RobmonError,
 )
-from robmon.history.inheritance import hours_in, inherits_from, spans_a_day
+from robmon.history.baseline.inheritance import hours_in, inherits_from, spans_a_day
 from robmon.history.memory import Entries, from_json, to_json, understood
 from robmon.history.shared import remember
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, parse
@@ -181,7 +181,7 @@ def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[
 
 
 def _share(question: ShareBaseline) -> BaselineShared:
-    from robmon.history.shared_baseline import share
+    from robmon.history.baseline.sharing import share
     from robmon.models.baseline_artifact import read_learnt, write_learnt
     from robmon.models.loading import bound_waiting
     from robmon.models.registry.registry import Registry

@@ -169,6 +169,4 @@ def _baseline(served: ServedModel, inputs: NDArray[Any], specification: Specific
     """The candidate's baseline, of at most `BASELINE_ROWS` of the rows."""
     order = np.random.default_rng(0).permutation(len(inputs))[:BASELINE_ROWS]
     with open_predictor(served, inputs[np.sort(order)], specification) as rows:
-        baseline = baseline_of(rows, rows.assess(specification), specification)
-    baseline.source = "artifact"
-    return baseline.to_dict()
+        return baseline_of(rows, rows.assess(specification), specification, source="artifact")

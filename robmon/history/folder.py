@@ -6,12 +6,15 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from robmon.errors import SettingsError
+
+
+class DamagedStateError(Exception):
+    """What was kept cannot be understood, and was set aside; the text is the name under which it lies."""
 
 
 def make_writable(data_dir: Path) -> None:
@@ -79,22 +82,6 @@ def _bears(path: Path, found: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), found)
     except FileNotFoundError:
         return False
-
-
-LOCAL_FILE_SYSTEMS: Final = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "overlay"}
-"""On which processes that map a file see one another's writes, as SQLite's write-ahead log needs."""
-
-
-def bears_wal(folder: Path) -> bool:
-    """Whether SQLite's write-ahead log can be kept there: on no network volume, and nowhere in doubt."""
-    place, found = folder.absolute().resolve(), (0, "")
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-            mount, _, source = line.partition(" - ")
-            point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4]))
-            if place.is_relative_to(point) and len(point.parts) >= found[0]:
-                found = (len(point.parts), source.split(" ")[0])
-    return found[1] in LOCAL_FILE_SYSTEMS
 
 
 def sync(path: Path) -> None:

@@ -18,11 +18,14 @@ from urllib.parse import quote, unquote
 
 from robmon.errors import RobmonError, printable
 from robmon.history.detection import DetectionRecord
-from robmon.history.kept import Kept
-from robmon.history.older import OlderFiles
-from robmon.history.records import Row
 from robmon.history.scope import Scope
-from robmon.history.state_file import BUSY_SECONDS, is_sqlite
+from robmon.history.state import contents
+from robmon.history.state.connection import connect, primary_code
+from robmon.history.state.kept import Kept
+from robmon.history.state.model_state import path_of
+from robmon.history.state.older import OlderFiles
+from robmon.history.state.place import is_sqlite
+from robmon.history.state.records import Row
 
 TRIES: Final = 3
 """A file that is written while it is read is read again; writes come once a minute and take milliseconds."""
@@ -63,7 +66,7 @@ class HistoryReader:
 
     def __init__(self, data_dir: Path, key: str) -> None:
         self.model = key
-        self._path = data_dir / "history" / f"{quote(key, safe='')}.sqlite"
+        self._path = path_of(data_dir, key)
         if not self._path.exists():
             raise HistoryError(_absent(data_dir, key))
         self._read(lambda kept: kept.check_format(self._path))
@@ -84,27 +87,23 @@ class HistoryReader:
 
     def specifications(self) -> dict[str, dict[str, Any]]:
         """All by which assessments were made, by their names."""
-        found = self._read(lambda kept: kept.records.specifications())
-        return {name: json.loads(content) for name, content in found.items()}
+        return self._read(contents.specifications)
 
     def scopes(self) -> list[str]:
         """The names of all in which verdicts are remembered."""
-        return self._read(lambda kept: kept.names("scope"))
+        return self._read(contents.scopes)
 
     def told(self) -> dict[str, Any]:
         """What the daemon that wrote there last had told of itself: which one it is, and its settings."""
-        content = self._read(lambda kept: kept.get("told"))
-        return {} if content is None else dict(json.loads(content))
+        return self._read(contents.told)
 
     def scope(self, name: str) -> Scope:
         """What is remembered of verdicts in that scope."""
-        content = self._read(lambda kept: kept.get("scope", name))
-        return Scope() if content is None else Scope.model_validate_json(content)
+        return self._read(lambda kept: contents.scope(kept, name))
 
     def detection(self, scope: str) -> DetectionRecord | None:
         """Where the detector over time stood after its last step in that scope, if it made one."""
-        content = self._read(lambda kept: kept.get("detection", scope))
-        return None if content is None else DetectionRecord.model_validate_json(content)
+        return self._read(lambda kept: contents.detection(kept, scope))
 
     def _newest(self) -> float:
         def newest(kept: Kept) -> float:
@@ -132,7 +131,7 @@ class HistoryReader:
                 raise sqlite3.DatabaseError("no file of SQLite's")
             return _undisturbed(path, do)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
+            if primary_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
                 raise HistoryError(f"{path} cannot be read: {error}") from None
             raise HistoryError(
                 f"{path} is damaged: a daemon that uses it sets it aside and goes on with all of it that can be read"
@@ -215,9 +214,7 @@ def _undisturbed(path: Path, do: Callable[[Kept], T]) -> T:
 
 @contextlib.contextmanager
 def _opened(path: Path, options: str) -> Iterator[Kept]:
-    uri = f"{path.absolute().as_uri()}?{options}"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-        connection.text_factory = bytes
+    with contextlib.closing(connect(path, options)) as connection:
         yield Kept(connection)
 
 

@@ -8,8 +8,9 @@ from typing import Any, Unpack, cast
 import numpy as np
 
 from robmon.errors import InvalidInputError, ModelError
-from robmon.history.baseline import Baseline
-from robmon.history.store import History
+from robmon.history.baseline.baseline import Baseline, Source
+from robmon.history.baseline.files import BaselineFiles
+from robmon.history.baseline.format import baseline_from_dict, baseline_to_dict
 from robmon.library.attack import integers_of
 from robmon.library.attacked_rows import attack_prepared
 from robmon.library.compare import compare_on
@@ -58,26 +59,33 @@ def record(
     parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
     if isinstance(parsed, Endpoint) and data_dir is None:
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
-    history = None if data_dir is None else history_of(data_dir, parsed, name)
+    files = None if data_dir is None else BaselineFiles(data_dir, key_of(parsed, name))
     specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
     with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
-        baseline = baseline_of(rows, rows.assess(specification, **given), specification, hashes_names)
-    if history is None:
+        baseline = baseline_of(
+            *(rows, rows.assess(specification, **given), specification),
+            source="artifact" if files is None else "local",
+            hashes_names=hashes_names,
+        )
+    if files is None:
         from robmon.models.baseline_artifact import log_baseline
 
-        baseline.source = "artifact"
-        return log_baseline(parsed.text, None, baseline.to_dict())
-    baseline.source = "local"
+        return log_baseline(parsed.text, None, baseline)
     version = version_of(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
-    history.write_baseline(version, baseline.to_dict())
-    return str(history.baseline_file(version))
+    files.write(version, baseline)
+    return str(files.path(version))
 
 
 def baseline_of(
-    rows: PreparedRows, result: Assessment, specification: Specification, hashes_names: bool = False
-) -> Baseline:
-    """What an assessment of these rows says a version normally looks like."""
+    rows: PreparedRows,
+    result: Assessment,
+    specification: Specification,
+    *,
+    source: Source,
+    hashes_names: bool = False,
+) -> dict[str, Any]:
+    """What an assessment of these rows says a version normally looks like, as it is kept."""
     perturbed = to_numpy(rows.array)
     baseline = Baseline.empty(
         list(result.levels),
@@ -99,7 +107,8 @@ def baseline_of(
     baseline.learn_results(result.output, result.clean_outputs[counted], result.row_errors[counted])
     if result.distance is not None:
         baseline.learn_pairs(pairs_of(perturbed, result.clean_outputs, counted, result.distance), result.distance)
-    return baseline
+    baseline.source = source
+    return baseline_to_dict(baseline)
 
 
 def assess(
@@ -227,12 +236,12 @@ def _recorded_baseline(model: str | RemoteModel) -> Baseline | None:
 
     registry = Registry()
     content = read_baseline(registry, registry.resolve(model))
-    return None if content is None else Baseline.from_dict(content)
+    return None if content is None else baseline_from_dict(content)
 
 
-def history_of(data_dir: Path, uri: ModelUri | Endpoint, name: str | None) -> History:
-    """What a daemon with that data folder remembers of a model; `name` is of one whose URL has none."""
-    return History(data_dir, history_key(uri, name or _name(uri)))
+def key_of(uri: ModelUri | Endpoint, name: str | None) -> str:
+    """By what a daemon's data folder knows a model, see `history_key`; `name` is of one whose URL has none."""
+    return history_key(uri, name or _name(uri))
 
 
 def _name(uri: ModelUri | Endpoint) -> str:

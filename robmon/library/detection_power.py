@@ -10,8 +10,8 @@ from typing import Final
 from robmon.clock import utc_hour
 from robmon.drift.detector import RegressionDetector
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import check_readable
-from robmon.history.baseline_hours import BaselineHours, hours_of
+from robmon.history.baseline.format import check_readable
+from robmon.history.baseline.hours import BaselineHours, hours_of
 
 TOLD_RATIOS: Final = (1.5, 2.0)
 EVER: Final = 1e9

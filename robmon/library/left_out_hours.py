@@ -8,13 +8,14 @@ from typing import Any
 
 from robmon.clock import utc_hour
 from robmon.errors import InvalidInputError, RegistryError, SettingsError
-from robmon.history.baseline_hours import hours_of
-from robmon.history.checksum import is_intact
+from robmon.history.baseline.checksum import is_intact
+from robmon.history.baseline.files import BaselineFiles
+from robmon.history.baseline.hours import hours_of
+from robmon.history.baseline.sharing import leave_out
+from robmon.history.folder import DamagedStateError
 from robmon.history.shared import settle
-from robmon.history.shared_baseline import leave_out
-from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
-from robmon.library.baselines import history_of, version_of
+from robmon.library.baselines import key_of, version_of
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import ModelUri, parse
@@ -39,9 +40,9 @@ def leave_out_hour(
     """
     parsed = model.endpoint if isinstance(model, RemoteModel) else parse(model)
     version = version_of(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
-    history = history_of(data_dir, parsed, name)
+    key = key_of(parsed, name)
     try:
-        places, known = _leave_out_on_disk(history, version, hour)
+        places, known = _leave_out_on_disk(data_dir, key, version, hour)
     except (OSError, DamagedStateError) as error:
         raise SettingsError(f"data_dir = {str(data_dir)!r} cannot be used: {error}") from None
     if is_shared and isinstance(parsed, ModelUri) and parsed.is_registered:
@@ -55,12 +56,13 @@ def leave_out_hour(
     return places
 
 
-def _leave_out_on_disk(history: History, version: str, hour: int) -> tuple[list[str], set[int]]:
-    known = history.known_hours(version) | _hours_in(history.read_baseline(version))
+def _leave_out_on_disk(data_dir: Path, key: str, version: str, hour: int) -> tuple[list[str], set[int]]:
+    history = History(data_dir, key)
+    known = history.known_hours(version) | _hours_in(BaselineFiles(data_dir, key).read(version))
     if hour not in known:
         return [], known
     history.leave_out(version, hour)
-    return [str(history.data_dir)], known
+    return [str(data_dir)], known
 
 
 def _leave_out_in_registry(uri: str, hour: int, places: list[str]) -> set[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from robmon.errors import InvalidInputError, OverBudgetError
-from robmon.history.baseline import Baseline
-from robmon.history.kept_shares import KeptShares
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.kept_shares import KeptShares
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
 from robmon.models.watched import shown_names

@@ -14,9 +14,9 @@ from robmon.drift.names import Names
 from robmon.drift.numbers import Numbers
 from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError, PredictionError
-from robmon.history.baseline import Baseline
-from robmon.history.canary import Canary, Outputs, rows_of_size, tolerance
-from robmon.history.drawn_rows import digest, draw_from, draw_rows
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.canary import Canary, Outputs, rows_of_size, tolerance
+from robmon.history.baseline.drawn_rows import digest, draw_from, draw_rows
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
 from robmon.processes.messages.curve import LabelResult, LevelResult, LimitCrossing, SlopeResult
 from robmon.processes.messages.question import Plan
 from robmon.report.budget import SETTINGS

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from robmon.drift.detector import RegressionDetector
 from robmon.drift.hourly import HourlyErrors, Score
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import Baseline
-from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.detection import Detection
 from robmon.processes.messages.question import Assess, DetectionQuestion, InheritedBaseline
 from robmon.robustness.arrays import Float64

@@ -10,7 +10,7 @@ import numpy as np
 from robmon.drift.comparison import FeatureDrift
 from robmon.drift.summaries import Summaries
 from robmon.drift.two_sample import mean_excess
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
 from robmon.models.watched import not_watched, watched
 from robmon.processes.messages.findings import DriftValue, QualityValue
 from robmon.processes.messages.question import Assess

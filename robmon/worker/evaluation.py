@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.format import baseline_to_dict
 from robmon.history.verdict import Verdict
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.served import ServedModel
@@ -144,7 +145,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         features_watched=inputs.watched,
         prediction_drift=list(predictions),
         novelty=unusual,
-        baseline=baseline.to_dict(),
+        baseline=baseline_to_dict(baseline),
         kept_classes=kept.classes,
         kept_curves=kept_curves(result),
         is_reference=kept.is_usable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
 from robmon.processes.messages.curve import FurtherNoise
 from robmon.processes.messages.every_process import Rejections
 from robmon.robustness.output_kind import given_note

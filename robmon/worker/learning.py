@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.watched import watched
 from robmon.processes.messages.question import Assess
@@ -36,7 +37,7 @@ def usable_sample(evaluation: Evaluation) -> DecodedSample:
 
 def _known_codes(question: Assess) -> Float64 | None:
     """Codes for what is missing that the baseline has seen, one column a feature; None where there is no baseline."""
-    known = None if question.baseline is None else Baseline.from_dict(question.baseline)
+    known = None if question.baseline is None else baseline_from_dict(question.baseline)
     return known.inputs.sentinels if known is not None and _is_usable(known, question) else None
 
 
@@ -100,7 +101,7 @@ def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
     """
     question, specification = evaluation.question, evaluation.question.specification
     integers = list(specification.perturbed_integers)
-    known = Baseline.from_dict(question.baseline) if question.baseline is not None else None
+    known = baseline_from_dict(question.baseline) if question.baseline is not None else None
     axis: FeatureAxis | None = None
     if known is None or known.axis is None or specification.feature_axis is not None:
         axis = feature_axis(evaluation, inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
 from robmon.models.watched import watched
 from robmon.processes.messages.findings import NoveltyFound
 from robmon.processes.messages.question import Assess

@@ -23,8 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import robmon
-from robmon.history.baseline import Baseline
-from robmon.history.canary import Canary, Outputs
+from robmon.history.baseline.canary import Canary, Outputs
+from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
@@ -136,7 +136,7 @@ def canary_tells_changes(folder: Path) -> None:
 
     for kind, (model, sample) in networks(folder).items():
         baseline = assess(model, sample).baseline
-        kept = Baseline.from_dict(baseline).canary
+        kept = baseline_from_dict(baseline).canary
         assert kept is not None and kept.outputs is not None, kept
         changes: dict[str, Callable[[Any], Any]] = {
             "every answer off by 0.001": lambda y: y + 1e-3,

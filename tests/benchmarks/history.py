@@ -31,7 +31,7 @@ from robmon.daemon.publication import Finding
 from robmon.daemon.writer import Writer
 from robmon.export.recent import Recent
 from robmon.history.reading import HistoryReader, Period
-from robmon.history.records import Bounds, digest
+from robmon.history.state.records import Bounds, digest
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.processes.messages.assessed import Assessed
@@ -118,7 +118,7 @@ async def measured(folder: Path, count: int, mib: int) -> list[Requirement]:
     given = settings.load({"model.uri": "models:/m/1", "data_dir": str(folder)}).settings
     history = History(folder, "m", Bounds(max_bytes=mib * MIB))
     writer = Writer()
-    chronicle = Chronicle(given, history, writer, InputCounts(), deque(), Recent())
+    chronicle = Chronicle(given, history.past, writer, InputCounts(), deque(), Recent())
     requirements: list[Requirement] = []
     gc.collect()
     gc.freeze()  # as the daemon does

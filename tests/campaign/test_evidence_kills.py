@@ -104,7 +104,7 @@ class Lives:
         detector = record.found.detector
         hours, _ = self.history.read_hours(hours_name(record.identity))
         read = self.log.read_bytes()[: self.read_bytes()]
-        numbers = [row["number"] for row in self.history.assessments()]
+        numbers = [row["number"] for row in self.history.past.assessments()]
         assert len(numbers) == len({*numbers}), "an assessment is in the history twice"
         return OnDisk(
             record.number,

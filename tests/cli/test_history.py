@@ -86,7 +86,7 @@ def test_a_picture(kind: str, data_dir: Path, tmp_path: Path) -> None:
 
 def test_the_daemons_settings_say_where_and_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits", "churn"):
-        History(tmp_path, name).append({"at": BEGIN + 1e8, "number": len(name), "version": name})
+        History(tmp_path, name).past.add({"at": BEGIN + 1e8, "number": len(name), "version": name})
     monkeypatch.setenv("ROBMON_DATA_DIR", str(tmp_path))
     done = run()
     assert (done.exit_code, done.stderr) == (
@@ -102,7 +102,7 @@ def no_history(folder: Path) -> str:
 
 
 def another_model(folder: Path) -> str:
-    History(folder, "ch\x1burn").append({"at": BEGIN, "number": 1})
+    History(folder, "ch\x1burn").past.add({"at": BEGIN, "number": 1})
     return f"{folder} holds no history of digits, only of ch\\x1burn"
 
 
@@ -175,7 +175,7 @@ def test_periods() -> None:
 def test_a_file_that_is_written_meanwhile(tmp_path: Path) -> None:
     """Also where what was committed last lies in a log that no connection has taken over yet."""
     history = History(tmp_path, "m")
-    history.append({"at": BEGIN + 1e8, "number": 1})
+    history.past.add({"at": BEGIN + 1e8, "number": 1})
     writer = sqlite3.connect(history.state_file, isolation_level=None)
     writer.execute("UPDATE assessments SET number = number")
     writer.execute("BEGIN IMMEDIATE")
@@ -183,7 +183,7 @@ def test_a_file_that_is_written_meanwhile(tmp_path: Path) -> None:
     assert [row["number"] for row in reader.assessments()] == [1]
     writer.execute("ROLLBACK")
     writer.close()
-    history.append({"at": BEGIN + 1e8 + 1, "number": 2})
+    history.past.add({"at": BEGIN + 1e8 + 1, "number": 2})
     assert [row["number"] for row in reader.assessments()] == [1, 2]
 
 

@@ -50,7 +50,7 @@ def data_dir(tmp_path: Path) -> Path:
     judged = Judged(version="2", run_id="b", verdict=VERDICT)
     history.write_scope("champion", (accepted, rejected), judged=judged, served=("2", "b"))
     told = {"robmon": "0.1.0", "settings": {"model.uri": "models:/digits@champion", "assess.trials": "39"}}
-    history.add_events([Event(now - 100, "started", {"robmon": "0.1.0", "python": "3.11", "image": None})], told)
+    history.past.add_events([Event(now - 100, "started", {"robmon": "0.1.0", "python": "3.11", "image": None})], told)
     return folder
 
 

@@ -257,7 +257,7 @@ def test_in_robmons_container_settings_and_folder_are_used(model: Model, tmp_pat
     )
     for number, (version, errors) in enumerate([("1", (0.01, 0.04)), ("2", (0.03, 0.16))]):
         levels = [{"level": level, "mse": mse} for level, mse in zip((0.1, 0.2), errors, strict=True)]
-        history.append({"at": FOUND_AT + number, "number": number, "version": version, "levels": levels})
+        history.past.add({"at": FOUND_AT + number, "number": number, "version": version, "levels": levels})
     told = robmon("rollback", model.name, **settings)
     assert "3.75 times its noise error (98 % interval 3.1 to 4.4, p < 0.000001)" in told
     rows = [line.split() for line in told.splitlines()]

@@ -85,7 +85,7 @@ async def test_a_good_one_is_published_kept_and_not_made_again(tmp_path: Path, m
         (told,) = [line for line in lines if line["event"] == "attack"]
         assert told["agreement"] == attacked().agreement and told["masked"] is True
         key = daemon._history_key
-    events = History(tmp_path, key).events()
+    events = History(tmp_path, key).past.events()
     (event,) = [each for each in events if each["kind"] == "attacked"]
     assert event["agreement"] == attacked().agreement and event["version"] == "1"
 

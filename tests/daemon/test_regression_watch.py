@@ -20,12 +20,13 @@ from robmon.daemon.question import assessment_question
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.writer import Writer
 from robmon.drift.hourly import HourlyErrors
-from robmon.history import state_file
-from robmon.history.baseline_hours import hours_of
+from robmon.history.baseline.files import BaselineFiles
+from robmon.history.baseline.hours import hours_of
+from robmon.history.baseline.inheritance import inheritance
+from robmon.history.baseline.sharing import leave_out, share
 from robmon.history.detection import DetectionRecord
-from robmon.history.inheritance import inheritance
 from robmon.history.memory import Entries, Entry
-from robmon.history.shared_baseline import leave_out, share
+from robmon.history.state import connection
 from robmon.history.store import History
 from robmon.inputs.sample import Feedback, Item
 from robmon.models.served import ServedModel
@@ -81,10 +82,11 @@ class Pod:
     def __init__(self, folder: Path, **more: str) -> None:
         self.settings = settings(folder, **more)
         self.history = History(folder, "m")
+        self.baselines = BaselineFiles(folder, "m")
         self.writer = Writer()
         self.restarts: list[str] = []
         self.watch = RegressionWatch(self.settings, self.history, self.writer, self.restarts.append)
-        self.baseline: dict[str, Any] | None = self.history.read_baseline("1")
+        self.baseline: dict[str, Any] | None = self.baselines.read("1")
         self.entries: Entries = ()
         self.before: dict[str, dict[str, Any]] = {}
         """Baselines of versions before."""
@@ -103,7 +105,7 @@ class Pod:
         answer, _ = evaluate(model, question, blobs)
         assert isinstance(answer, Assessed)
         self.baseline = answer.baseline
-        self.history.write_baseline("1", answer.baseline)
+        self.baselines.write("1", answer.baseline)
         self.watch.take(asked, answer)
         if answer.new_hours is not None:
             self.shared.append((answer.baseline, answer.new_hours))
@@ -179,7 +181,7 @@ def test_a_baseline_that_it_learns_itself_shows_a_change_and_its_end(tmp_path: P
 
 def test_where_it_stands_is_read_once_another_process_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first step would replace what was kept, and a regression that stands would be one no more."""
-    monkeypatch.setattr(state_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     given = settings(tmp_path)
     record = DetectionRecord(identity=identity_of(given, MODEL, None, ()), number=7)
     history = History(tmp_path, "m")

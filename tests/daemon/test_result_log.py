@@ -16,7 +16,7 @@ from robmon.daemon.follow import Follower
 from robmon.daemon.result_log import ResultLog, points, tags
 from robmon.daemon.writer import Writer
 from robmon.errors import SettingsError
-from robmon.history.records import Bounds
+from robmon.history.state.records import Bounds
 from robmon.history.store import History
 from tests.history.example import BEGIN
 from tests.servers import free_port
@@ -30,7 +30,7 @@ def row(number: int, run_id: str | None) -> dict[str, Any]:
 
 def log_of(history: History, tracking_uri: str) -> ResultLog:
     given = {"model.uri": "models:/m/3", "mlflow.tracking_uri": tracking_uri, "data_dir": str(history.data_dir)}
-    return ResultLog(Follower(settings.load(given).settings), history, Writer())
+    return ResultLog(Follower(settings.load(given).settings), history.past, Writer())
 
 
 @pytest.mark.long
@@ -42,17 +42,17 @@ def test_each_assessment_is_logged_once_and_what_cannot_be_waits(
     run_id = client.create_run(client.create_experiment(f"results of {tmp_path.name}")).info.run_id
     history = History(tmp_path, "m", Bounds(max_days=36_500))
     for number in range(1, 4):
-        history.append(row(number, run_id if number > 1 else None))
+        history.past.add(row(number, run_id if number > 1 else None))
 
     nowhere = log_of(history, f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     asyncio.run(nowhere.log())
-    assert [each["number"] for each in history.unlogged(9)] == [2, 3], "those of no run need not wait"
+    assert [each["number"] for each in history.past.unlogged(9)] == [2, 3], "those of no run need not wait"
 
     there = log_of(history, url)
     for _ in range(2):
         asyncio.run(there.log())
-    assert history.unlogged(9) == []
+    assert history.past.unlogged(9) == []
     logged = client.get_metric_history(run_id, "robmon.mse")
     assert [(each.step, each.value, each.timestamp) for each in logged] == [
         (2, 1.0, round(1000 * (BEGIN + 2))),

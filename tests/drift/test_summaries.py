@@ -228,7 +228,8 @@ PLANTED = {
 
 def test_no_value_of_an_input_or_output_is_kept() -> None:
     """Each is planted in few rows among others; only the name of a category that many hold is kept."""
-    from robmon.history.baseline import Baseline
+    from robmon.history.baseline.baseline import Baseline
+    from robmon.history.baseline.format import baseline_to_dict
     from robmon.robustness.features.channels import FeatureAxis
     from robmon.robustness.features.whole_numbers import Whole
 
@@ -256,7 +257,7 @@ def test_no_value_of_an_input_or_output_is_kept() -> None:
         baseline.learn_results("value", 2.0 * array, np.ones((len(part), 2)))
     seen = baseline.inputs_seen
     assert isinstance(seen, Summaries) and all(summary.rows == rows for summary in seen.features.values())
-    stored = json.dumps(baseline.to_dict(), allow_nan=False)
+    stored = json.dumps(baseline_to_dict(baseline), allow_nan=False)
     assert "red" in stored and frame["float"].round(3).astype(str)[0] not in stored
     for value in PLANTED.values():
         for form in {
@@ -270,7 +271,7 @@ def test_no_value_of_an_input_or_output_is_kept() -> None:
     labels = r.choice(["cat", "dog"], rows).astype(object)
     labels[7] = "Waldo"
     classes.learn_results("label", labels, np.ones((rows, 1)))
-    assert "Waldo" not in json.dumps(classes.to_dict()) and "cat" in json.dumps(classes.to_dict())
+    assert "Waldo" not in json.dumps(baseline_to_dict(classes)) and "cat" in json.dumps(baseline_to_dict(classes))
 
 
 @pytest.mark.parametrize(

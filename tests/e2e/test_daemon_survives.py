@@ -250,5 +250,5 @@ def test_a_data_folder_that_cannot_be_written(daemon: Daemon) -> None:
     daemon.wait_for_assessments(2)
     assert daemon.count("robmon_history_write_failures_total") == failures
     told_numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"][:-1]
-    kept = [line["number"] for line in History(daemon.data_dir, unquote(state.stem)).assessments()]
+    kept = [line["number"] for line in History(daemon.data_dir, unquote(state.stem)).past.assessments()]
     assert kept[: len(told_numbers)] == told_numbers, "none is lost"

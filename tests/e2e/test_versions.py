@@ -83,7 +83,7 @@ def test_release_that_is_worse(served: Registry, tmp_path: Path) -> None:
 
 def check_history(history: History, second: str, third: str) -> None:
     """What a person reads of it afterwards."""
-    events = history.events()
+    events = history.past.events()
     told = [(event["kind"], event.get("version")) for event in events if event["kind"] != "worker_restarted"]
     assert told[0] == ("started", None) and told[-2:] == [("traffic", None), ("stopped", None)]
     for each in (("version_loaded", second), ("verdict", second), ("version_loaded", third), ("verdict", third),
@@ -93,9 +93,9 @@ def check_history(history: History, second: str, third: str) -> None:
     assert ("regression_ended", second) not in told and ("regression_ended", third) in told, "it went on"
     assert told.index(("version_accepted", third)) < len(told) - 1
     assert [event["kind"] for event in events if "regression" in event["kind"]][-1] == "regression_ended"
-    rows = history.assessments()
+    rows = history.past.assessments()
     assert {row["version"] for row in rows} >= {second, third}
-    assert history.specifications()[rows[-1]["specification_name"]]["digest"] == rows[-1]["specification"]
+    assert history.past.specifications()[rows[-1]["specification_name"]]["digest"] == rows[-1]["specification"]
     assert [point["level"] for point in rows[-1]["levels"]][-1] == rows[-1]["noise_level"]
     assert rows[-1]["levels"][-1]["mse"] == rows[-1]["mse"] > 0
 

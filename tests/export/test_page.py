@@ -206,8 +206,8 @@ def test_the_last_day_is_read_from_the_history_when_a_daemon_starts_again(tmp_pa
     history, now = History(tmp_path, "digits"), 1_795_721_500.0
     for place, hours in enumerate((30, 20, 1)):
         row = {"at": now - 3600 * hours, "number": place, "version": "2", "levels": [{"level": 0.4, "mse": "+Inf"}]}
-        history.append(row)
-    history.add_events([Event(now - 60, "version_loaded", {"version": "2", "flavor": "pytorch", "device": "cpu"})])
+        history.past.add(row)
+    history.past.add_events([Event(now - 60, "version_loaded", {"version": "2", "flavor": "pytorch", "device": "cpu"})])
     recent = Recent.of(HistoryReader(tmp_path, "digits"), now - DAY_SECONDS)
     assert [point.at for point in recent.points] == [now - 72_000, now - 3600]
     assert [event.text for event in recent.events] == ["version 2 is assessed (pytorch on cpu)"]

@@ -21,9 +21,10 @@ from robmon.daemon import follow
 from robmon.errors import CodecError, InvalidInputError, RobmonError
 from robmon.export.http import http_application
 from robmon.history import memory
-from robmon.history.baseline import Baseline
-from robmon.history.older import OlderFiles
-from robmon.history.state_file import DamagedStateError
+from robmon.history.baseline.files import BaselineFiles
+from robmon.history.baseline.format import baseline_from_dict
+from robmon.history.folder import DamagedStateError
+from robmon.history.state.older import OlderFiles
 from robmon.history.store import History
 from robmon.inputs import feedback, routing
 from robmon.inputs.codecs import compression
@@ -345,13 +346,13 @@ def folder() -> Iterator[Path]:
 def read_state(content: bytes) -> None:
     """The files of the data folder: the state, those of older layouts, and a baseline, all with this content."""
     with folder() as data_dir:
-        history, older = History(data_dir, "m"), OlderFiles.of(data_dir, "m")
-        for file in (older.verdicts, older.number, *older.logs, older.positions, history.baseline_file("1")):
+        baselines, older = BaselineFiles(data_dir, "m"), OlderFiles.of(data_dir, "m")
+        for file in (older.verdicts, older.number, *older.logs, older.positions, baselines.path("1")):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         older.read()
         with contextlib.suppress(DamagedStateError):
-            history.read_baseline("1")
+            baselines.read("1")
     with folder() as data_dir:
         history = History(data_dir, "m")
         history.state_file.parent.mkdir(parents=True)
@@ -606,7 +607,7 @@ def read_baseline(content: bytes) -> None:
     with contextlib.suppress(RobmonError, ValueError, RecursionError):
         found = json.loads(content)
         if isinstance(found, dict):
-            Baseline.from_dict(found)
+            baseline_from_dict(found)
 
 
 FLAVORS = b"flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
@@ -733,8 +734,8 @@ READERS: tuple[Reader, ...] = (
     Reader("packed answer of the registry", ("models.registry_access",), MAX_ANSWER_BYTES, read_packed_registry,
            packed(pick(RAW, "letters", "noise")) | RAW),
     Reader("memory of verdicts", ("history.memory",), 4 * memory.MAX_READ_BYTES, read_memory, MEMORY, on_loop=True),
-    Reader("files of the data folder", ("history.store", "history.older", "history.state_file"), BODY_BYTES,
-           read_state, STATE),
+    Reader("files of the data folder", ("history.baseline.files", "history.state.older", "history.state.place"),
+           BODY_BYTES, read_state, STATE),
     Reader("requests to MLflow, JSON", ("inputs.codecs.mlflow", "inputs.codecs.mlflow_json", "inputs.codecs.json_body",
            "inputs.codecs.rows", "models.unsigned", "models.tensors", "models.columns", "models.remote.as_sent"),
            BODY_BYTES, decoded("mlflow", content_type=JSON), OF_ANY_JSON | OF_MLFLOW),
@@ -779,7 +780,7 @@ READERS: tuple[Reader, ...] = (
            {"many outputs": many_outputs}),
     Reader("MLmodel file", ("models.mlmodel",), MIB, read_mlmodel, YAML | RAW),
     Reader("requirements of a model", ("models.requirements",), MIB, read_requirements, REQUIREMENTS),
-    Reader("recorded baselines", ("history.baseline",), BODY_BYTES, read_baseline, OF_BASELINES),
+    Reader("recorded baselines", ("history.baseline.format",), BODY_BYTES, read_baseline, OF_BASELINES),
     Reader("files of JSON lines", ("inputs.readers.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_lines),
            RAW | LINES),
     Reader("files of CSV", ("inputs.readers.lines",), FILE_BYTES, file_reader(fuzzed_readers.read_table), RAW | LINES),

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from robmon.history.events import Event, EventKind
-from robmon.history.records import Bounds
+from robmon.history.state.records import Bounds
 from robmon.history.store import History
 
 BEGIN: Final = 1_795_700_000.0
@@ -46,14 +46,14 @@ def _content(name: str, feature: str) -> bytes:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         history = History(Path(folder), name, Bounds(max_days=36_500))
         chance = np.random.default_rng(7)
-        history.add_events(_events(feature), {})
+        history.past.add_events(_events(feature), {})
         evidence = 0.0
         for minute in range(MINUTES):
             worse = minute >= WORSE
             factor = math.exp(chance.normal(0, 0.06)) * (2.1 if worse else 1.0) * (0.9 if minute < LOADED else 1.0)
             grown = evidence * 2.2 + 1 if worse else max(evidence * 0.6 + chance.normal(0.4, 0.3), 0)
             evidence = min(grown, 1e12)
-            history.append(_row(minute, factor, evidence, feature, drifted=worse), SPECIFICATION)
+            history.past.add(_row(minute, factor, evidence, feature, drifted=worse), SPECIFICATION)
         return history.state_file.read_bytes()
 
 

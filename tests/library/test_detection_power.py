@@ -14,8 +14,8 @@ import pytest
 from robmon.drift.detector import RegressionDetector
 from robmon.drift.hourly import HourlyErrors
 from robmon.errors import InvalidInputError
-from robmon.history.baseline_hours import BaselineHours, HoursTerms
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
+from robmon.history.baseline.hours import BaselineHours, HoursTerms
 from robmon.history.detection import DetectionRecord
 from robmon.history.store import History
 from robmon.library.detection_power import power_sentences, read_hours

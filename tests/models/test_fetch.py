@@ -21,8 +21,8 @@ from mlflow.exceptions import MlflowException
 from robmon.drift.hourly import HourlyErrors
 from robmon.errors import ModelError
 from robmon.fetch.__main__ import answer
-from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
+from robmon.history.baseline.hours import BaselineHours, HoursTerms, hours_of
 from robmon.history.memory import Entry, from_json, judged, reference, standing_rejection, to_json
 from robmon.models import baseline_artifact
 from robmon.models.loading import load

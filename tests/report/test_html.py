@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from robmon.cli.main import main
 from robmon.history.events import Event
 from robmon.history.reading import HistoryReader, worst_of
-from robmon.history.records import Bounds
+from robmon.history.state.records import Bounds
 from robmon.history.store import History
 from robmon.report.happened import badness
 from robmon.report.html.charts import Chart, Line, nice_ticks, thinned
@@ -106,7 +106,7 @@ def test_every_text_of_others_is_text(tmp_path: Path) -> None:
         "attribution": {"of": "sample", "groups": [{"group": MARKUP, "share": 0.5}]},
         "quality": [{"feature": MARKUP, "problem": MARKUP, "ratio": 0.5}],
     }  # fmt: skip
-    history.append(row, {**SPECIFICATION, "assess": {"noise": MARKUP, "integers": [MARKUP], "output_column": MARKUP}})
+    history.past.add(row, {**SPECIFICATION, "assess": {"noise": MARKUP, "integers": [MARKUP], "output_column": MARKUP}})
     facts: dict[str, Any] = dict.fromkeys(
         ("version", "run_id", "before", "flavor", "device", "by", "against", "source", "reason", "outcome", "why",
          "alias", "now", "robmon", "python", "image", "set_aside", "regression", "rows", "evidence", "ratio", "low",
@@ -121,7 +121,7 @@ def test_every_text_of_others_is_text(tmp_path: Path) -> None:
     cause = {"regression": MARKUP, "version": MARKUP, "cause": MARKUP, "group": MARKUP}
     events.append(Event(BEGIN + 51.5, "cause_named", cause))
     events.append(Event(BEGIN + 52, MARKUP, {MARKUP: MARKUP}))  # type: ignore[arg-type]
-    history.add_events(events)
+    history.past.add_events(events)
     page = written(tmp_path, tmp_path / "report.html")
     assert "<script" not in page and page.count("&lt;script&gt;") > 30
     assert page.count("<main>") == 1 and "owned" not in re.sub(r"&lt;script&gt;.*?&lt;/script&gt;", "", page)
@@ -130,18 +130,18 @@ def test_every_text_of_others_is_text(tmp_path: Path) -> None:
 def test_a_history_of_before_and_an_empty_one(tmp_path: Path) -> None:
     """Rows that know thirteen numbers of the worst level only, and none at all."""
     history = History(tmp_path, "m", Bounds(max_days=36_500))
-    history.add_events([Event(BEGIN, "started", {"robmon": "1", "python": "3"})])
+    history.past.add_events([Event(BEGIN, "started", {"robmon": "1", "python": "3"})])
     assert "Nothing was assessed in this period." in text_of(written(tmp_path, tmp_path / "empty.html"))
     for number in range(3):
         row = {"at": BEGIN + number, "version": "1", "number": number, "seed": number, "rows": 64, "trials": 39}
-        history.append(row | {"noise_level": 0.4, "mse": 1.0 + number, "bound": "+Inf", "index": 0.5, "slope": 2.0})
+        history.past.add(row | {"noise_level": 0.4, "mse": 1.0 + number, "bound": "+Inf", "index": 0.5, "slope": 2.0})
     told = text_of(written(tmp_path, tmp_path / "report.html"))
     assert "The noise error was largest at 2026-11-26 13:33: 3 at noise level 0.4." in told
     assert "Whether it has regressed is not known" in told and "Drift was not measured" in told
 
 
 def period_of(data_dir: Path, events: list[Event]) -> Period:
-    example(data_dir).add_events(events)
+    example(data_dir).past.add_events(events)
     found = HistoryReader(data_dir, "digits")
     rows, counts = worst_of(found.assessments(), 1500, badness)
     return Period(found.model, rows, counts, found.events(), found.specifications())

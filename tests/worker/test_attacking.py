@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError
 from robmon.history.attack import AttackFound
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.baseline import Baseline
+from robmon.history.baseline.format import baseline_from_dict
 from robmon.library.certify import certify
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
@@ -67,7 +68,7 @@ def attacked(model: ServedModel, bodies: list[bytes] = BODIES, **changes: Any) -
     for request in asked.requests:
         request.topped_up = True
     asked = asked.model_copy(update={"baseline": answer.baseline})
-    return attack(model, AttackRows(sample=asked, radii=RADII), bodies).found, Baseline.from_dict(answer.baseline)
+    return attack(model, AttackRows(sample=asked, radii=RADII), bodies).found, baseline_from_dict(answer.baseline)
 
 
 def in_process(model: Any, inputs: NDArray[Any], baseline: Baseline, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from robmon.daemon.kept import Kept
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.findings import SharesResult
@@ -37,7 +37,7 @@ def test_a_settled_baseline_gets_its_shares_once(linear: list[ServedModel]) -> N
     assert first.shares is not None and first.shares.groups == ["a", "b", "c"] and not first.shares.is_now
     assert first.shares.share == pytest.approx([1 / 5.25, 4 / 5.25, 0.25 / 5.25], abs=0.05)
     assert first.shares.largest == "b" and first.shares.rise_share is None
-    kept = Baseline.from_dict(baseline).shares
+    kept = baseline_from_dict(baseline).shares
     assert kept is not None and kept.members == {"a": ["a"], "b": ["b"], "c": ["c"]}
     again, after = run(linear[0], baseline)
     assert after == baseline and again.shares is not None
@@ -56,7 +56,7 @@ def test_the_owners_groups_are_used_and_wrong_ones_told(linear: list[ServedModel
     assert answer.shares is not None and answer.shares.groups == ["pair", "all others"]
     other, after = run(linear[0], baseline, groups={"alone": ["b"]})
     assert other.shares is not None and other.shares.groups == ["alone", "all others"]
-    assert Baseline.from_dict(after).shares is not None
+    assert baseline_from_dict(after).shares is not None
     model = fresh(linear[0])
     wrong, after = run(model, None, groups={"alone": ["d"]})
     told = "'d' is none of the features that noise can move: those are a, b, c"

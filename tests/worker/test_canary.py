@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.inputs.split import split
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
@@ -72,7 +72,7 @@ def test_columns_stay_within_their_range(linear: list[ServedModel]) -> None:  # 
     ]
     result, baseline = run(replace(linear[0], _call=call), None, sample)
     assert result.ratio == 0.0
-    kept = Baseline.from_dict(baseline).canary
+    kept = baseline_from_dict(baseline).canary
     assert kept is not None and kept.outputs is not None and np.isfinite(kept.outputs.values).all()
 
 
@@ -114,7 +114,7 @@ def test_of_a_random_model_there_is_none_and_it_says_why(linear: list[ServedMode
 
 def test_a_model_that_raises_on_rows_that_it_took_has_changed(linear: list[ServedModel]) -> None:  # noqa: F811
     _, baseline = run(linear[0], None)
-    known = Baseline.from_dict(baseline)
+    known = baseline_from_dict(baseline)
     assert known.canary is not None
     first = known.inputs_seen.features["a"].reference()
     assert known.canary.rows == 64

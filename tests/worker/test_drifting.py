@@ -12,7 +12,7 @@ import pytest
 
 from robmon.drift.names import key_of
 from robmon.errors import InvalidInputError
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed

@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 
 import robmon
 from robmon.errors import InvalidInputError
-from robmon.history.baseline import Baseline
+from robmon.history.baseline.format import baseline_from_dict, baseline_to_dict
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
@@ -85,14 +85,14 @@ def test_the_threshold_is_frozen_with_the_baseline(version: Any) -> None:
     """Later traffic moves it no more."""
     model = version("smooth")
     learning, _ = assessed(model, bodies(ROWS))
-    baseline = Baseline.from_dict(learning.baseline)
+    baseline = baseline_from_dict(learning.baseline)
     assert baseline.counts and baseline.pairs is not None and baseline.pairs.pairs == ROWS * (ROWS - 1) // 2
     later, _ = assessed(model, bodies(ROWS, seed=5), baseline=learning.baseline)
     own = np.quantile(pdist(embed(rows_of())), 0.001)
     assert later.threshold == pytest.approx(own, rel=0.012)
     assert later.threshold != pytest.approx(np.quantile(pdist(embed(rows_of(5))), 0.001), rel=0.02)
     assert any("pairs of the baseline's rows" in note for note in later.notes)
-    assert Baseline.from_dict(later.baseline).pairs.to_dict() == baseline.pairs.to_dict()
+    assert baseline_from_dict(later.baseline).pairs.to_dict() == baseline.pairs.to_dict()
     given, _ = assessed(model, bodies(ROWS, seed=5), baseline=learning.baseline, threshold=0.5)
     assert given.threshold == 0.5 and "threshold 0.5: as given" in given.notes
 
@@ -101,11 +101,11 @@ def test_another_distance_makes_a_learnt_baseline_anew_and_refuses_a_recorded_on
     model = version("smooth")
     learnt = assessed(model, bodies(ROWS))[0].baseline
     anew, _ = assessed(model, bodies(ROWS), baseline=learnt, distance="cosine")
-    assert Baseline.from_dict(anew.baseline).pairs.distance == "cosine"
-    recorded = Baseline.from_dict(learnt)
+    assert baseline_from_dict(anew.baseline).pairs.distance == "cosine"
+    recorded = baseline_from_dict(learnt)
     recorded.source = "local"
     with pytest.raises(InvalidInputError, match="recorded with distance l2 of embeddings, and it is cosine now"):
-        assessed(model, bodies(ROWS), baseline=recorded.to_dict(), distance="cosine")
+        assessed(model, bodies(ROWS), baseline=baseline_to_dict(recorded), distance="cosine")
     assert recorded.threshold(Specification(task="embedding", distance="cosine")) is None
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
 from robmon.models.device import DeviceUse
 from robmon.models.loading import load
 from robmon.models.served import ServedModel

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from robmon.drift.hourly import HourlyErrors
-from robmon.history.baseline_hours import BaselineHours, HoursTerms
+from robmon.history.baseline.hours import BaselineHours, HoursTerms
 from robmon.processes.messages.question import DetectionQuestion
 from robmon.worker.detection import _gathered, _to_keep
 

@@ -14,7 +14,7 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError, ModelLoadError
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.models.unsigned import Unsigned

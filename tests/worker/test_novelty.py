@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed

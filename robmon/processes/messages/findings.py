@@ -74,7 +74,7 @@ class SharesResult(Message):
 
 
 class CanaryResult(Message):
-    """The synthetic canary, see `robmon.history.canary`, at one assessment."""
+    """The synthetic canary, see `robmon.history.baseline.canary`, at one assessment."""
 
     rows: int = 0
     ratio: float | None = None

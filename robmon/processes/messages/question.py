@@ -82,7 +82,7 @@ class AttributionQuestion(Message):
     now: bool = False
     """Whether it is measured now; else only for a baseline that has no shares, or a version that is worse."""
     before: dict[str, Any] | None = None
-    """Shares of the baseline of the version that this one is compared with, see `robmon.history.kept_shares`."""
+    """Shares of the baseline of the version that this one is compared with, see `history.baseline.kept_shares`."""
 
 
 class Assess(Message):

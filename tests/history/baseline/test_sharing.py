@@ -12,10 +12,10 @@ import pytest
 
 from robmon.drift.hourly import HourlyErrors
 from robmon.errors import RegistryError
-from robmon.history.baseline_hours import BaselineHours, HoursTerms, hours_of
-from robmon.history.checksum import with_checksum
+from robmon.history.baseline.checksum import with_checksum
+from robmon.history.baseline.hours import BaselineHours, HoursTerms, hours_of
+from robmon.history.baseline.sharing import ADDED, MOST_ADDED, share
 from robmon.history.shared import TRIES
-from robmon.history.shared_baseline import ADDED, MOST_ADDED, share
 
 Baseline = dict[str, Any]
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from robmon.history.baseline_hours import BaselineHours, hours_of
-from robmon.history.checksum import is_intact, with_checksum
+from robmon.history.baseline.checksum import is_intact, with_checksum
+from robmon.history.baseline.hours import BaselineHours, hours_of
 from robmon.history.shared import settle
 
 ADDED: Final = "hours_added"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from robmon.history.kept import Kept, NewerStateError
-from robmon.history.records import GROWING, ROWS_AT_A_TIME, Records, Row
+from robmon.history.state.connection import connect, primary_code
+from robmon.history.state.kept import Kept, NewerStateError
+from robmon.history.state.records import GROWING, ROWS_AT_A_TIME, Records, Row
 
 MISSES: Final = 12_000
 """So many ids in a row that are not there, or not to be read, and the table is taken to end: about as many as lie below
@@ -33,11 +34,10 @@ class Salvaged:
         # What has no journal is read without making the files that belong to one.
         options = "mode=ro" if any(damaged.parent.glob(f"{glob.escape(damaged.name)}-*")) else "immutable=1"
         try:
-            connection = sqlite3.connect(f"{damaged.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
+            connection = connect(damaged, options)
         except sqlite3.Error:
             return
         with contextlib.closing(connection):
-            connection.text_factory = bytes
             old = Kept(connection)
             kept = _readable(lambda: _whole(damaged, old))
             self.is_whole = kept is not None
@@ -82,6 +82,6 @@ def _readable(read: Callable[[], T]) -> T | None:
     try:
         return read()
     except (sqlite3.Error, NewerStateError, UnicodeDecodeError, OverflowError) as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
+        if primary_code(error) in _NOT_DAMAGE:
             raise
         return None

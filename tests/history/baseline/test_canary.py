@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robmon.history.canary import Canary, Outputs, rows_of_size, tolerance
-from robmon.history.drawn_rows import digest, draw_rows
+from robmon.history.baseline.canary import Canary, Outputs, rows_of_size, tolerance
+from robmon.history.baseline.drawn_rows import digest, draw_rows
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.columns import ColumnStatistics
 from robmon.robustness.features.whole_numbers import Whole

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from robmon.errors import SettingsError
-from robmon.history.records import RECORD_TABLES, Records, check, digest
+from robmon.history.state.records import RECORD_TABLES, Records, check, digest
 
 FORMAT: Final = 1
 TABLES: Final = f"""

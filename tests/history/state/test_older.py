@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from robmon.history.folder import DamagedStateError
 from robmon.history.memory import Entry
-from robmon.history.state_file import DamagedStateError
 from robmon.history.store import History
 from robmon.inputs.readers.position import FilePosition
 
@@ -51,7 +51,7 @@ def test_all_of_it_is_taken_over_once(tmp_path: Path) -> None:
         ]
         assert scope.served == ("2", "s")
         assert each.read_positions("/in/*.jsonl") == {"a": FilePosition(offset=7)}
-        assert [line["number"] for line in each.assessments()] == [205, 207]
+        assert [line["number"] for line in each.past.assessments()] == [205, 207]
     assert history.reserve_numbers(1) == range(301, 302)
     left = {path.name for path in (*folder.iterdir(), *tmp_path.iterdir()) if path.is_file() and path.name[0] != "."}
     names = {"m.json", "m.number", "m.jsonl", "m.jsonl.1", "file-positions.json"}
@@ -67,7 +67,7 @@ def test_a_kill_before_they_were_renamed_doubles_nothing(tmp_path: Path) -> None
     again = History(tmp_path, "m")
     assert [entry.version for entry in again.read_scope("champion").entries] == ["1", "2", "3"]
     assert again.read_positions("/in/*.jsonl") == {"a": FilePosition(offset=9)}
-    assert len(again.assessments()) == 2
+    assert len(again.past.assessments()) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from robmon.history.kept import Kept
+from robmon.history.state.kept import Kept
 from robmon.vocabulary import MOST_HOURS
 
 KIND: Final = "hours"

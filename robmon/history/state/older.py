@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from robmon.history.numbers import beyond_all
 from robmon.history.scope import Scope
+from robmon.history.state import contents
+from robmon.history.state.kept import Kept
 from robmon.inputs.readers.position import FilePosition
 
 _NUMBER: Final = re.compile(rb'"number": ?(\d{1,18})\b')
-_POSITIONS: TypeAdapter[dict[str, FilePosition]] = TypeAdapter(dict[str, FilePosition])
 
 
 class _State(BaseModel):
@@ -69,7 +70,7 @@ class OlderFiles:
                 self.verdicts.rename(self.verdicts.with_name(f"{self.verdicts.name}.damaged-{time.time_ns()}"))
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             content = json.loads(self.positions.read_bytes())
-            found.positions = {str(content["files"]): _POSITIONS.validate_python(content["positions"])}
+            found.positions = {str(content["files"]): contents.POSITIONS.validate_python(content["positions"])}
         found.assessments = [line for log in self.logs if log.exists() for line in _lines(log)]
         return found
 
@@ -93,6 +94,18 @@ class OlderFiles:
             text = self.number.read_bytes()[:20].strip()
             numbers.append(int(text) if text.isdigit() else beyond_all())
         return max(numbers)
+
+
+def take_over(found: Older, kept: Kept) -> None:
+    """Put what was found into the state file, beside what is there already."""
+    for name, added in found.scopes.items():
+        contents.put_scope(kept, name, contents.scope(kept, name).merge(added))
+    contents.put_last_number(kept, max(found.last_number, contents.last_number(kept) or 0))
+    for files, positions in found.positions.items():
+        if kept.get("positions", files) is None:
+            contents.put_positions(kept, files, positions)
+    for line in found.assessments:
+        kept.records.add_assessment(line["at"], line["number"], json.dumps(line).encode())
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,8 @@ from robmon.drift.novelty import NoveltyReference
 from robmon.drift.older import OlderSummaries
 from robmon.drift.summaries import Summaries
 from robmon.errors import InvalidInputError
-from robmon.history.canary import Canary
-from robmon.history.checksum import is_intact, with_checksum
-from robmon.history.kept_shares import KeptShares
+from robmon.history.baseline.canary import Canary
+from robmon.history.baseline.kept_shares import KeptShares
 from robmon.robustness.arrays import Float64
 from robmon.robustness.false_matches import PairDistances, Threshold
 from robmon.robustness.features.channels import FeatureAxis, named, of_images
@@ -39,27 +38,9 @@ from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.specification import Specification
 
 Source = Literal["artifact", "local", "learning", "learnt"]
-FORMAT = 2
 SALT_BYTES = 16
 MOST_OUTPUTS = 1024
 """Outputs of which drift is measured."""
-READABLE_FORMATS = (1, FORMAT)
-"""Format 1 has no checksum, and nothing of what came later."""
-_KEYS = {"input": ("inputs_seen", "input_histograms"), "prediction": ("outputs_seen", "prediction_histograms")}
-"""Of summaries: in format 2, and in format 1."""
-
-
-def check_readable(data: Mapping[str, Any]) -> None:
-    """Look whether that is a whole baseline that can be read here.
-
-    Raises:
-        InvalidInputError: it is of another format, or not as it was written.
-    """
-    if data.get("format") not in READABLE_FORMATS:
-        known = " or ".join(map(str, READABLE_FORMATS))
-        raise InvalidInputError(f"the baseline is not of format {known}: record it again")
-    if data["format"] != 1 and not is_intact(data):
-        raise InvalidInputError("the baseline is damaged, its checksum does not fit: record it again")
 
 
 @dataclass
@@ -88,7 +69,7 @@ class Baseline:
     at: float = 0.0
     source: Source = "learning"
     hourly: dict[str, Any] | None = None
-    """Row errors by hour, as `baseline_hours.BaselineHours` has them; None before enough of them are there."""
+    """Row errors by hour, as `hours.BaselineHours` has them; None before enough of them are there."""
     canary: Canary | None = None
     """Drawn rows and the outputs for them; None before the baseline has settled."""
     shares: KeptShares | None = None
@@ -290,71 +271,6 @@ class Baseline:
         """Drift of clean outputs `(n, outputs)`, or of the classes of labels `(n,)`; none before any is known."""
         return _compared(self.outputs_seen, output_columns(self.output or "value", clean_outputs), q)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; holds no row of inputs."""
-        content: dict[str, Any] = {
-            "format": FORMAT,
-            "source": self.source,
-            "rows": self.rows,
-            "at": self.at,
-            "levels": self.levels,
-            "noise": self.noise,
-            "output": self.output,
-            "integers": self.integers,
-            "axis": None if self.axis is None else self.axis.to_dict(),
-            "inputs": self.inputs.to_dict(),
-            "errors": self.errors.to_dict(),
-            "outputs": self.outputs.to_dict() if self.outputs is not None else None,
-        }
-        for what, seen in (("input", self.inputs_seen), ("prediction", self.outputs_seen)):
-            content[_KEYS[what][isinstance(seen, OlderSummaries)]] = seen.to_dict()
-        if self.hourly is not None:
-            content["hourly"] = self.hourly
-        if self.canary is not None:
-            content["canary"] = self.canary.to_dict()
-        if self.shares is not None:
-            content["shares"] = self.shares.to_dict()
-        if self.pairs is not None:
-            content["pairs"] = self.pairs.to_dict()
-        if self.salt:
-            content["salt"] = self.salt
-        if self.novelty is not None:
-            content["novelty"] = self.novelty.to_dict()
-        return with_checksum(content)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Baseline:
-        """Inverse of `to_dict`.
-
-        Raises:
-            InvalidInputError: this is no baseline, or one of another format.
-        """
-        check_readable(data)
-        try:
-            return cls(
-                levels=[float(level) for level in data["levels"]],
-                noise=str(data.get("noise", "gaussian")),  # the only one, before it was recorded
-                inputs=ColumnStatistics.from_dict(data["inputs"]),
-                integers=[str(name) for name in data.get("integers", [])],
-                axis=None if data.get("axis") is None else FeatureAxis.from_dict(data["axis"]),
-                errors=Moments.from_dict(data["errors"]),
-                inputs_seen=_seen(data, "input", of_labels=False),
-                output=data["output"],
-                outputs=Moments.from_dict(data["outputs"]) if data["outputs"] is not None else None,
-                outputs_seen=_seen(data, "prediction", of_labels=data["output"] == "label"),
-                rows=int(data["rows"]),
-                at=float(data["at"]),
-                source=cast(Source, data["source"]),
-                hourly=data.get("hourly"),
-                canary=Canary.from_dict(data["canary"]) if data.get("canary") is not None else None,
-                shares=KeptShares.from_dict(data["shares"]) if data.get("shares") is not None else None,
-                pairs=PairDistances.from_dict(data["pairs"]) if data.get("pairs") is not None else None,
-                salt=str(data.get("salt", "")),
-                novelty=NoveltyReference.from_dict(data["novelty"]) if data.get("novelty") is not None else None,
-            )
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            raise InvalidInputError("the baseline is damaged: record it again") from None
-
 
 def output_columns(output: str, clean_outputs: NDArray[Any]) -> dict[str, Column]:
     """Clean outputs `(n, outputs)`, or labels `(n,)`, as drift reads them."""
@@ -367,12 +283,3 @@ def output_columns(output: str, clean_outputs: NDArray[Any]) -> dict[str, Column
 
 def _compared(seen: Summaries | OlderSummaries, columns: Mapping[str, Column], q: float) -> tuple[FeatureDrift, ...]:
     return seen.compare(columns, q) if isinstance(seen, Summaries) else seen.compare(columns)
-
-
-def _seen(data: Mapping[str, Any], what: str, *, of_labels: bool) -> Summaries | OlderSummaries:
-    new, old = _KEYS[what]
-    if new in data:
-        return Summaries.from_dict(data[new])
-    if data.get(old) is None or data["source"] == "learning":
-        return Summaries.none()
-    return OlderSummaries.from_dict(data[old], of_labels)
