@@ -63,7 +63,7 @@ campaign-red: tools  ## Run the scenarios of faults of commit 8576890 on that co
 	$(BIN)/python -m tests.campaign.other_commit docs/evidence/campaign-red.md $(ARGS)
 
 demo: $(DEMO_STAMP)  ## Watch a fragile release being caught; KEEP=1 keeps it running
-	$(BIN)/robmon demo $(if $(KEEP),--keep)
+	$(BIN)/robmon demo $(if $(KEEP),--keep) $(ARGS)
 
 observe: venv  ## Watch the same with Prometheus, Alertmanager, the alert at a webhook and the dashboards' queries
 	@sh tools/install_debian_packages.sh
