@@ -57,9 +57,11 @@ def with_channels_last(module: torch.nn.Module, device: torch.device) -> Callabl
 def _tolerance(module: torch.nn.Module, device: torch.device) -> float | None:
     """How far apart the same outputs may be; None for a module that gains nothing: it convolves no images.
 
-    The graph of an exported program is left alone: it was written down with channels first.
+    The graph of an exported program is left alone: it was written down with channels first. So is a module that its
+    owner had compiled: the compiler chooses layouts, and would be called again for another.
     """
-    if isinstance(module, torch.fx.GraphModule):
+    is_compiled = hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+    if is_compiled or isinstance(module, torch.fx.GraphModule):
         return None
     dtypes = {each.dtype for each in module.parameters() if each.ndim == IMAGE_RANK} & SAME.keys()
     if device.type == "cuda":

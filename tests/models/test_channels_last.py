@@ -77,8 +77,9 @@ def test_a_scripted_module_computes_the_same(flatten: torch.nn.Module, is_on: bo
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)),
         convolutions(torch.nn.Flatten()).double(),
         torch.export.export(convolutions(torch.nn.Flatten()), (torch.rand(2, 3, 8, 8),)).module(),
+        torch.compile(convolutions(torch.nn.Flatten()), backend="eager"),
     ],
-    ids=["no images", "float64", "exported"],
+    ids=["no images", "float64", "exported", "compiled"],
 )
 def test_what_gains_nothing_is_called_as_it_is(module: torch.nn.Module) -> None:
     assert with_channels_last(module, torch.device("cpu")) is module
