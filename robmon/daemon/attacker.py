@@ -14,7 +14,8 @@ from robmon import clock
 from robmon.daemon.attacks import AttackState, attack_question, attack_refusal, attack_terms, begun, ended, is_due
 from robmon.daemon.chronicle import Chronicle
 from robmon.daemon.follow import Follower
-from robmon.daemon.host import ModelHost, NotAssessedError
+from robmon.daemon.host import ModelHost
+from robmon.daemon.not_assessed import NotAssessedError
 from robmon.daemon.publication import Finding
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.writer import Writer

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from robmon.daemon.backoff import Backoff
 from robmon.daemon.follow import Follower
-from robmon.daemon.host import Backoff
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.errors import RobmonError
 from robmon.processes.messages.model import ModelVersion

@@ -1,7 +1,7 @@
 """What the daemon does next: a function of what it knows, without I/O, clock or log.
 
-`runner.Runner` gathers a `State`, asks `decide` for a deed, carries it out, and asks again, until an assessment is
-published or skipped. It does nothing that was not decided here.
+`known.Known` gathers a `State`; `runner.Runner` asks `decide` for a deed, carries it out, and asks again, until an
+assessment is published or skipped. It does nothing that was not decided here.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ import structlog
 
 from robmon import clock
 from robmon.daemon.evidence import Evidence
-from robmon.daemon.host import ModelHost, NotAssessedError
+from robmon.daemon.host import ModelHost
 from robmon.daemon.kept import Kept
+from robmon.daemon.not_assessed import NotAssessedError
 from robmon.daemon.publication import Finding, notes_of_age
 from robmon.daemon.question import assessment_question, assessment_seed, comparison_question
 from robmon.daemon.recorded_baselines import RecordedBaselines

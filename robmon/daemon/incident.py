@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from robmon.daemon.evidence import Evidence
 from robmon.daemon.follow import Follower
-from robmon.daemon.host import load_question
 from robmon.daemon.publication import shown_ids
+from robmon.daemon.question import load_question
 from robmon.daemon.runner import Runner
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.export.published import Published, View

@@ -1,4 +1,4 @@
-"""What the worker is asked: an assessment of requests of the sample, as a message and its blobs. No I/O."""
+"""What the worker is asked: to load a version, and to assess requests of the sample, as messages and blobs. No I/O."""
 
 from __future__ import annotations
 
@@ -9,8 +9,23 @@ from typing import Any
 from robmon.daemon.detection import Asked
 from robmon.daemon.kept import Kept
 from robmon.inputs.sample import Item
+from robmon.processes.messages.model import Load, ModelVersion
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.settings import Settings
+
+
+def load_question(settings: Settings, model: ModelVersion) -> Load:
+    """What a worker is told to load."""
+    shape = settings.model.input_shape
+    return Load(
+        model=model.model_copy(update={"baseline": None, "tags": {}}),
+        access=settings.model.access,
+        device=settings.device.use,
+        threads=settings.device.threads,
+        input_dtype=settings.model.input_dtype,
+        input_shape=list(shape) if shape is not None else None,
+        integers=list(settings.specification.perturbed_integers),
+    )
 
 
 def assessment_question(

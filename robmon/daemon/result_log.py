@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import structlog
 
+from robmon.daemon.backoff import Backoff
 from robmon.daemon.follow import Follower
-from robmon.daemon.host import Backoff
 from robmon.daemon.writer import READ_SECONDS, Writer
 from robmon.errors import RobmonError
 from robmon.history.past import Past

@@ -17,25 +17,24 @@ from robmon import clock
 from robmon.daemon import decisions, pending
 from robmon.daemon.baseline_sharing import BaselineSharing
 from robmon.daemon.causes import CauseSearch
-from robmon.daemon.decisions import Progress, State, decide
+from robmon.daemon.decisions import decide
 from robmon.daemon.evidence import Evidence, evidence_after
 from robmon.daemon.examiner import Examiner
 from robmon.daemon.follow import Follower, failure_reason
-from robmon.daemon.host import COMPARISON_BACKOFF_SECONDS, Backoff, ModelHost, NotAssessedError
+from robmon.daemon.host import ModelHost
 from robmon.daemon.journal import Journal
-from robmon.daemon.kept import Kept
+from robmon.daemon.known import Known
+from robmon.daemon.not_assessed import NotAssessedError
 from robmon.daemon.publication import Finding, view_after
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.reference_download import ReferenceDownload
 from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.turns import Turns
 from robmon.daemon.verdict_memory import VerdictMemory
-from robmon.daemon.versions import Begun, Versions, begin
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
 from robmon.export.published import Published, View, served_since
 from robmon.history.baseline.inheritance import inherits_from
-from robmon.history.memory import Key
 from robmon.history.scope import Judged
 from robmon.history.standing import Pending
 from robmon.inputs.sample import Sample
@@ -71,7 +70,6 @@ class Runner:
         self._settings = settings
         self._follower = follower
         self._host = host
-        self._sample = sample
         self._examiner = examiner
         self._memory = memory
         self._baselines = baselines
@@ -81,8 +79,7 @@ class Runner:
         self._journal = journal
         self._published = published
         self._download = ReferenceDownload(follower)
-        self._comparison_backoff = Backoff(COMPARISON_BACKOFF_SECONDS)
-        self._progress = Progress()
+        self._known = Known(settings, follower, host, sample, memory)
         self.concluded: tuple[ModelVersion, Finding] | None = None
         """The version that was assessed just now, and what was found of it; None where that came to nothing."""
         self._finding: Finding | None = None
@@ -90,41 +87,31 @@ class Runner:
         self.evidence: Evidence | None = None
         """By which the numbers that matter are computed again: those of the verdict while its regression stands, else
         those of the last assessment."""
-        self._kept: Kept | None = None
-        self._tried_version: str | None = None
-        self._refusal = ""
-        self._obstacle: Pending | None = None
-        self._begun: Begun | None = None
         self._causes = CauseSearch(settings.attribution.by_name)
         self._turns = Turns(len(settings.assess.noises))
-        self._judged_here: Key | None = None
-        self._quiet_at = -math.inf
-        self._stood_since: float | None = None
         self._served_since = -math.inf
         """When another version was loaded than the one before, by the clock that never steps: older answers are its."""
-        before = self._versions
-        self._stood_since = pending.stood_since(before, pending.standing(before, None, None))  # by what was served last
         self.refresh()
 
     @property
     def needed_versions(self) -> list[str]:
         """Versions whose files must stay on disk."""
-        return decisions.needed_versions(self._state)
+        return decisions.needed_versions(self._known.state)
 
     @property
     def may_start_first(self) -> bool:
         """Whether the first assessment of the version served now can be made at once."""
-        return decisions.may_start_first(self._state)
+        return decisions.may_start_first(self._known.state)
 
     @property
     def is_verdict_due(self) -> bool:
         """Whether the next assessment is to compare the version that was assessed just now with another."""
-        return self.concluded is not None and decisions.is_comparison_due(self._state, self.concluded[0])
+        return self.concluded is not None and decisions.is_comparison_due(self._known.state, self.concluded[0])
 
     async def prepare(self) -> None:
         """Load the version served now, so that it is ready before there are inputs."""
-        self._progress = Progress()
-        if isinstance(deed := decide(self._state), decisions.Load):
+        self._known.begin()
+        if isinstance(deed := decide(self._known.state), decisions.Load):
             try:
                 await self._load(deed)
             except NotAssessedError as error:
@@ -145,13 +132,8 @@ class Runner:
         except Exception as error:
             outcome, reason, problem = "failed", "error", type(error).__name__
             self._journal.tell_error(error)
-        state = self._state
-        self._journal.tell_end(outcome, reason, problem, state.rows)
-        self._refusal = decisions.refusal_after(self._refusal, reason, problem)
-        self._tried_version = decisions.tried_version_after(state, reason, was_unknown)
-        self._obstacle = pending.obstacle_after(
-            self._obstacle, reason, problem, has_rows=decisions.has_kept_reference(state)
-        )
+        rows = self._known.end(reason, problem, was_unknown=was_unknown)
+        self._journal.tell_end(outcome, reason, problem, rows)
         self._publish((view or self._published.view).with_outcome(outcome, reason, problem))
 
     def request_shares(self) -> None:
@@ -165,51 +147,14 @@ class Runner:
 
     async def release_idle(self) -> None:
         """End a worker that is idle for so long that it is to give its memory back until the next assessment."""
-        if decisions.may_release(self._state):
+        if decisions.may_release(self._known.state):
             await self._host.release()
 
     async def close(self) -> None:
         """End what goes on between assessments."""
         await self._download.close()
 
-    # --- what is known, and what is done -----------------------------------------------------------------------------
-
-    @property
-    def _state(self) -> State:
-        now = clock.now()
-        return State(
-            target=self._follower.target,
-            lookup_failure=self._follower.failure or "",
-            usable=self._host.usable,
-            in_worker=self._host.version,
-            idle_seconds=self._host.idle_seconds,
-            idle_release_seconds=self._settings.device.idle_release_seconds,
-            is_worker_waiting=self._host.waiting,
-            is_comparison_waiting=self._comparison_backoff.waiting,
-            versions=self._versions,
-            kept=self._kept,
-            rows=self._sample.rows(now),
-            most_rows=self._sample.most_rows(now),
-            most_verdict_rows=self._sample.most_rows(now, with_old=True),
-            min_rows=self._settings.assess.min_rows,
-            refusal=self._refusal,
-            tried_version=self._tried_version,
-            progress=self._progress,
-        )
-
-    @property
-    def _versions(self) -> Versions:
-        named = self._settings.model.reference
-        return Versions(
-            memory=self._memory.state,
-            setting=self._follower.version_of(named) if named is not None else None,
-            begun=self._begun,
-            judged_here=self._judged_here,
-            quiet_at=self._quiet_at,
-            stood_since=self._stood_since,
-            specification=self._settings.specification_digest,
-            unix_seconds=time.time(),
-        )
+    # --- one deed after another --------------------------------------------------------------------------------------
 
     async def _run(self) -> View:
         """One assessment: the view after it.
@@ -217,8 +162,9 @@ class Runner:
         Raises:
             NotAssessedError: it is skipped, or failed.
         """
-        self._progress, self._finding, self._fresh_evidence = Progress(), None, None
-        while not isinstance(deed := decide(self._state), decisions.Publish):
+        self._finding, self._fresh_evidence = None, None
+        self._known.begin()
+        while not isinstance(deed := decide(self._known.state), decisions.Publish):
             await self._carry_out(deed)
         await self._writer.settle(SETTLE_SECONDS)
         return self._conclude(deed.model)
@@ -242,14 +188,14 @@ class Runner:
             case decisions.AssessAgainst():
                 await self._assess_against(deed)
             case decisions.Keep():
-                self._kept = deed.kept
+                self._known.kept = deed.kept
             case _:
                 assert_never(deed)
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
     async def _load(self, deed: decisions.Load) -> None:
-        self._begun = begin(self._begun, deed.model, time.time())
+        self._known.begin_with(deed.model)
         self.refresh()  # as long as the version before is the one served
         model = await self._host.use(deed.model)
         await self._baselines.read(model)
@@ -260,23 +206,23 @@ class Runner:
             if view.model is not None:
                 self._served_since = clock.now()
             view = replace(view, baseline=self._baselines.info(model.version), served=()).without_causes()
-            self._obstacle = None
+            self._known.obstacle = None
             self._memory.see_served(model)
-        self._progress = replace(self._progress, model=model)
+        self._known.go_on(model=model)
         self._publish(replace(view, model=model, loaded=self._host.loaded, detection=self._watch.record))
 
     def _accept(self, deed: decisions.Accept) -> None:
         if deed.instead_of is not None:
             self._memory.forget(deed.instead_of)
         self._memory.add(deed.entry)
-        self._progress = replace(self._progress, has_accepted=True)
+        self._known.go_on(has_accepted=True)
         self.refresh()
         self._journal.tell_acceptance(deed.entry)
 
     def _forget(self, deed: decisions.Forget) -> None:
         self._journal.tell_other_run(deed.entry)
         self._memory.forget(deed.entry.key)
-        self._progress = replace(self._progress, reference="missing")
+        self._known.go_on(reference="missing")
 
     async def _fetch_reference(self, deed: decisions.FetchReference) -> None:
         try:
@@ -285,30 +231,30 @@ class Runner:
             self._give_up_reference(deed.version, error)
             return
         if fetched is None:
-            self._obstacle = pending.obstacle_of_download(deed.version)
-        self._progress = replace(self._progress, reference="missing" if fetched is None else "fetched", fetched=fetched)
+            self._known.obstacle = pending.obstacle_of_download(deed.version)
+        self._known.go_on(reference="missing" if fetched is None else "fetched", fetched=fetched)
 
     async def _assess_reference(self, deed: decisions.AssessReference) -> None:
         try:
             await self._host.load(deed.model)
-            _, self._kept = await self._examiner.assess_sample(deed.model, None, with_old=deed.with_old)
+            _, self._known.kept = await self._examiner.assess_sample(deed.model, None, with_old=deed.with_old)
         except RobmonError as error:
             self._give_up_reference(deed.model.version, error)
         else:
-            self._progress = replace(self._progress, reference="assessed")
+            self._known.go_on(reference="assessed")
 
     def _give_up_reference(self, version: str, error: RobmonError) -> None:
         """For this time."""
-        self._comparison_backoff.failed()
+        self._known.comparison_backoff.failed()
         reason = error.reason if isinstance(error, NotAssessedError) else failure_reason(error)
         self._journal.tell_no_reference(version, reason, error)
-        self._obstacle = pending.obstacle_of_reference(version, reason, str(error))
-        self._progress = replace(self._progress, reference="missing")
+        self._known.obstacle = pending.obstacle_of_reference(version, reason, str(error))
+        self._known.go_on(reference="missing")
 
     # --- the two ways to assess, and what comes of them --------------------------------------------------------------
 
     async def _assess_sample(self, deed: decisions.AssessSample) -> None:
-        self._begun = begin(self._begun, deed.model, time.time())
+        self._known.begin_with(deed.model)
         view = self._published.view
         standing, regression = view.worse_since, view.state.regression
         is_of_versions = standing is not None and standing[0] == "version" and regression is not None
@@ -324,35 +270,35 @@ class Runner:
         self._turns.end("ok")
         self._fresh_evidence = fresh.evidence
         self._causes.take(asked, standing, self._finding.result.shares)
-        self._progress = replace(self._progress, is_assessed=True, fresh=fresh)
+        self._known.go_on(is_assessed=True, fresh=fresh)
 
     async def _assess_against(self, deed: decisions.AssessAgainst) -> None:
         """Assess, and take the verdict."""
         model = deed.model
-        self._begun = begin(self._begun, model, time.time())
+        self._known.begin_with(model)
         try:
             asked = self._causes.question(None, self._baselines.of(deed.kept.version))
             self._finding, self._fresh_evidence = await self._examiner.assess_against(
                 model, deed.kept, self._answers_since(model), asked
             )
         except NotAssessedError as error:
-            self._comparison_backoff.failed()  # until then it is assessed on inputs of its own
+            self._known.comparison_backoff.failed()  # until then it is assessed on inputs of its own
             if error.reason == "too_few_inputs":
-                self._obstacle = pending.lack_of_rows(f"of version {deed.kept.version}'s requests {error}")
+                self._known.obstacle = pending.lack_of_rows(f"of version {deed.kept.version}'s requests {error}")
             raise
-        self._progress = replace(self._progress, is_assessed=True)
+        self._known.go_on(is_assessed=True)
         result = self._finding.result
         if result.verdict is None:
             why = result.not_compared or NotCompared(reason="failed", why="no verdict came")
-            self._comparison_backoff.failed()
+            self._known.comparison_backoff.failed()
             self._journal.tell_no_verdict(model.version, deed.kept.version, why.why)
-            self._obstacle = Pending(why.reason, why.why)
+            self._known.obstacle = Pending(why.reason, why.why)
             return
         before, now = deed.kept.mean_error, result.levels[-1].mean_mse
         ratio = now / before if before > 0 else None
-        entry = self._versions.verdict_entry(model, result.verdict, result.plan.rows, ratio)
+        entry = self._known.versions.verdict_entry(model, result.verdict, result.plan.rows, ratio)
         self._memory.add(entry, Judged(version=model.version, run_id=model.run_id, verdict=result.verdict))
-        self._judged_here, self._obstacle = entry.key, None
+        self._known.judged_here, self._known.obstacle = entry.key, None
         self.refresh()
         self._causes.take(asked, self._published.view.worse_since, result.shares)
         self._journal.tell_verdict(model.version, result.verdict)
@@ -377,17 +323,11 @@ class Runner:
         self._journal.tell_causes(model.version, view)
         self.concluded = model, finding
         self.evidence = evidence_after(self.evidence, self._fresh_evidence, self._published.view.state)
-        if self.evidence is not None and self._kept is not None:
-            self.evidence = self.evidence.held_by(self._kept.items)
+        if self.evidence is not None and self._known.kept is not None:
+            self.evidence = self.evidence.held_by(self._known.kept.items)
         return view
 
     def _publish(self, view: View) -> None:
         """The one way to the exporter: that, and where the version stands."""
-        versions = self._versions
-        awaited_rows = decisions.awaited_rows(self._state)
-        state = pending.standing(
-            versions, view.model or self._follower.target, self._obstacle, awaited_rows=awaited_rows
-        )
-        self._quiet_at = pending.quiet_at(versions, state)
-        self._stood_since = pending.stood_since(versions, state)
+        state = self._known.standing(view.model or self._follower.target)
         self._published.publish(replace(view, state=state))

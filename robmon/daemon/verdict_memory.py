@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
+from robmon.daemon.backoff import Backoff
 from robmon.daemon.follow import Follower
-from robmon.daemon.host import Backoff
 from robmon.daemon.versions import MemoryState
 from robmon.daemon.writer import Writer
 from robmon.errors import InvalidInputError, RobmonError

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from robmon.daemon.app import Daemon
-from robmon.daemon.host import NotAssessedError
+from robmon.daemon.not_assessed import NotAssessedError
 from robmon.daemon.publication import Finding
 from robmon.history.store import History
 from robmon.processes.messages.attack import AttackRows

@@ -20,7 +20,8 @@ from structlog.testing import capture_logs
 
 from robmon import settings
 from robmon.daemon.app import Daemon
-from robmon.daemon.host import ModelHost, NotAssessedError
+from robmon.daemon.host import ModelHost
+from robmon.daemon.not_assessed import NotAssessedError
 from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
 from robmon.models.torch_device import load_driver, why_no_cuda
