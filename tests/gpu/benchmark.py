@@ -12,7 +12,9 @@ from functools import partial
 
 import torch
 
-from tests.benchmarks.engine import Case, Run, TorchTask, best_batch, largest, medians, peers
+from tests.benchmarks._peers import peers
+from tests.benchmarks._rounds import Case, Run, best_batch, medians
+from tests.benchmarks._torch_task import TorchTask, largest
 from tests.gpu.networks import inputs, make
 from tests.gpu.record import Record
 from tests.gpu.serving import neighbour
@@ -55,7 +57,7 @@ def measure(record: Record) -> None:
     for name in sizes:
         task = task_of(name, record, sizes[name])
         runs = {"naive loop": task.naive, "grouped loop": task.grouped, "smoothing": partial(smoothing, task)}
-        runs |= those_that_run(name, peers(task), record)
+        runs |= those_that_run(name, task, record)
         floors[name] = compare(name, task, runs, rounds, record)
     for name, (batch, seconds) in floors.items():
         odd = replace(sizes[name], rows=sizes[name].rows - 3, batches=(batch,))
@@ -82,10 +84,11 @@ def has_time(part: str, needed_seconds: float, record: Record) -> bool:
     return needed_seconds <= record.left_seconds
 
 
-def those_that_run(name: str, others: dict[str, Run], record: Record) -> dict[str, Run]:
+def those_that_run(name: str, task: TorchTask, record: Record) -> dict[str, Run]:
     """Of other libraries those that are installed and take this network."""
-    for peer in set(PEERS) - set(others):
-        record.skip(f"{name}: {peer}", "not installed")
+    others, skipped = peers(task, PEERS)
+    for peer, why in skipped.items():
+        record.skip(f"{name}: {peer}", why)
     running = {}
     for peer, run in others.items():
         try:

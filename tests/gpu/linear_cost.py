@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import robmon
-from tests.benchmarks.engine import wait
+from tests.benchmarks._rounds import wait
 from tests.gpu.networks import inputs, make
 from tests.gpu.record import Record
 

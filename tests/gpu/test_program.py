@@ -9,6 +9,33 @@ from pathlib import Path
 
 from tests.environment import REPOSITORY
 
+NOT_THERE = (
+    "pandas",
+    "scipy",
+    "sklearn",
+    "mlflow",
+    "httpx",
+    "uvicorn",
+    "prometheus_client",
+    "onnxruntime",
+    "matplotlib",
+)
+IMPORT_ALL = f"""
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys({NOT_THERE}))
+import tests.gpu
+for module in pkgutil.iter_modules(tests.gpu.__path__):
+    if module.name != "__main__":
+        importlib.import_module(f"tests.gpu.{{module.name}}")
+"""
+
+
+def test_it_needs_nothing_but_torch_and_its_wheels() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+
 
 def test_a_step_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
