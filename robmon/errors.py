@@ -17,6 +17,7 @@ attributes, and builds its own one-sentence message:
     │   ├── ModelRefusedError  the settings do not allow it
     │   ├── ModelLoadError     it cannot be loaded
     │   └── PredictionError    it was called and raised, or returned what cannot be used
+    │       ├── SingleRowError       memory ran out with a single row
     │       └── VersionChangedError  another version answered than the one that was asked
     └── ProtocolError          two robmon processes do not speak the same language
 
@@ -199,7 +200,15 @@ class ModelRefusedError(ModelError):
 
 
 class ModelLoadError(ModelError):
-    """The model version is there and cannot be loaded."""
+    """The model version is there and cannot be loaded.
+
+    Attributes:
+        device: where it was to lie, such as `cuda:0`; empty where that was not yet known.
+    """
+
+    def __init__(self, message: str, device: str = "") -> None:
+        self.device = device
+        super().__init__(message)
 
 
 class PredictionError(ModelError):
@@ -215,6 +224,25 @@ class PredictionError(ModelError):
     def __init__(self, message: str, reason: str = "model_raised") -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class SingleRowError(PredictionError):
+    """Memory ran out with a single row: there is no smaller batch.
+
+    Attributes:
+        device: where the model lies, such as `cpu` or `cuda:0`.
+        retries: how often memory ran out, this last time included.
+    """
+
+    def __init__(self, device: str, retries: int, advice: str = "") -> None:
+        self.device = device
+        self.retries = retries
+        what_to_do = advice and f": {advice}"
+        super().__init__(f"the model cannot take a single row: out of memory{what_to_do}", "out_of_memory")
+
+    def advised(self, advice: str) -> SingleRowError:
+        """The same, with what to do about it, by the names that the reader sets things by."""
+        return SingleRowError(self.device, self.retries, advice)
 
 
 class VersionChangedError(PredictionError):
@@ -239,6 +267,13 @@ _OUT_OF_MEMORY_WORDS = (
     *("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator: ", "Failed to allocate memory", "RESOURCE_EXHAUSTED"),
 )
 """How CUDA, cuBLAS and cuDNN, torch on the CPU, ONNX Runtime and XLA say it, where the error has no type of its own."""
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames hold in which an error, and what caused it, was raised."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -63,6 +63,8 @@ class ModelHost:
         self._load_backoffs: defaultdict[str, Backoff] = defaultdict(lambda: Backoff(LOAD_BACKOFF_SECONDS))
         self._load_failure: LoadFailedError | None = None
         self._failures = FailuresInARow()
+        self._enough_bytes: dict[str, int] = {}
+        """By version: with so much of a CUDA device's memory it has been assessed."""
         self._answered_at = time.monotonic()
 
     @property
@@ -127,7 +129,8 @@ class ModelHost:
         try:
             self._worker = await Child.start(self._command())
             answer, _ = await self._worker.ask(
-                load_question(self._settings, model), timeout_seconds=self._settings.worker.timeout_seconds
+                load_question(self._settings, model, self._enough_bytes.get(model.version)),
+                timeout_seconds=self._settings.worker.timeout_seconds,
             )
         except ChildDiedError as error:
             self._lost_worker(error)
@@ -138,11 +141,9 @@ class ModelHost:
         self._failures.begin(model.version)
         self._worker_version = model.version
         self._answered_at = time.monotonic()
-        self.loaded = answer
         for mismatch in answer.mismatches:
             log.warning("requirement not met", version=model.version, requirement=mismatch)
-        for remark in answer.remarks:
-            log.warning("device not used as set", version=model.version, because=remark)
+        self._take_loaded(answer)
 
     async def assess(self, question: Assess, blobs: Sequence[bytes]) -> tuple[Assessed, bytes]:
         """Let the worker assess the version that it has loaded.
@@ -161,6 +162,8 @@ class ModelHost:
             raise died(error, question) from None
         self._answered_at = time.monotonic()
         rejections = answer.rejections if isinstance(answer, Assessed | Failure) else Rejections()
+        if isinstance(answer, Assessed | Failure) and answer.loaded_again is not None:
+            self._take_loaded(answer.loaded_again)
         if question.comparison is None:  # else the same requests were counted with the reference version
             self._metrics.count_rejected(rejections.counts)
         if not isinstance(answer, Assessed) or len(answered) != 1 or answer.number != question.number:
@@ -171,6 +174,7 @@ class ModelHost:
             raise not_assessed(answer, rejections)
         self._worker_backoff.succeeded()
         self._failures.end()
+        self._note_device_memory(answer)
         return answer, answered[0]
 
     async def attack(self, question: AttackRows, blobs: Sequence[bytes]) -> AttackFound:
@@ -199,6 +203,17 @@ class ModelHost:
         if isinstance(answer, Attacked):
             return answer.found
         raise not_assessed(answer)
+
+    def _take_loaded(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        for remark in loaded.remarks:
+            log.warning("device not used as set", version=self._worker_version, because=remark)
+
+    def _note_device_memory(self, answer: Assessed) -> None:
+        """What was enough of a device, so that the next worker knows whether others are to blame where less is not."""
+        version, held = self._worker_version, answer.device_memory_bytes
+        if version is not None and held is not None and self.loaded is not None and self.loaded.device != "cpu":
+            self._enough_bytes[version] = min(held, self._enough_bytes.get(version, held))
 
     async def _replace_if_damaged(self, reason: str, *, is_confused: bool) -> None:
         self._failures.add(reason)

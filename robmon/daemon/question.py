@@ -14,13 +14,14 @@ from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.settings import Settings
 
 
-def load_question(settings: Settings, model: ModelVersion) -> Load:
-    """What a worker is told to load."""
+def load_question(settings: Settings, model: ModelVersion, enough_bytes: int | None = None) -> Load:
+    """What a worker is told to load; and with how much of a device's memory it was assessed before, if it was."""
     shape = settings.model.input_shape
     return Load(
         model=model.model_copy(update={"baseline": None, "tags": {}}),
         access=settings.model.access,
         device=settings.device.use,
+        enough_bytes=enough_bytes,
         threads=settings.device.threads,
         input_dtype=settings.model.input_dtype,
         input_shape=list(shape) if shape is not None else None,

@@ -134,7 +134,12 @@ class Runner:
             self._journal.tell_error(error)
         rows = self._known.end(reason, problem, was_unknown=was_unknown)
         self._journal.tell_end(outcome, reason, problem, rows)
-        self._publish((view or self._published.view).with_outcome(outcome, reason, problem))
+        self._publish(self._as_loaded(view or self._published.view).with_outcome(outcome, reason, problem))
+
+    def _as_loaded(self, view: View) -> View:
+        """The view, with the model as it lies in the worker now: it may have left its device."""
+        is_of_view = view.model is not None and self._host.version == view.model.version
+        return replace(view, loaded=self._host.loaded) if is_of_view else view
 
     def request_shares(self) -> None:
         """Have it measured at the next assessment which features carry the noise error."""

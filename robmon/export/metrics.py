@@ -72,7 +72,7 @@ class Metrics:
         )
         self.out_of_memory_retries = Counter(
             "robmon_out_of_memory_retries",
-            "How often memory ran out in an assessment that went on with smaller batches",
+            "How often memory ran out in an assessment that went on with smaller batches, or on the CPU",
             registry=self.registry,
         )
         self.worker_restarts = Counter(

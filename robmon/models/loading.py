@@ -71,16 +71,23 @@ def load(
     """
     folder = Path(path).absolute()
     kind = mlmodel.read(folder).kind
+    place = ""
+
+    def claimed(name: str) -> int | None:
+        nonlocal place
+        place = name
+        return claim(name)
+
     try:
         import_mlflow()
         signed = signature.read(folder, kind, input_dtype=input_dtype, input_shape=input_shape, integers=integers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: `requirements.mismatches` tells it
-            code = _load_predictor(kind, folder, device, claim)
+            code = _load_predictor(kind, folder, device, claimed)
     except Exception as error:  # loading a model runs its code, which may raise anything, also what is robmon's
         if isinstance(error, RobmonError) and is_raised_by_robmon(error):
             raise
-        raise ModelLoadError(_why_not_loaded(error)) from error
+        raise ModelLoadError(_why_not_loaded(error), place) from error
     hold_loaded()  # what the model brought
     return ServedModel(
         kind,

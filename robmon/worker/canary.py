@@ -159,7 +159,7 @@ def _outputs(evaluation: Evaluation, drawn: ModelInputs, batch_rows: int) -> Out
     model = evaluation.model
     predictor = predictor_of(model, drawn, OutputReader(evaluation.question.specification.output_column))
     array = model.put(drawn.array)
-    size = BatchSize(max(2, min(batch_rows, predictor.max_batch_rows or batch_rows)))
+    size = BatchSize(max(2, min(batch_rows, predictor.max_batch_rows or batch_rows)), predictor.device)
     return Outputs.of(to_numpy(clean_pass(accompanied(predictor, array, size), array, size)))
 
 

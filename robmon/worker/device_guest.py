@@ -17,6 +17,7 @@ in that moment falsifies it, within bounds: it is taken for no less than half of
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -86,7 +87,11 @@ class DeviceGuest:
     Args:
         device: the device.
         use: what may be taken of it.
+        enough_bytes: with so much in all this version has been assessed before; None: it has not.
         clock, sleep: seconds, and how they are waited for.
+
+    Attributes:
+        used_bytes: the most that this process held in the last assessment.
     """
 
     def __init__(
@@ -94,17 +99,20 @@ class DeviceGuest:
         device: CudaDevice,
         use: DeviceUse,
         *,
+        enough_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.used_bytes = 0
-        """The most that this process held in the last assessment."""
         self._device = device
         self._use = use
         self._clock = clock
         self._sleep = sleep
         self._context_bytes = 0
         self._is_known = False
+        self._enough_bytes = enough_bytes
+        self._granted_bytes = 0
+        """What this process might hold in all when it was looked at last."""
 
     @property
     def remarks(self) -> list[str]:
@@ -133,7 +141,7 @@ class DeviceGuest:
             self._context_bytes = min(max(before - after, CONTEXT_BYTES // 2), 4 * CONTEXT_BYTES)
         self._wait_for_room(self._for_allocator)
         room = self._for_allocator()
-        device.bound_allocator(room)
+        self._grant(room)
         return room
 
     @contextmanager
@@ -149,12 +157,43 @@ class DeviceGuest:
         outside, room = self._outside_bytes(), self._for_allocator()
         if room < max(device.allocator_bytes(), 1):
             raise self.full(f"the model and CUDA's context hold {_gib(outside + device.allocator_bytes())}")
-        device.bound_allocator(room)
+        self._grant(room)
         try:
             yield
         finally:
             self.used_bytes = max(outside, self._outside_bytes()) + device.peak_allocator_bytes()
             device.give_back()
+        self._enough_bytes = min(self.used_bytes, self._enough_bytes or self.used_bytes)
+
+    def leave(self) -> None:
+        """Give back what the model held that lay there, and compute there no more. CUDA's context stays."""
+        gc.collect()  # models may hold themselves in cycles
+        if self._context_bytes:
+            self._device.give_back()
+
+    def look(self) -> None:
+        """See what this process holds where it does not compute any more."""
+        self.used_bytes = self._outside_bytes() + self._device.allocator_bytes() if self._context_bytes else 0
+
+    @property
+    def is_crowded_out(self) -> bool:
+        """Where memory ran out, whether that is for what others hold: they have taken of this process's share since it
+        was looked at, or the share has been larger and was enough then."""
+        is_less = self._enough_bytes is not None and self._granted_bytes < self._enough_bytes
+        return is_less or self._free_without_us_bytes() < self._granted_bytes
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether the device's memory leaves no share beside CUDA's context even where nobody else holds any."""
+        return self._share_bytes(self._device.total_bytes) <= (self._context_bytes or CONTEXT_BYTES)
+
+    @property
+    def share(self) -> str:
+        """What this process might hold when it was looked at last, in words."""
+        return (
+            f"its share of {self._device.name}, {_gib(self._granted_bytes)} with CUDA's context "
+            f"(device.memory_fraction is {self._fraction:g})"
+        )
 
     def full(self, what: str) -> DeviceUnavailableError:
         """The device has no room: in numbers, and what would need it."""
@@ -196,6 +235,11 @@ class DeviceGuest:
         """What this process holds besides torch's allocator."""
         own = self._device.own_bytes() if self._is_known else None
         return self._context_bytes if own is None else max(own - self._device.allocator_bytes(), 0)
+
+    def _grant(self, room: int) -> None:
+        """Let torch's allocator hold so much."""
+        self._granted_bytes = self._outside_bytes() + room
+        self._device.bound_allocator(room)
 
     def _for_allocator(self) -> int:
         """What torch's allocator may hold now; 0 or less where it may hold nothing."""

@@ -39,7 +39,11 @@ from robmon.worker.refused_rows import retry_without_refused_rows
 
 
 def evaluate(
-    model: ServedModel, question: Assess, blobs: Sequence[bytes], rejections: Rejections | None = None
+    model: ServedModel,
+    question: Assess,
+    blobs: Sequence[bytes],
+    rejections: Rejections | None = None,
+    began: float | None = None,
 ) -> Frame:
     """Assess the model on the requests in the blobs; the answer's blob holds the row errors for later comparisons.
 
@@ -48,6 +52,7 @@ def evaluate(
         question: what is asked.
         blobs: bodies of the requests, then those of the labelled ones, then what was kept of a reference.
         rejections: takes what of the requests cannot be used, also where no result comes of the others.
+        began: when the time for it began to run, by `time.perf_counter`; None: now.
 
     Raises:
         RobmonError: too few rows, over budget, nothing to perturb, a model that raised.
@@ -56,7 +61,7 @@ def evaluate(
         model,
         question,
         blobs,
-        began=time.perf_counter(),
+        began=time.perf_counter() if began is None else began,
         max_seconds=question.max_seconds,
         min_usable_rows=question.min_rows,
         rejections=Rejections() if rejections is None else rejections,

@@ -8,6 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +32,7 @@ from robmon.processes.command import Command
 from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.attack import AttackRows
 from robmon.processes.messages.every_process import Failure
-from robmon.processes.messages.model import LoadedModel, ModelVersion
+from robmon.processes.messages.model import Load, LoadedModel, ModelVersion
 from robmon.processes.messages.question import SampledRequest
 from robmon.vocabulary import RESTART_REASONS
 from tests.export.published import everything
@@ -159,6 +161,58 @@ async def test_a_worker_on_a_full_device_is_ended(monkeypatch: pytest.MonkeyPatc
     value = metrics.registry.get_sample_value
     assert value("robmon_model_failures_total", {"stage": "load", "reason": "device_full"}) == 1
     assert {value("robmon_worker_restarts_total", {"reason": reason}) for reason in RESTART_REASONS} == {0}
+
+
+class TooSmallDevice(FullDevice):
+    """In the place of a worker which takes its model from the device at the second question, as at the one before."""
+
+    asked: ClassVar[list[AnyMessage]] = []
+
+    async def ask(self, message: AnyMessage, blobs: Sequence[bytes] = (), *, timeout_seconds: float) -> Frame:
+        self.asked.append(message)
+        measurement = everything().view.measurement
+        if message.type != "assess" or measurement is None:
+            return LoadedModel(flavor="torch", device="cuda:0"), []
+        again = LoadedModel(flavor="torch", device="cpu", remarks=["device.name is auto, and the model runs ..."])
+        if message.number == 3:
+            return Failure(reason="over_budget", message="too slow", loaded_again=again), []
+        told = {"number": message.number, "device_memory_bytes": (5 if message.number == 1 else 4) * 2**30}
+        return measurement.result.model_copy(update=told | {"loaded_again": again if message.number == 2 else None}), [
+            b""
+        ]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+async def test_a_model_that_has_left_its_device_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whether the assessment ended well or not: in the log, and where page and metrics have it from."""
+    monkeypatch.setattr("robmon.daemon.host.Child", TooSmallDevice)
+    monkeypatch.setattr(TooSmallDevice, "asked", asked := list[AnyMessage]())
+    given = {"data_dir": tmp_path, "http.port": 0, "inputs.port": 0, "device.name": "auto"}
+    daemon = Daemon(settings.load({"model.uri": "models:/m/1", **given}).settings)
+    host, runner, version = daemon._host, daemon._runner, ModelVersion(name="m", version="1", path="nowhere")
+    try:
+        await host.use(version)
+        view = replace(everything().view, model=version, loaded=host.loaded)
+        await host.assess(question(3, number=1), [])
+        assert runner._as_loaded(view).loaded == LoadedModel(flavor="torch", device="cuda:0")
+        with capture_logs() as logs, suppress(NotAssessedError):
+            await host.assess(question(3, number=number), [])
+        assert [line["because"] for line in logs if line["event"] == "device not used as set"] == [
+            "device.name is auto, and the model runs ..."
+        ]
+        now = runner._as_loaded(view).loaded
+        assert now is not None and now.device == "cpu"
+        assert runner._as_loaded(replace(view, model=version.model_copy(update={"version": "2"}))).loaded == view.loaded
+
+        await host.close()
+        await host.use(version)
+        assert [each.enough_bytes for each in asked if isinstance(each, Load)] == [None, 5 * 2**30]
+    finally:
+        await host.close()
+        await runner.close()
+        await daemon._writer.close()
 
 
 async def test_an_idle_worker_is_ended_and_started_again(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Program:
     def _tests(self, report: Path) -> list[str]:
         """Without the project's own options, which name plugins."""
         options = ["-c", os.devnull, "--rootdir", str(ROOT), "-p", "no:cacheprovider", "-q", f"--junitxml={report}"]
-        return ["-m", "pytest", "tests/gpu/test_device.py", *options]
+        return ["-m", "pytest", "tests/gpu/test_device.py", "tests/gpu/test_too_large.py", *options]
 
     def _wait_for(self, command: Sequence[str], seconds: float) -> str:
         """What went wrong, in words; the process and all that it started are gone afterwards."""

@@ -141,7 +141,7 @@ NOT_STRANGERS = {
     "daemon.runner": "loads by asking the worker",
     "daemon.host": "loads by asking the worker",
     "daemon.kafka_consumer": "files of whoever runs the daemon",
-    "worker.__main__": "loads the model, which is code",
+    "worker.model_here": "loads the model, which is code",
     "inputs.codecs": "hands on to the codecs, which are in the list",
     "models.casting": "cells that a codec has read",
     "models.registry.asking": "an error of MLflow's own client",

@@ -18,7 +18,7 @@ from robmon.models.loading import _discard, load
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import MODEL_CODE, place_word, type_word
 from robmon.processes.messages.every_process import Rejections
-from robmon.worker.__main__ import failure
+from robmon.worker.failing import failure
 from tests.models.conftest import save_pyfunc, tensor
 
 CANARY = "CANARY5b1e64"

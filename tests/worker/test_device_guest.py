@@ -25,6 +25,8 @@ from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.model import Load, ModelVersion
 from robmon.worker import __main__ as worker
 from robmon.worker.device_guest import CONTEXT_BYTES, GIB, MEMORY_SECONDS, UTILIZATION_SECONDS, DeviceGuest, open_device
+from robmon.worker.failing import failure
+from robmon.worker.model_here import ModelHere
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import tensor
 from tests.worker.test_evaluation import question
@@ -336,17 +338,17 @@ SAMPLE = [b'{"inputs": [[%d, 2, 3]]}' % row for row in range(64)]
 def test_the_worker_is_a_guest_on_its_device(saved: Path) -> None:
     device = FakeDevice(nvml_problem="NVML is not there")
     use = {"memory_fraction": 0.2, "max_utilization": 0.5}
-    model, guest, answer = worker.load_model(load_question(saved, **use), lambda name: device)
-    assert guest is not None and device.bound is not None
-    assert answer.remarks == ["device.max_utilization is 0.5, and nobody is waited for: NVML is not there"]
-    result, _ = worker.assess(model, guest, question(64), SAMPLE, Rejections())
+    here = ModelHere(load_question(saved, **use), lambda name: device)
+    assert device.bound is not None
+    assert here.loaded.remarks == ["device.max_utilization is 0.5, and nobody is waited for: NVML is not there"]
+    result, _ = worker.assess(here, question(64), SAMPLE, Rejections())
     assert isinstance(result, Assessed)
     assert result.device_memory_bytes == device.context
     assert device.gave_back == 2, "before and after"
     device.others = 79 * GIB
     with pytest.raises(DeviceUnavailableError) as caught:
-        worker.assess(model, guest, question(64), SAMPLE, Rejections())
-    told = worker.failure(caught.value, Rejections())
+        worker.assess(here, question(64), SAMPLE, Rejections())
+    told = failure(caught.value, Rejections())
     assert (told.reason, told.message) == ("device_full", str(caught.value))
 
 
@@ -370,9 +372,7 @@ class Row:
 
 
 def test_a_worker_on_the_processor_is_no_guest(saved: Path) -> None:
-    model, guest, _ = worker.load_model(load_question(saved))
-    assert guest is None
-    result, _ = worker.assess(model, guest, question(64), SAMPLE, Rejections())
+    result, _ = worker.assess(ModelHere(load_question(saved)), question(64), SAMPLE, Rejections())
     assert isinstance(result, Assessed) and result.device_memory_bytes is None
     assert open_device("cpu") is None
 
@@ -383,7 +383,7 @@ def test_a_model_that_does_not_fit_is_told_as_that(saved: Path, monkeypatch: pyt
 
     monkeypatch.setattr(torch.nn.Module, "to", fill)
     with pytest.raises(DeviceUnavailableError, match="and the model needs more") as caught:
-        worker.load_model(load_question(saved, memory_fraction=0.2), lambda name: FakeDevice())
+        ModelHere(load_question(saved, memory_fraction=0.2), lambda name: FakeDevice())
     assert caught.value.reason == "device_full"
 
 
@@ -399,13 +399,13 @@ OUT_OF_MEMORY = {
 @pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
 def test_memory_that_does_not_suffice_is_no_fault_of_the_model(error: Exception) -> None:
     """Wherever it is noticed."""
-    assert worker.failure(error, Rejections()).reason == "out_of_memory"
-    assert worker.failure(PredictionError("no", "out_of_memory"), Rejections()).reason == "out_of_memory"
-    assert worker.failure(RuntimeError("shapes differ"), Rejections()).reason == "model_raised"
+    assert failure(error, Rejections()).reason == "out_of_memory"
+    assert failure(PredictionError("no", "out_of_memory"), Rejections()).reason == "out_of_memory"
+    assert failure(RuntimeError("shapes differ"), Rejections()).reason == "model_raised"
 
 
 def test_torch_itself_is_understood() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50, dtype=torch.uint8)
-    assert worker.failure(caught.value, Rejections()).reason == "out_of_memory"
+    assert failure(caught.value, Rejections()).reason == "out_of_memory"
     assert torch.OutOfMemoryError.__name__ == "OutOfMemoryError"

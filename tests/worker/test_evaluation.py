@@ -20,8 +20,8 @@ from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.question import Assess, SampledRequest
-from robmon.worker.__main__ import failure
 from robmon.worker.evaluation import evaluate
+from robmon.worker.failing import failure
 from robmon.worker.judging import ROW_ERRORS_DTYPE
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, save_pyfunc, tensor

@@ -18,6 +18,7 @@ from robmon.processes.messages.findings import (
     ServedResult,
     SharesResult,
 )
+from robmon.processes.messages.model import LoadedModel
 from robmon.processes.messages.question import Plan
 from robmon.vocabulary import ComparisonScore, Distance
 
@@ -105,8 +106,10 @@ class Assessed(Message):
     batch_rows: int
     """Most rows that the model was given at a time."""
     out_of_memory_retries: int = 0
-    """How often memory ran out, and batches were halved."""
+    """How often memory ran out: batches were halved, or the model was loaded again on the CPU."""
     draws: str
     """What drew the noise: the same seed gives other numbers elsewhere."""
     device_memory_bytes: int | None = None
     """The most that the worker held of the memory of a CUDA device; None where it computes elsewhere."""
+    loaded_again: LoadedModel | None = None
+    """The model as it was loaded for this assessment, on another device than before."""

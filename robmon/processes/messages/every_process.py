@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from robmon.processes.messages.base import Message
+from robmon.processes.messages.model import LoadedModel
 
-PROTOCOL_VERSION = 15
+PROTOCOL_VERSION = 16
 
 
 class Hello(Message):
@@ -44,6 +45,8 @@ class Failure(Message):
     """Of the sample that was to be assessed."""
     served_version: str | None = None
     """Version as which an endpoint answered, where that is another than the one that is assessed."""
+    loaded_again: LoadedModel | None = None
+    """The model as it has been loaded since, on another device."""
 
     @property
     def told(self) -> str:

@@ -39,6 +39,8 @@ class Load(Message):
     model: ModelVersion
     access: EndpointAccess = EndpointAccess()
     device: DeviceUse = DeviceUse()
+    enough_bytes: int | None = None
+    """With so much of a CUDA device's memory this version has been assessed before; None: it has not."""
     threads: int
     input_dtype: str | None = None
     input_shape: list[int] | None = None

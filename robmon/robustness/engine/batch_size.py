@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from robmon.errors import PredictionError, is_out_of_memory
+from robmon.errors import SingleRowError, is_out_of_memory
 from robmon.robustness.arrays import Array, check_rows, default_batch_rows, is_on_cuda, namespace
 from robmon.robustness.engine.device_memory import release_memory
 from robmon.robustness.engine.predictor import Predictor, through
@@ -32,10 +32,12 @@ class BatchSize:
 
     Attributes:
         rows: how many.
+        device: where the predictor computes.
         retries: how often memory ran out.
     """
 
     rows: int
+    device: str = "cpu"
     retries: int = 0
 
     def halve(self, error: Exception, asked: int | None = None) -> None:
@@ -46,14 +48,14 @@ class BatchSize:
             asked: how many rows the model was given, where that is less.
 
         Raises:
-            PredictionError: memory ran out with a single row.
+            SingleRowError: memory ran out with a single row.
             Exception: the error itself, where it says something else.
         """
         if not is_out_of_memory(error):
             raise error
         rows = self.rows if asked is None else asked
         if rows == 1:
-            raise PredictionError("the model cannot take a single row: out of memory", "out_of_memory") from error
+            raise SingleRowError(self.device, self.retries + 1) from error
         self.rows = (rows + 1) // 2
         self.retries += 1
         release_memory(error)
@@ -65,7 +67,7 @@ def usual_batch_size(predictor: Predictor, asked: int | None, inputs: Array) -> 
     most = CALL_ROWS if predictor.module is None else MODULE_ROWS
     if predictor.module is not None and len(shape) > 2 and not is_on_cuda(inputs):
         most = min(most, NEAR_IMAGE_NUMBERS // math.prod(shape[1:]))
-    return BatchSize(asked or predictor.max_batch_rows or default_batch_rows(shape, most))
+    return BatchSize(asked or predictor.max_batch_rows or default_batch_rows(shape, most), predictor.device)
 
 
 def batch_size_of(
@@ -97,7 +99,7 @@ def batch_size_of(
     if key not in known:
         usual = usual_batch_size(predictor, None, inputs).rows
         known[key] = fastest_rows(run, inputs, usual, passes, min(patience_seconds, PATIENT_SECONDS))
-    return BatchSize(known[key])
+    return BatchSize(known[key], predictor.device)
 
 
 def accompanied(predictor: Predictor, inputs: Array, size: BatchSize) -> Predictor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from robmon.errors import forget_frames
 from robmon.robustness.arrays import Array, is_on_cuda
 
 
@@ -32,9 +33,7 @@ def free_bytes(inputs: Array) -> int:
 
 def release_memory(error: BaseException | None = None) -> None:
     """Give back what the device's allocator keeps, and what the frames of an error hold on to."""
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+    forget_frames(error)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

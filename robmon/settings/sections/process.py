@@ -23,7 +23,9 @@ class WorkerSettings(Section):
 
 class DeviceSettings(Section):
     name: Device = Field(
-        "cpu", json_schema_extra={"pattern": DEVICES}, description="Device; auto: cuda where there is one"
+        "cpu",
+        json_schema_extra={"pattern": DEVICES},
+        description="Device; auto: cuda where there is one that has memory for the model",
     )
     threads: PositiveInt = Field(1, description="Threads of the worker: of torch, ONNX Runtime, OpenMP, BLAS, joblib")
     memory_fraction: Share = Field(

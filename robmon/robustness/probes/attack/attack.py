@@ -103,7 +103,7 @@ def attack_rows(
     began, outside = time.monotonic(), outside or {}
     tried = checked(radii, norm, attacks, outside, steps=steps, restarts=restarts, queries=queries)
     check_seed(seed)
-    size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS)
+    size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS, predictor.device)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)
     kind = passed.kind
     if kind == "value":

@@ -61,7 +61,7 @@ def certify_rows(
         PredictionError: the model returned what is not one output a row.
     """
     tried = checked(radii, norm, method)
-    size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS)
+    size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS, predictor.device)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)
     if passed.kind == "value":
         raise InvalidInputError("a certificate is of classes: the task must be classification")
