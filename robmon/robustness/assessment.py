@@ -14,16 +14,14 @@ from robmon.robustness import curve as curves
 from robmon.robustness.arrays import (
     Array,
     Float64,
-    is_floating,
     like,
-    namespace,
     on_host,
     rows_of,
     to_numpy,
 )
 from robmon.robustness.checks import check_seed
 from robmon.robustness.clean import CleanPass, is_rounding
-from robmon.robustness.confidence import Clean, Common, TemperedErrors, bring
+from robmon.robustness.confidence import TemperedErrors
 from robmon.robustness.embeddings import EmbeddingRows, Neighbours, embedding_rows
 from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import batch_size_of
@@ -31,10 +29,11 @@ from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.engine.reduction import Measures, RowMeasure
 from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
-from robmon.robustness.false_matches import Threshold, given, pairs_of, threshold_of
+from robmon.robustness.false_matches import Threshold, chosen_threshold
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
+from robmon.robustness.judged import at_common_confidence, common_of, judged_trials, request_weights
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model, noise_of
 from robmon.robustness.noise.masking import count_masked
@@ -44,10 +43,11 @@ from robmon.robustness.output_kind import OutputForm, one_class_note
 from robmon.robustness.outputs import (
     RowErrors,
     are_alike,
+    checked_variance,
     classes_of,
     normalising_weights,
-    output_variance,
 )
+from robmon.robustness.outputs import output_variance as variance_of
 from robmon.robustness.points import (
     against_targets,
     band_of,
@@ -57,13 +57,10 @@ from robmon.robustness.points import (
     of_all_rows,
     with_embeddings,
 )
-from robmon.robustness.result import Assessment, JudgedTrials
+from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
-
-ROUNDING = 1e-12
-"""Of a sum of the weights of rows, which is 1."""
 
 
 def assess_rows(
@@ -169,21 +166,21 @@ def assess_rows(
             "embeddings have no targets: what noise does to them is seen against their own clean ones"
         )
     truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
-    clean_variance = _variance(passed.seen, kind)
-    variance = clean_variance if output_variance is None else _given_variance(output_variance, clean_variance, kind)
+    clean_variance = variance_of(passed.seen, kind)
+    variance = clean_variance if output_variance is None else checked_variance(output_variance, clean_variance, kind)
     weights = [passed.weights, normalising_weights(variance, kind)]
     if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
-        weights.append(normalising_weights(_given_variance(comparison_variance, clean_variance, kind), kind))
+        weights.append(normalising_weights(checked_variance(comparison_variance, clean_variance, kind), kind))
     references = [clean] if truth is None else [clean, truth]
     groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
     is_scored = task == "classification" and kind not in ("value", "label")
     brought, judged_rows = None, None
     if compare_at is not None:
-        judged_rows = _row_weights(groups, counted if compare_on is None else compare_on)
+        judged_rows = request_weights(groups, counted if compare_on is None else compare_on)
         judged_rows /= judged_rows.sum()
     if is_scored and compare_at is not None:
-        row_weights = _row_weights(groups, finite if compare_on is None else compare_on)
-        brought = _brought(clean, kind, row_weights, compare_at, outputs)
+        row_weights = request_weights(groups, finite if compare_on is None else compare_on)
+        brought = at_common_confidence(clean, kind, row_weights, compare_at, outputs)
     # Errors are against the targets first, where there are any: they are what the result speaks of.
     errors: list[RowMeasure] = [RowErrors(each, weights) for each in reversed(references)]
     own = len(errors) - 1  # of those against the clean outputs
@@ -192,7 +189,7 @@ def assess_rows(
     decided = Threshold(None, "")
     neighbours: Neighbours | None = None
     if kind == "embedding":
-        decided = _threshold(specification, threshold, inputs, clean, finite)
+        decided = chosen_threshold(specification, threshold, inputs, clean, finite)
         neighbours = Neighbours(clean, finite, specification.distance, decided.distance, seed)
     measures = Measures(
         kind,
@@ -257,11 +254,11 @@ def assess_rows(
         row_errors=of_all_rows(row_errors, counted),
         normalised_row_errors=of_all_rows(normalised, counted),
         comparison_row_errors=compared,
-        common=_common(brought, every.sums[own + 1 :], trials),
+        common=common_of(brought, every.sums[own + 1 :], trials),
         row_agreement=of_all_rows(shares[0], counted) if shares else None,
         trial_row_errors=every.by_trial,
         embedding=embedding,
-        judged_trials=_judged_trials(every.weighted, measures, len(weights)),
+        judged_trials=judged_trials(every.weighted, measures, len(weights)),
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
@@ -324,79 +321,3 @@ def _overflows(
     noisy = {level: count / draws for level, count in zip(levels, tally.beyond, strict=True)}
     clean = 0 if largest is None else rows_beyond(inputs, largest)
     return overflows(largest, outputs.dtype, clean, noisy, is_some_lost)
-
-
-_variance = output_variance  # assess_rows has an argument of this name
-
-
-def _given_variance(given: Float64, measured: Float64, kind: OutputKind) -> Float64:
-    variance = np.asarray(given, dtype=np.float64).ravel()
-    if not np.all(np.isfinite(variance)) or np.any(variance < 0):
-        raise InvalidInputError("output variances must be finite numbers of at least 0")
-    if kind != "label" and variance.size != measured.size:
-        raise InvalidInputError(f"{variance.size} output variances were given for {measured.size} outputs")
-    return variance
-
-
-def _threshold(
-    specification: Specification,
-    of_baseline: Threshold | None,
-    inputs: Array,
-    clean: Array,
-    finite: NDArray[np.bool_],
-) -> Threshold:
-    """The owner's, else the baseline's, else that of these rows."""
-    if specification.threshold is not None:
-        return given(specification.threshold)
-    if of_baseline is not None:
-        return of_baseline
-    pairs = pairs_of(inputs, clean, finite, specification.distance)
-    return threshold_of(pairs, specification.false_match_rate, "these rows")
-
-
-def _row_weights(groups: NDArray[np.int64], on: NDArray[np.bool_]) -> Float64:
-    """Weights of rows, shape `(n,)`, so that each request counts as much as another; those off the rows `on` are 0."""
-    _, which = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(which, on)
-    return np.where(on, 1.0 / np.maximum(sizes[which], 1.0), 0.0)
-
-
-def _judged_trials(weighted: Float64 | None, measures: Measures, weightings: int) -> JudgedTrials | None:
-    """What a verdict may speak of, trial by trial: errors of values by the weights of the reference where those are
-    known, else by its own; those of probabilities at the common confidence; flips.
-    """
-    if weighted is None:
-        return None
-    errors = sum(measure.count for measure in measures.errors)
-    tempered = measures.errors[-1] if isinstance(measures.errors[-1], TemperedErrors) else None
-    flips = _changed(weighted[..., errors]) if measures.classes else None
-    if measures.neighbours is not None:
-        # The threshold comes first of what is kept, the triplets second.
-        return JudgedTrials(weighted[..., weightings - 1], None, None, _changed(weighted[..., errors + 1]))
-    return JudgedTrials(
-        values=weighted[..., weightings - 1],
-        probabilities=None if tempered is None else weighted[..., errors - tempered.count],
-        flips=flips,
-    )
-
-
-def _changed(kept: Float64) -> Float64:
-    """Shares of what is changed, of those of what is kept."""
-    return np.where(kept > 1.0 - ROUNDING, 0.0, 1.0 - kept)
-
-
-def _brought(
-    clean: Array, kind: OutputKind, weights: Float64, compare_at: float | Literal["own"], outputs: Array
-) -> Clean:
-    """A classifier's clean outputs at the common confidence."""
-    resolution = float(namespace(outputs).finfo(outputs.dtype).eps) if is_floating(outputs) else 0.0
-    return bring(clean, kind, weights, None if compare_at == "own" else compare_at, resolution)
-
-
-def _common(brought: Clean | None, sums: Sequence[Float64], trials: int) -> Common | None:
-    """What was measured at the common confidence; sums are of the measure for it, if there is one."""
-    if brought is None or not sums:
-        return None if brought is None else Common(brought, None, None)
-    errors, moved = (np.asarray(each.T) / trials for each in sums[0])
-    with np.errstate(invalid="ignore"):
-        return Common(brought, errors, moved - errors)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robmon.errors import HOW_TO_SET_THRESHOLD, InvalidInputError
 from robmon.robustness.arrays import Array, Float64, to_numpy
 from robmon.robustness.embeddings import distances, error_weight
+from robmon.robustness.specification import Specification
 
 PAIR_ROWS: Final = 2048
 """Most rows, the first ones, of which pairs are made: 2 million."""
@@ -121,6 +122,30 @@ def _told(found: float, count: int, rate: float, of: str) -> Threshold:
         rows = math.ceil(0.5 + math.sqrt(0.25 + 2.0 / rate))
         note += f"; so few pairs tell little of so small a share: have {rows} rows, or set {HOW_TO_SET_THRESHOLD}"
     return Threshold(found, note)
+
+
+def chosen_threshold(
+    specification: Specification,
+    of_baseline: Threshold | None,
+    inputs: Array,
+    clean: Array,
+    finite: NDArray[np.bool_],
+) -> Threshold:
+    """The owner's threshold, else the baseline's, else that of these rows.
+
+    Args:
+        specification: whether the owner has set one, and the rate of false matches.
+        of_baseline: the baseline's, where there is one.
+        inputs: of the rows, shape `(n, *input_shape)`.
+        clean: their embeddings, shape `(n, dimension)`.
+        finite: shape `(n,)`, which of them count.
+    """
+    if specification.threshold is not None:
+        return given(specification.threshold)
+    if of_baseline is not None:
+        return of_baseline
+    pairs = pairs_of(inputs, clean, finite, specification.distance)
+    return threshold_of(pairs, specification.false_match_rate, "these rows")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import HOW_TO_SAY, PredictionError
+from robmon.errors import HOW_TO_SAY, InvalidInputError, PredictionError
 from robmon.robustness.arrays import (
     Array,
     Float64,
@@ -100,6 +100,20 @@ def output_variance(clean: Array, kind: OutputKind) -> Float64:
     moves *= moves
     variance = _means(moves)
     return np.asarray(np.where(variance > rounding, variance, 0.0))
+
+
+def checked_variance(given: Float64, measured: Float64, kind: OutputKind) -> Float64:
+    """Output variances that were given, in the place of those measured.
+
+    Raises:
+        InvalidInputError: they are no variances, or not as many as there are outputs.
+    """
+    variance = np.asarray(given, dtype=np.float64).ravel()
+    if not np.all(np.isfinite(variance)) or np.any(variance < 0):
+        raise InvalidInputError("output variances must be finite numbers of at least 0")
+    if kind != "label" and variance.size != measured.size:
+        raise InvalidInputError(f"{variance.size} output variances were given for {measured.size} outputs")
+    return variance
 
 
 def _means(numbers: Float64) -> Float64:

@@ -20,40 +20,16 @@ from robmon.robustness.embeddings import EmbeddingRows
 from robmon.robustness.false_matches import Threshold
 from robmon.robustness.features.features import Features
 from robmon.robustness.jsonable import jsonable
+from robmon.robustness.judged import JudgedTrials
 from robmon.robustness.noise.masking import Masked
 from robmon.robustness.specification import Specification
 from robmon.robustness.statistics.certificate import CertifiedShare, certified_share
 from robmon.robustness.statistics.clusters import cluster_means, first_rows
 from robmon.robustness.worst import WORST_SHARE, worst_rows
-from robmon.vocabulary import ComparisonScore, OutputKind
+from robmon.vocabulary import OutputKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True, eq=False)
-class JudgedTrials:
-    """Means of each trial in the units of a verdict, over the rows that are compared, where each request counts alike.
-
-    Attributes:
-        values: shape `(T, levels)`, errors of values over twice the variance of the reference's outputs, or, of the
-            reference itself, of its own.
-        probabilities: the same of squared changes of the probabilities at the common confidence; None without.
-        flips: the same of changed classes; None where outputs are no classes.
-        triplets: the same of changed triplets; None where outputs are no embeddings.
-    """
-
-    values: Float64
-    probabilities: Float64 | None
-    flips: Float64 | None
-    triplets: Float64 | None = None
-
-    def by_score(self, score: ComparisonScore) -> Float64 | None:
-        """Those of a score."""
-        if self.triplets is not None:
-            return self.triplets if score == "triplets" else None
-        known = {"mse": self.values, "probability": self.probabilities, "flips": self.flips, "triplets": None}
-        return known[score]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,13 +232,10 @@ class Assessment:
         >>> slope.axis, -0.06 < slope.value < 0
         ('severity', True)
         """
-        values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
-        if score not in values:
-            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
+        measured = self._by_row(score)
         levels = [point.realised_level for point in self.curve] if self.uses_realised_level else self.levels
         farthest = float(curves.axis_values(levels, axis)[-1])
-        measured = values[score]
-        if measured is None or (score == "agreement" and self.curve[0].agreement is None):
+        if measured is None:
             return None
         rows = self.counted
         slope = curves.slope(cluster_means(measured[rows], self.clusters[rows]), levels, score, axis)
@@ -317,6 +290,13 @@ class Assessment:
         radius = point.certified_radius[rows][first_rows(self.clusters[rows])]
         return certified_share(radius, radii, point.level, self.confidence)
 
+    def _by_row(self, score: Score) -> Float64 | None:
+        """A score of the rows given, shape `(n, levels)`; None where it was not measured."""
+        values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
+        if score not in values:
+            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
+        return None if score == "agreement" and self.curve[0].agreement is None else values[score]
+
     def _index(self, level: float | None) -> int:
         if level is None:
             return len(self.levels) - 1
@@ -368,12 +348,9 @@ class Assessment:
         >>> print(result.crossing(limit=0.0225), "/", result.crossing(limit=1.0))
         0.15 (95 % interval 0.147 to 0.153) / beyond 0.2, the highest level assessed, with 95 % confidence
         """
-        values = {"mse": self.row_errors, "agreement": self.row_agreement, "accuracy": self.row_accuracy}
-        if score not in values:
-            raise InvalidInputError(f"score {score!r} is not known: it is one of {', '.join(values)}")
+        measured = self._by_row(score)
         limit = self.specification.limit_of(score) if limit is None else limit
-        measured = values[score]
-        if limit is None or measured is None or (score == "agreement" and self.curve[0].agreement is None):
+        if limit is None or measured is None:
             return None
         rows = self.counted
         means = cluster_means(measured[rows], self.clusters[rows])
