@@ -220,7 +220,8 @@ def _print_why(again: Again, facts: dict[str, Any]) -> None:
     """What of the place is another, which may be why."""
     computed = facts.get("computed_by") or {}
     before = {**(computed.get("libraries") or {}), **{name: computed.get(name) for name in ("device", "processor")}}
-    now = {**again.loaded.libraries, "device": again.loaded.device, "processor": again.loaded.processor}
+    before["compiled"] = bool(computed.get("compiled"))
+    now = again.loaded.libraries | again.loaded.model_dump(include={"device", "processor", "compiled"})
     others = [f"{name} {then} then, {now.get(name)} here" for name, then in before.items() if then != now.get(name)]
     is_other_sample = again.recorded.get("sample_sha256") != again.numbers["sample_sha256"]
     why = "the sample is another one" if is_other_sample else "; ".join(others) or "nothing that is recorded differs"

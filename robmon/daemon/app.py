@@ -312,12 +312,14 @@ class Daemon:
                 await self._runner.prepare()
 
     async def _assess(self) -> None:
-        """Job: one assessment, and the attack that may follow it."""
+        """Job: one assessment, and the attack and the compiling that may follow it."""
         async with self._one_at_a_time:
             await self._runner.assess()
             if self._runner.concluded is not None:
                 is_verdict_due = self._runner.is_verdict_due
                 await self._attacker.attack_if_due(*self._runner.concluded, is_verdict_due=is_verdict_due)
+                if not is_verdict_due:  # else another version is loaded before this one
+                    await self._host.compile()
 
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from robmon.daemon.backoff import Backoff
+from robmon.daemon.compiling import COMPILE_SECONDS, no_room, uncompiled, why_not
 from robmon.daemon.failures import FailuresInARow
 from robmon.daemon.not_assessed import LoadFailedError, NotAssessedError, died, not_assessed, not_ready, reason_of
 from robmon.daemon.question import load_question
@@ -20,13 +21,15 @@ from robmon.export.metrics import Metrics
 from robmon.history.attack import AttackFound
 from robmon.processes.command import Command, worker_environment
 from robmon.processes.memory_limit import memory_limit_bytes
+from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.attack import Attacked, AttackRows
 from robmon.processes.messages.every_process import Failure, Rejections
-from robmon.processes.messages.model import LoadedModel, ModelVersion
+from robmon.processes.messages.model import Compile, Compiled, LoadedModel, ModelVersion
 from robmon.processes.messages.question import Assess
 from robmon.processes.supervisor import Child, ChildDiedError
 from robmon.settings import Settings
+from robmon.vocabulary import OUTCOMES
 
 log = structlog.get_logger("robmon.host")
 
@@ -66,6 +69,8 @@ class ModelHost:
         self._enough_bytes: dict[str, int] = {}
         """By version: with so much of a CUDA device's memory it has been assessed."""
         self._answered_at = time.monotonic()
+        self._uncompiled: dict[str, str] = {}
+        """Why versions are not compiled, by version: it is not tried again."""
 
     @property
     def memory_bytes(self) -> int:
@@ -175,6 +180,8 @@ class ModelHost:
         self._worker_backoff.succeeded()
         self._failures.end()
         self._note_device_memory(answer)
+        if self.loaded is not None:
+            self.loaded = self.loaded.model_copy(update={"compiled": answer.compiled})
         return answer, answered[0]
 
     async def attack(self, question: AttackRows, blobs: Sequence[bytes]) -> AttackFound:
@@ -188,24 +195,61 @@ class ModelHost:
         """
         if self._worker is None:
             raise NotAssessedError("skipped", "model_not_ready")
-        most_seconds = question.sample.max_seconds + ATTACK_GRACE_SECONDS
+        most_seconds = min(question.sample.max_seconds + ATTACK_GRACE_SECONDS, self._settings.worker.timeout_seconds)
         try:
-            answer, _ = await self._worker.ask(
-                question, blobs, timeout_seconds=min(most_seconds, self._settings.worker.timeout_seconds)
-            )
+            answer = await self._ask_between(self._worker, question, blobs, most_seconds)
         except ChildDiedError as error:
-            self._lost_worker(error, is_waited_for=False)
             raise died(error) from None
-        except asyncio.CancelledError:
-            self._worker = self._worker_version = None  # it has been killed
-            raise
-        self._answered_at = time.monotonic()
         if isinstance(answer, Attacked):
             return answer.found
         raise not_assessed(answer)
 
+    async def compile(self) -> None:
+        """Let the worker compile the version that it has loaded and assessed, where it may, and has not tried before.
+
+        A worker that does not survive it is started again by the next assessment, and does not try it.
+        """
+        worker, version, loaded = self._worker, self._worker_version, self.loaded
+        if worker is None or version is None or loaded is None or not loaded.may_compile:
+            return
+        because = no_room(worker.memory_bytes, memory_limit_bytes(self._settings.worker.memory_bytes))
+        if not because:
+            log.info("compiling", version=version)
+            try:
+                answer = await self._ask_between(worker, Compile(), (), COMPILE_SECONDS)
+            except ChildDiedError as error:
+                because = f"the worker that compiled it was lost: {error}"
+            else:
+                if isinstance(answer, Failure) and answer.reason in OUTCOMES["skipped"]:
+                    log.info("not compiled yet", version=version, because=answer.told)
+                    return
+                because = why_not(answer)
+                if isinstance(answer, Compiled) and not because:
+                    self.loaded = loaded.model_copy(update={"may_compile": False})
+                    seconds = round(answer.seconds, 1)
+                    log.info("compiled", version=version, time_ratio=answer.time_ratio, seconds=seconds)
+                    return
+        self._uncompiled[version], self.loaded = because, uncompiled(loaded, because)
+        log.info("not compiled", version=version, because=because)
+
+    async def _ask_between(
+        self, worker: Child, question: AnyMessage, blobs: Sequence[bytes], most_seconds: float
+    ) -> AnyMessage:
+        """The answer to what is asked between two assessments; the next one does not wait for a worker that is lost."""
+        try:
+            answer, _ = await worker.ask(question, blobs, timeout_seconds=most_seconds)
+        except ChildDiedError as error:
+            self._lost_worker(error, is_waited_for=False)
+            raise
+        except asyncio.CancelledError:
+            self._worker = self._worker_version = None  # it has been killed
+            raise
+        self._answered_at = time.monotonic()
+        return answer
+
     def _take_loaded(self, loaded: LoadedModel) -> None:
-        self.loaded = loaded
+        because = self._uncompiled.get(self._worker_version or "")
+        self.loaded = loaded if because is None or not loaded.may_compile else uncompiled(loaded, because)
         for remark in loaded.remarks:
             log.warning("device not used as set", version=self._worker_version, because=remark)
 

@@ -66,7 +66,9 @@ def _device(name: str, loaded: LoadedModel, measurement: Measurement | None) -> 
     if loaded.flavor == "remote":
         return
     info = InfoMetricFamily(
-        "robmon_device", "The device on which the model runs, and in which precision", labels=["model_name"]
+        "robmon_device",
+        "The device on which the model runs, in which precision, and whether compiled",
+        labels=["model_name"],
     )
     compiled = "true" if loaded.compiled else "false"
     info.add_metric([name], {"device": loaded.device, "precision": loaded.precision or "none", "compiled": compiled})

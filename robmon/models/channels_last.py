@@ -8,15 +8,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from robmon.models.same_outputs import SAME, are_same, tolerance
+
 TENSOR_CORES: Final = {torch.float16: (7, 0), torch.bfloat16: (8, 0), torch.float32: (8, 0)}
 """From which compute capability on convolutions of a dtype run on them, float32 as TF32."""
 IMAGE_RANK: Final = 4
-SAME: Final = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
-"""Of the largest output, for parameters of a dtype: outputs that differ by less are the same."""
-SAME_IN_TF32: Final = 0.01
-"""Likewise where float32 is computed in TF32, whose mantissa has 10 bits."""
-SAME_SHARE: Final = 0.99
-"""Of the outputs that must be the same: a class may change where two are as likely."""
 
 _known: MutableMapping[torch.nn.Module, dict[str, bool]] = WeakKeyDictionary()
 """Whether a module computes the same with channels last, by its device."""
@@ -33,8 +29,8 @@ def with_channels_last(module: torch.nn.Module, device: torch.device) -> Callabl
         module: on the device.
         device: which.
     """
-    tolerance = _tolerance(module, device)
-    if tolerance is None:
+    allowed = _tolerance(module, device)
+    if allowed is None:
         return module
     known = _known.setdefault(module, {})
 
@@ -48,7 +44,7 @@ def with_channels_last(module: torch.nn.Module, device: torch.device) -> Callabl
         except RuntimeError:
             known[str(device)] = False
             return usual
-        known[str(device)] = _are_same(usual, outputs, tolerance)
+        known[str(device)] = are_same(usual, outputs, allowed)
         return outputs if known[str(device)] else usual
 
     return call
@@ -60,38 +56,21 @@ def _tolerance(module: torch.nn.Module, device: torch.device) -> float | None:
     The graph of an exported program is left alone: it was written down with channels first. So is a module that its
     owner had compiled: the compiler chooses layouts, and would be called again for another.
     """
-    is_compiled = hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
-    if is_compiled or isinstance(module, torch.fx.GraphModule):
+    if is_compiled(module) or isinstance(module, torch.fx.GraphModule):
         return None
     dtypes = {each.dtype for each in module.parameters() if each.ndim == IMAGE_RANK} & SAME.keys()
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         dtypes = {dtype for dtype in dtypes if capability >= TENSOR_CORES[dtype]}
-        return max((SAME_IN_TF32, *(SAME[dtype] for dtype in dtypes))) if dtypes else None
-    if device.type != "cpu" or not torch._C._has_mkldnn:
+    elif device.type != "cpu" or not torch._C._has_mkldnn:
         return None
-    return max((SAME[dtype] for dtype in dtypes), default=None)
+    return tolerance(dtypes, device) if dtypes else None
+
+
+def is_compiled(module: torch.nn.Module) -> bool:
+    """Whether its owner had a module compiled."""
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _with_channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == IMAGE_RANK else tensor
-
-
-def _are_same(one: Any, other: Any, tolerance: float) -> bool:
-    """Whether two outputs of a module, containers of tensors, hold the same."""
-    pytree = torch.utils._pytree
-    (mine, shape), (theirs, other_shape) = pytree.tree_flatten(one), pytree.tree_flatten(other)
-    return shape == other_shape and all(_is_same(*pair, tolerance) for pair in zip(mine, theirs, strict=True))
-
-
-def _is_same(one: Any, other: Any, tolerance: float) -> bool:
-    if not isinstance(one, torch.Tensor):
-        return True  # the numbers beside the outputs
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    if not one.numel():
-        return True
-    one, other = one.double(), other.double()
-    largest = float(one.abs().nan_to_num(0.0, 0.0).max())
-    close = torch.isclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True)
-    return float(close.double().mean()) >= SAME_SHARE

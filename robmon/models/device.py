@@ -21,8 +21,9 @@ class DeviceUse(BaseModel):
     """`cpu`, `cuda`, `cuda:N`, or `auto`: cuda where there is one."""
     precision: Precision | None = None
     """What autocast computes in, where it may; None: as the model is."""
-    compile: Literal["auto", "never"] = "auto"
-    """Whether the engine may compile a torch module for a CUDA device, where that is measured to be faster."""
+    compile: Literal["auto", "never"] = "never"
+    """Whether a torch module may be compiled for a CUDA device, where that is measured to be faster. It takes longer
+    than an assessment: a process that makes a few gains nothing."""
     memory_fraction: float | None = None
     """Most of the free memory of a CUDA device that is taken; None: as much as is needed."""
     duty_cycle: float | None = None

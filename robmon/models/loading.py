@@ -99,6 +99,7 @@ def load(
         _axes=code.axes,
         module=code.module,
         graph=code.graph,
+        compilation=code.compilation,
         use=code.use,
         remarks=code.remarks,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import perturbing
 from robmon.models.outputs import OutputReader
 from robmon.models.strangers import is_raised_by_robmon, type_word
+
+if TYPE_CHECKING:
+    from robmon.models.compilation import Compilation
 
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
@@ -38,6 +42,7 @@ class LoadedCode(NamedTuple):
         axes: which axis its first layer takes for features, of each tensor, where that can be seen.
         module: the torch module, of a torch model.
         graph: the file of the graph, of an ONNX model; it lies there as long as the folder does.
+        compilation: what may compile the module, of a torch model.
         remarks: what of `use` is not as it was asked for, and why, a sentence each.
     """
 
@@ -48,6 +53,7 @@ class LoadedCode(NamedTuple):
     module: Any | None = None
     remarks: tuple[str, ...] = ()
     graph: Path | None = None
+    compilation: Compilation | None = None
 
 
 @dataclass
@@ -84,6 +90,8 @@ class ServedModel:
     """The torch module, of a torch model."""
     graph: Path | None = field(default=None, repr=False)
     """The file of the graph, of an ONNX model."""
+    compilation: Compilation | None = field(default=None, repr=False)
+    """What may compile the module, of a torch model."""
     use: DeviceUse = field(default=AS_IT_IS, repr=False)
     """How it uses its device in fact."""
     remarks: tuple[str, ...] = field(default=(), repr=False)
@@ -97,9 +105,21 @@ class ServedModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a result of this model has to say of how it was computed."""
-        if self.use.precision is None:
-            return ()
-        return (f"the model computes in {self.use.precision} wherever autocast lets it (device.precision)",)
+        notes = []
+        if self.use.precision is not None:
+            notes.append(f"the model computes in {self.use.precision} wherever autocast lets it (device.precision)")
+        if self.compilation is not None and self.compilation.is_on:
+            notes.append("the model is compiled for its device (device.compile)")
+        return tuple(notes)
+
+    @property
+    def compiled_calls(self) -> int:
+        """How often what was compiled of it has been called."""
+        return 0 if self.compilation is None else self.compilation.calls
+
+    def as_it_is(self) -> AbstractContextManager[None]:
+        """In which it is not called as compiled."""
+        return nullcontext() if self.compilation is None else self.compilation.aside()
 
     @property
     def max_batch_rows(self) -> int | None:

@@ -16,8 +16,9 @@ VARIABLES = (
     *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
     *("LOKY_MAX_CPU_COUNT", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMBA_NUM_THREADS"),
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS"),
+    "TORCHINDUCTOR_COMPILE_THREADS",  # processes, and as many as there are processors, of a model that compiles itself
 )
-"""What libraries read when they are loaded: OpenMP, BLAS, joblib, NumExpr, Numba, TensorFlow, Rust's."""
+"""What libraries read when they are loaded: OpenMP, BLAS, joblib, NumExpr, Numba, TensorFlow, Rust's, torch."""
 
 _held: int | None = None
 

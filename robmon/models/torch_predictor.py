@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robmon.models.channels_last import with_channels_last
+from robmon.models.channels_last import is_compiled, with_channels_last
+from robmon.models.compilation import Compilation
 from robmon.models.device import DeviceUse
 from robmon.models.first_layer import axes_read
+from robmon.models.same_outputs import tolerance
 from robmon.models.served import Claim, LoadedCode
 from robmon.models.torch_device import autocast, precise, resolve, tensor_on
 from robmon.models.torch_module import load_module
+
+COMPILED_ON: Final = frozenset({"cuda"})
+"""Where modules are compiled."""
 
 
 def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
@@ -34,6 +41,18 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     precision, more = precise(use, place, module)
     run = with_channels_last(module, place)
 
+    @contextmanager
+    def computing() -> Iterator[None]:
+        with torch.inference_mode(), autocast(precision, place):
+            yield
+
+    in_force, compilation = use.on(str(place), precision), None
+    # Of TorchScript the compiler makes nothing.
+    is_left = is_compiled(module) or isinstance(module, torch.jit.ScriptModule)
+    if use.compile == "auto" and place.type in COMPILED_ON and not is_left:
+        dtypes = {each.dtype for each in module.parameters()} | ({getattr(torch, precision)} if precision else set())
+        compilation = Compilation(run, tolerance(dtypes, place), computing, duty_cycle=in_force.duty_cycle)
+
     def put(array: NDArray[Any]) -> torch.Tensor:
         return tensor_on(place, array)
 
@@ -46,14 +65,15 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
         return [on_device(value) for value in given]
 
     def call(model_input: Any) -> Any:
-        with torch.inference_mode(), autocast(precision, place):
-            return run(*arguments(model_input))
+        with computing():
+            return (compilation or run)(*arguments(model_input))
 
     return LoadedCode(
-        use.on(str(place), precision),
+        in_force,
         call,
         put,
         axes=lambda model_input: axes_read(module, arguments(model_input)),
         module=module,
+        compilation=compilation,
         remarks=(*remarks, *more),
     )

@@ -15,7 +15,7 @@ from robmon.processes.guest import behave_as_guest
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.attack import Attacked, AttackRows
 from robmon.processes.messages.every_process import Rejections
-from robmon.processes.messages.model import Load
+from robmon.processes.messages.model import Compile, Compiled, Load
 from robmon.processes.messages.question import Assess
 from robmon.worker.failing import failure
 from robmon.worker.model_here import ModelHere
@@ -39,6 +39,8 @@ def _answer(channel: Channel) -> None:
                 channel.send(*assess(here, question, blobs, rejections))
             elif isinstance(question, AttackRows) and here is not None:
                 channel.send(attack(here, question, blobs))
+            elif isinstance(question, Compile) and here is not None:
+                channel.send(compile_model(here))
             else:
                 return
         except BaseException as error:  # model code may raise anything, even SystemExit
@@ -60,7 +62,7 @@ def assess(here: ModelHere, question: Assess, blobs: Sequence[bytes], rejections
     # Imported after the model, so that a broken environment is told as what it is.
     from robmon.worker.evaluation import evaluate
 
-    began, retries = time.perf_counter(), 0
+    began, retries, calls_before = time.perf_counter(), 0, here.model.compiled_calls
     try:
         with here.assessing():
             answer, kept = evaluate(here.model, question, blobs, rejections)
@@ -71,6 +73,7 @@ def assess(here: ModelHere, question: Assess, blobs: Sequence[bytes], rejections
         answer.device_memory_bytes = here.device_memory_bytes
         answer.out_of_memory_retries += retries
         answer.loaded_again = here.take_news()
+        answer.compiled = here.model.compiled_calls > calls_before
     return answer, kept
 
 
@@ -85,6 +88,19 @@ def attack(here: ModelHere, question: AttackRows, blobs: Sequence[bytes]) -> Att
 
     with here.assessing():
         return attack(here.model, question, blobs)
+
+
+def compile_model(here: ModelHere) -> Compiled:
+    """Compile the model where that pays; on a CUDA device within this process's share of that.
+
+    Raises:
+        DeviceUnavailableError: others need the device.
+    """
+    with here.assessing():
+        compilation = here.model.compilation
+        if compilation is None:
+            return Compiled(because="it is no torch module on a CUDA device any more", time_ratio=None, seconds=0.0)
+        return Compiled(**compilation.decide()._asdict())
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def _outputs(evaluation: Evaluation, drawn: ModelInputs, batch_rows: int) -> Out
     predictor = predictor_of(model, drawn, OutputReader(evaluation.question.specification.output_column))
     array = model.put(drawn.array)
     size = BatchSize(max(2, min(batch_rows, predictor.max_batch_rows or batch_rows)), predictor.device)
-    return Outputs.of(to_numpy(clean_pass(accompanied(predictor, array, size), array, size)))
+    with model.as_it_is():  # as it was before it was compiled, and will be in the next worker
+        return Outputs.of(to_numpy(clean_pass(accompanied(predictor, array, size), array, size)))
 
 
 def _is_the_models(error: PredictionError) -> bool:

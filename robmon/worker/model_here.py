@@ -68,6 +68,7 @@ class ModelHere:
             flavor=model.flavor,
             device=model.device,
             precision=model.use.precision,
+            may_compile=model.compilation is not None,
             mismatches=model.mismatches,
             remarks=[*model.remarks, *(guest.remarks if guest is not None else ())],
             libraries=library_versions(),

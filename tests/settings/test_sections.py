@@ -41,7 +41,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.compare.alpha, settings.compare.tolerance) == (0.01, 0.10)
     assert settings.baseline.min_rows == 1024 and settings.worker.timeout_seconds == 600
     assert (settings.device.name, settings.device.threads) == ("cpu", 1)
-    assert settings.device.use == DeviceUse(name="cpu", memory_fraction=0.2, duty_cycle=0.5)
+    assert settings.device.use == DeviceUse(name="cpu", compile="auto", memory_fraction=0.2, duty_cycle=0.5)
     assert (settings.device.compile, settings.device.idle_release_seconds) == ("auto", None)
     assert settings.data_dir == Path("robmon-data")
 

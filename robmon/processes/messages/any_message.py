@@ -17,7 +17,7 @@ from robmon.processes.messages.fetch import (
     ResultsLogged,
     ShareBaseline,
 )
-from robmon.processes.messages.model import Load, LoadedModel
+from robmon.processes.messages.model import Compile, Compiled, Load, LoadedModel
 from robmon.processes.messages.question import Assess
 from robmon.processes.messages.reader import ReadMore, Tail
 
@@ -40,6 +40,8 @@ AnyMessage = (
     | ReadFailure
     | Load
     | LoadedModel
+    | Compile
+    | Compiled
     | Assess
     | Assessed
     | AttackRows

@@ -109,6 +109,8 @@ class Assessed(Message):
     """How often memory ran out: batches were halved, or the model was loaded again on the CPU."""
     draws: str
     """What drew the noise: the same seed gives other numbers elsewhere."""
+    compiled: bool = False
+    """Whether what was compiled of the model was called."""
     device_memory_bytes: int | None = None
     """The most that the worker held of the memory of a CUDA device; None where it computes elsewhere."""
     loaded_again: LoadedModel | None = None

@@ -55,8 +55,10 @@ class LoadedModel(Message):
     device: str
     precision: str | None = None
     """What autocast computes in; None: the model computes as it is."""
+    may_compile: bool = False
+    """Whether it can be told to compile the model for its device."""
     compiled: bool = False
-    """Whether the model was compiled for its device."""
+    """Whether the last assessment called what was compiled of the model."""
     mismatches: list[str] = []
     """Recorded requirements that the worker's environment does not meet, a sentence each."""
     remarks: list[str] = []
@@ -65,3 +67,20 @@ class LoadedModel(Message):
     """Versions of Python and of the packages that compute here."""
     processor: str = ""
     """The model of the processor, where the system tells it."""
+
+
+class Compile(Message):
+    """Compile the loaded model for its device, once it has been assessed, and keep that where it pays."""
+
+    type: Literal["compile"] = "compile"
+
+
+class Compiled(Message):
+    """What came of it."""
+
+    type: Literal["compiled"] = "compiled"
+    because: str
+    """Why the model stays as it is, in words; empty where it is compiled from now on."""
+    time_ratio: float | None
+    """Of the time that a batch takes compiled to that as it is; None where it was not measured."""
+    seconds: float

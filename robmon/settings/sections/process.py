@@ -43,7 +43,9 @@ class DeviceSettings(Section):
         None, description="What torch models compute in by autocast, which their results say; unset: as they are"
     )
     compile: Literal["auto", "never"] = Field(
-        "auto", description="Whether a torch model may be compiled for a CUDA device; none is yet"
+        "auto",
+        description="Whether torch compiles a torch model for a CUDA device, after its first assessment, where that is "
+        "measured to be faster and gives the same outputs; never where `idle_release_seconds` ends the worker",
     )
     idle_release_seconds: PositiveSeconds | None = Field(
         None,
@@ -54,7 +56,9 @@ class DeviceSettings(Section):
     @property
     def use(self) -> DeviceUse:
         """How the worker uses its device."""
-        return DeviceUse(**self.model_dump(include=set(DeviceUse.model_fields)))
+        use = DeviceUse(**self.model_dump(include=set(DeviceUse.model_fields)))
+        # Each worker would have to compile anew.
+        return use if self.idle_release_seconds is None else use.model_copy(update={"compile": "never"})
 
 
 class LogSettings(Section):
