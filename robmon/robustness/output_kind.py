@@ -143,7 +143,7 @@ def _of_regression(outputs: Array, names: Sequence[str]) -> OutputForm:
             "set the task to classification, or the output to value or label"
         )
     table = _table(outputs)
-    counts = [column for column in range(table.shape[1]) if _counts_rows(table[:, column])]
+    counts = np.flatnonzero(_count_rows(table)).tolist()
     if 0 < len(counts) < table.shape[1]:
         raise InvalidInputError(
             f"{_columns(counts, names)} of the outputs counts the rows, and the others do not: choose what is assessed "
@@ -176,7 +176,7 @@ def _of_embedding(outputs: Array, names: Sequence[str]) -> OutputForm:
         raise InvalidInputError(
             "one whole number a row is no embedding: if they are classes, the task is classification"
         )
-    counts = [column for column in range(table.shape[1]) if _counts_rows(table[:, column])]
+    counts = np.flatnonzero(_count_rows(table)).tolist()
     if 0 < len(counts) < size:
         raise InvalidInputError(
             f"{_columns(counts, names)} of the outputs counts the rows, and the others do not: choose the embedding "
@@ -307,9 +307,19 @@ def _sums_to_one(table: Float64) -> bool:
     return bool(np.all(np.abs(table.sum(axis=1) - 1.0) < 2e-3))
 
 
-def _counts_rows(column: Float64) -> bool:
-    """Whether nearly every number is one more than that of the row before."""
-    return len(column) >= 8 and _is_whole(column) and float(np.mean(np.diff(column) == 1)) > 0.9
+def _count_rows(table: Float64) -> NDArray[np.bool_]:
+    """In which columns nearly every number is one more than that of the row before. Shape `(columns,)`.
+
+    >>> _count_rows(np.stack([np.arange(9.0), np.arange(9.0) / 2, np.ones(9)], axis=1)).tolist()
+    [True, False, False]
+    """
+    count = np.zeros(table.shape[1], dtype=np.bool_)
+    if len(table) >= 8:
+        maybe = np.flatnonzero(table[0] == np.floor(table[0]))
+        columns = table[:, maybe]
+        count[maybe] = (np.diff(columns, axis=0) == 1).mean(axis=0) > 0.9
+        count[maybe] &= (columns == np.floor(columns)).all(axis=0)
+    return count
 
 
 def _is_fractions(labels: NDArray[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,21 @@ def test_a_batch_is_reduced_to_what_is_added_up(trials: list[int], rows: slice) 
     expected = np.where(noisy[..., 1] > 1, np.inf, ((0.5 * drawn[..., :2]) ** 2).mean(axis=-1))
     assert moved[0] == pytest.approx(expected)
     assert moved[-1] == pytest.approx(((0.5 * drawn) ** 2).sum(axis=-1))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 2**15), (3, 2**18)], ids=["whole copies", "parts of rows"])
+def test_large_outputs_are_reduced_piece_by_piece_in_little_memory(rows: int, columns: int) -> None:
+    outputs = np.random.default_rng(0).normal(size=(2 * rows, columns)).astype(np.float32)
+    outputs[1, 5], clean = np.nan, np.zeros((rows, columns))
+    measures = Measures("value", [RowErrors(clean, [mean_weights(clean)])], [], np.ones(rows, dtype=bool))
+    tracemalloc.start()
+    reduced = measures.reduce(outputs, slice(0, rows), 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = (outputs.astype(np.float64) ** 2).mean(axis=1)
+    assert reduced.errors[0] == pytest.approx(np.where(np.isnan(expected), np.inf, expected), rel=1e-12)
+    assert reduced.is_finite.tolist() == [True, False, *[True] * (2 * rows - 2)]
+    assert peak < 8 * 2**20, "outputs of 2 or 6 MiB have some 12 MiB in float64, twice over"
 
 
 @pytest.mark.parametrize("levels", [(0.1, 0.4), (0.0, 0.1, 0.4), (1e-20, 0.4)], ids=["near", "clean too", "measured"])

@@ -31,7 +31,7 @@ from robmon.robustness.arrays import (
 )
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
-from robmon.robustness.engine.reduction import Reduced, Reduction
+from robmon.robustness.engine.reduction import TOGETHER, Reduced, Reduction
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
@@ -41,8 +41,6 @@ from robmon.robustness.nonfinite import newly_beyond
 
 HELD_BYTES: Final = 2**25
 """On a CUDA device, draws that are larger are drawn again for each level and not held: the memory is the model's."""
-TOGETHER: Final = 2**17
-"""So many outputs are reduced at a time, of several calls together: each step of it takes as long for few numbers."""
 CALLS_TOGETHER: Final = 8
 """In main memory, of so many calls the rows are made together, if they are few, and the outputs reduced together: what
 does it would have to be fetched anew after each call, since the model's numbers took its place near the processor."""
@@ -138,6 +136,7 @@ class Engine:
                 outputs = on_host(check_rows(self.predictor.predict(perturbed, rows), len(call) * count))
                 kept.add(outputs)
                 self._pace.rest(outputs)
+                del perturbed, outputs  # not in memory beside the next ones
             predicted += len(call)
             if told is not None:
                 told(predicted)
@@ -183,7 +182,8 @@ class Engine:
 
 
 class _Kept:
-    """What is kept of the outputs of one call after the other; few outputs wait for others.
+    """What is kept of the outputs of one call after the other; few outputs wait for others: each step of a reduction
+    takes as long for few numbers.
 
     Args:
         reduction: of outputs.
@@ -215,13 +215,7 @@ class _Kept:
         """All that was kept, call after call."""
         if self._waiting:
             self._reduce()
-        if len(self._parts) == 1:
-            return self._parts[0]
-        return Reduced(
-            concatenation([part.errors for part in self._parts], axis=1),
-            [concatenation(same) for same in zip(*(part.same for part in self._parts), strict=True)],
-            concatenation([part.is_finite for part in self._parts]),
-        )
+        return Reduced.joined(self._parts)
 
     def _reduce(self) -> None:
         outputs, self._waiting, self._numbers = concatenation(self._waiting), [], 0

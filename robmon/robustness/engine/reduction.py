@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, Float64, concatenation, namespace
+from robmon.robustness.arrays import Array, Float64, batches, check_rows, concatenation, is_on_cuda, namespace
 from robmon.robustness.embeddings import KEPT, Neighbours
 from robmon.robustness.outputs import all_finite, classes_of, flatten, same_classes
 from robmon.vocabulary import OutputKind
+
+TOGETHER: Final = 2**17
+"""So many outputs are reduced at a time: in float64 they are near the processor, whatever the batch takes."""
+CUDA_TOGETHER: Final = 2**22
+"""Likewise on a CUDA device, where a few take as long as many: 32 MiB."""
 
 
 class RowMeasure(Protocol):
@@ -39,6 +44,17 @@ class Reduced:
     errors: Array
     same: list[Array]
     is_finite: Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """What is kept of the rows of one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            concatenation([part.errors for part in parts], axis=1),
+            [concatenation(same) for same in zip(*(part.same for part in parts), strict=True)],
+            concatenation([part.is_finite for part in parts]),
+        )
 
 
 class Reduction(Protocol):
@@ -81,6 +97,12 @@ class Measures:
         Raises:
             PredictionError: they are not of the form of the references.
         """
+        outputs = check_rows(outputs, copies * (rows.stop - rows.start))
+        most = (CUDA_TOGETHER if is_on_cuda(outputs) else TOGETHER) // max(1, math.prod(outputs.shape[1:]))
+        pieces = _pieces(rows, copies, max(1, most))
+        return Reduced.joined([self._reduced(outputs[where], which, of) for where, which, of in pieces])
+
+    def _reduced(self, outputs: Array, rows: slice, copies: int) -> Reduced:
         flat = flatten(outputs, self.kind, copies * (rows.stop - rows.start))
         errors = concatenation([measure(flat, rows) for measure in self.errors])
         finite, errors = _where_finite(flat, errors, self.kind)
@@ -89,6 +111,23 @@ class Measures:
         if self.neighbours is not None:
             same += self.neighbours(flat, rows, errors[0, :])
         return Reduced(errors, same, finite)
+
+
+def _pieces(rows: slice, copies: int, most: int) -> Iterator[tuple[slice, slice, int]]:
+    """Copies of rows in pieces of at most so many: where each stands, of which rows it is, and how many copies of them.
+
+    >>> list(_pieces(slice(4, 7), 3, 6))
+    [(slice(0, 6, None), slice(4, 7, None), 2), (slice(6, 9, None), slice(4, 7, None), 1)]
+    >>> list(_pieces(slice(4, 7), 1, 2))
+    [(slice(0, 2, None), slice(4, 6, None), 1), (slice(2, 3, None), slice(6, 7, None), 1)]
+    """
+    count = rows.stop - rows.start
+    together = max(1, most // count)
+    for first in range(0, copies, together):
+        these = min(together, copies - first)
+        for part in batches(count, count if these > 1 else min(most, count)):
+            start, length = first * count + part.start, (part.stop - part.start) * these
+            yield slice(start, start + length), slice(rows.start + part.start, rows.start + part.stop), these
 
 
 def _where_finite(outputs: Array, errors: Array, kind: OutputKind) -> tuple[Array, Array]:

@@ -19,8 +19,8 @@ REHEARSED_LEVEL: Final = 0.1
 
 
 class Rehearsal:
-    """Measures that cost what those of an assessment do, where nothing is known yet: the first outputs of a length are
-    the reference of all that follow.
+    """Measures that cost what those of an assessment do, where nothing is known yet: the first outputs of so many rows
+    are the reference of all that follow.
 
     Args:
         task: `regression`, `classification` or `embedding`.
@@ -29,7 +29,8 @@ class Rehearsal:
 
     def __init__(self, task: str, rows: int) -> None:
         self._task, self._rows = task, rows
-        self._measures: dict[int, Measures] = {}
+        self._measures: Measures | None = None
+        self._count = 0
 
     def reduce(self, outputs: Array, rows: slice, copies: int = 1) -> Reduced:
         """As `Measures.reduce`, of rows that begin with the first."""
@@ -37,9 +38,11 @@ class Rehearsal:
         outputs = check_rows(outputs, count)
         if not is_numeric(outputs):
             outputs = outputs.reshape(count, -1)[:, 0]  # several texts a row are refused when it is known what they are
-        if count not in self._measures:
-            self._measures[count] = self._of(outputs, count)
-        return self._measures[count].reduce(outputs, slice(0, count))
+        once = slice(0, count // copies)
+        if self._measures is None or self._count != once.stop:
+            self._measures, self._count = None, once.stop  # not two of them in memory
+            self._measures = self._of(outputs[once], once.stop)
+        return self._measures.reduce(outputs, once, copies)
 
     def _of(self, outputs: Array, count: int) -> Measures:
         counted = np.ones(count, dtype=np.bool_)
