@@ -35,18 +35,15 @@ from robmon.daemon.regression_watch import RegressionWatch
 from robmon.daemon.result_log import LOOK_SECONDS, ResultLog
 from robmon.daemon.runner import Runner
 from robmon.daemon.schedule import STEADY
+from robmon.daemon.servers import Servers
 from robmon.daemon.sources import sources_of
 from robmon.daemon.verdict_memory import VerdictMemory
 from robmon.daemon.writer import Writer
 from robmon.errors import RobmonError
 from robmon.export.circumstances import Circumstances
-from robmon.export.http import http_application
-from robmon.export.incident import IncidentAnswers
 from robmon.export.metrics import Metrics
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
-from robmon.export.registry_events import PATH as REGISTRY_EVENT
-from robmon.export.registry_events import RegistryEvents
 from robmon.history.baseline.files import BaselineFiles
 from robmon.history.folder import make_writable
 from robmon.history.reading import HistoryError, HistoryReader
@@ -60,11 +57,8 @@ from robmon.inputs.routing import Filters
 from robmon.inputs.sample import Sample
 from robmon.models.bearer import bearer_token
 from robmon.models.uri import alias_of, history_key, is_endpoint, parse
-from robmon.ports.access import RENEW_SECONDS, Access, renew
-from robmon.ports.rejections import RejectionLog
-from robmon.ports.secret_files import SecretFiles
-from robmon.ports.server import PortServer, bound, serving, within
-from robmon.ports.signed_events import SignedEvents, secrets_of
+from robmon.ports.access import RENEW_SECONDS
+from robmon.ports.server import serving
 from robmon.processes.strays import strays
 from robmon.settings import Settings
 
@@ -72,8 +66,6 @@ log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0
-MAX_HTTP_CONNECTIONS = 64
-MAX_INPUT_CONNECTIONS = 512
 
 
 def run(settings: Settings, command_prefix: str = "") -> None:
@@ -186,35 +178,9 @@ class Daemon:
             self._published,
         )
         bearer_token(settings.model.access, "model.token_file")  # a bad one is told at once; later it is read each time
-        self._http_rejections = RejectionLog("http")
-        secret_file = settings.mlflow.webhook_secret_file
-        self._secrets = (
-            None if secret_file is None else SecretFiles({"mlflow.webhook_secret_file": secret_file}, secrets_of)
-        )
         self._early_poll = EarlyPoll(lambda at: self._jobs.run_at("follow", at))
-        self._access = {"http": Access("http", settings.http), "inputs": Access("inputs", inputs)}
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)
-        self._http_server = PortServer(
-            http_application(
-                self._published,
-                self._metrics.registry,
-                most_waiting=max(http_connections // 2, 1),
-                incident=IncidentAnswers(
-                    Incidents(settings, self._follower, self._runner, self._memory, self._published, key).bundle,
-                    needs_token=self._access["http"].tokens is not None,
-                    refuse=self._refuse_http,
-                ),
-                events=self._registry_events(),
-            ),
-            self._refuse_http,
-            max_connections=http_connections,
-            access=self._access["http"],
-            open_paths={"/healthz", *([REGISTRY_EVENT] if settings.mlflow.webhook_secret_file is not None else [])},
-        )
-        self._inputs_server = PortServer(
-            self._receiver, self._receiver.refuse, max_connections=input_connections, access=self._access["inputs"]
-        )
+        incidents = Incidents(settings, self._follower, self._runner, self._memory, self._published, key)
+        self._servers = Servers(settings, self._receiver, self._published, self._metrics, incidents, self._early_poll)
         self._sources = sources_of(
             *(settings, self._follower.name, self._sample, self._receiver.counts, filters, self._labels),
             *(repeats, history, self._writer),
@@ -227,18 +193,12 @@ class Daemon:
         strays.adopt()
         leave_to_itself_what_stays()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
-        http, inputs = self._settings.http, self._settings.inputs
-        with bound("http", http.host, http.port) as http_socket, bound("inputs", inputs.host, inputs.port) as in_socket:
+        with self._servers.bound() as servers:
             check_registry(self._settings)
             self._chronicle.tell_start()
-            servers = [(self._http_server, http_socket), (self._inputs_server, in_socket)]
             async with serving(servers), watched(self._metrics.event_loop_lag.observe), self._scheduled():
-                log.info(
-                    "listening",
-                    model=self._follower.name,
-                    http_port=http_socket.getsockname()[1],
-                    inputs_port=in_socket.getsockname()[1],
-                )
+                http_port, inputs_port = (listener.getsockname()[1] for _, listener in servers)
+                log.info("listening", model=self._follower.name, http_port=http_port, inputs_port=inputs_port)
                 await until_signal(self._runner.request_shares)
                 log.info("stopping")
 
@@ -346,25 +306,11 @@ class Daemon:
 
     async def _renew_access(self) -> None:
         """Job: take over tokens and certificates that have been replaced."""
-        for access in self._access.values():
-            access.renew()
-        renew("webhook secret", "http", self._secrets)
+        self._servers.renew()
 
     async def _expire_labels(self) -> None:
         """Job: count labels and answers whose request does not come, also when no other comes."""
         self._labels.expire(clock.now())
-
-    def _registry_events(self) -> RegistryEvents | None:
-        if self._secrets is None:
-            return None
-        count = self._metrics.registry_events
-        return RegistryEvents(
-            SignedEvents(self._secrets), self._early_poll.ask, lambda outcome: count.labels(outcome).inc()
-        )
-
-    def _refuse_http(self, reason: str) -> None:
-        self._metrics.http_rejected.labels(reason).inc()
-        self._http_rejections.add(reason)
 
     def _served_version(self) -> str | None:
         return self._follower.target.version if self._follower.target is not None else None
