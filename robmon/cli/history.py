@@ -79,7 +79,7 @@ def history(
 
 
 def _draw(reader: HistoryReader, begin: float | None, last: int | None, plot: Path) -> None:
-    from robmon.history.reading import worst_of
+    from robmon.history.thinning import worst_of
     from robmon.report.happened import badness
     from robmon.report.plot_history import plot_history
 

@@ -9,8 +9,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -143,45 +142,6 @@ class HistoryReader:
 def models_in(data_dir: Path) -> list[str]:
     """The keys of all models whose history lies there, see `history_key`."""
     return sorted(unquote(path.stem) for path in (data_dir / "history").glob("*.sqlite"))
-
-
-def worst_of(
-    rows: Iterable[dict[str, Any]], most: int, badness: Callable[[dict[str, Any]], tuple[bool, float]]
-) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Of many assessments about so many: of each stretch of time the worst, and those that say what others do not.
-
-    The last of each version and of all stay, and those that hold an attribution.
-
-    Returns:
-        those, in their order, and how many there were of each version.
-    """
-    counts: Counter[str] = Counter()
-    kept: list[tuple[dict[str, Any], bool]] = []
-    before: dict[str, Any] | None = None
-    for row in rows:
-        counts[str(row.get("version", "-"))] += 1
-        if before is not None:
-            kept.append((before, before.get("version") != row.get("version") or "attribution" in before))
-        before = row
-        if len(kept) >= 2 * most:
-            kept = _halved(kept, badness)
-    return [row for row, _ in kept] + ([before] if before is not None else []), counts
-
-
-def _halved(
-    kept: list[tuple[dict[str, Any], bool]], badness: Callable[[dict[str, Any]], tuple[bool, float]]
-) -> list[tuple[dict[str, Any], bool]]:
-    """Of two neighbours the worse one, unless one of them must stay."""
-    found: list[tuple[dict[str, Any], bool]] = []
-    is_open = False
-    for each in kept:
-        if is_open and not each[1]:
-            found[-1] = max(found[-1], each, key=lambda one: badness(one[0]))
-            is_open = False
-        else:
-            found.append(each)
-            is_open = not each[1]
-    return found
 
 
 def _absent(data_dir: Path, key: str) -> str:

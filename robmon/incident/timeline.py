@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from robmon.history.reading import HistoryReader, Period, worst_of
+from robmon.history.reading import HistoryReader, Period
+from robmon.history.thinning import worst_of
 from robmon.report.happened import badness
 
 DAY_SECONDS: Final = 24 * 3600.0

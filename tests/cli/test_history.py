@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from robmon.cli.history import period_of
 from robmon.cli.main import main
-from robmon.history.reading import HistoryReader, Period, worst_of
+from robmon.history.reading import HistoryReader, Period
 from robmon.history.store import History
+from robmon.history.thinning import worst_of
 from robmon.report.happened import badness
 from tests.history.example import BEGIN, LOADED, MINUTES, WORSE, example
 

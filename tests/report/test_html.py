@@ -14,9 +14,10 @@ from click.testing import CliRunner
 
 from robmon.cli.main import main
 from robmon.history.events import Event
-from robmon.history.reading import HistoryReader, worst_of
+from robmon.history.reading import HistoryReader
 from robmon.history.state.records import Bounds
 from robmon.history.store import History
+from robmon.history.thinning import worst_of
 from robmon.report.happened import badness
 from robmon.report.html.charts import Chart, Line, nice_ticks, thinned
 from robmon.report.html.page import report_page
