@@ -117,8 +117,13 @@ class Compilation:
         finally:
             self._is_aside = False
 
-    def decide(self, most_seconds: float = COMPILE_SECONDS) -> Decided:
-        """Compile the module, and keep that where it pays; once, on the batch of which most rows have been run."""
+    def decide(self, most_seconds: float = COMPILE_SECONDS, gain: float = GAIN) -> Decided:
+        """Compile the module, and keep that where it pays; once, on the batch of which most rows have been run.
+
+        Args:
+            most_seconds: that may take.
+            gain: share of the batch's time that must be saved.
+        """
         if self.decided is not None:
             return self.decided
         sample, self._sample = self._sample, None
@@ -129,7 +134,7 @@ class Compilation:
                     compiled, because = self._agreeing(sample)
                     if not because:
                         ratio = self._time_ratio(compiled, sample)
-                        if ratio > 1.0 - GAIN:
+                        if ratio > 1.0 - gain:
                             because = f"compiled a batch takes {ratio:.2f} of the time, which is no gain"
             except (Exception, _TimeIsUp) as error:  # the compiler raises anything
                 because = _why(error, most_seconds)

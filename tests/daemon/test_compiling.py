@@ -209,8 +209,7 @@ import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 from robmon.models import compilation, torch_predictor
 from robmon.worker.__main__ import main
-compilation.GAIN = -9.0
-compilation.Compilation.decide.__defaults__ = ({PATIENT_SECONDS},)
+compilation.Compilation.decide.__defaults__ = ({PATIENT_SECONDS}, -9.0)
 torch_predictor.COMPILED_ON = {{"cpu"}}
 sys.argv = [sys.argv[0], *sys.argv[-2:]]
 main()

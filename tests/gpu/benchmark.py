@@ -12,9 +12,6 @@ from functools import partial
 
 import torch
 
-from robmon.models.channels_last import with_channels_last
-from robmon.models.compilation import Compilation
-from robmon.models.same_outputs import tolerance
 from tests.benchmarks._peers import peers
 from tests.benchmarks._rounds import Case, Run, best_batch, medians
 from tests.benchmarks._torch_task import TorchTask, largest
@@ -28,8 +25,6 @@ OTHERS_ROUNDS = 3
 """Of loops and libraries that stand beside it, for orientation."""
 IMAGE_BATCHES = (256, 512)
 ROW_BATCHES = (4096, 16384, 65536, 262144)
-COMPILE_SECONDS = 60.0
-"""Most that is spent on compiling a network, which the daemon's worker may do for twice as long."""
 PEERS = ("captum sensitivity", "torchmetrics")
 
 
@@ -80,26 +75,6 @@ def measure(record: Record) -> None:
             served = other.end()
         record.add(part, answers_of_the_other=len(served.latencies))
         record.require(f"{name}: no request of the other failed", not served.failures, f"{served.failures[:1]}")
-    measure_compiled("mlp" if record.is_quick else "resnet", max(SIZES["resnet"].batches), record)
-
-
-def measure_compiled(name: str, rows: int, record: Record) -> None:
-    """A batch of a network as torch compiles it for the worker, as a multiple of the same batch as it is."""
-    part = f"{name}, compiled"
-    if not has_time(part, COMPILE_SECONDS, record):
-        return
-    network, shape = make(name, record.device, record.is_quick)
-    place = torch.device(record.device)
-    allowed = tolerance({each.dtype for each in network.parameters()}, place)
-    run = Compilation(with_channels_last(network, place), allowed)
-    given = inputs(rows, shape, record.device)
-    with torch.inference_mode():
-        run(given)
-    decided = run.decide(COMPILE_SECONDS)
-    if decided.time_ratio is None:
-        record.skip(part, decided.because)
-    else:
-        record.add(part, rows=rows, ratio=decided.time_ratio, is_kept=run.is_on, took_seconds=decided.seconds)
 
 
 def has_time(part: str, needed_seconds: float, record: Record) -> bool:

@@ -19,6 +19,7 @@ MODULES = {
     "neighbour": "neighbour",
     "memory": "memory",
     "linear": "linear_cost",
+    "compile": "compiled",
 }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +16,7 @@ import torch
 from torch import nn
 
 import robmon
-from robmon.models.compilation import Compilation
 from robmon.models.device import DeviceUse
-from robmon.models.same_outputs import tolerance
 from robmon.noise import NOISE_MODELS, Gaussian, Noise
 from robmon.vocabulary import IMAGE_NOISES
 from robmon.worker.device_guest import DeviceGuest, open_device
@@ -320,28 +317,6 @@ def test_out_of_memory_gives_the_same_numbers_by_smaller_batches(most_rows: int)
     result = robmon.assess(module, inputs, **given)
     assert enough.out_of_memory_retries == 0 and result.out_of_memory_retries == module.refused > 0
     assert figures(result) == pytest.approx(figures(enough), rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.long
-def test_what_is_compiled_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the compiler for the device that is there."""
-    monkeypatch.setattr("robmon.models.compilation.GAIN", -9.0)
-    network, inputs = small_network(torch.float32), tensor(linear.inputs(70), torch.float32)
-    run = Compilation(network, tolerance({torch.float32}, torch.device(HOME)))
-
-    def predict(x: Any) -> Any:
-        with torch.inference_mode():
-            return run(x)
-
-    given = {"levels": LEVELS, "trials": 19, "max_batch_rows": 560}
-    usual = robmon.assess(predict, inputs, **given)
-    decided = run.decide()
-    if not shutil.which("gcc") or "triton" in decided.because:
-        pytest.skip(decided.because or "there is no C compiler, gcc")
-    assert decided.because == "" and run.calls == 0
-    result = robmon.assess(predict, inputs, **given)
-    assert run.calls > 0 and run.is_on
-    assert figures(result) == pytest.approx(figures(usual), rel=1e-3, abs=1e-9)
 
 
 @pytest.mark.skipif(not DEVICE.startswith("cuda"), reason="memory of a CUDA device is shared by processes")

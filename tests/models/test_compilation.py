@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import nn
 
-from robmon.models import compilation
 from robmon.models.channels_last import with_channels_last
 from robmon.models.compilation import NO_COMPILER, Compilation
 from robmon.models.torch_device import autocast
@@ -216,10 +215,9 @@ def test_what_is_never_compiled() -> None:
     assert Compilation(Chain(), 1e-4).decide().because == "it has not been called"
 
 
-def test_what_is_compiled_and_fails_later_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "GAIN", -1.0)
+def test_what_is_compiled_and_fails_later_is_given_up() -> None:
     run = run_of(Product(), x := torch.randn(ROWS, 8))
-    assert run.decide().because == ""
+    assert run.decide(gain=-1.0).because == ""
 
     def broken(*inputs: torch.Tensor) -> Any:
         raise RuntimeError("CUDA error: invalid argument")
@@ -231,10 +229,9 @@ def test_what_is_compiled_and_fails_later_is_given_up(monkeypatch: pytest.Monkey
     assert_goes_on(run, x)
 
 
-def test_where_memory_runs_out_the_batch_is_the_callers_to_halve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "GAIN", -1.0)
+def test_where_memory_runs_out_the_batch_is_the_callers_to_halve() -> None:
     run = run_of(Product(), x := torch.randn(ROWS, 8))
-    run.decide()
+    run.decide(gain=-1.0)
 
     def full(*inputs: torch.Tensor) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -246,16 +243,14 @@ def test_where_memory_runs_out_the_batch_is_the_callers_to_halve(monkeypatch: py
 
 
 @pytest.mark.long
-def test_the_models_own_error_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "GAIN", -1.0)
-
+def test_the_models_own_error_is_raised_as_it_is() -> None:
     def picky(x: torch.Tensor) -> torch.Tensor:
         if bool((x > 1e6).any()):
             raise ValueError("too large")
         return x @ x.T
 
     run = run_of(picky, x := torch.randn(ROWS, 8))
-    assert run.decide().because == ""
+    assert run.decide(gain=-1.0).because == ""
     with torch.inference_mode():
         with pytest.raises(ValueError, match="too large"):
             run(x + 1e7)

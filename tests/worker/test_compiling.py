@@ -31,7 +31,7 @@ NOTE = "the model is compiled for its device (device.compile)"
 def on_this_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """As on a CUDA device, and every time that is measured counts as a gain."""
     monkeypatch.setattr("robmon.models.torch_predictor.COMPILED_ON", {"cpu"})
-    monkeypatch.setattr("robmon.models.compilation.GAIN", -9.0)
+    monkeypatch.setattr("robmon.models.compilation.Compilation.decide.__defaults__", (300.0, -9.0))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     yield
     torch._dynamo.reset()
