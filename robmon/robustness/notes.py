@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, Float64
+from robmon.robustness.arrays import Array, parts
 from robmon.robustness.embeddings import GALLERY_ROWS, EmbeddingRows
 from robmon.robustness.features import codes
 from robmon.robustness.features import whole_numbers as whole
 from robmon.robustness.features.channels import named
 from robmon.robustness.features.features import Features
+from robmon.robustness.noise import spacing
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.images.picture import ImageNoise
@@ -34,7 +35,7 @@ def feature_notes(
     is_own: bool,
     tells_values: bool,
 ) -> list[str]:
-    """Sentences on the axis of the features, their codes, and whole numbers that hardly move.
+    """Sentences on the axis of the features, their codes, and numbers that hardly move.
 
     Args:
         inputs: shape `(n, *input_shape)`.
@@ -53,10 +54,8 @@ def feature_notes(
     notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")
     if not is_own:
         notes += _some(codes.told_unknown(unknown_codes(inputs, features, names), tells_values), "more columns do")
-    if features.limits is not None and noise.unit is None:
-        above = [level for level in levels if level > 0]
-        moved, which = _moved_shares(inputs, features, noise, above, seed)
-        notes += _some(whole.told([names[index] for index in which], above, moved), "more do")
+    if noise.unit is None:
+        notes += _hardly_moved(inputs, features, noise, [level for level in levels if level > 0], names, seed)
     return notes
 
 
@@ -94,14 +93,25 @@ def _some(sentences: list[str], more: str) -> list[str]:
     return sentences[:TOLD] + ([f"{len(sentences) - TOLD} {more}"] if len(sentences) > TOLD else [])
 
 
-def _moved_shares(
-    inputs: Array, features: Features, noise: Noise, levels: Sequence[float], seed: int
-) -> tuple[Float64, list[int]]:
-    """The share of cells that one trial moves, shape `(levels, columns)`, of columns of whole numbers; and these."""
+def _hardly_moved(
+    inputs: Array, features: Features, noise: Noise, levels: Sequence[float], names: Sequence[str], seed: int
+) -> list[str]:
+    """Sentences on columns that one trial hardly moves: whole numbers, and numbers farther apart than the noise."""
+    limits = np.full(len(names), np.nan) if features.limits is None else np.asarray(features.limits)[0].ravel()
+    is_whole = ~np.isnan(np.broadcast_to(limits, len(names)))
+    fine = [index for index in spacing.finer_columns(inputs, features, levels) if not is_whole[index]]
+    if not fine and not is_whole.any():
+        return []
+    if not is_whole.any():
+        inputs = inputs[next(parts(inputs))]
     perturbed = count_by_column(inputs, features)
-    limits = np.broadcast_to(np.asarray(features.limits)[0].ravel(), perturbed.shape)
-    which = np.flatnonzero(~np.isnan(limits) & (perturbed > 0))
     draws = Draws(noise, inputs, features, seed)
     noisy = AnyNoiseRows(noise, inputs, lambda: draws.of([0], slice(0, int(inputs.shape[0]))), features.like(inputs))
-    moved = np.array([noisy.moved(noisy.at(level)) for level in levels])
-    return moved[:, which] / perturbed[which], which.tolist()
+    moved = np.array([noisy.moved(noisy.at(level)) for level in levels]) / np.maximum(perturbed, 1)
+    which = [index for index in np.flatnonzero(is_whole).tolist() if perturbed[index]]
+    fine = [index for index in fine if perturbed[index]]
+    dtype = str(inputs.dtype).removeprefix("torch.")
+    return [
+        *_some(whole.told([names[index] for index in which], levels, moved[:, which]), "more do"),
+        *_some(spacing.told([names[index] for index in fine], levels, moved[:, fine], dtype), "more do"),
+    ]

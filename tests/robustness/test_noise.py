@@ -437,3 +437,21 @@ def test_every_noise_model_is_in_the_vocabulary_with_its_largest_level():
 def test_levels_that_are_shares_are_at_most_1(name):
     with pytest.raises(InvalidInputError, match=f"level 2 of {name} noise .* share of the cells, at most 1"):
         assess_rows(linear.predict, linear.inputs(30), noise=name, levels=[0.1, 2.0])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_a_level_finer_than_the_inputs_type_is_told_as_not_applied(dtype: str) -> None:
+    center = {"bfloat16": 100.0, "float16": 1000.0, "float32": 1e7}[dtype]
+    inputs = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) + torch.tensor([center, 0.0])
+    module = torch.nn.Linear(2, 1).to(getattr(torch, dtype))
+    result = robmon.assess(
+        module, inputs.to(getattr(torch, dtype)), levels=(0.0, 0.01, 0.05, 4.0), trials=19, scale=1.0
+    )
+    (told,) = [note for note in result.notes if "finer" in note]
+    assert told.startswith(f"input[0]: noise of levels 0.01, 0.05 is finer than {dtype} is there, and not applied")
+
+
+def test_a_level_that_the_inputs_type_holds_is_not_told() -> None:
+    inputs = np.random.default_rng(0).normal((0.0, 1e7), 1.0, (64, 2))
+    result = robmon.assess(lambda x: x[:, 0], inputs, levels=(0.05,), trials=19)
+    assert not [note for note in result.notes if "finer" in note]
