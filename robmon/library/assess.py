@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import check_levels, words
 from robmon.robustness.noise.base import Noise
@@ -79,7 +80,7 @@ def assess(
             has a scale of its own for all others. None: channels by the shape, black and white by an integer type.
         seed: fixes the noise.
         device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
-            model onto cuda where there is one. Callables decide for themselves.
+            model onto cuda where there is one that has memory for it. Callables decide for themselves.
         max_batch_rows: most rows given to the predictor at a time.
         mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
         agreement_limit: the share of unchanged classes that the owner wants kept: `result.crossings` has the level from
@@ -139,13 +140,17 @@ def assess(
         threshold=threshold,
         false_match_rate=false_match_rate,
     )
-    with open_predictor(predictor, inputs, specification, device) as rows:
-        return rows.assess(
-            specification,
-            targets=targets,
-            scale=scale,
-            seed=seed,
-            max_seconds=max_seconds,
-            progress=progress,
-            expect=expect,
-        )
+
+    def at(place: Place) -> Assessment:
+        with open_predictor(predictor, inputs, specification, place) as rows:
+            return rows.assess(
+                specification,
+                targets=targets,
+                scale=scale,
+                seed=seed,
+                max_seconds=max_seconds,
+                progress=progress,
+                expect=expect,
+            )
+
+    return wherever_it_fits(predictor, device, at)

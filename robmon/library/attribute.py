@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.robustness.checks import words
 from robmon.robustness.noise.base import Noise
@@ -85,7 +86,11 @@ def attribute(
         scale_axis=scale_axis,
         max_batch_rows=max_batch_rows,
     )
-    with open_predictor(predictor, inputs, specification, device) as rows:
-        return rows.attribute(
-            specification, level=level, groups=groups, pairs=pairs, seed=seed, scale=scale, max_seconds=max_seconds
-        )
+
+    def at(place: Place) -> Attribution:
+        with open_predictor(predictor, inputs, specification, place) as rows:
+            return rows.attribute(
+                specification, level=level, groups=groups, pairs=pairs, seed=seed, scale=scale, max_seconds=max_seconds
+            )
+
+    return wherever_it_fits(predictor, device, at)

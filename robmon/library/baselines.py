@@ -15,6 +15,7 @@ from robmon.library.attack import integers_of
 from robmon.library.attacked_rows import attack_prepared
 from robmon.library.compare import compare_on
 from robmon.library.options import AssessOptions, RankOptions, specification_of
+from robmon.library.place import AUTO, Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
@@ -62,12 +63,17 @@ def record(
     files = None if data_dir is None else BaselineFiles(data_dir, key_of(parsed, name))
     specification, run = specification_of(cast("AssessOptions", options))
     given: dict[str, Any] = dict(run)
-    with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
-        baseline = baseline_of(
-            *(rows, rows.assess(specification, **given), specification),
-            source="artifact" if files is None else "local",
-            hashes_names=hashes_names,
-        )
+    device = given.pop("device", AUTO)
+
+    def at(place: Place) -> dict[str, Any]:
+        with open_predictor(model, inputs, specification, place) as rows:
+            return baseline_of(
+                *(rows, rows.assess(specification, **given), specification),
+                source="artifact" if files is None else "local",
+                hashes_names=hashes_names,
+            )
+
+    baseline = wherever_it_fits(model, device, at)
     if files is None:
         from robmon.models.baseline_artifact import log_baseline
 
@@ -137,12 +143,18 @@ def assess(
     specification, run = specification_of({**options, "targets": targets})
     given: dict[str, Any] = dict(run)
     baseline = _recorded_baseline(model) if given.get("scale") is None else None
-    with open_predictor(model, inputs, specification, given.pop("device", "auto")) as rows:
-        features = None if baseline is None else _features(baseline, rows, specification)
-        if baseline is not None and features is not None:
-            given |= {"features": features, "output_variance": baseline.output_variance}
-            given |= {"threshold": baseline.threshold(specification)}
-        result = rows.assess(specification, max_seconds=max_seconds, **given)
+    device = given.pop("device", AUTO)
+
+    def at(place: Place) -> Assessment:
+        with open_predictor(model, inputs, specification, place) as rows:
+            features = None if baseline is None else _features(baseline, rows, specification)
+            known: dict[str, Any] = {}
+            if baseline is not None and features is not None:
+                known = {"features": features, "output_variance": baseline.output_variance}
+                known |= {"threshold": baseline.threshold(specification)}
+            return rows.assess(specification, max_seconds=max_seconds, **given | known)
+
+    result = wherever_it_fits(model, device, at)
     if baseline is not None:
         baseline.is_of_other_outputs(result.output, result.distance)
     if baseline is None or baseline.noise != result.noise or result.reference != "prediction":

@@ -13,6 +13,7 @@ import numpy as np
 from robmon.errors import InvalidInputError
 from robmon.library.fitting import other_rows
 from robmon.library.options import AssessOptions, RunOptions, one_of, specification_of
+from robmon.library.place import AUTO, Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
@@ -143,10 +144,30 @@ def _assess_one(
     A model is gone when this returns, before the next is loaded: both may bring modules of the same names.
     """
     given: dict[str, Any] = dict(run)
-    device = given.pop("device", "auto")
+    device = given.pop("device", AUTO)
+    of_first = (features_of, reference, perturbed)
+    return wherever_it_fits(
+        predictor,
+        device,
+        lambda place: _assess_at(place, which, predictor, inputs, specification, given, *of_first),
+    )
+
+
+def _assess_at(
+    place: Place,
+    which: str,
+    predictor: Any,
+    inputs: Any,
+    specification: Specification,
+    given: dict[str, Any],
+    features_of: Callable[[PreparedRows], Features | None],
+    reference: Assessment | None,
+    perturbed: PerturbedShape | None,
+) -> tuple[Assessment, PerturbedShape]:
+    given = dict(given)
     with ExitStack() as stack:
         try:
-            rows = stack.enter_context(open_predictor(predictor, inputs, specification, device))
+            rows = stack.enter_context(open_predictor(predictor, inputs, specification, place))
         except InvalidInputError as error:
             raise InvalidInputError(f"{which} model: {error}") from None
         own = PerturbedShape(tuple(rows.array.shape), rows.column_names, rows.kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
+from robmon.library.place import AUTO, Place
 from robmon.library.torch_module import as_tensor, axes_reader, evaluating, predictor_without_gradients
 from robmon.models.inputs.measurements import as_numbers, measurements_advice
 from robmon.models.inputs.model_inputs import ModelInputs
@@ -83,6 +85,7 @@ class PreparedRows:
     outputs: OutputReader = field(default_factory=OutputReader)
     model: ServedModel | None = None
     """The model that was loaded, where it was given by its URI or so."""
+    place: Place = field(default_factory=Place)
 
     def axis(self, asked: int | None, *, refuses: bool = True) -> FeatureAxis:
         """Which axis of the array counts features, see `channels.choose`."""
@@ -129,7 +132,8 @@ class PreparedRows:
             **options,
         )
         masked = replace(result.masked, not_floating=self.not_floating)
-        return replace(result, masked=masked, cut=cut, notes=(*self.outputs.notes, *result.notes))
+        notes, retries = (*self.outputs.notes, *result.notes), result.out_of_memory_retries + self.place.retries
+        return replace(result, masked=masked, cut=cut, notes=notes, out_of_memory_retries=retries)
 
     def attribute(
         self, specification: Specification, *, level: float, max_seconds: float | None, scale: Any, **options: Any
@@ -184,6 +188,7 @@ class PreparedRows:
                 **self._for_timing(options),
                 min_rows=min(BUDGET_MIN_ROWS, int(self.array.shape[0])),
                 max_seconds=max_seconds,
+                began=time.perf_counter() - self.place.spent_seconds,
             )
         except OverBudgetError as error:
             raise error.advised(OPTIONS.advice(is_endpoint=is_endpoint)) from None
@@ -192,7 +197,7 @@ class PreparedRows:
 
 @contextmanager
 def open_predictor(
-    predictor: Any, inputs: Any, specification: Specification, device: str = "auto"
+    predictor: Any, inputs: Any, specification: Specification, device: str | Place = AUTO
 ) -> Iterator[PreparedRows]:
     """The predictor as `predict(x, rows)`, and the array that is perturbed.
 
@@ -200,16 +205,17 @@ def open_predictor(
         predictor: as in `robmon.assess`.
         inputs: as there.
         specification: which columns are whole numbers, and which part of the outputs is assessed.
-        device: as there.
+        device: as there; of a model by its URI also where it runs instead.
     """
+    place = device if isinstance(device, Place) else Place(device)
     outputs, measured = OutputReader(specification.output_column), specification.perturbed_integers
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(predictor, torch.export.ExportedProgram):
         raise InvalidInputError("an ExportedProgram is no torch module: give what its .module() returns")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
-        yield _of_model(predictor, inputs, device, measured, outputs)
+        yield _of_model(predictor, inputs, place, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):
-        with evaluating(predictor, device) as where:
+        with evaluating(predictor, place.device) as where:
             if hasattr(inputs, "columns"):
                 raise InvalidInputError("a torch module takes an array or a tensor, not a DataFrame")
             array = as_tensor(_plain_array(inputs), predictor, where)
@@ -292,21 +298,22 @@ def _plain_array(inputs: Any) -> Array:
 def _of_model(
     model: str | Path | ServedModel | RemoteModel,
     inputs: Any,
-    device: str,
+    place: Place,
     integers: Sequence[str],
     outputs: OutputReader,
 ) -> PreparedRows:
     if isinstance(model, RemoteModel):
         model = model.connect(integers)
     elif not isinstance(model, ServedModel):
-        model = load_uri(str(model), device=device, integers=integers)
+        model = load_uri(str(model), device=place.device, integers=integers)
     is_plain = not (hasattr(inputs, "columns") or isinstance(inputs, dict) or _is_list_of_arrays(inputs))
     given = _plain_array(inputs) if is_plain else inputs
     fitted = fit(model, given, integers)
     parts = fitted.inputs
     predictor = predictor_of(model, parts, outputs)
     rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
-    notes = (*_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
+    notes = (*place.notes, *_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
+    place.opened = time.perf_counter()
     return replace(
         rows,
         notes=notes,
@@ -315,6 +322,7 @@ def _of_model(
         outputs=outputs,
         for_rows=lambda index: predictor_of(model, parts.take(index), outputs),
         model=model,
+        place=place,
     )
 
 

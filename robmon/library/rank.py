@@ -11,6 +11,7 @@ from robmon.errors import InvalidInputError, RobmonError
 from robmon.library.advise import noise_gain
 from robmon.library.fitting import other_rows
 from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
+from robmon.library.place import AUTO, Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.library.scoring import Score, raising_by_type, ranking_of, score_of
 from robmon.models.loading import RemoteModel
@@ -109,12 +110,17 @@ def _score_one(
 ) -> Score:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
     given: dict[str, Any] = dict(run)
-    with open_predictor(predictor, inputs, specification, given.pop("device", "auto")) as rows:
-        if first is not None and first.kept != rows.kept:
-            raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
-        draws_as = None if first is None else first.draws
-        score = score_of(raising_by_type(rows).assess(specification, draws_as=draws_as, **given), rows.kept)
-        return replace(score, noise_gain=noise_gain(rows, specification.layout))
+    device = given.pop("device", AUTO)
+
+    def at(place: Place) -> Score:
+        with open_predictor(predictor, inputs, specification, place) as rows:
+            if first is not None and first.kept != rows.kept:
+                raise InvalidInputError(f"takes other rows than the first model: {other_rows(first.kept, rows.kept)}")
+            draws_as = None if first is None else first.draws
+            score = score_of(raising_by_type(rows).assess(specification, draws_as=draws_as, **given), rows.kept)
+            return replace(score, noise_gain=noise_gain(rows, specification.layout))
+
+    return wherever_it_fits(predictor, device, at)
 
 
 def _by_name(predictors: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

@@ -5,13 +5,10 @@ In earnest it is tried in tests/gpu.
 
 from __future__ import annotations
 
-import gc
 import time
-import weakref
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import mlflow.pyfunc
 import mlflow.pytorch
@@ -30,89 +27,24 @@ from robmon.worker import device_guest
 from robmon.worker.device_guest import GIB
 from robmon.worker.failing import failure
 from robmon.worker.model_here import ADVICE, ModelHere
-from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, tensor
 from tests.models.test_onnx import LOGITS, linear, save
 from tests.worker.test_device_guest import MIB, SAMPLE, FakeDevice, load_question
 from tests.worker.test_evaluation import question
+from tests.worker.too_large import CUDA, Large, Place, save_large, small_device
 
-CUDA = "cuda:0"
 ROWS = [b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[%d, 2, 3]]}}' % row for row in range(64)]
-
-
-class Place(str):
-    """The processor, as torch reads it; by its own account a CUDA device."""
-
-    type = "cpu"
-
-    def __str__(self) -> str:
-        return CUDA
-
-
-class Large(torch.nn.Module):
-    """A linear model that asks the device for more memory than it has."""
-
-    most_rows: ClassVar[int] = 0
-    """That the device has memory for."""
-    can_be_loaded: ClassVar[set[str]] = {CUDA, "cpu"}
-    called: ClassVar[list[tuple[str, int]]] = []
-    alive: ClassVar[weakref.WeakSet[Large]] = weakref.WeakSet()
-    when_full: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(3, 2)
-        self.place = "cpu"
-
-    def to(self, device: Any) -> Any:  # type: ignore[override]
-        gc.collect()
-        assert not Large.alive, "what lay on the device is gone before anything is loaded"
-        if str(device) not in Large.can_be_loaded:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        self.place = str(device)
-        Large.alive.add(self)
-        return super().to(device)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        Large.called.append((self.place, len(x)))
-        if self.place == CUDA and len(x) > Large.most_rows:
-            Large.when_full()
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        outputs: torch.Tensor = self.linear(x)
-        return outputs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("large") / "model"
-    with quiet_mlflow():
-        mlflow.pytorch.save_model(
-            Large(),
-            folder,
-            signature=tensor("float32", (-1, 3)),
-            pip_requirements=["torch"],
-            serialization_format="pickle",
-        )
-    return folder
+    return save_large(tmp_path_factory.mktemp("large") / "model")
 
 
 @pytest.fixture(autouse=True)
 def on_a_small_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_predictor, "resolve", _resolve)
+    small_device(monkeypatch)
     monkeypatch.setattr(device_guest, "MEMORY_SECONDS", 0.0)
-    for name, value in {
-        "most_rows": 0,
-        "can_be_loaded": {CUDA, "cpu"},
-        "called": [],
-        "alive": weakref.WeakSet(),
-    }.items():
-        monkeypatch.setattr(Large, name, value)
-    monkeypatch.setattr(Large, "when_full", staticmethod(lambda: None))
-
-
-def _resolve(name: str) -> Any:
-    return torch_device.resolve(name) if name == "cpu" else (Place("cpu"), [])
 
 
 def loaded(folder: Path, device: FakeDevice | None = None, name: str = "auto", **changes: Any) -> ModelHere:
@@ -331,15 +263,7 @@ def test_a_failure_tells_where_the_model_is_too(folder: Path, monkeypatch: pytes
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # which MLflow hands to torch
 def test_models_of_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's pyfunc calls them, and puts them where it is told."""
-    folder = tmp_path / "model"
-    with quiet_mlflow():
-        mlflow.pytorch.save_model(
-            Large(),
-            folder,
-            signature=columns(*((name, "float") for name in "abc")),
-            pip_requirements=["torch"],
-            serialization_format="pickle",
-        )
+    folder = save_large(tmp_path / "model", columns(*((name, "float") for name in "abc")))
     resolve, load_model = torch_device.resolve, mlflow.pyfunc.load_model
 
     def load_as(path: str, *, model_config: dict[str, str], **options: Any) -> Any:
