@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robmon.cli.files import check_writable
+from robmon.cli.files import check_writable, write_whole
 from robmon.cli.interruption import ended_by_signals
 from robmon.cli.models import daemon_settings, use_tracking_uri
 from robmon.cli.options import FILE, some_options
@@ -203,6 +203,6 @@ def _write(found: Audit, place: Place, models: str, registry: str, json_file: Pa
 
 def _write_copy(file: Path, content: bytes) -> None:
     try:
-        file.write_bytes(content)
+        write_whole(file, content)
     except OSError as error:
         raise RobmonError(f"{file} cannot be written: {error.strerror}; all of it is in --out") from None

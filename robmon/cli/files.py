@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +80,53 @@ def print_wide(what: Table | str) -> None:
     Console(soft_wrap=True, highlight=False).print(what)
 
 
+def write_whole(file: Path, content: str | bytes, *, is_secret: bool = False) -> None:
+    """Write a file that is there whole or as it was before: on a full disk too, or where the command is ended.
+
+    Args:
+        file: where; what is no plain file, such as a pipe, is written to as it is.
+        content: of it.
+        is_secret: whether it is for its owner alone, from the beginning.
+    """
+    place = file.resolve()  # a link stays one
+    written = content.encode() if isinstance(content, str) else content
+    if place.exists() and not place.is_file():
+        place.write_bytes(written)
+        return
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".robmon-")
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as unfinished:
+            unfinished.write(written)
+        if not is_secret:
+            beside.chmod(_usual_mode(place))
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _usual_mode(file: Path) -> int:
+    """That of the file; of one that is not there what the system would give it."""
+    if file.exists():
+        return stat.S_IMODE(file.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def picture_bytes(figure: Figure, file: Path) -> bytes:
+    """A picture of the kind that the file's name says; without an ending it is a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format=file.suffix[1:] or "png")
+    return buffer.getvalue()
+
+
 def write_results(
     json_file: Path, content: dict[str, Any], picture: Path | None = None, draw: Callable[[], Figure] | None = None
 ) -> None:
     """Write the JSON file and, beside it, the picture, if there is to be one."""
-    json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n")
     if picture is not None and draw is not None:
-        draw().savefig(picture, dpi=150)
+        write_whole(picture, picture_bytes(draw(), picture))
     print_wide(f"written: {json_file}" + (f", {picture}" if picture is not None else ""))

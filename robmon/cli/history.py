@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robmon.cli.files import picture_bytes, write_whole
 from robmon.cli.models import daemon_settings, daemons_model, has_daemon
 from robmon.cli.options import FILE, config_option
 from robmon.errors import printable
@@ -84,7 +85,7 @@ def _draw(reader: HistoryReader, begin: float | None, last: int | None, plot: Pa
     from robmon.report.plot_history import plot_history
 
     rows, _ = worst_of(_newest(reader.assessments(begin), last), MOST_DRAWN, badness)
-    plot_history(rows, reader.events(begin), reader.model).savefig(plot, dpi=150)
+    write_whole(plot, picture_bytes(plot_history(rows, reader.events(begin), reader.model), plot))
     click.echo(f"written: {plot}")
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from robmon.cli.files import check_writable
+from robmon.cli.files import check_writable, write_whole
 from robmon.cli.models import daemon_settings, has_daemon
 from robmon.cli.options import FILE, config_option
 from robmon.errors import InvalidInputError, RobmonError, SettingsError, printable
@@ -56,7 +55,7 @@ def incident(source: str | None, output: Path, with_inputs: bool, token_file: Pa
     else:
         content = _found_here(daemon, token_file, with_inputs)
     facts, files = archive.facts_in(content)
-    _write(output, content, is_secret=facts["with_inputs"])
+    write_whole(output, content, is_secret=facts["with_inputs"])
     if facts["with_inputs"]:
         click.echo(f"robmon: {WARNING}", err=True)
     elif with_inputs:
@@ -141,22 +140,6 @@ def _read(data_dir: Path, daemon: Loaded, with_inputs: bool) -> bytes:
     elif len(found) > 1:
         raise HistoryError(f"{data_dir} holds the history of {', '.join(found)}: set ROBMON_MODEL__URI to choose one")
     return bundle_of(HistoryReader(data_dir, key), None if settings is None else settings.scope)
-
-
-def _write(output: Path, content: bytes, *, is_secret: bool) -> None:
-    """All of it or nothing; what holds inputs is readable by its owner alone from the beginning."""
-    descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=".robmon-incident-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        if not is_secret:
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(output)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 # --- robmon assess --incident ----------------------------------------------------------------------------------------

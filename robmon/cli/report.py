@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from robmon.cli.files import check_writable
+from robmon.cli.files import check_writable, write_whole
 from robmon.cli.history import MOST_DRAWN, find_history, history_options, model_uri, period_of
 from robmon.cli.options import FILE
 from robmon.extras import Need, check_all_installed
@@ -35,5 +35,5 @@ def report(since: str, output: Path, **options: Any) -> None:
 
     rows, counts = worst_of(reader.assessments(begin), MOST_DRAWN, badness)
     period = Period(reader.model, rows, counts, reader.events(), reader.specifications())
-    output.write_text(report_page(period, model_uri(options, reader.model)), encoding="utf-8")
+    write_whole(output, report_page(period, model_uri(options, reader.model)))
     click.echo(f"written: {output}")
