@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import traceback
 from typing import Any
 
@@ -35,6 +37,7 @@ class RobmonGroup(click.Group):
     """Turns robmon's own errors into one sentence and exit status 2, and a bug into a traceback and 70."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        atexit.register(gc.freeze)  # else the interpreter looks for garbage in all that was imported when it ends
         try:
             return super().invoke(ctx)
         except RobmonError as error:

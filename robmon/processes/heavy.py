@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +34,7 @@ def serve(fd: int, behave: Callable[[], None], answer: Callable[[Channel], None]
     """
     channel = Channel.from_fd(fd)
     os.register_at_fork(after_in_child=channel.close)
+    atexit.register(gc.freeze)  # else the interpreter looks for garbage in all that was imported when it ends
     behave()
     with suppress(EOFError, OSError):
         channel.send(Hello(pid=os.getpid()))
