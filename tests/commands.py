@@ -16,8 +16,11 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.patience import PATIENCE_SECONDS
 from tests.servers import QUIET_MLFLOW
@@ -75,22 +78,28 @@ def _serve() -> None:
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
-    import robmon.cli.main  # noqa: F401
+    import robmon.audit.local
+    import robmon.cli.main
+    import robmon.daemon.app
+    import robmon.incident.of_history
+    import robmon.library.attack
+    import robmon.library.baselines
+    import robmon.library.compare
+    import robmon.library.rank  # noqa: F401
 
-    gc.freeze()  # else each child would look through, and so copy, all that was imported before it ends
+    gc.freeze()  # else each child would look through, and so copy, all that was imported before
     answers = os.fdopen(os.dup(1), "w")
     for line in iter(sys.stdin.readline, ""):
         child = os.fork()
         if child == 0:
             answers.close()
-            _become(**json.loads(line))
-            return
+            _end_as(_become(**json.loads(line)))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
 
-def _become(words: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str) -> None:
-    """The command: the interpreter ends after it as it would by itself."""
+def _become(words: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str) -> object:
+    """The command; with what it leaves the interpreter."""
     files = (os.devnull, os.O_RDONLY), (stdout, os.O_CREAT | os.O_WRONLY), (stderr, os.O_CREAT | os.O_WRONLY)
     for target, (file, flags) in enumerate(files):
         opened = os.open(file, flags, 0o600)
@@ -100,7 +109,26 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], stdout: str
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[:] = ["robmon", *words]
-    runpy.run_module("robmon", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("robmon", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return None
+
+
+def _end_as(status: object) -> NoReturn:
+    """As the interpreter ends, but that nothing is taken down, for which all that is shared would be copied first."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if status is not None and not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
 
 
 if __name__ == "__main__":

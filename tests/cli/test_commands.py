@@ -127,7 +127,7 @@ def test_assess_measures_in_units_of_the_recorded_baseline(registry: str, inputs
 
 def test_compare_is_a_release_gate(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["--inputs", inputs, "--tracking-uri", registry]
-    worse = python_m_robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
+    worse = robmon("compare", "models:/linear/1", "models:/linear/2", *words, cwd=tmp_path)
     assert worse.returncode == 1, worse.stderr
     plain, first, what, header, *levels = worse.stdout.splitlines()[:8]
     assert "models:/linear/2 is worse than models:/linear/1 by more than the tolerated 10 %" in plain
@@ -168,7 +168,7 @@ def test_compare_measures_in_units_of_the_references_recorded_baseline(
 
 def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Path, tmp_path: Path) -> None:
     words = ["baseline", "--model", "models:/linear/2", "--tracking-uri", registry]
-    local = python_m_robmon(*words, "--inputs", inputs, "--noise", "correlated", "--hash-names", cwd=tmp_path)
+    local = robmon(*words, "--inputs", inputs, "--noise", "correlated", "--hash-names", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     recorded = json.loads((tmp_path / "robmon-data/baselines/linear/2.json").read_text())
     assert (recorded["source"], recorded["rows"], recorded["noise"]) == ("local", 200, "correlated")
@@ -249,7 +249,7 @@ def test_an_unreachable_registry_is_told_within_seconds(inputs: Path, tmp_path: 
     nowhere = f"http://me:secret@127.0.0.1:{free_port()}"
     started = time.monotonic()
     words = ["assess", "--model", "models:/linear/1", "--inputs", inputs]
-    done = python_m_robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=nowhere)
+    done = robmon(*words, cwd=tmp_path, MLFLOW_TRACKING_URI=nowhere)
     assert (done.returncode, "did not answer" in done.stderr) == (2, True)
     assert "secret" not in done.stderr + done.stdout
     assert time.monotonic() - started < 90
@@ -335,7 +335,7 @@ def test_check_config_says_what_the_filter_of_the_model_leaves_out(tmp_path: Pat
 
 @pytest.mark.parametrize("command", ["run", "assess", "compare", "rank", "baseline", "demo", "check-config"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
-    done = python_m_robmon(command, "--help", cwd=tmp_path)
+    done = robmon(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "Usage: robmon" in done.stdout
 
