@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
@@ -35,6 +36,7 @@ class Environment:
         self._packages = folder / "lib" / version / "site-packages"
         with zipfile.ZipFile(_wheel(folder)) as wheel:
             wheel.extractall(self._packages)
+        _share_compiled(self._packages)
         robmon = next(iter(metadata.distributions(name="robmon", path=[str(self._packages)])))
         found = {"robmon": robmon}
         for name in _closure(robmon, extras, found):
@@ -89,6 +91,24 @@ def _wheel(folder: Path) -> Path:
     return file
 
 
+def _share_compiled(packages: Path) -> None:
+    """Let robmon's modules be as old as those of the repository, so that what is compiled of those is used."""
+    for target in packages.glob("robmon/**/*.py"):
+        source = REPOSITORY / target.relative_to(packages)
+        if source.exists() and source.read_bytes() == target.read_bytes():
+            times = source.stat()
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+            _link_compiled(source, target)
+
+
+def _link_compiled(source: Path, target: Path) -> None:
+    """What Python keeps of a module beside it, and writes anew, in place of the link, where that is no more true."""
+    compiled, link = (Path(cache_from_source(str(file))) for file in (source, target))
+    if source.suffix == ".py" and compiled.exists():
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(compiled)
+
+
 def _closure(
     distribution: metadata.Distribution, extras: tuple[str, ...], found: dict[str, metadata.Distribution]
 ) -> Iterator[str]:
@@ -134,4 +154,6 @@ def _link(distribution: metadata.Distribution, packages: Path) -> None:
                 target = packages / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():  # mlflow and mlflow-skinny both list some
-                    target.symlink_to(Path(str(distribution.locate_file(file))))
+                    source = Path(str(distribution.locate_file(file)))
+                    target.symlink_to(source)
+                    _link_compiled(source, target)
