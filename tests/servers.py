@@ -24,7 +24,7 @@ from typing import TypeVar
 from tests.patience import PATIENCE_SECONDS
 
 STOP_SECONDS = 10
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 
 # No test may call out, and MLflow's server needs neither its job runner nor its colours.
 QUIET_MLFLOW = {
@@ -64,7 +64,8 @@ def wait_until(
 
     Of these it does not count what `lost_seconds` says is lost so far.
 
-    It looks for a sixth of the time at most: to read all metrics, again and again, slows what is waited for.
+    It looks for an eleventh of the time at most: to read all metrics, again and again, slows what is waited for, and
+    what runs beside it.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -73,7 +74,7 @@ def wait_until(
             return result
         if time.monotonic() > deadline + lost_seconds():
             raise TimeoutError(f"not within {timeout_seconds:g} s: {what}")
-        time.sleep(min(1.0, max(POLL_SECONDS, 5 * (time.monotonic() - began))))
+        time.sleep(min(1.0, max(POLL_SECONDS, 10 * (time.monotonic() - began))))
 
 
 def answers(url: str) -> bool:

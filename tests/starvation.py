@@ -12,9 +12,14 @@ from pathlib import Path
 
 import psutil
 
+LOOK_SECONDS = 0.5
+
 
 class Starvation:
-    """How long a process and what descends from it have waited for a processor, as seen by looking again and again."""
+    """How long a process and what descends from it have waited for a processor, as seen by looking again and again.
+
+    A look takes longer than most conditions that are waited for, so that it is taken twice a second at most.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -24,6 +29,8 @@ class Starvation:
 
     def seconds(self) -> float:
         """Since it was built: between two looks, of the process that waited longest."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return self._seconds
         before, self._waited = self._waited, _waited_seconds(self._pid)
         since, self._looked_at = self._looked_at, time.monotonic()
         longest = max((seconds - before.get(pid, 0.0) for pid, seconds in self._waited.items()), default=0.0)

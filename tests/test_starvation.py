@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import psutil
 
 from tests.servers import wait_until
-from tests.starvation import Starvation
+from tests.starvation import LOOK_SECONDS, Starvation
 
 NICEST = 19
 BUSY = "while True: pass"
@@ -46,5 +46,5 @@ def test_who_waits_for_something_else_is_not() -> None:
         child.stdout.readline()
         wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_SLEEPING, what="that it reads")
         starvation = Starvation(child.pid)
-        time.sleep(0.3)
+        time.sleep(1.1 * LOOK_SECONDS)
         assert starvation.seconds() == 0
