@@ -105,16 +105,29 @@ class RecordedBaselines:
         log.warning("recorded baseline not read", version=version, error=why)
 
     def learn(self, version: str, baseline: dict[str, Any]) -> None:
-        """Take it over, and write it where the disk has another, also one that could not be written before."""
+        """Take it over, and write it where the disk has another, also one that could not be written before.
+
+        One that was learnt is written again too where its file has been removed: a restart would learn for hours. Who
+        wants that removes it while robmon does not run.
+        """
         baseline = _sharing(self._known.get(version, {}), baseline)
 
         def write() -> None:
             self._files.write(version, baseline)
             self._written[version] = baseline
 
+        def write_if_removed() -> None:
+            if not self._files.path(version).exists():
+                log.warning("baseline was removed, and is written again", version=version)
+                write()
+
         self._known[version] = baseline
-        if self._written.get(version) != baseline and version not in self._unread:
+        if version in self._unread:
+            return
+        if self._written.get(version) != baseline:
             self._writer.write(write, place=version)
+        elif baseline.get("source") == "learnt":
+            self._writer.write(write_if_removed, place=version)
 
 
 def _number(value: Any) -> float | None:

@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from robmon.daemon.recorded_baselines import RecordedBaselines
 from robmon.daemon.writer import Writer
 from robmon.history.baseline.checksum import with_checksum
 from robmon.history.baseline.files import BaselineFiles
 from robmon.processes.messages.model import ModelVersion
+from tests.patience import PATIENCE_SECONDS
 
 MODEL = ModelVersion(name="m", version="1")
 WRITTEN = with_checksum({"format": 2, "source": "local", "rows": 7, "at": 1.0})
@@ -59,6 +61,33 @@ def test_one_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
     baselines = read(files)
     baselines.learn("1", WRITTEN)
     assert files.path("1").is_dir() and baselines.of("1") == WRITTEN
+
+
+@pytest.mark.parametrize(("source", "comes_back"), [("learnt", True), ("local", False)])
+def test_one_that_was_learnt_is_written_again_where_its_file_was_removed(
+    source: str, comes_back: bool, tmp_path: Path
+) -> None:
+    """What a person has recorded he may remove."""
+    files, baseline = BaselineFiles(tmp_path, "m"), with_checksum({**WRITTEN, "source": source})
+
+    async def run() -> None:
+        writer = Writer()
+        baselines = RecordedBaselines(files, writer)
+        baselines.learn("1", baseline)
+        await writer.settle(PATIENCE_SECONDS)
+        assert files.read("1") == baseline
+        written = files.path("1").stat().st_mtime_ns
+        baselines.learn("1", baseline)
+        await writer.settle(PATIENCE_SECONDS)
+        assert files.path("1").stat().st_mtime_ns == written, "it is there"
+        files.path("1").unlink()
+        baselines.learn("1", baseline)
+        await writer.close()
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert files.read("1") == (baseline if comes_back else None)
+    assert [line["event"] for line in logs] == ["baseline was removed, and is written again"] * comes_back
 
 
 def test_what_was_found_since_one_was_recorded_outlives_a_restart(tmp_path: Path) -> None:
