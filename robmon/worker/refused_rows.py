@@ -9,6 +9,7 @@ from typing import TypeVar
 from robmon.errors import PredictionError
 from robmon.models.outputs import OutputReader
 from robmon.models.predictor import predictor_of
+from robmon.robustness.engine.device_memory import release_memory
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample, without_rows
 
@@ -59,10 +60,13 @@ def _accepted_rows(evaluation: Evaluation, sample: DecodedSample) -> list[int] |
             predictor = predictor_of(model, rows, OutputReader(output_column))
             predictor.predict(model.put(rows.array), slice(0, rows.rows))
         except PredictionError as error:
-            if not _may_lie_in_a_row(error):
+            is_row, is_full = stop - start == 1, error.reason == "out_of_memory"
+            if is_full and not is_row:
+                release_memory(error)  # fewer rows may find room
+            elif not _may_lie_in_a_row(error):
                 raise
             middle = (start + stop) // 2
-            return [] if stop - start == 1 else accepted(start, middle) + accepted(middle, stop)
+            return [] if is_row else accepted(start, middle) + accepted(middle, stop)
         return list(range(start, stop))
 
     try:

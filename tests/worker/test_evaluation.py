@@ -322,6 +322,24 @@ def test_too_few_rows_and_too_little_time(linear: list[ServedModel]) -> None:
         evaluate(linear[0], question(64, max_seconds=1e-6), bodies(64))
 
 
+def test_rows_that_are_refused_are_found_in_as_much_memory_as_there_is(tmp_path: Path) -> None:
+    """A call with the whole sample would need more than those of an assessment."""
+
+    class Tight:
+        def predict(self, x: pd.DataFrame) -> Any:
+            if len(x) > 16:
+                raise MemoryError
+            if x.isna().to_numpy().any():
+                raise ValueError("NaN")
+            return x["a"].to_numpy()
+
+    model = saved(tmp_path / "tight", Tight())
+    bad = b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, 1.0, 2.0]]}}'
+    answer, _ = assessed(model, question(65), [*bodies(40), bad, *bodies(24)])
+    assert answer.plan.rows == 64 and answer.out_of_memory_retries > 0
+    assert (answer.rejections.counts, answer.rejections.unusable) == ({"mlflow": {"refused_by_model": 1}}, [40])
+
+
 def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
