@@ -9,6 +9,7 @@ from typing import Any
 from robmon.errors import InvalidInputError
 from robmon.library.art_attacks import check_attacks
 from robmon.library.attacked_rows import attack_prepared
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.served import ServedModel
@@ -113,13 +114,17 @@ def attack(
         task=task, output=output, output_column=output_column, scale_axis=scale_axis, layout=layout,
         integers=integers_of(integers, layout, inputs), max_batch_rows=max_batch_rows,
     )  # fmt: skip
-    with open_predictor(predictor, inputs, specification, device) as rows:
-        result = attack_prepared(
-            rows, specification, scale=scale, targets=targets, clip=clip, substitute=substitute, norm=norm,
-            radii=radii, attacks=attacks, frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed,
-            max_seconds=max_seconds, progress=progress, expect=expect,
-        )  # fmt: skip
-        return _as_indexed(result, inputs, rows.kept)
+
+    def at(place: Place) -> Attack:
+        with open_predictor(predictor, inputs, specification, place) as rows:
+            result = attack_prepared(
+                rows, specification, scale=scale, targets=targets, clip=clip, substitute=substitute, norm=norm,
+                radii=radii, attacks=attacks, frozen=frozen, steps=steps, restarts=restarts, queries=queries, seed=seed,
+                max_seconds=max_seconds, progress=progress, expect=expect,
+            )  # fmt: skip
+            return _as_indexed(result, inputs, rows.kept)
+
+    return wherever_it_fits(predictor, device, at)
 
 
 def _as_indexed(result: Attack, inputs: Any, kept: Sequence[int] | None) -> Attack:

@@ -180,9 +180,13 @@ def attack(
     whole = integers_of(integers, layout, inputs)
     specification = Specification(task="classification", layout=layout, integers=whole, **said)
     baseline = _recorded_baseline(model) if options.get("scale") is None else None
-    with open_predictor(model, inputs, specification, device) as rows:
-        features = None if baseline is None else _features(baseline, rows, specification)
-        return attack_prepared(rows, specification, features=features, **options)
+
+    def at(place: Place) -> Attack:
+        with open_predictor(model, inputs, specification, place) as rows:
+            features = None if baseline is None else _features(baseline, rows, specification)
+            return attack_prepared(rows, specification, features=features, **options)
+
+    return wherever_it_fits(model, device, at)
 
 
 def compare(

@@ -90,3 +90,5 @@ def test_whatever_else_assesses_a_model(folder: Path) -> None:
     assert NOTE in attributed.notes
     result, _ = baselines.assess(str(folder), INPUTS, None, 60.0, **GIVEN)
     assert NOTE in result.notes
+    attacked = robmon.attack(str(folder), INPUTS, radii=(0.1,), attacks=("random",), scale=1.0, output="logit")
+    assert NOTE in attacked.notes
