@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,13 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Nor is anything else that is there before the first test."""
+    """Nor is anything else that is there before the first test.
+
+    PyTorch computes on one thread: in small matrices, and beside other tests, threads would wait for one another, and
+    turn while they do.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -35,17 +42,6 @@ def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What all the processes of a test run share."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """PyTorch computes on one thread: in small matrices, and beside other tests, threads would wait for one another."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ from scipy import stats
 
 from robmon.hardening.judging import gain, judge_classes, judge_values
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def scores(rows: int, lost: int, gained: int) -> tuple[np.ndarray, np.ndarray]:
     before, after = np.ones(rows), np.ones(rows)

@@ -16,8 +16,6 @@ from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.hardening.result import Stabilised
 from tests.digits import Digits, digits
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @cache
 def model() -> tuple[nn.Module, Digits]:

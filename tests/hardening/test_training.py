@@ -16,8 +16,6 @@ from robmon.robustness.features.features import measure
 from robmon.robustness.noise.by_name import noise_model
 from robmon.vocabulary import OutputKind
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def part(inputs: np.ndarray, truth: np.ndarray, stream: str, noise: str = "gaussian") -> Part:
     rows = torch.from_numpy(inputs)

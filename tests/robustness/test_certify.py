@@ -27,7 +27,6 @@ from robmon.robustness.probes.certificate.result import Certificate
 
 METHODS = ("lipschitz", "interval", "crown")
 NORMS = ("2", "inf")
-pytestmark = pytest.mark.usefixtures("one_thread")
 RADII = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 G = np.random.default_rng(0)
 X = G.normal(size=(128, 12))

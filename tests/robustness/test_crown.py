@@ -22,7 +22,6 @@ from robmon.robustness.probes.certificate.reading import read
 from robmon.robustness.probes.certificate.relaxation import BENDS, lines
 
 NORMS = ("2", "inf")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- functions of each cell -------------------------------------------------------------------------------------------

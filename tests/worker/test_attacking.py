@@ -29,10 +29,7 @@ from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import named_tensors, save_pyfunc, tensor
 from tests.worker.test_evaluation import question
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
-    pytest.mark.usefixtures("one_thread"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 RADII = [0.25]
 ROWS = 32
 X = np.random.default_rng(3).normal(size=(ROWS, 6)).astype(np.float32) * np.array([1, 2, 3, 1, 1, 1], dtype=np.float32)
