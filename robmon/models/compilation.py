@@ -280,5 +280,5 @@ def _why(error: BaseException, most_seconds: float) -> str:
     if name == "TritonMissing":
         return "triton, by which torch compiles for CUDA, is not installed where the model is loaded"
     if isinstance(cause, OSError) and cause.strerror:
-        return f"the compiler cannot write or run ({cause.strerror}); it writes to TORCHINDUCTOR_CACHE_DIR"
+        return f"the compiler cannot write or run what it needs ({cause.strerror})"
     return f"the compiler raised {name}"

@@ -15,8 +15,9 @@ from robmon.processes.guest import behave_as_guest
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.attack import Attacked, AttackRows
 from robmon.processes.messages.every_process import Rejections
-from robmon.processes.messages.model import Compile, Compiled, Load
+from robmon.processes.messages.model import Compile, Load
 from robmon.processes.messages.question import Assess
+from robmon.worker.compiling import compile_model
 from robmon.worker.failing import failure
 from robmon.worker.model_here import ModelHere
 
@@ -88,19 +89,6 @@ def attack(here: ModelHere, question: AttackRows, blobs: Sequence[bytes]) -> Att
 
     with here.assessing():
         return attack(here.model, question, blobs)
-
-
-def compile_model(here: ModelHere) -> Compiled:
-    """Compile the model where that pays; on a CUDA device within this process's share of that.
-
-    Raises:
-        DeviceUnavailableError: others need the device.
-    """
-    with here.assessing():
-        compilation = here.model.compilation
-        if compilation is None:
-            return Compiled(because="it is no torch module on a CUDA device any more", time_ratio=None, seconds=0.0)
-        return Compiled(**compilation.decide()._asdict())
 
 
 if __name__ == "__main__":
