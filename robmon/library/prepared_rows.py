@@ -103,7 +103,7 @@ class PreparedRows:
         """`assess_rows` of them, within a time budget if one is given; `expect` is told the seconds it will take."""
         if specification.accuracy_limit is not None and targets is None:
             raise InvalidInputError("accuracy_limit is a share of right classes, which needs targets (--target)")
-        cut = ""
+        cut, retries = "", 0
         array = self.array
         if options.get("features") is None:
             is_free = options.get("scale") is None and not specification.acts_on_images
@@ -113,6 +113,7 @@ class PreparedRows:
             targets = np.asarray(targets)[list(self.kept)]
         if max_seconds is not None:
             plan, cut = self._plan(specification, max_seconds, options)
+            retries = plan.out_of_memory_retries
             specification, array = plan.of(specification), array[: plan.rows]
             if targets is not None and len(targets) == plan.of_rows:  # else they are refused where they are used
                 targets = targets[: plan.rows]
@@ -132,7 +133,8 @@ class PreparedRows:
             **options,
         )
         masked = replace(result.masked, not_floating=self.not_floating)
-        notes, retries = (*self.outputs.notes, *result.notes), result.out_of_memory_retries + self.place.retries
+        notes = (*self.outputs.notes, *result.notes)
+        retries += result.out_of_memory_retries + self.place.retries
         return replace(result, masked=masked, cut=cut, notes=notes, out_of_memory_retries=retries)
 
     def attribute(

@@ -15,7 +15,7 @@ from robmon.robustness.assessment import assess_rows
 from robmon.robustness.engine import batch, tuning
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.pace import Pace
-from robmon.robustness.engine.plan import plan_assessment
+from robmon.robustness.engine.plan import expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor
 from robmon.robustness.engine.tuning import fastest_rows
 from robmon.robustness.specification import Specification
@@ -99,6 +99,19 @@ def test_a_plan_is_made_with_batches_that_memory_holds() -> None:
     predictor = FunctionPredictor(lambda x, rows: model(x).detach())
     plan = plan_assessment(predictor, inputs(), Specification(), min_rows=32, max_seconds=60)
     assert plan.batch_rows <= 9 and plan.out_of_memory_retries > 0 and plan.rows == ROWS
+
+
+def test_what_an_assessment_takes_is_foretold_with_batches_that_memory_holds() -> None:
+    model = crowded(9)
+    predictor = FunctionPredictor(lambda x, rows: model(x).detach())
+    assert 0 < expected_seconds(predictor, inputs(), Specification()) < 60
+    with pytest.raises(PredictionError, match="a single row: out of memory"):
+        expected_seconds(FunctionPredictor(lambda x, rows: crowded(0)(x)), inputs(), Specification())
+
+
+def test_memory_that_ran_out_while_a_budget_was_planned_is_counted_in_the_result() -> None:
+    result = robmon.assess(crowded(9), inputs(), max_seconds=60)
+    assert result.batch_rows <= 9 and result.out_of_memory_retries >= 3
 
 
 def test_memory_that_ran_out_is_known_by_its_cause() -> None:

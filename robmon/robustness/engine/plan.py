@@ -12,7 +12,7 @@ from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Array
 from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import BatchSize, batch_size_of, usual_batch_size
-from robmon.robustness.engine.cost import Budget, batch_timer, first_cost, passes_of
+from robmon.robustness.engine.cost import Budget, Cost, batch_timer, first_cost, passes_of
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.features.channels import FeatureAxis
@@ -174,9 +174,8 @@ def _fit(asked: _Asked, size: BatchSize, trial_run: TrialRun) -> AssessmentPlan:
     # A batch of as many rows as may be assessed is one pass of many: what it takes is little of the budget. That of
     # several trials is timed where it is so little too.
     rows = fitting(PLANNED_SHARE * budget.left_seconds())
-    affordable = TUNING_SHARE * budget.left_seconds() / max(TIMED_CALLS * given * cost.row_seconds, 1e-12)
-    copies = min(size.rows // given, trials, int(affordable))
-    cost = cost.and_of(copies * given if copies > 1 else min(size.rows, rows), batch_seconds)
+    together = _rows_together(given, trials, size, cost, budget)
+    cost = cost.and_of(together or min(size.rows, rows), batch_seconds)
     allowed = max(PLANNED_SHARE * (budget.left_seconds() - asked.spare_seconds), seconds(min_rows, fewest))
     rows = fitting(allowed)
     while trials > fewest and seconds(rows, trials) > allowed:
@@ -184,6 +183,13 @@ def _fit(asked: _Asked, size: BatchSize, trial_run: TrialRun) -> AssessmentPlan:
     return AssessmentPlan(
         rows, trials, size.rows, seconds(rows, trials), given, specification.trials, out_of_memory_retries=size.retries
     )
+
+
+def _rows_together(given: int, trials: int, size: BatchSize, cost: Cost, budget: Budget) -> int:
+    """Rows of a batch of several trials, as far as to time it is little of the budget; 0 where none has several."""
+    affordable = TUNING_SHARE * budget.left_seconds() / max(TIMED_CALLS * given * cost.row_seconds, 1e-12)
+    copies = min(size.rows // given, trials, int(affordable))
+    return copies * given if copies > 1 else 0
 
 
 def expected_seconds(
@@ -207,17 +213,24 @@ def expected_seconds(
     >>> 0 < expected_seconds(model, np.ones((128, 4)), Specification()) < 60
     True
     """
-    shape = tuple(int(length) for length in inputs.shape)
+    given, trials, passes = int(inputs.shape[0]), specification.trials, specification.noisy_levels
     trial_run = _trial_run(predictor, inputs, specification, features, feature_names, axis, whole)
-    trials, passes = specification.trials, specification.noisy_levels
     in_all = passes_of(trials, passes)
     size = batch_size_of(predictor, specification.max_batch_rows, inputs, trial_run.run, passes=in_all)
-    budget = Budget(TIMING_SECONDS, clock(), clock)
     is_paced = predictor.rows_per_second is not None
-    batch_seconds = batch_timer(trial_run, budget, specification.noisy_levels, is_paced)
-    cost = first_cost(batch_seconds, min(size.rows, shape[0]), budget, None)
-    pace_seconds = shape[0] / (predictor.rows_per_second or math.inf) * in_all
-    return max(cost.of_trials(shape[0], trials, passes, size.rows), pace_seconds)
+
+    def called_seconds() -> float:
+        budget = Budget(TIMING_SECONDS, clock(), clock)
+        batch_seconds = batch_timer(trial_run, budget, passes, is_paced)
+        cost = first_cost(batch_seconds, min(size.rows, given), budget, None)
+        cost = cost.and_of(_rows_together(given, trials, size, cost, budget), batch_seconds)
+        return cost.of_trials(given, trials, passes, size.rows)
+
+    while True:
+        try:
+            return max(called_seconds(), given / (predictor.rows_per_second or math.inf) * in_all)
+        except Exception as error:  # whatever the model raises: it is raised again unless memory ran out
+            size.halve(error, asked=min(size.rows, given))
 
 
 def _trial_run(
