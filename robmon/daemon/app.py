@@ -186,6 +186,7 @@ class Daemon:
             *(repeats, history, self._writer),
         )
         self._one_at_a_time = asyncio.Lock()
+        self._compiling: asyncio.Task[None] | None = None
         self._jobs = Jobs()
 
     async def run(self) -> None:
@@ -268,6 +269,8 @@ class Daemon:
             self._chronicle.tell_served(alias_of(self._settings.model.uri), version)
         if changed:
             self._attacker.interrupt()
+            if self._compiling is not None:
+                self._compiling.cancel()
             async with self._one_at_a_time:
                 await self._runner.prepare()
 
@@ -279,7 +282,15 @@ class Daemon:
                 is_verdict_due = self._runner.is_verdict_due
                 await self._attacker.attack_if_due(*self._runner.concluded, is_verdict_due=is_verdict_due)
                 if not is_verdict_due:  # else another version is loaded before this one
-                    await self._host.compile()
+                    await self._compile()
+
+    async def _compile(self) -> None:
+        """Let the worker compile its model; where another version is served meanwhile that ends, with the worker."""
+        self._compiling = asyncio.create_task(self._host.compile())
+        try:
+            await asyncio.wait({self._compiling})
+        finally:
+            self._compiling.cancel()
 
     async def _hurry(self) -> None:
         """Job: start the first assessment of a version as soon as it can be made."""

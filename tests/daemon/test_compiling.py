@@ -21,6 +21,7 @@ import torch
 from structlog.testing import capture_logs
 
 from robmon import settings
+from robmon.daemon.app import Daemon
 from robmon.daemon.compiling import COMPILE_BYTES
 from robmon.daemon.host import ModelHost
 from robmon.export.metrics import Metrics
@@ -194,6 +195,71 @@ async def test_a_daemon_that_ends_does_not_wait_for_the_compiler(
 
 
 @pytest.mark.parametrize(
+    ("is_good", "is_verdict_due", "is_asked"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+async def test_it_is_asked_for_after_a_good_assessment(
+    is_good: bool, is_verdict_due: bool, is_asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not where the next one loads another version first, to compare with."""
+    given = {"model.uri": "models:/m/1", "data_dir": tmp_path, "http.port": 0, "inputs.port": 0}
+    daemon, asked = Daemon(settings.load(given).settings), []
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        pass
+
+    async def ask() -> None:
+        assert daemon._one_at_a_time.locked()
+        asked.append(True)
+
+    monkeypatch.setattr(daemon._runner, "assess", nothing)
+    monkeypatch.setattr(daemon._runner, "concluded", (VERSION, None) if is_good else None)
+    monkeypatch.setattr("robmon.daemon.runner.Runner.is_verdict_due", is_verdict_due)
+    monkeypatch.setattr(daemon._attacker, "attack_if_due", nothing)
+    monkeypatch.setattr(daemon._host, "compile", ask)
+    try:
+        await daemon._assess()
+    finally:
+        await daemon._runner.close()
+        await daemon._writer.close()
+    assert asked == [True] * is_asked
+
+
+async def test_another_version_that_is_served_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"model.uri": "models:/m/1", "data_dir": tmp_path, "http.port": 0, "inputs.port": 0}
+    daemon, began, prepared = Daemon(settings.load(given).settings), asyncio.Event(), []
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        pass
+
+    async def is_changed(*_: Any, **__: Any) -> bool:
+        return True
+
+    async def hang() -> None:
+        began.set()
+        await asyncio.sleep(3600)
+
+    async def prepare() -> None:
+        prepared.append(True)
+
+    monkeypatch.setattr(daemon._runner, "assess", nothing)
+    monkeypatch.setattr(daemon._runner, "concluded", (VERSION, None))
+    monkeypatch.setattr(daemon._runner, "prepare", prepare)
+    monkeypatch.setattr(daemon._attacker, "attack_if_due", nothing)
+    monkeypatch.setattr(daemon._host, "compile", hang)
+    monkeypatch.setattr(daemon._follower, "poll", is_changed)
+    try:
+        assessing = asyncio.create_task(daemon._assess())
+        await began.wait()
+        assert daemon._one_at_a_time.locked()
+        await daemon._look()
+        await assessing
+    finally:
+        await daemon._runner.close()
+        await daemon._writer.close()
+    assert prepared == [True]
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [({}, "auto"), ({"device.compile": "never"}, "never"), ({"device.idle_release_seconds": 30}, "never")],
 )
@@ -219,7 +285,6 @@ main()
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C compiler, g++")
 async def test_a_real_worker_compiles_and_is_alone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")  # compiles less
     monkeypatch.setattr("robmon.daemon.host.COMPILE_SECONDS", 2 * PATIENT_SECONDS)
     python = tmp_path / "python"
