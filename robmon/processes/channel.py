@@ -46,21 +46,33 @@ def encode(message: AnyMessage, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of one frame: bytes of its header, values in it, number of its blobs, and bytes of all of them.
+    """Of one frame: bytes of its header, what is in it, number of its blobs, and bytes of all of them.
 
-    A value may be two bytes of JSON, and a hundred in Python: 16 MiB of empty lists are 500 MB, and take seconds.
+    A value may be two bytes of JSON, and a hundred in Python: 16 MiB of empty lists are 500 MB, and take seconds. A
+    list or object takes as long as several numbers, a name as ten.
     """
 
     header_bytes: int = MAX_HEADER_BYTES
     values: int | None = None
+    containers: int | None = None
+    """Lists and objects."""
+    names: int | None = None
+    """Of the objects' members."""
     blobs: int = MAX_BLOBS
     blob_bytes: int = MAX_BLOB_BYTES
 
 
 OF_A_FRAME = Bounds()
-OF_A_WORKERS_ANSWER = Bounds(header_bytes=16 * 2**20, values=MOST_VALUES, blobs=16, blob_bytes=64 * 2**20)
-"""Model code can write to its worker's socket. What is honest has at most a few MiB, with a scale
-for each of 150,000 pixels."""
+OF_A_WORKERS_ANSWER = Bounds(
+    header_bytes=16 * 2**20,
+    values=MOST_VALUES,
+    containers=250_000,
+    names=500_000,
+    blobs=16,
+    blob_bytes=64 * 2**20,
+)
+"""Model code can write to its worker's socket. What is honest has at most a few MiB, with a scale for each of 150,000
+pixels. A baseline that watches 1,024 columns, as many as it may, has some 20 lists of each, or of text 450 names."""
 
 
 def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
@@ -73,7 +85,7 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
     if header_length > bounds.header_bytes or blob_count > bounds.blobs:
         raise ProtocolError("the other process sent something that is no robmon message")
     header = yield header_length
-    if bounds.values is not None and most_values(header) > bounds.values:
+    if _has_more_than(bounds, header):
         raise ProtocolError("the other process sent more values than any message holds")
     try:
         message = _understood(header)
@@ -92,6 +104,14 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
             raise ProtocolError("the other process sent more data than any message holds")
         blobs.append((yield length))
     return message, blobs
+
+
+def _has_more_than(bounds: Bounds, header: bytes) -> bool:
+    """Whether there may be more in a header: it is not parsed for that, and what stands in texts counts too."""
+    if bounds.values is None or bounds.containers is None or bounds.names is None:
+        return False
+    containers, names = header.count(b"[") + header.count(b"{"), header.count(b":")
+    return most_values(header) > bounds.values or containers > bounds.containers or names > bounds.names
 
 
 def _understood(header: bytes) -> AnyMessage:

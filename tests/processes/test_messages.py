@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import struct
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robmon.drift.names import MOST_KEYS, MOST_NAMES
 from robmon.errors import ProtocolError
+from robmon.models.watched import MOST_FEATURES
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Bounds, Channel, decode, encode
 from robmon.processes.messages.curve import LevelResult
 from robmon.processes.messages.every_process import PROTOCOL_VERSION, Failure, Hello, Stop
@@ -78,11 +81,24 @@ def test_of_what_is_wrong_in_millions_of_places_little_is_held_and_told() -> Non
         fed(struct.pack("!II", len(header), 0) + header)
 
 
-@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b'"a":0'])
-def test_a_worker_may_not_answer_with_millions_of_values(value: bytes) -> None:
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(b"[]", 250_001), (b"{}", 250_001), (b"1", 2_000_001), (b'{"a":0}', 250_001), (b'"a":0', 500_001)],
+)
+def test_a_worker_may_not_answer_with_millions_of_values(value: bytes, count: int) -> None:
     """They are few bytes in the message, and hundreds of megabytes, and seconds of the event loop, in the daemon."""
-    header = b'{"type": "failure", "reason": [' + b",".join([value] * 2_000_001) + b"]}"
+    header = b'{"type": "failure", "reason": [' + b",".join([value] * count) + b"]}"
     with pytest.raises(ProtocolError, match="more values than any message holds"):
+        fed(struct.pack("!II", len(header), 0) + header, OF_A_WORKERS_ANSWER)
+
+
+def test_what_a_baseline_may_keep_of_columns_of_text_is_not_too_much() -> None:
+    """Counts of categories for drift and for what is unusual, names of some; and lists, as columns of numbers have."""
+    keys = [f"{key:016x}" for key in range(MOST_KEYS)]
+    column = {"drift": dict.fromkeys(keys, 1), "unusual": dict.fromkeys(keys, 1), "lists": [[1], [2], {}] * 7}
+    named = column | {"names": dict.fromkeys(keys[:MOST_NAMES], "[a, b]")}
+    header = json.dumps({"type": "failure", "reason": [named] * MOST_FEATURES}).encode()
+    with pytest.raises(ProtocolError, match=r"not valid in: failure\.reason"):  # it is read: a reason is a text
         fed(struct.pack("!II", len(header), 0) + header, OF_A_WORKERS_ANSWER)
 
 
