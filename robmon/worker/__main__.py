@@ -63,16 +63,16 @@ def assess(here: ModelHere, question: Assess, blobs: Sequence[bytes], rejections
     # Imported after the model, so that a broken environment is told as what it is.
     from robmon.worker.evaluation import evaluate
 
-    began, retries, calls_before = time.perf_counter(), 0, here.model.compiled_calls
+    began, calls_before = time.perf_counter(), here.model.compiled_calls
     try:
         with here.assessing():
             answer, kept = evaluate(here.model, question, blobs, rejections)
     except Exception as error:  # it is raised again unless it says that the device's memory ran out
-        retries = here.leave_device(error)
+        here.leave_device(error)
         answer, kept = evaluate(here.model, question, blobs, rejections, began)
     if isinstance(answer, Assessed):
         answer.device_memory_bytes = here.device_memory_bytes
-        answer.out_of_memory_retries += retries
+        answer.out_of_memory_retries += here.take_retries()
         answer.loaded_again = here.take_news()
         answer.compiled = here.model.compiled_calls > calls_before
     return answer, kept

@@ -40,6 +40,7 @@ class ModelHere:
 
     def __init__(self, question: Load, open_device: Callable[[str], CudaDevice | None] = open_device) -> None:
         self._news: LoadedModel | None = None
+        self._retries = 0
         self._question = question
         self._open_device = open_device
         self._guest: DeviceGuest | None = None
@@ -93,15 +94,12 @@ class ModelHere:
             return nullcontext()
         return self._guest.assessing()
 
-    def leave_device(self, error: Exception) -> int:
+    def leave_device(self, error: Exception) -> None:
         """Have the model loaded on the CPU when it is asked next, if it was memory of its device that ran out.
 
         Args:
             error: what was raised. Where the model stays it is raised again; else it has lost its frames, which hold
                 what lies on the device.
-
-        Returns:
-            how often memory ran out.
 
         Raises:
             DeviceUnavailableError: it is for others that memory ran out.
@@ -119,8 +117,13 @@ class ModelHere:
             raise guest.full(what) from None
         self._why_cpu = f"{what} memory than {guest.share}"
         self._model = None
+        self._retries += retries
         forget_frames(error)
         guest.leave()
+
+    def take_retries(self) -> int:
+        """How often memory ran out before the model left its device, where that has not been told."""
+        retries, self._retries = self._retries, 0
         return retries
 
     def take_news(self) -> LoadedModel | None:

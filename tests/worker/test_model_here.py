@@ -114,7 +114,10 @@ def test_it_has_what_is_left_of_the_time(folder: Path, monkeypatch: pytest.Monke
     assert len(Large.called) > 8, "more than half a second in vain"
     news = here.take_news()
     assert news is not None and news.device == "cpu"
-    assert assess(here).loaded_again is None
+    first, second = assess(here), assess(here)
+    assert first.loaded_again is None
+    assert first.out_of_memory_retries > 8, "counted with the first that ends well"
+    assert second.out_of_memory_retries == 0
 
 
 def test_a_device_that_was_asked_for_is_not_left(folder: Path) -> None:
