@@ -32,6 +32,8 @@ GAIN: Final = 0.05
 """Share of a batch's time that must be saved."""
 ROUNDS: Final = 7
 """So often the batch is timed both ways, in turn; the medians count."""
+KEPT_BYTES: Final = 2**25
+"""Of a batch that is to be tried later so much is kept: the device's memory is the model's."""
 NO_COMPILER: Final = "there is no C compiler, gcc or clang, where the model is loaded"
 Inputs = tuple[torch.Tensor, ...]
 
@@ -73,7 +75,10 @@ class Compilation:
         self._run, self._allowed, self._computing = run, allowed, computing
         self._duty_cycle, self._clock = duty_cycle, clock
         self._rows_run: Counter[tuple[object, ...]] = Counter()
-        self._sample: Inputs | None = None
+        """By form and rows of a batch; of that of which most were run, the first rows are kept."""
+        self._most_run: tuple[object, ...] = ()
+        self._first_rows: Inputs | None = None
+        self._batch_rows = 0
         self._form: tuple[object, ...] = ()
         self._rows_not_taken: set[int] = set()
         self._compiled: Callable[..., Any] | None = None
@@ -126,11 +131,12 @@ class Compilation:
         """
         if self.decided is not None:
             return self.decided
-        sample, self._sample = self._sample, None
+        first_rows, self._first_rows = self._first_rows, None
         began, ratio, because = time.perf_counter(), None, "it has not been called"
-        if sample is not None:
+        if first_rows is not None:
             try:
                 with _at_most(most_seconds), _quietly(), self._computing():
+                    sample = _batch_of(first_rows, self._batch_rows)
                     compiled, because = self._agreeing(sample)
                     if not because:
                         ratio = self._time_ratio(compiled, sample)
@@ -139,8 +145,8 @@ class Compilation:
             except (Exception, _TimeIsUp) as error:  # the compiler raises anything
                 because = _why(error, most_seconds)
         self.decided = Decided(because, ratio, time.perf_counter() - began)
-        if sample is not None and not because:
-            self._compiled, self._form = compiled, _form(sample)
+        if first_rows is not None and not because:
+            self._compiled, self._form = compiled, _form(first_rows)
         return self.decided
 
     def _is_for(self, inputs: Inputs) -> bool:
@@ -149,8 +155,10 @@ class Compilation:
     def _remember(self, inputs: Inputs) -> None:
         form = (*_form(inputs), len(inputs[0]))
         self._rows_run[form] += len(inputs[0])
-        if self._rows_run[form] >= max(self._rows_run.values()):
-            self._sample = inputs
+        if form != self._most_run and self._rows_run[form] >= self._rows_run[self._most_run]:
+            row_bytes = sum(each[:1].nbytes for each in inputs)
+            self._first_rows = _clones(inputs, max(2, KEPT_BYTES // max(1, row_bytes)))
+            self._most_run, self._batch_rows = form, len(inputs[0])
 
     def _refuse(self, because: str) -> None:
         self._compiled = None
@@ -201,6 +209,12 @@ def _clones(inputs: Inputs, rows: int | None = None) -> Inputs:
     """The first so many rows, as often as they are needed: the module may write into its inputs."""
     with torch.inference_mode(inputs[0].is_inference()):  # else they are of another kind to what is compiled
         return tuple(each[:rows].clone() for each in inputs)
+
+
+def _batch_of(first_rows: Inputs, rows: int) -> Inputs:
+    """So many rows: these, again and again."""
+    with torch.inference_mode(first_rows[0].is_inference()):
+        return tuple(each[torch.arange(rows, device=each.device) % len(each)] for each in first_rows)
 
 
 def _called(compiled: Callable[..., Any], *inputs: torch.Tensor) -> Any:
