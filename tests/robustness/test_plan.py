@@ -228,6 +228,19 @@ def test_what_all_takes_is_foretold(call_seconds, row_seconds):
     assert told == pytest.approx(80 * (3 * call_seconds + 128 * row_seconds)) and model.now < 2
 
 
+def test_what_levels_and_trials_share_is_foretold_by_batches_that_share_it():
+    """A row of a batch of several trials takes less than one of a batch of one."""
+
+    class Shared(Slow):
+        def __call__(self, x, rows):
+            self.now -= self.row_seconds * 0.8 * max(0, len(x) - 128)
+            return super().__call__(x, rows)
+
+    told = expected(Shared(row_seconds=1e-5), max_batch_rows=512)
+    of_four_trials = 128 * 1e-5 + 384 * 2e-6
+    assert told == pytest.approx(2 * 10 * of_four_trials, rel=0.1)
+
+
 @pytest.mark.parametrize("row_seconds", [0.05, 1.0, 600.0])
 def test_of_a_slow_model_few_rows_foretell_it(row_seconds):
     model = Slow(row_seconds=row_seconds)

@@ -70,7 +70,7 @@ class Rehearsal:
 
 
 class TrialRun:
-    """Runs batches as trials do, at one level, to see what they take; what comes of them is forgotten.
+    """Runs batches as trials do, to see what they take; what comes of them is forgotten.
 
     A batch of more rows than there are is one of all rows, so many times.
 
@@ -83,9 +83,10 @@ class TrialRun:
         self._engine, self._begun = engine, itertools.count()
         self._rehearsal = Rehearsal(task, int(engine.inputs.shape[0]))
 
-    def run(self, rows: int) -> None:
-        """Run a batch of so many rows, and wait for it."""
-        wait_for(self._engine.batch(*self._next(rows), (REHEARSED_LEVEL,), self._rehearsal))
+    def run(self, rows: int, levels: int = 1) -> None:
+        """Run a batch of so many rows at so many levels, and wait for it."""
+        at = tuple(REHEARSED_LEVEL * (1.0 + index) for index in range(levels))
+        wait_for(self._engine.batch(*self._next(rows), at, self._rehearsal))
 
     def draw(self, rows: int) -> None:
         """Draw the noise of such a batch, which all its levels share, and wait for it."""
