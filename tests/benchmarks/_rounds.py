@@ -30,6 +30,8 @@ class Case:
     floors: dict[int, Run]
     runs: dict[str, Run]
     skipped: dict[str, str] = field(default_factory=dict)
+    planned: Callable[[], tuple[float, float]] | None = None
+    """Seconds that the plan of an assessment foretells, and those that it takes from then on."""
 
 
 def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:

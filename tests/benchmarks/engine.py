@@ -5,14 +5,16 @@
 Everything is timed in the same run, in rounds of random order; a ratio is that of the medians. The floor is the
 forward passes alone, on noise that is ready, at the batch that is best for them. What is timed of robmon is
 `robmon.assess` from the call to the result. Beside it stand the loops that people write, and what other libraries offer
-where they are installed.
+where they are installed. The plan of a time budget, which nothing exceeds, is held beside what the assessment took.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import robmon
+from robmon.library.prepared_rows import open_predictor
+from robmon.robustness.specification import Specification
 from tests.benchmarks._peers import peers
 from tests.benchmarks._rounds import Case, best_batch, medians
 from tests.benchmarks._torch_task import BATCHES, LEVELS, TRIALS, TorchTask
@@ -64,7 +68,8 @@ def torch_case(name: str, goal: float, model: Any, inputs: Any, **options: Any) 
     task = TorchTask(model, inputs, options)
     runs = {"robmon": task.assess, "naive loop": task.naive, "grouped loop": task.grouped, "NumPy loop": task.in_numpy}
     others, skipped = peers(task)
-    return Case(name, goal, {size: partial(task.forward, size) for size in task.ready}, runs | others, skipped)
+    plan = partial(planned, model, inputs, **options)
+    return Case(name, goal, {size: partial(task.forward, size) for size in task.ready}, runs | others, skipped, plan)
 
 
 def forest_case(rows: int) -> Case:
@@ -94,9 +99,17 @@ def forest_case(rows: int) -> Case:
     def assessed() -> object:
         return robmon.assess(forest.predict_proba, frame, levels=LEVELS, trials=TRIALS, task="classification")
 
-    return Case(
-        "forest", 1.25, {size: partial(forward, size) for size in sizes}, {"robmon": assessed, "naive loop": naive}
-    )
+    floors, plan = {size: partial(forward, size) for size in sizes}, partial(planned, forest.predict_proba, frame)
+    return Case("forest", 1.25, floors, {"robmon": assessed, "naive loop": naive}, planned=plan)
+
+
+def planned(model: Any, inputs: Any, **options: Any) -> tuple[float, float]:
+    """Seconds that the plan of an assessment foretells, and those that it takes from then on."""
+    specification, told = Specification(levels=LEVELS, trials=TRIALS, task="classification", **options), []
+    with open_predictor(model, inputs, specification, "cpu") as rows:
+        rows.assess(specification, max_seconds=600, expect=lambda seconds: told.append((seconds, time.perf_counter())))
+    seconds, began = told[0]
+    return seconds, time.perf_counter() - began
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -113,6 +126,17 @@ def measure(case: Case, rounds: int) -> bool:
         print(f"  skipped {name}: {why}")
     met = seconds["robmon"] <= case.goal * seconds["floor"]
     print(f"  {'PASS' if met else 'FAIL'}: robmon at most {case.goal:.2f}")
+    is_foretold = case.planned is None or keeps_plan(case.planned, rounds)
+    return met and is_foretold
+
+
+def keeps_plan(plan: Callable[[], tuple[float, float]], rounds: int) -> bool:
+    """Print how far off plans are; whether the median is within a fifth."""
+    ratios = sorted(foretold / taken for foretold, taken in (plan() for _ in range(rounds)))
+    median = statistics.median(ratios)
+    met = 0.8 <= median <= 1.2
+    told = f"{median:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    print(f"  {'PASS' if met else 'FAIL'}: the plan is {told} times what was taken, 0.8 to 1.2 wanted", flush=True)
     return met
 
 
