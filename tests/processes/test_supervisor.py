@@ -418,8 +418,10 @@ import asyncio, os, sys, time
 import psutil, uvloop
 from robmon.processes.strays import strays
 from robmon.processes.command import Command, worker_environment
+from robmon.processes.messages.model import Load, ModelVersion
 from robmon.processes.supervisor import Child, ChildDiedError
-from tests.processes.test_supervisor import QUESTION
+
+QUESTION = Load(model=ModelVersion(name="m", version="1", path="nowhere", flavors=[]), threads=1)
 
 async def main(script):
     strays.adopt()
