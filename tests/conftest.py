@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,9 @@ from tests.servers import QUIET_MLFLOW, shared_mlflow_server, template_database
 
 collect_ignore = ["fuzz.py"]  # a program, which needs the extra `fuzz`: `make fuzz` runs it
 os.environ.update(QUIET_MLFLOW)
+# In small matrices, and beside other tests, threads would wait for one another, and turn while they do. Here and in all
+# that tests start; what more threads do `models/test_threads.py` tries.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples in every run, and nothing that hangs on how fast the machine is at the moment.
 settings.register_profile("reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reproducible")
@@ -25,13 +27,7 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Nor is anything else that is there before the first test.
-
-    PyTorch computes on one thread: in small matrices, and beside other tests, threads would wait for one another, and
-    turn while they do.
-    """
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    """Nor is anything else that is there before the first test."""
     gc.collect()
     gc.freeze()
     gc.enable()

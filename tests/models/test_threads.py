@@ -28,6 +28,12 @@ from tests.worker.test_evaluation import NAMES, bodies, question, saved
 ESTIMATORS = ("forest", "trees", "nested")
 
 
+@pytest.fixture(autouse=True)
+def as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what all other tests are told."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Models that ask joblib for all processors, for 4 whatever there are, and for 4 within a Parallel of their own."""
@@ -113,7 +119,6 @@ def test_every_library_is_told_and_the_default_is_what_may_be_used(monkeypatch: 
     seen = worker_environment(3)
     assert {seen[name] for name in VARIABLES} == {"3"}
     assert {"LOKY_MAX_CPU_COUNT", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS"} <= set(VARIABLES)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert 1 <= default_threads() <= len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert default_threads() == 1
