@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,7 +89,7 @@ def run_trials(
         size: of batches; it becomes smaller where memory runs out.
         progress: told of the trials that are done.
     """
-    sums = _Sums(measures)
+    sums = _Sums(measures, trials)
     for _, values in trial_values(engine, measures, levels=levels, trials=trials, size=size, progress=progress):
         sums.add(values)
     return sums.tally()
@@ -137,36 +138,53 @@ def trial_values(
 
 
 class _Sums:
-    """What is added up of what `Engine.batch` gives, where it is."""
+    """What is added up of what `Engine.batch` gives, where it is.
 
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
+    Args:
+        measures: how outputs are judged.
+        trials: how many there will be.
+    """
+
+    def __init__(self, measures: Measures, trials: int) -> None:
+        self._measures, self._trials, self._done = measures, trials, 0
         ends = np.cumsum([errors.count for errors in measures.errors]).tolist()
         self._errors = [slice(end - errors.count, end) for errors, end in zip(measures.errors, ends, strict=True)]
         """Of each measure, where among the values its errors are; behind them stands the rest."""
-        self._mse: list[Array] = []
-        self._by_trial: list[Array] = []
-        self._weighted: list[Array] = []
-        self._every: list[Array] = []
+        self._by_trial: dict[str, Array] = {}
+        """What is kept of each trial, by what it is: `mse`, `rows`, `every`, `weighted`."""
 
     def add(self, values: Array) -> None:
         """Add the values of all rows in some trials, shape `(levels, values, trials, n)`."""
         values = values if is_on_cuda(values) else to_numpy(values)
         xp, counted = namespace(values), self._measures.counted
         errors = xp.stack([values[:, of.start] for of in self._errors], axis=1)
-        if not self._mse:
+        if not self._done:
             self._totals, self._first = xp.zeros_like(values[:, :, 0]), copied(errors[:, :, 0])
         self._add(values)
         if self._measures.by_trial is not None:
-            self._by_trial.append(copied(errors[-1, self._measures.by_trial]))
+            self._keep("rows", errors[-1, self._measures.by_trial], axis=0)
         if self._measures.neighbours is not None:
-            self._every.append(copied(errors[:, 0]))
+            self._keep("every", errors[:, 0], axis=1)
         if self._measures.weights is not None:
-            self._weighted.append(self._weighted_means(values, self._measures.weights))
+            self._keep("weighted", self._weighted_means(values, self._measures.weights), axis=2)
         if not counted.all():
             errors = xp.take(errors, like(np.flatnonzero(counted), errors), axis=-1)
         # One mean over all rows at once, so that it does not depend on how they were cut into batches.
-        self._mse.append(xp.mean(errors, axis=-1))
+        self._keep("mse", xp.mean(errors, axis=-1), axis=2)
+        self._done += int(values.shape[2])
+
+    def _keep(self, name: str, part: Array, axis: int) -> None:
+        """Keep what is of these trials, which are along the axis, among that of all.
+
+        All of it lies in one array, made before: small ones that stay, each between large ones that go, would keep the
+        memory of those from being used again.
+        """
+        if name not in self._by_trial:
+            shape = (*part.shape[:axis], self._trials, *part.shape[axis + 1 :])
+            place = array_api_compat.device(part)
+            self._by_trial[name] = namespace(part).empty(shape, dtype=part.dtype, device=place)
+        these = slice(self._done, self._done + int(part.shape[axis]))
+        self._by_trial[name][(*[slice(None)] * axis, these)] = part
 
     def _add(self, values: Array) -> None:
         """In main memory trial after trial, so that sums are the same to the last bit however trials are grouped."""
@@ -186,25 +204,24 @@ class _Sums:
 
     def tally(self) -> Tally:
         """What it is in all, in main memory. Rows that do not count are in what is a row's own, and in nothing else."""
-        xp, counted = namespace(self._totals), self._measures.counted
+        counted = self._measures.counted
         totals = np.moveaxis(to_numpy(self._totals), 1, 0)
         first = np.moveaxis(to_numpy(self._first), 1, 0)
-        mse = to_numpy(xp.concat(self._mse, axis=-1))
-        trials = mse.shape[-1]
+        by_trial = {name: to_numpy(each) for name, each in self._by_trial.items()}
         *kept, finite, beyond, moves = totals[self._errors[-1].stop :]
         classes = len(self._measures.classes)
         return Tally(
             sums=[totals[of] for of in self._errors],
-            trial_mse=[mse[:, index].T for index in range(len(self._errors))],
+            trial_mse=[by_trial["mse"][:, index].T for index in range(len(self._errors))],
             first=list(first),
             same=kept[:classes],
             near=kept[classes:],
-            every=to_numpy(xp.concat(self._every, axis=1)) if self._every else None,
-            nonfinite=(trials - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
+            every=by_trial.get("every"),
+            nonfinite=(self._done - finite[:, counted]).sum(axis=-1).astype(int).tolist(),
             beyond=beyond[:, counted].sum(axis=-1).astype(int).tolist(),
             moves=moves,
-            by_trial=to_numpy(xp.concat(self._by_trial)).T if self._by_trial else None,
-            weighted=to_numpy(xp.concat(self._weighted, axis=-1)).transpose(2, 0, 1) if self._weighted else None,
+            by_trial=by_trial["rows"].T if "rows" in by_trial else None,
+            weighted=by_trial["weighted"].transpose(2, 0, 1) if "weighted" in by_trial else None,
         )
 
 
