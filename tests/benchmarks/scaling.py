@@ -39,6 +39,8 @@ SIZES = {
 USUAL = {"rows": 256, "trials": 39, "noisy levels": 4}
 TRIALS, LEVELS = (19, 99, 499), (1, 5, 20)
 BATCH_ROWS = {"mlp": 1024, "forest": 16384}
+LARGE = (4096, (39, 199), (20,))
+"""Rows of a sample of several batches, with trials and noisy levels; of the perceptron, since they take it seconds."""
 LEAST_R2, MOST_MIB = 0.98, 64
 
 
@@ -116,18 +118,22 @@ def grown_mib(name: str, rows: int, trials: int, noisy_levels: int) -> float:
     return peak_mib() - before
 
 
-def memory(name: str, rows: int) -> tuple[bool, str, str]:
+def memory(name: str, rows: int, trials: Sequence[int], levels: Sequence[int]) -> tuple[bool, str, str]:
     """Print the peak of memory by trials and levels."""
     most = 0.0
-    print(f"  MiB above model, sample and batch, {rows} rows, by noisy levels {LEVELS}:")
-    for trials in TRIALS:
+    print(f"  MiB above model, sample and batch, {rows} rows, by noisy levels {tuple(levels)}:")
+    for count in trials:
         measured = []
-        for levels in LEVELS:
-            asked = [sys.executable, __file__, "--child", name, str(rows), str(trials), str(levels)]
+        for noisy in levels:
+            asked = [sys.executable, __file__, "--child", name, str(rows), str(count), str(noisy)]
             measured.append(json.loads(subprocess.run(asked, check=True, capture_output=True).stdout))
-        print(f"    {trials:4d} trials: " + " ".join(f"{each:7.1f}" for each in measured), flush=True)
+        print(f"    {count:4d} trials: " + " ".join(f"{each:7.1f}" for each in measured), flush=True)
         most = max(most, *measured)
-    return most <= MOST_MIB, f"{name}: at most {MOST_MIB} MiB more, whatever trials and levels", f"{most:.1f} MiB"
+    return (
+        most <= MOST_MIB,
+        f"{name}, {rows} rows: at most {MOST_MIB} MiB more, whatever trials and levels",
+        f"{most:.1f} MiB",
+    )
 
 
 def main() -> None:
@@ -147,7 +153,9 @@ def main() -> None:
     for name in asked.only:
         print(f"\n{name}")
         found += [fit(name, what, asked.rounds) for what in SIZES]
-        found.append(memory(name, asked.rows))
+        found.append(memory(name, asked.rows, TRIALS, LEVELS))
+        if name == "mlp":
+            found.append(memory(name, *LARGE))
     print()
     sys.exit(0 if judge(found) else 1)
 
