@@ -32,8 +32,8 @@ from tests.gpu.wheels import ROOT, unpack
 
 STEP_SECONDS = {
     "machine": 40,
-    "tests": 60,
-    "benchmark": 190,
+    "tests": 90,
+    "benchmark": 160,
     "neighbour": 60,
     "memory": 80,
     "linear": 30,

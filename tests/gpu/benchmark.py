@@ -21,7 +21,7 @@ from tests.gpu.serving import neighbour
 
 GOAL = 1.05
 ROUNDS = 15
-OTHERS_ROUNDS = 3
+OTHERS_ROUNDS = 2
 """Of loops and libraries that stand beside it, for orientation."""
 IMAGE_BATCHES = (256, 512)
 ROW_BATCHES = (4096, 16384, 65536, 262144)
