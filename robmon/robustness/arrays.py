@@ -220,6 +220,17 @@ def parts(inputs: Array) -> Iterator[slice]:
     return batches(shape[0], rows)
 
 
+def largest_sizes(inputs: Array) -> Array:
+    """The largest size of each cell over the rows, shape `(1, *input_shape)`; what is not finite counts 0."""
+    xp = namespace(inputs)
+    largest = xp.zeros_like(inputs[:1])
+    for rows in parts(inputs):
+        sizes = xp.abs(inputs[rows])
+        sizes = xp.where(xp.isfinite(sizes), sizes, xp.zeros_like(sizes))
+        largest = xp.maximum(largest, xp.max(sizes, axis=0, keepdims=True))
+    return largest
+
+
 def check_rows(outputs: Array, rows: int) -> Array:
     """The outputs, refused unless there is one a row; an output without an axis is that of the only row.
 

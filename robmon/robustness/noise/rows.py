@@ -17,6 +17,7 @@ from robmon.robustness.arrays import (
     concatenation,
     copied,
     is_on_cuda,
+    largest_sizes,
     like,
     moved,
     moved_into,
@@ -233,12 +234,7 @@ def exact_levels(inputs: Array, features: Features) -> tuple[float, float]:
     >>> round(low, 6), high > 1e36
     (0.000771, True)
     """
-    xp = namespace(inputs)
-    largest = xp.zeros_like(inputs[:1])
-    for rows in parts(inputs):
-        size = xp.abs(inputs[rows])
-        size = xp.where(xp.isfinite(size), size, xp.zeros_like(size))
-        largest = xp.maximum(largest, xp.max(size, axis=0, keepdims=True))
+    xp, largest = namespace(inputs), largest_sizes(inputs)
     number, scale, has = xp.finfo(inputs.dtype), features.scale, features.scale > 0
     inverse = xp.where(has, 1.0 / xp.where(has, scale, 1.0), 0.0)
     room = xp.where(has, (float(number.max) - as_float64(largest)) * inverse / FAR, math.inf)

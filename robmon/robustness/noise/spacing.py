@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, namespace, parts
+from robmon.robustness.arrays import Array, largest_sizes, namespace
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import FEW_MOVE
 
@@ -29,16 +29,11 @@ def finer_columns(inputs: Array, features: Features, levels: Sequence[float]) ->
     >>> finer_columns(inputs, measure(inputs, 1.0, correlation=False), (0.05, 0.4))
     [1]
     """
-    xp = namespace(inputs)
-    largest = xp.zeros_like(inputs[:1])
-    for rows in parts(inputs):
-        size = xp.abs(inputs[rows])
-        size = xp.where(xp.isfinite(size), size, xp.zeros_like(size))
-        largest = xp.maximum(largest, xp.max(size, axis=0, keepdims=True))
-    columns = features.axis.as_columns(largest).max(axis=0)
+    columns = features.axis.as_columns(largest_sizes(inputs)).max(axis=0)
     scale = features.axis.as_columns(np.broadcast_to(features.scale, tuple(inputs.shape[1:]))[None]).max(axis=0)
     # The distance is at most eps times the number, and half of it is rounded away.
-    is_finer = (scale > 0) & (min(levels, default=np.inf) * scale < 0.5 * float(xp.finfo(inputs.dtype).eps) * columns)
+    rounding = 0.5 * float(namespace(inputs).finfo(inputs.dtype).eps) * columns
+    is_finer = (scale > 0) & (min(levels, default=np.inf) * scale < rounding)
     return np.flatnonzero(is_finer).tolist()
 
 
