@@ -99,7 +99,7 @@ def assert_goes_on(run: Compilation, x: torch.Tensor) -> None:
 def test_a_module_is_compiled_that_is_faster_then() -> None:
     """For any number of rows but one; another shape or type goes through the module as it is."""
     clock, x = Clock(), torch.randn(ROWS, 40)
-    module, others = Costly(clock, Chain()), psutil.Process().children(recursive=True)
+    module, others = Costly(clock, Chain()), set(psutil.Process().children())
     run = run_of(module, x, clock=clock)
     decided = run.decide()
     assert decided.because == "" and decided.seconds > 0 and run.decide() is decided
@@ -114,7 +114,7 @@ def test_a_module_is_compiled_that_is_faster_then() -> None:
         with run.aside():
             assert torch.equal(run(x), Chain()(x))
     assert (run.calls, clock.seconds) == (4, began + 4 * 4)
-    assert psutil.Process().children(recursive=True) == others  # none of the compiler's
+    assert set(psutil.Process().children()) <= others  # none of the compiler's
 
 
 class Product(nn.Module):
