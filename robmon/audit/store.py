@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
 from robmon.models.registry.path_safe import path_safe
 from robmon.models.uri import mask
+from robmon.processes.whole_file import write_whole_file
 
 
 class Place(Protocol):
@@ -53,17 +53,7 @@ class Folder:
         if not self._path.is_dir():  # somebody has removed it, with all that was in it
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".unfinished-", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as unfinished:
-                unfinished.write(content)
-                unfinished.flush()
-                os.fsync(unfinished.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole_file(file, content, 0o644)
 
 
 class Store:

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robmon.extras import Need, check_all_installed
+from robmon.processes.whole_file import write_whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,17 +93,7 @@ def write_whole(file: Path, content: str | bytes, *, is_secret: bool = False) ->
     if place.exists() and not place.is_file():
         place.write_bytes(written)
         return
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".robmon-")
-    beside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as unfinished:
-            unfinished.write(written)
-        if not is_secret:
-            beside.chmod(_usual_mode(place))
-        beside.replace(place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_whole_file(place, written, 0o600 if is_secret else _usual_mode(place))
 
 
 def _usual_mode(file: Path) -> int:
