@@ -15,9 +15,10 @@ from robmon.library.attack import integers_of
 from robmon.library.attacked_rows import attack_prepared
 from robmon.library.compare import compare_on
 from robmon.library.options import AssessOptions, RankOptions, specification_of
-from robmon.library.place import AUTO, Place, wherever_it_fits
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
+from robmon.models.device import AUTO
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
 from robmon.models.watched import watched

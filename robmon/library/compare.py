@@ -13,8 +13,9 @@ import numpy as np
 from robmon.errors import InvalidInputError
 from robmon.library.fitting import other_rows
 from robmon.library.options import AssessOptions, RunOptions, one_of, specification_of
-from robmon.library.place import AUTO, Place, wherever_it_fits
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
+from robmon.models.device import AUTO
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from robmon.errors import ModelLoadError, SingleRowError, is_out_of_memory
+from robmon.models.device import AUTO
 from robmon.robustness.engine.device_memory import release_memory
 
 Result = TypeVar("Result")
-AUTO: Final = "auto"
 
 
 @dataclass

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
-from robmon.library.place import AUTO, Place
+from robmon.library.place import Place
 from robmon.library.torch_module import as_tensor, axes_reader, evaluating, predictor_without_gradients
+from robmon.models.device import AUTO
 from robmon.models.inputs.measurements import as_numbers, measurements_advice
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import split

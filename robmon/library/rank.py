@@ -11,9 +11,10 @@ from robmon.errors import InvalidInputError, RobmonError
 from robmon.library.advise import noise_gain
 from robmon.library.fitting import other_rows
 from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
-from robmon.library.place import AUTO, Place, wherever_it_fits
+from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.library.scoring import Score, raising_by_type, ranking_of, score_of
+from robmon.models.device import AUTO
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
 from robmon.robustness.ranking import Ranking

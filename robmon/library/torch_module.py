@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from robmon.errors import InvalidInputError
+from robmon.models.device import AUTO
 from robmon.models.outputs import OutputReader
 from robmon.models.served import ROWS_READ
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor
@@ -21,7 +22,7 @@ def evaluating(module: Any, device: str) -> Iterator[Any]:
     places = [part.device for part in (*module.parameters(), *module.buffers())]
     home = places[0] if places else None
     # Where all is there already nothing is moved: to ask each layer takes as long as some of them compute.
-    moved = device != "auto" and any(str(place) != str(device) for place in places)
+    moved = device != AUTO and any(str(place) != str(device) for place in places)
     try:
         if moved:
             _move(module, device)

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+AUTO: Final = "auto"
+"""The name of cuda where there is one, and of the CPU elsewhere."""
 LIBCUDA: Final = "libcuda.so.1"
 """The CUDA driver's library."""
 Precision = Literal["bfloat16", "float16"]

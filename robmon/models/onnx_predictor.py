@@ -18,7 +18,7 @@ import onnxruntime
 
 from robmon.errors import ModelLoadError, RobmonError
 from robmon.models import mlmodel
-from robmon.models.device import DeviceUse
+from robmon.models.device import AUTO, DeviceUse
 from robmon.models.served import Claim, LoadedCode
 from robmon.models.strangers import type_word
 from robmon.models.threads import default_threads, held
@@ -192,7 +192,7 @@ def _open(
             why, cause = f"ONNX Runtime cannot use {device} ({type_word(type(error))})", error
     claim("cpu")
     session = _session(file, options, [CPU])  # raises where it is the model that is to blame
-    if why and use.name != "auto":
+    if why and use.name != AUTO:
         raise ModelLoadError(f"device.name is {use.name}, which cannot be used: {why}") from cause
     return session, "cpu", [f"device.name is auto, and the model runs on the CPU: {why}"] if why else []
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from robmon.errors import ModelLoadError
-from robmon.models.device import LIBCUDA, DeviceUse, Precision
+from robmon.models.device import AUTO, LIBCUDA, DeviceUse, Precision
 
 NO_DEVICE: Final = 100
 """What cuInit returns where there is none."""
@@ -38,10 +38,10 @@ def resolve(name: str) -> tuple[torch.device, list[str]]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         why = why_no_cuda(torch.version.cuda, load_driver)
-        if name == "auto":
+        if name == AUTO:
             return torch.device("cpu"), [f"device.name is auto, and the model runs on the CPU: {why}"]
         raise ModelLoadError(f"device.name is {name}, which cannot be used: {why}")
-    number = 0 if name == "auto" else torch.device(name).index or 0
+    number = 0 if name == AUTO else torch.device(name).index or 0
     if number >= count:
         raise ModelLoadError(f"device.name is {name}, and there are {count} CUDA devices")
     return torch.device("cuda", number), []
