@@ -184,10 +184,10 @@ def test_a_disk_that_becomes_read_only(served: Registry, tmp_path: Path) -> None
             # Whoever has a file open for writing keeps the file system from being remounted.
             wait_until(lambda: remounted(disk, "ro"), 30, "a read-only file system")
             model.serve(versions[1])
-            daemon.wait_for(lambda: daemon.log("served version unknown"), "a word of it")
+            (told, *_) = daemon.told("served version unknown")
             daemon.wait_for_assessments(2)
             assert daemon.assessed_version == versions[0]
-            assert "Read-only" in daemon.log("served version unknown")[0]["error"]
+            assert "Read-only" in told["error"]
             assert remounted(disk, "rw")
             daemon.wait_for(lambda: daemon.assessed_version == versions[1], "the other version")
             daemon.wait_for_assessments(2)
@@ -257,7 +257,7 @@ def test_the_reader_is_killed_while_it_reads(tmp_path: Path, tmp_path_factory: p
             assert daemon.count("robmon_inputs_rejected_total", source="file") == 0
             daemon.terminate()
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
-            daemon.wait_for(lambda: daemon.log("assessment"), "some time")
+            daemon.told("assessment")
             assert received(daemon) == 0, "no line is read twice"
 
 

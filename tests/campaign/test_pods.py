@@ -69,7 +69,7 @@ def test_a_canary_for_minutes(served: Registry, tmp_path: Path) -> None:
         first.traffic(),
         second.traffic(),
     ):
-        second.wait_for(lambda: second.log("robustness held"), "the verdict on the canary")
+        second.told("robustness held")
         with watched(first, fault, 2, beside=[second], healthz_seconds=HEALTHZ_SECONDS):
             before = [first.assessments(), second.assessments()]
             end = time.monotonic() + CANARY_SECONDS
@@ -100,5 +100,5 @@ def test_a_user_who_may_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 daemon.wait_for_assessments()
                 page = daemon.get("/").text
                 assert 'class="good"' not in page and "Verdicts are kept in the data folder alone" in page
-                assert len(daemon.log("verdicts not kept in the registry")) == 1, "told once"
+                assert len(daemon.told("verdicts not kept in the registry")) == 1, "told once"
         assert model.memory() == []

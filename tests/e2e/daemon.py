@@ -126,6 +126,11 @@ class Daemon:
         lines = [json.loads(line) for line in text.splitlines()]
         return [line for line in lines if event is None or line["event"] == event]
 
+    def told(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """The log lines of an event, once there are so many: they are written a little after metrics tell of it."""
+        self.wait_for(lambda: len(self.log(event)) >= count, f"{count} lines of the log: {event}")
+        return self.log(event)
+
     @functools.cached_property
     def _listening(self) -> dict[str, Any]:
         return self.log("listening")[0]
@@ -344,7 +349,7 @@ def running_daemon(
         )
     daemon = Daemon(process, folder, log_file, environment)
     try:
-        daemon.wait_for(lambda: daemon.log("listening"), "the line that says where it listens")
+        daemon.told("listening")
         yield daemon
         if process.poll() is None:
             daemon.hold_public_face_to_promises()

@@ -13,8 +13,8 @@ MARGIN = 2
 
 def patience_seconds(daemon: Daemon, at_least: float) -> float:
     """For a worker of the same model: more than the daemon's first assessment took, most of which is to load it."""
-    ended = next(line for line in daemon.log("assessment") if line["outcome"] == "ok")
-    lines = (daemon.log("served version")[0], ended)
+    ended = daemon.wait_for(lambda: [line for line in daemon.log("assessment") if line["outcome"] == "ok"], "its line")
+    lines = (daemon.log("served version")[0], ended[0])
     began, end = (datetime.datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines)
     return max(at_least, MARGIN * (end - began))
 

@@ -240,12 +240,12 @@ def test_a_data_folder_that_cannot_be_written(daemon: Daemon) -> None:
     daemon.send()  # so that the baseline changes
     daemon.wait_for_assessments(2)
     daemon.wait_for(lambda: daemon.count("robmon_history_write_failures_total") >= 2, "both failures")
-    told = {line["error"] for line in daemon.log("data folder not written")}
+    told = {line["error"] for line in daemon.told("data folder not written", 2)}
     assert told == {"No space left on device", "Not a directory"}
     history.unlink()
     history.with_name("kept").rename(history)
     temporary.unlink()
-    daemon.wait_for(lambda: len(daemon.log("data folder written again")) == 2, "that both are written", 60)
+    assert len(daemon.told("data folder written again", 2)) == 2, "both are written"
     failures = daemon.count("robmon_history_write_failures_total")
     daemon.wait_for_assessments(2)
     assert daemon.count("robmon_history_write_failures_total") == failures

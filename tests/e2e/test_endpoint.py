@@ -163,7 +163,7 @@ def test_a_version_is_accepted_when_it_has_answered(tmp_path: Path) -> None:
             assert daemon.log("version accepted") == []
             server.answer = summed
             daemon.wait_for_assessments()
-            (accepted,) = daemon.log("version accepted")
+            (accepted,) = daemon.told("version accepted")
             assert (accepted["version"], accepted["because"]) == ("unknown", "there is none to compare it with")
 
 
@@ -203,16 +203,16 @@ def test_the_daemon_says_what_it_lacks_and_what_to_raise(tmp_path: Path) -> None
         url = f"{server.url}/v2/models/digits/infer"
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
             daemon.wait_for_assessments(outcome="skipped", reason="model_not_ready")
-            (told, *_) = daemon.log("assessment")
+            (told, *_) = daemon.told("assessment")
             assert (told["level"], told["reason"]) == ("warning", "model_not_ready")
 
             server.answer = V2Model(weighted(1.0), "triton", [("x", "FP64", [-1, 2])], "1")
             daemon.wait_for_assessments(4, outcome="skipped", reason="too_few_inputs")
-            (few,) = daemon.log("too few inputs")
+            (few,) = daemon.told("too few inputs")
             assert few["error"] == "0 rows of 4 are there" and "inputs.port" in few["advice"]
             send(daemon)
             daemon.wait_for_assessments()
-            (again,) = daemon.log("enough inputs again")
+            (again,) = daemon.told("enough inputs again")
             assert again["rows"] >= 4 and len(daemon.log("too few inputs")) == 1
 
             def of_all_rows() -> dict[str, Any] | None:

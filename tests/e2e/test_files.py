@@ -87,7 +87,7 @@ def test_an_object_store_that_fails_and_comes_back(tmp_path: Path, url: str, mon
             monkeypatch.setenv(name, value)
 
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
-            daemon.wait_for(lambda: daemon.log("no file of inputs found so far"), "a word on the empty folder")
+            daemon.told("no file of inputs found so far")
             store.put("digits/a.jsonl", lines(ROWS[:15]))
             store.put("digits/garbage.parquet", b"no table")
             wait_for_rows(daemon, 15)
@@ -100,17 +100,17 @@ def test_an_object_store_that_fails_and_comes_back(tmp_path: Path, url: str, mon
             store.put("digits/b.jsonl", lines(ROWS[30:40]))
             wait_for_rows(daemon, 10)
             with store.stopped():
-                daemon.wait_for(lambda: daemon.log("files of inputs unavailable"), "a word on the server")
+                daemon.told("files of inputs unavailable")
             store.put("digits/c.jsonl", lines(ROWS[40:60]))
             wait_for_rows(daemon, 30)
             (told,) = daemon.log("files of inputs unavailable")
             assert told["error"] == "they cannot be listed: EndpointConnectionError"
-            daemon.wait_for(lambda: daemon.log("files of inputs available again"), "a word that they are back")
+            daemon.told("files of inputs available again")
             daemon.wait_for_assessments()
             daemon.kill()
 
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-nobody")
         with running_daemon(tmp_path, url, NO_REGISTRY, **settings) as daemon:
-            (told,) = daemon.wait_for(lambda: daemon.log("files of inputs unavailable"), "a word on the credentials")
+            (told,) = daemon.told("files of inputs unavailable")
             assert told["error"].startswith("access is refused")
             assert daemon.get("/healthz").status_code == 200 and received(daemon) == 0

@@ -108,6 +108,7 @@ def test_brokers_that_come_later_go_away_and_come_back(tmp_path: Path, url: str)
         daemon.wait_for(lambda: daemon.value("robmon_kafka_lag_messages") == 0, "the lag")
         expected = dict.fromkeys(range(PARTITIONS), 20)
         daemon.wait_for(lambda: brokers.committed("robmon-digits-pinned", TOPIC) == expected, "the offsets")
+        daemon.told("kafka available again", 2)
         told = [line["event"] for line in daemon.log() if line["event"].startswith("kafka")]
         assert told == ["kafka unavailable", "kafka available again"] * 2
 

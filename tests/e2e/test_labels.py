@@ -75,6 +75,7 @@ def test_answers_of_another_version_and_errors_against_labels(local: Registry, t
             daemon.wait_for(
                 lambda: daemon.value("robmon_served_prediction_mismatch_ratio") == 0, "answers of the same version"
             )
+        daemon.told("served answers agree with this version's")
         told = [line["event"] for line in daemon.log() if line["event"].startswith("served answers ")]
         assert told == ["served answers differ from this version's", "served answers agree with this version's"]
         sums = [a + b for a, b, _ in ROWS]

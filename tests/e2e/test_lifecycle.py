@@ -73,7 +73,7 @@ def test_killed_daemon(local: Registry, tmp_path: Path) -> None:
         daemon.model("behaves")
         daemon.send()
         daemon.wait_for_assessments()
-        numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"]
+        numbers = [line["number"] for line in daemon.told("assessment") if line["outcome"] == "ok"]
         assert numbers[0] > last, "no seed is used twice"
 
 
@@ -112,5 +112,5 @@ def test_a_filter_that_fits_no_request_is_told_on_the_page_and_in_the_log(tmp_pa
         for _ in range(3):
             assert daemon.client.post(inputs, content=b'{"inputs": [1.5]}').status_code == 200
         assert "inputs.model = &#x27;x&#x27; is set: 3 requests that name no model" in daemon.get("/").text
-        assert len(daemon.log("requests that name no model are left out")) == 1
+        assert len(daemon.told("requests that name no model are left out")) == 1
         assert daemon.count("robmon_inputs_skipped_total", source="mlflow") == 3

@@ -58,7 +58,7 @@ def test_three_pods_with_empty_disks(served: Registry, tmp_path: Path) -> None:
         page = daemon.get("/").text
         assert "accepted unseen" in page and 'class="good"' not in page
         assert (pending(daemon), detected(daemon)) == ({"no_reference"}, 0)
-        assert [line["note"] for line in daemon.log("version accepted")] == ["accepted unseen"]
+        assert [line["note"] for line in daemon.told("version accepted")] == ["accepted unseen"]
 
     model.serve(second)
     with running_daemon(tmp_path / "2", model.uri, served.tracking_uri) as daemon:
@@ -88,7 +88,7 @@ def test_three_pods_with_empty_disks(served: Registry, tmp_path: Path) -> None:
         daemon.wait_for(lambda: daemon.assessed_version == first, "the roll-back")
         daemon.wait_for_assessments()
         assert (detected(daemon), regression(daemon)) == (0, None)
-        assert len(daemon.log("robustness regressed")) == 1, "no version is tried twice"
+        assert len(daemon.told("robustness regressed")) == 1, "no version is tried twice"
         assert daemon.log("robustness held") == []
 
 
@@ -129,7 +129,7 @@ def test_champion_challenger_and_canary(served: Registry, tmp_path: Path) -> Non
                     champion: "first",
                     canary: "verdict",
                 }
-                assert len(beside.log("robustness held")) == 1 and daemon.log("robustness held") == []
+                assert len(beside.told("robustness held")) == 1 and daemon.log("robustness held") == []
 
 
 def test_a_registry_that_may_be_read_only(served: Registry, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_registry_that_may_be_read_only(served: Registry, tmp_path: Path) -> N
             assert (
                 "Verdicts are kept in the data folder alone, which was empty when robmon started: the registry" in page
             )
-            assert len(daemon.log("verdicts not kept in the registry")) == 1, "told once"
+            assert len(daemon.told("verdicts not kept in the registry")) == 1, "told once"
         assert model.memory() == []
 
         (state,) = (tmp_path / "data" / "history").glob("*.sqlite")
@@ -159,7 +159,7 @@ def test_a_registry_that_may_be_read_only(served: Registry, tmp_path: Path) -> N
             page = daemon.get("/").text
             assert f"damaged, and was set aside as {state.name}.damaged-" in page
             assert "No version has been assessed" not in page and 'class="good"' not in page
-            assert len(daemon.log("earlier verdicts not understood")) == 1
+            assert len(daemon.told("earlier verdicts not understood")) == 1
             assert daemon.log("version accepted") == []
             assert f"in {daemon.data_dir})" in daemon.run_printed_command(), "the registry refuses"
             daemon.wait_for(lambda: "no_reference" not in pending(daemon), "that a person accepted it")

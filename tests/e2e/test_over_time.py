@@ -107,7 +107,7 @@ def test_a_version_that_becomes_worse_is_told_whoever_dies(tmp_path: Path) -> No
             sensors.log(1)
             daemon.wait_for(lambda: stands(daemon), "the alarm")
             since = daemon.value("robmon_regression_since_timestamp_seconds", kind="time")
-            (told,) = daemon.log("worse than its baseline's worst hour")
+            (told,) = daemon.told("worse than its baseline's worst hour")
             assert told["evidence"] >= told["threshold"]
             assert "Worse than its baseline&#x27;s worst hour since" in daemon.get("/").text
             daemon.kill()
@@ -124,7 +124,7 @@ def test_a_version_that_becomes_worse_is_told_whoever_dies(tmp_path: Path) -> No
                 daemon.wait_for(lambda done=done: daemon.assessments() > done, "an assessment")  # type: ignore[misc]
             daemon.wait_for(lambda: not stands(daemon), "the end of the alarm")
             assert daemon.value(EVIDENCE) == 0
-            assert daemon.log("no worse than its baseline's worst hour again")
+            assert daemon.told("no worse than its baseline's worst hour again")
 
 
 @pytest.mark.long
@@ -155,7 +155,7 @@ def test_a_new_pod_begins_with_what_others_learnt_and_a_new_version_inherits_it(
         daemon.wait_for(lambda: is_at(daemon, "day"), "the hours of the pod that died")
         assert daemon.value(EVIDENCE)
         model.serve(second)
-        daemon.wait_for(lambda: daemon.log("robustness held"), "the verdict on the next version")
+        daemon.told("robustness held")
         for _ in range(4):
             others.log(0)
             daemon.wait_for_assessments()

@@ -120,11 +120,11 @@ def test_tokens_and_tls_on_both_ports(tmp_path: Path, secrets: Path) -> None:
 
         # The token is replaced while Prometheus keeps scraping: both are good for a while.
         stack.enter_context(replaced(secrets / "token", f"{OTHER_TOKEN}\n{TOKEN}\n"))
-        daemon.wait_for(lambda: daemon.log("tokens replaced"), "the new token")
+        told = daemon.told("tokens replaced", 2)
         assert daemon.get("/metrics").status_code == 200
         daemon.client.headers["Authorization"] = f"Bearer {OTHER_TOKEN}"
         assert daemon.get("/metrics").status_code == 200
-        assert {line["port"] for line in daemon.log("tokens replaced")} == {"http", "inputs"}
+        assert {line["port"] for line in told} == {"http", "inputs"}
         write_everywhere(daemon)
         for secret in (TOKEN, OTHER_TOKEN):
             assert secret not in daemon.log_file.read_text()

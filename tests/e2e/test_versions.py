@@ -129,7 +129,7 @@ def test_classifiers_are_judged_by_what_they_say(served: Registry, tmp_path: Pat
         at = {"level": "0.3", "space": "verdict"}
         mse, reference_mse = (daemon.value(f"robmon_{name}noise_mse", **at) for name in ("", "reference_"))
         assert mse == pytest.approx(daemon.value("robmon_version_mse_ratio", level="0.3") * reference_mse)
-        told = daemon.log("robustness regressed")[-1]
+        told = daemon.told("robustness regressed")[-1]
         assert told["pooled_ratio"] == pytest.approx(ratio, abs=1e-3) and told["score"] == "probability"
         assert told["agreement"][-1] < told["agreement_of_reference"][-1]
         assert f"Robustness regressed: version {fragile} against {same}" in daemon.get("/").text
@@ -197,8 +197,12 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         assert daemon.value("robmon_version_mse_ratio", reference_version=first, level="0.3") == math.inf
         # A slow machine tries a version again; then it is told again, in the same words.
         told = ("served version unknown", "model version cannot be loaded")
-        lines = {(line["event"], line.get("version")) for line in daemon.log() if line["event"] in told}
-        assert len(lines) == len(BAD_VERSIONS), "one clear line each"
+
+        def lines() -> set[tuple[str, str | None]]:
+            return {(line["event"], line.get("version")) for line in daemon.log() if line["event"] in told}
+
+        daemon.wait_for(lambda: len(lines()) >= len(BAD_VERSIONS), "a line on each")
+        assert len(lines()) == len(BAD_VERSIONS), "one clear line each"
 
 
 @pytest.mark.long
@@ -218,7 +222,7 @@ def test_few_requests_a_day_have_their_verdict_on_old_ones(local: Registry, tmp_
         model.serve(second)
         daemon.wait_for(lambda: daemon.regression_stands, "the verdict")
         assert reference_version(daemon) == first
-        told = daemon.wait_for(lambda: daemon.log("notes"), "what the log says of its rows")
+        told = daemon.told("notes")
         assert told[0]["version"] == second
         assert any("requests are older than inputs.max_age_seconds" in note for note in told[0]["notes"])
         assert "requests are older than inputs.max_age_seconds" in daemon.get("/").text
