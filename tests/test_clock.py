@@ -11,7 +11,7 @@ import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from robmon import clock
-from robmon.daemon.schedule import STEADY, Every
+from robmon.daemon.timing.schedule import STEADY, Every
 from tests.patience import PATIENCE_SECONDS
 
 

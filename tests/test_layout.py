@@ -64,6 +64,20 @@ ALLOWED = {
     | {"processes", "robustness"},
     "__main__": {"cli"},
 }
+INSIDE = {
+    "daemon": {
+        "timing": set(),
+        "results": set(),
+        "decisions": {"results"},
+        "registry": {"timing"},
+        "memory": {"decisions", "registry", "timing"},
+        "inputs": {"memory"},
+        "journal": {"decisions", "memory", "registry", "results", "timing"},
+        "worker": {"journal", "memory", "registry", "results", "timing"},
+    },
+}
+"""Rooms inside a room, and which of each other they import. The files beside them wire them: those import any of them,
+and none of them imports a file."""
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "array_api_compat")
 
 
@@ -85,6 +99,21 @@ def test_nothing_goes_round_in_a_circle() -> None:
 
 def test_every_room_is_on_the_map() -> None:
     assert {room_of(module) for module in MODULES} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_rooms_inside_a_room_import_one_way(room: str) -> None:
+    inner = {
+        module: file.relative_to(PACKAGE / room).parts[0]
+        for module, file in MODULES.items()
+        if file.is_relative_to(PACKAGE / room) and file.parent != PACKAGE / room
+    }
+    arrows: dict[str, set[str]] = {name: set() for name in inner.values()}
+    for module, name in inner.items():
+        ours = {imported for imported in ARROWS[module] if room_of(imported) == room}
+        arrows[name] |= {inner.get(imported, f"{imported}, which lies beside it") for imported in ours} - {name}
+    assert arrows == INSIDE[room]
+    assert list(circles(INSIDE[room])) == []
 
 
 def test_few_files_lie_outside_rooms() -> None:

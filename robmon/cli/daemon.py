@@ -105,8 +105,8 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
     """
     from rich.table import Table
 
+    from robmon.daemon.inputs.sources import check_sources
     from robmon.daemon.needs import check_packages, check_registry
-    from robmon.daemon.sources import check_sources
     from robmon.history.folder import check_writable
     from robmon.models.bearer import bearer_token
     from robmon.models.uri import mask

@@ -18,27 +18,27 @@ import structlog
 import uvloop
 
 from robmon import clock, logs
-from robmon.daemon.attacker import Attacker
-from robmon.daemon.baseline_sharing import BaselineSharing
-from robmon.daemon.chronicle import Chronicle
-from robmon.daemon.early_poll import EarlyPoll
 from robmon.daemon.event_loop import leave_to_itself_what_stays, until_signal, watched
-from robmon.daemon.examiner import Examiner
-from robmon.daemon.follow import Follower, failure_reason
-from robmon.daemon.host import ModelHost
 from robmon.daemon.incident import Incidents
-from robmon.daemon.jobs import Jobs
-from robmon.daemon.journal import Journal
+from robmon.daemon.inputs.sources import sources_of
+from robmon.daemon.journal.chronicle import Chronicle
+from robmon.daemon.journal.journal import Journal
+from robmon.daemon.journal.result_log import LOOK_SECONDS, ResultLog
+from robmon.daemon.memory.baseline_sharing import BaselineSharing
+from robmon.daemon.memory.recorded_baselines import RecordedBaselines
+from robmon.daemon.memory.regression_watch import RegressionWatch
+from robmon.daemon.memory.verdict_memory import VerdictMemory
+from robmon.daemon.memory.writer import Writer
 from robmon.daemon.needs import check_packages, check_registry
-from robmon.daemon.recorded_baselines import RecordedBaselines
-from robmon.daemon.regression_watch import RegressionWatch
-from robmon.daemon.result_log import LOOK_SECONDS, ResultLog
+from robmon.daemon.registry.early_poll import EarlyPoll
+from robmon.daemon.registry.follow import Follower, failure_reason
 from robmon.daemon.runner import Runner
-from robmon.daemon.schedule import STEADY
 from robmon.daemon.servers import Servers
-from robmon.daemon.sources import sources_of
-from robmon.daemon.verdict_memory import VerdictMemory
-from robmon.daemon.writer import Writer
+from robmon.daemon.timing.jobs import Jobs
+from robmon.daemon.timing.schedule import STEADY
+from robmon.daemon.worker.attacker import Attacker
+from robmon.daemon.worker.examiner import Examiner
+from robmon.daemon.worker.host import ModelHost
 from robmon.errors import RobmonError
 from robmon.export.circumstances import Circumstances
 from robmon.export.metrics import Metrics

@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from robmon.daemon.evidence import Evidence
-from robmon.daemon.follow import Follower
-from robmon.daemon.publication import shown_ids
-from robmon.daemon.question import load_question
+from robmon.daemon.memory.verdict_memory import VerdictMemory
+from robmon.daemon.registry.follow import Follower
+from robmon.daemon.results.evidence import Evidence
+from robmon.daemon.results.publication import shown_ids
 from robmon.daemon.runner import Runner
-from robmon.daemon.verdict_memory import VerdictMemory
+from robmon.daemon.worker.question import load_question
 from robmon.export.published import Published, View
 from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.state.kept import NewerStateError

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from robmon import clock
-from robmon.daemon import decisions, pending
-from robmon.daemon.backoff import Backoff
-from robmon.daemon.decisions import Progress, State
-from robmon.daemon.follow import Follower
-from robmon.daemon.host import ModelHost
-from robmon.daemon.kept import Kept
-from robmon.daemon.verdict_memory import VerdictMemory
-from robmon.daemon.versions import Begun, Versions, begin
+from robmon.daemon.decisions import decisions, pending
+from robmon.daemon.decisions.decisions import Progress, State
+from robmon.daemon.decisions.versions import Begun, Versions, begin
+from robmon.daemon.memory.verdict_memory import VerdictMemory
+from robmon.daemon.registry.follow import Follower
+from robmon.daemon.results.kept import Kept
+from robmon.daemon.timing.backoff import Backoff
+from robmon.daemon.worker.host import ModelHost
 from robmon.history.memory import Key
 from robmon.history.standing import Pending, VersionState
 from robmon.inputs.sample import Sample

@@ -14,24 +14,24 @@ from typing import Final, assert_never
 import structlog
 
 from robmon import clock
-from robmon.daemon import decisions, pending
-from robmon.daemon.baseline_sharing import BaselineSharing
-from robmon.daemon.causes import CauseSearch
-from robmon.daemon.decisions import decide
-from robmon.daemon.evidence import Evidence, evidence_after
-from robmon.daemon.examiner import Examiner
-from robmon.daemon.follow import Follower, failure_reason
-from robmon.daemon.host import ModelHost
-from robmon.daemon.journal import Journal
+from robmon.daemon.decisions import decisions, pending
+from robmon.daemon.decisions.causes import CauseSearch
+from robmon.daemon.decisions.decisions import decide
+from robmon.daemon.decisions.turns import Turns
+from robmon.daemon.journal.journal import Journal
 from robmon.daemon.known import Known
-from robmon.daemon.not_assessed import NotAssessedError
-from robmon.daemon.publication import Finding, view_after
-from robmon.daemon.recorded_baselines import RecordedBaselines
-from robmon.daemon.reference_download import ReferenceDownload
-from robmon.daemon.regression_watch import RegressionWatch
-from robmon.daemon.turns import Turns
-from robmon.daemon.verdict_memory import VerdictMemory
-from robmon.daemon.writer import Writer
+from robmon.daemon.memory.baseline_sharing import BaselineSharing
+from robmon.daemon.memory.recorded_baselines import RecordedBaselines
+from robmon.daemon.memory.regression_watch import RegressionWatch
+from robmon.daemon.memory.verdict_memory import VerdictMemory
+from robmon.daemon.memory.writer import Writer
+from robmon.daemon.registry.follow import Follower, failure_reason
+from robmon.daemon.registry.reference_download import ReferenceDownload
+from robmon.daemon.results.evidence import Evidence, evidence_after
+from robmon.daemon.results.publication import Finding, view_after
+from robmon.daemon.worker.examiner import Examiner
+from robmon.daemon.worker.host import ModelHost
+from robmon.daemon.worker.not_assessed import NotAssessedError
 from robmon.errors import RobmonError
 from robmon.export.published import Published, View, served_since
 from robmon.history.baseline.inheritance import inherits_from

@@ -7,8 +7,8 @@ import resource
 import socket
 from collections.abc import Iterator
 
-from robmon.daemon.early_poll import EarlyPoll
 from robmon.daemon.incident import Incidents
+from robmon.daemon.registry.early_poll import EarlyPoll
 from robmon.export.http import http_application
 from robmon.export.incident import IncidentAnswers
 from robmon.export.metrics import Metrics

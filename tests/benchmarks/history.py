@@ -26,9 +26,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from robmon import settings
-from robmon.daemon.chronicle import Chronicle
-from robmon.daemon.publication import Finding
-from robmon.daemon.writer import Writer
+from robmon.daemon.journal.chronicle import Chronicle
+from robmon.daemon.memory.writer import Writer
+from robmon.daemon.results.publication import Finding
 from robmon.export.recent import Recent
 from robmon.history.reading import HistoryReader, Period
 from robmon.history.state.records import Bounds, digest

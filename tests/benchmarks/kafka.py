@@ -20,9 +20,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from robmon.daemon.kafka_consumer import MESSAGES_AT_ONCE, WAIT_SECONDS, KafkaConsumer
-from robmon.daemon.sources import kept_offsets
-from robmon.daemon.writer import Writer
+from robmon.daemon.inputs.kafka_consumer import MESSAGES_AT_ONCE, WAIT_SECONDS, KafkaConsumer
+from robmon.daemon.inputs.sources import kept_offsets
+from robmon.daemon.memory.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.labels import Labels

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from robmon.daemon.detection import hours_name
+from robmon.daemon.memory.detection import hours_name
 from robmon.drift.hourly import HourlyErrors
 from robmon.history.store import History
 from robmon.models.uri import default_scope, history_key, parse

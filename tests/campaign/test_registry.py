@@ -19,7 +19,7 @@ import pytest
 
 from tests.campaign.test_kills import left_over
 from tests.campaign.watch import watched
-from tests.daemon.test_follow import dripping, endless, with_body
+from tests.daemon.registry.test_follow import dripping, endless, with_body
 from tests.e2e.daemon import Daemon, running_daemon
 from tests.e2e.proxies import Front, front
 from tests.e2e.registry import RegisteredModel, Registry

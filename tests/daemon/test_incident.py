@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robmon.daemon.evidence import Evidence, evidence_after
 from robmon.daemon.incident import NO_INPUTS, NOT_HELD, Incidents
-from robmon.daemon.kept import Kept
-from robmon.daemon.publication import Finding
-from robmon.daemon.question import assessment_question, comparison_question
+from robmon.daemon.results.evidence import Evidence, evidence_after
+from robmon.daemon.results.kept import Kept
+from robmon.daemon.results.publication import Finding
+from robmon.daemon.worker.question import assessment_question, comparison_question
 from robmon.errors import InvalidInputError
 from robmon.export.published import Published, View
 from robmon.history.memory import Entry

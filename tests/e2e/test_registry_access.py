@@ -12,7 +12,7 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 
-from robmon.daemon.follow import Follower
+from robmon.daemon.registry.follow import Follower
 from robmon.errors import RegistryError, RobmonError
 from robmon.models import registry_access
 from robmon.settings import load

@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from robmon.daemon import follow
+from robmon.daemon.registry import follow
 from robmon.errors import CodecError, InvalidInputError, RobmonError
 from robmon.export.http import http_application
 from robmon.history import memory
@@ -726,7 +726,7 @@ READERS: tuple[Reader, ...] = (
     Reader("what a scrape accepts", ("ports.protocol", "export.http"), MAX_HEAD_BYTES - 100, read_metrics_request,
            RAW | {"types": repeated(b"application/openmetrics-text;version=1.0.0,"),
                   "escapings": repeated(b"text/plain;escaping=a;")}, on_loop=True),
-    Reader("answer of the registry", ("daemon.follow",), follow.MAX_OWN_BYTES, read_registry,
+    Reader("answer of the registry", ("daemon.registry.follow",), follow.MAX_OWN_BYTES, read_registry,
            around_json('{"registered_model":{"aliases":[', "]}}")
            | around_json('{"registered_model":{', "}}", ["fields"])
            | {"aliases": around(b'{"registered_model":{"aliases":[', counted('{"alias":"a%d","version":"1"}'), b"]}}")}

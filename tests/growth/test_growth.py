@@ -139,8 +139,8 @@ READING = {
 """Functions whose call makes a module one that may read strangers' bytes."""
 NOT_STRANGERS = {
     "daemon.runner": "loads by asking the worker",
-    "daemon.host": "loads by asking the worker",
-    "daemon.kafka_consumer": "files of whoever runs the daemon",
+    "daemon.worker.host": "loads by asking the worker",
+    "daemon.inputs.kafka_consumer": "files of whoever runs the daemon",
     "worker.model_here": "loads the model, which is code",
     "inputs.codecs": "hands on to the codecs, which are in the list",
     "models.casting": "cells that a codec has read",
@@ -178,7 +178,7 @@ NOT_STRANGERS = {
     "processes.strays": "the kernel's files",
     "processes.memory_limit": "the kernel's files",
     "models.threads": "the kernel's files",
-    "daemon.verdict_memory": "hands on what `history.memory` reads",
+    "daemon.memory.verdict_memory": "hands on what `history.memory` reads",
     "history.state.connection": "the kernel's files",
     "history.state.contents": "what of the state file robmon wrote",
     "history.state.kept_hours": "rows of the state file that robmon wrote",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from robmon.daemon.kept import Kept
+from robmon.daemon.results.kept import Kept
 from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robmon.daemon.kept import Kept
+from robmon.daemon.results.kept import Kept
 from robmon.history.verdict import Causes, Verdict
 from robmon.models.served import ServedModel
 from robmon.processes.messages.assessed import Assessed

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from robmon.daemon.file_reader import ReaderProcess
-from robmon.daemon.sources import kept_positions
-from robmon.daemon.writer import Writer
+from robmon.daemon.inputs.file_reader import ReaderProcess
+from robmon.daemon.inputs.sources import kept_positions
+from robmon.daemon.memory.writer import Writer
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
 from robmon.inputs.readers.answers import Answer, FileOpened

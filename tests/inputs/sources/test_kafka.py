@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from robmon.daemon import kafka_consumer
-from robmon.daemon.kafka_consumer import KafkaConsumer
-from robmon.daemon.sources import kept_offsets
-from robmon.daemon.writer import Writer
+from robmon.daemon.inputs import kafka_consumer
+from robmon.daemon.inputs.kafka_consumer import KafkaConsumer
+from robmon.daemon.inputs.sources import kept_offsets
+from robmon.daemon.memory.writer import Writer
 from robmon.errors import SettingsError
 from robmon.history.store import History
 from robmon.inputs.counts import InputCounts
