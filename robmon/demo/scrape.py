@@ -79,11 +79,6 @@ class Scrape:
         return info.labels["model_version"] if info is not None else None
 
     @property
-    def assessed_at(self) -> float:
-        """Unix time of the last good assessment, 0 before the first."""
-        return self.value("robmon_last_assessment_timestamp_seconds") or 0.0
-
-    @property
     def is_measured(self) -> bool:
         """Whether a current measurement is published."""
         return next(self.find("robmon_noise_mse"), None) is not None

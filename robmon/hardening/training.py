@@ -66,10 +66,6 @@ class Trained:
     seconds: float
 
 
-class StoppedError(Exception):
-    """The time is over."""
-
-
 def train(
     module: torch.nn.Module,
     kind: OutputKind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal
 
 EventKind = Literal[
     "started",
@@ -27,7 +27,6 @@ EventKind = Literal[
     "state_damaged",
     "traffic",
 ]
-EVENT_KINDS: Final = get_args(EventKind)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def _refused(data_dir: Path, error: OSError) -> SettingsError:
 def replace_file(file: Path, content: bytes) -> None:
     """Write a file whole: beside it, then renamed, so that a kill in mid-write leaves the old one. Raises OSError.
 
-    Other processes may do the same at the same time: one waits for the other.
+    Other processes may do the same at the same time: one waits for the other, so that one name is enough for what is
+    unfinished. Names of their own, as `processes.whole_file` gives, would gather in a folder whose processes are killed
+    again and again.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
@@ -72,12 +74,13 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # of a pipe it does not wait either
         with os.fdopen(descriptor, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            if _bears(path, os.fstat(descriptor)):  # whoever had it has given it another name
+            if is_named(path, os.fstat(descriptor)):  # else whoever had it has given it another name
                 yield stream
                 return
 
 
-def _bears(path: Path, found: os.stat_result) -> bool:
+def is_named(path: Path, found: os.stat_result) -> bool:
+    """Whether the file that was found is still the one of that name."""
     try:
         return os.path.samestat(path.stat(), found)
     except FileNotFoundError:

@@ -14,11 +14,10 @@ from robmon.history.baseline.format import baseline_from_dict, baseline_to_dict
 from robmon.library.attack import integers_of
 from robmon.library.attacked_rows import attack_prepared
 from robmon.library.compare import compare_on
-from robmon.library.options import AssessOptions, RankOptions, specification_of
+from robmon.library.options import AssessOptions, RankOptions, specification_of, without_device
 from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
-from robmon.models.device import AUTO
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
 from robmon.models.watched import watched
@@ -63,8 +62,7 @@ def record(
         raise ModelError("a model at an endpoint has no run that could hold an artifact: keep its baseline in a folder")
     files = None if data_dir is None else BaselineFiles(data_dir, key_of(parsed, name))
     specification, run = specification_of(cast("AssessOptions", options))
-    given: dict[str, Any] = dict(run)
-    device = given.pop("device", AUTO)
+    device, given = without_device(run)
 
     def at(place: Place) -> dict[str, Any]:
         with open_predictor(model, inputs, specification, place) as rows:
@@ -142,9 +140,8 @@ def assess(
         RobmonError: as `robmon.assess`; or the baseline is of other inputs.
     """
     specification, run = specification_of({**options, "targets": targets})
-    given: dict[str, Any] = dict(run)
+    device, given = without_device(run)
     baseline = _recorded_baseline(model) if given.get("scale") is None else None
-    device = given.pop("device", AUTO)
 
     def at(place: Place) -> Assessment:
         with open_predictor(model, inputs, specification, place) as rows:

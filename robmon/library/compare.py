@@ -12,10 +12,9 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.library.fitting import other_rows
-from robmon.library.options import AssessOptions, RunOptions, one_of, specification_of
+from robmon.library.options import AssessOptions, RunOptions, one_of, specification_of, without_device
 from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
-from robmon.models.device import AUTO
 from robmon.robustness.arrays import Array
 from robmon.robustness.classifiers import classifier_rows, compare_classifiers, is_classifier
 from robmon.robustness.comparison import Comparison, check_judgement, comparable, compare_rows
@@ -144,8 +143,7 @@ def _assess_one(
 
     A model is gone when this returns, before the next is loaded: both may bring modules of the same names.
     """
-    given: dict[str, Any] = dict(run)
-    device = given.pop("device", AUTO)
+    device, given = without_device(run)
     of_first = (features_of, reference, perturbed)
     return wherever_it_fits(
         predictor,

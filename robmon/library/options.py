@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, cast
 
+from robmon.models.device import AUTO
 from robmon.robustness.engine.trials import part_of
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.images.layout import ImageLayout
@@ -66,6 +67,12 @@ def specification_of(options: AssessOptions) -> tuple[Specification, RunOptions]
     content: dict[str, Any] = dict(options)
     run = {name: content.pop(name) for name in RunOptions.__annotations__ if name in content}
     return Specification(**content), cast("RunOptions", run)
+
+
+def without_device(run: RunOptions) -> tuple[str, dict[str, Any]]:
+    """The device on which an assessment runs, and the other options, as `PreparedRows.assess` takes them."""
+    options: dict[str, Any] = dict(run)
+    return options.pop("device", AUTO), options
 
 
 def one_of(run: RunOptions, index: int, count: int) -> RunOptions:

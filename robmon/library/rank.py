@@ -10,11 +10,10 @@ from typing import Any, Unpack
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.library.advise import noise_gain
 from robmon.library.fitting import other_rows
-from robmon.library.options import RankOptions, RunOptions, one_of, specification_of
+from robmon.library.options import RankOptions, RunOptions, one_of, specification_of, without_device
 from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.library.scoring import Score, raising_by_type, ranking_of, score_of
-from robmon.models.device import AUTO
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import mask, registered_name
 from robmon.robustness.ranking import Ranking
@@ -110,8 +109,7 @@ def _score_one(
     predictor: Any, inputs: Any, specification: Specification, run: RunOptions, first: Score | None
 ) -> Score:
     """Nothing else outlives the call: the model is gone before the next one is loaded."""
-    given: dict[str, Any] = dict(run)
-    device = given.pop("device", AUTO)
+    device, given = without_device(run)
 
     def at(place: Place) -> Score:
         with open_predictor(predictor, inputs, specification, place) as rows:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from robmon.history.folder import sync
+from robmon.history.folder import is_named, sync
 from robmon.history.state.connection import create, not_damaged
 from robmon.history.state.kept import FORMAT, TABLES, Kept
 from robmon.history.state.salvage import Salvaged
@@ -56,10 +56,7 @@ class Place:
 
     def bears(self, found: os.stat_result | None) -> bool:
         """Whether that is still what bears the name."""
-        with contextlib.suppress(FileNotFoundError):
-            now = self._path.stat()
-            return found is not None and (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
-        return False
+        return found is not None and is_named(self._path, found)
 
     def make(self) -> None:
         """Make an empty one, which appears under its name when it is whole. Raises OSError."""
