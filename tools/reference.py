@@ -129,7 +129,17 @@ def fields_table(kind: type, example: dict[str, Any]) -> Iterator[str]:
     for key, value in example.items():
         if key not in told:
             raise SystemExit(f"nothing says what {kind.__name__}.{key} is")
-        yield f'| <a id="{kind.__name__}.{key}"></a>`{key}` | {json_type(value)} | {cell(told[key])} |'
+        yield f'| <a id="{kind.__name__}.{key}"></a>`{key}` | {json_type(value)} | {cell(in_json(told[key]))} |'
+
+
+def in_json(text: str) -> str:
+    """What a docstring says of a value of Python's, as a sentence on that of JSON.
+
+    >>> in_json("share of rows; None without classes. >>> 1")
+    'Share of rows; null without classes.'
+    """
+    text = re.sub(r"\bNone\b", "null", text.partition(">>>")[0].strip())
+    return text[:1].upper() + text[1:]
 
 
 def attributes(kind: type) -> dict[str, str]:
@@ -146,30 +156,18 @@ def attributes(kind: type) -> dict[str, str]:
 
 
 OF_RESULTS = {
-    "noise": "the noise model",
-    "levels": "noise strengths, 0 first",
-    "relative": "whether levels count standard deviations; else they are in input units",
-    "scale": "standard deviation of each feature in units of which levels count; 1 where they are absolute",
-    "clean_nonfinite_rows": "rows left out because their clean output is not finite",
-    "trials": "independent noise trials a level",
-    "confidence": "probability with which the bounds hold",
-    "bound_method": "method of the trial bound",
-    "task": "regression or classification",
-    "seed": "of the noise; the same seed, inputs and model give the same numbers",
-    "curve": "one object a level, see below",
-    "slope": "of the MSE, see below",
-    "agreement_slope": "of the share of unchanged classes against level, see below; absent without classes",
-    "accuracy_slope": "of the share of right classes against level, see below; absent without targets",
-    "noise_margin": "largest level whose bound stays under mse_limit, and whether the curve crosses it",
-    "crossing": "level at which the mean reaches mse_limit, with an interval over rows; null: beyond the levels",
-    "agreement_limit": "the share of unchanged classes that the owner wants kept, if any",
-    "agreement_crossing": "level at which the agreement falls below it, likewise",
-    "accuracy_limit": "the share of right classes that the owner wants kept, if any",
-    "accuracy_crossing": "level at which the accuracy falls below it, likewise",
-    "slope_axis": "against what slopes are: level, or level_squared",
-    "models": "one object a model: name, and scores, ranks and rank_diff by level, slope and noise_gain",
+    "clean_nonfinite_rows": "number of rows left out because their clean output is not finite.",
+    "seed": "of the noise; the same seed, inputs and model give the same numbers.",
+    "noise_margin": "the largest level whose bound stays at or below `mse_limit`, and whether the curve crosses it.",
+    "crossing": "the level at which the mean reaches `mse_limit`, with an interval over rows; None: beyond the levels.",
+    "agreement_limit": "the smallest acceptable share of unchanged classes, if any.",
+    "agreement_crossing": "the level at which the agreement falls below it, likewise.",
+    "accuracy_limit": "the smallest acceptable share of correct classes, if any.",
+    "accuracy_crossing": "the level at which the accuracy falls below it, likewise.",
+    "slope_axis": "what slopes are against: `level` or `level_squared`.",
+    "models": "one object per model: name, and scores, ranks and `rank_diff` by level, slope and `noise_gain`.",
 }
-"""Keys that are plain, or that only the JSON has, so that no class says anything of them."""
+"""Keys that only the JSON has, or whose class does not describe them."""
 
 
 def example_results() -> tuple[dict[str, Any], ...]:

@@ -26,18 +26,18 @@ Cause = Literal["model", "traffic"]
 
 
 class Effect(NamedTuple):
-    """A part of a change, in squared output units (of labels, shares of flips), and its standard error over rows."""
+    """Part of a change, in squared output units (for labels, shares of flips), and its standard error over rows."""
 
     value: float
     stderr: float
 
     def is_rise_from(self, before: float) -> bool:
-        """Whether it is a rise beyond three standard errors, and beyond rounding, from an error of `before`."""
+        """Whether this is a rise from an error of `before`, beyond three standard errors and beyond rounding."""
         return self.value > max(BEYOND * self.stderr, ROUNDING * before)
 
 
 class Ratio(float):
-    """A ratio of means; `float` is the ratio itself.
+    """A ratio of means, which is the `float` itself.
 
     Attributes:
         log_stderr: standard error of its logarithm, by the delta method.
@@ -64,18 +64,19 @@ class Ratio(float):
 
 @dataclass(frozen=True)
 class Blame:
-    """The change of the mean row error, and the parts of it: `model + traffic = total`.
+    """The change of the mean row error and its parts: `model + traffic = total`.
 
     Attributes:
         model: what the new version does to the same rows.
         traffic: what the current rows do to the same version.
-        interaction: how much more the new version does on current rows than on the baseline's; half of it is in model,
-            half in traffic, it is no third part. None where the parts are those of an order (`blame_in_order`).
-        total: new version on current rows less old version on the baseline's.
-        model_ratio, traffic_ratio: the same as factors, whose product is the ratio of the two means that `total` is
-            the difference of; None where a mean is 0.
+        interaction: how much more the new version adds on current rows than on the baseline's. Half of it is in `model`
+            and half in `traffic`; it is not a third part. None where the parts were taken in an order
+            (`blame_in_order`).
+        total: error of the new version on current rows minus that of the old version on the baseline's rows.
+        model_ratio, traffic_ratio: the same parts as factors, whose product is the ratio of the two means in `total`;
+            None where a mean is 0.
         before: mean error of the old version on the baseline's rows.
-        order: in which order the parts were taken, in words; empty where they do not depend on one.
+        order: the order in which the parts were taken, in words; empty where they do not depend on one.
     """
 
     model: Effect
@@ -95,14 +96,16 @@ class Blame:
         return max(rising)[1] if rising else None
 
     def share(self, cause: Cause) -> Effect | None:
-        """A part over the total, with its standard error to first order; None unless the total rises beyond chance."""
+        """A part divided by the total, with its standard error to first order; None unless the total rises beyond
+        chance.
+        """
         if not self.total.is_rise_from(self.before):
             return None
         part = getattr(self, cause)
         return Effect(part.value / self.total.value, part.stderr / self.total.value)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON has them."""
+        """The numbers as JSON."""
         effects = {name: getattr(self, name) for name in ("model", "traffic", "interaction", "total")}
         ratios = {name: getattr(self, name) for name in ("model_ratio", "traffic_ratio")}
         return {
@@ -114,13 +117,13 @@ class Blame:
 
 
 def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLike, new_current: ArrayLike) -> Blame:
-    """Take the change from the old version on the baseline's rows to the new one on current rows apart.
+    """Split a change of the noise error into what the model did and what the traffic did.
 
-    With `d = new - old` and `a = (old + new) / 2` of each row:
-    `model = (mean d_b + mean d_c) / 2`, `traffic = mean a_c - mean a_b`, `interaction = mean d_c - mean d_b`; each mean
-    has a standard error over its rows, and baseline and current rows are independent. As ratios the same with
-    logarithms of means, whose standard errors are of the delta method. Simulated, 256 and 256 rows: intervals of a
-    nominal 95 % cover 94.3 to 95.2 %.
+    The change is from the old version on the baseline's rows to the new version on current rows. With `d = new - old`
+    and `a = (old + new) / 2` for each row: `model = (mean d_b + mean d_c) / 2`, `traffic = mean a_c - mean a_b`,
+    `interaction = mean d_c - mean d_b`. Each mean has a standard error over its rows, and baseline and current rows are
+    independent. The ratios are the same with logarithms of means, with standard errors by the delta method. Simulated
+    with 256 and 256 rows, intervals of a nominal 95 % cover 94.3 to 95.2 %.
 
     Args:
         old_baseline: shape `(n,)`, row errors of the old version on baseline rows, averaged over trials, and over the
@@ -130,7 +133,7 @@ def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLi
         new_current: shape `(m,)`, those of the new version on the same current rows, under the same noise.
 
     Raises:
-        InvalidInputError: the errors of two versions are not of the same rows, there are fewer than 2, or one is
+        InvalidInputError: the errors of the two versions are not on the same rows, there are fewer than 2, or one is
             negative or not finite.
 
     >>> rows = np.random.default_rng(0).chisquare(4, size=(2, 256))
@@ -169,20 +172,20 @@ def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLi
 def blame_in_order(
     baseline_mean: float, baseline_stderr: float, old_current: ArrayLike, new_current: ArrayLike
 ) -> Blame:
-    """The same without the baseline's rows, of which only the old version's mean error is known.
+    """`blame` without the baseline's rows, of which only the old version's mean error is known.
 
-    What the new version would do on the baseline's rows is not known, so the parts are taken in an order: the traffic
-    changes first, under the old version, and then the model, on current rows. In the other order the parts may differ;
-    they add up all the same.
+    What the new version would do on the baseline's rows is not known, so the parts are taken in an order: first the
+    traffic changes, under the old version, then the model, on current rows. In the other order the parts could differ;
+    they add up either way.
 
     Args:
         baseline_mean: mean of the old version's row errors on the baseline's rows.
         baseline_stderr: its standard error.
         old_current: as in `blame`.
-        new_current: as there.
+        new_current: as in `blame`.
 
     Raises:
-        InvalidInputError: as in `blame`; or mean or standard error are no finite numbers of at least 0.
+        InvalidInputError: as in `blame`; or mean or standard error is not a finite number of at least 0.
 
     >>> rows = np.random.default_rng(0).chisquare(4, size=256)
     >>> result = blame_in_order(4.0, 0.1, rows, 1.5 * rows)

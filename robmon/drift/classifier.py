@@ -26,7 +26,7 @@ class Separation:
     """Area under the ROC curve: 0.5 is chance, 1 tells every current row from every row of the baseline.
 
     Attributes:
-        auc: the probability that a current row scores higher than one of the baseline's.
+        auc: the probability that a current row scores higher than a row of the baseline.
         low, high: limits of its interval at `confidence`.
         confidence: of the interval.
     """
@@ -38,20 +38,22 @@ class Separation:
 
 
 def domain_classifier(baseline: Any, current: Any, *, seed: int = 0, confidence: float = 0.95) -> Separation:
-    """The AUC of a logistic regression on standardised features and their squares, in 5-fold cross-validation.
+    """How well a classifier tells current rows from the baseline's: AUC of a logistic regression, 5-fold
+    cross-validated.
 
-    Every row is scored by a model that was fitted without it. It sees means and spreads of all features together;
-    dependence between them `maximum_mean_discrepancy` sees. The interval (DeLong) takes the scores as given: that they
-    come of five fits is left out of account.
+    The regression is on standardised features and their squares, and every row is scored by a model fitted without it.
+    It sees the means and spreads of all features together; for the dependence between features use
+    `maximum_mean_discrepancy`. The interval (DeLong) takes the scores as given: that they come from five fits is not
+    accounted for.
 
     Args:
-        baseline: shape `(n, features)`, numbers; rows with a missing or infinite one are left out.
+        baseline: numbers of shape `(n, features)`; rows with a missing or infinite value are left out.
         current: likewise, shape `(m, features)`.
         seed: of the folds.
         confidence: of the interval.
 
     Raises:
-        InvalidInputError: fewer than 5 rows on either side, other features, or no confidence.
+        InvalidInputError: fewer than 5 rows on either side, different features, or an impossible confidence.
 
     >>> r = np.random.default_rng(0)
     >>> domain_classifier(r.normal(size=(300, 3)), r.normal(size=(300, 3)) * 2).low > 0.7

@@ -40,22 +40,23 @@ class FeatureDrift:
     """Drift of one feature, of `rows` current rows against `baseline_rows`.
 
     Attributes:
-        name: its column's name, `input[i]`, or `channel_i.mean`, `.std`, `.contrast`.
-        psi: population stability index less what chance gives; at least 0.
-        js: Jensen-Shannon distance over the same groups of values: from 0 to 1.
-        ks: Kolmogorov-Smirnov distance of the finite numbers: from 0 to 1. None of names.
+        name: the column's name, `input[i]`, or `channel_i.mean`, `.std`, `.contrast`.
+        psi: population stability index minus what chance gives; at least 0.
+        js: Jensen-Shannon distance over the same groups of values, from 0 to 1.
+        ks: Kolmogorov-Smirnov distance of the finite numbers, from 0 to 1. None for categories.
         wasserstein: distance in standard deviations of the baseline (divisor n); infinite where a constant changed.
-            None of names.
+            None for categories.
         missing, infinite, type_changed: share of rows that hold nothing, an infinity, or another type than the
-            baseline's, less the baseline's share.
-        unseen: share of rows with a name that the baseline has not; None of numbers, and where not all names are known.
-        out_of_range: share of rows with a number beyond the baseline's. None of names.
-        pvalue: of the test, see `test`; None where it is not measured.
-        drifted: whether it counts as drifted among all features.
-        measured: whether it is; if not, `reason` says why, and statistics are None.
-        test: `ks` or `chi_square`; beside it shares are tested, each as one of several tests (Bonferroni).
-        excess: the index less what chance gives, which by chance may be below 0.
-        shares: of the current rows, by problem, where the share above is what has come to the baseline's.
+            baseline's, minus the baseline's share.
+        unseen: share of rows with a category that the baseline does not have; None for numbers, and where not all
+            categories are known.
+        out_of_range: share of rows with a number outside the baseline's range. None for categories.
+        pvalue: of the test, see `test`; None where the feature is not measured.
+        drifted: whether the feature counts as drifted, all features taken together.
+        measured: whether it is measured; if not, `reason` says why, and the statistics are None.
+        test: `ks` or `chi_square`; the shares above are tested as well, each as one of several tests (Bonferroni).
+        excess: the index minus what chance gives, which may be below 0 by chance.
+        shares: of the current rows, by problem, where the shares above are the increase over the baseline's.
     """
 
     name: str
@@ -79,7 +80,7 @@ class FeatureDrift:
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def rise(self, problem: str) -> float:
-        """How much larger a share of rows has that problem than in the baseline; 0 where it is not known."""
+        """By how much the share of rows with that problem exceeds the baseline's; 0 where it is not known."""
         return getattr(self, problem) or 0.0
 
 

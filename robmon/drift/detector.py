@@ -33,35 +33,35 @@ FORMAT: Final = 1
 
 
 class RegressionDetector:
-    """Says "worse" at most so many times a month by mistake, however long it watches.
+    """Detects that a model version has become worse over time, with a bound on false alarms however long it watches.
 
-    After each assessment it holds the evidence M that row errors lie above the limit m: above their mean in the worst
-    hour of a baseline that spans at least a day, times `1 + tolerance`, plus 2.33 standard errors. The error of a row
-    enters as X, the mean over trials of a number between 0 and 1: of `min(e/c, 1)` and, with bets of its own, of ln e
-    between two quantiles; where half of the errors or more are next to nothing, of the size of the others too; of
-    flips as their share. The evidence of each of K bets is raised by 1 and multiplied by
-    `1 + lambda (X - m)` of every row; M is the mean over bets, and an alarm stands from the assessment at which M
-    reaches the threshold, `30 days / interval_seconds / false_alarms_per_month`.
+    After each assessment it holds the evidence M that row errors lie above the limit m: their mean in the worst hour of
+    a baseline that spans at least a day, times `1 + tolerance`, plus 2.33 standard errors. The error of a row enters as
+    X, the mean over trials of a number between 0 and 1. There are separate bets on `min(e/c, 1)` and on ln e between
+    two quantiles and, where half of the errors or more are next to nothing, on the size of the others too; flips enter
+    as their share. For every row the evidence of each of K bets is raised by 1 and multiplied by `1 + lambda (X - m)`;
+    M is the mean over bets. An alarm stands from the assessment at which M reaches the threshold,
+    `30 days / interval_seconds / false_alarms_per_month`.
 
     Promise: `E[alarms in H assessments] <= H / threshold` as long as the conditional mean of X stays at or below m
-    (Shin, Ramdas & Rinaldo, NEJSDS 2024). Whether traffic keeps to its worst hour is not proven: six laws of traffic
+    (Shin, Ramdas & Rinaldo, NEJSDS 2024). That traffic keeps to its worst hour is an assumption: six kinds of traffic
     were simulated (docs/evidence/detection.md).
 
-    An alarm stands until bets the other way round hold evidence of `clear_evidence` that each statistic is below its
-    limit; then both start from 0. Meanwhile M goes on, each bet's at most 1e12.
+    An alarm stands until bets in the opposite direction hold evidence of `clear_evidence` that each statistic is below
+    its limit; then both start again from 0. Until then M goes on, each bet's up to 1e12.
 
-    What is the caller's to keep to: rows are fresh, of the primary level and noise alone, and each counts once (one
-    that was topped up from an earlier sample, or is of a request that was counted, must be left out); rows of one
-    request come as their mean.
+    The caller must see to it that rows are fresh, from the primary level and noise only, and that each counts once (a
+    row topped up from an earlier sample, or from a request already counted, must be left out); several rows of one
+    request must be passed as their mean.
 
     Attributes:
-        limits: what it measures against: limits, tolerance, worst hour, how long its "hour" is, notes on what was
-            deduced.
-        threshold: evidence at which an alarm begins: the mean number of assessments between two false ones.
+        limits: what errors are measured against: limits, tolerance, worst hour, how long its "hour" is, notes on what
+            was deduced.
+        threshold: evidence at which an alarm begins: the mean number of assessments between two false alarms.
         clear_evidence: evidence of the opposite at which it ends.
         standing: whether an alarm stands.
         since_update: number of the update that began it, from 1; None where none stands.
-        updates: updates that brought at least one row.
+        updates: number of updates that brought at least one row.
         rows_seen: rows in all of them.
 
     >>> generator = np.random.default_rng(0)
@@ -93,15 +93,15 @@ class RegressionDetector:
             hours: shape `(n,)`, whole numbers: the hour in which each row arrived.
             false_alarms_per_month: how many false alarms in 30 days are allowed on average.
             interval_seconds: between two assessments.
-            tolerance: a rise of the worst hour that is no regression; None: 0.10 where the baseline spans 168 hours,
-                else 0.25.
-            score: what errors are, `mse` (squared changes) or `flips` (shares of changed classes, 0 to 1; one statistic
-                alone); None: `flips` where every error is 0 or 1, which `limits.notes` tells, else `mse`.
-            clear_evidence: at which an alarm ends.
+            tolerance: how much worse than the worst hour is not yet a regression; None: 0.10 where the baseline spans
+                168 hours, else 0.25.
+            score: what errors are, `mse` (squared changes) or `flips` (shares of changed classes, 0 to 1; a single
+                statistic). None: `flips` where every error is 0 or 1 (`limits.notes` says so), else `mse`.
+            clear_evidence: evidence of the opposite at which an alarm ends.
 
         Raises:
-            InvalidInputError: there are no hours, fewer than 24, or fewer than 256 rows; errors without any above 0; or
-                a number that is out of range.
+            InvalidInputError: there are no hours or fewer than 24, or fewer than 256 rows; no error is above 0; or a
+                number is out of range.
         """
         limits = TimeLimits.of_rows(row_errors, hours, score, tolerance)
         self._begin(limits, threshold(false_alarms_per_month, interval_seconds), clear_evidence)
@@ -116,7 +116,7 @@ class RegressionDetector:
         tolerance: float | None = None,
         clear_evidence: float = CLEAR_EVIDENCE,
     ) -> RegressionDetector:
-        """The same from a baseline of which histograms by hour were kept; what its errors are it says itself.
+        """The same from a baseline of which hourly histograms were kept; these know what their errors are.
 
         Raises:
             InvalidInputError: as the constructor.
@@ -140,15 +140,15 @@ class RegressionDetector:
 
     @property
     def evidence(self) -> float:
-        """M: 0 in the beginning, at most 1e12."""
+        """M: 0 at first, at most 1e12."""
         return float(mean_evidence(self._log_evidence))
 
     def update(self, row_errors: ArrayLike) -> float:
         """Take the fresh rows of one more assessment, each of which must count for the first time.
 
         Args:
-            row_errors: shape `(m, T)`, in the units of the baseline, T any number of trials; infinite and NaN count as
-                the worst. Without rows nothing is changed.
+            row_errors: shape `(m, T)`, in the units of the baseline, with any number T of trials; infinite and NaN
+                count as the worst. Without rows nothing changes.
 
         Returns:
             The evidence.
@@ -172,32 +172,33 @@ class RegressionDetector:
         return self.evidence
 
     def delay(self, ratio: float, *, rows: int | None = None) -> tuple[float, float]:
-        """How soon a change to `ratio` times the worst hour's errors will be seen, by robmon's own prediction.
+        """How soon a change to `ratio` times the worst hour's errors will be detected, as predicted.
 
-        It is worked out from the errors of that hour, as if rows were independent and the evidence 0 before: good
+        It is computed from the errors of that hour, as if rows were independent and the evidence started at 0: accurate
         within a factor of 2 for such rows (docs/evidence/detection.md).
 
         Args:
-            ratio: above 0; of flips the share's.
-            rows: fresh ones in each assessment; None: as many as updates brought on average, 256 before the first.
+            ratio: above 0; for flips, the ratio of their shares.
+            rows: fresh rows per assessment; None: as many as updates brought on average, 256 before the first.
 
         Returns:
-            Assessments until seen, and rows in them; both infinite where it never is.
+            Assessments until detection, and rows in them; both infinite where it is never detected.
 
         Raises:
-            InvalidInputError: a number that is out of range.
+            InvalidInputError: a number is out of range.
         """
         each = self._rows(rows)
         assessments = self.limits.power.assessments(above_zero(ratio, "ratio"), self.threshold, each)
         return assessments, assessments * each
 
     def detectable_ratio(self, within: float, *, rows: int | None = None) -> float:
-        """The smallest ratio to the worst hour's errors that is seen within so many assessments; `rows` as in `delay`.
+        """The smallest ratio to the worst hour's errors that is detected within so many assessments; `rows` as in
+        `delay`.
 
         Infinite where none is.
 
         Raises:
-            InvalidInputError: a number that is out of range.
+            InvalidInputError: a number is out of range.
         """
         return self.limits.power.smallest_ratio(above_zero(within, "within"), self.threshold, self._rows(rows))
 
@@ -209,7 +210,7 @@ class RegressionDetector:
         return int(rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, JSON-able, every number to the bit."""
+        """The complete state as JSON, every number exact to the bit."""
         return {
             "format": FORMAT,
             "limits": self.limits.to_dict(),
@@ -228,7 +229,7 @@ class RegressionDetector:
         """Inverse of `to_dict`.
 
         Raises:
-            InvalidInputError: it is no such dictionary, or of another format.
+            InvalidInputError: the data is not the state of a detector, or is of another format.
         """
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             raise InvalidInputError(f"the state of a detector must be a dictionary of format {FORMAT}")

@@ -38,12 +38,13 @@ class Hour:
 class HourlyErrors:
     """Row errors at the primary level by absolute hour: the newest 168 hours in which rows arrived.
 
-    Of each hour it holds the number of rows and a histogram of errors over rows and trials, in fixed logarithmic bins
+    For each hour it holds the number of rows and a histogram of errors over rows and trials, in fixed logarithmic bins
     (19 %, zeros and non-finite errors apart; the hour's mean is exact), and over all hours how alike two trials of a
-    row are, which the standard error of an hour needs. No error is kept by itself, and none is a production input. As
-    JSON 147 kB for 168 hours of errors that spread over 40 octaves (39 kB when compressed); at most 1.2 MB.
+    row are, which the standard error of an hour needs. No single error is kept, and nothing of a production input. As
+    JSON it takes 147 kB for 168 hours of errors that spread over 40 octaves (39 kB when compressed), and at most 1.2
+    MB.
 
-    The pairs of trials are those of all rows ever added, also of hours that were dropped since.
+    The pairs of trials are those of all rows ever added, also of hours dropped since.
 
     >>> hourly = HourlyErrors()
     >>> hourly.add(np.array([480000, 480000, 480023]), np.array([[0.5, 1.0], [0.0, 2.0], [4.0, 4.0]]))
@@ -52,7 +53,7 @@ class HourlyErrors:
     """
 
     def __init__(self, score: Score = "mse") -> None:
-        """Of no rows yet.
+        """No rows yet.
 
         Args:
             score: `mse` for errors of any size, `flips` for shares of changed classes, 0 to 1.
@@ -66,14 +67,14 @@ class HourlyErrors:
         self.pairs = TrialPairs.none()
 
     def add(self, hours: ArrayLike, row_errors: ArrayLike) -> None:
-        """Count more rows, each of which must be new: neither topped up nor of a request that was counted.
+        """Count more rows, each of which must be new: neither topped up nor from a request already counted.
 
         Args:
-            hours: shape `(n,)`, whole numbers, the hour each row arrived: `int(unix_time // 3600)`.
+            hours: shape `(n,)`, whole numbers, the hour in which each row arrived: `int(unix_time // 3600)`.
             row_errors: shape `(n, T)`, its errors by trial; infinite and NaN count as the worst.
 
         Raises:
-            InvalidInputError: shapes do not fit, hours are no whole numbers, or errors are negative.
+            InvalidInputError: shapes do not match, hours are not whole numbers, or errors are negative.
         """
         errors, at = checked_errors(row_errors, self.score), checked_hours(hours)
         if len(at) != len(errors):
@@ -98,19 +99,19 @@ class HourlyErrors:
 
     @property
     def span_hours(self) -> int:
-        """From the first hour to the last, both counted; 0 without rows."""
+        """Number of hours from the first to the last, both included; 0 without rows."""
         return max(self.hours) - min(self.hours) + 1 if self.hours else 0
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether there is a limit in time: 24 hours are spanned, and one hour's worth of rows is there."""
+        """Whether a limit over time can be computed: 24 hours are spanned, and there are at least 256 rows."""
         return self.span_hours >= FEWEST_HOURS and self.rows >= FEWEST_ROWS
 
     def merged(self, other: HourlyErrors) -> HourlyErrors:
-        """Rows of both, by hour: of pods that saw different requests.
+        """Rows of both, by hour: for pods that saw different requests.
 
         Raises:
-            InvalidInputError: errors of the two are not the same thing.
+            InvalidInputError: the errors of the two are of different kinds.
         """
         if other.score != self.score:
             raise InvalidInputError(f"hours of {self.score} and of {other.score} cannot be merged")
@@ -120,10 +121,10 @@ class HourlyErrors:
         return result
 
     def without_hour(self, hour: int) -> HourlyErrors:
-        """All hours but one, that was not as it should be.
+        """All hours but one that was not normal.
 
         Raises:
-            InvalidInputError: it has no rows.
+            InvalidInputError: that hour has no rows.
         """
         if hour not in self.hours:
             raise InvalidInputError(f"hour {hour} is not among the {len(self.hours)} hours of the baseline")

@@ -20,8 +20,8 @@ class Discrepancy:
     """How far two samples are apart.
 
     Attributes:
-        mmd2: unbiased estimate of the squared discrepancy; by chance below 0.
-        pvalue: by permutation, `(1 + k) / (B + 1)`: never 0.
+        mmd2: unbiased estimate of the squared discrepancy, which may be below 0 by chance.
+        pvalue: by permutation, `(1 + k) / (B + 1)`, so never 0.
         bandwidth: of the kernel, in standard deviations of the baseline.
         baseline_rows, current_rows: rows compared, those with a value for every feature.
     """
@@ -36,22 +36,23 @@ class Discrepancy:
 def maximum_mean_discrepancy(
     baseline: Any, current: Any, *, permutations: int = 199, seed: int = 0, max_rows: int = MOST_ROWS
 ) -> Discrepancy:
-    """MMD of two samples with a Gaussian kernel, and its p-value by permutation of both together.
+    """Maximum mean discrepancy of two samples under a Gaussian kernel, with a permutation p-value.
 
     Features are divided by their standard deviation in the baseline; the bandwidth is the median distance between two
-    of its rows. Source: Gretton et al., A Kernel Two-Sample Test, JMLR 13 (2012), equation 3. The null distribution is
-    that of both samples, not of the baseline alone, which would call any difference in size drift. Source of the
-    p-value: Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
+    of its rows (Gretton et al., A Kernel Two-Sample Test, JMLR 13, 2012, equation 3). Rows of both samples are permuted
+    together: a null distribution from the baseline alone would call any difference in sample size drift. P-value as in
+    Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
 
     Args:
-        baseline: shape `(n, features)`, numbers; rows with a missing or infinite one are left out.
+        baseline: numbers of shape `(n, features)`; rows with a missing or infinite value are left out.
         current: likewise, shape `(m, features)`.
         permutations: B.
         seed: of the permutations, and of the rows that are drawn where there are more than `max_rows`.
-        max_rows: of either sample.
+        max_rows: most rows of either sample.
 
     Raises:
-        InvalidInputError: fewer than 2 rows on either side, other features, or no number of permutations.
+        InvalidInputError: fewer than 2 rows on either side, different features, or `permutations` is not a whole number
+            above 0.
 
     >>> r = np.random.default_rng(0)
     >>> both = [r.multivariate_normal([0, 0], [[1, c], [c, 1]], 200) for c in (0.6, -0.6)]

@@ -28,7 +28,7 @@ class DriftResult:
 
     Attributes:
         features: in the order of the inputs.
-        q: the share of the features said to have drifted that has not, at most, on average.
+        q: the share of the features reported as drifted that have not, at most, on average (false discovery rate).
         baseline_rows, current_rows: rows compared.
     """
 
@@ -39,25 +39,26 @@ class DriftResult:
 
     @property
     def drifted_features(self) -> int:
-        """How many features have drifted."""
+        """Number of features that have drifted."""
         return sum(feature.drifted for feature in self.features)
 
     @property
     def features_watched(self) -> int:
-        """How many features are measured."""
+        """Number of features that are measured."""
         return sum(feature.measured for feature in self.features)
 
     @property
     def all(self) -> float | None:
-        """Mean index of the features that are measured, less what chance gives; None where none is.
+        """Mean population stability index of the features measured, minus what chance gives; None where none is
+        measured.
 
-        It sees whatever a feature's own distribution shows; a change of nothing but the dependence between features it
-        cannot see, nor one broken feature among a hundred: `drifted_features` does.
+        It sees whatever shows in the distribution of a single feature. It sees neither a change in nothing but the
+        dependence between features, nor one broken feature among a hundred: for the latter use `drifted_features`.
         """
         return mean_excess(self.features)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The result as JSON."""
         content = {
             "features": {feature.name: asdict(feature) for feature in self.features},
             "drifted_features": self.drifted_features,
@@ -78,22 +79,23 @@ def mean_excess(features: Sequence[FeatureDrift]) -> float | None:
 
 
 def drift(baseline_inputs: Any, current_inputs: Any, q: float = 0.01) -> DriftResult:
-    """How far the distribution of current inputs is from that of the baseline's, feature by feature.
+    """Measure how far the distribution of current inputs is from that of the baseline, feature by feature.
 
-    Numbers are compared by their Kolmogorov-Smirnov distance, those with few different values and names by the shares
-    of these (chi-square); rows that are missing, infinite, out of range or of another type count beside. A feature has
-    drifted under Benjamini & Hochberg at `q`. What is not measured says why: text, identifiers, datetimes, fewer than
-    30 rows on either side.
+    Numbers are compared by their Kolmogorov-Smirnov distance; numbers with few distinct values, and categories, by the
+    shares of these (chi-square). Rows that are missing, infinite, out of range or of another type are counted
+    separately. Which features have drifted is decided by Benjamini & Hochberg's procedure at `q`. A feature that is not
+    measured says why: text, identifiers, datetimes, fewer than 30 rows on either side.
 
     Args:
-        baseline_inputs: an array `(n, *input_shape)`, of rank 3 and more with mean, standard deviation and contrast of
-            each entry of one axis: of rank 3 the last, else the channels'; or a DataFrame.
-        current_inputs: likewise `(m, *input_shape)`; of a DataFrame the same columns, in any order.
-        q: the share of the features said to have drifted that has not, at most, on average; where nothing has drifted
-            at all, the probability that any is said to have.
+        baseline_inputs: an array `(n, *input_shape)`, or a DataFrame. For arrays of rank 3 and more the features are
+            mean, standard deviation and contrast of each entry of one axis: the last one for rank 3, else the channel
+            axis.
+        current_inputs: likewise, `(m, *input_shape)`; for a DataFrame the same columns, in any order.
+        q: the share of the features reported as drifted that have not, at most, on average (false discovery rate);
+            where nothing has drifted at all, the probability that any feature is reported.
 
     Raises:
-        InvalidInputError: features differ, or there are no rows; or `q` is no share.
+        InvalidInputError: features differ, there are no rows, or `q` does not lie between 0 and 1.
 
     >>> generator = np.random.default_rng(0)
     >>> result = drift(generator.normal(size=(500, 2)), generator.normal(size=(500, 2)) + [0.0, 2.0])

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Stabilised:
-    """A candidate with its verdict.
+    """The outcome of stability training: a candidate and the verdict on it.
 
     Attributes:
-        module: the candidate, in the mode that the module given has.
-        control: the same module, trained as long on the same rows in the same order, without noise.
+        module: the candidate, in the mode of the module that was given.
+        control: the same module, trained for as long on the same rows in the same order, without noise.
         passed: whether the candidate passes.
         report: how it was trained, and the verdict with its numbers: see docs/reference/result-json.md.
     """
@@ -29,12 +29,14 @@ class Stabilised:
     report: dict[str, Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON holds of it: the report; infinite numbers are `+Inf` and `-Inf`."""
+        """The report as JSON; infinite numbers are `+Inf` and `-Inf`."""
         content: dict[str, Any] = jsonable(self.report)
         return content
 
     def plot(self) -> Figure:
-        """Scores against level, before, of the control and after, with the verdict under them."""
+        """Scores against level of the original, the control and the candidate, with the verdict below; needs
+        `robmon[plot]`.
+        """
         from robmon.report.plot_stability import plot_stability
 
         return plot_stability(self.report)

@@ -54,50 +54,52 @@ def stabilise(
     """Train a copy of a module so that noise moves its outputs less, and judge it on rows it was not trained on.
 
     The loss is that of the task on clean rows plus `alpha` times the distance between the outputs of a row and of a
-    noisy copy (Zheng et al., "Improving the Robustness of Deep Neural Networks via Stability Training", CVPR 2016), in
-    robmon's own noise. Every alpha is tried with every level; 15 % of the rows choose one, and 15 % judge it: its score
-    without noise may be no worse than `tolerance`, its score under noise of the highest level must be better than
-    before, and better than that of a control, the same module trained as long without noise. The score is the accuracy;
-    of values `1 - MSE / variance` of the labels; of embeddings the precision at 1: the share of rows whose nearest
-    other row, itself without noise, has the same label.
+    noisy copy of it (Zheng et al., "Improving the Robustness of Deep Neural Networks via Stability Training", CVPR
+    2016), under robmon's own noise. Every alpha is tried with every level; 15 % of the rows choose the best pair, and
+    another 15 % judge it. It passes if its score without noise is no worse than `tolerance` below the original's, and
+    its score under noise of the highest level is better than the original's and better than that of a control: the same
+    module trained for as long without noise. The score is the accuracy; for values, `1 - MSE / variance` of the labels;
+    for embeddings, the precision at 1: the share of rows whose nearest other row, itself without noise, has the same
+    label.
 
-    All parts run as they are served: batch norm keeps its statistics, and nothing is dropped out. The module given, its
-    mode and its statistics stay as they are.
+    All parts run as they are served: batch norm keeps its statistics, and dropout is off. The module that is given
+    keeps its weights, mode and statistics.
 
     Args:
         module: a torch module (also TorchScript, or of an exported program) that returns one tensor of values, scores
-            or probabilities, one row a row.
+            or probabilities with one row per input row.
         inputs: array or tensor `(n, *input_shape)`, n at least 133.
-        targets: what the outputs should be, shape `(n, outputs)`; of class scores classes 0, 1, ..., shape `(n,)`, or
-            one column a class; of embeddings a label a row, shape `(n,)`: rows of one label are the same thing.
+        targets: what the outputs should be, shape `(n, outputs)`; for class scores, class indices 0, 1, ... of shape
+            `(n,)`, or one column per class; for embeddings, one label per row, shape `(n,)`: rows with the same label
+            are the same thing.
         noise: as in `robmon.assess`.
-        levels: noise strengths to train at, as in `robmon.assess`; the highest one decides. Relative ones count
-            standard deviations of the rows that are trained on.
-        alpha: weights of the distance to try, at least 0.
-        epochs: most passes over the rows, for each pair; the pass whose weights are best on validation is taken.
-        seed: fixes parts, order and noise.
-        max_seconds: time budget: pairs for which there is no time are left out, and named. None: all are tried.
+        levels: noise strengths to train at, as in `robmon.assess`; the highest one decides. Relative levels are
+            multiples of the standard deviations of the training rows.
+        alpha: weights of the distance to try, each at least 0.
+        epochs: most passes over the rows for each pair; the pass whose weights do best on validation is kept.
+        seed: fixes the split, the order of rows and the noise.
+        max_seconds: time budget: pairs that do not fit are left out, and named. None: all are tried.
         task: `regression`, `classification` or `embedding`.
         output: what the outputs are, as in `robmon.assess`.
         scale: as in `robmon.assess`; 1.0: levels are in input units.
         scale_axis: as in `robmon.assess`.
-        layout: as there.
-        distance: of embeddings, `l2` or `cosine`.
-        test: inputs and targets that judge, in the place of 15 % of the rows: rows that the module was never trained
-            on, since on those it was trained on its score without noise flatters it.
-        tolerance: loss of the score without noise that is tolerated: 0.01 is one point.
+        layout: as in `robmon.assess`.
+        distance: for embeddings, `l2` or `cosine`.
+        test: inputs and targets to judge on, in place of 15 % of the rows. Give rows that the module was never trained
+            on: on its own training rows, its score without noise is too good.
+        tolerance: loss of the score without noise that is tolerated: 0.01 is one percentage point.
         learning_rate: of the first step; it falls to 0 along a cosine.
         device: as in `robmon.assess`.
-        progress: called with the number of steps done and of all.
-        expect: called with the seconds that the trainings are expected to take, as soon as some steps have been timed.
+        progress: called with the number of steps done and the number planned.
+        expect: called with the expected seconds of training, as soon as a few steps have been timed.
 
     Returns:
-        the candidate, the control and the report.
+        The candidate, the control and the report.
 
     Raises:
         InvalidInputError: module, inputs, targets or an option cannot be used.
         OverBudgetError: not even one pair and its control fit into `max_seconds`.
-        PredictionError: the module raised, or returned what is not one output a row.
+        PredictionError: the module raised, or did not return one output per row.
 
     >>> import numpy as np, torch
     >>> inputs = np.random.default_rng(0).normal(size=(2000, 8)).astype("float32")

@@ -46,29 +46,27 @@ def advise(
     scale_axis: int | None = None,
     device: str = "auto",
 ) -> Advice:
-    """What a model's own operators say of how it takes noise, by rules of arXiv 2509.20939: advice, not a verdict.
+    """Advise on how a model's own operators treat noise, by the rules of arXiv 2509.20939. Advice, not a verdict.
 
-    The rules are tendencies, and the measured curve decides: see `robmon.assess`.
+    The rules are tendencies; the measured curve decides, see `robmon.assess`.
 
     Args:
-        module: a torch module, eager, exported or TorchScript; or the URI of an MLflow model that is one, or a graph of
-            ONNX.
-        example: rows that it takes, `(n, *input_shape)`; None: the first of `inputs`, else what a model's signature
-            says.
-        inputs: rows, of which the first 256 are used, with which the noise over the signal is measured before and after
-            each operator of which a rule speaks, under Gaussian noise of 0.1 standard deviations; None: nothing is
-            measured.
-        layout: how inputs are pictures: its `std` is a normalisation by the client, which counts as the module's own
-            does.
+        module: a torch module, eager, exported or TorchScript; or the URI of an MLflow model that is one, or is an ONNX
+            graph.
+        example: rows that the model takes, `(n, *input_shape)`. None: the first of `inputs`, else rows of zeros as the
+            model's signature describes them.
+        inputs: rows on which noise over signal is measured before and after each operator that a rule is about, under
+            Gaussian noise of 0.1 standard deviations; the first 256 are used. None: nothing is measured.
+        layout: how inputs are pictures; its `std` counts as a normalisation done by the client.
         scale_axis: as in `robmon.assess`.
         device: as in `robmon.assess`.
 
     Returns:
-        `.items`, each with `.rule`, `.where`, `.read`, `.gain`, `.source`, `.measured` and `.text`; none, with
-        `.reason`, where it is not readable. See `Advice`.
+        `.items`, each with `.rule`, `.where`, `.read`, `.gain`, `.source`, `.measured` and `.text`; empty, with
+        `.reason`, where the model cannot be read. See `Advice`.
 
     Raises:
-        InvalidInputError: no example is given, and nothing says what the model takes; or as `robmon.assess`.
+        InvalidInputError: no example is given and nothing says what the model takes; or as `robmon.assess`.
         RegistryError, ModelError: as `robmon.assess`.
 
     >>> import torch

@@ -43,71 +43,77 @@ def assess(
     progress: Callable[[int, int], None] | None = None,
     expect: Callable[[float], None] | None = None,
 ) -> Assessment:
-    """Measure how far a predictor's outputs move under input noise, with bounds that hold with a stated probability.
+    """Measure how far a predictor's outputs move when noise is added to its inputs, with bounds of stated probability.
 
     Args:
-        predictor: a callable `(rows, *input_shape) -> (rows, *output_shape)`; a `torch.nn.Module`, which runs without
-            gradients in eval mode and gets its mode back; or the URI of an MLflow model (or one that is loaded); or the
-            prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is asked gently, or
-            `robmon.endpoint(...)`, which says how.
-        inputs: array `(n, *input_shape)` of floating-point numbers (a module gets them in its own dtype), or a
-            DataFrame: its floating (and decimal) columns are perturbed, the others pass through, NaN stays NaN
-            without noise.
-        targets: true outputs of the outputs' size (of class scores classes 0, 1, ..., shape `(n,)`, or one column a
-            class, 0 or 1); errors are then against them (reference `label`).
-        noise: a name, a model of `robmon.noise` with its parameters, or a `robmon.Noise` of your own.
-        levels: noise strengths; 0 is always among them.
-        scale: standard deviations that levels multiply, broadcast to `input_shape` (of a DataFrame: to its perturbed
-            columns); None: those of `inputs`; 1.0: levels are in input units.
-        trials: independent draws of the noise for every row; one is run of a noise that has none, such as `jpeg`, and
-            there is no trial bound.
+        predictor: one of
+
+            - a callable `(rows, *input_shape) -> (rows, *output_shape)`;
+            - a `torch.nn.Module`, which is run in eval mode without gradients and gets its mode back;
+            - an MLflow model, by its URI or already loaded;
+            - the prediction URL of a model server (MLflow, KServe V1, Open Inference Protocol V2), which is sent few
+              rows at a time, or `robmon.endpoint(...)`, which sets how many.
+        inputs: floating-point array `(n, *input_shape)` (a module gets it in its own dtype), or a DataFrame, whose
+            floating-point and decimal columns are perturbed while the others pass through unchanged. NaN stays NaN.
+        targets: true outputs, of the outputs' size. Where the model returns one score per class, class indices 0, 1,
+            ... of shape `(n,)`, or one 0/1 column per class. With targets, errors are measured against them (reference
+            `label`) instead of against the model's own clean outputs (reference `prediction`).
+        noise: a name, a noise model of `robmon.noise` with its parameters, or a `robmon.Noise` of your own.
+        levels: noise strengths; 0 is always added.
+        scale: standard deviations that levels are multiples of, broadcast to `input_shape` (for a DataFrame: to its
+            perturbed columns). None: measured on `inputs`. 1.0: levels are in input units.
+        trials: independent draws of the noise for every row. Deterministic noise, such as `jpeg`, runs a single trial
+            and has no trial bound.
         confidence: stated probability of the bounds.
-        bound: method of the trial bound: order_statistic, tolerance, cantelli or student_t.
-        task: `regression`, or `classification`, which adds agreement, flips and certified radii, and with targets
-            accuracy and, of probabilities, the Brier score; or `embedding`: outputs are one vector a row, of which
-            distances alone mean something (docs/how-to/embeddings.md).
-        output: `value`, `probability`, `multilabel`, `logit`, `label`, `embedding`; None: by type and task, as the
-            notes of the result say (docs/reference/forms.md has all forms).
-        output_column: name or position of the part of the outputs that is assessed, where they have several: a column
-            of a DataFrame, key of a dict, field of a record, element of a tuple; or several of one kind, as a list.
-        integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an array of
-            integers needs: they are perturbed, rounded half to even, kept within their dtype and their range in these
-            inputs, and handed over in their dtype. None: they are left alone.
-        scale_axis: the axis of `inputs` of rank 3 and more, `(n, *input_shape)`, each entry of which has a scale of its
-            own; -1 is the last. None: of rank 3 axis 1 where a module begins with a Conv1d or the like, else the last,
-            and refused where the two differ by more than 10 times and nothing decides; of rank 4 and more the channels.
-        layout: how inputs of rank 4 are pictures, for noises that act on those (docs/how-to/images.md), and which axis
-            has a scale of its own for all others. None: channels by the shape, black and white by an integer type.
-        seed: fixes the noise.
-        device: of a module or an MLflow model: `cpu`, `cuda`, `cuda:1`; `auto` leaves a module where it is and loads a
-            model onto cuda where there is one that has memory for it. Callables decide for themselves.
-        max_batch_rows: most rows given to the predictor at a time.
-        mse_limit: the owner's limit of the bound, in squared output units, for the noise margin.
-        agreement_limit: the share of unchanged classes that the owner wants kept: `result.crossings` has the level from
-            which on it is not, with an interval over rows.
-        accuracy_limit: likewise of right classes, which needs targets.
-        max_seconds: time budget: the predictor is timed, and only the first rows (at least 32), and then fewer trials
-            (what the confidence needs), are assessed where all would take longer; `result.cut` says so. None: all are.
-        distance: of embeddings: `l2`, or `cosine`, 1 less the cosine of the angle between two.
-        threshold: of embeddings: the distance beyond which two are not taken for the same thing. None: that below which
-            a share `false_match_rate` of all pairs of different rows lies, as the notes of the result say.
-        false_match_rate: see there.
-        progress: called with the number of trials done and of all.
-        expect: called with the seconds that all is expected to take from then on, as soon as small batches have been
-            timed, for which the predictor is called a few times more.
+        bound: method of the trial bound: `order_statistic`, `tolerance`, `cantelli` or `student_t`, see
+            `robmon.upper_bound`.
+        task: `regression`; `classification`, which adds agreement, flips and certified radii and, with targets,
+            accuracy and (for probabilities) the Brier score; or `embedding`, where outputs are one vector per row and
+            only distances between vectors mean anything (docs/how-to/embeddings.md).
+        output: what the model's numbers are: `value`, `probability`, `multilabel`, `logit`, `label` or `embedding`.
+            None: deduced from their type and the task; the result's notes say how (docs/reference/forms.md).
+        output_column: which part of the outputs is assessed, where they have several: the name or position of a
+            DataFrame column, dict key, record field or tuple element; or a list of parts that are of one kind.
+        integers: integer columns (or named tensors) that are measurements, by name, or `all`, which an integer array
+            needs. They are perturbed, rounded half to even, kept within their dtype and within their range in these
+            inputs, and passed on in their dtype. None: integers are not perturbed.
+        scale_axis: for inputs `(n, *input_shape)` of rank 3 and more, the axis each of whose entries has its own scale;
+            -1 is the last. None: for rank 3, axis 1 where a module begins with a Conv1d or the like, else the last
+            axis; refused where the two would differ by more than 10 times and nothing decides. For rank 4 and more, the
+            channel axis.
+        layout: how inputs of rank 4 are pictures, for image noises (docs/how-to/images.md) and, for every other noise,
+            to say which axis holds the channels. None: channels by the shape, black and white by an integer dtype.
+        seed: fixes the noise: the same seed, rows, model and device give the same numbers.
+        device: where a module or an MLflow model runs: `cpu`, `cuda`, `cuda:1`. `auto` leaves a module where it is, and
+            loads an MLflow model onto cuda if there is a device with enough memory for it. Callables decide themselves.
+        max_batch_rows: most rows passed to the predictor at a time.
+        mse_limit: largest acceptable bound, in squared output units, for the noise margin.
+        agreement_limit: smallest acceptable share of unchanged classes: `result.crossings` has the level beyond which
+            it is no longer kept, with an interval over rows.
+        accuracy_limit: smallest acceptable share of correct classes, likewise; needs targets.
+        max_seconds: time budget. The predictor is timed first; where everything would take longer, only the first rows
+            (at least 32) are assessed, and then with fewer trials (at least what the confidence needs); `result.cut`
+            says so. None: no budget.
+        distance: between embeddings: `l2`, or `cosine`, which is 1 minus the cosine of their angle.
+        threshold: for embeddings, the distance beyond which two no longer count as the same thing. None: chosen so that
+            a share `false_match_rate` of all pairs of different rows lies below it; the notes say what it is.
+        false_match_rate: see `threshold`.
+        progress: called with the number of trials done and the number planned.
+        expect: called once with the expected number of seconds from then on, as soon as small batches have been timed
+            (the predictor is called a few extra times for that).
 
     Returns:
-        the curve, its slope, area and index, with every bound, in squared output units; for labels, shares of flips;
-        for embeddings, squared distances (of `cosine` distances), and what decides: shares of rows beyond the
-        threshold, of triplets whose order changes, of rows that are still the nearest to themselves.
-        See `Assessment` and `CurvePoint` for each number's shape, meaning and source.
+        The curve with its slope, area and index, and every bound, in squared output units. For labels, errors are
+        shares of flips. For embeddings they are squared distances (with `cosine`, distances), and the result adds the
+        shares of rows beyond the threshold, of triplets whose order changes, and of rows that stay nearest to
+        themselves. See `Assessment` and `CurvePoint` for the shape, meaning and source of each number.
 
     Raises:
         InvalidInputError: inputs, targets or an option cannot be used.
-        TooFewTrialsError: the confidence needs more trials; names the number.
+        TooFewTrialsError: the confidence needs more trials; the message names the number.
         OverBudgetError: not even the fewest rows and trials fit into `max_seconds`.
-        PredictionError: the model returned what is not one output a row.
-        RegistryError, ModelError: the MLflow model cannot be had or loaded.
+        PredictionError: the model raised, or did not return one output per row.
+        RegistryError, ModelError: the MLflow model cannot be fetched or loaded.
 
     >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))

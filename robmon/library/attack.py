@@ -50,54 +50,62 @@ def attack(
     progress: Callable[[int, int], None] | None = None,
     expect: Callable[[float], None] | None = None,
 ) -> Attack:
-    """Look for the worst: moves within a radius that change the model's class of a row.
+    """Search for the worst case: perturbations within a radius that change the class the model gives a row.
 
-    What is found is a witness: at most so many rows withstand, and the true share may be less. Torch modules are
-    attacked along their gradient too; whatever else is asked for its answers alone.
+    What is found are witnesses, so the result is an upper limit: at most this share of the rows withstands, and the
+    true share may be smaller. Torch modules are attacked along their gradient as well; any other model is only queried.
 
     Args:
         predictor: as in `robmon.assess`.
-        inputs: as there. Of tables floating columns move; indicators, sentinels and NaN do not, whole numbers where
-            `integers` names them.
-        norm: `inf`, each cell moves by at most the radius, or `2`, the root of the sum of squares does.
-        radii: in units of the scale, as levels are.
-        attacks: `pgd` (projected gradient descent, on margin and cross-entropy), `fgsm` (one step of it), `minimal` (a
-            descent to the nearest witness, whatever the radii), `transfer` (witnesses of a substitute), `square`
-            (squares of a picture, or some columns of a table), `random` (corners, then one coordinate at a time),
-            `art:hop_skip_jump` (the nearest witness by decisions alone, of ART: `robmon[attacks]`).
-        targets: the true classes, as in `robmon.assess`: adds the accuracy.
+        inputs: as in `robmon.assess`. In tables, floating-point columns move; indicators, sentinels and NaN do not, and
+            integers only where `integers` names them.
+        norm: `inf`: each cell moves by at most the radius; `2`: the root of the sum of the squared moves is at most the
+            radius.
+        radii: in units of the scale, as noise levels are.
+        attacks: any of
+
+            - `pgd`: projected gradient descent, on the margin and on the cross-entropy;
+            - `fgsm`: a single step of it;
+            - `minimal`: a descent to the nearest witness, whatever the radii;
+            - `transfer`: witnesses of a substitute model;
+            - `square`: squares of a picture, or several columns of a table, by queries alone;
+            - `random`: corners of the ball, then one coordinate at a time, by queries alone;
+            - `art:hop_skip_jump`: the nearest witness by decisions alone, of the Adversarial Robustness Toolbox
+              (`robmon[attacks]`).
+        targets: the true classes, as in `robmon.assess`; they add the accuracy.
         scale: as in `robmon.assess`; 1.0: radii are in input units.
-        clip: the valid range, low and high, each one number, one a feature, or None; of pictures with a layout it is
-            that of the layout. Without one whole numbers stay within those that were seen.
+        clip: the valid range `(low, high)` of the inputs, each one number, one per feature, or None. Pictures with a
+            layout take that of the layout. Without one, integers stay within the range seen in the inputs.
         frozen: features that cannot be moved, by name or position.
         steps: of each descent of `pgd` and `transfer`.
-        restarts: descents of these, the first from the row itself; `minimal` goes `steps * restarts` steps.
-        queries: of each row, by `square`, `random` and `art:hop_skip_jump` each.
+        restarts: number of such descents, the first of which starts at the row itself; `minimal` takes
+            `steps * restarts` steps.
+        queries: per row, for each of `square`, `random` and `art:hop_skip_jump`.
         task: `classification`.
         output: as in `robmon.assess`.
         output_column: as in `robmon.assess`.
-        integers: as in `robmon.assess`: they move by whole numbers.
+        integers: as in `robmon.assess`; they move by whole numbers.
         scale_axis: as in `robmon.assess`.
-        layout: how inputs of rank 4 are pictures; whole numbers are pixels then, and stay such.
-        substitute: a torch module that does the same and takes the array of what moves, or the URI of an MLflow model
-            that is one, for `transfer`: its column i is class i.
-        allow_remote: whether a model at its endpoint may be attacked, which is refused otherwise.
+        layout: how inputs of rank 4 are pictures; integers are then pixels, and stay integers.
+        substitute: for `transfer`, a torch module for the same task that takes the array of perturbed features, or the
+            URI of an MLflow model that is one; its column i must be class i.
+        allow_remote: whether a model at an endpoint may be attacked; refused otherwise.
         device: as in `robmon.assess`.
         max_batch_rows: as in `robmon.assess`.
-        seed: fixes all that is drawn: the same seed, the same witnesses.
-        max_seconds: time budget; what was not tried is told in `cut`.
-        progress: called with the number of attacks done, one a radius, and of all.
-        expect: called with the seconds that they take at most, once that is known.
+        seed: fixes everything that is drawn: the same seed finds the same witnesses.
+        max_seconds: time budget; `cut` says what was not tried.
+        progress: called with the number of attacks done, one per radius, and the number planned.
+        expect: called with the most seconds that the attacks will take, once that is known.
 
     Returns:
-        `.agreement` over `.radii`, at most; `.flipped` (n x radii), each row seen to lose its class in a call of its
-        own; `.minimal_distance`, of each row to its nearest witness; `.adversarial(radius)`; whether the gradient can
-        be believed. See `Attack`.
+        `.agreement` over `.radii`, an upper limit; `.flipped` (n x radii), rows each seen to lose their class in a call
+        of their own; `.minimal_distance`, from each row to its nearest witness; `.adversarial(radius)`; and whether the
+        gradient can be trusted. See `Attack`.
 
     Raises:
-        InvalidInputError: as `robmon.assess`; nothing can be moved; or the outputs are no classes.
+        InvalidInputError: as `robmon.assess`; or nothing can be moved; or the outputs are not classes.
         PredictionError, RegistryError, ModelError: as `robmon.assess`.
-        MissingPackageError: an attack is ART's, which is not installed.
+        MissingPackageError: an `art:` attack is asked for and ART is not installed.
 
     >>> import numpy as np
     >>> inputs = np.array([[0.25, 0.0], [-2.0, 0.5], [0.05, 0.0]])

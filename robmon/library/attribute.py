@@ -33,40 +33,41 @@ def attribute(
     max_batch_rows: int | None = None,
     max_seconds: float | None = None,
 ) -> Attribution:
-    """Which features carry the noise error, and how sure that is: Shapley shares, which add up to 1.
+    """Share the noise error out between groups of features: Shapley shares that add up to 1, with standard errors.
 
-    The share of a group is what the row error gains when noise is switched on for it, averaged over all orders in which
-    groups can be switched on, over the whole noise error. Row errors are those of `robmon.assess`: squared changes of
-    the outputs as they are, mean over outputs; of labels 1 where the class changed.
+    The share of a group is the row error gained when noise is switched on for it, averaged over all orders in which the
+    groups can be switched on, divided by the whole noise error. Row errors are those of `robmon.assess`: squared
+    changes of the outputs in their own units, mean over outputs; for labels, 1 where the class changed.
 
     Args:
         predictor: as in `robmon.assess`.
-        inputs: as there.
+        inputs: as in `robmon.assess`.
         level: the noise level, above 0.
-        groups: features of each group by name (columns; of arrays `input[0]`; of images `channel_0`) or position;
-            features in none are together `all others`. None: each feature alone; of more than eight the seven that move
-            outputs most when noise is on them alone (in one draw of its own), and `all others`.
-        pairs: random orders a row is run in, each with its reverse: `2 groups - 1` predictions of all rows a pair.
+        groups: the features of each group, by name (columns; `input[0]` in arrays; `channel_0` in images) or position;
+            features in no group form one called `all others`. None: each feature by itself; of more than eight, the
+            seven that move the outputs most when noise is on them alone (in a draw of its own), and `all others`.
+        pairs: number of random orders run per row, each with its reverse: `2 groups - 1` predictions of all rows per
+            pair.
         seed: fixes noise and orders.
         noise: as in `robmon.assess`.
-        scale: as there.
-        task: as there.
-        output: as there.
-        output_column: as there.
-        integers: as there.
-        scale_axis: as there.
-        device: as there.
-        max_batch_rows: as there.
-        max_seconds: time budget: fewer pairs, and then only the first rows (at least 32), are run where all would take
-            longer; the result's `cut` says so. None: all are.
+        scale: as in `robmon.assess`.
+        task: as in `robmon.assess`.
+        output: as in `robmon.assess`.
+        output_column: as in `robmon.assess`.
+        integers: as in `robmon.assess`.
+        scale_axis: as in `robmon.assess`.
+        device: as in `robmon.assess`.
+        max_batch_rows: as in `robmon.assess`.
+        max_seconds: time budget: where everything would take longer, fewer pairs are run, and then on the first rows
+            only (at least 32); the result's `cut` says so. None: no budget.
 
     Returns:
-        `.groups`, and over them arrays `.share` and `.stderr` (standard errors over rows); `.total`, the noise error in
-        squared output units. See `Attribution`.
+        `.groups` and, over them, the arrays `.share` and `.stderr` (standard errors over rows); `.total`, the noise
+        error in squared output units. See `Attribution`.
 
     Raises:
-        InvalidInputError: as `robmon.assess`; a group names no feature that noise can move; or noise at this level
-            changes no output, or makes outputs that are not finite, so that there is nothing to share out.
+        InvalidInputError: as `robmon.assess`; or a group names no feature that noise can move; or noise at this level
+            changes no output, or makes outputs non-finite, so that there is nothing to share out.
         OverBudgetError: not even the fewest rows with one pair fit into `max_seconds`.
         PredictionError, RegistryError, ModelError: as `robmon.assess`.
 

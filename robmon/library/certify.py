@@ -26,31 +26,30 @@ def certify(
     output_column: str | int | Sequence[str | int] | None = None,
     scale_axis: int | None = None,
 ) -> Certificate:
-    """Which rows provably keep the module's own class, wherever they move within a radius: at least this share.
+    """Prove which rows keep the module's own class wherever they move within a radius: at least this share does.
 
-    The other side of `robmon.attack`: on the same rows, norm and radius the certified share is at most the true one,
-    and that at most the share that attacks leave. It is of the module itself, not of a vote under noise, and says
-    nothing of other rows. The module is read, not trusted: of an operation of which nothing is known there is no
-    certificate, but its name.
+    This is the other side of `robmon.attack`: on the same rows, norm and radius, certified share <= true share <= share
+    left by the attacks. The certificate is about the module itself, not a vote under noise, and says nothing about
+    other rows. A module with an operation that is not known gets no certificate; the reason names the operation.
 
     Args:
         module: a torch module, eager, exported or TorchScript; or the URI of an MLflow model that is one.
         inputs: array `(n, *input_shape)`.
-        norm: `2`: the root of the sum of squares of a row's moves is at most the radius; `inf`: each of them is.
-        radii: in units of the scale, as levels are.
-        scale: as in `robmon.attack`: None: the standard deviation of each feature; 1.0: radii are in input units.
-        method: `lipschitz`: the norms of the layers, one after the other; `interval`: between which numbers each value
-            lies, layer by layer; `crown`: linear bounds, pulled back to the input (Zhang et al., NeurIPS 2018), which
-            certify what intervals do and mostly far more, at the price of seconds.
+        norm: `2`: the root of the sum of the squared moves of a row is at most the radius; `inf`: each of them is.
+        radii: in units of the scale, as noise levels are.
+        scale: None: the standard deviation of each feature; 1.0: radii are in input units.
+        method: `lipschitz`: the norms of the layers, composed; `interval`: between which two numbers each value lies,
+            layer by layer; `crown`: linear bounds pulled back to the input (Zhang et al., NeurIPS 2018), which certify
+            all that `interval` does and mostly far more, but take seconds.
         output: as in `robmon.assess`.
-        output_column: as there; where it is given, there is no certificate.
-        scale_axis: as there.
+        output_column: as in `robmon.assess`; with it there is no certificate.
+        scale_axis: as in `robmon.assess`.
 
     Returns:
-        `.share` over `.radii`, `.certified` (n x radii), `.lipschitz`; or None with `.reason`. See `Certificate`.
+        `.share` over `.radii`, `.certified` (n x radii) and `.lipschitz`; or None with `.reason`. See `Certificate`.
 
     Raises:
-        InvalidInputError: as `robmon.assess`; or the outputs are no classes.
+        InvalidInputError: as `robmon.assess`; or the outputs are not classes.
         PredictionError, RegistryError, ModelError: as `robmon.assess`.
 
     >>> import numpy as np, torch

@@ -34,27 +34,31 @@ def compare(
     tolerance: float = 0.0,
     **options: Unpack[AssessOptions],
 ) -> Comparison:
-    """Is predictor b worse under noise than predictor a? Same rows, same noise, one paired difference a row.
+    """Test whether predictor b is worse under noise than predictor a: same rows, same noise, paired row by row.
 
-    The verdict speaks of the law that the inputs were drawn from, at all levels above 0 together. Errors of both are
-    divided by twice the variance of a's clean outputs, output by output, so that outputs of any unit add up. Embeddings
-    are compared by the triplets that change their order, so that they may be rotated, scaled and of other dimensions.
+    The verdict is about the distribution that the inputs were drawn from, and covers all levels above 0 together. The
+    errors of both are divided by twice the variance of a's clean outputs, output by output, so that outputs in any unit
+    can be added up. Embeddings are compared by the triplets whose order changes, so the two models may differ by a
+    rotation, a scale or the number of dimensions.
 
     Args:
-        predictor_a: the reference, as in `assess`. A model given by its URI is let go before the other is loaded.
-        predictor_b: what is compared with it.
-        inputs: as in `assess`.
-        alpha: chance of a false alarm, below 0.5; approximate, and exceeded where few rows carry the reference's error.
-        tolerance: relative worsening of the noise MSE that is tolerated.
-        options: those of `assess`; `progress` counts the trials of both, and `expect` speaks of both.
+        predictor_a: the reference, as in `robmon.assess`. A model given by its URI is released before the other is
+            loaded.
+        predictor_b: the predictor that is compared with it.
+        inputs: as in `robmon.assess`.
+        alpha: chance of a false alarm, below 0.5. It is approximate, and exceeded where few rows carry the reference's
+            error.
+        tolerance: relative worsening of the noise MSE that is tolerated: 0.1 is 10 %.
+        options: those of `robmon.assess`; `progress` and `expect` cover both assessments.
 
     Returns:
-        ratio and difference at each level with their intervals, the verdict, and what could have been found. See
-        `Comparison` for each number's shape, unit and meaning, `compare_rows` for the method and its sources.
+        Ratio and difference at each level with their intervals, the verdict, and the smallest ratio that these rows
+        could have detected. See `Comparison` for the shape, unit and meaning of each number, and
+        `robmon.robustness.comparison.compare_rows` for the method and its sources.
 
     Raises:
-        InvalidInputError: as in `assess`; or the two take different inputs; or their clean outputs differ in kind, in
-            number, or in variance by more than a factor of 10, as in other units; or those of one do not vary at all.
+        InvalidInputError: as in `robmon.assess`; or the two take different inputs; or their clean outputs differ in
+            kind, in number, or by more than a factor of 10 in variance (as in other units), or do not vary at all.
 
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
     >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))

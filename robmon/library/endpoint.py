@@ -21,20 +21,21 @@ def endpoint(
     batch_rows: int = 32,
     timeout_seconds: float = 10,
 ) -> RemoteModel:
-    """A model at its prediction URL as a predictor for `assess`, `compare` and `rank`; nothing is asked yet.
+    """A model behind a prediction URL, as a predictor for `assess`, `compare` and `rank`. Nothing is requested yet.
 
     Args:
-        url: `http(s)://host/invocations`, `/v1/models/name:predict` or `/v2/models/name/infer`. A user and a password
-            in it are sent as Basic authentication, and shown nowhere.
+        url: `http(s)://host/invocations`, `/v1/models/name:predict` or `/v2/models/name/infer`. A user and password in
+            it are sent as Basic authentication, and never shown.
         token: bearer token.
-        token_file: file with a bearer token, read for each request.
-        rows_per_second: most rows a second sent.
+        token_file: file with a bearer token, read again for each request.
+        rows_per_second: most rows sent per second.
         batch_rows: most rows in one request.
-        timeout_seconds: within which a request is answered.
+        timeout_seconds: how long to wait for an answer to a request.
 
     Raises:
-        ModelError: this is no such URL.
-        InvalidInputError: a number is not above 0, the token cannot be used, or there is more than one way to get in.
+        ModelError: the URL is none of these.
+        InvalidInputError: a number is not above 0, the token cannot be used, or more than one kind of credentials is
+            given.
 
     >>> print(endpoint("http://me:secret@127.0.0.1:8080/invocations", rows_per_second=200))
     http://127.0.0.1:8080/invocations

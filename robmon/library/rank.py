@@ -23,25 +23,25 @@ from robmon.robustness.specification import Specification
 def rank(
     predictors: Mapping[str, Any] | Sequence[Any], inputs: Any, targets: Any = None, **options: Unpack[RankOptions]
 ) -> Ranking:
-    """Rank predictors by their score without noise and under noise: same rows, same noise, same targets.
+    """Rank predictors by their score, without noise and at every noise level: same rows, same noise, same targets.
 
     The score is the accuracy for `task="classification"`, else the MSE against the targets; for `task="embedding"`,
-    which has none, the share of triplets that keep their order, see `CurvePoint.triplet_flips`. Models given by a URI
-    are loaded one after the other, never two at once. One that cannot be loaded, called or given these inputs is left
-    out, and named in the result.
+    which has no targets, the share of triplets that keep their order, see `CurvePoint.triplet_flips`. Models given by a
+    URI are loaded one after the other, never two at once. One that cannot be loaded or called, or does not take these
+    inputs, is left out and named in the result.
 
     Args:
-        predictors: names and predictors as in `assess`, at least 2; or a list of predictors, each then called by its
-            URI or its own name.
-        inputs: as in `assess`, shape `(n, *input_shape)`.
-        targets: true outputs of these rows, as in `assess`; of a classification also their classes, shape `(n,)`: as
-            the models return them, or 0, 1, ... for models that return one score a class. Without targets there is no
-            clean rank; embeddings have none, and all are alike without noise.
-        options: those of `assess`; `progress` counts the trials of all models, and `expect` speaks of all.
+        predictors: at least 2: a mapping of names to predictors as in `robmon.assess`, or a list of predictors, each
+            then named by its URI or its own `__name__`.
+        inputs: as in `robmon.assess`, shape `(n, *input_shape)`.
+        targets: true outputs of these rows, as in `robmon.assess`. For a classification also their classes, shape
+            `(n,)`: as the models return them, or 0, 1, ... for models that return one score per class. Required, except
+            for embeddings, which all count as equal without noise.
+        options: those of `robmon.assess`; `progress` and `expect` cover all models.
 
     Raises:
-        InvalidInputError: fewer than 2 predictors can be assessed, names are not unique, or as in `assess`.
-        TooFewTrialsError: the confidence needs more trials; names the number.
+        InvalidInputError: fewer than 2 predictors can be assessed, names are not unique, or as in `robmon.assess`.
+        TooFewTrialsError: the confidence needs more trials; the message names the number.
 
     >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))

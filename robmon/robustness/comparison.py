@@ -30,45 +30,48 @@ OTHER_UNITS = 10.0
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Version b against version a, on the same rows and noise.
+    """Version b compared with version a, on the same rows under the same noise.
 
     All intervals have confidence `1 - 2 alpha`: b is worse exactly where `pooled_low` exceeds `1 + tolerance` by more
     than rounding, 0.01 %.
 
     Attributes:
-        score: what row errors are. `mse`: squared changes of values, over twice the variance of *a's* clean outputs, so
-            that 1 is an output as unrelated to its clean one as another row's. `probability`: of classifiers, mean
-            squared changes of the probabilities of both at a common confidence (`robmon.robustness.confidence`).
-            `flips`: of classifiers, shares of trials in which the class changed. `triplets`: of embeddings, shares of
-            triplets whose order changed (`robmon.robustness.embedding_comparison`).
-        pooled_ratio: what is tested: the sum of b's row errors over rows and levels over that of a's; +Inf where b has
-            infinite errors, or only a has none.
+        score: what row errors are. `mse`: squared changes of values, divided by twice the variance of *a's* clean
+            outputs, so that 1 is an output as unrelated to its clean one as another row's. `probability`: for
+            classifiers, mean squared changes of the probabilities, both versions brought to a common confidence
+            (`robmon.robustness.confidence`). `flips`: for classifiers, shares of trials in which the class changed.
+            `triplets`: for embeddings, shares of triplets whose order changed
+            (`robmon.robustness.embedding_comparison`).
+        pooled_ratio: what is tested: the sum of b's row errors over rows and levels, divided by that of a's; +Inf where
+            b has infinite errors, or only a has none.
         pooled_low, pooled_high: its confidence limits, from 0 to +Inf.
-        pvalue: of the hypothesis that the pooled ratio is at most `1 + tolerance` in law.
+        pvalue: of the hypothesis that the true pooled ratio is at most `1 + tolerance`.
         worse: `pvalue < alpha`.
-        detectable_ratio: the smallest pooled ratio that a sample like this shows with 90 % power; +Inf where it shows
+        detectable_ratio: the smallest pooled ratio that such a sample detects with 90 % power; +Inf where it detects
             none, however large; None where a or b has no error.
         levels: shape `(levels,)`, all above 0.
-        ratio: shape `(levels,)`, errors of b over those of a, level by level; +Inf as above.
+        ratio: shape `(levels,)`, errors of b divided by those of a, level by level; +Inf as above.
         ratio_low, ratio_high: its confidence limits, from 0 to +Inf.
-        delta: shape `(levels,)`, mean error of b less that of a, in the units of the score.
+        delta: shape `(levels,)`, mean error of b minus that of a, in the units of the score.
         delta_low, delta_high: its confidence limits.
-        error_share: shape `(levels,)`, which part of b's finite errors, all levels together, lies at each; 0 where it
-            has none.
+        error_share: shape `(levels,)`, the share of b's finite errors, all levels together, that lies at each level; 0
+            where it has none.
         rows, alpha, tolerance: as used.
-        exponents: of a and b, which bring them to the common confidence; None where the score is another.
-        common_confidence: the mean top probability to which both are brought; None as above.
+        exponents: those of a and b that bring them to the common confidence; None for other scores.
+        common_confidence: the mean top probability to which both are brought; None for other scores.
         reason: why flips decide between classifiers: `labels`, `saturated`, `exponent` or `other_classes`, see
             `robmon.report.comparison.WHY_FLIPS`; None where they do not.
-        disagreement: share of rows to which the versions give other classes without noise; None where outputs are no
-            classes, or classes of one have names and those of the other numbers.
-        flip_ratio: shape `(levels,)`, share of flips of b over that of a; None where outputs are no classes.
-        flip_pooled_ratio, flip_pvalue: what `pooled_ratio` and `pvalue` are where flips decide; None as above.
-        agreement_a, agreement_b: shape `(levels,)`, share of unchanged classes under noise; None as above.
-        beyond_a, beyond_b: shape `(levels,)`, of embeddings, share of rows that noise moves beyond the version's own
-            threshold; None of other outputs, and where there is none.
-        self_nearest_a, self_nearest_b: the same of rows that are still the nearest to themselves.
-        a, b: both assessments, where the comparison was made from such.
+        disagreement: share of rows to which the two versions give different classes without noise; None where outputs
+            are not classes, or one version's classes are names and the other's numbers.
+        flip_ratio: shape `(levels,)`, share of flips of b divided by that of a; None where outputs are not classes.
+        flip_pooled_ratio, flip_pvalue: what `pooled_ratio` and `pvalue` would be if flips decided; None where outputs
+            are not classes.
+        agreement_a, agreement_b: shape `(levels,)`, share of unchanged classes under noise; None where outputs are not
+            classes.
+        beyond_a, beyond_b: shape `(levels,)`, for embeddings, share of rows that noise moves beyond the version's own
+            threshold; None for other outputs, and where there is none.
+        self_nearest_a, self_nearest_b: likewise the share of rows that stay nearest to themselves.
+        a, b: both assessments, where the comparison was made from assessments.
     """
 
     levels: Float64
@@ -107,18 +110,18 @@ class Comparison:
 
     @property
     def confidence(self) -> float:
-        """Of the intervals."""
+        """Confidence of the intervals, `1 - 2 alpha`."""
         return 1.0 - 2.0 * self.alpha
 
     @property
     def flip_note(self) -> str:
-        """Where a verdict on probabilities says one thing and flips another: a sentence; else empty."""
+        """A sentence where the verdict on probabilities and the flips disagree; else empty."""
         from robmon.report.comparison import flip_note
 
         return flip_note(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it; infinite is "+Inf"."""
+        """The result as strict JSON; infinite is "+Inf"."""
         own = {key: value for key, value in vars(self).items() if key not in ("a", "b")}
         assessments = {key: None if each is None else each.to_dict() for key, each in (("a", self.a), ("b", self.b))}
         return jsonable(own | {"confidence": self.confidence, "flip_note": self.flip_note} | assessments)  # type: ignore[no-any-return]
@@ -130,7 +133,7 @@ class Comparison:
         return plot_comparison(self, name_a, name_b)
 
     def describe(self, name_a: str = "a", name_b: str = "b") -> str:
-        """The verdict in plain words, the pooled ratio and what it is made of, and a table of the levels."""
+        """The verdict in plain words, the pooled ratio and how it was computed, and a table of the levels."""
         from robmon.report.comparison import text
 
         return text(self, name_a, name_b)
@@ -156,24 +159,25 @@ def compare_rows(
 ) -> Comparison:
     """Compare two versions by their row errors on the same rows under the same noise.
 
-    Errors of a row are summed over the levels. Each row gives one difference `b - (1 + tolerance) a`; a one-sided
-    t-test over rows, corrected for skewness (Hall 1992, see `statistics.mean_test`), decides. The limits of the ratio
-    of the sums are those which the same test does not reject, as in Fieller (1954, J. R. Statist. Soc. B 16,
-    175-185). The detectable ratio r is the smallest with which b's errors, scaled so that their means are r times a's,
-    would be found with 90 % power: so it stays the same when b gets worse as a whole.
+    The errors of a row are summed over the levels. Each row gives one difference `b - (1 + tolerance) a`; a one-sided
+    t-test over rows, corrected for skewness (Hall 1992, see `statistics.mean_test`), decides. The confidence limits of
+    the ratio of the sums are the ratios that the same test does not reject, as in Fieller (1954, J. R. Statist. Soc. B
+    16, 175-185). The detectable ratio r is the smallest for which b's errors, scaled so that their mean is r times a's,
+    would be found worse with 90 % power: it therefore stays the same when b gets worse as a whole.
 
     Args:
         a, b: shape `(n, levels)`, row errors averaged over the same trials, in the same units; only levels above 0.
-        correction: what is subtracted from the tested difference, where errors hang on something that was estimated on
-            the same rows; it changes no ratio, only what chance does. Shape `(n,)`, or `(2, n, levels)`: what is
+        correction: what is subtracted from the tested difference, where errors depend on something that was estimated
+            on the same rows; it changes no ratio, only the standard error. Shape `(n,)`, or `(2, n, levels)`: what is
             subtracted from a and from b, and so from every difference, those of single levels included.
-        levels: the levels of the columns; None: they are numbered from 1.
-        alpha: chance of a false alarm, below 0.5. It is approximate: true where many rows carry a's error, and exceeded
+        levels: the levels of the columns; None: numbered from 1.
+        alpha: chance of a false alarm, below 0.5. It is approximate: right where many rows carry a's error, exceeded
             where few do (`robmon.robustness.statistics.mean_test.pvalue` has figures).
         tolerance: relative worsening that is tolerated.
 
-    Errors that are infinite in b and finite in a are a failure of b: it is worse, at p-value 0. Where a's is infinite
-    nothing is compared.
+    Returns:
+        The comparison. Errors that are infinite in b and finite in a are a failure of b: it is worse, with p-value 0.
+        A row and level that is infinite in a is left out of both.
 
     Raises:
         InvalidInputError: shapes differ, fewer than 2 rows, levels not above 0, NaN, alpha or tolerance out of range.

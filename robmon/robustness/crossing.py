@@ -22,12 +22,14 @@ STEPS: Final = 60
 
 @dataclass(frozen=True)
 class Crossing:
-    """The level at which the mean score crosses a limit: an MSE rises above it, an agreement or accuracy falls below.
+    """The level at which the mean score crosses a limit: an MSE rises above it, an agreement or accuracy falls below
+    it.
 
     Attributes:
-        level: where the curve, drawn through the levels assessed, crosses it; None: beyond the highest of them.
-        low, high: confidence limits of the level over rows (requests); None: beyond the highest level assessed. A low
-            of 0 says that the limit may be exceeded even without noise.
+        level: where the curve, interpolated between the levels assessed, crosses the limit; None: beyond the highest of
+            them.
+        low, high: confidence limits of the level over rows (requests); None: beyond the highest level assessed. A `low`
+            of 0 means that the limit may be exceeded even without noise.
         limit: the owner's.
         score: what crosses it: `mse`, `agreement` or `accuracy`.
         confidence: of the interval.

@@ -27,9 +27,10 @@ class Slope:
 
     Attributes:
         value: change of the score per unit of the axis.
-        stderr: its standard error over the rows (levels share their draws, so a residual one would be nonsense).
+        stderr: its standard error over the rows (levels share their draws, so a residual standard error would be
+            meaningless).
         lack_of_fit: root mean square distance of the curve from the line, as a share of the curve's own root mean
-            square rise: 0 on a straight line, 1 where the line says nothing. None with one level above 0.
+            square rise: 0 for a straight line, 1 where the line explains nothing. None with a single level above 0.
         score: what rises or falls: `mse`, `agreement` or `accuracy`.
         axis: against what: `level_squared`, `level`, or `severity`, the rank of the level.
     """
@@ -42,16 +43,16 @@ class Slope:
 
     @property
     def is_straight(self) -> bool:
-        """Whether the curve is so near the line that the slope may stand for it; if not, the area speaks."""
+        """Whether the curve is close enough to the line for the slope to stand for it; if not, use the area."""
         return self.lack_of_fit is None or self.lack_of_fit <= STRAIGHT
 
 
 @dataclass(frozen=True)
 class NoiseMargin:
-    """How much noise the owner's limit of the bound allows.
+    """How much noise the owner's limit for the bound allows.
 
     Attributes:
-        level: the largest level assessed up to which every bound stays at or under the limit; None where even the one
+        level: the largest level assessed up to which every bound stays at or below the limit; None where even the one
             at level 0 exceeds it.
         limit: the owner's, in squared output units.
         crossed_at: the first level whose bound exceeds the limit; None where none does.

@@ -25,14 +25,14 @@ Z_99 = 2.58
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two models of which the one that is better at lower levels is overtaken.
+    """Two models, the one better at lower levels being overtaken by the other.
 
     Attributes:
-        ahead: the better one at first.
-        behind: the one that overtakes it.
+        ahead: the model that is better at first.
+        behind: the model that overtakes it.
         levels: where they change places, rising; interpolated between the levels assessed.
-        is_chance: whether either lead, before the first of these or after it, may be one of these rows alone: nowhere
-            more than 2.58 of its standard errors over rows, paired. False where no rows are known.
+        is_chance: whether either lead, before the first of these levels or after it, may be due to the choice of rows:
+            it nowhere exceeds 2.58 of its standard errors over rows, paired. False where no scores by row are known.
     """
 
     ahead: str
@@ -53,7 +53,9 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which noise, its levels in which unit, and on how many rows all models of a ranking were assessed."""
+    """The conditions under which all models of a ranking were assessed: noise, unit of its levels, rows, trials and
+    seed.
+    """
 
     noise: str
     level_unit: str
@@ -67,7 +69,7 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Models ranked by their scores at every level; the ranks are those of the rows assessed.
+    """Models ranked by their scores at every level. The ranks are about the rows assessed.
 
     Attributes:
         names: of the models, in the order given.
@@ -75,18 +77,18 @@ class Ranking:
         scores: shape `(models, levels)`.
         ranks: shape `(models, levels)`, 1 is best; models with equal scores share the mean of their ranks.
         rank_diff: shape `(models, levels)`, clean rank minus rank under noise: above 0 the model gains places.
-        slopes: of each model's score, through the clean one, against level squared for an error, which is lower the
-            better, and against level for a share, which is higher the better; None where a score is infinite.
-        crossings: the pairs that change places, first the one in which the best overtakes the one that was best: sorted
-            by the final rank of the one that overtakes, then by the clean rank of the other.
-        higher_is_better: whether it is.
+        slopes: slope of each model's score through the clean one: against level squared for an error (lower is better),
+            against level for a share (higher is better); None where a score is infinite.
+        crossings: the pairs that change places, first the one in which the best under noise overtakes the one that was
+            best without: sorted by the final rank of the one that overtakes, then by the clean rank of the other.
+        higher_is_better: whether higher scores are better.
         score: what the scores are, in words.
-        conditions: of the assessments, where the scores come from such.
+        conditions: of the assessments that the scores come from, if any.
         left_out: models that could not be assessed: name and reason.
-        notes: sentences on what was deduced, left alone or left out, each with the name of its model, or without where
-            it is of all.
-        noise_gains: of each model the variance of noise behind its first convolution over that before, normalisation
-            included, see `robmon.advise`; None where that is not readable. Empty: nothing was read.
+        notes: sentences on what was deduced, left alone or left out, each with the name of its model, or without a name
+            where it is about all of them.
+        noise_gains: for each model the variance of noise after its first convolution divided by that before it,
+            normalisation included, see `robmon.advise`; None where that cannot be read. Empty: nothing was read.
     """
 
     names: tuple[str, ...]
@@ -105,8 +107,9 @@ class Ranking:
 
     @property
     def rules(self) -> RankCorrelation:
-        """Rank correlation, over the models of which a gain was read, of that gain and of how fast noise makes the
-        score worse: do the rules of `robmon.advise` hold among these models?"""
+        """Rank correlation between the noise gain of the first convolution and how fast noise makes the score worse,
+        over the models whose gain could be read: whether the rules of `robmon.advise` hold among these models.
+        """
         worse = -1.0 if self.higher_is_better else 1.0
         pairs = [
             (gain, worse * slope)
@@ -117,11 +120,11 @@ class Ranking:
 
     @property
     def order(self) -> list[int]:
-        """Indices of the models, the best clean score first; among equals the better one under noise."""
+        """Indices of the models, best clean score first; among equals the better one under noise."""
         return [int(index) for index in np.lexsort(self.ranks.T[::-1])]
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it; infinite is "+Inf", absent is None."""
+        """The result as strict JSON; infinite is "+Inf", absent is None."""
         gains = self.noise_gains or (None,) * len(self.names)
         columns = zip(self.names, self.scores, self.ranks, self.rank_diff, self.slopes, gains, strict=True)
         keys = ("name", "scores", "ranks", "rank_diff", "slope", "noise_gain")
@@ -140,7 +143,8 @@ class Ranking:
         return {key: jsonable(value) for key, value in result.items()}
 
     def plot(self) -> Figure:
-        """A bump chart as a matplotlib figure: ranks against level, names, scores and RankDiff at the lines' ends.
+        """A bump chart as a matplotlib figure: ranks against level, with names, scores and RankDiff at the ends of the
+        lines.
 
         Needs matplotlib (`pip install "robmon[plot]"`).
         """

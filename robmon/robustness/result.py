@@ -34,50 +34,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """One complete result.
+    """The complete result of one assessment. `print(result)` gives a table, `result.plot()` a picture,
+    `result.to_dict()` JSON.
 
     Attributes:
-        curve: one point a level, level 0 first.
-        area: 0 is untouched, 1 is as unrelated as another row's output; None where an output was not finite, no
-            output varies, or all rows have one class.
+        curve: one point per level, level 0 first.
+        area: 0 where noise changes nothing, 1 where outputs are as unrelated as those of another row; None where an
+            output was not finite, no output varies, or all rows have one class.
         index: `1 - area`.
         clean_mse: MSE against the targets without noise; None without targets.
-        own_mse: what the model's outputs move without noise, pass by pass: 0 unless it is itself random.
-        label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level; None without targets.
-        band: upper band per level, over the whole curve at once; None where trials are too few.
-        reference: what noisy outputs are compared with, `prediction` or `label` (the targets).
+        own_mse: how far the model's outputs move from one pass to the next without noise: 0 unless the model itself is
+            random.
+        label_ceiling: `(sqrt(clean_mse) + sqrt(U of reference prediction))²` per level, an upper bound of the MSE
+            against the targets; None without targets.
+        band: upper band per level, valid over the whole curve at once; None where there are too few trials.
+        reference: what noisy outputs are compared with: `prediction` (the model's own clean outputs) or `label` (the
+            targets).
         specification: what was done; its trials are those that were run.
-        noise: the name of the noise.
-        rows: how many were assessed: those given, without those that have no finite clean output.
-        finite: shape `(n,)`, which of the rows given have a finite clean output. The others are left out: what belongs
-            to rows holds NaN for them, but of `comparison_row_errors` +Inf.
-        row_errors: shape `(n, levels)` of the rows given, mean over trials, in squared output units.
-        normalised_row_errors: shape `(n, levels)`, over twice the output variance, as the area has it.
-        comparison_row_errors: the same over twice `comparison_variance`; None where that was not given, or is of
+        noise: name of the noise.
+        rows: number of rows assessed: those given, without those that have no finite clean output.
+        finite: shape `(n,)`, which of the rows given have a finite clean output. The others are left out: arrays over
+            rows hold NaN for them, except `comparison_row_errors`, which holds +Inf.
+        row_errors: shape `(n, levels)` over the rows given, mean over trials, in squared output units.
+        normalised_row_errors: shape `(n, levels)`, the same divided by twice the output variance, as in the area.
+        comparison_row_errors: the same divided by twice `comparison_variance`; None where that was not given, or has
             another number of outputs.
-        common: what a comparison of classifiers needs, where one was asked for; None else, and for values and labels.
-        trial_row_errors: shape `(n, trials)`, row errors at the highest level against the model's own clean outputs, in
-            each trial; None where they were not asked for.
-        judged_trials: what a verdict may speak of, trial by trial; None of an assessment that is not compared.
+        common: what a comparison of classifiers needs, where one was asked for; else None, and for values and labels.
+        trial_row_errors: shape `(n, trials)`, the row errors of each trial at the highest level, against the model's
+            own clean outputs; None where they were not asked for.
+        judged_trials: what a verdict may say about single trials; None for an assessment that is not compared.
         row_agreement: shape `(n, levels)`, share of its trials in which a row kept its class; None without classes.
-        row_accuracy: the same against the targets' classes; None without targets too.
-        embedding: of embeddings, what noise does to each row's; None of other outputs.
-        clusters: shape `(n,)`, for each row the request it came from; each its own where none were given.
+        row_accuracy: the same against the targets' classes; also None without targets.
+        embedding: for embeddings, what noise does to each row's; None for other outputs.
+        clusters: shape `(n,)`, the request that each row came from; each row its own where none were given.
         output: `value`, `probability`, `multilabel`, `logit`, `label` or `embedding`.
-        output_variance: shape `(outputs,)`, of the clean outputs unless given; of labels `p (1 - p)` per class.
+        output_variance: shape `(outputs,)`, variance of the clean outputs unless another was given; for labels
+            `p (1 - p)` per class.
         clean_variance: the same, always measured on these clean outputs.
-        outputs_without_variance: outputs left out of area and normalised errors.
+        outputs_without_variance: number of outputs left out of area and normalised errors.
         clean_outputs: shape `(n, outputs)` in float64, or `(n,)` labels; embeddings under `cosine` as unit vectors.
         level_unit: what a level counts.
-        features: scale and mean of the features, and what of them is set apart.
+        features: scale and mean of the features, and which values are set apart.
         masked: how much of the inputs was not perturbed, and why.
-        cut: what a time budget left of the rows and trials given, in words, and what to raise; empty: all of them.
+        cut: in words, how many of the rows and trials a time budget left, and what to raise; empty: all of them.
         notes: sentences on what was deduced, left alone or left out.
-        batch_rows: how many rows the model was given at a time, at most.
-        out_of_memory_retries: how often memory ran out, and batches were halved.
+        batch_rows: most rows that the model was given at a time.
+        out_of_memory_retries: how often memory ran out and batches were halved.
         draws: what drew the noise, `numpy`, or `torch` with device and dtype: elsewhere a seed gives other numbers.
-        axis: against what slope and area are: `level_squared`, or `level` where no law is known to first order.
-        uses_realised_level: whether slopes are against the realised level: whole numbers, rounded, move otherwise than
+        axis: what slope and area are measured against: `level_squared`, or `level` where no first-order law is known.
+        uses_realised_level: whether slopes are against the realised level: rounded integers move by another amount than
             asked.
     """
 
@@ -147,23 +152,24 @@ class Assessment:
 
     @property
     def distance(self) -> str | None:
-        """Of embeddings, `l2` or `cosine`."""
+        """For embeddings, `l2` or `cosine`; None for other outputs."""
         return None if self.embedding is None else self.specification.distance
 
     @property
     def threshold(self) -> float | None:
-        """Of embeddings, the distance beyond which two are not taken for the same thing, as `beyond_threshold` counts;
-        None of others, and where none is known. Where it comes from is told in the notes."""
+        """For embeddings, the distance beyond which two no longer count as the same thing, as in `beyond_threshold`;
+        None for other outputs, and where none is known. The notes say where it comes from.
+        """
         return None if self.embedding is None else self.embedding.threshold
 
     @property
     def decided(self) -> Threshold | None:
-        """The threshold with where it comes from, for another noise on these rows."""
+        """The threshold and where it comes from, for another noise on these rows."""
         return None if self.embedding is None else Threshold(self.embedding.threshold, self.embedding.threshold_note)
 
     @property
     def mse_limit(self) -> float | None:
-        """The owner's limit of the bound, if any."""
+        """The owner's limit for the bound, if any."""
         return self.specification.mse_limit
 
     @property
@@ -173,7 +179,9 @@ class Assessment:
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """Which of the rows given count, shape `(n,)`: all of a version that is compared and never finite."""
+        """Which of the rows given count, shape `(n,)`: the finite ones, or all rows of a version under comparison that
+        is never finite.
+        """
         return self.finite if self.finite.any() else np.ones_like(self.finite)
 
     @property
@@ -183,41 +191,43 @@ class Assessment:
 
     @property
     def scale(self) -> Float64:
-        """What relative levels multiply: float64, broadcasts to one input row; 0 for what is not perturbed."""
+        """What relative levels are multiples of: float64, broadcasts to one input row; 0 for what is not perturbed."""
         return np.asarray(self.features.scale)
 
     @property
     def relative(self) -> bool:
-        """Whether the scale is in standard deviations of the features, not in input units."""
+        """Whether the scale is in standard deviations of the features rather than input units."""
         return self.features.relative
 
     @property
     def slope(self) -> Slope | None:
-        """The robustness slope: MSE against level², of perturbations of images against level; see `slope_over`."""
+        """The robustness slope of the MSE, against level² (for perturbations of images, against level); see
+        `slope_over`.
+        """
         return self.slope_over(self.axis)
 
     @property
     def agreement_slope(self) -> Slope | None:
-        """The slope of the agreement against level; None without classes too, see `slope_over`."""
+        """The slope of the agreement against level; also None without classes, see `slope_over`."""
         return self.slope_over("level", "agreement")
 
     @property
     def accuracy_slope(self) -> Slope | None:
-        """The slope of the accuracy against level; None without classes or targets too, see `slope_over`."""
+        """The slope of the accuracy against level; also None without classes or targets, see `slope_over`."""
         return self.slope_over("level", "accuracy")
 
     def slope_over(self, axis: Axis, score: Score = "mse") -> Slope | None:
         """The slope of a score against an axis, through the point at level 0, with its standard error over rows.
 
-        With several rows a request, the error is over requests.
+        Where several rows came from one request, the standard error is over requests.
 
         Args:
-            axis: `level_squared`, `level`, or `severity`, which counts the levels 0, 1, 2, ...
+            axis: `level_squared`, `level`, or `severity`, which numbers the levels 0, 1, 2, ...
             score: `mse`, `agreement` or `accuracy`.
 
         Returns:
-            None where the score was not measured, an output was not finite, or the change up to the highest level is
-            less than what the model, itself random, changes without noise.
+            The slope; None where the score was not measured, an output was not finite, or the change up to the highest
+            level is smaller than what the model, being itself random, changes without noise.
 
         Raises:
             InvalidInputError: no such axis or score.
@@ -250,7 +260,7 @@ class Assessment:
             share: of the rows, above 0 and at most 1, rounded up.
 
         Returns:
-            shape `(ceil(share * n),)`, less where fewer rows have any error.
+            shape `(ceil(share * n),)`, shorter where fewer rows have any error.
 
         Raises:
             InvalidInputError: no such level, or no such share.
@@ -265,16 +275,17 @@ class Assessment:
         return rows[worst_rows(self.row_errors[rows, self._index(level)], share)]
 
     def certified_share(self, radii: Sequence[float], level: float | None = None) -> CertifiedShare:
-        """The share of rows certified above each radius, with its confidence interval over rows.
+        """The share of rows certified beyond each radius, with its confidence interval over rows.
 
-        With several rows a request the first row of each is counted, since rows of one request are not independent.
+        Where several rows came from one request only the first counts, since rows of one request are not independent.
 
         Args:
-            radii: in units of the scale, each at least 0; they end at `level * Phi^-1((1 - confidence)**(1 / trials))`.
-            level: one of `levels`, each of which has certificates of its own; None: the highest.
+            radii: in units of the scale, each at least 0; certificates end at
+                `level * Phi^-1((1 - confidence)**(1 / trials))`.
+            level: one of `levels`, each of which has its own certificates; None: the highest.
 
         Raises:
-            InvalidInputError: no such level, radii that cannot be, or there are no certificates.
+            InvalidInputError: no such level, impossible radii, or there are no certificates.
 
         >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
@@ -306,9 +317,9 @@ class Assessment:
         return self.levels.index(level)
 
     def noise_margin(self, limit: float | None = None) -> NoiseMargin | None:
-        """The largest level assessed up to which the bound stays at or under `limit` (default: `mse_limit`).
+        """The largest level assessed up to which the bound stays at or below `limit` (default: `mse_limit`).
 
-        Its text is a plain answer. None where no limit is given or set, or there is no bound.
+        `str()` of it is a plain answer. None where no limit is given or set, or there is no bound.
 
         >>> import robmon
         >>> inputs = np.random.default_rng(0).normal(size=(100, 1))
@@ -327,17 +338,17 @@ class Assessment:
     ) -> Crossing | None:
         """The level at which the mean score crosses the owner's limit, with an interval over rows (requests).
 
-        The margin above speaks of a bound at levels assessed; this of the mean, between them too, and of the law that
-        the rows were drawn from. See `robmon.robustness.crossing`.
+        Where `noise_margin` is about a bound at the levels assessed, this is about the mean, also between levels, over
+        the distribution that the rows were drawn from. See `robmon.robustness.crossing`.
 
         Args:
-            limit: that an MSE is to stay under, or that agreement or accuracy, a share, is not to fall below (default:
-                the owner's, `mse_limit`, `agreement_limit` or `accuracy_limit`).
+            limit: what an MSE is to stay under, or what agreement or accuracy, a share, is not to fall below. None: the
+                owner's, `mse_limit`, `agreement_limit` or `accuracy_limit`.
             score: `mse`, `agreement` or `accuracy`.
             confidence: of the interval; None: that of the bounds.
 
         Returns:
-            None where no limit is given or set, or the score was not measured.
+            The crossing; None where no limit is given or set, or the score was not measured.
 
         Raises:
             InvalidInputError: no such score, limit or confidence.
@@ -358,14 +369,13 @@ class Assessment:
 
     @property
     def crossings(self) -> tuple[Crossing, ...]:
-        """Of each score that the owner has limited, and that was measured, the level at which it crosses the limit."""
+        """For each score that the owner has limited and that was measured, the level at which it crosses the limit."""
         found = (self.crossing(score=score) for score in get_args(Score))
         return tuple(each for each in found if each is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it: numbers, text, lists; infinite is "+Inf", absent is None.
-
-        Nothing that belongs to single rows is in it.
+        """The result as strict JSON: numbers, text, lists; infinite is "+Inf", absent is None. It holds nothing about
+        single rows.
         """
         margin, crossed = self.noise_margin(), {each.score: vars(each) for each in self.crossings}
         result = {
@@ -415,12 +425,12 @@ class Assessment:
         return {key: jsonable(value) for key, value in result.items()}
 
     def plot(self, baseline: Mapping[float, float] | None = None) -> Figure:
-        """The curve as a matplotlib figure: mean, bound, band, limit and margin, and what they say in plain words.
+        """The curve as a matplotlib figure: mean, bound, band, limit and margin, with a summary in plain words.
 
         Needs matplotlib (`pip install "robmon[plot]"`).
 
         Args:
-            baseline: mean MSE by level of an earlier assessment, drawn beside it.
+            baseline: mean MSE by level of an earlier assessment, drawn for comparison.
         """
         from robmon.report.plot import plot_assessment
 

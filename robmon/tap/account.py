@@ -15,11 +15,11 @@ class Counts:
     """What became of requests.
 
     Attributes:
-        copied: handed to the thread.
-        sent: taken by robmon.
-        dropped: bodies that are not, by reason: `too_large` (beyond `max_body_bytes`), `full` (no room within
+        copied: handed to the sending thread.
+        sent: accepted by robmon.
+        dropped: bodies that were not sent, by reason: `too_large` (over `max_body_bytes`), `full` (no room within
             `max_pending_bytes`), `down` (robmon did not answer), `refused` (it answered with an error), `not_converted`
-            (`as_request` or `as_answer` raised), `error` (in the tap itself).
+            (`as_request` or `as_answer` raised), `error` (inside the tap itself).
     """
 
     copied: int = 0

@@ -23,31 +23,31 @@ _PROBE: Final = PROBE_HEADER.lower().encode()
 
 
 class Tap:
-    """Copies the prediction requests of an ASGI application, and its answers, to robmon.
+    """ASGI middleware that copies an application's prediction requests and answers to robmon.
 
-    The application's answers are passed on first and as they are; a copy never delays or fails one. Copies are sent by
-    one thread, as the events of KServe's inference logger. What does not fit into the bounds, and what robmon does not
-    take, is dropped and counted; while robmon does not answer nothing is copied at all. Only POST requests that are
-    answered with a status from 200 to 299 are copied, whole; where the answer is a stream of events, the request alone.
-    Of headers only those go along that say how a body is read, or which request it was. WebSockets pass untouched.
+    The application's answers are passed on first, unchanged; a copy never delays a request or makes it fail. One thread
+    sends the copies, as events of KServe's inference logger. What exceeds the bounds, or robmon does not accept, is
+    dropped and counted; while robmon does not answer, nothing is copied at all. Only POST requests answered with a
+    status from 200 to 299 are copied, and only whole; where the answer is an event stream, the request alone. Of the
+    headers only those are copied that say how to read a body, or which request it was. WebSockets pass untouched.
 
     Args:
         app: the application.
         url: robmon's port for inputs.
-        paths: of prediction requests, as in `scope["path"]`; None: all.
-        as_request: turns a body into one that robmon reads, on the thread; None, or what it returns None of: as it is,
-            or left out.
-        as_answer: the same of answers; robmon compares them with the model's own.
+        paths: paths of prediction requests, as in `scope["path"]`; None: all.
+        as_request: converts a request body into one that robmon reads; runs in the sending thread. None: bodies are
+            sent as they are. A body for which it returns None is left out.
+        as_answer: the same for answers, which robmon compares with those of its own copy of the model.
         answers: whether answers are copied too.
         max_body_bytes: largest body that is copied.
-        max_pending_bytes: most bytes held of bodies that are gathered, or wait to be sent.
-        timeout_seconds: how long robmon is waited for, by the thread alone.
-        token_file: holds the bearer token of robmon's port.
-        ca_file: the authorities by which robmon's certificate is checked; None: the system's.
+        max_pending_bytes: most bytes held of bodies that are being gathered or wait to be sent.
+        timeout_seconds: how long to wait for robmon; only the sending thread waits.
+        token_file: file with the bearer token for robmon's port.
+        ca_file: authorities by which robmon's certificate is checked; None: the system's.
 
     Raises:
-        InvalidInputError: the url is no http or https URL, a file cannot be used, a path begins without a slash, or a
-            bound is not above 0.
+        InvalidInputError: the url is not an http or https URL, a file cannot be used, a path does not begin with a
+            slash, or a bound is not above 0.
 
     Attributes:
         counts: requests copied, sent and dropped, by reason.
@@ -107,7 +107,7 @@ class Tap:
             await self._look_on(scope, receive, send)
 
     def close(self) -> None:
-        """End the thread once it has sent what waits; it is not waited for. The next copy starts another."""
+        """End the thread once it has sent what is waiting; returns at once. The next copy starts another thread."""
         self._sender.close()
 
     def _is_wanted(self, scope: Scope) -> bool:

@@ -17,7 +17,7 @@ from robmon.robustness.noise.base import Clip, Generator, Noise
 
 @dataclass(frozen=True)
 class Gaussian(Noise):
-    """Additive, normally distributed: the sum of many small independent errors."""
+    """Additive normal noise: the sum of many small independent errors."""
 
     clip: Clip = None
     draws_anywhere = True
@@ -29,7 +29,7 @@ class Gaussian(Noise):
 
 @dataclass(frozen=True)
 class Uniform(Noise):
-    """Additive, uniform on ±sqrt(3), so of variance 1: rounding and bounded tolerances."""
+    """Additive uniform noise on ±sqrt(3), which has variance 1: rounding and bounded tolerances."""
 
     clip: Clip = None
     draws_anywhere = True
@@ -41,7 +41,7 @@ class Uniform(Noise):
 
 @dataclass(frozen=True)
 class Laplace(Noise):
-    """Additive, Laplace of variance 1: now and then a large error, as differential privacy adds it."""
+    """Additive Laplace noise of variance 1: a large error now and then, as differential privacy adds it."""
 
     clip: Clip = None
     draws_anywhere = True
@@ -55,7 +55,7 @@ class Laplace(Noise):
 
 @dataclass(frozen=True)
 class StudentT(Noise):
-    """Additive, Student's t scaled to variance 1: heavy tails, outliers among ordinary errors.
+    """Additive Student's t noise, scaled to variance 1: heavy tails, outliers among ordinary errors.
 
     Attributes:
         df: degrees of freedom, above 2. At the default of 5 the kurtosis is 9 (normal: 3); at 4 and below the MSE of a
@@ -97,11 +97,11 @@ class Multiplicative(Noise):
 
 @dataclass(frozen=True)
 class CommonMode(Noise):
-    """Additive, normally distributed, one draw a row for a whole group of features: sensors that fail together.
+    """Additive normal noise with one draw per row for a whole group of features: sensors that fail together.
 
     Attributes:
-        groups: of features or channels, each by name or position; those in no group are left alone. None: all features
-            are one group.
+        groups: groups of features or channels, each by name or position; those in no group are not perturbed. None: all
+            features form one group.
     """
 
     groups: Sequence[Sequence[str | int]] | None = None
@@ -134,9 +134,9 @@ class CommonMode(Noise):
 
 @dataclass(frozen=True)
 class Correlated(Noise):
-    """Additive, normally distributed, with the correlation that the features have in the baseline.
+    """Additive normal noise with the correlation that the features have in the baseline.
 
-    Perturbed rows stay as plausible as the inputs are, to second order. For inputs of rank 1 and 2.
+    Perturbed rows stay as plausible as the inputs, to second order. For inputs of rank 1 and 2.
     """
 
     clip: Clip = None

@@ -36,24 +36,24 @@ class Generator(Protocol):
 
 
 class Noise:
-    """A noise model. `Noise(name, draw)` makes one of your own, and `robmon.noise` has those that robmon brings.
+    """A noise model. `Noise(name, draw)` makes one of your own; `robmon.noise` has those that robmon brings.
 
     Additive noise is `inputs + level * scale * draw`. All levels of one trial share one standard draw. Whatever the
-    noise, cells that hold NaN, an infinity or a sentinel, and features of scale 0, stay as they are.
+    noise, cells that hold NaN, an infinity or a sentinel, and features of scale 0, stay unchanged.
 
     Args:
         name: what results and metrics call it.
-        draw: `draw(generator, shape) -> z` in float64, from a `numpy.random.Generator`; for additive noise mean 0 and
-            variance 1. It must take from the generator row after row, as NumPy's own distributions do, so that two
+        draw: `draw(generator, shape) -> z` in float64, from a `numpy.random.Generator`; for additive noise with mean 0
+            and variance 1. It must consume the generator row after row, as NumPy's own distributions do, so that two
             short draws equal one long one; rows must be independent of one another, or the request bound and all
             standard errors are wrong.
-        apply: `apply(inputs, z, level, features)`, the perturbed inputs; None: additive. Inputs are float64, a NumPy
-            array or torch tensor `(rows, *input_shape)`; z is of the same kind, as are `features.scale` and
-            `features.mean`, which broadcast to one row. Level 0 must give the inputs back.
-        unit: what a level counts, for axis labels; None: what `scale` is in, as for additive noise.
-        largest_level: the largest level that has a meaning, 1 for shares.
-        clip: the valid range `(low, high)` of the inputs, each one number, one a feature, or None: perturbed values are
-            clipped to it. A value that lies outside by itself is moved no further out, and not brought in.
+        apply: `apply(inputs, z, level, features)` returns the perturbed inputs; None: additive. Inputs are float64, a
+            NumPy array or torch tensor `(rows, *input_shape)`; z is of the same kind, as are `features.scale` and
+            `features.mean`, which broadcast to one row. Level 0 must return the inputs unchanged.
+        unit: what a level counts, for axis labels; None: the unit of the scale, as for additive noise.
+        largest_level: the largest level that makes sense, 1 for shares.
+        clip: the valid range `(low, high)` of the inputs, each one number, one per feature, or None: perturbed values
+            are clipped to it. A value already outside is moved no further out, and not brought in.
 
     >>> def coin(generator, shape):
     ...     return generator.choice([-1.0, 1.0], size=shape)

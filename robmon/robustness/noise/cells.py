@@ -13,12 +13,12 @@ from robmon.vocabulary import LARGEST_LEVELS, LEVEL_UNITS
 
 @dataclass(frozen=True)
 class SaltAndPepper(Noise):
-    """A share of the cells jumps to one of two values, each as likely as the other: dead pixels, stuck sensors.
+    """A share of the cells jumps to one of two values, each equally likely: dead pixels, stuck sensors.
 
     A cell that is hit at one level is hit at every higher one too, with the same value.
 
     Attributes:
-        low, high: the two values, one number or one a feature; None: the baseline's mean less, or plus, 3 scales.
+        low, high: the two values, one number or one per feature; None: the baseline's mean minus, or plus, 3 scales.
     """
 
     low: Any = None
@@ -41,12 +41,12 @@ class SaltAndPepper(Noise):
 
 @dataclass(frozen=True)
 class Missing(Noise):
-    """A share of the cells is lost and filled, as imputation does.
+    """A share of the cells is lost and filled in, as imputation does.
 
     A cell that is lost at one level is lost at every higher one too.
 
     Attributes:
-        fill: what stands in their place, one number or one a feature, also NaN; None: the baseline's mean.
+        fill: the value filled in, one number or one per feature, also NaN; None: the baseline's mean.
     """
 
     fill: Any = None

@@ -13,9 +13,9 @@ from robmon.robustness.noise.base import Clip, Generator, Noise
 
 @dataclass(frozen=True)
 class Quantize(Noise):
-    """Values are rounded to a grid, whose step is level times scale: a coarser sensor, fewer digits.
+    """Values are rounded to a grid with a step of level times scale: a coarser sensor, fewer digits.
 
-    Nothing in it is random, so all trials are alike. With a fine grid the error's variance is step² / 12.
+    Deterministic, so all trials are alike. With a fine grid the error's variance is step² / 12.
     """
 
     clip: Clip = None

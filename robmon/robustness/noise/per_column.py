@@ -16,18 +16,18 @@ from robmon.robustness.noise.by_name import noise_model
 
 
 class PerColumn(Noise):
-    """Another noise for every column of inputs of rank 2.
+    """A noise model of its own for every column of inputs of rank 2.
 
     Columns that are given the same noise, by name or as one object, are perturbed together: they share the draws of one
-    `CommonMode()`, and have their correlation under one `Correlated()`. What a noise is given "one a feature" counts
-    its own columns only, in the order of the inputs.
+    `CommonMode()`, and keep their correlation under one `Correlated()`. Where a noise takes one number per feature,
+    these are its own columns only, in the order of the inputs.
 
     Args:
-        columns: the noise of columns, by a column's name in a DataFrame or its position among the perturbed columns.
-        default: the noise of all other columns; None: they are left alone.
+        columns: noise by column: its name in a DataFrame, or its position among the perturbed columns.
+        default: noise of all other columns; None: they are not perturbed.
 
     Raises:
-        InvalidInputError: no noise has this name; once it is used: there is no such column.
+        InvalidInputError: no noise has this name; or, when it is used, there is no such column.
 
     >>> PerColumn({"clicks": "missing"}, default=None).level_unit(relative=True)
     'share of the cells'

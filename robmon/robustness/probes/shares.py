@@ -91,18 +91,19 @@ class Attribution:
     Attributes:
         groups: names of the groups.
         members: the features of each.
-        share: shape `(groups,)`, of the noise error; they add up to 1. Below 0 where noise on a group makes up for that
-            on others.
+        share: shape `(groups,)`, shares of the noise error, which add up to 1. Below 0 where noise on a group offsets
+            that on others.
         stderr: shape `(groups,)`, standard errors of the shares over rows (requests), by the delta method.
-        total: the noise error, in squared output units, of labels the share of flips: a mean MSE over rows and draws.
+        total: the noise error, in squared output units (for labels, the share of flips): a mean MSE over rows and
+            draws.
         level: of the noise.
         noise: its name.
         output: what the outputs are.
-        rows: how many rows counted.
-        pairs: orders that each row was run in, each with its reverse.
+        rows: number of rows that counted.
+        pairs: number of orders run per row, each with its reverse.
         seed: as given.
-        moments: what shares of a rise are made of.
-        cut: what a time budget left of rows and pairs; empty: all.
+        moments: what `rise_shares` needs.
+        cut: how many of the rows and pairs a time budget left, in words; empty: all.
         notes: sentences on what was deduced or left out.
     """
 
@@ -138,11 +139,11 @@ class Attribution:
 
     @property
     def mse(self) -> Float64:
-        """What each group carries, in squared output units, shape `(groups,)`: it adds up to `total`."""
+        """What each group contributes, in squared output units, shape `(groups,)`; adds up to `total`."""
         return self.moments.mean
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it; nothing that belongs to single rows is in it."""
+        """The result as strict JSON. It holds nothing about single rows."""
         return {name: jsonable(value) for name, value in vars(self).items() if name != "moments"} | {
             "members": {name: list(names) for name, names in self.members.items()}
         }
@@ -154,19 +155,19 @@ class Attribution:
 
 
 def rise_shares(before: GroupMoments, now: GroupMoments) -> tuple[Float64, Float64] | None:
-    """Which share of a rise of the noise error each group carries, and the standard errors; shapes `(groups,)`.
+    """Which share of a rise of the noise error each group carries, and its standard error; shapes `(groups,)`.
 
-    `(gain now - gain before) / (total now - total before)`, of independent rows, by the delta method.
+    `(gain now - gain before) / (total now - total before)`, the rows of both being independent, by the delta method.
 
     Args:
-        before: of the baseline.
-        now: of the same groups, noise and level.
+        before: moments in the baseline.
+        now: moments of the same groups, noise and level now.
 
     Returns:
         None where the whole error has not risen by more than three standard errors.
 
     Raises:
-        InvalidInputError: they are of different numbers of groups.
+        InvalidInputError: the numbers of groups differ.
 
     >>> gains = np.random.default_rng(0).chisquare(3, size=(2, 500, 2))
     >>> gains[1, :, 0] *= 3.0

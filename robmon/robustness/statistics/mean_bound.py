@@ -20,15 +20,16 @@ HALVINGS = 30
 def mean_upper_bound(row_errors: ArrayLike, confidence: float, maximum: float, method: str = "betting") -> float:
     """The mean bound B: the expected row error over inputs and noise is at most B with probability `confidence`.
 
-    Betting (Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86, 2024,
-    section 4): for each candidate mean m a gambler who stakes against it row after row holds the wealth
-    `prod(1 - lambda_i (x_i - m))`, x scaled to [0, 1]. Were m the mean, its wealth would reach 1/alpha with probability
-    alpha at most (Ville's inequality), so every m whose wealth ever did is ruled out, and B is the least of them. The
-    stakes are the authors': `lambda_i = min(1, sqrt(2 log(1/0.05) / (n v_{i-1})))` with v the running variance, best
-    for 95 %. A stake depends on the rows before it only, so B depends on the order of the rows: leave it as it came.
+    Betting (Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86, 2024, section
+    4): for each candidate mean m, a gambler who stakes against it row after row has the wealth
+    `prod(1 - lambda_i (x_i - m))`, with x scaled to [0, 1]. If m were the mean, that wealth would ever reach 1/alpha
+    with probability at most alpha (Ville's inequality), so every m whose wealth does is ruled out, and B is the
+    smallest that is ruled out. The stakes are the authors': `lambda_i = min(1, sqrt(2 log(1/0.05) / (n v_{i-1})))` with
+    v the running variance, best for 95 %. A stake depends only on the rows before it, so B depends on the order of the
+    rows: leave it as it came.
 
-    Row means are what is independent. Trials pooled over rows are not: a row that is easily moved is so in every trial,
-    and a nominal 95 % then covers far less.
+    The independent units are row means. Trials pooled over rows are not independent: a row that moves easily does so in
+    every trial, and a nominal 95 % then covers far less.
 
     No such bound exists for losses without a maximum (Bahadur & Savage, Ann. Math. Statist. 27, 1956).
 
@@ -43,7 +44,7 @@ def mean_upper_bound(row_errors: ArrayLike, confidence: float, maximum: float, m
         B, in the units of `row_errors`, at most `maximum`.
 
     Raises:
-        InvalidInputError: an error lies outside [0, maximum], there is none, or confidence or method is not usable.
+        InvalidInputError: an error lies outside [0, maximum], there are none, or confidence or method cannot be used.
 
     >>> round(mean_upper_bound(np.zeros(256), 0.95, maximum=1.0), 4)
     0.012

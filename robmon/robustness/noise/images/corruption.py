@@ -71,7 +71,7 @@ SEVERITIES: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 @dataclass(frozen=True)
 class Corruption(ImageNoise):
-    """A corruption of ImageNet-C. Its levels are severities, 1 to 5, at which its constants stand.
+    """A corruption of ImageNet-C. Its levels are the severities 1 to 5, which stand for its published constants.
 
     Attributes:
         corruption: `gaussian_noise`, `shot_noise`, `impulse_noise`, `speckle_noise`, `gaussian_blur`, `contrast`,

@@ -18,13 +18,13 @@ from robmon.vocabulary import GUARD, LARGEST_LEVELS, LEVEL_UNITS, USUAL_LEVELS
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(ImageNoise):
-    """The borders are cut off, and what is left is resized to the old size, bilinearly: a nearer camera, another frame.
+    """The borders are cut off and the rest is resized to the old size, bilinearly: a nearer camera, another framing.
 
     Attributes:
         unit: what a level counts: `share`, of the length of each side that is lost, or `pixels`, lost at each border
             (10 pixels are the crop of Zheng et al., CVPR 2016).
-        random_offset: whether the part that is kept lies anywhere, each place as likely as any other, or in the middle.
-            In the middle all trials are alike.
+        random_offset: whether the part that is kept lies at a random place, each equally likely, or in the middle. In
+            the middle it is deterministic.
     """
 
     unit: Literal["share", "pixels"] = "share"
@@ -66,10 +66,10 @@ class Crop(ImageNoise):
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnail(ImageNoise):
-    """The picture is made smaller and large again, both bilinearly with a low-pass: a preview in the place of the file.
+    """The picture is made smaller and enlarged again, both bilinearly with a low-pass: a preview instead of the file.
 
-    A level is the share of each side's pixels that is lost: 0.247 makes 225 pixels of 299 (Zheng et al., CVPR 2016).
-    Nothing in it is random.
+    A level is the share of each side's pixels that is lost: 0.247 turns 299 pixels into 225 (Zheng et al., CVPR 2016).
+    Deterministic.
     """
 
     name = "thumbnail"
@@ -94,9 +94,9 @@ def _shrunk(sides: Sequence[int], level: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pixelate(ImageNoise):
-    """Pixels become larger: means of blocks in the place of what they hold.
+    """Pixels become larger: blocks are replaced by their means.
 
-    A level is the share of each side's pixels that is lost. Nothing in it is random.
+    A level is the share of each side's pixels that is lost. Deterministic.
     """
 
     name = "pixelate"
@@ -129,9 +129,9 @@ def _floored(sides: Sequence[int], factor: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(ImageNoise):
-    """The picture is turned about its middle by up to so many degrees either way, each angle as likely as any other.
+    """The picture is turned about its centre by up to so many degrees either way, each angle equally likely.
 
-    Bilinear; what comes from beyond the border is the outermost pixel.
+    Bilinear; what comes from outside the border takes the outermost pixel.
     """
 
     name = "rotate"

@@ -22,10 +22,11 @@ WHITE: Final = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Jpeg(ImageNoise):
-    """The picture is encoded as JPEG and decoded again, by Pillow (the extra `images`); opacity stays as it is.
+    """The picture is encoded as JPEG and decoded again, by Pillow (extra `images`); opacity is unchanged.
+    Deterministic.
 
-    A level is 100 less the encoder's quality: 50 is a quality of 50. Nothing in it is random. A picture that was a JPEG
-    before moves far less than one that was not; so the level that was realised stands in the result.
+    A level is 100 minus the encoder's quality: level 25 is a quality of 75. A picture that was a JPEG before moves far
+    less than one that was not, so look at the realised level in the result.
 
     Attributes:
         subsampling: of the colours; None: the layout's.

@@ -20,15 +20,16 @@ RANGE_ADVICE: Final = "(images.range; --image-range of a command; layout=ImageLa
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """How inputs of rank 4 are pictures.
+    """How inputs of rank 4 are pictures: where the channels are, and what black and white are.
 
     Attributes:
-        channels: where they stand, `first` as in `(rows, channels, height, width)`, or `last`; None: by the shape.
-        range: black and white, as the picture has them before any normalisation; None: that of a type of whole numbers,
-            0 to 255 for `uint8`. It is never guessed from the data: a dark picture has no white.
+        channels: where the channels are: `first` as in `(rows, channels, height, width)`, or `last`; None: by the
+            shape.
+        range: black and white, as the picture has them before any normalisation; None: the range of an integer dtype, 0
+            to 255 for `uint8`. It is never guessed from the data: a dark picture has no white.
         mean, std: where the client normalises pictures before the request, `(picture - mean) / std`, one number or one
-            a channel; None: it does not. A model that normalises by itself needs nothing.
-        jpeg_subsampling: of the colours of JPEG, `4:2:0`, as cameras and web sites have it, `4:2:2` or `4:4:4` (none).
+            per channel; None: it does not. Leave them out where the model itself normalises.
+        jpeg_subsampling: of the colours in JPEG: `4:2:0`, as cameras and web sites use, `4:2:2`, or `4:4:4` (none).
 
     Raises:
         InvalidInputError: one of them cannot be used.

@@ -12,7 +12,9 @@ from robmon.vocabulary import LARGEST_LEVELS, LEVEL_UNITS, USUAL_LEVELS
 
 @dataclass(frozen=True, kw_only=True)
 class Brightness(ImageNoise):
-    """All colours of a picture become brighter, or darker, by a share of the range from black to white."""
+    """All colours of a picture become brighter, or darker, by a share of the range from black to white; the sign is
+    random.
+    """
 
     name = "brightness"
     unit = LEVEL_UNITS[name]
@@ -25,7 +27,9 @@ class Brightness(ImageNoise):
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast(ImageNoise):
-    """Each channel moves away from its mean over the picture, or towards it, by a share of its distance."""
+    """Each channel moves away from its mean over the picture, or towards it, by a share of the distance; the sign is
+    random.
+    """
 
     name = "contrast"
     unit = LEVEL_UNITS[name]
@@ -44,7 +48,7 @@ def with_contrast(colours: Array, factor: Array | float) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianBlur(ImageNoise):
-    """The picture is out of focus: a Gaussian blur with a standard deviation of so many pixels. Nothing is random."""
+    """The picture is out of focus: a Gaussian blur with a standard deviation of so many pixels. Deterministic."""
 
     name = "gaussian_blur"
     usual_levels = USUAL_LEVELS[name]

@@ -25,24 +25,24 @@ boxes, at which nobody looks here. Images are uint8, `(height, width, 3)`, or `(
 
 @dataclass(frozen=True)
 class Nrtk(ImageNoise):
-    """A perturber of NRTK (https://nrtk.readthedocs.io, 1.1), or of anybody who keeps to its protocol, as a noise.
+    """A perturber of NRTK (https://nrtk.readthedocs.io, 1.1), or any object with its protocol, as a noise.
 
-    Pictures are given to it one by one as uint8 from 0 to 255, as it expects them, and brought back; opacity stays as
-    it is. A perturber without a draw runs one trial. One that draws is made anew for each picture of each trial, with a
-    seed that follows from that of the assessment: a seed gives the same numbers, rows are independent of one another,
-    and all levels of a trial have the same seed.
+    Pictures are passed to it one by one as uint8 from 0 to 255, as it expects them, and converted back; opacity is
+    unchanged. A deterministic perturber runs one trial. A random one is made anew for each picture of each trial, with
+    a seed derived from that of the assessment: a seed gives the same numbers, rows are independent of one another, and
+    all levels of a trial have the same seed.
 
     Args:
         name: what results call it.
-        make: `make(level)`, a perturber for a level above 0; where it draws, `make(level, seed)`, whose seed is a whole
-            number from 0 to 2^32 - 1. Levels rise from untouched to worst. What a perturber takes beside the image is
-            given with `functools.partial(perturber, img_gsd=0.15)`.
-        is_random: whether it draws.
+        make: `make(level)` returns a perturber for a level above 0; a random one is made by `make(level, seed)`, with a
+            whole number from 0 to 2^32 - 1. Levels rise from untouched to worst. Other arguments of a perturber are
+            bound with `functools.partial(perturber, img_gsd=0.15)`.
+        is_random: whether it draws random numbers.
         unit: what a level counts.
-        usual_levels: those that are taken where nobody says any.
+        usual_levels: the default levels.
 
     Raises:
-        InvalidInputError: a perturber makes a picture of another shape or type.
+        InvalidInputError: a perturber returns a picture of another shape or type.
 
     >>> class Darker:
     ...     def __init__(self, share):

@@ -13,18 +13,18 @@ SOURCE: Final = "arXiv 2509.20939"
 
 @dataclass(frozen=True)
 class AdviceItem:
-    """One thing that was read of a model.
+    """One finding about a model.
 
     Attributes:
         rule: `stem_noise`, `normalisation`, `pooling`, `downsampling` or `resolution`.
         where: the part of the model, and the operator.
         read: what was read there.
-        gain: of stem noise, pooling and downsampling the variance of the noise behind over that before, of white noise
-            on a flat picture (of a maximum its mean square); of normalisation 0.5 over the smallest deviation; of
-            resolution the pixels of the other version over those of this one.
+        gain: for stem noise, pooling and downsampling, the variance of the noise after the operator divided by that
+            before it, for white noise on a flat picture (for a maximum, its mean square); for normalisation, 0.5 over
+            the smallest standard deviation; for resolution, the pixels of the other version over those of this one.
         source: of the rule.
-        measured: with inputs, noise over signal (mean squared change over variance) `before` and `after`; None where
-            nothing was measured, or no operator stands behind the rule.
+        measured: with inputs, noise over signal (mean squared change over variance) `before` and `after` the operator;
+            None where nothing was measured, or the rule is not about an operator.
         text: all of that in a sentence.
     """
 
@@ -38,23 +38,23 @@ class AdviceItem:
 
     @property
     def growth(self) -> float:
-        """How many times as much noise over signal there is behind it, where that was measured; else 0."""
+        """Measured noise over signal after the operator divided by that before it; 0 where it was not measured."""
         if self.measured is None or not self.measured["before"]:
             return 0.0
         return self.measured["after"] / self.measured["before"]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The item as JSON."""
         names = ("rule", "where", "read", "gain", "source", "measured", "text")
         return {name: jsonable(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What was read of a model, the largest measured growth of noise first: advice, not a verdict.
+    """The findings about a model, largest measured growth of noise first. Advice, not a verdict.
 
     Attributes:
-        items: one an operator of which a rule speaks.
+        items: one per operator that a rule is about.
         reason: why nothing was read; empty where something was.
         notes: sentences on what was deduced or left out.
     """
@@ -65,12 +65,13 @@ class Advice:
 
     @property
     def input_noise_gain(self) -> float | None:
-        """The variance of noise behind the first convolution over that before, normalisation included, the largest
-        where there are several; None where none was read."""
+        """The variance of noise after the first convolution divided by that before it, normalisation included (the
+        largest, where there are several); None where none was read.
+        """
         return max((item.gain for item in self.items if item.rule == "stem_noise"), default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The advice as JSON."""
         return {"items": [item.to_dict() for item in self.items], "reason": self.reason, "notes": list(self.notes)}
 
     def __str__(self) -> str:

@@ -25,29 +25,29 @@ Gradient = Literal["ok", "zero", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """Witnesses: at most this share of the rows withstands. What no attack found may be there all the same.
+    """What attacks found. At most this share of the rows withstands: a witness that no attack found may still exist.
 
     Attributes:
         norm: `inf` or `2`, of moves in units of the scale.
         radii: rising, shape `(radii,)`.
         agreement: share of the rows that kept the model's own class at each radius, whatever was tried.
-        by_attack: the same of each attack alone, by its name.
-        accuracy: share of rows of the right class that kept it; None without targets.
-        flipped: which rows lost their class, shape `(n, radii)`; each was seen in a call of the model of its own.
-        gradient: `ok`; `zero`, where over half of the rows have none; `none`: the model has none to ask for.
-        masked: whether something says that the gradient hides how fragile the model is: it is zero, or attacks without
+        by_attack: the same for each attack alone, by name.
+        accuracy: share of rows that had the right class and kept it; None without targets.
+        flipped: which rows lost their class, shape `(n, radii)`; each was confirmed in a call of its own.
+        gradient: `ok`; `zero` where more than half of the rows have none; `none` where the model has no gradient.
+        masked: whether there are signs that the gradient hides how fragile the model is: it is zero, or attacks without
             it flip rows that it does not (Athalye, Carlini & Wagner, ICML 2018).
-        queries: how often the model was asked about each row, shape `(n,)`.
-        rows: how many were attacked.
-        seed: fixes all that is drawn.
-        cut: what a time budget left, in words; empty: all.
+        queries: how often the model was queried for each row, shape `(n,)`.
+        rows: number of rows attacked.
+        seed: fixes everything that is drawn.
+        cut: what a time budget left undone, in words; empty: everything was tried.
         notes: sentences on what was deduced, left alone or left out.
-        minimal_distance: of each row to its nearest witness, in units of the scale and in this norm, shape `(n,)`: the
-            true distance to another class is at most so large. Infinite where no witness was found; `minimal` finds
+        minimal_distance: from each row to its nearest witness, in units of the scale and in this norm, shape `(n,)`:
+            the true distance to another class is at most this. Infinite where no witness was found; `minimal` finds
             some beyond the largest radius.
         counted: which rows were attacked, shape `(n,)`: those with a finite clean output.
         unit: what radii and distances count.
-        made: makes inputs, of the form in which they were given, of an array of them.
+        made: turns an array of perturbed features into inputs of the form in which they were given.
     """
 
     norm: Norm
@@ -71,10 +71,11 @@ class Attack:
     made: Callable[[NDArray[Any]], Any] = field(default=np.asarray, repr=False)
 
     def adversarial(self, radius: float) -> Any:
-        """The inputs at one radius, those that flipped as their witnesses: an array, or a table as the inputs were.
+        """The inputs at one radius, with every row that flipped replaced by its witness: an array, or a table like the
+        inputs.
 
-        Rows that did not fit the model are not among them. They are made of the inputs: where those are secret, so are
-        these.
+        Rows that did not fit the model are left out. The witnesses are made from the inputs: where those are secret, so
+        are these.
 
         Raises:
             InvalidInputError: that radius was not attacked.
@@ -87,7 +88,7 @@ class Attack:
 
     @property
     def distance_quantiles(self) -> dict[float, float]:
-        """Within which distance so large a share of the rows has a witness; infinite where fewer have one.
+        """The distances within which a share 0.1, 0.5 and 0.9 of the rows has a witness; infinite where fewer have one.
 
         >>> result = Attack("inf", np.ones(1), np.ones(1), {}, None, np.ones((2, 1), bool), "none", False, np.ones(2),
         ...     2, 0, np.ones((1, 2, 1)), minimal_distance=np.array([0.2, np.inf]), counted=np.ones(2, bool))
@@ -99,13 +100,13 @@ class Attack:
         return dict(zip(QUANTILES, found.tolist(), strict=True))
 
     def plot(self) -> Figure:
-        """Agreement against radius, by attack and the worst, as a matplotlib figure; needs `robmon[plot]`."""
+        """Agreement against radius, by attack and for the worst, as a matplotlib figure; needs `robmon[plot]`."""
         from robmon.report.plot_attack import plot_attack
 
         return plot_attack(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it; nothing that belongs to single rows is in it."""
+        """The result as strict JSON. It holds nothing about single rows."""
         return {
             "norm": self.norm,
             "radii": jsonable(self.radii),

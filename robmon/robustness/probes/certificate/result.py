@@ -17,19 +17,19 @@ from robmon.robustness.probes.attack.ball import Norm
 class Certificate:
     """A statement about these rows and the module itself: at least this share of them withstands every move.
 
-    It is exact but for floating point: outputs that are nearer to another class than the module rounds are not told
-    apart.
+    It is exact up to floating-point rounding: where two classes' outputs are closer than the module rounds, they cannot
+    be told apart.
 
     Attributes:
         method: `lipschitz`, `interval` or `crown`.
         norm: `inf` or `2`, of moves in units of the scale.
         radii: rising, shape `(radii,)`.
-        share: of the rows that are certified at each radius; None: there is no certificate.
-        certified: which rows are, shape `(n, radii)`, or None.
-        lipschitz: how far the outputs, before a softmax or sigmoid at the end, move at most where the input moves by 1,
-            both in this norm; None with other methods.
+        share: share of the rows certified at each radius; None: there is no certificate.
+        certified: which rows are certified, shape `(n, radii)`, or None.
+        lipschitz: how far the outputs, before a final softmax or sigmoid, move at most where the input moves by 1, both
+            in this norm; None with other methods.
         reason: why there is no certificate; empty where there is one.
-        rows: how many rows count: those whose output is finite.
+        rows: number of rows that count: those whose output is finite.
         notes: sentences on what was deduced, left alone or left out.
     """
 
@@ -44,7 +44,7 @@ class Certificate:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as strict JSON has it; nothing that belongs to single rows is in it."""
+        """The result as strict JSON. It holds nothing about single rows."""
         return {
             "method": self.method,
             "norm": self.norm,
