@@ -169,7 +169,9 @@ def _why(planned: Rollback, served: str) -> str:
             f"A regression over time stands {since}: {served} reacts more to noise than in its baseline's worst hour."
         )
     entry, verdict = standing.entry, standing.verdict
-    ratio = "" if entry.pooled_ratio is None else f": {entry.pooled_ratio:.3g} times its noise error"
+    # What another pod remembers does not lie between the limits of the verdict that this one has found.
+    pooled = entry.pooled_ratio if verdict is None else verdict.pooled_ratio
+    ratio = "" if pooled is None else f": {pooled:.3g} times its noise error"
     if verdict is not None:
         limits = interval(verdict.confidence, verdict.pooled_low, verdict.pooled_high, digits=3)
         levels = zip(verdict.levels, verdict.ratio, strict=True)

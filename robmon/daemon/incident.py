@@ -28,6 +28,10 @@ from robmon.settings import Settings, as_text, leaves, value_of
 
 NO_INPUTS: Final = "production inputs: robmon incident --with-inputs adds the requests of the sample"
 NOT_HELD: Final = "the sample: its requests are held no longer, wait for the next assessment"
+VERDICTS_NOT_HELD: Final = (
+    "the sample: the requests of the verdict are held no longer, and later ones do not give its numbers: run robmon "
+    "compare with both versions on a file of inputs"
+)
 NOT_REPRODUCED: Final = (
     "labels and answers that were served, and what is computed from them; further noises (assess.noises); the state of "
     "the detector over time"
@@ -70,7 +74,7 @@ class Incidents:
         def make() -> bytes:
             replay = _replay(self._settings, evidence) if with_inputs and evidence is not None else None
             happened, problem = self._timeline(view)
-            missing = [NO_INPUTS] if not with_inputs else [] if replay is not None else [NOT_HELD]
+            missing = [NO_INPUTS] if not with_inputs else [] if replay is not None else [_not_held(evidence)]
             known = Known(
                 source="daemon",
                 robmon=metadata.version("robmon"),
@@ -174,6 +178,12 @@ def _replay(settings: Settings, evidence: Evidence) -> Replay | None:
         return None
     steps = [_step(settings, each) for each in (evidence.against, evidence) if each is not None]
     return Replay(steps=steps, requests=len(evidence.items))
+
+
+def _not_held(evidence: Evidence | None) -> str:
+    """Why there is no sample, and what to do: the numbers of a verdict stay while its regression stands."""
+    verdict = None if evidence is None else evidence.result.verdict
+    return VERDICTS_NOT_HELD if verdict is not None and verdict.worse else NOT_HELD
 
 
 def _step(settings: Settings, evidence: Evidence) -> Step:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from robmon import clock
 from robmon.history.detection import DetectionRecord
-from robmon.history.memory import Entries, Key, of_version
+from robmon.history.memory import Entries, Key, of_version, reference
 from robmon.history.standing import VersionState
 from robmon.incident.archive import FORMAT, plain
 from robmon.incident.queries import queries
@@ -87,7 +87,7 @@ class Known:
             "model": {"name": self.model, "alias": self.alias, "uri": self.uri},
             "served": None if self.served is None else dict(zip(("version", "run_id"), self.served, strict=True)),
             "standing": standing,
-            "accepted": {"version": state.accepted_version, "by": state.accepted_by, "unseen": state.unseen},
+            "accepted": self._accepted(),
             "verdict": verdict,
             "blame": None if verdict is None else verdict["causes"],
             "pending": [{"reason": each.reason, "why": each.sentence} for each in state.pending],
@@ -103,6 +103,13 @@ class Known:
         }
         masked: dict[str, Any] = without_secrets(plain(told))
         return masked
+
+    def _accepted(self) -> dict[str, Any]:
+        """The version that others are compared with, and who accepted it; `unseen`: nobody compared it with another."""
+        entry = reference(self.entries)
+        if entry is None:
+            return {"version": self.state.accepted_version, "by": self.state.accepted_by, "unseen": self.state.unseen}
+        return {"version": entry.version, "by": entry.by, "unseen": entry.by == "first"}
 
     def _versions(self) -> list[dict[str, Any]]:
         """All versions that anything is known of, the served one first."""

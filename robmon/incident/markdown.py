@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -99,7 +100,7 @@ def _next_steps(facts: Facts) -> list[str]:
     standing, model = facts["standing"], facts["model"]
     if standing is None or model["alias"] is None or standing["kind"] != "version":
         return []
-    name = f"{printable(model['name'])}@{printable(model['alias'])}"
+    name = shlex.quote(f"{printable(model['name'])}@{printable(model['alias'])}")
     return [
         f"Back to version {printable(standing['against'])}: `robmon rollback {name}` shows both curves, and moves the "
         "alias with `--yes`. [REPRODUCE.md](REPRODUCE.md) says how the numbers below are computed again."

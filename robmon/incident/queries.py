@@ -23,7 +23,7 @@ _ASKED: Final = (
 
 def queries(model: str, since: float | None) -> list[dict[str, Any]]:
     """What each asks, as a query and as a link to Prometheus' graph, around the time at which the regression began."""
-    selected = f"model_name={json.dumps(model)}"
+    selected = f"model_name={json.dumps(model, ensure_ascii=False)}"
     found = []
     for what, asked in _ASKED:
         query = asked.replace("%s", selected)

@@ -166,6 +166,8 @@ def _began(event: _Facts) -> str:
     ratio = f", ratio {figure(event['ratio'])}" if event.get("ratio") is not None else ""
     if event.get("before"):
         return f"the regression goes on with version {event['version']} {_regression(event)}{ratio}"
+    if event.get("since"):
+        return f"the regression of version {event['version']} {_regression(event)} stands again{ratio}"
     return f"a regression of version {event['version']} {_regression(event)} began{ratio}"
 
 

@@ -42,6 +42,8 @@ VERDICT = Verdict(
     score="mse",
     why="squared changes of the outputs",
 )
+OF_THIS_POD = VERDICT.model_copy(update={"pooled_ratio": 3.6})
+"""Not that of the pod whose verdict the registry remembers."""
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -253,13 +255,13 @@ def test_in_robmons_container_settings_and_folder_are_used(model: Model, tmp_pat
     assert "nothing is remembered" in refusal(model.name, **settings)
     history = History(folder, model.name)
     history.write_scope(
-        "shop.models.champion", (accepted("1"), rejected("2")), judged=Judged(version="2", verdict=VERDICT)
+        "shop.models.champion", (accepted("1"), rejected("2")), judged=Judged(version="2", verdict=OF_THIS_POD)
     )
     for number, (version, errors) in enumerate([("1", (0.01, 0.04)), ("2", (0.03, 0.16))]):
         levels = [{"level": level, "mse": mse} for level, mse in zip((0.1, 0.2), errors, strict=True)]
         history.past.add({"at": FOUND_AT + number, "number": number, "version": version, "levels": levels})
     told = robmon("rollback", model.name, **settings)
-    assert "3.75 times its noise error (98 % interval 3.1 to 4.4, p < 0.000001)" in told
+    assert "3.6 times its noise error (98 % interval 3.1 to 4.4, p < 0.000001)" in told
     rows = [line.split() for line in told.splitlines()]
     assert [row for row in rows if row[:1] in (["0.1"], ["0.2"])] == [["0.1", "0.01", "0.03"], ["0.2", "0.04", "0.16"]]
     assert "each as it was assessed last" in told
@@ -273,7 +275,7 @@ def test_in_robmons_container_settings_and_folder_are_used(model: Model, tmp_pat
         mean=[0.033, 0.164],
         bound=[0.04, 0.2],
     )
-    judged = Judged(version="2", verdict=VERDICT.model_copy(update={"curves": curves}))
+    judged = Judged(version="2", verdict=OF_THIS_POD.model_copy(update={"curves": curves}))
     history.write_scope("shop.models.champion", (), judged=judged)
     told = robmon("rollback", model.name, **settings)
     assert "  0.1      0.011      0.033\n" in told and "on the same rows, those of the verdict." in told

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robmon.daemon.incident import NO_INPUTS, NOT_HELD, Incidents
+from robmon.daemon.incident import NO_INPUTS, NOT_HELD, VERDICTS_NOT_HELD, Incidents
 from robmon.daemon.results.evidence import Evidence, evidence_after
 from robmon.daemon.results.kept import Kept
 from robmon.daemon.results.publication import Finding
@@ -26,7 +26,9 @@ from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
 from robmon.incident.again import _against
 from robmon.incident.archive import facts_in, read
+from robmon.incident.markdown import summary
 from robmon.incident.numbers import differences, numbers_of
+from robmon.incident.queries import queries
 from robmon.incident.replay import read_replay
 from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.sample import Feedback, Item
@@ -153,13 +155,16 @@ def verdict_on(settings: Settings, models: list[ServedModel], items: list[Item])
     return made
 
 
+ENTRIES = (
+    Entry(version="1", run_id="run-1", accepted=True, by="first", at=AT - 90),
+    Entry(version="2", run_id="run-2", accepted=False, by="verdict", against="1", pooled_ratio=3.0, at=AT),
+)
+
+
 def standing(evidence: Evidence) -> VersionState:
     assert evidence.result.verdict is not None
-    verdict = evidence.result.verdict
-    first = Entry(version="1", run_id="run-1", accepted=True, by="first", at=AT - 90)
-    worse = Entry(version="2", run_id="run-2", accepted=False, by="verdict", against="1", pooled_ratio=3.0, at=AT)
-    judged = Judged(version="2", run_id="run-2", verdict=verdict)
-    return version_state((first, worse), ("2", "run-2"), judged=judged)
+    judged = Judged(version="2", run_id="run-2", verdict=evidence.result.verdict)
+    return version_state(ENTRIES, ("2", "run-2"), judged=judged)
 
 
 def incidents(settings: Settings, evidence: Evidence | None) -> Incidents:
@@ -169,8 +174,8 @@ def incidents(settings: Settings, evidence: Evidence | None) -> Incidents:
     facts = {number: {"run_id": f"run-{number}", "tags": {"stage": "x"}, "commit": "abcdef0"} for number in ("1", "2")}
     view = View(model=NEW, loaded=loaded, state=state)
     published = Published("digits", 60, 3600, alias="champion", view=view)
-    follower, memory = SimpleNamespace(name="digits", facts=facts), SimpleNamespace(entries=())
-    runner = SimpleNamespace(evidence=evidence)
+    follower, runner = SimpleNamespace(name="digits", facts=facts), SimpleNamespace(evidence=evidence)
+    memory = SimpleNamespace(entries=() if evidence is None else ENTRIES)
     return Incidents(settings, cast(Any, follower), cast(Any, runner), cast(Any, memory), published, "digits")
 
 
@@ -256,11 +261,19 @@ async def test_what_is_not_known_is_said(settings: Settings, evidence: Evidence,
     assert NOT_HELD in facts["missing"] and files["INCIDENT.md"].startswith(b"# digits: no regression stands")
     let_go = evidence.held_by([])
     facts, files = facts_in(await incidents(settings, let_go).bundle(True))
-    assert facts["assessment"]["version"] == "2" and NOT_HELD in facts["missing"]
+    assert facts["assessment"]["version"] == "2" and VERDICTS_NOT_HELD in facts["missing"]
     archive = tmp_path / "let-go.tar.gz"
     archive.write_bytes(await incidents(settings, let_go).bundle(True))
     with pytest.raises(InvalidInputError, match="this bundle holds no inputs"):
         read_replay(read(archive))
+
+
+async def test_commands_and_queries_hold_for_every_name(settings: Settings, evidence: Evidence) -> None:
+    facts, _ = facts_in(await incidents(settings, evidence).bundle(False))
+    named = facts | {"model": facts["model"] | {"name": "house price é"}}
+    assert b"`robmon rollback 'house price \xc3\xa9@champion'`" in summary(named, None)
+    assert queries("é \U0001f3e0", None)[0]["query"] == 'robmon_regression_detected{model_name="é \U0001f3e0"}'
+    assert facts["accepted"] == {"version": "1", "by": "first", "unseen": True}, "who accepted that version"
 
 
 def test_the_evidence_of_a_verdict_stays_while_its_regression_stands(evidence: Evidence) -> None:

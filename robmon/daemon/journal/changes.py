@@ -96,21 +96,28 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
 
 
 def _regression(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
-    """The standing regression of a version: its beginning, that it goes on with another version, and its end."""
+    """The standing regression of a version: its beginning, that it goes on with another version, its end, and that it
+    stands again once its version is served again."""
     regression = view.state.regression
     began = None if regression is None else [regression.version, regression.reference_version, regression.since]
     before = now.get("regression")
-    if before == began or (view.state.version is None and began is None):
+    if view.state.version is None and began is None:
         return  # where nothing is known of the version served, nothing has ended
+    now["regression"] = began
+    if before == began or (before and began and before[:2] == began[:2]):
+        return  # it stands as before, though another pod's verdict on it counts by now
     goes_on = before is not None and began is not None and before[2] == began[2]
     if before is not None and not goes_on:
         yield Event(at, "regression_ended", {"regression": "version", "version": before[0], "against": before[1]})
+        now["regression_ended"] = at
     if regression is not None:
         facts = {"regression": "version", "version": regression.version, "against": regression.reference_version}
         ratio = None if regression.pooled_ratio is None else finite(regression.pooled_ratio)
-        of = {"before": before[0], "since": regression.since} if before is not None and goes_on else {}
-        yield Event(at if goes_on else regression.since, "regression_began", {**facts, "ratio": ratio, **of})
-    now["regression"] = began
+        ended = now.get("regression_ended")
+        is_earlier = goes_on or (before is None and ended is not None and regression.since <= ended)
+        of = {"before": before[0]} if before is not None and goes_on else {}
+        of |= {"since": regression.since} if is_earlier else {}
+        yield Event(at if is_earlier else regression.since, "regression_began", {**facts, "ratio": ratio, **of})
 
 
 def _regression_in_time(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
@@ -144,7 +151,7 @@ def _cause(now: dict[str, Any], view: View, at: float) -> Iterator[Event]:
     standing, why = view.worse_since, named_cause(view)
     if standing is None or not (why.cause or why.group):
         return
-    named = [*standing, why.cause, why.group]
+    named = [*standing[:2], why.cause, why.group]
     if now.get("cause") != named:
         facts = {"regression": standing[0], "version": standing[1], "cause": why.cause, "group": why.group}
         yield Event(at, "cause_named", facts)

@@ -15,6 +15,7 @@ from robmon.history.standing import VersionState
 from robmon.processes.messages.curve import FurtherNoise, LimitCrossing
 from robmon.processes.messages.findings import CanaryResult, DriftValue, SharesResult
 from robmon.processes.messages.model import ModelVersion
+from robmon.report.happened import sentence
 from tests.export.published import NOW, assessed, everything, state_of
 
 
@@ -71,6 +72,22 @@ def test_a_regression_begins_when_it_was_found_and_again_over_another_version() 
         ("regression_ended", "2", NOW + 10),
         ("regression_began", "3", NOW + 9),
     ]
+
+
+def test_a_regression_that_another_pod_judged_too_goes_on_and_stands_again_when_its_version_is_back() -> None:
+    view = everything().view
+    regression = view.state.regression
+    assert regression is not None
+    told = view_changes({}, view, NOW + 1)[1]
+    theirs = replace(view, state=replace(view.state, regression=replace(regression, since=regression.since - 0.01)))
+    events, told = view_changes(told, theirs, NOW + 2)
+    assert not [each for each in events if "regression" in each.kind or each.kind == "cause_named"]
+    rolled_back = replace(view, state=replace(view.state, regression=None))
+    events, told = view_changes(told, rolled_back, NOW + 3)
+    assert [each.at for each in events if each.kind == "regression_ended"] == [NOW + 3]
+    (again,) = (each for each in view_changes(told, theirs, NOW + 4)[0] if "regression" in each.kind)
+    assert (again.kind, again.at) == ("regression_began", NOW + 4), "not where it stood before"
+    assert "stands again" in sentence(again.to_dict())
 
 
 def test_a_baseline_is_told_when_it_counts() -> None:
