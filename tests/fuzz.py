@@ -19,7 +19,7 @@ import atheris
 
 READ = ["robmon.inputs.codecs", "robmon.inputs.feedback", "robmon.inputs.join_keys", "robmon.inputs.readers"]
 
-with atheris.instrument_imports(include=[*READ, "robmon.models.signature"]):
+with atheris.instrument_imports(include=[*READ, "robmon.models.signature.signature"]):
     from tests.inputs.fuzzing import FORMATS, PIECES, SEEDS, Sent, check
 
 RUNS = 200_000

@@ -17,7 +17,7 @@ from robmon.audit.summary import Audit, Examined, is_sound, sum_up
 from robmon.audit.task import TRANSIENT, Task, failed
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import check_installed
-from robmon.models.listing import ListedVersion
+from robmon.models.registry.listing import ListedVersion
 from robmon.models.uri import mask
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from robmon.errors import InvalidInputError, RobmonError
-from robmon.models.device import DeviceUse
-from robmon.models.threads import hold
+from robmon.models.devices.device import DeviceUse
+from robmon.models.devices.threads import hold
 from robmon.processes import heavy
 from robmon.processes.channel import Channel
 from robmon.processes.guest import be_expendable
@@ -22,7 +22,7 @@ from robmon.processes.strays import adopt_orphans
 from robmon.worker.failing import failure
 
 if TYPE_CHECKING:
-    from robmon.models.served import ServedModel
+    from robmon.models.served.served import ServedModel
 
 DRAWS = "numpy"
 """Draws the noise of every model, whatever computes it: all are to have the same."""

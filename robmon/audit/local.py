@@ -15,7 +15,7 @@ from robmon.audit import one
 from robmon.audit.task import Limits, Task
 from robmon.audit.templates import Templates
 from robmon.errors import InvalidInputError, RobmonError
-from robmon.models.cuda_driver import count_devices
+from robmon.models.devices.cuda_driver import count_devices
 from robmon.processes.strays import strays
 
 Tell = Callable[[Task, dict[str, Any], float], None]

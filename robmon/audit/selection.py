@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from robmon.errors import InvalidInputError
-from robmon.models.listing import ListedVersion
+from robmon.models.registry.listing import ListedVersion
 from robmon.models.uri import registered_name
 
 HOW_TO_PICK = "all, latest:3 (the last three of each model) or alias:champion"
@@ -24,7 +24,7 @@ def pick(listed: Sequence[ListedVersion], models: Sequence[str], versions: str =
     Raises:
         InvalidInputError: it is asked for otherwise; or nothing of what is there is asked for.
 
-    >>> from robmon.models.listing import ListedVersion
+    >>> from robmon.models.registry.listing import ListedVersion
     >>> listed = [ListedVersion("digits", n, ("champion",) if n == 2 else (), {}, "") for n in (1, 2, 3)]
     >>> [each.number for each in pick(listed, ["models:/dig*"], "latest:2")]
     [2, 3]

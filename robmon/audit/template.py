@@ -43,7 +43,7 @@ def prepare(flavor: str) -> None:
 
         from robmon.library.assess import assess
         from robmon.library.scoring import score_of
-        from robmon.models import pyfunc_predictor  # noqa: F401
+        from robmon.models.flavours import pyfunc_predictor  # noqa: F401
         from robmon.models.loading import import_mlflow
 
         import_mlflow()

@@ -16,7 +16,7 @@ from robmon.cli.options import FILE, some_options
 from robmon.cli.progress import pace_of
 from robmon.errors import RobmonError
 from robmon.extras import Need, check_all_installed
-from robmon.models.threads import default_threads
+from robmon.models.devices.threads import default_threads
 
 if TYPE_CHECKING:
     from robmon.audit.audit import Engine, Plan
@@ -99,7 +99,7 @@ def audit(
     from robmon.audit.audit import plan
     from robmon.audit.selection import pick
     from robmon.audit.store import open_place
-    from robmon.models.listing import list_versions
+    from robmon.models.registry.listing import list_versions
     from robmon.models.registry.registry import Registry
     from robmon.processes.temporary import temporary_home
 

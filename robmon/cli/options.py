@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from robmon.cli.models import use_tracking_uri
-from robmon.models.threads import default_threads, hold
+from robmon.models.devices.threads import default_threads, hold
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import DISTANCES, IMAGE_CHANNELS, JPEG_SUBSAMPLING, NOISE_NAMES, OUTPUT_KINDS, TASKS

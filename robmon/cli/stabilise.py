@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from robmon.hardening.result import Stabilised
-    from robmon.models.served import ServedModel
+    from robmon.models.served.served import ServedModel
 
 DOES_NOT_PASS = 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robmon.extras import Need, check_all_installed
-from robmon.models.registry_access import check_named
+from robmon.models.registry.registry_access import check_named
 from robmon.models.uri import is_endpoint
 from robmon.settings import Settings
 

@@ -123,8 +123,8 @@ def _look_up(endpoint: Endpoint, question: Fetch) -> Fetched:
 def _download(question: Fetch) -> Fetched:
     # MLflow reads its variables when it is imported, and takes seconds to import: after `_be_silent` and `Hello`.
     from robmon.models import mlmodel
-    from robmon.models.baseline_artifact import read_baseline, read_learnt
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.baseline_artifact import read_baseline, read_learnt
     from robmon.models.registry.download import Requirements, check_version, download_version
     from robmon.models.registry.registry import Registry
 
@@ -166,7 +166,7 @@ def told_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[str, dict[str, Any]]:
     """What was learnt of the versions that this one inherits from, until their hours span a day."""
-    from robmon.models.baseline_artifact import read_learnt
+    from robmon.models.registry.baseline_artifact import read_learnt
 
     found, hours = dict[str, dict[str, Any]](), set[int]()
     for version in inherits_from(entries, model.version, model.run_id):
@@ -182,8 +182,8 @@ def _learnt_before(source: Registry, model: Resolved, entries: Entries) -> dict[
 
 def _share(question: ShareBaseline) -> BaselineShared:
     from robmon.history.baseline.sharing import share
-    from robmon.models.baseline_artifact import read_learnt, write_learnt
     from robmon.models.loading import bound_waiting
+    from robmon.models.registry.baseline_artifact import read_learnt, write_learnt
     from robmon.models.registry.registry import Registry
 
     bound_waiting()

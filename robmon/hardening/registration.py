@@ -23,14 +23,14 @@ from robmon.errors import ModelError
 from robmon.hardening.result import Stabilised
 from robmon.library.baselines import baseline_of
 from robmon.library.prepared_rows import open_predictor
-from robmon.models.baseline_artifact import run_path
-from robmon.models.candidates import Candidates
 from robmon.models.loading import load_uri
 from robmon.models.mlmodel import TORCH
+from robmon.models.registry.baseline_artifact import run_path
+from robmon.models.registry.candidates import Candidates
 from robmon.models.registry.download import download_version
 from robmon.models.registry.registry import Registry
 from robmon.models.registry.resolved import Resolved
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.robustness.specification import Specification
 
 BASELINE_ROWS: Final = 1024

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, ModelError
 from robmon.library.fitting import fit
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 
 
 def module_of(model: ServedModel, uri: str) -> torch.nn.Module:

@@ -14,9 +14,9 @@ from robmon.errors import InvalidInputError
 from robmon.extras import how_to_install
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.library.resolutions import Sizes, other_resolutions, resolution_of
-from robmon.models.forms import Parts
 from robmon.models.loading import RemoteModel, load_uri
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
+from robmon.models.signature.forms import Parts
 from robmon.models.uri import is_endpoint
 from robmon.robustness.arrays import Float64, batches, copied, like, namespace, to_numpy
 from robmon.robustness.features.features import measure
@@ -170,7 +170,7 @@ def _look_of(rows: PreparedRows, layout: ImageLayout | None) -> Look | str:
         return NO_GRAPH
     if importlib.util.find_spec("onnx") is None:
         return f"a graph of ONNX is read by onnx, which is not installed: {how_to_install('onnx')}"
-    from robmon.models.onnx_predictor import opened
+    from robmon.models.flavours.onnx_predictor import opened
     from robmon.robustness.probes.advice.onnx_reading import GraphLook
 
     def open_model(content: bytes) -> Callable[[Any, Sequence[str]], Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from robmon.library.attacked_rows import attack_prepared
 from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.models.uri import is_endpoint
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.probes.attack.ball import Norm

@@ -17,9 +17,9 @@ from robmon.errors import InvalidInputError
 from robmon.library.art_attacks import outside_attacks
 from robmon.library.prepared_rows import PreparedRows
 from robmon.library.torch_module import evaluating
-from robmon.models.forms import Parts
-from robmon.models.gradient import as_taken, gradient_of
 from robmon.models.loading import load_uri
+from robmon.models.served.gradient import as_taken, gradient_of
+from robmon.models.signature.forms import Parts
 from robmon.report.words import percent
 from robmon.robustness.arrays import batches, concatenation, to_numpy
 from robmon.robustness.features.features import Features, measure

@@ -19,8 +19,8 @@ from robmon.library.place import Place, wherever_it_fits
 from robmon.library.prepared_rows import PreparedRows, open_predictor
 from robmon.models.access import EndpointAccess
 from robmon.models.loading import RemoteModel
+from robmon.models.served.watched import watched
 from robmon.models.uri import UNKNOWN_VERSION, Endpoint, ModelUri, history_key, parse
-from robmon.models.watched import watched
 from robmon.robustness.arrays import to_numpy
 from robmon.robustness.comparison import Comparison
 from robmon.robustness.false_matches import pairs_of
@@ -74,7 +74,7 @@ def record(
 
     baseline = wherever_it_fits(model, device, at)
     if files is None:
-        from robmon.models.baseline_artifact import log_baseline
+        from robmon.models.registry.baseline_artifact import log_baseline
 
         return log_baseline(parsed.text, None, baseline)
     version = version_of(parsed, model.access if isinstance(model, RemoteModel) else EndpointAccess())
@@ -245,7 +245,7 @@ def _recorded_baseline(model: str | RemoteModel) -> Baseline | None:
     """The baseline recorded beside a version; None where there is none, or the model is in no registry."""
     if not isinstance(model, str) or not model.startswith(("models:/", "runs:/")):
         return None
-    from robmon.models.baseline_artifact import read_baseline
+    from robmon.models.registry.baseline_artifact import read_baseline
     from robmon.models.registry.registry import Registry
 
     registry = Registry()

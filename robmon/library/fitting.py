@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.models.cells import to_numpy
-from robmon.models.collected import Misfits, shape_words
 from robmon.models.inputs.model_inputs import ModelInputs
-from robmon.models.served import ServedModel
+from robmon.models.outputs.cells import to_numpy
+from robmon.models.served.served import ServedModel
+from robmon.models.signature.collected import Misfits, shape_words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -66,7 +66,7 @@ def _leave_out_on_disk(data_dir: Path, key: str, version: str, hour: int) -> tup
 
 
 def _leave_out_in_registry(uri: str, hour: int, places: list[str]) -> set[int]:
-    from robmon.models.baseline_artifact import read_learnt, write_learnt
+    from robmon.models.registry.baseline_artifact import read_learnt, write_learnt
     from robmon.models.registry.registry import Registry
 
     registry = Registry()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, cast
 
-from robmon.models.device import AUTO
+from robmon.models.devices.device import AUTO
 from robmon.robustness.engine.trials import part_of
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.images.layout import ImageLayout

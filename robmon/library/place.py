@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robmon.errors import ModelLoadError, SingleRowError, is_out_of_memory
-from robmon.models.device import AUTO
+from robmon.models.devices.device import AUTO
 from robmon.robustness.engine.device_memory import release_memory
 
 Result = TypeVar("Result")

@@ -19,14 +19,14 @@ from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.library.fitting import fit
 from robmon.library.place import Place
 from robmon.library.torch_module import as_tensor, axes_reader, evaluating, predictor_without_gradients
-from robmon.models.device import AUTO
+from robmon.models.devices.device import AUTO
 from robmon.models.inputs.measurements import as_numbers, measurements_advice
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import split
 from robmon.models.loading import RemoteModel, load_uri
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
-from robmon.models.served import ServedModel
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
+from robmon.models.served.served import ServedModel
 from robmon.report.budget import OPTIONS
 from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows

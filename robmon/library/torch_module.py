@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from robmon.errors import InvalidInputError
-from robmon.models.device import AUTO
-from robmon.models.outputs import OutputReader
-from robmon.models.served import ROWS_READ
+from robmon.models.devices.device import AUTO
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.served import ROWS_READ
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor
 from robmon.robustness.features.channels import Read
 
@@ -44,7 +44,7 @@ def _move(module: Any, device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch raises either
         import torch
 
-        from robmon.models.torch_device import load_driver, why_no_cuda
+        from robmon.models.devices.torch_device import load_driver, why_no_cuda
 
         why, is_cuda = "give cpu, or cuda on a machine that has it", str(device).startswith("cuda")
         if is_cuda and torch.cuda.is_available():
@@ -69,7 +69,7 @@ def as_tensor(array: Any, module: Any, device: Any) -> Any:
 
 def axes_reader(module: Any, array: Any) -> Read:
     """Finds out which axes of the tensor the module's first layer takes for features."""
-    from robmon.models.first_layer import axes_read
+    from robmon.models.flavours.first_layer import axes_read
 
     return lambda: axes_read(module, [array[:ROWS_READ]])
 
@@ -78,7 +78,7 @@ def predictor_without_gradients(module: Any, outputs: OutputReader, device: Any)
     """The module as the numerics ask it."""
     import torch
 
-    from robmon.models.channels_last import with_channels_last
+    from robmon.models.devices.channels_last import with_channels_last
 
     place = str(device or "cpu")
     run = with_channels_last(module, torch.device(place))

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from robmon.errors import ModelLoadError, RobmonError, printable
 from robmon.extras import EXTRAS, check_installed, how_to_install
-from robmon.models import mlmodel, requirements, signature
+from robmon.models import mlmodel, requirements
 from robmon.models.access import EndpointAccess
-from robmon.models.device import AS_IT_IS, DeviceUse
-from robmon.models.served import Claim, LoadedCode, ServedModel
+from robmon.models.devices.device import AS_IT_IS, DeviceUse
+from robmon.models.devices.threads import hold_loaded
+from robmon.models.served.served import Claim, LoadedCode, ServedModel
+from robmon.models.signature import signature
 from robmon.models.strangers import is_raised_by_robmon, place_word, type_word
-from robmon.models.threads import hold_loaded
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
 
 
@@ -197,13 +198,13 @@ def _load_predictor(kind: str, folder: Path, device: DeviceUse, claim: Claim) ->
     """Only the flavour that is loaded is imported."""
     if kind == "torch":
         with _without_collection():
-            from robmon.models import torch_predictor
+            from robmon.models.flavours import torch_predictor
 
         return torch_predictor.load(folder, device, claim)
     if mlmodel.read(folder).loaded_flavor == mlmodel.ONNX:
-        from robmon.models import onnx_predictor
+        from robmon.models.flavours import onnx_predictor
 
         return onnx_predictor.load(folder, device, claim)
-    from robmon.models import pyfunc_predictor
+    from robmon.models.flavours import pyfunc_predictor
 
     return pyfunc_predictor.load(folder, device, claim)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from robmon.models.threads import environment
+from robmon.models.devices.threads import environment
 
 # What a worker may see of the daemon's environment: nothing in it is a credential.
 WORKER_VARIABLES = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import Row, answers
-from robmon.models.outputs import OutputColumn
+from robmon.models.outputs.outputs import OutputColumn
 from robmon.processes.messages.findings import ServedResult
 from robmon.processes.messages.question import SampledRequest
 from robmon.robustness.outputs import classes_of, missing_labels

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.history.attack import WORST, AttackFound
-from robmon.models.gradient import gradient_of
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
-from robmon.models.served import ServedModel
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.gradient import gradient_of
+from robmon.models.served.predictor import predictor_of
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.attack import Attacked, AttackRows
 from robmon.processes.messages.question import Assess
 from robmon.robustness.arrays import Array, Float64

@@ -7,9 +7,9 @@ import time
 from robmon.errors import InvalidInputError, OverBudgetError
 from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.kept_shares import KeptShares
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
-from robmon.models.watched import shown_names
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
+from robmon.models.served.watched import shown_names
 from robmon.processes.messages.findings import SharesResult
 from robmon.report.budget import SETTINGS
 from robmon.robustness.probes.attribution import attribute_rows

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import OverBudgetError
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
 from robmon.report.budget import SETTINGS
 from robmon.robustness.arrays import Array, Float64
 from robmon.robustness.assessment import assess_rows

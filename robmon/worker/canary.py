@@ -18,9 +18,9 @@ from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.canary import Canary, Outputs, rows_of_size, tolerance
 from robmon.history.baseline.drawn_rows import digest, draw_from, draw_rows
 from robmon.models.inputs.model_inputs import ModelInputs
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
-from robmon.models.served import ServedModel
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.findings import CanaryResult
 from robmon.robustness.arrays import Float64, to_numpy
 from robmon.robustness.engine.batch_size import BatchSize, accompanied

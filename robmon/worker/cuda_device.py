@@ -7,8 +7,8 @@ import importlib.util
 import os
 from typing import Any, Final
 
-from robmon.models.device import LIBCUDA
-from robmon.models.nvml import Nvml, open_nvml
+from robmon.models.devices.device import LIBCUDA
+from robmon.models.devices.nvml import Nvml, open_nvml
 
 UUID_BYTES: Final = 16
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from robmon.errors import CodecError, TooFewRowsError
 from robmon.inputs.codecs import Row, choose_rows, decode
-from robmon.models.collected import Misfits
 from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.signature.collected import Misfits
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.question import SampledRequest
 from robmon.robustness.arrays import Float64

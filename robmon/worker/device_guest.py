@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from robmon.errors import DeviceUnavailableError
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
 
 GIB: Final = 2**30
 CONTEXT_BYTES: Final = GIB // 2

@@ -11,7 +11,7 @@ from robmon.drift.comparison import FeatureDrift
 from robmon.drift.summaries import Summaries
 from robmon.drift.two_sample import mean_excess
 from robmon.history.baseline.baseline import Baseline
-from robmon.models.watched import not_watched, watched
+from robmon.models.served.watched import not_watched, watched
 from robmon.processes.messages.findings import DriftValue, QualityValue
 from robmon.processes.messages.question import Assess
 from robmon.robustness.result import Assessment

@@ -12,7 +12,7 @@ from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.format import baseline_to_dict
 from robmon.history.verdict import Verdict
 from robmon.models.inputs.model_inputs import ModelInputs
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.channel import Frame
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import NotCompared

@@ -11,7 +11,7 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.inputs.model_inputs import ModelInputs
-from robmon.models.watched import watched
+from robmon.models.served.watched import watched
 from robmon.processes.messages.question import Assess
 from robmon.robustness.arrays import Float64
 from robmon.robustness.false_matches import pairs_of

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from robmon.errors import DeviceUnavailableError, ModelLoadError, SingleRowError, forget_frames, is_out_of_memory
-from robmon.models.device import AUTO
-from robmon.models.threads import hold
+from robmon.models.devices.device import AUTO
+from robmon.models.devices.threads import hold
 from robmon.models.uri import parse_endpoint
 from robmon.processes.messages.model import Load, LoadedModel
 from robmon.worker.computed_by import library_versions, processor
 from robmon.worker.device_guest import CudaDevice, DeviceGuest, open_device
 
 if TYPE_CHECKING:
-    from robmon.models.served import ServedModel
+    from robmon.models.served.served import ServedModel
 
 ADVICE: Final = "raise device.memory_fraction, or let the model run on the CPU (device.name auto, or cpu)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robmon.history.baseline.baseline import Baseline
-from robmon.models.watched import watched
+from robmon.models.served.watched import watched
 from robmon.processes.messages.findings import NoveltyFound
 from robmon.processes.messages.question import Assess
 from robmon.worker.decoding import DecodedSample, first_rows

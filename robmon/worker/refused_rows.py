@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from robmon.errors import PredictionError
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
 from robmon.robustness.engine.device_memory import release_memory
 from robmon.worker.context import Evaluation
 from robmon.worker.decoding import DecodedSample, without_rows

@@ -22,7 +22,7 @@ from robmon.audit.selection import pick
 from robmon.audit.store import file_of, open_place, result_of
 from robmon.audit.task import Task, failed
 from robmon.errors import InvalidInputError
-from robmon.models.listing import ListedVersion, list_versions
+from robmon.models.registry.listing import ListedVersion, list_versions
 from robmon.models.registry.registry import Registry
 from tests.audit.registries import ManyVersions, many_versions
 from tests.cli.test_commands import clean, robmon

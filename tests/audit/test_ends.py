@@ -19,7 +19,7 @@ from robmon.audit.inputs_map import AuditedOn
 from robmon.audit.store import Folder, open_place
 from robmon.audit.task import Limits, failed
 from robmon.errors import RobmonError
-from robmon.models.listing import ListedVersion, list_versions
+from robmon.models.registry.listing import ListedVersion, list_versions
 from robmon.models.registry.registry import Registry
 from tests.audit.registries import ManyVersions, many_versions
 from tests.cli.test_commands import clean

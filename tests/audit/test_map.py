@@ -15,7 +15,7 @@ from robmon.audit.map_checks import check_python
 from robmon.audit.store import open_place
 from robmon.audit.task import Task
 from robmon.errors import InvalidInputError
-from robmon.models.listing import ListedVersion
+from robmon.models.registry.listing import ListedVersion
 
 VERSION = ListedVersion("digits-small", 1, (), {}, "")
 

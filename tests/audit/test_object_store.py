@@ -13,7 +13,7 @@ from robmon.audit.inputs_map import AuditedOn
 from robmon.audit.store import open_place
 from robmon.audit.task import failed
 from robmon.errors import RobmonError
-from robmon.models.listing import ListedVersion
+from robmon.models.registry.listing import ListedVersion
 from tests.audit.registries import ManyVersions, many_versions
 from tests.cli.test_commands import robmon
 from tests.object_store import ObjectStore, object_store

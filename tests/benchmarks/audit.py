@@ -38,7 +38,7 @@ from robmon.audit.audit import audit, plan
 from robmon.audit.inputs_map import read_map
 from robmon.audit.store import open_place
 from robmon.audit.task import Limits, Task
-from robmon.models.listing import list_versions
+from robmon.models.registry.listing import list_versions
 from robmon.models.registry.registry import Registry
 from robmon.processes.strays import strays
 from robmon.report.html.audit import audit_page

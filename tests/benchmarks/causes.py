@@ -26,7 +26,7 @@ import robmon
 from robmon.history.baseline.canary import Canary, Outputs
 from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.worker.evaluation import evaluate
 from tests.drift.test_blame import lognormal_errors, true_means, true_parts

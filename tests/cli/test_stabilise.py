@@ -25,7 +25,7 @@ from mlflow.models import infer_signature
 from torch import nn
 
 from robmon.cli.main import main
-from robmon.models.baseline_artifact import read_baseline
+from robmon.models.registry.baseline_artifact import read_baseline
 from robmon.models.registry.download import download_version
 from robmon.models.registry.registry import Registry
 from tests.mlflow_client import quiet_mlflow, tracking

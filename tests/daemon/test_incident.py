@@ -33,7 +33,7 @@ from robmon.incident.replay import read_replay
 from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.sample import Feedback, Item
 from robmon.models import loading
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.model import LoadedModel, ModelVersion
 from robmon.settings import Settings, load

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from robmon.daemon.registry.follow import Follower
 from robmon.errors import RegistryError, RobmonError
-from robmon.models import registry_access
+from robmon.models.registry import registry_access
 from robmon.settings import load
 from tests.certificates import Authority
 from tests.e2e.proxies import NGINX_FILES

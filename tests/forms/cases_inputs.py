@@ -12,13 +12,13 @@ from mlflow.types.schema import Array, DataType, Map, Object, Property
 
 import robmon
 from robmon.library.fitting import fit
-from robmon.models.columns import Columns
-from robmon.models.forms import Parts
-from robmon.models.hinted import Hinted
-from robmon.models.served import ServedModel
-from robmon.models.signature import Signature, of_tensors
-from robmon.models.tensors import Tensor, TensorSpec
-from robmon.models.unsigned import Unsigned
+from robmon.models.served.served import ServedModel
+from robmon.models.signature.columns import Columns
+from robmon.models.signature.forms import Parts
+from robmon.models.signature.hinted import Hinted
+from robmon.models.signature.signature import Signature, of_tensors
+from robmon.models.signature.tensors import Tensor, TensorSpec
+from robmon.models.signature.unsigned import Unsigned
 
 FLOAT = np.dtype(np.float32)
 

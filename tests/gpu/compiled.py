@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import robmon
-from robmon.models.channels_last import with_channels_last
-from robmon.models.compilation import Compilation
-from robmon.models.same_outputs import tolerance
+from robmon.models.devices.channels_last import with_channels_last
+from robmon.models.devices.compilation import Compilation
+from robmon.models.devices.same_outputs import tolerance
 from tests.gpu.networks import inputs, make
 from tests.gpu.record import Record
 

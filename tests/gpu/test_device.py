@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import robmon
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
 from robmon.noise import NOISE_MODELS, Gaussian, Noise
 from robmon.vocabulary import IMAGE_NOISES
 from robmon.worker.device_guest import DeviceGuest, open_device

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from robmon.models import loading, torch_predictor
-from robmon.models.device import DeviceUse
+from robmon.models import loading
+from robmon.models.devices.device import DeviceUse
+from robmon.models.flavours import torch_predictor
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.model import Load, ModelVersion

@@ -33,8 +33,9 @@ from robmon.inputs.kept_headers import KEPT_HEADERS
 from robmon.inputs.receiver import Receiver
 from robmon.inputs.repeats import Repeats
 from robmon.inputs.sample import Sample
-from robmon.models import cells, mlmodel, requirements
-from robmon.models.registry_access import MAX_ANSWER_BYTES, _unpack
+from robmon.models import mlmodel, requirements
+from robmon.models.outputs import cells
+from robmon.models.registry.registry_access import MAX_ANSWER_BYTES, _unpack
 from robmon.models.remote import json_bodies, v2
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.remote.client import Answer, parse_json
@@ -731,14 +732,14 @@ READERS: tuple[Reader, ...] = (
            | around_json('{"registered_model":{', "}}", ["fields"])
            | {"aliases": around(b'{"registered_model":{"aliases":[', counted('{"alias":"a%d","version":"1"}'), b"]}}")}
            | RAW, on_loop=True),
-    Reader("packed answer of the registry", ("models.registry_access",), MAX_ANSWER_BYTES, read_packed_registry,
-           packed(pick(RAW, "letters", "noise")) | RAW),
+    Reader("packed answer of the registry", ("models.registry.registry_access",), MAX_ANSWER_BYTES,
+           read_packed_registry, packed(pick(RAW, "letters", "noise")) | RAW),
     Reader("memory of verdicts", ("history.memory",), 4 * memory.MAX_READ_BYTES, read_memory, MEMORY, on_loop=True),
     Reader("files of the data folder", ("history.baseline.files", "history.state.older", "history.state.place"),
            BODY_BYTES, read_state, STATE),
     Reader("requests to MLflow, JSON", ("inputs.codecs.mlflow", "inputs.codecs.mlflow_json", "inputs.codecs.json_body",
-           "inputs.codecs.rows", "models.unsigned", "models.tensors", "models.columns", "models.remote.as_sent"),
-           BODY_BYTES, decoded("mlflow", content_type=JSON), OF_ANY_JSON | OF_MLFLOW),
+           "inputs.codecs.rows", "models.signature.unsigned", "models.signature.tensors", "models.signature.columns",
+           "models.remote.as_sent"), BODY_BYTES, decoded("mlflow", content_type=JSON), OF_ANY_JSON | OF_MLFLOW),
     Reader("requests to MLflow, CSV", ("inputs.codecs.mlflow_csv",), BODY_BYTES, decoded("mlflow", content_type=CSV),
            RAW | LINES),
     Reader("requests to MLflow, Parquet", ("inputs.codecs.mlflow_parquet",), BODY_BYTES,
@@ -769,8 +770,8 @@ READERS: tuple[Reader, ...] = (
            RAW | within("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\0", RAW, b"") | within("zlib", b"\x78\x9c", RAW, b"")),
     Reader("answers of model servers", ("inputs.codecs.answers",), BODY_BYTES, read_answer, ANSWERS),
     Reader("targets", ("worker.targets", "inputs.feedback"), feedback.MAX_FEEDBACK_BYTES, read_target, TARGETS),
-    Reader("answers of an endpoint", ("models.remote.json_bodies", "models.cells", "models.remote.client"), BODY_BYTES,
-           read_endpoint,
+    Reader("answers of an endpoint", ("models.remote.json_bodies", "models.outputs.cells", "models.remote.client"),
+           BODY_BYTES, read_endpoint,
            RAW | around_json('{"predictions":[', "]}") | around_json('{"predictions":{', "}}", ["fields"])),
     Reader("answers of a V2 endpoint", ("models.remote.v2",), BODY_BYTES, read_v2_endpoint,
            RAW | around_json('{"outputs":[', "]}")

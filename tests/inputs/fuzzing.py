@@ -19,10 +19,10 @@ from mlflow.types import ColSpec, Schema
 
 from robmon.errors import CodecError
 from robmon.inputs.codecs import choose_rows, decode
-from robmon.models.columns import Columns
-from robmon.models.signature import Signature
-from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
-from robmon.models.unsigned import Unsigned
+from robmon.models.signature.columns import Columns
+from robmon.models.signature.signature import Signature
+from robmon.models.signature.tensors import NamedTensors, Tensor, TensorSpec
+from robmon.models.signature.unsigned import Unsigned
 from tests.inputs import senders
 from tests.inputs.fuzzed_readers import READERS, SECRET
 from tests.inputs.reasons import REASONS

@@ -26,10 +26,10 @@ from tritonclient.utils import InferenceServerException
 from robmon.inputs.codecs import Row, decode
 from robmon.inputs.readers.answers import FileRows, NoMoreRows
 from robmon.inputs.sample import Item
-from robmon.models.columns import Columns
-from robmon.models.signature import Signature
-from robmon.models.tensors import NamedTensors, Tensor, TensorSpec
-from robmon.models.unsigned import Unsigned
+from robmon.models.signature.columns import Columns
+from robmon.models.signature.signature import Signature
+from robmon.models.signature.tensors import NamedTensors, Tensor, TensorSpec
+from robmon.models.signature.unsigned import Unsigned
 from robmon.processes.messages.reader import Tail
 from robmon.reader.tailer import Tailer
 from tests.inputs import senders

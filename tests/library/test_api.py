@@ -14,7 +14,7 @@ import torch
 
 import robmon
 from robmon.errors import InvalidInputError
-from robmon.models.torch_device import load_driver, why_no_cuda
+from robmon.models.devices.torch_device import load_driver, why_no_cuda
 
 LIGHT = """
 import sys

@@ -18,8 +18,8 @@ from robmon.inputs.files import read_inputs
 from robmon.library.fitting import fit
 from robmon.models.loading import load
 from robmon.models.remote.as_sent import AsSent
-from robmon.models.served import ServedModel
-from robmon.models.signature import of_tensors
+from robmon.models.served.served import ServedModel
+from robmon.models.signature.signature import of_tensors
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 
 ROWS = 100

@@ -67,7 +67,7 @@ def test_a_module_stays_where_its_owner_has_put_it() -> None:
 def test_main_memory_is_no_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit into it on the CPU is not tried there again."""
     Large.can_be_loaded.clear()
-    monkeypatch.setattr("robmon.models.torch_predictor.resolve", lambda name: (torch.device("cpu"), []))
+    monkeypatch.setattr("robmon.models.flavours.torch_predictor.resolve", lambda name: (torch.device("cpu"), []))
     with pytest.raises(ModelLoadError):
         robmon.assess(str(folder), INPUTS, **GIVEN)
 

@@ -14,7 +14,7 @@ import torch
 import robmon
 from robmon.errors import InvalidInputError, TooFewTrialsError
 from robmon.library.rank import entrants
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from tests.cli.test_commands import robmon as command
 from tests.e2e.registry import SIGNATURE, RegisteredModel, Registry
 from tests.mlflow_client import quiet_mlflow, tracking

@@ -17,7 +17,7 @@ from mlflow.pyfunc import scoring_server
 
 from robmon.inputs.codecs import decode
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 from tests.patience import PATIENCE_SECONDS
 from tests.servers import model_server

@@ -18,10 +18,10 @@ from mlflow.models import ModelSignature
 from sklearn.linear_model import LogisticRegression
 
 from robmon.errors import InvalidInputError, ModelLoadError, PredictionError
-from robmon.models.device import DeviceUse, Precision
+from robmon.models.devices.device import DeviceUse, Precision
+from robmon.models.devices.torch_device import load_driver, why_no_cuda
 from robmon.models.loading import load
 from robmon.models.requirements import mismatches
-from robmon.models.torch_device import load_driver, why_no_cuda
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 from tests.patience import PATIENCE_SECONDS

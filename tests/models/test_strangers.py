@@ -15,7 +15,7 @@ import pytest
 from robmon import errors
 from robmon.errors import InvalidInputError, ModelLoadError, PredictionError, TooFewRowsError
 from robmon.models.loading import _discard, load
-from robmon.models.outputs import OutputReader
+from robmon.models.outputs.outputs import OutputReader
 from robmon.models.strangers import MODEL_CODE, place_word, type_word
 from robmon.processes.messages.every_process import Rejections
 from robmon.worker.failing import failure
@@ -129,7 +129,7 @@ def raise_run(rows: Any) -> NoReturn:
 
 def raise_with_a_file_of_robmon(_: Any) -> NoReturn:
     text = f"from robmon.errors import PredictionError\nraise PredictionError('{CANARY}')"
-    exec(compile(text, sys.modules["robmon.models.outputs"].__file__ or "", "exec"))
+    exec(compile(text, sys.modules["robmon.models.outputs.outputs"].__file__ or "", "exec"))
     raise AssertionError
 
 

@@ -18,7 +18,7 @@ from mlflow.pyfunc import scoring_server
 from robmon.errors import CodecError
 from robmon.inputs.codecs import decode
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import columns, named_tensors, save_pyfunc, tensor
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from robmon.drift.names import MOST_KEYS, MOST_NAMES
 from robmon.errors import ProtocolError
-from robmon.models.watched import MOST_FEATURES
+from robmon.models.served.watched import MOST_FEATURES
 from robmon.processes.channel import OF_A_FRAME, OF_A_WORKERS_ANSWER, Bounds, Channel, decode, encode
 from robmon.processes.messages.curve import LevelResult
 from robmon.processes.messages.every_process import PROTOCOL_VERSION, Failure, Hello, Stop

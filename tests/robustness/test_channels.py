@@ -14,7 +14,7 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.format import baseline_from_dict, baseline_to_dict
 from robmon.models.inputs.split import split
-from robmon.models.watched import watched
+from robmon.models.served.watched import watched
 from robmon.robustness.features.channels import FeatureAxis, choose
 from robmon.robustness.features.features import measure
 

@@ -13,8 +13,8 @@ import torch
 import robmon
 from robmon.errors import PredictionError
 from robmon.models.inputs.split import split
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
 from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import usual_batch_size
 from robmon.robustness.engine.plan import plan_assessment

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from robmon.errors import OverBudgetError, SettingsError, duration
-from robmon.models.device import DeviceUse, Precision
+from robmon.models.devices.device import DeviceUse, Precision
 from robmon.robustness.checks import needed_trials
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor

@@ -19,7 +19,7 @@ from robmon.history.baseline.baseline import Baseline
 from robmon.history.baseline.format import baseline_from_dict
 from robmon.library.certify import certify
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.attack import AttackRows
 from robmon.robustness.noise.images.layout import ImageLayout

@@ -11,7 +11,7 @@ import pytest
 
 from robmon.daemon.results.kept import Kept
 from robmon.history.baseline.format import baseline_from_dict
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.findings import SharesResult
 from robmon.processes.messages.question import AttributionQuestion

@@ -14,7 +14,7 @@ import pytest
 
 from robmon.daemon.results.kept import Kept
 from robmon.history.verdict import Causes, Verdict
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.worker.blaming import causes

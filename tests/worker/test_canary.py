@@ -16,7 +16,7 @@ from robmon.errors import InvalidInputError
 from robmon.history.baseline.format import baseline_from_dict
 from robmon.models.inputs.split import split
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.findings import CanaryResult
 from robmon.worker.evaluation import evaluate

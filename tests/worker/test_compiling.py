@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from robmon.errors import DeviceUnavailableError
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.model import Load, ModelVersion
@@ -32,8 +32,8 @@ NOTE = "the model is compiled for its device (device.compile)"
 @pytest.fixture(autouse=True)
 def on_this_processor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a CUDA device, and every time that is measured counts as a gain."""
-    monkeypatch.setattr("robmon.models.torch_predictor.COMPILED_ON", {"cpu"})
-    monkeypatch.setattr("robmon.models.compilation.Compilation.decide.__defaults__", (300.0, -9.0))
+    monkeypatch.setattr("robmon.models.flavours.torch_predictor.COMPILED_ON", {"cpu"})
+    monkeypatch.setattr("robmon.models.devices.compilation.Compilation.decide.__defaults__", (300.0, -9.0))
     yield
     torch._dynamo.reset()
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from robmon.errors import DeviceUnavailableError, PredictionError
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
+from robmon.models.devices.nvml import Nvml, open_nvml
 from robmon.models.loading import load
-from robmon.models.nvml import Nvml, open_nvml
-from robmon.models.outputs import OutputReader
-from robmon.models.predictor import predictor_of
+from robmon.models.outputs.outputs import OutputReader
+from robmon.models.served.predictor import predictor_of
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.model import Load, ModelVersion

@@ -14,7 +14,7 @@ from robmon.drift.names import key_of
 from robmon.errors import InvalidInputError
 from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.evaluation import evaluate

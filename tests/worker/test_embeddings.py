@@ -14,7 +14,7 @@ import robmon
 from robmon.errors import InvalidInputError
 from robmon.history.baseline.format import baseline_from_dict, baseline_to_dict
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.robustness.specification import Specification

@@ -13,9 +13,9 @@ import pytest
 import robmon
 from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, TooFewRowsError
 from robmon.history.baseline.checksum import with_checksum
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms
 from robmon.processes.messages.every_process import Rejections

@@ -13,7 +13,7 @@ from PIL import Image
 
 from robmon.errors import InvalidInputError
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.robustness.noise.images.layout import ImageLayout

@@ -16,8 +16,8 @@ import robmon
 from robmon.errors import InvalidInputError, ModelLoadError
 from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
-from robmon.models.unsigned import Unsigned
+from robmon.models.served.served import ServedModel
+from robmon.models.signature.unsigned import Unsigned
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.evaluation import evaluate

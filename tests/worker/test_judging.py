@@ -13,7 +13,7 @@ import pytest
 from robmon.export.page.verdict import verdict_details
 from robmon.history.verdict import Verdict
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.channel import decode, encode
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms

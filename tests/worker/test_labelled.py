@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.every_process import Rejections
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.context import Evaluation

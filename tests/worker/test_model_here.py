@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from robmon.errors import DeviceUnavailableError, ModelLoadError, OverBudgetError, SingleRowError
-from robmon.models import onnx_predictor, torch_device, torch_predictor
-from robmon.models.device import DeviceUse
+from robmon.models.devices import torch_device
+from robmon.models.devices.device import DeviceUse
+from robmon.models.flavours import onnx_predictor, torch_predictor
 from robmon.processes.channel import Channel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.every_process import Failure, Rejections, Stop
@@ -28,7 +29,7 @@ from robmon.worker.device_guest import GIB
 from robmon.worker.failing import failure
 from robmon.worker.model_here import ADVICE, ModelHere
 from tests.models.conftest import columns, tensor
-from tests.models.test_onnx import LOGITS, linear, save
+from tests.models.flavours.test_onnx import LOGITS, linear, save
 from tests.worker.test_device_guest import MIB, SAMPLE, FakeDevice, load_question
 from tests.worker.test_evaluation import question
 from tests.worker.too_large import CUDA, Large, Place, save_large, small_device

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robmon.history.baseline.checksum import with_checksum
 from robmon.models.loading import load
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.question import Assess, SampledRequest
 from robmon.worker.evaluation import evaluate

@@ -13,7 +13,8 @@ import pytest
 import torch
 from mlflow.models import ModelSignature
 
-from robmon.models import torch_device, torch_predictor
+from robmon.models.devices import torch_device
+from robmon.models.flavours import torch_predictor
 from tests.mlflow_client import quiet_mlflow
 from tests.models.conftest import tensor
 

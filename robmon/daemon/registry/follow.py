@@ -19,8 +19,8 @@ import structlog
 
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.history.memory import TAG_PREFIX, Key
-from robmon.models import registry_access
 from robmon.models import uri as model_uri
+from robmon.models.registry import registry_access
 from robmon.models.uri import known_aliases
 from robmon.processes.command import Command, fetch_environment
 from robmon.processes.messages.any_message import AnyMessage

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import InvalidInputError
-from robmon.models.cells import to_numpy
 from robmon.models.inputs.array import OneArray, split_array
 from robmon.models.inputs.frame import WholeColumns, split_frame
 from robmon.models.inputs.left_alone import NothingPerturbedError
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.tensors import split_tensors
+from robmon.models.outputs.cells import to_numpy
 
 
 def split(inputs: Any, integers: Collection[str] = ()) -> ModelInputs:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.models.cells import to_numpy
 from robmon.models.inputs.array import cast
 from robmon.models.inputs.layout import AnyArray, FloatArray
 from robmon.models.inputs.left_alone import LeftAlone, nothing_perturbed
 from robmon.models.inputs.measurements import as_numbers, check_names, shortened
 from robmon.models.inputs.model_inputs import ModelInputs
+from robmon.models.outputs.cells import to_numpy
 from robmon.robustness.features.channels import NamedTensor
 from robmon.robustness.features.whole_numbers import Whole
 from robmon.vocabulary import ALL_INTEGERS

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from robmon.errors import ModelNotFoundError, RegistryError, RobmonError
-from robmon.models.registry_access import behind, why_unreachable
+from robmon.models.registry.registry_access import behind, why_unreachable
 from robmon.models.uri import mask
 
 MISSING = {codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST), codes.ErrorCode.Name(codes.NOT_FOUND)}

@@ -21,8 +21,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from robmon.errors import ModelError, ModelNotFoundError, RegistryError, RobmonError
 from robmon.models.json_values import MOST_VALUES, most_values
 from robmon.models.registry.asking import MISSING, asking, without_bars
+from robmon.models.registry.registry_access import check_named
 from robmon.models.registry.resolved import Resolved, Version, of_logged_model
-from robmon.models.registry_access import check_named
 from robmon.models.uri import ModelUri, known_aliases, known_versions, mask, parse_registry
 
 MAX_ARTIFACT_BYTES = 16 * 2**20

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from robmon.errors import ModelNotFoundError, PredictionError
-from robmon.models import cells, signature
 from robmon.models.access import EndpointAccess
+from robmon.models.outputs import cells
 from robmon.models.remote import json_bodies, v2
 from robmon.models.remote.as_sent import AsSent
 from robmon.models.remote.client import Client
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
+from robmon.models.signature import signature
 from robmon.models.uri import Endpoint
 
 Inputs = json_bodies.Inputs

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.models.collected import Collected, Row, finish
-from robmon.models.unsigned import Unsigned
+from robmon.models.signature.collected import Collected, Row, finish
+from robmon.models.signature.unsigned import Unsigned
 
 SAME_ORDER_SHARE: Final = 0.9
 """Of the named rows, to take their order for the model's. Cells under wrong names would be worse than fewer rows."""

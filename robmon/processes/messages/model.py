@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from robmon.models.access import EndpointAccess
-from robmon.models.device import DeviceUse
+from robmon.models.devices.device import DeviceUse
 from robmon.processes.messages.base import Message
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from robmon.models.device import DeviceUse, Precision
+from robmon.models.devices.device import DeviceUse, Precision
 from robmon.settings.sections.section import Section
 from robmon.settings.values import DEVICES, Device, PositiveInt, PositiveSeconds, Share
 

@@ -29,7 +29,7 @@ from robmon.history.memory import Entries, Entry
 from robmon.history.state import connection
 from robmon.history.store import History
 from robmon.inputs.sample import Feedback, Item
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.model import ModelVersion
 from robmon.processes.messages.question import Assess, SampledRequest

@@ -18,8 +18,8 @@ import pytest
 from robmon.daemon.registry.follow import MAX_OWN_BYTES, FetchFailedError, Follower, failure_reason
 from robmon.errors import RobmonError
 from robmon.history.memory import Entry, to_json
-from robmon.models import registry_access
-from robmon.models.registry_access import origin
+from robmon.models.registry import registry_access
+from robmon.models.registry.registry_access import origin
 from robmon.settings import load
 from tests.e2e.registry import Registry
 from tests.endpoint import V2Model, serving

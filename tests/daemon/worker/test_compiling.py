@@ -273,7 +273,8 @@ PATIENT_SECONDS = 500.0
 REAL = f"""#!{sys.executable}
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
-from robmon.models import compilation, torch_predictor
+from robmon.models.devices import compilation
+from robmon.models.flavours import torch_predictor
 from robmon.worker.__main__ import main
 compilation.Compilation.decide.__defaults__ = ({PATIENT_SECONDS}, -9.0)
 torch_predictor.COMPILED_ON = {{"cpu"}}

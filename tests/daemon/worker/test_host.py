@@ -26,7 +26,7 @@ from robmon.daemon.worker.host import ModelHost
 from robmon.daemon.worker.not_assessed import NotAssessedError
 from robmon.export.metrics import Metrics
 from robmon.inputs.counts import InputCounts
-from robmon.models.torch_device import load_driver, why_no_cuda
+from robmon.models.devices.torch_device import load_driver, why_no_cuda
 from robmon.processes.channel import Frame
 from robmon.processes.command import Command
 from robmon.processes.messages.any_message import AnyMessage

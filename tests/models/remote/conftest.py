@@ -11,7 +11,7 @@ from robmon.inputs.codecs import Row
 from robmon.models import remote
 from robmon.models.access import EndpointAccess
 from robmon.models.remote import client
-from robmon.models.served import ServedModel
+from robmon.models.served.served import ServedModel
 from robmon.models.uri import parse_endpoint
 
 FAST = {"rows_per_second": 1e9, "timeout_seconds": 5.0}
