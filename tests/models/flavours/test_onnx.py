@@ -255,7 +255,7 @@ def test_a_model_that_raises_is_told_without_its_inputs(tmp_path: Path) -> None:
 def test_without_onnx_runtime_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save(tmp_path / "model", linear(LOGITS), tensor("float32", (-1, 4)))
     monkeypatch.delitem(sys.modules, "robmon.models.flavours.onnx_predictor")
-    monkeypatch.delattr(robmon.models, "onnx_predictor")
+    monkeypatch.delattr(robmon.models.flavours, "onnx_predictor")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelLoadError, match=r"needs the module onnxruntime, .*pip install 'robmon\[onnx\]'"):
         load(folder)
