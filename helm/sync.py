@@ -155,6 +155,8 @@ def _section(section: str, definition: dict[str, Any]) -> dict[str, Any]:
         for name, field in definition["properties"].items()
         if f"{section}.{name}" not in FIXED_SETTINGS
     }
+    if "port" in properties:  # a pod's and a Service's is one that is known
+        properties["port"]["anyOf"][0]["minimum"] = 1
     if section == "model":
         properties["uri"] = {"type": "string", "description": definition["properties"]["uri"]["description"]}
     return {

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from robmon.errors import ModelError
 from robmon.models import uri as model_uri
@@ -193,15 +193,26 @@ Brokers = Annotated[Words, AfterValidator(_check_brokers)]
 Topics = Annotated[Words, AfterValidator(_check_topics)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_groups)]
 Noises = Annotated[tuple[str, ...], BeforeValidator(_split_words), AfterValidator(_check_noises)]
-Levels = Annotated[tuple[float, ...], BeforeValidator(_split_list), AfterValidator(check_levels)]
+Levels = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_split_list),
+    AfterValidator(check_levels),
+    WithJsonSchema({"type": "array", "items": {"type": "number", "minimum": 0}}),
+]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_list)]
-Radii = Annotated[Numbers, AfterValidator(_check_radii)]
+Radii = Annotated[
+    Numbers,
+    AfterValidator(_check_radii),
+    WithJsonSchema({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}),
+]
 Subsampling = Annotated[JpegSubsampling, BeforeValidator(_as_written)]
 Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split_list)]
 
 Uri = Annotated[str, AfterValidator(_normalise_uri)]
 Device = Annotated[str, AfterValidator(_check_device)]
-Scope = Annotated[str, AfterValidator(_check_scope)]
+Scope = Annotated[
+    str, AfterValidator(_check_scope), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,200}$"})
+]
 
 TokenFile = Annotated[
     Path | None, Field(description="File of bearer tokens, one a line, any of which a request must carry; unset: none")

@@ -45,6 +45,15 @@ def test_it_is_as_kuberay_and_kubernetes_have_it(rendered: list[Manifest], versi
         assert not forbidden(template["spec"])
 
 
+def test_its_pods_are_pulled_and_placed_as_said(tmp_path: Path) -> None:
+    given = {"imagePullSecrets": [{"name": "pull"}], "nodeSelector": {"a/b": "c"}, "tolerations": [{"key": "d"}]}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"audit": {"rayJob": given}}))
+    made = render(CHART, "--values", RAY / "values.yaml", "--values", values, home=tmp_path)
+    for template in pod_templates(made):
+        assert {name: template["spec"][name] for name in given} == given
+
+
 def test_a_field_that_kuberay_has_not_is_an_error(rendered: list[Manifest]) -> None:
     wrong = job(rendered)
     wrong["spec"] = wrong["spec"] | {"activeDeadlineSecond": 1}

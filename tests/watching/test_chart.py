@@ -194,6 +194,16 @@ def test_a_new_version_of_the_chart_alone_is_no_new_pod(tmp_path: Path) -> None:
     [
         ("standalone.enabled=true", "robmon watches models:/digits@champion. Send it copies"),
         ("fleet.enabled=true", "Pods with these labels are scraped in all namespaces:\n  robmon.dev/watched=true"),
+        (
+            "standalone.enabled=true,access.http.tokenSecret=t,access.http.tlsSecret=s,networkPolicy.enabled=true,"
+            "podMonitor.tlsConfig.insecureSkipVerify=true",
+            "once networkPolicy.inputsFrom lets somebody: now nobody may,\n"
+            "and see what it says, at https://127.0.0.1:9877/ (with a token of the Secret t), after\n",
+        ),
+        (
+            "audit.rayJob.enabled=true,audit.rayJob.image=i,audit.rayJob.inputs=a: b,audit.rayJob.out=s3://b/c",
+            "\nKubeRay's operator audits models:/*, and the results are written below s3://b/c:\n",
+        ),
         ("nameOverride=x", "Nothing runs yet: include robmon in the pod of your model server"),
     ],
 )

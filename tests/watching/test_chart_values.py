@@ -121,6 +121,11 @@ CASES: dict[str, Case] = {
             f"{ROBMON}.volumeMounts.models.readOnly": True,
         },
     ),
+    "listen-address": (
+        {"listenAddress": "::"},
+        "Deployment",
+        {f"{ROBMON}.env.ROBMON_HTTP__HOST.value": "::", f"{ROBMON}.env.ROBMON_INPUTS__HOST.value": "::"},
+    ),
     "settings-config-map": (
         {
             "settings": {"model": {"uri": "", "follow": None}},

@@ -32,6 +32,12 @@ spec:
     runAsGroup: 1000
     seccompProfile:
       type: RuntimeDefault
+  {{- range $name := list "imagePullSecrets" "nodeSelector" "tolerations" }}
+  {{- with get $.Values.audit.rayJob $name }}
+  {{ $name }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
   containers:
     - name: ray
       image: {{ .image | quote }}

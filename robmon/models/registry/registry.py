@@ -34,7 +34,8 @@ class Registry:
 
     def __init__(self, tracking_uri: str | None = None) -> None:
         """Raises RegistryError when a local SQLite file does not exist: MLflow would create it."""
-        if not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
+        named = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if named or not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
             check_named(tracking_uri)
         self.tracking_uri: str = tracking_uri or mlflow.get_tracking_uri()
         registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or self.tracking_uri

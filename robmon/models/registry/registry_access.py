@@ -11,6 +11,7 @@ import configparser
 import functools
 import netrc
 import os
+import re
 import ssl
 import urllib.request
 import zlib
@@ -44,9 +45,11 @@ def check_named(tracking_uri: str | None) -> None:
         tracking_uri: the setting; MLFLOW_TRACKING_URI stands in for it.
 
     Raises:
-        RegistryError: none is named, and there is no default one.
+        RegistryError: none is named, and there is no default one; or what is named is no address.
     """
-    if tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
+    if named := tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
+        if mistake := _mistake_in(named):
+            raise RegistryError(f"there is no model registry at {mask(named)}: {mistake}")
         return
     database = Path("mlflow.db").absolute()
     # MLflow's default is the older store of files where that holds an experiment.
@@ -55,6 +58,25 @@ def check_named(tracking_uri: str | None) -> None:
             f"there is no model registry at sqlite:///{database}: the file does not exist; set MLFLOW_TRACKING_URI, "
             "or mlflow.tracking_uri (--tracking-uri on the command line)"
         )
+
+
+def _mistake_in(uri: str) -> str:
+    """What MLflow would tell by an error code alone, or by one of a folder that it takes a server's name for.
+
+    >>> _mistake_in("mlflow:5000"), _mistake_in("http://mlflow:5000")
+    ('an address of a server begins with http:// or https://', '')
+    """
+    is_name = re.fullmatch(r"[\w-]+([.][\w-]+)+", uri) and not Path(uri).exists()
+    if is_name or re.fullmatch(r"[\w.-]+:[0-9]+(/.*)?", uri):
+        return "an address of a server begins with http:// or https://"
+    if re.match("https?:", uri, re.IGNORECASE):
+        try:
+            parts = urlsplit(uri)
+            is_whole = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_whole = False
+        return "" if is_whole else "it names no host, or a port that there is not"
+    return ""
 
 
 def origin(url: str) -> str:
