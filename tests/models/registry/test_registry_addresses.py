@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robmon.errors import RegistryError
-from robmon.models.registry_access import check_named
+from robmon.models.registry.registry_access import check_named
 
 
 @pytest.mark.parametrize(
