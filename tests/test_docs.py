@@ -51,6 +51,15 @@ def test_the_front_page_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
+def test_the_front_page_shows_what_the_tutorial_shows() -> None:
+    shown = [
+        line for place, kind, code in BLOCKS if (place, kind) == ("index.md", "console") for line in code.splitlines()
+    ]
+    results = [line for line in shown if not line.startswith("$")]
+    assert len(results) > 9
+    assert set(results) <= set(TEXTS["tutorial/first-assessment.md"].splitlines())
+
+
 @pytest.mark.parametrize("part", ["tutorial", "how-to", "concepts", "reference", "operate"])
 def test_the_front_pages_table_leads_to_every_page(part: str) -> None:
     rows = [line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
