@@ -21,14 +21,13 @@ from robmon.cli.options import FILE, image_layout, inputs_option, some_options
 )  # fmt: skip
 @click.option("--json", "json_file", type=FILE, default="advice.json", show_default=True, help="JSON to write.")
 def advise(model: str, json_file: Path, **options: Any) -> None:
-    """Advice, not a verdict: what the operators of MODEL say of how it takes noise, a table and a JSON file.
+    """Advise on how the operators of MODEL treat noise: prints a table, writes JSON. Advice, not a verdict.
 
-    MODEL is a torch model or a graph of ONNX (models:/name/3, models:/name@alias, runs:/id/path). Its first
-    convolution, normalisation, pools, and where it leaves pixels out are read while it runs once, functions as layers,
-    and the rules of arXiv 2509.20939 are computed of them; with --inputs the noise over the signal is measured before
-    and after each. Where other versions of a registered model take pictures of another size, that is told. The rules
-    are tendencies: `robmon assess` measures. The exit status is 0 whatever is found, also where a model is not
-    readable; 2 where something given cannot be used.
+    MODEL is a torch model or an ONNX graph (models:/name/3, models:/name@alias, runs:/id/path). It is run once to find
+    its first convolution, normalisation, pools, and where it skips pixels, and the rules of arXiv 2509.20939 are
+    applied to them; with --inputs, noise over signal is measured before and after each. Versions of a registered model
+    that take pictures of another size are mentioned. The rules are tendencies: `robmon assess` measures. The exit
+    status is 0 whatever is found, also where a model cannot be read; 2 where something given cannot be used.
     """
     from robmon.library.advise import advise as read
     from robmon.models.uri import mask

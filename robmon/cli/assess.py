@@ -23,28 +23,29 @@ ENDPOINT_MAX_SECONDS = 15
               "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).  "
               "[default: model.uri of the daemon's settings]")  # fmt: skip
 @click.option("--target", multiple=True, metavar="COLUMN...",
-              help="Column of the inputs that holds the labels, or several (--target y1 y2 y3), one an output in the "
-              "model's order: the reference is then the label.")  # fmt: skip
+              help="Column of the inputs that holds the labels, or several (--target y1 y2 y3), one per output in the "
+              "model's order: errors are then against the labels.")  # fmt: skip
 @assessment_options
 @click.option(
     "--bound",
     type=click.Choice(BOUNDS),
     default=BOUNDS[0],
     show_default=True,
-    help="Method of the bound.",
+    help="Method of the trial bound.",
 )
 @click.option("--mse-limit", type=click.FloatRange(0, min_open=True),
               help="Largest acceptable bound, for the noise margin.")  # fmt: skip
 @click.option("--agreement-limit", type=click.FloatRange(0, 1, min_open=True),
-              help="Smallest acceptable share of unchanged classes: the level at which it is no longer kept is told, "
-              "with an interval over rows.")  # fmt: skip
+              help="Smallest acceptable share of unchanged classes: the result says beyond which level it is no longer "
+              "kept, with an interval over rows.")  # fmt: skip
 @click.option("--accuracy-limit", type=click.FloatRange(0, 1, min_open=True),
-              help="Likewise of right classes; needs --target.")  # fmt: skip
+              help="Smallest acceptable share of correct classes, likewise; needs --target.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
-              help="Time budget in seconds: where all takes longer, the first rows (at least 32) are assessed, and "
-              f"then fewer trials.  [default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
+              help="Time budget in seconds: where everything would take longer, only the first rows (at least 32) are "
+              "assessed, and then with fewer trials.  "
+              f"[default: {ENDPOINT_MAX_SECONDS} at an endpoint, else none]")  # fmt: skip
 @click.option("--incident", type=click.Path(path_type=Path, exists=True), metavar="BUNDLE",
-              help="Archive of robmon incident --with-inputs, or the folder taken out of it: its numbers are computed "
+              help="Archive of robmon incident --with-inputs, or the folder unpacked from it: its numbers are computed "
               "again and compared, and nothing else is done.")  # fmt: skip
 @output_options("assessment")
 def assess(
@@ -56,10 +57,10 @@ def assess(
     no_picture: bool,
     **options: Any,
 ) -> None:
-    """Assess one model on one file of inputs: a table, a JSON file and a picture of the curve.
+    """Assess one model on one file of inputs: prints a table, writes JSON and a picture of the curve.
 
-    Where a baseline is recorded beside the version, levels are multiples of its standard deviations, as in the daemon;
-    else of those of the inputs. With --incident the exit status is 1 where a number differs in any bit.
+    Where the version has a recorded baseline, levels are multiples of its standard deviations, as in the daemon; else
+    of those of the inputs. With --incident the exit status is 1 if any number differs in any bit.
     """
     from robmon.library import baselines
     from robmon.models.uri import mask

@@ -27,37 +27,40 @@ from robmon.cli.progress import pace_of
               "endpoint's URL.  [default: model.uri of the daemon's settings]")  # fmt: skip
 @inputs_option
 @click.option("--target", "--labels", "target", metavar="COLUMN", multiple=True,
-              help="Column of the inputs that holds the labels, for the accuracy that attacks leave.")  # fmt: skip
+              help="Column of the inputs that holds the labels, for the accuracy left under attack.")  # fmt: skip
 @click.option("--attacks", default="pgd square random", show_default=True,
               help="pgd, fgsm, minimal (along the gradient of a torch model), square, random (by queries), "
-              "transfer (along that of --substitute), "
+              "transfer (along the gradient of --substitute), "
               "art:hop_skip_jump (by queries, with robmon[attacks]); separated by spaces or commas.")  # fmt: skip
 @click.option("--norm", type=click.Choice(["inf", "2"]), default="inf", show_default=True,
-              help="What a radius bounds: the largest move of a cell, or the root of the sum of squares.")  # fmt: skip
+              help="What a radius limits: the largest move of a cell, or the root of the sum of the squared "
+              "moves.")  # fmt: skip
 @click.option("--radii", default="0.05 0.1 0.2", show_default=True,
-              help="How far rows may move, in standard deviations of a feature, by spaces or commas.")  # fmt: skip
+              help="How far rows may move, in standard deviations of a feature, separated by spaces or "
+              "commas.")  # fmt: skip
 @click.option("--absolute", is_flag=True, help="Radii are in input units, not in standard deviations.")
 @click.option("--clip", metavar="LOW HIGH",
               help="The valid range of inputs, in quotes.  [default: that of --image-range, else none]")  # fmt: skip
 @click.option("--frozen", multiple=True, metavar="COLUMNS",
-              help="Columns that nobody can move, by name or position, separated by commas.")  # fmt: skip
+              help="Columns that cannot be moved, by name or position, separated by commas.")  # fmt: skip
 @click.option("--substitute", metavar="MODEL",
-              help="MLflow model of PyTorch that does the same, whose witnesses transfer tries.")  # fmt: skip
+              help="MLflow model of PyTorch for the same task, whose witnesses transfer tries.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), default=20, show_default=True,
               help="Steps of each descent of pgd and transfer.")  # fmt: skip
 @click.option("--restarts", type=click.IntRange(1), default=3, show_default=True,
-              help="Descents of these, the first from the row itself; minimal goes as many steps in one.")  # fmt: skip
+              help="Number of such descents, the first from the row itself; minimal takes all their steps in one "
+              "descent.")  # fmt: skip
 @click.option("--queries", type=click.IntRange(1), default=500, show_default=True,
-              help="Most queries a row, by each attack that asks for answers alone.")  # fmt: skip
+              help="Most queries per row, for each attack that works by queries.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
-              help="Time budget in seconds: what is not tried by then is not tried, which is told.")  # fmt: skip
-@click.option("--allow-remote", is_flag=True, help="Attack a model at its endpoint: you may do that there.")
+              help="Time budget in seconds; the result says what was not tried.")  # fmt: skip
+@click.option("--allow-remote", is_flag=True, help="Attack a model at an endpoint: you confirm that you may.")
 @model_options
 @output_options("attack")
 def attack(
     model: str | None, target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
 ) -> None:
-    """Look for the worst: moves of inputs that change a model's class, a table, a JSON file and a picture.
+    """Search for small moves of the inputs that change the model's class: prints a table, writes JSON and a picture.
 
     At most the share shown withstands: what no attack found may be there all the same. Inputs that deceive the model
     are written nowhere. Where a baseline is recorded beside the version, radii are multiples of its standard

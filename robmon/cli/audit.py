@@ -32,29 +32,31 @@ SHARE_OF_MEMORY = 0.85
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--inputs", "inputs_map", type=click.Path(path_type=Path), required=True, metavar="MAP.yaml",
-              help="On which inputs models are audited: patterns of names, each with a file or settings.")  # fmt: skip
+              help="Which inputs to audit models on: name patterns, each with a file or settings.")  # fmt: skip
 @click.option("--out", required=True, metavar="DIR",
-              help="Folder, or URL that fsspec knows, of the results. What is there is not done again.")  # fmt: skip
+              help="Folder for the results, or a URL that fsspec knows. What is already there is not done "
+              "again.")  # fmt: skip
 @click.option("--versions", default="all", show_default=True,
               help="Which versions of each model: all, latest:3 (the last three) or alias:champion.")  # fmt: skip
 @click.option("--filter", "condition", default="", metavar="TEXT",
-              help="Filter of MLflow's for versions, such as \"tags.stage = 'prod'\".")  # fmt: skip
+              help="MLflow filter for versions, such as \"tags.stage = 'prod'\".")  # fmt: skip
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="local: processes on this machine; ray: tasks of a Ray cluster.")  # fmt: skip
 @click.option("--address", default=None,
-              help="Of the Ray cluster; auto: that of this machine.  [default: a new one, here alone]")  # fmt: skip
+              help="Address of the Ray cluster; auto: the one on this machine.  [default: start one here]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=None,
-              help="Versions at a time.  [default: the processors over --threads]")  # fmt: skip
+              help="Versions examined at a time.  [default: the number of processors divided by "
+              "--threads]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
-              help="Threads that a version computes with.")  # fmt: skip
+              help="Threads that each version computes with.")  # fmt: skip
 @click.option("--gpus", type=click.IntRange(0), default=0, show_default=True,
-              help="GPUs that each version has alone; 0: it computes on the processor.")  # fmt: skip
+              help="GPUs that each version has to itself; 0: it computes on the processor.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True,
-              help="Deadline of one version: what takes longer is killed, and has no result.")  # fmt: skip
+              help="Seconds for one version; what takes longer is killed, and has no result.")  # fmt: skip
 @click.option("--memory-bytes", type=click.IntRange(1), default=None,
-              help="Most memory of one version.  [default: 85 % of what there is, shared by the workers]")  # fmt: skip
-@click.option("--retry-failed", is_flag=True, help="Examine those again that have no result but a reason.")
-@click.option("--json", "json_file", type=FILE, default=None, help="Write audit.json of --out here too.")
+              help="Most memory for one version.  [default: 85 % of what there is, shared by the workers]")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Examine versions again that have a reason instead of a result.")
+@click.option("--json", "json_file", type=FILE, default=None, help="Also write the audit.json of --out here.")
 @some_options("--tracking-uri", "--config")
 def audit(
     models: tuple[str, ...],
@@ -72,8 +74,8 @@ def audit(
     """Assess every version of MODELS under noise, each in a process of its own; exit status 1 if some has no result.
 
     MODELS are registered models, models:/name, or patterns such as 'models:/*'. Versions on the same inputs are ranked.
-    A version that raises, dies, hangs or takes too much memory costs its own result, with the reason. Each result is
-    kept in --out as soon as it is there: what was interrupted goes on where it was.
+    A version that raises, dies, hangs or takes too much memory has a reason instead of a result. Each result is kept
+    in --out as soon as it is there: the same command continues where an interrupted one stopped.
     """
     from robmon.audit.inputs_map import read_map
     from robmon.audit.local import check_gpus

@@ -19,14 +19,14 @@ from robmon.cli.progress import pace_of
 @click.option("--name", help="Name of a model at an endpoint whose URL has none.")
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
 @click.option("--without-hour", metavar="HOUR",
-              help="Leave an hour, such as 2026-11-26T19 (UTC), out of the limit in time.")  # fmt: skip
+              help="Leave an hour, such as 2026-11-26T19 (UTC), out of the limit over time.")  # fmt: skip
 @click.option("--log", "log_artifact", is_flag=True, help="Log the baseline to MLflow beside the model.")
 @click.option("--hash-names", is_flag=True,
-              help="Keep salted hashes in the place of the names of categories.  [default: baseline.hash_names of the "
+              help="Keep salted hashes instead of the names of categories.  [default: baseline.hash_names of the "
               "daemon's settings]")  # fmt: skip
 @click.option("--data-dir", type=click.Path(path_type=Path),
               help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
-@click.option("--scope", help="Scope of the daemon that is to know.  [default: history.scope of the daemon's settings]")
+@click.option("--scope", help="Scope of the daemon to tell.  [default: history.scope of the daemon's settings]")
 @assessment_options
 def baseline(
     model: str | None,
@@ -42,10 +42,11 @@ def baseline(
     """Record the baseline of a version from a file of inputs, or accept a version.
 
     Without --log the baseline is written to the daemon's data folder. --accept clears a standing regression of that
-    version: it is written to the registry, in the tag that remembers verdicts, and to the data folder; of a model at an
-    endpoint, whose URL must then name the version, to the data folder alone. --without-hour rebuilds the limit of the
-    detector over time at the daemon's next assessment, without an hour that was not as it should be. Where the daemon's
-    settings are in the environment, or in the file that ROBMON_CONFIG names, they say where all that is.
+    version: the acceptance is written to the registry, in the tag that remembers verdicts, and to the data folder; for
+    a model at an endpoint, whose URL must then name the version, to the data folder only. --without-hour leaves an
+    abnormal hour out of the limit of the detector over time, which the daemon rebuilds at its next assessment. Registry
+    and data folder are found by the daemon's settings, where they are in the environment or in the file that
+    ROBMON_CONFIG names.
     """
     if not accept and without_hour is None and options["inputs"] is None:
         raise click.UsageError("give --inputs to record a baseline, --accept to accept the version, or --without-hour")

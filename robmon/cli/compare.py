@@ -26,10 +26,10 @@ REGRESSION = 1
 @click.option("--tolerance", type=float, default=0.10, show_default=True, help="Relative worsening that is tolerated.")
 @output_options("comparison")
 def compare(reference: str, new: str, json_file: Path, png: Path, no_picture: bool, **options: Any) -> None:
-    """Compare the model NEW with the model REFERENCE; exit status 1 if NEW is worse: a release gate.
+    """Compare the model NEW with the model REFERENCE under noise; a release gate: exit status 1 if NEW is worse.
 
-    Where a baseline is recorded beside REFERENCE, levels are multiples of its standard deviations, as in the daemon;
-    else of those of the inputs.
+    Where REFERENCE has a recorded baseline, levels are multiples of its standard deviations, as in the daemon; else of
+    those of the inputs.
     """
     from robmon.library import baselines
     from robmon.models.uri import mask

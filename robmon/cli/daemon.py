@@ -96,12 +96,13 @@ def _without_rich() -> Iterator[None]:
 @click.command("check-config", cls=SettingsCommand)
 @config_option
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False),
-              help="Baseline that the daemon has learnt: say what the settings alerts.* buy with it.")  # fmt: skip
+              help="Baseline that the daemon has learnt: also say what the settings alerts.* would detect with "
+              "it.")  # fmt: skip
 def check_config(config: Path | None, baseline: Path | None, **flags: str | None) -> None:
-    """Print the effective settings, where each came from, and nothing secret.
+    """Print the effective settings and where each came from, without secrets.
 
-    What the daemon looks at when it starts is looked at here too, so that it is told: files of tokens and certificates,
-    the data folder, whether what the settings need is installed, and whether a registry is named.
+    It also checks what the daemon checks when it starts: files of tokens and certificates, the data folder, whether the
+    packages that the settings need are installed, and whether a registry is named.
     """
     from rich.table import Table
 

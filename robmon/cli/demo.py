@@ -15,7 +15,7 @@ from robmon.cli.options import picture_options
 @click.option(
     "--images",
     is_flag=True,
-    help="A small convolutional network of pictures, under JPEG and thumbnails beside Gaussian noise; needs torch.",
+    help="Use a small convolutional network on pictures, with JPEG and thumbnails beside Gaussian noise; needs torch.",
 )
 @picture_options("robmon-demo.png")
 def demo(keep: bool, images: bool, png: Path, no_picture: bool) -> None:

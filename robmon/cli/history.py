@@ -44,12 +44,13 @@ def history_options(command: Any) -> Any:
 
 
 @click.command()
-@click.option("--since", help="Only this much before the newest entry, as 90m, 24h or 7d, or only since a time in UTC, "
-              f"as 2026-11-27T12:00.  [default: {SHOWN_PERIOD} in the table, else all that is kept]")  # fmt: skip
-@click.option("--last", type=click.IntRange(1), help="At most so many assessments, the newest.  "
+@click.option("--since", help="Only so much before the newest entry, such as 90m, 24h or 7d, or only since a time in "
+              "UTC, such as 2026-11-27T12:00.  "
+              f"[default: {SHOWN_PERIOD} in the table, else all that is kept]")  # fmt: skip
+@click.option("--last", type=click.IntRange(1), help="Print at most so many assessments, the newest ones.  "
               f"[default: {SHOWN} in the table where --since is not given]")  # fmt: skip
-@click.option("--events", "only_events", is_flag=True, help="Only events.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines, all that is kept.")
+@click.option("--events", "only_events", is_flag=True, help="Print events only.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is kept, as JSON lines.")
 @click.option("--plot", type=FILE, help="Picture to write: .svg or .png.")
 @history_options
 def history(
@@ -62,7 +63,7 @@ def history(
 ) -> None:
     """Print what was assessed, decided and changed.
 
-    Read from the daemon's data folder, also while it runs. Times are in UTC.
+    It is read from the daemon's data folder, also while the daemon runs. Times are in UTC.
     """
     if plot is not None:
         _check_picture(plot)

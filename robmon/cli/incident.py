@@ -31,17 +31,18 @@ class NoAnswerError(RobmonError):
 @click.command()
 @click.argument("source", metavar="[URL|DATA_DIR]", required=False)
 @click.option("-o", "--output", type=FILE, default="incident.tar.gz", show_default=True, help="Archive to write.")
-@click.option("--with-inputs", is_flag=True, help="With the requests of the sample, which makes its numbers computable "
-              "again; the file is then its owner's alone.")  # fmt: skip
-@click.option("--token-file", type=click.Path(path_type=Path), help="File with the token of the robmon's http port.  "
-              "[default: http.token_file of the daemon's settings, where the robmon is its own]")  # fmt: skip
+@click.option("--with-inputs", is_flag=True, help="Include the requests of the sample, so that its numbers can be "
+                                                  "computed again; only the owner may then read the file.")  # fmt: skip
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with the token for robmon's http port.  "
+              "[default: http.token_file of the daemon's settings, for the robmon that runs by them]")  # fmt: skip
 @config_option
 def incident(source: str | None, output: Path, with_inputs: bool, token_file: Path | None, config: Path | None) -> None:
     """Gather what is known of an alert into one archive.
 
-    It holds verdict, versions, curves, drift, causes, settings without secrets, what happened, and REPRODUCE.md; and no
-    production input. From a running robmon by its URL (http://127.0.0.1:9877), or, as far as that goes, from the data
-    folder of one. Without either: from the robmon that runs here by these settings, else from its data folder.
+    The archive holds verdict, versions, curves, drift, causes, settings without secrets, events and REPRODUCE.md, but
+    no production input. It is made by a running robmon, given its URL (http://127.0.0.1:9877), or, with less in it,
+    from a robmon's data folder. Without either: by the robmon that runs here by these settings, else from its data
+    folder.
     """
     from robmon.incident import archive
     from robmon.incident.markdown import headline

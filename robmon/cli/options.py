@@ -98,20 +98,22 @@ def assessment_options(command: Function) -> Function:
         click.option("--noise", type=click.Choice(NOISE_NAMES), default=NOISE_NAMES[0], show_default=True,
                      help="Noise model."),
         click.option("--trials", type=click.IntRange(1), default=Specification.trials, show_default=True,
-                     help="Independent trials."),
+                     help="Independent noise trials at each level."),
         click.option("--confidence", type=float, default=Specification.confidence, show_default=True,
-                     help="Probability of the bounds."),
+                     help="Stated probability of the bounds."),
         click.option("--task", type=click.Choice(TASKS), default=TASKS[0],
                      show_default=True, help="What the model does."),
         click.option("--distance", type=click.Choice(DISTANCES), default=DISTANCES[0], show_default=True,
-                     help="Of embeddings: the length of a difference, or 1 less the cosine of an angle."),
+                     help="Distance between embeddings: length of their difference, or 1 minus the cosine of their "
+                     "angle."),
         click.option("--threshold", type=click.FloatRange(0, min_open=True),
-                     help="Of embeddings: the distance beyond which two are not taken for the same thing.  "
-                     "[default: that below which --false-match-rate of all pairs of different rows lie]"),
+                     help="Distance beyond which two embeddings no longer count as the same thing.  "
+                     "[default: the one below which --false-match-rate of all pairs of different rows lie]"),
         click.option("--false-match-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                     default=Specification.false_match_rate, show_default=True, help="See --threshold."),
+                     default=Specification.false_match_rate, show_default=True,
+                     help="Share of pairs of different rows that may count as the same thing, see --threshold."),
         click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
-                     default=ImageLayout.jpeg_subsampling, show_default=True, help="Of the colours, under jpeg noise."),
+                     default=ImageLayout.jpeg_subsampling, show_default=True, help="Colour subsampling of jpeg noise."),
     ]  # fmt: skip
     return inputs_option(_with(options, model_options(command)))
 
@@ -120,38 +122,39 @@ def model_options(command: Function) -> Function:
     """What else a command needs to ask a model about inputs, whatever it asks."""
     options = [
         click.option("--output", type=click.Choice(OUTPUT_KINDS),
-                     help="What the model's numbers are.  [default: by their type and the task]"),
-        click.option("--output-column", help="Column or part of the outputs that is assessed, where they have several: "
+                     help="What the model's outputs are.  [default: deduced from their type and the task]"),
+        click.option("--output-column", help="Column or part of the outputs to assess, where they have several: "
                      "its name or position, or several of them, separated by commas."),
         click.option("--integers", multiple=True, metavar="COLUMNS",
-                     help="Integer columns that are measurements, perturbed and rounded: by name, or all."),
+                     help="Integer columns that are measurements, to be perturbed and rounded: names, or all."),
         click.option("--scale-axis", type=int,
-                     help="Axis of the inputs (0 are the rows, -1 is the last) with a scale for each of its entries.  "
+                     help="Axis of the inputs each of whose entries has its own scale (0 is the rows, -1 the last).  "
                      "[default: by rank and first layer]"),
         click.option("--image-channels", type=click.Choice(IMAGE_CHANNELS),
-                     help="Where channels of images stand.  [default: by the shape]"),
+                     help="Which axis of images holds the channels.  [default: by the shape]"),
         click.option("--image-range", metavar="BLACK WHITE",
-                     help="Black and white of images, in quotes.  [default: 0 255 of uint8, else needed]"),
+                     help="Values of black and white in images, in quotes.  [default: 0 255 for uint8, else required]"),
         click.option("--image-mean", metavar="NUMBERS",
-                     help="What a client that normalises images subtracts, one number a channel, in quotes."),
-        click.option("--image-std", metavar="NUMBERS", help="What it divides by."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn."),
+                     help="What clients subtract when they normalise images, one number per channel, in quotes."),
+        click.option("--image-std", metavar="NUMBERS", help="What they divide by, likewise."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything that is "
+                                                                                          "drawn."),
         click.option("--device", default="auto", show_default=True,
-                     help="cpu, cuda or auto, of torch and ONNX models; others choose their own."),
+                     help="cpu, cuda or auto, for torch and ONNX models; others choose their own."),
         click.option("--threads", type=click.IntRange(1), default=default_threads, is_eager=True, expose_value=False,
                      callback=lambda context, option, threads: hold(threads), show_default="the processors it may use",
-                     help="Threads that a model computes with here."),
+                     help="Threads that the model may compute with."),
         click.option("--tracking-uri", help="MLflow tracking server or SQLite file.  "
                      "[default: mlflow.tracking_uri of the daemon's settings, else MLFLOW_TRACKING_URI]"),
         config_option,
         click.option("--rows-per-second", type=click.FloatRange(0, min_open=True), default=1000, show_default=True,
-                     help="Most rows a second sent to an endpoint."),
+                     help="Most rows sent to an endpoint per second."),
         click.option("--batch-rows", type=click.IntRange(1), default=32, show_default=True,
                      help="Most rows in one request to an endpoint."),
         click.option("--timeout-seconds", type=click.FloatRange(0, min_open=True), default=10, show_default=True,
-                     help="Seconds within which an endpoint answers."),
+                     help="Seconds to wait for an answer of an endpoint."),
         click.option("--token-file", type=click.Path(path_type=Path),
-                     help="File with a bearer token for an endpoint, read each time."),
+                     help="File with a bearer token for an endpoint, read again for each request."),
     ]  # fmt: skip
     return _with(options, command)
 
@@ -175,7 +178,7 @@ def some_options(*flags: str) -> Callable[[Function], Function]:
 inputs_option = click.option(
     "--inputs",
     type=click.Path(path_type=Path),
-    help="File of inputs, a row a line: parquet, csv, npy or jsonl.",
+    help="File of inputs, one row per line: parquet, csv, npy or jsonl.",
 )
 
 

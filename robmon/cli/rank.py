@@ -16,19 +16,19 @@ from robmon.cli.progress import pace_of
 @click.command(cls=TargetsCommand)
 @click.argument("models", nargs=-1, required=True)
 @click.option("--target", multiple=True, metavar="COLUMN...",
-              help="Column of the labels, or several, one an output (--target y1 y2 y3); classes as the models return "
-              "them, or numbered from 0. Needed, but of embeddings.")  # fmt: skip
+              help="Column of the labels, or several, one per output (--target y1 y2 y3); classes as the models return "
+              "them, or numbered from 0. Required, except for embeddings.")  # fmt: skip
 @assessment_options
 @output_options("ranking")
 def rank(
     models: tuple[str, ...], target: tuple[str, ...], json_file: Path, png: Path, no_picture: bool, **options: Any
 ) -> None:
-    """Rank MODELS by their score without noise and under noise: accuracy for classes, else the MSE. Embeddings are
+    """Rank MODELS by their score, without noise and under noise: accuracy for classes, else the MSE. Embeddings are
     ranked without labels, by the share of triplets that keep their order.
 
-    MODELS are versions (models:/name/3, models:/name@alias) or registered models (models:/name), of which every version
-    is ranked. They are loaded one after the other and run in this environment, whatever packages they were made with;
-    one that cannot be loaded or called is named and left out.
+    MODELS are versions (models:/name/3, models:/name@alias) or registered models (models:/name), all versions of which
+    are ranked. They are loaded one after the other in this environment, whatever packages they were made with; one
+    that cannot be loaded or called is named and left out.
     """
     if not target and options["task"] != "embedding":
         raise click.UsageError("Missing option '--target'.")

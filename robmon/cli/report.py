@@ -14,15 +14,15 @@ from robmon.extras import Need, check_all_installed
 
 
 @click.command()
-@click.option("--since", default="24h", show_default=True, help="So much before the newest entry, as 90m, 24h or "
-              "7d, or since a time in UTC, as 2026-11-27T12:00.")  # fmt: skip
+@click.option("--since", default="24h", show_default=True, help="So much before the newest entry, such as 90m, "
+              "24h or 7d, or since a time in UTC, such as 2026-11-27T12:00.")  # fmt: skip
 @click.option("-o", "--output", type=FILE, default="report.html", show_default=True, help="File to write.")
 @history_options
 def report(since: str, output: Path, **options: Any) -> None:
     """Write what happened to a model in a period as one HTML file.
 
-    It needs no script and no network, holds no production input, and is the same for the same history. Read from the
-    daemon's data folder, also while it runs.
+    It needs no script and no network, holds no production input, and is the same for the same history. It is read from
+    the daemon's data folder, also while the daemon runs.
     """
     check_all_installed([Need("jinja2", "a report")])
     check_writable(output)

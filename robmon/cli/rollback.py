@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("alias", metavar="NAME@ALIAS")
+@click.option("--to", metavar="VERSION", help="Version to move the alias to.  [default: the last accepted one]")
+@click.option("--yes", is_flag=True, help="Move the alias; without it the command only prints what it would do.")
 @click.option(
-    "--to", metavar="VERSION", help="Version for which the alias is to stand.  [default: the one accepted last]"
+    "--force", is_flag=True, help="Move it even if no regression stands, and even to a version that was rejected."
 )
-@click.option("--yes", is_flag=True, help="Move the alias; else only what would be done is printed.")
-@click.option("--force", is_flag=True, help="Without a regression that stands, and to a version that was rejected.")
 @click.option("--scope", help="Scope in which verdicts are remembered.  [default: history.scope of the daemon's "
               "settings, else that of the alias]")  # fmt: skip
 @click.option("--data-dir", type=click.Path(path_type=Path),
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | None, **options: Any) -> None:
     """Move an alias of the registry back to the accepted version, while a regression stands.
 
-    Without --yes nothing is written. It is done with your own credentials: the daemon moves no alias. Which regression
-    stands, and which version was accepted, is read from the registry's tag, and from the daemon's data folder where
-    there is one. A robmon that follows the alias to an accepted version clears the regression by itself. Without @ALIAS
-    the alias is the one that the daemon's settings name, else the only one that the model has.
+    Without --yes nothing is written. The alias is moved with your own credentials: the daemon never moves one. Which
+    regression stands, and which version was accepted, is read from the registry's tag and, where there is one, from the
+    daemon's data folder. A robmon that follows the alias to an accepted version clears the regression by itself.
+    Without @ALIAS the alias is the one that the daemon's settings name, else the model's only one.
     """
     given = {name: options[name] for name in ("tracking_uri", "data_dir", "config")}
     daemon = daemon_settings(options, {"data_dir": options.pop("data_dir"), "history.scope": scope})

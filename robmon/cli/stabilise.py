@@ -26,28 +26,28 @@ DOES_NOT_PASS = 1
 @click.command()
 @click.argument("model")
 @click.option("--data", type=click.Path(path_type=Path), required=True,
-              help="File of inputs to train on, to choose by and, without --test, to judge by: a row a line, parquet, "
-              "csv, npy or jsonl.")  # fmt: skip
+              help="File of inputs to train on, to validate on and, without --test, to judge on, one row per line: "
+              "parquet, csv, npy or jsonl.")  # fmt: skip
 @click.option("--labels", multiple=True, required=True, metavar="COLUMN",
-              help="Column of the labels, given again for each further output; or an npy file of them, beside inputs "
-              "that have no columns. Of embeddings rows of one label are the same thing.")  # fmt: skip
+              help="Column of the labels, repeated for each further output; or an npy file of labels for inputs "
+              "without columns. For embeddings, rows with the same label are the same thing.")  # fmt: skip
 @click.option("--test", type=click.Path(path_type=Path),
-              help="File of rows that judge: ones that the model was never trained on.  "
+              help="File of rows to judge on, which the model was never trained on.  "
               "[default: 15 % of --data]")  # fmt: skip
-@click.option("--test-labels", metavar="FILE", help="Npy file of their labels, where --labels is one.")
+@click.option("--test-labels", metavar="FILE", help="Npy file of the labels of --test, where --labels is an npy file.")
 @click.option("--levels", default="0.1 0.2 0.4", show_default=True,
               help="Noise levels to train at, separated by spaces or commas; the highest one decides.")  # fmt: skip
 @click.option("--alpha", default="0.1 1", show_default=True,
               help="Weights of the distance to try, separated by spaces or commas.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Most passes over the rows.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True,
-              help="Of the first step.")  # fmt: skip
+              help="Learning rate of the first step.")  # fmt: skip
 @click.option("--tolerance", type=click.FloatRange(0, 1, max_open=True), default=0.01, show_default=True,
-              help="Loss of the score without noise that is tolerated; 0.01 is one point.")  # fmt: skip
+              help="Loss of the score without noise that is tolerated; 0.01 is one percentage point.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
               help="Time budget: what does not fit is left out, and named.  [default: none]")  # fmt: skip
-@click.option("--register", is_flag=True, help="Make a candidate that passes a new version of the model.")
-@click.option("--register-anyway", is_flag=True, help="Make one that does not pass a version too.")
+@click.option("--register", is_flag=True, help="Register a candidate that passes as a new version of the model.")
+@click.option("--register-anyway", is_flag=True, help="Register the candidate even if it does not pass.")
 @some_options(
     "--noise", "--absolute", "--task", "--distance", "--output", "--scale-axis", "--image-channels", "--image-range",
     "--image-mean", "--image-std", "--image-jpeg-subsampling", "--seed", "--device", "--threads", "--tracking-uri",
@@ -70,7 +70,7 @@ def stabilise(
     """Train a candidate of MODEL that noise moves less, and judge it; exit status 1 if it does not pass.
 
     MODEL is a torch model (models:/name/3, models:/name@alias, runs:/id/path). The candidate is judged on rows that it
-    was not trained on, against MODEL and against a control that was trained alike without noise: its score without
+    was not trained on, against MODEL and against a control trained in the same way without noise: its score without
     noise must be no worse than tolerated, its score under noise better than that of both. With --register it becomes a
     new version of the same model, after the verdict, with curves, baseline and tags. No alias is moved.
     """

@@ -27,18 +27,18 @@ from robmon.vocabulary import DISTANCES, NOISE_NAMES, TASKS, Distance, ImageChan
 
 class AssessSettings(Section):
     interval_seconds: PositiveSeconds = Field(60, description="Seconds between two assessments")
-    min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows that are assessed")
-    max_seconds: PositiveSeconds = Field(10, description="Time budget in seconds of one assessment")
+    min_rows: Annotated[int, Field(ge=2)] = Field(64, description="Fewest rows to assess")
+    max_seconds: PositiveSeconds = Field(10, description="Time budget of one assessment, in seconds")
     noise: NoiseName = Field(NOISE_NAMES[0], description="Noise model")
     levels: Levels = Field(
         Specification.levels,
-        description="Noise levels, in standard deviations of a feature, or shares; the usual ones stand for those of "
-        "noise that counts otherwise (jpeg, rotate, gaussian_blur)",
+        description="Noise levels, in standard deviations of a feature, or shares; noise that counts otherwise (jpeg, "
+        "rotate, gaussian_blur) has defaults of its own",
     )
     noises: Noises = Field(
         (),
-        description="Further noises, each as name or name@level,level, taken in turn, one an assessment, in what is "
-        "left of its time budget; assess.noise alone decides alarms",
+        description="Further noises, each as name or name@level,level; they take turns, one per assessment, in what is "
+        "left of its time budget; only assess.noise decides alarms",
     )
     trials: PositiveInt = Field(Specification.trials, description="Independent trials of the noise at each level")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -46,26 +46,28 @@ class AssessSettings(Section):
     )
     task: Task = Field(TASKS[0], description="What the model does")
     output: OutputKind | None = Field(
-        None, description="What the model's numbers are; unset: by their type and the task"
+        None, description="What the model's outputs are; unset: deduced from their type and the task"
     )
     integers: Words = Field(
-        (), description="Integer columns that are measurements, by name, or all: perturbed and rounded; else left alone"
+        (),
+        description="Integer columns that are measurements, by name, or all: they are perturbed and rounded, others "
+        "are not",
     )
     scale_axis: int | None = Field(
         None,
-        description="Axis of the inputs (axis 0 are the rows; -1 is the last) with a scale for each of its entries; "
-        "unset: by rank and first layer",
+        description="Axis of the inputs each of whose entries has its own scale (0 is the rows, -1 the last); unset: "
+        "by rank and first layer",
     )
     mse_limit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
     )
     agreement_limit: Share | None = Field(
         None,
-        description="Smallest acceptable share of unchanged classes; when set, page and history have the level at "
-        "which it is no longer kept, with an interval over rows",
+        description="Smallest acceptable share of unchanged classes; when set, page and history say beyond which level "
+        "it is no longer kept, with an interval over rows",
     )
     accuracy_limit: Share | None = Field(
-        None, description="Likewise of right classes, of the requests that have a label"
+        None, description="Smallest acceptable share of correct classes, likewise, over the requests that have a label"
     )
 
     @model_validator(mode="after")
@@ -121,33 +123,34 @@ class AssessSettings(Section):
 class EmbeddingSettings(Section):
     distance: Distance = Field(
         DISTANCES[0],
-        description="Distance of two embeddings: the length of their difference, or 1 less the cosine of their angle",
+        description="Distance between embeddings: length of their difference, or 1 minus the cosine of their angle",
     )
     threshold: PositiveFloat | None = Field(
         None,
-        description="Distance beyond which two embeddings are not taken for the same thing; unset: that below which a "
-        "share false_match_rate of all pairs of different rows of the baseline lies",
+        description="Distance beyond which two embeddings no longer count as the same thing; unset: the one below "
+        "which a share false_match_rate of all pairs of different rows of the baseline lies",
     )
     false_match_rate: Annotated[float, Field(gt=0, lt=1)] = Field(
         Specification.false_match_rate,
-        description="Share of pairs of different rows that may be taken for the same thing",
+        description="Share of pairs of different rows that may count as the same thing",
     )
 
 
 class ImagesSettings(Section):
     channels: ImageChannels | None = Field(
-        None, description="Where channels of images stand, first or last (of inputs of rank 4); unset: by the shape"
+        None,
+        description="Which axis of images (inputs of rank 4) holds the channels, first or last; unset: by the shape",
     )
     range: Numbers | None = Field(
-        None, description="Black and white of images, such as 0 1; unset: 0 255 of uint8; never guessed from the data"
+        None,
+        description="Values of black and white in images, such as 0 1; unset: 0 255 for uint8; never guessed from the "
+        "data",
     )
     mean: Numbers | None = Field(
-        None, description="Where clients normalise images before the request: what they subtract, a number a channel"
+        None, description="What clients subtract where they normalise images before the request, one number per channel"
     )
-    std: Numbers | None = Field(None, description="Likewise what they divide by")
-    jpeg_subsampling: Subsampling = Field(
-        ImageLayout.jpeg_subsampling, description="Subsampling of the colours under jpeg noise"
-    )
+    std: Numbers | None = Field(None, description="What they divide by, likewise")
+    jpeg_subsampling: Subsampling = Field(ImageLayout.jpeg_subsampling, description="Colour subsampling of jpeg noise")
 
     @model_validator(mode="after")
     def _is_a_layout(self) -> ImagesSettings:

@@ -13,7 +13,7 @@ class HttpSettings(Section):
     port: Port = Field(9877, description="Port of /metrics, /healthz, /readyz and the status page; 0: any free one")
     histograms: bool = Field(
         False,
-        description="Whether durations and sizes have histograms, 120 series more; else their sums and counts alone",
+        description="Whether durations and sizes have histograms (120 more series), not only sums and counts",
     )
     token_file: TokenFile = None
     tls_cert_file: CertFile = None

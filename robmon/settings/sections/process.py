@@ -13,44 +13,46 @@ from robmon.settings.values import DEVICES, Device, PositiveInt, PositiveSeconds
 
 
 class WorkerSettings(Section):
-    python: str = Field(sys.executable, description="Interpreter that loads the model; default: robmon's own")
+    python: str = Field(sys.executable, description="Python interpreter that loads the model; default: robmon's own")
     timeout_seconds: PositiveSeconds = Field(600, description="Seconds after which a silent worker is killed")
     memory_bytes: PositiveInt | Literal["auto"] = Field(
         "auto", description="Memory at which the worker is killed; auto: 85 % of the cgroup's limit less 128 MiB"
     )
-    output: Literal["drop", "log"] = Field("drop", description="What the model prints; it may hold production inputs")
+    output: Literal["drop", "log"] = Field(
+        "drop", description="What to do with what the model prints, which may hold production inputs"
+    )
 
 
 class DeviceSettings(Section):
     name: Device = Field(
         "cpu",
         json_schema_extra={"pattern": DEVICES},
-        description="Device; auto: cuda where there is one that has memory for the model",
+        description="Device that the model runs on; auto: cuda where there is a device with enough memory for it",
     )
     threads: PositiveInt = Field(1, description="Threads of the worker: of torch, ONNX Runtime, OpenMP, BLAS, joblib")
     memory_fraction: Share = Field(
         0.2,
-        description="Most of the memory of a CUDA device that is free without robmon which the worker takes, all that "
-        "the driver counts for it included; 1 GiB, or 5 % of the device where that is more, stays free in any case",
+        description="Share of a CUDA device's memory, as far as it is free without robmon, that the worker may take, "
+        "all that the driver counts for it included; 1 GiB, or 5 % of the device if that is more, always stays free",
     )
-    duty_cycle: Share = Field(0.5, description="Share of an assessment's time in which it keeps a CUDA device busy")
+    duty_cycle: Share = Field(0.5, description="Share of an assessment's time in which it may keep a CUDA device busy")
     max_utilization: Share | None = Field(
         None,
-        description="Share of the time in which others may keep a CUDA device busy (by NVML); above it an assessment "
-        "waits, then is skipped",
+        description="Utilisation of a CUDA device by others (as NVML reports it) above which an assessment waits, and "
+        "then is skipped",
     )
     precision: Precision | None = Field(
-        None, description="What torch models compute in by autocast, which their results say; unset: as they are"
+        None, description="Precision in which torch models compute, by autocast; results say so; unset: the model's own"
     )
     compile: Literal["auto", "never"] = Field(
         "auto",
-        description="Whether torch compiles a torch model for a CUDA device, after its first assessment, where that is "
+        description="Whether to compile a torch model for a CUDA device, after its first assessment, if that is "
         "measured to be faster and gives the same outputs; never where `idle_release_seconds` ends the worker",
     )
     idle_release_seconds: PositiveSeconds | None = Field(
         None,
-        description="Seconds between two assessments after which the worker is ended, with all memory that it holds, "
-        "until the next one; unset: it stays",
+        description="Seconds without an assessment after which the worker is ended, to free its memory, until the next "
+        "one; unset: it stays",
     )
 
     @property

@@ -11,7 +11,9 @@ from robmon.settings.values import PositiveFloat, PositiveInt, Scope
 
 
 class CompareSettings(Section):
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.01, description="Chance of a false alarm when comparing")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.01, description="Chance of a false alarm when versions are compared"
+    )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.10, description="Relative worsening of the MSE that is tolerated"
     )
@@ -20,24 +22,24 @@ class CompareSettings(Section):
 class AlertsSettings(Section):
     false_alarms_per_month: PositiveFloat = Field(
         1.0,
-        description="Alarms of the detector over time that may come in 30 days although no hour is worse than the "
+        description="Alarms of the detector over time allowed in 30 days, on average, while no hour is worse than the "
         "baseline's worst one; all pods of a model together",
     )
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Relative worsening of the baseline's worst hour that is tolerated; unset: 0.10 of a baseline that "
-        "spans 7 days, 0.25 of a shorter one",
+        description="Relative worsening of the baseline's worst hour that is tolerated; unset: 0.10 for a baseline "
+        "that spans 7 days, 0.25 for a shorter one",
     )
     clear_evidence: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
-        60.0, description="Evidence that it is over at which a standing alarm of the detector over time is cleared"
+        60.0, description="Evidence of the opposite at which a standing alarm of the detector over time is cleared"
     )
 
 
 class BaselineSettings(Section):
-    min_rows: PositiveInt = Field(1024, description="Rows gathered before a learnt baseline counts")
+    min_rows: PositiveInt = Field(1024, description="Rows to gather before a learnt baseline counts")
     hash_names: bool = Field(
         False,
-        description="Whether a baseline holds salted hashes in the place of the names of categories in the inputs; the "
+        description="Whether a baseline holds salted hashes instead of the names of categories in the inputs; the "
         "canary then draws none",
     )
 
@@ -46,7 +48,7 @@ class HistorySettings(Section):
     store: Literal["auto", "folder", "registry"] = Field(
         "auto",
         description="Where verdicts are remembered: folder: in data_dir; registry: also in a tag of the registered "
-        "model, so that they outlive the pod; auto: in the registry where it lets us write, else in the folder",
+        "model, so that they outlive the pod; auto: registry where it lets us write, else folder",
     )
     scope: Scope | None = Field(
         None,
@@ -60,5 +62,6 @@ class HistorySettings(Section):
     )
     max_days: PositiveFloat = Field(90, description="Days for which assessments and events are kept in data_dir")
     max_bytes: Annotated[int, Field(ge=2**20)] = Field(
-        256 * 2**20, description="Largest file of them in bytes, verdicts included; the oldest assessments go first"
+        256 * 2**20,
+        description="Largest size of the history file in bytes, verdicts included; the oldest assessments go first",
     )
