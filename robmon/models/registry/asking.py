@@ -22,22 +22,24 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE
 
 
 @contextlib.contextmanager
-def asking(registry_uri: str, not_found: str) -> Iterator[None]:
+def asking(registry_uri: str, not_found: str, *, for_files: bool = False) -> Iterator[None]:
     """Turn what MLflow and its stores raise into one sentence without credentials.
 
     Args:
         registry_uri: where the registry is.
         not_found: the sentence of what does not exist.
+        for_files: whether files are asked for, which MLflow takes from another store.
 
     Raises:
         ModelNotFoundError, RegistryError: the registry says so, or does not answer.
         RobmonError: our own disk cannot be written.
     """
     place = mask(registry_uri)
+    who = f"the registry at {place}{', or the store that has its files,' if for_files else ''}"
     try:
         yield
     except MlflowException as error:
-        raise _translated(error, registry_uri, place, not_found) from error
+        raise _translated(error, registry_uri, place, who, not_found) from error
     except ModuleNotFoundError as error:
         raise RegistryError(f"the registry at {place} needs the package {error.name}") from error
     except RobmonError:
@@ -45,10 +47,10 @@ def asking(registry_uri: str, not_found: str) -> Iterator[None]:
     except Exception as error:  # stores raise what their drivers raise
         if (why := _why_not_written(error)) is not None:
             raise RobmonError(f"the files cannot be written: {why}") from error
-        raise RegistryError(f"the registry at {place} did not answer: {why_unreachable(error)}") from error
+        raise RegistryError(f"{who} did not answer: {why_unreachable(error)}") from error
 
 
-def _translated(error: MlflowException, registry_uri: str, place: str, not_found: str) -> RobmonError:
+def _translated(error: MlflowException, registry_uri: str, place: str, who: str, not_found: str) -> RobmonError:
     if (why := _why_not_written(error)) is not None:
         return RobmonError(f"the files cannot be written: {why}")
     no_alias = "alias" in error.message and "not found" in error.message
@@ -63,7 +65,7 @@ def _translated(error: MlflowException, registry_uri: str, place: str, not_found
         return RegistryError(f"the registry at {place} cannot be used: {error.message.splitlines()[0][:200]}")
     why = why_unreachable(error)
     told = f": {why}" if why != type(error).__name__ else f" ({error.error_code})"
-    return RegistryError(f"the registry at {place} did not answer{told}")
+    return RegistryError(f"{who} did not answer{told}")
 
 
 def _why_not_written(error: BaseException) -> str | None:

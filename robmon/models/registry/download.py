@@ -112,7 +112,9 @@ def _replace(registry: Registry, target: Path, model: Resolved, requirements: Re
 
 def _download(registry: Registry, source: str, folder: Path, model: Resolved) -> Path:
     _check_files(source, model)
-    with registry.asking(f"the files of {model.uri.text} are not in the store that {registry.place} names"):
+    with registry.asking(
+        f"the files of {model.uri.text} are not in the store that {registry.place} names", for_files=True
+    ):
         try:
             with without_bars():
                 path = mlflow.artifacts.download_artifacts(

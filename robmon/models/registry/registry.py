@@ -244,6 +244,6 @@ class Registry:
         with self.asking(f"version {version} of {name} does not exist in the registry at {self.place}"):
             self.client.set_model_version_tag(name, version, tag, text)
 
-    def asking(self, not_found: str = "not found") -> AbstractContextManager[None]:
+    def asking(self, not_found: str = "not found", *, for_files: bool = False) -> AbstractContextManager[None]:
         """Turn what MLflow and its stores raise into one sentence without credentials."""
-        return asking(self.registry_uri, not_found)
+        return asking(self.registry_uri, not_found, for_files=for_files)

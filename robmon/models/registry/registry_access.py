@@ -327,7 +327,18 @@ def why_unreachable(error: BaseException) -> str:
             return "its name is not known"
         if isinstance(each, (TimeoutError, httpx.TimeoutException)) or kind.endswith(("Timeout", "TimeoutError")):
             return "no answer in time"
+        if kind.endswith("CredentialsError"):
+            return "there are no credentials for it"
+        if kind == "ClientError" and re.fullmatch(r"\w{1,40}", code := _code_of(each)):
+            return code
     return type(error).__name__
+
+
+def _code_of(error: BaseException) -> str:
+    """By which an object store tells why it refuses, such as AccessDenied; its sentences name keys and addresses."""
+    told = getattr(error, "response", None)
+    found = told.get("Error") if isinstance(told, dict) else None
+    return str(found.get("Code")) if isinstance(found, dict) else ""
 
 
 def behind(error: BaseException) -> Iterator[BaseException]:
