@@ -59,6 +59,7 @@ from robmon.robustness.points import (
 )
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
+from robmon.robustness.steadiness import unsteadiness
 from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
 
@@ -208,6 +209,7 @@ def assess_rows(
 
     quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, own, trials)
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
+    unsteady = unsteadiness(predictor, inputs, measures, own, counted & finite, size, specification, every)
     tally = of_rows(every, counted)
 
     maximum = largest_row_error(rows_of(passed.seen, counted), kind, truth is not None, specification.distance)
@@ -267,6 +269,7 @@ def assess_rows(
         draws=engine.draws.back_end,
         notes=(
             *_of_outputs(form, passed.seen if is_one_class else None),
+            *unsteady,
             *([] if embedding is None else embedding_notes(embedding, int(counted.sum()), passed.without_direction)),
             *notes,
             *told,

@@ -82,8 +82,14 @@ def resolve_output(
     return form
 
 
-def one_class_note(clean: Array, kind: OutputKind) -> str:
-    """What is told where all flattened clean outputs say one class: agreement, index and area would be perfect."""
+def one_class_note(clean: Array, kind: OutputKind, so: str = "there is no agreement, index or area") -> str:
+    """What is told where all flattened clean outputs say one class: agreement, index and area would be perfect.
+
+    Args:
+        clean: of the rows that count.
+        kind: what they are.
+        so: what follows.
+    """
     rows = len(clean)
     if kind == "label":
         why = "a model that never decides otherwise, or outputs that are no classes"
@@ -95,7 +101,7 @@ def one_class_note(clean: Array, kind: OutputKind) -> str:
         why += ": for a regressor the task is regression" if kind != "probability" else ""
     else:
         why = "one column is the largest in each" if kind != "multilabel" else "the same labels in each"
-    return f"all {rows} rows get the same class ({why}): there is no agreement, index or area"
+    return f"all {rows} rows get the same class ({why}): {so}"
 
 
 def normalised(outputs: Array) -> Array:

@@ -24,6 +24,11 @@ def half(x: Any) -> Any:
         return (20000 * x[:, 0]).astype(np.float16)
 
 
+def counting() -> Callable[[Any], Any]:
+    calls = iter(range(1000))
+    return lambda x: x[:, 0] + next(calls)
+
+
 CASES: dict[str, Callable[[], str]] = {
     "NaN, infinite or missing output on some rows, without noise": lambda: said(
         lambda x: np.where(LOST, np.nan, x[:, 0])
@@ -36,5 +41,10 @@ CASES: dict[str, Callable[[], str]] = {
         lambda x: x[:, 0].astype(float), (63000 + 1000 * np.clip(INPUTS, -2, 2)).astype(np.float16)
     ),
     "float16 outputs that overflow under noise": lambda: said(half, np.clip(INPUTS, -3.2, 3.2)),
+    "model with dropout left on, or with a state": lambda: said(counting()),
+    "labels that differ from call to call": lambda: said(
+        lambda x: (x[:, 0] + np.random.default_rng().random(len(x)) > 0.5).astype(int), task="classification"
+    ),
+    "outputs sorted, ranked or scaled over the batch": lambda: said(lambda x: x[:, 0].argsort().argsort() / len(x)),
     "model that squeezes its outputs": lambda: said(lambda x: np.squeeze(x[:, :1]), np.tile(INPUTS, (6, 1))[:1025]),
 }

@@ -203,6 +203,21 @@ def test_what_makes_witnesses_say_less_is_told() -> None:
     assert any("lie outside the valid range (clip) by themselves" in note for note in beyond.notes)
 
 
+@pytest.mark.parametrize(
+    ("predict", "sentence"),
+    [
+        (lambda x: x[:, 0] + 100.0, "all 40 rows get the same class (the one column is above 0 in each"),
+        (lambda x: np.full(len(x), "no"), "all 40 rows get the same class"),
+        (lambda x: (x[:, 0] > x[0, 0]).astype(int), "or its answer hangs on the rows beside a row"),
+    ],
+    ids=["a regressor", "one label", "ranks in the batch"],
+)
+def test_a_share_that_says_little_is_not_left_without_a_word(predict: Any, sentence: str) -> None:
+    rows = np.random.default_rng(3).normal(size=(40, 2))
+    result = robmon.attack(predict, rows, attacks=("random",), queries=10)
+    assert any(sentence in note for note in result.notes)
+
+
 def test_of_tables_only_measurements_move() -> None:
     frame = pd.DataFrame(X[:64, :3], columns=["a", "b", "c"])
     frame["city"] = np.where(X[:64, 3] > 0, "x", "y")

@@ -610,6 +610,14 @@ def test_a_transformer_has_no_certificate() -> None:
     assert result.reason.startswith("nothing is known of the operation ")
 
 
+def test_a_module_that_decides_nothing_is_told() -> None:
+    far = nn.Linear(2, 1)
+    nn.init.constant_(far.bias, 100.0)
+    result = robmon.certify(far, np.random.default_rng(0).normal(size=(20, 2)), radii=(0.1,), output="logit")
+    assert result.share is not None and result.share[0] == 1
+    assert any("all 20 rows get the same class" in note for note in result.notes)
+
+
 def test_what_is_no_module_has_no_certificate() -> None:
     result = robmon.certify(lambda x: x @ W[:, None], X, radii=RADII, **ALONE)
     assert result.reason == "the model is no torch module, and what it computes cannot be read"

@@ -120,7 +120,7 @@ def attack_rows(
     chosen, ball = runs.chosen(attacks), _ball(inputs, features, clip, frozen, norm)
     counted = np.flatnonzero(passed.counted)
     timed = time.monotonic()
-    told = [passed.form.note, *notes, *doubts(target, ball, counted)]
+    told = [*passed.notes, *notes, *doubts(target, ball, counted)]
     if expect is not None:
         passes = sum(runs.passes(name) for name, _, _ in _all_runs(runs, tried, chosen))
         expect(min(max_seconds or math.inf, passes * (time.monotonic() - timed)))

@@ -1,4 +1,4 @@
-"""What makes attacks say less: a model that is itself random, rows outside the range, a gradient that hides."""
+"""What makes attacks say less: answers that change by themselves, rows outside the range, a gradient that hides."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ CHANCE: Final = 0.01
 def doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
     """Of the rows as they are, a sentence each."""
     part = ball.of(rows)
-    lost = float(np.mean(target.margins(part.points(np.zeros_like(part.centre)), rows) < 0))
+    # Each half of the rows on its own, so that what a model makes of other batches is seen too.
+    halves = np.array_split(np.arange(len(rows)), 2 if len(rows) > 3 else 1)
+    unmoved = part.points(np.zeros_like(part.centre))
+    lost = float(np.mean(np.concatenate([target.margins(unmoved[half], rows[half]) for half in halves]) < 0))
     outside = float(np.mean(np.any((part.centre < part.low) | (part.centre > part.high), axis=1)))
     found = []
     if lost:
         found.append(
-            f"the model is itself random: {100 * lost:.3g} % of the rows changed their class in a second call, "
-            "unmoved, so that a witness may be chance"
+            f"the model is itself random, or its answer hangs on the rows beside a row: {100 * lost:.3g} % of the rows "
+            "changed their class when they were asked again, unmoved, in other batches, so that a witness may be chance"
         )
     if outside:
         found.append(

@@ -65,7 +65,7 @@ def certify_rows(
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)
     if passed.kind == "value":
         raise InvalidInputError("a certificate is of classes: the task must be classification")
-    told = (passed.form.note, *notes)
+    told = (*passed.notes, *notes)
     why = _why_none(predictor, passed, features)
     if why:
         return Certificate(method, norm, tried, reason=why, notes=told)
