@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["number", "name", "datetime", "object", "empty"]
+Kind = Literal["number", "name", "datetime", "object", "wide integers", "empty"]
+UNMEASURED: Final = frozenset({"datetime", "object", "wide integers"})
+"""Kinds of columns of which nothing is measured, which are the reasons why."""
+EXACT: Final = 2**53
+"""Beyond it floats tell not all whole numbers apart."""
 FEW_TO_TELL = 30
 """Rows below which nothing is called an identifier or text."""
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid)$|[a-z](Id|ID|UUID)$", re.ASCII)
@@ -83,6 +87,8 @@ def column_of(values: Any, declared: bool = False) -> Column:
         return _nothing("object", values)
     if kind in "fiub" and not declared:
         cells = _as_float64(values)
+        if kind in "iu" and _are_merged(values, cells):
+            return _nothing("wide integers", values)
         return Column("number", cells, missing=int(np.isnan(cells).sum()))
     return _of_objects(values.tolist(), declared)
 
@@ -169,6 +175,15 @@ def _as_float64(values: Any) -> NDArray[np.float64]:
     if isinstance(values, np.ndarray):
         return values.astype(np.float64, copy=False)
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _are_merged(values: Any, cells: NDArray[np.float64]) -> bool:
+    """Whether whole numbers that differ are one as floats, such as keys of 64 bits that were counted up."""
+    known = cells[~np.isnan(cells)]
+    if not len(known) or np.abs(known).max() <= EXACT:
+        return False
+    distinct = values.unique() if hasattr(values, "unique") else np.unique(values)
+    return len(np.unique(known)) + int(len(known) < len(cells)) < len(distinct)
 
 
 def _nothing(kind: Kind, values: Any) -> Column:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from robmon.drift.columns import Column
+from robmon.drift.columns import UNMEASURED, Column
 from robmon.drift.comparison import FeatureDrift, compare_names, compare_numbers, not_measured, with_decisions
 from robmon.drift.names import Names
 from robmon.drift.numbers import MOST_CELLS, Numbers
@@ -23,7 +23,7 @@ class Unmeasured:
     """A column of which nothing is measured.
 
     Attributes:
-        reason: what it holds: `datetime`, or `object`.
+        reason: what it holds: `datetime`, `object`, or `wide integers`.
         rows: how many cells there were.
     """
 
@@ -112,7 +112,7 @@ def _cells(features: int) -> int:
 def _added(known: Summary | None, name: str, column: Column, most: int) -> Summary:
     if known is None or _is_empty(known):
         missing = 0 if known is None else known.rows
-        if column.kind in ("datetime", "object"):
+        if column.kind in UNMEASURED:
             known = Unmeasured(column.kind, missing)
         elif column.kind == "name":
             known = replace(Names.none(), missing=missing)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from robmon.drift.columns import Column, column_of, is_identifier
+from robmon.drift.columns import UNMEASURED, Column, column_of, is_identifier
 from robmon.drift.comparison import FeatureDrift, compare_names, compare_numbers, not_measured, with_decisions
 from robmon.drift.dyadic import rounded
 from robmon.drift.features import array_columns, plain, unique
@@ -117,7 +117,7 @@ def drift(baseline_inputs: Any, current_inputs: Any, q: float = 0.01) -> DriftRe
 
 def compare(name: str, baseline: Column, current: Column) -> FeatureDrift:
     """Drift of one column between two samples of it."""
-    if baseline.kind in ("datetime", "object"):
+    if baseline.kind in UNMEASURED:
         return not_measured(FeatureDrift(name, current.rows, baseline.rows), baseline.kind)
     if baseline.kind == "name":
         return compare_names(name, _names(baseline), current)

@@ -12,6 +12,7 @@ from robmon.errors import InvalidInputError
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.outputs.cells import to_numpy
 from robmon.models.served.served import ServedModel
+from robmon.models.signature.casting import plain
 from robmon.models.signature.collected import Misfits, shape_words
 
 if TYPE_CHECKING:
@@ -154,4 +155,5 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 def _cells(column: pd.Series[Any]) -> list[Any]:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
         return column.tolist()
-    return [None if missing else cell for cell, missing in zip(column.tolist(), column.isna(), strict=True)]
+    # Arrays in cells are lists: by name, arrays are what a dict of them holds.
+    return [None if missing else plain(cell) for cell, missing in zip(column.tolist(), column.isna(), strict=True)]

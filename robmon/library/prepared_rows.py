@@ -288,7 +288,11 @@ def _of_array(
 
 
 def _plain_array(inputs: Any) -> Array:
-    """An array of numbers, NaN among them or not; whether they can be perturbed is seen later."""
+    """An array of numbers, NaN among them or not; whether they can be perturbed is seen later. Masked ones are NaN."""
+    if isinstance(inputs, np.ma.MaskedArray):
+        if inputs.dtype.kind != "f" and np.ma.is_masked(inputs):
+            raise InvalidInputError(f"cells of {inputs.dtype} are masked, which cannot be NaN: fill them")
+        inputs = inputs.filled(np.nan) if inputs.dtype.kind == "f" else inputs.data
     try:
         array = inputs if array_api_compat.is_array_api_obj(inputs) else np.asarray(inputs, dtype=np.float64)
     except (TypeError, ValueError):

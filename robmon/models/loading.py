@@ -101,6 +101,7 @@ def load(
         module=code.module,
         graph=code.graph,
         compilation=code.compilation,
+        code_rows=code.fixed_rows,
         use=code.use,
         remarks=code.remarks,
     )

@@ -59,7 +59,7 @@ from robmon.robustness.points import (
 )
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
-from robmon.robustness.steadiness import unsteadiness
+from robmon.robustness.steadiness import in_other_batches, unsteadiness
 from robmon.robustness.targets import targets_like
 from robmon.vocabulary import OutputKind
 
@@ -208,8 +208,9 @@ def assess_rows(
         return run_trials(engine.asking(which), measures, levels=at, trials=times, size=size, progress=told)
 
     quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, own, trials)
+    beside = in_other_batches(predictor, inputs, measures, own, size, specification, quiet)
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
-    unsteady = unsteadiness(predictor, inputs, measures, own, counted & finite, size, specification, every)
+    unsteady = unsteadiness(measures.kind, levels, every, own, counted & finite, beside)
     tally = of_rows(every, counted)
 
     maximum = largest_row_error(rows_of(passed.seen, counted), kind, truth is not None, specification.distance)

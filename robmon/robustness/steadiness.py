@@ -8,18 +8,20 @@ row moves others, and what is measured depends on how many rows are asked at a t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Array, copied, to_numpy
+from robmon.robustness.arrays import Array, Float64, copied, to_numpy
 from robmon.robustness.engine.batch_size import BatchSize
 from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.engine.reduction import Measures
 from robmon.robustness.engine.trials import Tally
 from robmon.robustness.specification import Specification
+from robmon.vocabulary import OutputKind
 
 PLAIN, NORMALISED = 0, 1
 """Of the weightings of a measure: plain row errors, and those over twice the output variance."""
@@ -33,41 +35,68 @@ ROUNDING: Final = 1e-8
 FEWEST_ROWS: Final = 4
 
 
-def unsteadiness(
+def in_other_batches(
     predictor: Predictor,
     inputs: Array,
     measures: Measures,
     own: int,
-    known: NDArray[np.bool_],
     size: BatchSize,
     specification: Specification,
-    tally: Tally,
-) -> list[str]:
-    """What is told where the same row does not have the same output: a sentence, or none.
+    quiet: Tally,
+) -> Float64 | None:
+    """Row errors of both weightings, shape `(2, n)`, without noise, where batches begin and end elsewhere.
+
+    Those of a row that would be asked on its own are 0. None of a model that is itself random, or does not take such
+    batches, or whose owner says how many rows it is asked at a time: that is how it is to be judged then.
 
     Args:
         predictor: the model.
         inputs: shape `(n, *input_shape)`.
         measures: how outputs are judged.
         own: which of them compares with the clean outputs.
-        known: which rows have finite ones, shape `(n,)`.
         size: of batches.
-        specification: the levels, and whether its owner says how many rows the model is asked at a time: then that is
-            how it is to be judged.
-        tally: of all trials at these levels, and all rows.
+        specification: levels, and how many rows are asked at a time.
+        quiet: of the trials at level 0.
+    """
+    n = int(inputs.shape[0])
+    if n < FEWEST_ROWS or len(specification.levels) < 2 or specification.max_batch_rows or size.rows == 1:
+        return None
+    if quiet.sums[own][PLAIN, 0, measures.counted].any():
+        return None
+    at, batch_rows = sum(errors.count for errors in measures.errors[:own]), min(size.rows, n)
+    found, pace = np.zeros((2, n)), Pace(predictor.duty_cycle)
+    starts = [0, *range(batch_rows // 2, n, batch_rows), n]
+    try:
+        for rows in (slice(start, stop) for start, stop in itertools.pairwise(starts) if stop - start > 1):
+            outputs = predictor.predict(copied(inputs[rows]), rows)
+            found[:, rows] = to_numpy(measures.reduce(outputs, rows).errors)[at : at + 2]
+            pace.rest(outputs)
+    except Exception:  # it may be made for so many rows and no others, and raise anything
+        return None
+    return found
+
+
+def unsteadiness(
+    kind: OutputKind, levels: Sequence[float], every: Tally, own: int, known: NDArray[np.bool_], beside: Float64 | None
+) -> list[str]:
+    """What is told where the same row does not have the same output: a sentence, or none.
+
+    Args:
+        kind: what the outputs are.
+        levels: the assessed ones, of which the first is 0.
+        every: of all trials at these levels, and all rows.
+        own: which of the measures compares with the clean outputs.
+        known: which rows have finite ones, shape `(n,)`.
+        beside: of `in_other_batches`.
     """
     if not known.any():
         return []
-    means = tally.sums[own][:2, :, known] / len(tally.trial_mse[own])
+    means = every.sums[own][:2, :, known] / len(every.trial_mse[own])
     if own_mse := float(means[PLAIN, 0].mean()):
-        return [_random(own_mse, measures.kind == "label")]
-    n, levels = int(inputs.shape[0]), specification.levels
-    if len(levels) < 2 or n < FEWEST_ROWS or size.rows == 1 or specification.max_batch_rows:
+        return [_random(own_mse, kind == "label")]
+    if beside is None:
         return []
-    errors = _in_other_batches(predictor, inputs, measures, own, min(size.rows, n))
-    if errors is None:
-        return []
-    moved, by_noise = errors[:, known].mean(axis=1), means[:, 1].mean(axis=1)
+    moved, by_noise = beside[:, known].mean(axis=1), means[:, 1].mean(axis=1)
     if not moved[NORMALISED] > max(ROUNDING, min(MATERIAL, TOLD * by_noise[NORMALISED])):
         return []
     return [
@@ -84,23 +113,3 @@ def _random(own_mse: float, is_label: bool) -> str:
         f"the model is itself random, or keeps a state: asked again without noise, {moved}, and that is in the numbers "
         "of every level"
     )
-
-
-def _in_other_batches(
-    predictor: Predictor, inputs: Array, measures: Measures, own: int, batch_rows: int
-) -> NDArray[np.float64] | None:
-    """Row errors of both weightings, shape `(2, n)`, without noise, where batches begin and end elsewhere.
-
-    None of a model that does not take them. The errors of a row that would be asked on its own are 0.
-    """
-    at, n = sum(errors.count for errors in measures.errors[:own]), int(inputs.shape[0])
-    found, pace = np.zeros((2, n)), Pace(predictor.duty_cycle)
-    starts = [0, *range(batch_rows // 2, n, batch_rows), n]
-    try:
-        for rows in (slice(start, stop) for start, stop in itertools.pairwise(starts) if stop - start > 1):
-            outputs = predictor.predict(copied(inputs[rows]), rows)
-            found[:, rows] = to_numpy(measures.reduce(outputs, rows).errors)[at : at + 2]
-            pace.rest(outputs)
-    except Exception:
-        return None
-    return found

@@ -314,3 +314,14 @@ def test_names_that_are_seldom_are_no_drift_where_nothing_changed() -> None:
 def test_inputs_without_numbers_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInputError, match="without rows or without features"):
         robmon.drift(np.zeros(shape), np.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64"])
+def test_whole_numbers_that_floats_do_not_tell_apart_are_not_measured(dtype: str) -> None:
+    """Keys of 64 bits that count up were one number, and so without any drift."""
+    generator = np.random.default_rng(0)
+    keys = [pd.DataFrame({"key": generator.integers(2**60 + at, 2**60 + at + 5, 300)}).astype(dtype) for at in (0, 5)]
+    feature = robmon.drift(*keys).features[0]
+    assert not feature.measured and feature.reason == "wide integers"
+    apart = [pd.DataFrame({"key": generator.integers(0, 9, 300) * 2**55}).astype(dtype) for _ in range(2)]
+    assert robmon.drift(*apart).features[0].measured, "these are told apart"

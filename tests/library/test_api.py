@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -627,3 +628,21 @@ def test_a_noise_that_draws_anew_what_a_built_in_one_draws_needs_no_tensors():
 
     result = robmon.assess(lambda x: x.sum(1), torch.randn(100, 3), noise=Coin(), trials=19)
     assert result.draws == "numpy" and result.curve[-1].realised_level == pytest.approx(0.4)
+
+
+def test_masked_cells_are_missing_ones() -> None:
+    """What lies under a mask is no number: it neither sets the scale nor is it perturbed."""
+    cells = np.random.default_rng(0).normal(size=(50, 2))
+    masked = np.ma.masked_array(cells, mask=np.arange(100).reshape(50, 2) % 7 == 0)
+    masked.data[masked.mask] = 1e6
+    seen: list[Any] = []
+
+    def predict(x: Any) -> Any:
+        seen.append(x)
+        return np.nan_to_num(x).sum(axis=1)
+
+    result = robmon.assess(predict, masked, levels=(0.1,), trials=19)
+    assert result.scale.max() < 2 and not isinstance(seen[-1], np.ma.MaskedArray)
+    assert np.isnan(seen[0]).sum() == masked.mask.sum()
+    with pytest.raises(InvalidInputError, match="cells of int64 are masked, which cannot be NaN: fill them"):
+        robmon.assess(predict, np.ma.masked_array(np.arange(8), mask=[True] * 8), integers="all")

@@ -52,7 +52,7 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
     session, device, remarks = _open(graph, use, options, claim)
     if use.precision is not None:
         remarks = [*remarks, f"device.precision is {use.precision}, which only torch models of tensors take"]
-    model = Model.of(session)
+    model, rows = Model.of(session), fixed_rows(session)
     if device != "cpu" and content.takes_tensors and model.is_of_tensors and _is_shared_with_torch():
         import torch
 
@@ -60,8 +60,17 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
 
         place = torch.device(device)
         bound, put = bound_to(model, place), lambda array: tensor_on(place, array)
-        return LoadedCode(use.on(device), bound, put, remarks=tuple(remarks), graph=graph)
-    return LoadedCode(use.on(device), model.run, lambda array: array, remarks=tuple(remarks), graph=graph)
+        return LoadedCode(use.on(device), bound, put, remarks=tuple(remarks), graph=graph, fixed_rows=rows)
+    return LoadedCode(
+        use.on(device), model.run, lambda array: array, remarks=tuple(remarks), graph=graph, fixed_rows=rows
+    )
+
+
+def fixed_rows(session: onnxruntime.InferenceSession) -> int | None:
+    """The number of rows that every call has, where the graph fixes it: exported with an example and no more."""
+    firsts = [each.shape[0] if each.shape else None for each in session.get_inputs()]
+    known = {first for first in firsts if isinstance(first, int) and first > 0}
+    return known.pop() if len(known) == 1 and all(isinstance(first, int) for first in firsts) else None
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,10 @@ def _of_tensor(tensor: Any, torch: Any) -> Cells:
 
 
 def _of_masked(array: np.ma.MaskedArray[Any, Any]) -> Cells:
-    cells = np.asarray(array.data).astype(object)
-    cells[np.ma.getmaskarray(array)] = None
+    cells, mask = np.asarray(array.data).astype(object), np.ma.getmaskarray(array)
+    if mask.shape != cells.shape:  # NumPy's own product of a masked matrix and a vector has such
+        raise UnusableError("a masked array whose mask has another shape")
+    cells[mask] = None
     return _of_objects(cells)
 
 

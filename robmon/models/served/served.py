@@ -43,6 +43,7 @@ class LoadedCode(NamedTuple):
         module: the torch module, of a torch model.
         graph: the file of the graph, of an ONNX model; it lies there as long as the folder does.
         compilation: what may compile the module, of a torch model.
+        fixed_rows: how many rows every call has, where the code itself fixes it.
         remarks: what of `use` is not as it was asked for, and why, a sentence each.
     """
 
@@ -54,6 +55,7 @@ class LoadedCode(NamedTuple):
     remarks: tuple[str, ...] = ()
     graph: Path | None = None
     compilation: Compilation | None = None
+    fixed_rows: int | None = None
 
 
 @dataclass
@@ -92,6 +94,8 @@ class ServedModel:
     """The file of the graph, of an ONNX model."""
     compilation: Compilation | None = field(default=None, repr=False)
     """What may compile the module, of a torch model."""
+    code_rows: int | None = field(default=None, repr=False)
+    """How many rows every call has, where its code fixes it."""
     use: DeviceUse = field(default=AS_IT_IS, repr=False)
     """How it uses its device in fact."""
     remarks: tuple[str, ...] = field(default=(), repr=False)
@@ -138,8 +142,8 @@ class ServedModel:
 
     @property
     def fixed_rows(self) -> int | None:
-        """How many rows every call has, where that is fixed."""
-        return self._signature.fixed_rows
+        """How many rows every call has, where signature or code fixes that."""
+        return self._signature.fixed_rows or self.code_rows
 
     def blank_rows(self, count: int) -> Any | None:
         """So many rows of zeros in the form that it takes: an array, or arrays by name; None where the signature leaves
@@ -187,10 +191,10 @@ class ServedModel:
                 answer (`endpoint_unreachable`, `endpoint_status`, `version_changed`).
         """
         if isinstance(model_input, Parts):
-            return model_input.joined([self.predict(each) for each in model_input.inputs])
+            return model_input.joined([self.predict(each, read) for each in model_input.inputs])
         rows = len(next(iter(model_input.values())) if isinstance(model_input, dict) else model_input)
-        if self._signature.fixed_rows not in (None, rows):
-            return self.predict(_in_calls_of(self._signature.fixed_rows or rows, model_input, rows))
+        if self.fixed_rows not in (None, rows):
+            return self.predict(_in_calls_of(self.fixed_rows or rows, model_input, rows), read)
         try:
             outputs = self._call(model_input)
         except Exception as error:  # model code may raise anything, also what is robmon's
@@ -202,9 +206,11 @@ class ServedModel:
 
 
 def _in_calls_of(count: int, model_input: Any, rows: int) -> Parts:
-    """Tensors in parts of so many rows each; the last row stands for those that the last part lacks."""
+    """Tensors, or a table, in parts of so many rows each; the last row stands for those that the last part lacks."""
     positions = [np.arange(start, min(start + count, rows)) for start in range(0, rows, count)]
     filled = [np.minimum(np.arange(at[0], at[0] + count), rows - 1) for at in positions]
     if isinstance(model_input, dict):
         return Parts([{name: tensor[at] for name, tensor in model_input.items()} for at in filled], positions)
+    if hasattr(model_input, "iloc"):
+        return Parts([model_input.iloc[at].reset_index(drop=True) for at in filled], positions)
     return Parts([model_input[at] for at in filled], positions)

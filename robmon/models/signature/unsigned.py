@@ -96,7 +96,7 @@ class Unsigned:
         cells, kept, rejected = each(rows, convert)
         if not cells:
             return finish(None, [], rejected)
-        if rows[kept[0]].reading == "tensor" and any(isinstance(cell, list) for cell in cells[0].values()):
+        if _are_arrays(rows[kept[0]], cells[0]):
             return self._collect_arrays(cells, kept, rejected)
         frame = pd.DataFrame(cells, columns=list(usual))
         present = {name: [row[name] for row in cells if not is_missing(row[name])] for name in numbers}
@@ -122,6 +122,13 @@ class Unsigned:
         tensors = {name: array.astype(self.dtype) if array.dtype.kind == "f" else array
                    for name, array in stacked.items()}  # fmt: skip
         return finish(tensors, [kept[at] for at in same], rejected)
+
+
+def _are_arrays(row: Row, cells: Mapping[Any, Any]) -> bool:
+    """Whether named cells are arrays by name, and no table: of a body of tensors lists are, of a caller arrays."""
+    kind = list if row.reading == "tensor" else np.ndarray
+    given = cells if row.reading == "tensor" or row.columns is None else row.columns
+    return any(isinstance(cell, kind) for cell in given.values())
 
 
 def _are_numbers(cells: Sequence[Any]) -> bool:

@@ -245,6 +245,37 @@ def test_memory_that_ran_out_is_told(tmp_path: Path) -> None:
     assert caught.value.reason == "out_of_memory"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    "signature", [None, tensor("float32", (-1, 4)), columns(*((each, "float") for each in "abcd"))]
+)
+def test_a_graph_that_fixes_the_number_of_rows_is_asked_for_so_many(
+    count: int, signature: ModelSignature | None, tmp_path: Path
+) -> None:
+    """As an export with one example has it, whatever the signature says; each output can be chosen."""
+    weights = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+    ]
+    inputs: list[Value] = [("x", TensorProto.FLOAT, [count, 4])]
+    outputs: list[Value] = [("logits", TensorProto.FLOAT, [count, 3]), ("label", TensorProto.INT64, [count])]
+    folder = save(tmp_path / "model", model_of(nodes, inputs, outputs, w=weights), signature)
+    table = signature is not None and not signature.inputs.is_tensor_spec()
+    rows = pd.DataFrame(X, columns=list("abcd")) if table else X
+    result = robmon.assess(str(folder), rows, output_column="logits", levels=(0.1,), trials=19)
+    np.testing.assert_allclose(result.clean_outputs, X @ weights, rtol=1e-5)
+    labels = robmon.assess(str(folder), rows, output_column="label", task="classification", levels=(0.1,), trials=19)
+    assert labels.clean_outputs.tolist() == (X @ weights).argmax(axis=1).tolist()
+
+
+def test_named_arrays_need_no_signature(tmp_path: Path) -> None:
+    folder = save(tmp_path / "model", embedding())
+    result = robmon.assess(str(folder), {"x": X, "kind": KIND}, levels=(0.1,), trials=19)
+    np.testing.assert_allclose(result.clean_outputs[:, 0], X.sum(axis=1) + KIND + 0.5, rtol=1e-5)
+    assert "left alone: kind (int64: a measurement? --integers kind)" in result.notes
+
+
 def test_a_model_that_raises_is_told_without_its_inputs(tmp_path: Path) -> None:
     model = load(save(tmp_path / "model", linear(LOGITS)))
     with pytest.raises(PredictionError, match=r"^the model raised InvalidArgument$") as caught:
