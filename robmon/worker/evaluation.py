@@ -86,6 +86,8 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     batch = assess_batch(evaluation, sample, features=features, output_variance=variance, threshold=threshold)
     result, plan = batch.assessment, plan_message(evaluation, batch)
     evaluation.model.seen.is_deterministic = result.own_mse == 0.0
+    if batch.out_of_memory_retries:
+        evaluation.model.seen.memory_ran_out(result.batch_rows)
     if baseline.is_of_other_outputs(result.output, result.distance):
         # It was learnt when these outputs were taken for something else: all of it is learnt anew.
         fresh = question.model_copy(update={"baseline": None})

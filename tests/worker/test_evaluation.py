@@ -15,6 +15,7 @@ from robmon.errors import InvalidInputError, OverBudgetError, PredictionError, T
 from robmon.history.baseline.checksum import with_checksum
 from robmon.models.devices.device import DeviceUse
 from robmon.models.loading import load
+from robmon.models.served import served
 from robmon.models.served.served import ServedModel
 from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.comparison import ComparisonTerms
@@ -338,6 +339,27 @@ def test_rows_that_are_refused_are_found_in_as_much_memory_as_there_is(tmp_path:
     answer, _ = assessed(model, question(65), [*bodies(40), bad, *bodies(24)])
     assert answer.plan.rows == 64 and answer.out_of_memory_retries > 0
     assert (answer.rejections.counts, answer.rejections.unusable) == ({"mlflow": {"refused_by_model": 1}}, [40])
+
+
+def test_the_rows_for_which_there_is_memory_are_remembered_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else memory, which others may need, runs out in every assessment anew."""
+
+    class Tight:
+        def predict(self, x: pd.DataFrame) -> Any:
+            if len(x) > 16:
+                raise MemoryError
+            return x["a"].to_numpy()
+
+    model = saved(tmp_path / "tight", Tight())
+    first, again = (assessed(model, question(64), bodies(64))[0] for _ in range(2))
+    assert first.out_of_memory_retries > 0 == again.out_of_memory_retries
+    assert (again.batch_rows, again.levels) == (first.batch_rows, first.levels)
+    monkeypatch.setattr(served, "FITTING_SECONDS", 0.0)
+    model.seen.memory_ran_out(first.batch_rows)
+    later, _ = assessed(model, question(64), bodies(64))
+    assert later.out_of_memory_retries == first.out_of_memory_retries, "others may have freed some"
 
 
 def test_rows_that_the_model_refuses_do_not_cost_the_assessment(tmp_path: Path) -> None:

@@ -24,10 +24,12 @@ def predictor_of(model: ServedModel, inputs: ModelInputs, read: OutputReader) ->
     def predict(x: Any, rows: slice) -> Any:
         return model.predict(inputs.assemble(x, rows), read)
 
+    usual = model.max_batch_rows or (inputs.batch_rows if model.module is None else None)
+    known = [rows for rows in (usual, model.seen.fitting_rows) if rows is not None]
     return FunctionPredictor(
         predict,
         model.device,
-        model.max_batch_rows or (inputs.batch_rows if model.module is None else None),
+        min(known, default=None),
         model.rows_per_second,
         model.seen.is_deterministic,
         model.module,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from robmon.models.strangers import is_raised_by_robmon, type_word
 if TYPE_CHECKING:
     from robmon.models.devices.compilation import Compilation
 
+FITTING_SECONDS: Final = 3600.0
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
 Claim = Callable[[str], int | None]
@@ -66,6 +68,17 @@ class Seen:
     """Whether the same rows gave the same outputs again; None before the first."""
     shares_refusal: str = ""
     """Why the baseline's shares of the noise error cannot be measured: it is not tried again."""
+    _fitting_rows: int | None = None
+    _fitting_until: float = 0.0
+
+    def memory_ran_out(self, fitting_rows: int) -> None:
+        """Remember the rows of a call for which there was memory in the end: for an hour, as others may free some."""
+        self._fitting_rows, self._fitting_until = fitting_rows, time.monotonic() + FITTING_SECONDS
+
+    @property
+    def fitting_rows(self) -> int | None:
+        """Most rows of a call for which there is memory; None: it has not run out."""
+        return self._fitting_rows if time.monotonic() < self._fitting_until else None
 
 
 @dataclass(frozen=True, eq=False)
