@@ -26,7 +26,9 @@ No message holds a production input.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR
+
+from robmon.wording import duration
 
 HOW_TO_CHOOSE = "output_column (flag --output-column, setting model.output_column)"
 """Which part of a model's outputs is assessed, as function, command and daemon are told it."""
@@ -34,10 +36,6 @@ HOW_TO_SAY = "output (flag --output, setting assess.output)"
 """What the outputs are, likewise."""
 HOW_TO_SET_THRESHOLD = "threshold (flag --threshold, setting embedding.threshold)"
 """Which distance of two embeddings is one too many, likewise."""
-MAX_TEXT_CHARACTERS = 300
-"""Of a text of others in a sentence."""
-SAID_IN_SECONDS = 300
-"""A time shorter than so many seconds is said in seconds."""
 
 
 class RobmonError(Exception):
@@ -83,44 +81,6 @@ class TooFewRowsError(RobmonError):
         self.rows = rows
         self.why = why
         super().__init__(f"{rows} of the rows drawn can be used, {needed} are needed{why and f'; refused: {why}'}")
-
-
-_UNITS = ((3600, 60, "minute", 1, "second"), (172800, 3600, "hour", 60, "minute"), (864000, 86400, "day", 3600, "hour"))
-"""Up to so many seconds a time is said in these two units: their seconds and their names."""
-
-
-def printable(text: object) -> str:
-    """A text of others as one short line that a terminal shows and does not obey: names come from registries.
-
-    >>> printable("a" + chr(27) + "[31m") == "a" + chr(92) + "x1b[31m"
-    True
-    """
-    shown = str(text)[:MAX_TEXT_CHARACTERS]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-
-
-def duration(seconds: float, rounding: str = ROUND_HALF_EVEN) -> str:
-    """A time as people say it, rounded as one of the modes of `decimal`.
-
-    >>> duration(0.125), duration(64.2), duration(4380.0), duration(8040.0), duration(4e5)
-    ('0.125 s', '64.2 s', '1 hour 13 minutes', '2 hours 14 minutes', '4 days 15 hours')
-    >>> duration(10.001, ROUND_CEILING), duration(9.999, ROUND_FLOOR), duration(3599.5), duration(1e7)
-    ('10.1 s', '9.99 s', '1 hour', '116 days')
-    """
-    exact = Decimal(repr(float(seconds)))
-    if exact < SAID_IN_SECONDS:
-        return f"{float(Context(3, rounding).plus(exact)):.6g} s"
-    for longest, large, large_name, small, small_name in _UNITS:
-        exact = (exact / small).to_integral_value(rounding) * small
-        if exact < longest:
-            first, rest = divmod(int(exact), large)
-            second = f" {_counted(rest // small, small_name)}" if rest else ""
-            return _counted(first, large_name) + second
-    return _counted(int((exact / 86400).to_integral_value(rounding)), "day")
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 class OverBudgetError(RobmonError):

@@ -12,12 +12,13 @@ import robmon
 from tools.import_graph import arrows_between_modules, circles, modules, room_of
 
 PACKAGE = Path(robmon.__file__).parent
-LEAVES = {"errors", "vocabulary"}
-"""What every room may import, numerics too; they import nothing of robmon themselves."""
+LEAVES = {"errors", "vocabulary", "wording"}
+"""What every room may import, numerics too; they import nothing of robmon but one another."""
 
 # Each room and the rooms it may import, besides the leaves and itself: none of those below it.
 ALLOWED = {
     "vocabulary": set(),
+    "wording": set(),
     "errors": set(),
     "clock": set(),
     "extras": set(),
@@ -126,7 +127,7 @@ def test_rooms_inside_a_room_import_one_way(room: str) -> None:
 
 
 def test_few_files_lie_outside_rooms() -> None:
-    assert len(list(PACKAGE.glob("*.py"))) <= 8
+    assert len(list(PACKAGE.glob("*.py"))) <= 9
 
 
 def loaded_by(statement: str) -> set[str]:

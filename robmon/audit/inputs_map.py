@@ -10,11 +10,12 @@ from typing import Any, Final
 import yaml
 
 from robmon.audit.selection import fits
-from robmon.errors import InvalidInputError, RobmonError, printable
+from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import MissingPackageError
 from robmon.robustness.checks import words
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
+from robmon.wording import printable
 
 ATTACK_OPTIONS: Final = frozenset({"attacks", "norm", "radii", "steps", "restarts", "queries", "clip", "frozen"})
 CERTIFY_OPTIONS: Final = frozenset({"radii", "norm", "method"})

@@ -16,7 +16,7 @@ import click
 from robmon.cli.files import picture_bytes, write_whole
 from robmon.cli.models import daemon_settings, daemons_model, has_daemon
 from robmon.cli.options import FILE, config_option
-from robmon.errors import printable
+from robmon.wording import printable
 
 if TYPE_CHECKING:
     from robmon.history.reading import HistoryReader, Period

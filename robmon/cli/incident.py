@@ -12,7 +12,8 @@ import click
 from robmon.cli.files import check_writable, write_whole
 from robmon.cli.models import daemon_settings, has_daemon
 from robmon.cli.options import FILE, config_option
-from robmon.errors import InvalidInputError, RobmonError, SettingsError, printable
+from robmon.errors import InvalidInputError, RobmonError, SettingsError
+from robmon.wording import printable
 
 if TYPE_CHECKING:
     from robmon.incident.again import Again

@@ -13,8 +13,9 @@ from robmon import clock
 from robmon.cli.files import check_packages
 from robmon.cli.models import daemon_settings, has_daemon, use_tracking_uri
 from robmon.cli.options import config_option
-from robmon.errors import ModelError, RobmonError, printable
+from robmon.errors import ModelError, RobmonError
 from robmon.report.words import aligned, chance, interval, number
+from robmon.wording import printable
 
 if TYPE_CHECKING:
     from robmon.library.rollback import Rollback

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
-from robmon.errors import RobmonError, printable
+from robmon.errors import RobmonError
 from robmon.history.detection import DetectionRecord
 from robmon.history.scope import Scope
 from robmon.history.state import contents
@@ -25,6 +25,7 @@ from robmon.history.state.model_state import path_of
 from robmon.history.state.older import OlderFiles
 from robmon.history.state.place import is_sqlite
 from robmon.history.state.records import Row
+from robmon.wording import printable
 
 TRIES: Final = 3
 """A file that is written while it is read is read again; writes come once a minute and take milliseconds."""

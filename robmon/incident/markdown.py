@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from robmon.errors import printable
 from robmon.report.happened import event_lines, figure
+from robmon.wording import printable
 
 Facts = Mapping[str, Any]
 SHOWN_EVENTS: Final = 40

@@ -14,6 +14,7 @@ from robmon.models.outputs.cells import to_numpy
 from robmon.models.served.served import ServedModel
 from robmon.models.signature.casting import plain
 from robmon.models.signature.collected import Misfits, shape_words
+from robmon.wording import some_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,9 +110,7 @@ def row_numbers(numbers: Sequence[int]) -> str:
     >>> row_numbers([3]), row_numbers([1, 2, 3, 4, 5, 6, 9])
     ('row 3', 'rows 1, 2, 3, 4, 5 and 2 more')
     """
-    named = ", ".join(map(str, numbers[:NAMED_ROWS]))
-    more = f" and {len(numbers) - NAMED_ROWS} more" if len(numbers) > NAMED_ROWS else ""
-    return f"row{'' if len(numbers) == 1 else 's'} {named}{more}"
+    return f"row{'' if len(numbers) == 1 else 's'} {some_of(numbers, NAMED_ROWS)}"
 
 
 def other_rows(first: Sequence[int] | None, second: Sequence[int] | None) -> str:

@@ -39,6 +39,7 @@ from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ALL_INTEGERS
+from robmon.wording import some_of
 
 INTEGERS_OPTION = "--integers"
 MOST_NAMES = 40
@@ -341,12 +342,7 @@ def _columns_not_taken(given: Any, parts: ModelInputs) -> tuple[str, ...]:
         return ()  # one array, of the columns in their order
     used = {str(name) for name in taken}
     ignored = [str(name) for name in names if str(name) not in used]
-    return (f"ignored, because the model does not take it: {_first_names(ignored)}",) if ignored else ()
-
-
-def _first_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    return (f"ignored, because the model does not take it: {some_of(ignored, MOST_NAMES)}",) if ignored else ()
 
 
 def _is_list_of_arrays(inputs: Any) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robmon.errors import ModelLoadError, RobmonError, printable
+from robmon.errors import ModelLoadError, RobmonError
 from robmon.extras import EXTRAS, check_installed, how_to_install
 from robmon.models import mlmodel, requirements
 from robmon.models.access import EndpointAccess
@@ -24,6 +24,7 @@ from robmon.models.served.served import Claim, LoadedCode, ServedModel
 from robmon.models.signature import signature
 from robmon.models.strangers import is_raised_by_robmon, place_word, type_word
 from robmon.models.uri import Endpoint, is_endpoint, parse_endpoint
+from robmon.wording import printable
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from robmon.errors import printable
+from robmon.wording import printable
 
 REQUIREMENTS_FILE = "requirements.txt"
 MAX_BYTES, MAX_LINES = 2**20, 5000

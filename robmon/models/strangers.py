@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
-from robmon.errors import printable
+from robmon.wording import printable
 
 MODEL_CODE = "model code"
 PACKAGE = Path(__file__).parent.parent

@@ -11,6 +11,7 @@ import numpy as np
 from robmon.report.words import aligned, noise_of, number, percent, rounded_up
 from robmon.robustness.statistics.certificate import certified_radii
 from robmon.vocabulary import distance_bound
+from robmon.wording import some_of
 
 if TYPE_CHECKING:
     from robmon.robustness.crossing import Crossing
@@ -189,10 +190,8 @@ def _worst(result: Assessment) -> str:
     point, rows = result.curve[-1], result.worst_rows()
     if point.worst_share is None:
         return ""
-    named = ", ".join(str(row) for row in rows[:WORST_ROWS_NAMED])
-    more = f" and {len(rows) - WORST_ROWS_NAMED} more" if len(rows) > WORST_ROWS_NAMED else ""
     share = f"the worst 5 % of rows carry {100 * point.worst_share:.3g} % of the error at level {point.level:g}"
-    return f"{share}: rows {named}{more} (counted from 0)"
+    return f"{share}: rows {some_of(rows, WORST_ROWS_NAMED)} (counted from 0)"
 
 
 def _certified(result: Assessment) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robmon.report.words import aligned, number, percent
+from robmon.wording import some_of
 
 if TYPE_CHECKING:
     from robmon.robustness.probes.shares import Attribution
@@ -25,14 +26,9 @@ def text(result: Attribution) -> str:
             result.groups[index],
             percent(float(result.share[index])),
             f"± {percent(float(result.stderr[index]))}",
-            _features(result.members[result.groups[index]]),
+            some_of(result.members[result.groups[index]], FEATURES_NAMED),
         )
         for index in order
     ]
     lines = [head, *aligned([("group", "share", "standard error", "features"), *rows])]
     return "\n".join([*lines, *filter(None, [result.cut]), *result.notes])
-
-
-def _features(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - FEATURES_NAMED} more" if len(names) > FEATURES_NAMED else ""
-    return ", ".join(names[:FEATURES_NAMED]) + more

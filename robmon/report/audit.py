@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
-from robmon.errors import printable
 from robmon.report.happened import figure
 from robmon.report.ranking import best, cells, crossings
 from robmon.report.words import aligned
 from robmon.robustness.ranking import Ranking
+from robmon.wording import printable
 
 Group = Mapping[str, Any]
 MOST_LINES: Final = 20

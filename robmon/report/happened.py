@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from robmon.errors import printable
 from robmon.report.words import aligned, listed
+from robmon.wording import printable
 
 Row = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from robmon.errors import printable
 from robmon.report.happened import worst_level
 from robmon.report.plot import BOUND, LIMIT, MEAN, SIZE_INCHES
+from robmon.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from robmon.errors import duration
+from robmon.wording import duration
 
 PROGRESS_SECONDS: Final = 3.0
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from robmon.report.words import aligned, chance, noise_of, percent
+from robmon.wording import counted
 
 Report = Mapping[str, Any]
 MODELS = {"before": "before", "control": "control", "after": "candidate"}
@@ -21,7 +22,7 @@ def text(report: Report) -> str:
     """The verdict with its reasons, the scores by level, what was tried, and the notes."""
     rows = report["rows"]
     how = (
-        f"alpha {report['alpha']:g}, trained at {report['sigma']:g}, {_counted(report['epoch'], 'epoch')}; rows: "
+        f"alpha {report['alpha']:g}, trained at {report['sigma']:g}, {counted(report['epoch'], 'epoch')}; rows: "
         f"{rows['train']} trained on, {rows['validation']} chosen by, {rows['test']} judged by"
     )
     lines = [verdict(report), *reasons(report), "", how, *_scores(report), "", *_tried(report)]
@@ -101,7 +102,3 @@ def _tried(report: Report) -> list[str]:
 
 def _pair(each: Report) -> str:
     return f"alpha {each['alpha']:g} at {each['level']:g}"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"

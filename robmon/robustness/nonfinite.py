@@ -21,6 +21,7 @@ from robmon.robustness.arrays import (
     zeros_of_rows,
 )
 from robmon.robustness.outputs import is_numeric, missing_labels
+from robmon.wording import some_of
 
 TOLD: Final = 5
 """Most rows, or outputs, that a sentence names."""
@@ -76,7 +77,7 @@ def left_out(outputs: Array, finite: NDArray[np.bool_], names_rows: bool = True)
     lost = np.flatnonzero(~finite)
     if not len(lost):
         return []
-    rows = f"{'row' if len(lost) == 1 else 'rows'} {_listed(lost)}, counted from 0" if names_rows else ""
+    rows = f"{'row' if len(lost) == 1 else 'rows'} {some_of(lost, TOLD)}, counted from 0" if names_rows else ""
     where = "; ".join(filter(None, [rows, _of_outputs(outputs).removeprefix(", in ")]))
     told = f"{len(lost)} of {int(outputs.shape[0])} rows {'is' if len(lost) == 1 else 'are'} left out"
     return [f"{told}: without noise the output is not finite there{where and f' ({where})'}"]
@@ -89,12 +90,7 @@ def _of_outputs(outputs: Array) -> str:
     if columns < 2 or lost.all(axis=0).all():
         return ""
     some = np.flatnonzero(lost.any(axis=0))
-    return f", in {'output' if len(some) == 1 else 'outputs'} {_listed(some)} of {columns}"
-
-
-def _listed(numbers: NDArray[np.int64]) -> str:
-    more = f" and {len(numbers) - TOLD} more" if len(numbers) > TOLD else ""
-    return ", ".join(map(str, numbers[:TOLD].tolist())) + more
+    return f", in {'output' if len(some) == 1 else 'outputs'} {some_of(some, TOLD)} of {columns}"
 
 
 def largest_input(inputs: Array) -> float | None:

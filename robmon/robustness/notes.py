@@ -18,11 +18,10 @@ from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.images.picture import ImageNoise
 from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes
 from robmon.robustness.noise.rows import AnyNoiseRows
+from robmon.wording import short_name
 
 TOLD = 10
 """Features of which one kind of sentence is told."""
-MAX_NAME_CHARACTERS = 64
-"""Of a feature."""
 
 
 def feature_notes(
@@ -49,7 +48,7 @@ def feature_notes(
     shape = tuple(inputs.shape)
     if isinstance(noise, ImageNoise):
         return noise.told(inputs, levels)
-    names = [_shown(name) for name in features.names or named(features.axis, shape, None)]
+    names = [short_name(name) for name in features.names or named(features.axis, shape, None)]
     notes = list(features.axis.notes)
     notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")
     if not is_own:
@@ -81,12 +80,6 @@ def embedding_notes(embedding: EmbeddingRows, rows: int, without_direction: int)
     if rows > GALLERY_ROWS:
         notes.append(f"the nearest, and the others of a triplet, are looked for among the first {GALLERY_ROWS} rows")
     return notes
-
-
-def _shown(name: str) -> str:
-    """A name that is fit for a sentence: without a signature columns are called whatever strangers call them."""
-    short = name[:MAX_NAME_CHARACTERS]
-    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
 
 
 def _some(sentences: list[str], more: str) -> list[str]:

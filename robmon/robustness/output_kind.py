@@ -17,6 +17,7 @@ from robmon.errors import HOW_TO_CHOOSE, HOW_TO_SAY, InvalidInputError, Predicti
 from robmon.robustness.arrays import Array, Float64, as_float64, is_floating, namespace, to_numpy
 from robmon.robustness.outputs import is_numeric, missing_labels
 from robmon.vocabulary import OutputKind
+from robmon.wording import some_of
 
 MAX_NAMES: Final = 10
 MANY_CLASSES: Final = 20
@@ -340,12 +341,8 @@ def _is_fractions(labels: NDArray[Any]) -> bool:
 def _columns(columns: Sequence[int], names: Sequence[str]) -> str:
     """Columns by name, or by position."""
     told = [names[column] if names else str(column) for column in columns]
-    return f"{'column' if len(told) == 1 else 'each of the columns'} {_listed(told)}"
+    return f"{'column' if len(told) == 1 else 'each of the columns'} {some_of(told, MAX_NAMES)}"
 
 
 def _of_parts(names: Sequence[str]) -> str:
-    return f" ({_listed(list(dict.fromkeys(names)))})" if names else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
+    return f" ({some_of(dict.fromkeys(names), MAX_NAMES)})" if names else ""

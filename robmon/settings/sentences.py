@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from robmon.errors import MAX_TEXT_CHARACTERS, printable
 from robmon.models.uri import mask
 from robmon.settings.leaves import leaves, variable
 from robmon.settings.settings import Settings
+from robmon.wording import MAX_TEXT_CHARACTERS, printable
 
 
 def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:

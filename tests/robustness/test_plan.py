@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError, duration
+from robmon.errors import InvalidInputError, OverBudgetError, TooFewTrialsError
 from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds
 from robmon.robustness.engine.predictor import FunctionPredictor
+from robmon.wording import duration
 from tests.robustness import linear
 from tests.robustness.assessing import assess_rows, plan_assessment, specified
 

@@ -10,13 +10,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from robmon.errors import OverBudgetError, SettingsError, duration
+from robmon.errors import OverBudgetError, SettingsError
 from robmon.models.devices.device import DeviceUse, Precision
 from robmon.robustness.checks import needed_trials
 from robmon.robustness.engine.plan import plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor
 from robmon.settings import as_text, leaves, load
 from robmon.vocabulary import PLANNED_SHARE
+from robmon.wording import duration
 from tests.settings.flags import ENDPOINT, MODEL
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from robmon.errors import duration
 from robmon.export.page.pieces import paragraph, table
 from robmon.export.published import AttackView, Published
 from robmon.history.attack import WORST, AttackFound
 from robmon.report.words import percent
+from robmon.wording import duration
 
 
 def attack_html(published: Published, now: float) -> str:

@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from robmon.errors import duration
 from robmon.export.page.curves import HALF, figure
 from robmon.export.page.pieces import short
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Point
 from robmon.report.happened import utc_minute
 from robmon.report.html.charts import Chart, Line, Mark, thinned
+from robmon.wording import duration
 
 SPARK: Final = {name: (width, 170) for name, (width, _) in HALF.items()}
 EVENTS_SHOWN: Final = 8

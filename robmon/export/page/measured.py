@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from robmon.errors import duration
 from robmon.export.detection import watching
 from robmon.export.page.pieces import number, paragraph, table
 from robmon.export.published import FurtherMeasurement, Measurement, Published
@@ -15,6 +14,7 @@ from robmon.processes.messages.assessed import Assessed
 from robmon.processes.messages.curve import FurtherNoise, LevelResult, LimitCrossing
 from robmon.report.words import noise_of, percent, rounded_up
 from robmon.vocabulary import distance_bound
+from robmon.wording import duration
 
 
 class Fact(NamedTuple):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from robmon import clock
-from robmon.errors import duration
 from robmon.export.page.commands import (
     how_to_accept,
     other_inputs,
@@ -25,6 +24,7 @@ from robmon.export.verdict import headline, ratio_and_chance
 from robmon.history.standing import Regression, VersionState
 from robmon.history.verdict import Verdict
 from robmon.report.words import found_with_power, percent
+from robmon.wording import duration
 
 _PERSON_DECIDES: Final = ("no_reference", "failed", "other_units")
 """Reasons for want of a verdict in which a person may accept the version in its stead."""

@@ -13,6 +13,7 @@ from robmon.errors import InvalidInputError
 from robmon.models.inputs.layout import AnyArray, FloatArray
 from robmon.robustness.features.whole_numbers import LARGEST_WHOLE
 from robmon.vocabulary import ALL_INTEGERS
+from robmon.wording import some_of
 
 LEFT_ALONE_TOLD: Final = 10
 """Columns that are named in a note."""
@@ -64,5 +65,4 @@ def as_numbers(array: AnyArray, what: str) -> FloatArray:
 
 def shortened(words: Iterable[str], limit: int = 10) -> str:
     """The first of some words, and how many there are more."""
-    listed = [word if len(word) <= 100 else f"{word[:100]}..." for word in words]
-    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
+    return some_of((word if len(word) <= 100 else f"{word[:100]}..." for word in words), limit)

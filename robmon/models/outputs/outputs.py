@@ -18,11 +18,11 @@ from robmon.errors import HOW_TO_CHOOSE, PredictionError
 from robmon.models.outputs import cells
 from robmon.models.outputs.cells import Cells, UnusableError
 from robmon.models.outputs.containers import UNNAMED, by_field, invalid, parts_of
+from robmon.wording import short_name, some_of
 
 OutputColumn = str | int | Sequence[str | int]
 """A part by its name or position, or several of them."""
 MAX_NAMES: Final = 10
-MAX_NAME_CHARACTERS: Final = 64
 _ECHO: Final = "an input, unchanged"
 _RUNNING: Final = "running numbers"
 
@@ -115,7 +115,7 @@ class OutputReader:
             return array
         if array.ndim != 2:
             raise PredictionError(
-                f"output_column is {_shown(str(self.column))}, and the outputs have no parts: leave it out",
+                f"output_column is {short_name(str(self.column))}, and the outputs have no parts: leave it out",
                 "invalid_output",
             )
         taken = chosen(self.column, tuple(map(str, range(array.shape[1]))))
@@ -160,7 +160,7 @@ def chosen(column: OutputColumn, names: Sequence[str]) -> tuple[str, ...]:
         ]
         if "" in meant:
             raise PredictionError(
-                f"the outputs have no part {_shown(word)}: choose among {_listed(names)} with {HOW_TO_CHOOSE}",
+                f"the outputs have no part {short_name(word)}: choose among {_listed(names)} with {HOW_TO_CHOOSE}",
                 "invalid_output",
             )
         found += meant
@@ -178,7 +178,7 @@ def _read(name: str, part: Any) -> Cells:
         if name == UNNAMED:
             raise invalid(error.what) from None
         raise PredictionError(
-            f"the part {_shown(name)} of the outputs holds {error.what}, not numbers or labels", "invalid_output"
+            f"the part {short_name(name)} of the outputs holds {error.what}, not numbers or labels", "invalid_output"
         ) from None
 
 
@@ -190,9 +190,9 @@ def _check_alike(parts: Sequence[tuple[str, Any]], inputs: Any) -> None:
     is_table = all(len(shape) <= 1 for shape in shapes) and not by_position
     if len(kinds) == 1 and not kinds & {_RUNNING} and (len(shapes) == 1 or is_table):
         return
-    each = [f"{_shown(name)} ({kind}{f' of shape {shape}' if shape else ''})" for name, kind, shape in told[:MAX_NAMES]]
+    each = [f"{short_name(name)} ({kind}{f' of shape {shape}' if shape else ''})" for name, kind, shape in told]
     raise PredictionError(
-        f"the outputs are several parts that differ: {', '.join(each)}{_more(len(told))}. "
+        f"the outputs are several parts that differ: {some_of(each, MAX_NAMES)}. "
         f"Choose what is assessed with {HOW_TO_CHOOSE}",
         "invalid_output",
     )
@@ -269,13 +269,4 @@ def _side_by_side(arrays: Sequence[Any]) -> Any:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(_shown, names[:MAX_NAMES])) + _more(len(names))
-
-
-def _more(count: int) -> str:
-    return f" and {count - MAX_NAMES} more" if count > MAX_NAMES else ""
-
-
-def _shown(name: str) -> str:
-    """A part's name, which is the model's word, fit for a sentence."""
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS])
+    return some_of(map(short_name, names), MAX_NAMES)

@@ -19,12 +19,13 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
-from robmon.errors import ModelRefusedError, printable
+from robmon.errors import ModelRefusedError
 from robmon.models import mlmodel
 from robmon.models.registry.asking import without_bars
 from robmon.models.registry.path_safe import path_safe
 from robmon.models.registry.registry import Registry
 from robmon.models.registry.resolved import Resolved
+from robmon.wording import printable
 
 _UNFINISHED = ".unfinished-"
 _SOURCE_FILE = ".robmon-source"

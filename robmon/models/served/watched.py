@@ -11,11 +11,10 @@ from robmon.drift.columns import Column, column_of
 from robmon.drift.features import STATISTICS, array_columns, unique
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.robustness.features.channels import FeatureAxis
+from robmon.wording import short_name
 
 MOST_FEATURES = 1024
 """Of which drift is measured: those after them are told as not measured."""
-MAX_NAME_CHARACTERS = 64
-"""Of a feature's name in metrics: without a signature it is whatever strangers call a column."""
 
 
 def watched(inputs: ModelInputs, axis: FeatureAxis, salt: str = "") -> dict[str, Column]:
@@ -34,7 +33,7 @@ def watched(inputs: ModelInputs, axis: FeatureAxis, salt: str = "") -> dict[str,
         columns |= array_columns(array, names, axis)
     for name, values in inputs.passed().items():
         columns |= _columns(name, values)
-    shown = unique([_shown(name) for name in columns], taken={"all"})
+    shown = unique([short_name(name) for name in columns], taken={"all"})
     told = (column.hashed(salt) if salt else column for column in columns.values())
     return dict(islice(zip(shown, told, strict=True), MOST_FEATURES))
 
@@ -61,13 +60,4 @@ def shown_names(names: Sequence[str]) -> list[str]:
     >>> shown_names(["x\\n", "x\\r"])[0]
     'x?'
     """
-    return unique([_shown(name) for name in names])
-
-
-def _shown(name: str) -> str:
-    """A name that is fit for a label.
-
-    >>> _shown("x\\n"), len(_shown("a" * 1000))
-    ('x?', 64)
-    """
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME_CHARACTERS])
+    return unique([short_name(name) for name in names])

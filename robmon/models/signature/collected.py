@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import split_as_found
+from robmon.wording import some_of
 
 Value = TypeVar("Value")
 
@@ -74,9 +75,7 @@ def missing_columns(names: Collection[Any]) -> RejectedRowError:
     >>> print(missing_columns(["age", "income"]))
     missing_column age, income
     """
-    told = ", ".join(map(str, list(names)[:MISSING_TOLD]))
-    more = f" and {len(names) - MISSING_TOLD} more" if len(names) > MISSING_TOLD else ""
-    return RejectedRowError(f"missing_column {told}{more}")
+    return RejectedRowError(f"missing_column {some_of(names, MISSING_TOLD)}")
 
 
 def shape_words(shape: Sequence[int]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from robmon.errors import printable
 from robmon.report.audit import Group, headline, name, table, title
 from robmon.report.happened import figure
 from robmon.report.html.charts import Chart, Line
@@ -13,6 +12,7 @@ from robmon.report.html.document import render
 from robmon.report.html.pictures import Picture, picture_of
 from robmon.report.ranking import crossings
 from robmon.robustness.ranking import Ranking
+from robmon.wording import printable
 
 MOST_CURVES: Final = 100
 

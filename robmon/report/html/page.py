@@ -7,7 +7,6 @@ import shlex
 from dataclasses import dataclass
 from typing import Final
 
-from robmon.errors import printable
 from robmon.report.happened import Row, figure, mood, sentence, utc_minute, worst_level
 from robmon.report.html.charts import Mark
 from robmon.report.html.document import render
@@ -15,6 +14,7 @@ from robmon.report.html.period import Period
 from robmon.report.html.pictures import curve, over_time
 from robmon.report.html.story import story
 from robmon.report.html.tables import attribution, causes, drift
+from robmon.wording import printable
 
 TRAFFIC_CHANGE: Final = 2.0
 """An hour with so many times the requests of the one before, or so many times fewer, is told as an event."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robmon.robustness.arrays import Array, largest_sizes, namespace
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import FEW_MOVE
+from robmon.wording import some_of
 
 NAMED: Final = 5
 """Columns that a sentence names."""
@@ -56,12 +57,7 @@ def told(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floati
             at = f"level {few[0]}" if len(few) == 1 else f"levels {', '.join(few)}"
             columns.setdefault(at, []).append(name)
     return [
-        f"{_some(alike)}: noise of {at} is finer than {dtype} is there, and not applied: "
+        f"{some_of(alike, NAMED)}: noise of {at} is finer than {dtype} is there, and not applied: "
         "fewer than 5 % of the cells move"
         for at, alike in columns.items()
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
 from robmon.vocabulary import OTHERS
+from robmon.wording import some_of
 
 MOST_GROUPS: Final = 8
 """Where the owner names none: features, or the largest of them and all others together."""
@@ -104,8 +105,6 @@ def _position(member: str | int, positions: Mapping[str, int]) -> int:
         return positions[member]
     if isinstance(member, (int, np.integer)) and not isinstance(member, bool) and 0 <= member < len(positions):
         return int(member)
-    known = list(positions)
-    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
     raise InvalidInputError(
-        f"{member!r} is none of the features that noise can move: those are {', '.join(known[:NAMED])}{more}"
+        f"{member!r} is none of the features that noise can move: those are {some_of(positions, NAMED)}"
     )
