@@ -85,7 +85,7 @@ async def examine(
     if isinstance(answer, Examined):
         return answer.content
     if isinstance(answer, Failure):
-        return failed(answer.reason, answer.told.replace(str(inputs), mask(task.entry.inputs)))
+        return failed(answer.reason, answer.sentence.replace(str(inputs), mask(task.entry.inputs)))
     return failed("error", "no answer")
 
 

@@ -91,7 +91,7 @@ class Summaries:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {name: _told(summary) for name, summary in self.features.items()}
+        return {name: _as_json(summary) for name, summary in self.features.items()}
 
     @classmethod
     def from_dict(cls, content: Any) -> Summaries:
@@ -155,7 +155,7 @@ def _reason(summary: Summary) -> str:
     return summary.reason
 
 
-def _told(summary: Summary) -> dict[str, Any]:
+def _as_json(summary: Summary) -> dict[str, Any]:
     if isinstance(summary, Unmeasured):
         return {"kind": summary.reason, "rows": summary.rows}
     return {"kind": "number" if isinstance(summary, Numbers) else "name", **summary.to_dict()}

@@ -52,14 +52,14 @@ class _Pages:
         if self._waiting >= self._most_waiting:
             return 503, TEXT, b"too many ask at once\n"
         if name not in self._coming:
-            self._coming[name] = asyncio.create_task(self._made(name, make))
+            self._coming[name] = asyncio.create_task(self._make_in_turn(name, make))
         self._waiting += 1
         try:
             return await asyncio.shield(self._coming[name])
         finally:
             self._waiting -= 1
 
-    async def _made(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _make_in_turn(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
         async with self._one_at_a_time:
             await asyncio.sleep(max(self._free_at - time.monotonic(), 0.0))
             return await self._make(name, make)

@@ -73,10 +73,10 @@ class Past:
 
         self._state.write(write)
 
-    def read_told(self) -> dict[str, Any]:
+    def read_daemon_facts(self) -> dict[str, Any]:
         """What had been told with the events added last; nothing where none were. Raises OSError."""
         nothing: dict[str, Any] = {}
-        return self._state.read(contents.told, nothing)
+        return self._state.read(contents.daemon_facts, nothing)
 
     def assessments(self) -> list[dict[str, Any]]:
         """All past ones that are known, in the order in which they were written. Raises OSError."""

@@ -93,9 +93,9 @@ class HistoryReader:
         """The names of all in which verdicts are remembered."""
         return self._read(contents.scopes)
 
-    def told(self) -> dict[str, Any]:
+    def daemon_facts(self) -> dict[str, Any]:
         """What the daemon that wrote there last had told of itself: which one it is, and its settings."""
-        return self._read(contents.told)
+        return self._read(contents.daemon_facts)
 
     def scope(self, name: str) -> Scope:
         """What is remembered of verdicts in that scope."""

@@ -121,7 +121,7 @@ async def _fetch(step: Step, place: Place) -> ModelVersion:
     finally:
         await child.kill("crash")
     if not isinstance(answer, Fetched) or answer.model is None:
-        raise ModelError(_told(answer))
+        raise ModelError(_failure_text(answer))
     if step.run_id is not None and answer.model.run_id != step.run_id:
         raise ModelError(
             f"{step.uri} is another model by now: it was made by run {answer.model.run_id}, and that of the bundle by "
@@ -138,12 +138,12 @@ async def _ask(
     try:
         loaded, _ = await child.ask(question_of_load, timeout_seconds=TIMEOUT_SECONDS)
         if not isinstance(loaded, LoadedModel):
-            raise ModelError(_told(loaded))
+            raise ModelError(_failure_text(loaded))
         result, kept = await child.ask(question, blobs, timeout_seconds=TIMEOUT_SECONDS)
     finally:
         await child.stop()
     if not isinstance(result, Assessed) or len(kept) != 1:
-        raise _FailedError(_told(result))
+        raise _FailedError(_failure_text(result))
     return loaded, result, kept[0]
 
 
@@ -151,7 +151,7 @@ class _FailedError(RobmonError):
     """The assessment could not be made again."""
 
 
-def _told(answer: AnyMessage) -> str:
+def _failure_text(answer: AnyMessage) -> str:
     if not isinstance(answer, Failure):
         return "the process gave no answer that fits"
     return answer.message or " at ".join(filter(None, (answer.error, answer.where))) or answer.reason

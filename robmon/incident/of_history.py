@@ -38,7 +38,7 @@ def bundle_of(reader: HistoryReader, scope: str | None) -> bytes:
     state = version_state(remembered.entries, remembered.served, judged=remembered.judged)
     since = state.regression.since if state.regression is not None else None if record is None else record.since
     happened = timeline(reader, since)
-    told = reader.told()
+    told = reader.daemon_facts()
     settings = told.get("settings") or {}
     known = Known(
         source="data_dir",

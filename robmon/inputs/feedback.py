@@ -60,7 +60,7 @@ def read(body: bytes) -> Iterator[Label]:
     """
     place = 0
     try:
-        for place, told in enumerate(_told(_text(body)), 1):
+        for place, told in enumerate(_labels_in(_text(body)), 1):
             if place > MAX_LABELS:
                 raise FeedbackError(f"there are more than {MAX_LABELS} labels in one body: send several requests")
             yield _label(told, place)
@@ -81,7 +81,7 @@ def _text(body: bytes) -> str:
         raise _not_json() from None
 
 
-def _told(text: str) -> Iterator[Any]:
+def _labels_in(text: str) -> Iterator[Any]:
     """The values of a list, or those that stand one a line; a single one may go over several lines."""
     at = _after_blank(text, 0)
     if text.startswith("[", at):

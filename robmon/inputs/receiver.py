@@ -145,7 +145,7 @@ class Receiver:
         """Answer a request whose body is not read to its end."""
         self._reject(route, reason)
         too_long = f"the body is larger than {self._max_feedback_bytes} bytes: send the labels in several requests"
-        await _answer(send, status, _told(too_long) if route.kind is Kind.FEEDBACK and status == 413 else b"")
+        await _answer(send, status, _error_body(too_long) if route.kind is Kind.FEEDBACK and status == 413 else b"")
 
     def _take_request(self, route: Route, headers: RawHeaders, size: int, key: float | None, body: bytes) -> None:
         self.counts.received[route.source] += 1
@@ -180,7 +180,7 @@ class Receiver:
                     self.labels.tell("target", label.id, label.target, self._clock())
         except feedback.FeedbackError as error:
             self._reject(_FEEDBACK, "bad_feedback")
-            return 400, _told(str(error))
+            return 400, _error_body(str(error))
         finally:
             self.inflight_bytes -= len(body)
         return 202, json.dumps({"accepted": len(labels)}).encode()
@@ -278,7 +278,7 @@ class _Pieces:
         return b"".join((*self._large, self._small, last)) if self._large or self._small else last
 
 
-def _told(error: str) -> bytes:
+def _error_body(error: str) -> bytes:
     return json.dumps({"error": error}).encode()
 
 

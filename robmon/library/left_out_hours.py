@@ -52,7 +52,7 @@ def leave_out_hour(
             if not places:
                 raise
     if not places:
-        raise InvalidInputError(f"{utc_hour(hour)} is not among the hours of version {version}: {_told(known)}")
+        raise InvalidInputError(f"{utc_hour(hour)} is not among the hours of version {version}: {_known_hours(known)}")
     return places
 
 
@@ -89,7 +89,7 @@ def _hours_in(baseline: dict[str, Any] | None) -> set[int]:
     return set() if hours is None else set(hours.errors.hours)
 
 
-def _told(hours: Iterable[int]) -> str:
+def _known_hours(hours: Iterable[int]) -> str:
     known = sorted(hours)
     if not known:
         return "there are none yet"

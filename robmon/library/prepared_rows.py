@@ -259,7 +259,7 @@ def _of_parts(predictor: Predictor, parts: ModelInputs, array: Array, read: Read
         array,
         parts.column_names,
         parts.not_floating,
-        notes=parts.told(INTEGERS_OPTION),
+        notes=parts.notes(INTEGERS_OPTION),
         whole=parts.whole,
         tensors=parts.tensors,
         read=read,

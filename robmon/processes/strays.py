@@ -58,7 +58,7 @@ class Strays:
         """It has ended."""
         self._own.discard(pid)
 
-    def found(self, parents: Mapping[int, int]) -> list[psutil.Process]:
+    def find(self, parents: Mapping[int, int]) -> list[psutil.Process]:
         """Those that model code left behind, with their descendants.
 
         What has ended is waited for, and is among them this once: its children may have gone elsewhere since the look.
@@ -89,7 +89,7 @@ class Strays:
 
     def _kill_found(self) -> bool:
         """Kill what there is now; whether there was any."""
-        found = self.found(all_parents())
+        found = self.find(all_parents())
         for process in found:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)

@@ -269,7 +269,7 @@ class Child:
     def _members(self) -> list[psutil.Process]:
         """The process, all its descendants, and what it left behind: thousands, it may be, so call it in a thread."""
         parents = all_parents()
-        members = strays.found(parents) if self._is_worker else []
+        members = strays.find(parents) if self._is_worker else []
         with contextlib.suppress(psutil.Error):
             members += [psutil.Process(self.pid), *descendants(self.pid, parents)]
         return members

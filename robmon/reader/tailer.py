@@ -120,7 +120,7 @@ class Tailer:
                     position = FilePosition()  # it was emptied, or is another file of that name
                 for batch in _batches(file, opened, position, self._question.max_body_bytes, is_whole):
                     position = _behind(batch, file, head)
-                    yield self._told(file, batch, position, now)
+                    yield self._rows_message(file, batch, position, now)
                 at_end = is_table or position.offset >= file.size
         except (BadFileError, *BROKEN) as error:
             at_end = False
@@ -133,7 +133,7 @@ class Tailer:
             return
         at_state = {"state": file.state, "modified_at": file.modified_at, "done": at_end or is_whole}
         last = (position or FilePosition()).model_copy(update=at_state)
-        yield self._told(file, Batch("", [], 0, rejected=rejected), last, now)
+        yield self._rows_message(file, Batch("", [], 0, rejected=rejected), last, now)
 
     def _before_compression(self, file: FoundFile, head: bytes) -> FilePosition:
         """How far a new file was read when it was not compressed yet.
@@ -148,7 +148,7 @@ class Tailer:
                 return known
         return FilePosition()
 
-    def _told(self, file: FoundFile, batch: Batch, position: FilePosition, now: float) -> tuple[Answer, bytes]:
+    def _rows_message(self, file: FoundFile, batch: Batch, position: FilePosition, now: float) -> tuple[Answer, bytes]:
         self._positions[file.key] = position
         answer = FileRows(
             file=file.key,

@@ -108,10 +108,10 @@ def threshold_of(pairs: Float64, rate: float, of: str) -> Threshold:
     """
     if not len(pairs):
         return Threshold(None, f"there is no threshold, which needs 2 different rows: set {HOW_TO_SET_THRESHOLD}")
-    return _told(float(np.quantile(pairs, rate)), len(pairs), rate, of)
+    return _threshold_at(float(np.quantile(pairs, rate)), len(pairs), rate, of)
 
 
-def _told(found: float, count: int, rate: float, of: str) -> Threshold:
+def _threshold_at(found: float, count: int, rate: float, of: str) -> Threshold:
     where = f"{100 * rate:.3g} % of the {count} pairs of {of}"
     if found == 0.0:
         return Threshold(
@@ -198,7 +198,7 @@ class PairDistances:
             return threshold_of(np.empty(0), rate, of)
         rank = rate * (self.pairs - 1)
         low, high = self._at(math.floor(rank)), self._at(math.ceil(rank))
-        return _told(low + (rank - math.floor(rank)) * (high - low), self.pairs, rate, of)
+        return _threshold_at(low + (rank - math.floor(rank)) * (high - low), self.pairs, rate, of)
 
     def _at(self, rank: int) -> float:
         """The distance of this rank, counted from 0."""

@@ -47,12 +47,14 @@ def feature_notes(
     """
     shape = tuple(inputs.shape)
     if isinstance(noise, ImageNoise):
-        return noise.told(inputs, levels)
+        return noise.notes(inputs, levels)
     names = [short_name(name) for name in features.names or named(features.axis, shape, None)]
     notes = list(features.axis.notes)
-    notes += _some(codes.told(code_shares(inputs, features, names), tells_values), "more columns hold codes")
+    notes += _some(codes.code_notes(code_shares(inputs, features, names), tells_values), "more columns hold codes")
     if not is_own:
-        notes += _some(codes.told_unknown(unknown_codes(inputs, features, names), tells_values), "more columns do")
+        notes += _some(
+            codes.unknown_code_notes(unknown_codes(inputs, features, names), tells_values), "more columns do"
+        )
     if noise.unit is None:
         notes += _hardly_moved(inputs, features, noise, [level for level in levels if level > 0], names, seed)
     return notes
@@ -105,6 +107,6 @@ def _hardly_moved(
     fine = [index for index in fine if perturbed[index]]
     dtype = str(inputs.dtype).removeprefix("torch.")
     return [
-        *_some(whole.told([names[index] for index in which], levels, moved[:, which]), "more do"),
-        *_some(spacing.told([names[index] for index in fine], levels, moved[:, fine], dtype), "more do"),
+        *_some(whole.hardly_moved_notes([names[index] for index in which], levels, moved[:, which]), "more do"),
+        *_some(spacing.hardly_moved_notes([names[index] for index in fine], levels, moved[:, fine], dtype), "more do"),
     ]

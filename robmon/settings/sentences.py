@@ -36,10 +36,10 @@ def sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
         return f"{name}: {allowed}" if name else allowed
     places = {"environment": f", from {variable(name)},", "file": ", from the settings file,"}
     place = places.get(sources.get(name, ""), "")
-    return f"{name} = {_told(first['input'])!r}{place} is not allowed: {allowed}"
+    return f"{name} = {_shown_value(first['input'])!r}{place} is not allowed: {allowed}"
 
 
-def _told(value: object) -> str:
+def _shown_value(value: object) -> str:
     """A value as a short text, users and passwords of URLs masked."""
     try:
         return mask(str(value))[:MAX_TEXT_CHARACTERS]

@@ -106,7 +106,7 @@ def _attack(evaluation: Evaluation, sample: DecodedSample, radii: Sequence[float
                 output_names=lambda: read.names,
             )
             certified |= {} if certificate.share is None else {method: certificate.share.tolist()}
-    return _told(attack, asked, certified)
+    return _attack_message(attack, asked, certified)
 
 
 def _is_small(module: Any) -> bool:
@@ -146,7 +146,7 @@ def _slope_paced(make: SlopeOf | None, pace: Pace) -> SlopeOf | None:
     return of
 
 
-def _told(attack: Attack, asked: Assess, certified: dict[str, list[float]]) -> AttackFound:
+def _attack_message(attack: Attack, asked: Assess, certified: dict[str, list[float]]) -> AttackFound:
     shares = {WORST: attack.agreement, **attack.by_attack}
     if not all(np.isfinite(share).all() for share in shares.values()):
         raise InvalidInputError("no row of the sample could be attacked")

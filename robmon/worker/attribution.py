@@ -27,7 +27,7 @@ def is_to_attribute(evaluation: Evaluation, baseline: Baseline) -> bool:
     asked = evaluation.question.attribution
     if asked is None:
         return False
-    return asked.now or (baseline.counts and baseline.shares is None and not evaluation.model.seen.shares_refusal)
+    return asked.now or (baseline.is_settled and baseline.shares is None and not evaluation.model.seen.shares_refusal)
 
 
 def share_out(
@@ -55,7 +55,7 @@ def share_out(
 
     known = comparable(baseline.shares)
     is_now = asked.now or is_worse
-    is_first = baseline.counts and known is None and not seen.shares_refusal
+    is_first = baseline.is_settled and known is None and not seen.shares_refusal
     if not is_now and not is_first:
         return _of_baseline(known) if known is not None else _refused(seen.shares_refusal)
     before = known if asked.before is None else comparable(KeptShares.from_dict(asked.before))

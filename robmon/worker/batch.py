@@ -105,7 +105,7 @@ def assess_batch(
             keeps_trials=question.detection is not None and is_of_sample,
             largest_inputs=inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
-            notes=(*inputs.told(INTEGERS_OPTION), *model.notes) if is_of_sample else (),
+            notes=(*inputs.notes(INTEGERS_OPTION), *model.notes) if is_of_sample else (),
             tells_values=False,
         )
     masked = replace(result.masked, not_floating=inputs.not_floating)

@@ -47,7 +47,7 @@ def run_canary(
         inputs: of the sample, which show the form that the model takes.
         result: of the assessment.
     """
-    if not baseline.counts:
+    if not baseline.is_settled:
         return None
     where = _where(evaluation)
     known = baseline.canary if baseline.canary is not None and baseline.canary.where == where else None

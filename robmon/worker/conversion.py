@@ -67,7 +67,7 @@ def _baseline_ratios(baseline: Baseline, result: Assessment) -> dict[float, tupl
     """Mean MSE over the baseline's and its lower limit, by level; empty while the baseline is being learnt."""
     known = {level: index for index, level in enumerate(baseline.levels)}
     at = [level for level in result.levels if level > 0 and level in known]
-    if not baseline.counts or baseline.noise != result.noise or not at:
+    if not baseline.is_settled or baseline.noise != result.noise or not at:
         return {}
     columns = [known[level] for level in at]
     errors, requests = _counted(result, result.row_errors)

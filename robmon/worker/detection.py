@@ -82,7 +82,7 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
     changed: dict[int, dict[str, Any]] = {}
     kept: dict[str, Any] | None = None
     new: dict[str, Any] | None = None
-    if known.learns and baseline.counts and len(counted.errors):
+    if known.learns and baseline.is_settled and len(counted.errors):
         over = gathered.before(int(counted.hours.max()))
         kept, new = _to_keep(over, known, there)
         try:
@@ -103,10 +103,10 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
         is_of_other_format=is_of_other_format,
         problem=problem,
     )
-    return Step(found if detector is None else _told(found, detector), changed, kept, new)
+    return Step(found if detector is None else _with_limits(found, detector), changed, kept, new)
 
 
-def _told(found: Detection, detector: RegressionDetector) -> Detection:
+def _with_limits(found: Detection, detector: RegressionDetector) -> Detection:
     """That, with what there is to say of the detector."""
     limits = detector.limits
     ratio = limits.worst_hour_ratio

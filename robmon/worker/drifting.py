@@ -49,7 +49,7 @@ def input_drift(baseline: Baseline, question: Assess, sample: DecodedSample) -> 
     """
     axis = baseline.axis_of(sample.inputs.array.shape)
     told = _not_measured(baseline, not_watched(sample.inputs, axis))
-    if not baseline.counts:
+    if not baseline.is_settled:
         return InputDrift(notes=told)
     inputs = sample.inputs.take(first_rows(np.array(sample.origins)))
     features = baseline.input_drift(watched(inputs, axis, baseline.salt), question.drift_q)
@@ -65,7 +65,7 @@ def input_drift(baseline: Baseline, question: Assess, sample: DecodedSample) -> 
 
 def prediction_drift(baseline: Baseline, question: Assess, result: Assessment) -> tuple[DriftValue, ...]:
     """Drift of the clean outputs of the rows assessed, likewise; nothing while the baseline is being learnt."""
-    if not baseline.counts:
+    if not baseline.is_settled:
         return ()
     counted = np.flatnonzero(result.counted)[first_rows(result.clusters[result.counted])]
     outputs = baseline.prediction_drift(result.clean_outputs[counted], question.drift_q)

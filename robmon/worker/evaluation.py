@@ -77,7 +77,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     if sample.inputs.rows > question.sample_rows:
         sample = sample.select(range(question.sample_rows))
     baseline = learn_inputs(evaluation, sample)
-    variance = baseline.output_variance if baseline.counts else None
+    variance = baseline.output_variance if baseline.is_settled else None
     features = _features(question.plan, baseline, sample.inputs)
     evaluation = replace(evaluation, attributes=is_to_attribute(evaluation, baseline))
     with phases("drift"):  # before the trials, which are planned for the time that it leaves

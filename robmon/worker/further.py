@@ -43,7 +43,7 @@ def run_further(
     if alone.max_seconds <= 0:
         why = "what was measured before has used up all of assess.max_seconds"
         return FurtherNoise(noise=str(specification.noise), reason="over_budget", why=why)
-    variance = baseline.output_variance if baseline.counts else None
+    variance = baseline.output_variance if baseline.is_settled else None
     try:
         _check_whole_numbers(specification, sample)
         found = assess_batch(

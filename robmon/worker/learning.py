@@ -55,7 +55,7 @@ def learn_inputs(evaluation: Evaluation, sample: DecodedSample, lost: Set[int] =
     """Give the baseline so far the inputs that are new to it, if it is still learning, but for rows lost."""
     array = sample.inputs.array
     baseline = _baseline_so_far(evaluation, sample.inputs)
-    if not baseline.counts:
+    if not baseline.is_settled:
         rows = _new_rows(baseline, evaluation.question, sample, lost)
         # Sums depend on the order of the memory in their last bit, and a copy has another one.
         inputs = sample.inputs if len(rows) == len(array) else sample.inputs.take(rows)
@@ -66,7 +66,7 @@ def learn_inputs(evaluation: Evaluation, sample: DecodedSample, lost: Set[int] =
 
 def learn_results(evaluation: Evaluation, baseline: Baseline, sample: DecodedSample, result: Assessment) -> Baseline:
     """Give a baseline that is still learning the results of its new rows, without those that are not finite."""
-    if baseline.counts:
+    if baseline.is_settled:
         return baseline
     question, assessed = evaluation.question, len(result.finite)
     lost = set(np.flatnonzero(~result.finite).tolist())
@@ -136,7 +136,7 @@ def _baseline_so_far(evaluation: Evaluation, inputs: ModelInputs) -> Baseline:
 def _is_usable(known: Baseline, question: Assess) -> bool:
     """Whether a baseline is settled, or one that is being learnt is of this noise."""
     specification = question.specification
-    return known.counts or (known.levels, known.noise) == (list(specification.levels), specification.noise)
+    return known.is_settled or (known.levels, known.noise) == (list(specification.levels), specification.noise)
 
 
 def _new_rows(before: Baseline, question: Assess, sample: DecodedSample, lost: Set[int]) -> list[int]:

@@ -14,7 +14,7 @@ from robmon.worker.decoding import DecodedSample, first_rows
 def find_unusual(baseline: Baseline, question: Assess, sample: DecodedSample) -> NoveltyFound | None:
     """What is unusual about the fresh rows of the sample, one a request; None where that is not asked for, or the
     baseline is being learnt or from before it was known."""
-    if question.novelty_alpha is None or not baseline.counts or baseline.novelty is None:
+    if question.novelty_alpha is None or not baseline.is_settled or baseline.novelty is None:
         return None
     alone = first_rows(np.array(sample.origins))
     inputs = sample.inputs.take(alone)

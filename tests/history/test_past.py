@@ -94,11 +94,11 @@ def test_a_file_of_before_is_gone_on_with(tmp_path: Path) -> None:
     connection.executescript("DROP TABLE events; DROP TABLE specifications")
     connection.close()
     again = History(tmp_path, "m")
-    assert again.past.events() == [] and again.past.read_told() == {} and again.past.specifications() == {}
+    assert again.past.events() == [] and again.past.read_daemon_facts() == {} and again.past.specifications() == {}
     again.past.add({"at": NOW + 1, "number": 2}, {"noise": "gaussian"})
     again.past.add_events([Event(NOW, "started")], {"version": "1"})
     assert [each["number"] for each in again.past.assessments()] == [1, 2] and again.set_aside() is None
-    assert again.past.read_told() == {"version": "1"}
+    assert again.past.read_daemon_facts() == {"version": "1"}
     assert len(again.past.events()) == len(again.past.specifications()) == 1
 
 

@@ -145,7 +145,7 @@ def test_an_absent_optional_column_is_told(
     model = load(save_pyfunc(tmp_path / "model", lambda frame: frame["x"].to_numpy(), schema))
     frame = pd.DataFrame({"x": np.arange(40.0), "o": np.where(np.arange(40) < held, np.arange(40), np.nan)})
     frame = frame.astype(object).where(frame.notna(), None)
-    notes = fit(model, frame if held else frame[["x"]], integers if held else ()).inputs.told("--integers")
+    notes = fit(model, frame if held else frame[["x"]], integers if held else ()).inputs.notes("--integers")
     found = [note for note in notes if "absent" in note]
     assert found == ([] if told is None else [f"optional columns are absent: o in {told} rows"])
 

@@ -86,7 +86,7 @@ def test_the_threshold_is_frozen_with_the_baseline(version: Any) -> None:
     model = version("smooth")
     learning, _ = assessed(model, bodies(ROWS))
     baseline = baseline_from_dict(learning.baseline)
-    assert baseline.counts and baseline.pairs is not None and baseline.pairs.pairs == ROWS * (ROWS - 1) // 2
+    assert baseline.is_settled and baseline.pairs is not None and baseline.pairs.pairs == ROWS * (ROWS - 1) // 2
     later, _ = assessed(model, bodies(ROWS, seed=5), baseline=learning.baseline)
     own = np.quantile(pdist(embed(rows_of())), 0.001)
     assert later.threshold == pytest.approx(own, rel=0.012)

@@ -71,7 +71,7 @@ class KafkaConsumer:
         self._next_offsets: Mapping[Partition, int] = {}
         self._starts: dict[Partition, int | None] = {}
         self._ours: frozenset[Partition] = frozenset()
-        self._secrets = SecretFiles(settings.files, self._made)
+        self._secrets = SecretFiles(settings.files, self._checked_secrets)
         self._consumer: Consumer | None = self._joined()
 
     async def next(self, next_offsets: Mapping[Partition, int]) -> Batch:
@@ -123,7 +123,7 @@ class KafkaConsumer:
         if consumer is not None:
             consumer.close()
 
-    def _made(self, files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
+    def _checked_secrets(self, files: Mapping[str, Path], contents: list[bytes]) -> dict[str, str]:
         """What the files hold, by the names of their settings, where the client takes it."""
         secrets = _texts(files, contents)
         _check(self._settings, secrets)
@@ -203,7 +203,7 @@ class KafkaConsumer:
                 each.offset = ours if self._is_there(consumer, each, ours) else OFFSET_BEGINNING
             self._starts[place] = each.offset if each.offset >= 0 else None
         self._ours = frozenset((each.topic, each.partition) for each in partitions)
-        log.info("partitions of kafka", of=self._group_id, partitions=_told(self._ours))
+        log.info("partitions of kafka", of=self._group_id, partitions=_partition_list(self._ours))
         consumer.assign(partitions)
 
     def _is_there(self, consumer: Consumer, partition: TopicPartition, offset: int) -> bool:
@@ -246,10 +246,10 @@ def _security(settings: KafkaSettings, secrets: Mapping[str, str]) -> dict[str, 
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _told(places: Iterable[Partition]) -> str:
+def _partition_list(places: Iterable[Partition]) -> str:
     """Partitions as a log has them, the first hundred.
 
-    >>> _told([("b", 0), ("a", 10), ("a", 2)])
+    >>> _partition_list([("b", 0), ("a", 10), ("a", 2)])
     'a/2 a/10 b/0'
     """
     return " ".join(f"{topic}/{partition}" for topic, partition in sorted(places)[:100])

@@ -84,7 +84,7 @@ class Chronicle:
         self._count_damage = count_damage
         self._before = self._traffic_now()
         try:
-            self._told = past.read_told()
+            self._told = past.read_daemon_facts()
         except OSError:
             self._told = {}
 

@@ -228,7 +228,7 @@ class ModelHost:
                 because = f"the worker that compiled it was lost: {error}"
             else:
                 if isinstance(answer, Failure) and answer.reason in OUTCOMES["skipped"]:
-                    log.info("not compiled yet", version=version, because=answer.told)
+                    log.info("not compiled yet", version=version, because=answer.sentence)
                     return
                 because = why_not(answer)
                 if isinstance(answer, Compiled) and not because:

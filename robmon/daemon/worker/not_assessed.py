@@ -71,7 +71,7 @@ def reason_of(answer: AnyMessage) -> tuple[str, str]:
     """Reason and sentence of an answer that is not the one asked for; words of model code are not in it."""
     if not isinstance(answer, Failure):
         return "error", "the worker's answer does not fit the question"
-    return answer.reason, answer.told
+    return answer.reason, answer.sentence
 
 
 def _suspects(question: Assess | None) -> list[int]:

@@ -125,7 +125,7 @@ class Baseline:
         )
 
     @property
-    def counts(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether ratios and drift may be measured against it."""
         return self.source != "learning"
 
@@ -134,7 +134,7 @@ class Baseline:
         """Whether names of categories in the inputs are in it, or will be."""
         features = self.inputs_seen.features.values() if isinstance(self.inputs_seen, Summaries) else ()
         has_names = any(isinstance(each, Names) and each.names for each in features)
-        return not self.salt and (has_names or not self.counts)
+        return not self.salt and (has_names or not self.is_settled)
 
     def is_of_other_outputs(self, output: str, distance: str | None = None) -> bool:
         """Whether its outputs were of another kind than these, or, as embeddings, another distance apart, so that its
@@ -207,7 +207,7 @@ class Baseline:
     def threshold(self, specification: Specification) -> Threshold | None:
         """The distance below which few pairs of its rows lie; None where it is still learning, or is of no embeddings
         of that distance."""
-        if not self.counts or self.pairs is None or self.pairs.distance != specification.distance:
+        if not self.is_settled or self.pairs is None or self.pairs.distance != specification.distance:
             return None
         return self.pairs.threshold(specification.false_match_rate, "the baseline's rows")
 

@@ -93,7 +93,7 @@ def put_attack(kept: Kept, scope: str, record: AttackRecord) -> None:
     kept.put("attack", scope, record.model_dump_json().encode())
 
 
-def told(kept: Kept) -> dict[str, Any]:
+def daemon_facts(kept: Kept) -> dict[str, Any]:
     """What had been told with the events added last; nothing where none were."""
     content = kept.get("told")
     return {} if content is None else dict(json.loads(content))

@@ -43,7 +43,7 @@ class Place:
         self._path = path
         self._tell_damage = tell_damage
 
-    def found(self) -> os.stat_result | None:
+    def look(self) -> os.stat_result | None:
         """The file, None where there is none; what is none of SQLite's is set aside."""
         try:
             found = self._path.stat()
@@ -67,7 +67,7 @@ class Place:
                 self.is_checked = False
                 self._tell_damage("")
             self._move_companions(self._aside_name())
-            self._made(lambda new: None).rename(self._path)
+            self._new_file(lambda new: None).rename(self._path)
             sync(self._path.parent)
 
     def set_aside(self, found: os.stat_result | None) -> None:
@@ -81,7 +81,7 @@ class Place:
             if found is None or not self.bears(found):
                 return
             salvaged = Salvaged()
-            new = self._made(lambda new: salvaged.take(self._path, new)) if is_sqlite(self._path, found) else None
+            new = self._new_file(lambda new: salvaged.take(self._path, new)) if is_sqlite(self._path, found) else None
             aside = self._aside_name(salvaged.is_whole)
             self._path.rename(self._path.with_name(aside))
             self._move_companions(aside)
@@ -99,7 +99,7 @@ class Place:
         newest = max((name.removesuffix(_companion(name)) for name in found), default=None)
         return None if newest is None else self._path.with_name(newest)
 
-    def _made(self, fill: Callable[[Kept], object]) -> Path:
+    def _new_file(self, fill: Callable[[Kept], object]) -> Path:
         """A new file under another name, on disk as a whole. Raises OSError."""
         path = self._path.with_name(f".{self._path.name}.new")
         for suffix in ("", *_COMPANIONS):

@@ -47,7 +47,7 @@ class StateFile:
         if self._within is not None:
             return do(self._within)
         for _ in range(2):
-            found = self._place.found()
+            found = self._place.look()
             if found is None:
                 break
             try:
@@ -68,10 +68,10 @@ class StateFile:
         if self._within is not None:
             return do(self._within)
         for _ in range(3):
-            found = self._place.found()
+            found = self._place.look()
             if found is None:
                 self._place.make()
-                found = self._place.found()
+                found = self._place.look()
             try:
                 return self._transaction(do, found, writes=True)
             except _ReplacedError:

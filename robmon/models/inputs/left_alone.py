@@ -23,7 +23,7 @@ class LeftAlone:
     kind: str
     is_whole: bool
 
-    def told(self, option: str) -> str:
+    def sentence(self, option: str) -> str:
         """Its name, what it holds, and the option that perturbs it."""
         return (
             f"{self.name} ({self.kind}{f': a measurement? {option} {as_option([self.name])}' if self.is_whole else ''})"

@@ -101,7 +101,7 @@ class ModelInputs:
         """How many columns, or named tensors, pass through."""
         return len(self.left_alone)
 
-    def told(self, option: str) -> tuple[str, ...]:
+    def notes(self, option: str) -> tuple[str, ...]:
         """Sentences on what passes through, and on optional columns that rows lack, column by column.
 
         Args:
@@ -110,7 +110,10 @@ class ModelInputs:
         absent = (f"optional columns are absent: {shortened(self.absent)}",) if self.absent else ()
         if not self.left_alone:
             return absent
-        return (f"left alone: {shortened((each.told(option) for each in self.left_alone), LEFT_ALONE_TOLD)}", *absent)
+        return (
+            f"left alone: {shortened((each.sentence(option) for each in self.left_alone), LEFT_ALONE_TOLD)}",
+            *absent,
+        )
 
     def passed(self) -> dict[str, Any]:
         """What passes through, by name: columns of a DataFrame, or whole tensors, `(n, ...)`."""

@@ -109,14 +109,14 @@ def _in_batches(ask: Ask, batch_rows: int) -> Callable[[Inputs], Any]:
         for batch in np.array_split(np.arange(rows), -(-rows // batch_rows)):
             asked = min(max(len(batch), min(batch_rows, 2)), rows)
             stop = int(batch[-1]) + 1
-            answer = _named(ask(_taken(inputs, slice(stop - asked, stop)), asked), asked)
+            answer = _named(ask(_part_of(inputs, slice(stop - asked, stop)), asked), asked)
             parts.append({name: _last(part, len(batch), asked) for name, part in answer.items()})
         return _joined(parts)
 
     return call
 
 
-def _taken(inputs: Inputs, batch: slice) -> Inputs:
+def _part_of(inputs: Inputs, batch: slice) -> Inputs:
     return {name: array[batch] for name, array in inputs.items()} if isinstance(inputs, dict) else inputs[batch]
 
 

@@ -77,7 +77,7 @@ def read_metadata(client: Client, endpoint: Endpoint) -> Metadata:
     if unknown := sorted({datatype for datatype, _ in inputs.values() if datatype not in DTYPES}):
         raise ModelLoadError(f"inputs of type {unknown[0]} are not supported")
     return Metadata(
-        versions=sorted(map(_told, versions), key=_order),
+        versions=sorted(map(_shown_version, versions), key=_order),
         inputs={name: (DTYPES[datatype], shape) for name, (datatype, shape) in inputs.items()},
     )
 
@@ -153,7 +153,7 @@ class Dialogue:
     def _check_version(self, answered: Any) -> None:
         if not answered:
             return
-        version = _told(str(answered))
+        version = _shown_version(str(answered))
         self.version = self.version or version
         if version != self.version:
             raise VersionChangedError(version, self.version)
@@ -217,7 +217,7 @@ def _strings(blob: bytes, count: int) -> NDArray[Any]:
     return strings
 
 
-def _told(version: str) -> str:
+def _shown_version(version: str) -> str:
     """A server's word as a label and in a message: short, printable."""
     return version[:MAX_VERSION_CHARACTERS] if version.isprintable() else repr(version)[:MAX_VERSION_CHARACTERS]
 

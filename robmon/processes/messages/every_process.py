@@ -49,7 +49,7 @@ class Failure(Message):
     """The model as it has been loaded since, on another device."""
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """What went wrong in a sentence; words of model code are not in it."""
         place = f"{self.error} at {self.where}" if self.where else self.error
         if self.message and (not self.where or self.where in self.message):

@@ -226,16 +226,16 @@ class CodeShare:
     share: float
 
 
-def told(shares: Sequence[CodeShare], tells_values: bool) -> list[str]:
+def code_notes(shares: Sequence[CodeShare], tells_values: bool) -> list[str]:
     """What is set apart, a sentence a feature, with a doubt where that is much.
 
     Args:
         shares: of the codes.
         tells_values: whether the codes themselves, which are inputs, may be told.
 
-    >>> told([CodeShare("age", 7777.0, 0.04), CodeShare("age", 9999.0, 0.04)], tells_values=True)[0]
+    >>> code_notes([CodeShare("age", 7777.0, 0.04), CodeShare("age", 9999.0, 0.04)], tells_values=True)[0]
     'column age: 9999 (4 %) and 7777 (4 %) are set apart as codes'
-    >>> told([CodeShare("age", 7777.0, 0.5)], tells_values=False)[0].split(";")[0]
+    >>> code_notes([CodeShare("age", 7777.0, 0.5)], tells_values=False)[0].split(";")[0]
     'column age: a value (50 %) is set apart as a code'
     """
     return [
@@ -245,10 +245,10 @@ def told(shares: Sequence[CodeShare], tells_values: bool) -> list[str]:
     ]
 
 
-def told_unknown(shares: Sequence[CodeShare], tells_values: bool) -> list[str]:
+def unknown_code_notes(shares: Sequence[CodeShare], tells_values: bool) -> list[str]:
     """What looks like a code and counts as measured, a sentence a feature.
 
-    >>> told_unknown([CodeShare("age", 9999.0, 0.04)], tells_values=True)
+    >>> unknown_code_notes([CodeShare("age", 9999.0, 0.04)], tells_values=True)
     ['column age: 9999 (4 %) looks like a code that the baseline lacks, and is perturbed: record a new baseline']
     """
     return [

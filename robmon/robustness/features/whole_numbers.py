@@ -88,7 +88,7 @@ def rounded(perturbed: Array, inputs: Array, limits: Array) -> Array:
     return xp.where(is_whole, kept, perturbed)
 
 
-def told(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floating[Any]]) -> list[str]:
+def hardly_moved_notes(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floating[Any]]) -> list[str]:
     """The columns that hardly move at some levels, a sentence each.
 
     Args:
@@ -96,7 +96,7 @@ def told(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floati
         levels: above 0.
         moved: shape `(levels, columns)`, the share of each column's cells that move.
 
-    >>> told(["rooms"], (0.1, 0.4), np.array([[0.01], [0.3]]))
+    >>> hardly_moved_notes(["rooms"], (0.1, 0.4), np.array([[0.01], [0.3]]))
     ['rooms: at level 0.1 fewer than 5 % of its whole numbers move, the others are rounded back']
     """
     sentences = []

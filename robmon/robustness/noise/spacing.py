@@ -38,7 +38,9 @@ def finer_columns(inputs: Array, features: Features, levels: Sequence[float]) ->
     return np.flatnonzero(is_finer).tolist()
 
 
-def told(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floating[Any]], dtype: str) -> list[str]:
+def hardly_moved_notes(
+    names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floating[Any]], dtype: str
+) -> list[str]:
     """The columns that hardly move at some levels, a sentence for those of the same levels.
 
     Args:
@@ -47,7 +49,7 @@ def told(names: Sequence[str], levels: Sequence[float], moved: NDArray[np.floati
         moved: shape `(levels, columns)`, the share of each column's cells that move.
         dtype: of the inputs.
 
-    >>> told(["a", "b"], (0.05, 0.4), np.array([[0.0, 0.0], [0.3, 0.1]]), "bfloat16")
+    >>> hardly_moved_notes(["a", "b"], (0.05, 0.4), np.array([[0.0, 0.0], [0.3, 0.1]]), "bfloat16")
     ['a, b: noise of level 0.05 is finer than bfloat16 is there, and not applied: fewer than 5 % of the cells move']
     """
     columns: dict[str, list[str]] = {}

@@ -83,7 +83,7 @@ def test_a_page_of_old_rows_that_is_lost_costs_neither_verdicts_nor_other_rows(m
     numbers = [row["number"] for row in history.past.assessments()]
     lost = set(range(1, 1200)) - set(numbers)
     assert 300 in lost and len(lost) < 20 and numbers == sorted(numbers)
-    assert versions(history) == ["1", "2"] and history.past.read_told() == {"version": "2"}
+    assert versions(history) == ["1", "2"] and history.past.read_daemon_facts() == {"version": "2"}
     assert history.past.events() == [{"at": 7.0, "kind": "started", "robmon": "1"}]
     assert {row["specification_name"] for row in history.past.assessments()} == {specification}
     assert history.set_aside() is None and len(asides) == 1 and asides[0].startswith("m.sqlite.records-damaged-")

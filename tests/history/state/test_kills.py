@@ -113,7 +113,7 @@ def test_a_process_killed_hundreds_of_times_in_the_middle_of_writes(memory_disk:
     for found, what in ((rows, "row"), (events, "event")):
         said_of_it = {int(number) for number, each in told if each == what}
         assert len(found) == len(set(found)) and said_of_it <= set(found) and len(said_of_it) > 20
-    assert history.past.read_told() == {"number": events[-1]}, "with the events, in one transaction"
+    assert history.past.read_daemon_facts() == {"number": events[-1]}, "with the events, in one transaction"
     assert not list(memory_disk.rglob("*damaged*"))
 
 

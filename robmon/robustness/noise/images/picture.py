@@ -60,7 +60,7 @@ class ImageNoise(Noise):
         """The layout, as far as anybody said it."""
         return self.layout or UNSTATED
 
-    def told(self, inputs: Array, levels: Sequence[float] = ()) -> list[str]:
+    def notes(self, inputs: Array, levels: Sequence[float] = ()) -> list[str]:
         """As what the inputs were perturbed, and at which of the levels they cannot be, in sentences.
 
         Raises:
