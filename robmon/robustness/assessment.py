@@ -9,45 +9,32 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import InvalidInputError
 from robmon.robustness import curve as curves
 from robmon.robustness.arrays import (
     Array,
     Float64,
-    like,
     on_host,
     rows_of,
-    to_numpy,
 )
 from robmon.robustness.checks import check_seed
 from robmon.robustness.clean import CleanPass, is_rounding
-from robmon.robustness.confidence import TemperedErrors
-from robmon.robustness.embeddings import EmbeddingRows, Neighbours, embedding_rows
+from robmon.robustness.embeddings import EmbeddingRows, embedding_rows
 from robmon.robustness.engine.batch import Engine
 from robmon.robustness.engine.batch_size import batch_size_of
 from robmon.robustness.engine.predictor import Predictor, through
-from robmon.robustness.engine.reduction import Measures, RowMeasure
 from robmon.robustness.engine.rehearsal import TrialRun
 from robmon.robustness.engine.trials import Progress, Tally, joined, of_rows, repeated, run_trials
-from robmon.robustness.false_matches import Threshold, chosen_threshold
+from robmon.robustness.false_matches import Threshold
 from robmon.robustness.features.channels import FeatureAxis
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import Whole
-from robmon.robustness.judged import at_common_confidence, common_of, judged_trials, request_weights
+from robmon.robustness.judged import common_of, judged_trials
 from robmon.robustness.noise.base import noise_features
 from robmon.robustness.noise.by_name import noise_model, noise_of
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import embedding_notes, feature_notes
 from robmon.robustness.output_kind import OutputForm, one_class_note
-from robmon.robustness.outputs import (
-    RowErrors,
-    are_alike,
-    checked_variance,
-    classes_of,
-    normalising_weights,
-)
-from robmon.robustness.outputs import output_variance as variance_of
 from robmon.robustness.points import (
     against_targets,
     band_of,
@@ -60,8 +47,7 @@ from robmon.robustness.points import (
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
 from robmon.robustness.steadiness import in_other_batches, unsteadiness
-from robmon.robustness.targets import targets_like
-from robmon.vocabulary import OutputKind
+from robmon.robustness.trial_measures import trial_measures
 
 
 def assess_rows(
@@ -159,77 +145,42 @@ def assess_rows(
     )
     is_compared = not (comparison_variance is None and compare_on is None)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names, is_compared=is_compared)
-    predictor, outputs, clean, kind = passed.predictor, passed.outputs, passed.clean, passed.kind
-    finite, counted, form = passed.finite, passed.counted, passed.form
+    predictor, outputs, kind = passed.predictor, passed.outputs, passed.kind
+    finite, counted = passed.finite, passed.counted
     masked, perturbed_cells = count_masked(rows_of(seen, counted), features)
-    if targets is not None and kind == "embedding":
-        raise InvalidInputError(
-            "embeddings have no targets: what noise does to them is seen against their own clean ones"
-        )
-    truth = None if targets is None else targets_like(targets, outputs, clean, kind, task)
-    clean_variance = variance_of(passed.seen, kind)
-    variance = clean_variance if output_variance is None else checked_variance(output_variance, clean_variance, kind)
-    weights = [passed.weights, normalising_weights(variance, kind)]
-    if comparison_variance is not None and (kind == "label" or np.size(comparison_variance) == clean_variance.size):
-        weights.append(normalising_weights(checked_variance(comparison_variance, clean_variance, kind), kind))
-    references = [clean] if truth is None else [clean, truth]
-    groups = np.arange(len(clean)) if clusters is None else np.asarray(clusters)
-    is_scored = task == "classification" and kind not in ("value", "label")
-    brought, judged_rows = None, None
-    if compare_at is not None:
-        judged_rows = request_weights(groups, counted if compare_on is None else compare_on)
-        judged_rows /= judged_rows.sum()
-    if is_scored and compare_at is not None:
-        row_weights = request_weights(groups, finite if compare_on is None else compare_on)
-        brought = at_common_confidence(clean, kind, row_weights, compare_at, outputs)
-    # Errors are against the targets first, where there are any: they are what the result speaks of.
-    errors: list[RowMeasure] = [RowErrors(each, weights) for each in reversed(references)]
-    own = len(errors) - 1  # of those against the clean outputs
-    if brought is not None and brought.exponent is not None:
-        errors.append(TemperedErrors(clean, kind, brought.exponent, truth))
-    decided = Threshold(None, "")
-    neighbours: Neighbours | None = None
-    if kind == "embedding":
-        decided = chosen_threshold(specification, threshold, inputs, clean, finite)
-        neighbours = Neighbours(clean, finite, specification.distance, decided.distance, seed)
-    measures = Measures(
-        kind,
-        errors=errors,
-        classes=_classes(clean, truth, kind, finite) if task == "classification" or kind == "label" else [],
-        counted=counted,
-        by_trial=own if keeps_trials else None,
-        weights=judged_rows,
-        neighbours=neighbours,
-    )
-
-    is_one_class = bool(measures.classes) and bool(finite.any()) and are_alike(to_numpy(measures.classes[0]), kind)
+    groups = np.arange(len(finite)) if clusters is None else np.asarray(clusters)
+    by = trial_measures(
+        passed, inputs, specification, groups,
+        targets=targets, output_variance=output_variance, comparison_variance=comparison_variance,
+        threshold=threshold, compare_at=compare_at, compare_on=compare_on, keeps_trials=keeps_trials, seed=seed,
+    )  # fmt: skip
 
     def run(which: Predictor, at: Sequence[float], times: int, told: Progress | None = None) -> Tally:
-        return run_trials(engine.asking(which), measures, levels=at, trials=times, size=size, progress=told)
+        return run_trials(engine.asking(which), by.measures, levels=at, trials=times, size=size, progress=told)
 
-    quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, own, trials)
-    beside = in_other_batches(predictor, inputs, measures, own, size, specification, quiet)
+    quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, by.own, trials)
+    beside = in_other_batches(predictor, inputs, by.measures, by.own, size, specification, quiet)
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
-    unsteady = unsteadiness(measures.kind, levels, every, own, counted & finite, beside)
+    unsteady = unsteadiness(kind, levels, every, by.own, counted & finite, beside)
     tally = of_rows(every, counted)
 
-    maximum = largest_row_error(rows_of(passed.seen, counted), kind, truth is not None, specification.distance)
+    maximum = largest_row_error(rows_of(passed.seen, counted), kind, by.has_targets, specification.distance)
     points = curve_points(
         tally, specification, maximum, groups[counted], counted,
-        perturbed_cells=perturbed_cells, has_classes=bool(measures.classes) and not is_one_class,
+        perturbed_cells=perturbed_cells, has_classes=bool(by.measures.classes) and not by.is_one_class,
         certifies=chosen == noise_model("gaussian"),
-        brier_factor=brier_factor_of(clean, kind) if len(tally.same) > 1 else None,
+        brier_factor=brier_factor_of(passed.clean, kind) if len(tally.same) > 1 else None,
     )  # fmt: skip
     embedding: EmbeddingRows | None = None
-    if neighbours is not None:
-        embedding = embedding_rows(every.near, trials, counted, neighbours, decided.note)
+    if by.measures.neighbours is not None:
+        embedding = embedding_rows(every.near, trials, counted, by.measures.neighbours, by.threshold.note)
         points = with_embeddings(points, tally, embedding, counted, specification.distance)
     means = [errors.transpose(2, 1, 0) / trials for errors in tally.sums]  # (n, levels, weightings)
     row_errors, normalised = means[0][..., 0], means[0][..., 1]
-    compared = None if len(weights) < 3 else of_all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
-    has_area = bool(np.any(variance > 0)) and not is_one_class
+    compared = None if by.weightings < 3 else of_all_rows(every.sums[0][2].T[finite] / trials, finite, math.inf)
+    has_area = bool(np.any(by.variance > 0)) and not by.is_one_class
     area = curves.area(normalised.mean(axis=0), levels, chosen.axis) if has_area else None
-    clean_mse, ceiling = (None, None) if truth is None else against_targets(tally, specification)
+    clean_mse, ceiling = against_targets(tally, specification) if by.has_targets else (None, None)
     shares = [same.T / trials for same in tally.same]
     lost = left_out(passed.seen, finite, names_rows) if finite.any() else [none_finite(passed.seen)]
     is_some_lost = bool(lost) or any(tally.nonfinite)
@@ -238,10 +189,10 @@ def assess_rows(
         area=area,
         index=None if area is None else 1.0 - area,
         clean_mse=clean_mse,
-        own_mse=float(means[own][:, 0, 0].mean()),
+        own_mse=float(means[by.own][:, 0, 0].mean()),
         label_ceiling=ceiling,
         band=band_of(tally.trial_mse[0], points, specification.confidence),
-        reference="prediction" if truth is None else "label",
+        reference="label" if by.has_targets else "prediction",
         specification=specification,
         noise=chosen.name,
         level_unit=chosen.level_unit(features.relative, features.axis.word),
@@ -250,18 +201,18 @@ def assess_rows(
         rows=int(counted.sum()),
         output=kind,
         seed=seed,
-        outputs_without_variance=int(np.sum(variance <= 0)),
-        output_variance=variance,
-        clean_variance=clean_variance,
+        outputs_without_variance=int(np.sum(by.variance <= 0)),
+        output_variance=by.variance,
+        clean_variance=by.clean_variance,
         clean_outputs=passed.seen,
         row_errors=of_all_rows(row_errors, counted),
         normalised_row_errors=of_all_rows(normalised, counted),
         comparison_row_errors=compared,
-        common=common_of(brought, every.sums[own + 1 :], trials),
+        common=common_of(by.brought, every.sums[by.own + 1 :], trials),
         row_agreement=of_all_rows(shares[0], counted) if shares else None,
         trial_row_errors=every.by_trial,
         embedding=embedding,
-        judged_trials=judged_trials(every.weighted, measures, len(weights)),
+        judged_trials=judged_trials(every.weighted, by.measures, by.weightings),
         row_accuracy=of_all_rows(shares[1], counted) if len(shares) > 1 else None,
         clusters=groups,
         finite=finite,
@@ -269,7 +220,7 @@ def assess_rows(
         out_of_memory_retries=size.retries,
         draws=engine.draws.back_end,
         notes=(
-            *_of_outputs(form, passed.seen if is_one_class else None),
+            *_of_outputs(passed.form, passed.seen if by.is_one_class else None),
             *unsteady,
             *([] if embedding is None else embedding_notes(embedding, int(counted.sum()), passed.without_direction)),
             *notes,
@@ -300,12 +251,6 @@ def _without_noise(
     if again.sums[own].any():
         again = run(through(predictor, lambda _, rows: outputs[rows]), 1)
     return repeated(again, trials)
-
-
-def _classes(clean: Array, truth: Array | None, kind: OutputKind, finite: NDArray[np.bool_]) -> list[Array]:
-    """Of the clean outputs, which are finite in the rows that `finite` says, and of the targets where there are any."""
-    own = classes_of(clean, kind, like(finite, clean))
-    return [own] if truth is None else [own, classes_of(truth, kind)]
 
 
 def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:
