@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -45,7 +46,7 @@ from robmon.export.metrics import Metrics
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Recent
 from robmon.history.baseline.files import BaselineFiles
-from robmon.history.folder import make_writable
+from robmon.history.folder import claimed, make_writable
 from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.state.kept import NewerStateError
 from robmon.history.state.records import Bounds
@@ -66,6 +67,10 @@ log = structlog.get_logger("robmon.daemon")
 
 HURRY_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0
+SHARED = (
+    "another robmon that runs keeps the history of this model in the same data_dir: baselines, evidence over time and "
+    "events of both are mixed; give each a folder of its own"
+)
 
 
 def run(settings: Settings, command_prefix: str = "") -> None:
@@ -194,8 +199,11 @@ class Daemon:
         strays.adopt()
         leave_to_itself_what_stays()
         asyncio.get_running_loop().set_exception_handler(logs.tell_unexpected)
-        with self._servers.bound() as servers:
+        folder, scope = Path(self._settings.data_dir), self._settings.scope
+        with self._servers.bound() as servers, claimed(folder, self._history_key, scope) as is_alone:
             check_registry(self._settings)
+            if not is_alone:
+                log.warning("data folder shared", error=SHARED)
             self._chronicle.tell_start()
             async with serving(servers), watched(self._metrics.event_loop_lag.observe), self._scheduled():
                 http_port, inputs_port = (listener.getsockname()[1] for _, listener in servers)

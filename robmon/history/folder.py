@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,27 @@ def make_writable(data_dir: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise _refused(data_dir, error) from None
+
+
+@contextlib.contextmanager
+def claimed(data_dir: Path, key: str, scope: str) -> Iterator[bool]:
+    """Whether nobody else claims what is kept of that model and scope in the folder, as this process does in the block.
+
+    A kill frees it. Where the folder cannot tell, such as on a store without locks, nobody else is taken to be there.
+    """
+    name = hashlib.blake2b(f"{key}\n{scope}".encode(), digest_size=8).hexdigest()
+    with contextlib.ExitStack() as held:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            descriptor = os.open(data_dir / f".{name}.claim", flags, 0o666)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_alone = True
+        except BlockingIOError:
+            is_alone = False
+        except OSError:
+            is_alone = True
+        yield is_alone
 
 
 def check_writable(data_dir: Path) -> None:
