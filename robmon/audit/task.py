@@ -41,12 +41,12 @@ class Task:
 
     @cached_property
     def group(self) -> str:
-        """Of tasks on the same inputs with the same settings: those are ranked together."""
+        """The group of tasks on the same inputs with the same settings, which are ranked together."""
         return _digest({"inputs": self.inputs_sha256, "settings": self.entry.settings()})
 
     @cached_property
     def digest(self) -> str:
-        """Of all that the result depends on."""
+        """A digest of all that the result depends on."""
         version = {"name": self.name, "number": self.number, "identity": self.identity}
         # Not of the group: what loads a model does not keep it from being ranked beside others.
         loaded_by = {} if self.entry.python is None else {"python": self.entry.python}

@@ -20,7 +20,7 @@ NO_THREAD: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class Templates:
-    """Those of one audit. Versions on GPUs have none: what has looked at a GPU is not copied."""
+    """The templates of one audit. Versions on GPUs have none: what has looked at a GPU is not copied."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -97,7 +97,7 @@ def write_whole(file: Path, content: str | bytes, *, is_secret: bool = False) ->
 
 
 def _usual_mode(file: Path) -> int:
-    """That of the file; of one that is not there what the system would give it."""
+    """The mode of the file; for a new file, what the system would give it."""
     if file.exists():
         return stat.S_IMODE(file.stat().st_mode)
     mask = os.umask(0)

@@ -67,7 +67,7 @@ def incident(source: str | None, output: Path, with_inputs: bool, token_file: Pa
 
 
 def _found_here(daemon: Loaded, token_file: Path | None, with_inputs: bool) -> bytes:
-    """Of the robmon of these settings: running, else what it has left."""
+    """The bundle of the robmon of these settings: of the running one, else of what it has left."""
     http = daemon.settings.http
     host = "127.0.0.1" if http.host in ("0.0.0.0", "::", "") else http.host  # noqa: S104 - where all are listened on
     scheme = "http" if http.tls_cert_file is None else "https"

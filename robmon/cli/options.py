@@ -160,7 +160,7 @@ def model_options(command: Function) -> Function:
 
 
 def some_options(*flags: str) -> Callable[[Function], Function]:
-    """Those of `assessment_options` that are named here, such as `--noise`."""
+    """The options of `assessment_options` that are named here, such as `--noise`."""
 
     def all_of_them() -> None:
         pass
@@ -218,7 +218,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_and_scale(options: dict[str, Any]) -> dict[str, Any]:
-    """Likewise those that every command has which asks a model."""
+    """The options that every command has which asks a model, likewise."""
     use_tracking_uri(options)
     scale = 1.0 if options.pop("absolute") else None
     integers = [name for word in options.pop("integers") for name in names(word, "integers")]

@@ -138,7 +138,7 @@ def verdict(outcome: Outcome, *, keep: bool) -> list[tuple[str, str]]:
 
 
 def table_of_noises(outcome: Outcome) -> Table:
-    """Of each noise and level a row: how far the outputs of both versions move, and how many answers stay the same."""
+    """A row for each noise and level: how far the outputs of both versions move, and how many answers stay the same."""
     table = Table(box=None, pad_edge=False)
     for name in ("noise, level", "noise MSE", "ratio", "unchanged answers", "95 % move less"):
         table.add_column(name, no_wrap=True)

@@ -178,7 +178,7 @@ class Watch:
 
     client: httpx.AsyncClient
     url: str | None = None
-    """Of the daemon; None before it is up."""
+    """URL of the daemon; None before it is up."""
     now: Scrape | None = None
     measured: dict[str, Scrape] = field(default_factory=dict)
     further: dict[str, Disturbances] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class Block(Protocol):
         """Mean and variance over rows of a row's mean over its trials, of `ratio` times the errors."""
 
     def law(self, statistic: Statistic, ratio: float) -> Law:
-        """Its distribution over rows, of errors that are `ratio` times as large, or flips as frequent."""
+        """The statistic's distribution over rows, of errors that are `ratio` times as large, or flips as frequent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class RowBlock:
         return float(means.mean()), float(means.var(ddof=1))
 
     def law(self, statistic: Statistic, ratio: float) -> Law:
-        """That of its rows."""
+        """The law of its rows."""
         of_flips = isinstance(statistic, Flips)
         means = statistic.value(self.row_errors if of_flips else ratio * self.row_errors).mean(axis=1)
         law = means, np.full(len(means), 1.0 / len(means))
@@ -92,7 +92,7 @@ class HourBlock:
         return mean, variance * (per_trial + (1.0 - per_trial) * correlation)
 
     def law(self, statistic: Statistic, ratio: float) -> Law:
-        """Of what other trials are on average given one, mixed with single trials: mean and variance are right."""
+        """The law of other trials' average given one, mixed with single trials: mean and variance are right."""
         at = 1.0 if isinstance(statistic, Flips) else ratio
         values, shares = self._of_trials(statistic, at)
         mean, variance = self.moments(statistic, at)

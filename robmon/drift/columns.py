@@ -61,7 +61,7 @@ class Column:
 
     @property
     def present_names(self) -> list[str]:
-        """Those of its cells that are names."""
+        """The cells that are names."""
         return [] if self.names is None else [name for name in self.names.tolist() if name is not None]
 
 

@@ -67,7 +67,7 @@ def mean_evidence(log_evidence: Float64) -> Float64:
 
 
 def clearing_evidence(log_evidence: Float64) -> Float64:
-    """Of bets that means lie below their limits: the mean over bets, and the least of the statistics.
+    """Evidence of bets that means lie below their limits: the mean over bets, and the least of the statistics.
 
     While one statistic is above its limit nothing is cleared, however far below another is.
     """

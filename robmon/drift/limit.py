@@ -132,7 +132,7 @@ class Limit:
         return cls(statistic.with_neutral(mean) if isinstance(statistic, Size) else statistic, mean)
 
     def row_means(self, errors: Float64) -> Float64:
-        """Of errors `(m, T)`, none NaN, each row's mean over its trials; exactly the limit where none counts."""
+        """Each row's mean over its trials, of errors `(m, T)`, none NaN; exactly the limit where none counts."""
         values = self.statistic.value(errors)
         means = np.asarray(values.mean(axis=1))
         return np.where((values == self.mean).all(axis=1), self.mean, means)

@@ -43,7 +43,7 @@ class LogHistogram:
 
     @classmethod
     def of(cls, errors: Float64) -> LogHistogram:
-        """Of errors of any shape, each at least 0, infinite or NaN."""
+        """The histogram of errors of any shape, each at least 0, infinite or NaN."""
         flat = errors.ravel()
         finite = np.isfinite(flat)
         bins, counts = np.unique(bins_of(flat, BINS_PER_OCTAVE, LARGEST_BIN), return_counts=True)
@@ -95,7 +95,10 @@ class LogHistogram:
         return LogHistogram._of_bins(np.where(positive, moved, self.bins), self.counts, self.total * ratio)
 
     def more_frequent(self, ratio: float) -> LogHistogram:
-        """Of flips: their share times `ratio`, at most 1. What is added flips wholly, what is taken away not at all."""
+        """The histogram of flips, with their share times `ratio`, at most 1.
+
+        What is added flips wholly, what is taken away not at all.
+        """
         flips = self.bins != ZERO
         if ratio <= 1.0:
             kept = np.where(flips, np.ceil(self.counts * ratio).astype(np.int64), self.counts)

@@ -51,7 +51,7 @@ class Names:
 
     @classmethod
     def none(cls) -> Names:
-        """Of no rows."""
+        """A summary of no rows."""
         return cls({}, {})
 
     @property
@@ -106,7 +106,7 @@ class Names:
 
     @property
     def shares(self) -> list[float]:
-        """Of the rows that have a name: of each category, and of all that are not counted one by one."""
+        """Shares of the rows that have a name: of each category, and of all that are not counted one by one."""
         rows = [*self.counts.values(), *([self.rest] if self.rest else [])]
         return [each / sum(rows) for each in rows]
 

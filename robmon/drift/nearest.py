@@ -34,7 +34,7 @@ class NearestPairs:
 
     @classmethod
     def none(cls) -> NearestPairs:
-        """Of nothing yet."""
+        """Pairs of nothing yet."""
         return cls(0, np.empty(0))
 
     def added(self, distances: Float64) -> NearestPairs:

@@ -101,7 +101,7 @@ class NoveltyReference:
 
     @classmethod
     def none(cls) -> NoveltyReference:
-        """Of nothing yet."""
+        """A reference that has learnt nothing yet."""
         return cls(None, 0, Moments.of_columns(0), None, np.empty(0), NearestPairs.none())
 
     def added(self, rows: NovelRows) -> NoveltyReference:

@@ -57,7 +57,7 @@ class Numbers:
 
     @classmethod
     def none(cls) -> Numbers:
-        """Of no rows."""
+        """A summary of no rows."""
         return cls(Cells.none(), Cells.none(), Cells.none(), Cells.none())
 
     @property

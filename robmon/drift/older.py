@@ -37,7 +37,7 @@ class OlderSummaries:
 
     @property
     def shares(self) -> list[float]:
-        """Of each class."""
+        """The share of each class."""
         rows = list((self.classes or {}).values())
         return [each / sum(rows) for each in rows]
 

@@ -33,7 +33,7 @@ class Clip:
     point: float
 
     def value(self, errors: Float64) -> Float64:
-        """Of errors of any shape, at least 0 or infinite."""
+        """The statistic of errors of any shape, at least 0 or infinite."""
         with np.errstate(over="ignore"):
             return np.minimum(errors / self.point, 1.0)
 
@@ -50,7 +50,7 @@ class Log:
     width: float
 
     def value(self, errors: Float64) -> Float64:
-        """Of errors of any shape, at least 0 or infinite."""
+        """The statistic of errors of any shape, at least 0 or infinite."""
         with np.errstate(divide="ignore"):
             return np.clip(0.25 + 0.5 * (np.log(errors) - self.low) / self.width, 0.0, 1.0)
 
@@ -74,7 +74,7 @@ class Size:
     neutral: float = 0.0
 
     def value(self, errors: Float64) -> Float64:
-        """Of errors of any shape, at least 0 or infinite."""
+        """The statistic of errors of any shape, at least 0 or infinite."""
         with np.errstate(divide="ignore"):
             sizes = np.clip((np.log(errors) - self.low) / self.width, 0.0, 1.0)
         return np.where(errors > self.least, sizes, self.neutral)
@@ -93,7 +93,7 @@ class Flips:
     """The share of flips itself. A ratio multiplies it, above 1 too, so that a tolerance is one of the share."""
 
     def value(self, errors: Float64) -> Float64:
-        """Of shares of any shape; what is not finite flipped."""
+        """The statistic of shares of any shape; what is not finite counts as flipped."""
         return np.where(np.isinf(errors), 1.0, errors)
 
     def wider(self) -> None:

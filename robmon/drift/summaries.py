@@ -51,7 +51,7 @@ class Summaries:
 
     @classmethod
     def none(cls) -> Summaries:
-        """Of nothing yet."""
+        """Summaries of nothing yet."""
         return cls({})
 
     def added(self, columns: Mapping[str, Column]) -> Summaries:

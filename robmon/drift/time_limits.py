@@ -125,7 +125,7 @@ class TimeLimits:
         return np.array([limit.mean for limit in self.each])
 
     def values(self, errors: Float64) -> Float64:
-        """Of errors `(m, T)` each row's mean of each statistic over its trials, `(m, statistics)`; NaN is the worst."""
+        """Each row's mean of each statistic over trials, `(m, statistics)`, of errors `(m, T)`; NaN is the worst."""
         worst = np.where(np.isnan(errors), np.inf, errors)
         return np.stack([limit.row_means(worst) for limit in self.each], axis=1)
 

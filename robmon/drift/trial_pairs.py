@@ -40,13 +40,13 @@ class TrialPairs:
 
     @classmethod
     def none(cls) -> TrialPairs:
-        """Of no rows yet."""
+        """The pairs of no rows yet."""
         nothing = np.zeros(0, dtype=np.int64)
         return cls(nothing, nothing, nothing)
 
     @classmethod
     def of(cls, row_errors: Float64) -> TrialPairs:
-        """Of errors `(n, T)`: trials 0 and 1, 2 and 3, and so on; of one trial none."""
+        """The pairs of errors `(n, T)`: trials 0 and 1, 2 and 3, and so on; of one trial none."""
         octaves = np.sort(bins_of(row_errors[:, : row_errors.shape[1] // 2 * 2], 1, LARGEST_BIN).reshape(-1, 2), axis=1)
         return cls._of_cells(octaves[:, 0], octaves[:, 1], np.ones(len(octaves), dtype=np.int64))
 
@@ -73,7 +73,7 @@ class TrialPairs:
         return TrialPairs._of_cells(first, second, counts, self.ratio)
 
     def scaled(self, ratio: float) -> TrialPairs:
-        """Of errors times `ratio`."""
+        """The pairs of errors times `ratio`."""
         octaves = round(math.log2(self.ratio * ratio))
         moved = self.moved(octaves)
         return TrialPairs(moved.first, moved.second, moved.counts, self.ratio * ratio / 2.0**octaves)

@@ -136,14 +136,14 @@ def _of(causes: Causes | None) -> list[tuple[str, Part]]:
 
 
 def _known_shares(view: View) -> SharesResult | None:
-    """Those since a standing regression, else the baseline's."""
+    """The shares since a standing regression, else the baseline's."""
     alert = view.alert_shares
     is_alert = view.worse_since is not None and alert is not None and alert.groups
     return alert if is_alert else view.shares
 
 
 def canary_alarm(canary: CanaryResult | None) -> str:
-    """That the version served answers otherwise than it did; empty while it does not."""
+    """A sentence that the version served answers otherwise than it did; empty while it does not."""
     if canary is not None and canary.is_changed:
         notes = "".join(f"; {note}" for note in canary.notes)
         told = (

@@ -29,5 +29,5 @@ def add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> No
 
 
 def nonempty(*families: GaugeMetricFamily) -> Iterator[GaugeMetricFamily]:
-    """Those that have a value."""
+    """The families that have a value."""
     return (family for family in families if family.samples)

@@ -176,7 +176,7 @@ async def _incident(incident: IncidentAnswers, bundles: _Pages, scope: Scope) ->
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """So that for a client which reads slowly not all of it is copied."""
+    """A body in pieces, so that not all of it is copied for a client which reads slowly."""
     return (body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES))
 
 

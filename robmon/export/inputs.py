@@ -70,7 +70,7 @@ class InputsCollector(Collector):
             yield gauge("robmon_sample_oldest_timestamp_seconds", help_text, self._model_name, oldest)
 
     def _sources(self) -> set[str]:
-        """Those from which something has come; until anything has, all from which it can."""
+        """The sources from which something has come; until anything has, all from which it can."""
         counts = self._counts
         used = {source for event in (counts.received, counts.skipped) for source, count in event.items() if count}
         used |= {source for (source, _), count in counts.rejected.items() if count}

@@ -125,7 +125,7 @@ class Metrics:
         self.registry.register(InputsCollector(model_name, inputs, sample, circumstances))
 
     def _events(self, outcomes: Sequence[str]) -> Counter:
-        """Of the registry, with those outcomes at 0."""
+        """A counter of the registry's events, with those outcomes at 0."""
         text = "Events that the registry sent, by what became of them"
         events = Counter("robmon_registry_events", text, ["outcome"], registry=self.registry)
         for outcome in outcomes:

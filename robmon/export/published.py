@@ -103,7 +103,7 @@ class View:
     detection: DetectionRecord | None = None
     """Where the detector over time stands; None as long as it has made no step on this version."""
     further: tuple[FurtherMeasurement, ...] = ()
-    """Of each further noise that has had its turn on this version, in the order in which they first had it."""
+    """Results of each further noise that has had its turn on this version, in the order of their first turns."""
     canary: CanaryResult | None = None
     """The last word of the version's synthetic canary: what it said, or why there is none."""
     shares: SharesResult | None = None
@@ -141,7 +141,7 @@ class View:
 
     @property
     def judged_version(self) -> str | None:
-        """Of which version the verdict in `state` is; None where there is none."""
+        """The version that the verdict in `state` is about; None where there is none."""
         if self.state.verdict is None:
             return None
         return self.state.regression.version if self.state.regression is not None else self.state.version
@@ -154,7 +154,7 @@ class View:
         return verdict.curves if verdict is not None and is_of_it else None
 
     def without_causes(self) -> View:
-        """Of another version: nothing is known yet of what else may have changed."""
+        """The view for another version: nothing is known yet of what else may have changed."""
         return replace(self, canary=None, shares=None, alert_shares=None, further=())
 
     def with_further(self, found: FurtherMeasurement) -> View:

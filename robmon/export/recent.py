@@ -50,10 +50,10 @@ class Recent:
 
     def __init__(self) -> None:
         self.slot_seconds = FIRST_SLOT_SECONDS
-        """Of each so many seconds the worst assessment stays."""
+        """Seconds of each of which the worst assessment is kept."""
         self._points: dict[int, Point] = {}
         self._newest_at: float | None = None
-        """Of the point that was added last: the latest time may be one that the clock was set back from."""
+        """Time of the point added last: the latest time may be one that the clock was set back from."""
         self._events: dict[tuple[float, str], Occurrence] = {}
 
     @classmethod
@@ -71,7 +71,7 @@ class Recent:
 
     @property
     def points(self) -> list[Point]:
-        """Those of the last day, the oldest first."""
+        """The points of the last day, the oldest first."""
         newest = self._newest_at or 0.0
         return sorted(
             (point for point in self._points.values() if abs(newest - point.at) < DAY_SECONDS),

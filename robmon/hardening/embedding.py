@@ -97,7 +97,7 @@ def moved(clean: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
 
 
 def precision_at_1(queries: torch.Tensor, gallery: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Of each query whether the nearest of all other rows has its label, shape `(n,)` in float64: 1 or 0.
+    """For each query, whether the nearest of all other rows has its label, shape `(n,)` in float64: 1 or 0.
 
     Args:
         queries: embeddings, noisy or not.

@@ -31,7 +31,7 @@ class Assessed:
     against_labels: Assessment | None
     against_itself: Assessment
     precision: Float64 | None = None
-    """Of embeddings, which have no assessment against labels: precision at 1 of rows, shape `(n, levels)`."""
+    """For embeddings, which have no assessment against labels: precision at 1 of rows, shape `(n, levels)`."""
 
     @property
     def counts_rows(self) -> bool:

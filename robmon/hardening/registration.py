@@ -57,7 +57,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the registered model."""
+        """Name of the registered model."""
         return self.version.name
 
 

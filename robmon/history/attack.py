@@ -44,7 +44,7 @@ class AttackFound(BaseModel):
 
     @property
     def worst(self) -> list[float]:
-        """Of all attacks together."""
+        """Agreement under the worst of all attacks."""
         return self.agreement[WORST]
 
 

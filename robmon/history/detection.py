@@ -26,7 +26,7 @@ class Detection(BaseModel):
     detectable_ratio: float | None = None
     """Smallest ratio to the worst hour that is seen within `DETECTABLE_WITHIN` assessments like those so far."""
     span_hours: int = 0
-    """Of the hours that are known of this version."""
+    """Hours spanned by what is known of this version."""
     worst_hour: int | None = None
     """The baseline's worst hour, where it is more than twice as bad as the median one."""
     worst_hour_ratio: float | None = None
@@ -49,7 +49,7 @@ class DetectionRecord(BaseModel):
     since: float | None = None
     """Unix time of the assessment that began the alarm; None while none stands."""
     number: int = 0
-    """Of the assessment that was counted last."""
+    """Number of the assessment that was counted last."""
     counted: tuple[str, ...] = ()
     """Digests of the requests counted last, the newest last: none of them counts again."""
 

@@ -24,7 +24,7 @@ def beyond_all(known: int = 0) -> int:
 
 
 class Numbers:
-    """Those that this process may use.
+    """The assessment numbers that this process may use.
 
     Args:
         ask: has more of them reserved, which `add` is told sooner or later.

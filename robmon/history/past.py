@@ -87,7 +87,7 @@ class Past:
         return self._rows("events")
 
     def specifications(self) -> dict[str, dict[str, Any]]:
-        """Those by which assessments were made, by their names. Raises OSError."""
+        """The specifications by which assessments were made, by name. Raises OSError."""
         nothing: dict[str, dict[str, Any]] = {}
         return self._state.read(contents.specifications, nothing)
 

@@ -78,19 +78,19 @@ class HistoryReader:
         return self._newest() - period.seconds
 
     def assessments(self, since: float | None = None) -> Iterator[dict[str, Any]]:
-        """Those of that time and later, in the order in which they were written."""
+        """The assessments of that time and later, in the order in which they were written."""
         return self._rows("assessments", since)
 
     def events(self, since: float | None = None) -> list[dict[str, Any]]:
-        """Those of that time and later, in the order of their times."""
+        """The events of that time and later, in the order of their times."""
         return sorted(self._rows("events", since), key=lambda event: float(event["at"]))
 
     def specifications(self) -> dict[str, dict[str, Any]]:
-        """All by which assessments were made, by their names."""
+        """The specifications by which assessments were made, by name."""
         return self._read(contents.specifications)
 
     def scopes(self) -> list[str]:
-        """The names of all in which verdicts are remembered."""
+        """The names of all scopes in which verdicts are remembered."""
         return self._read(contents.scopes)
 
     def daemon_facts(self) -> dict[str, Any]:

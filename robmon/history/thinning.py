@@ -10,7 +10,7 @@ from typing import Any
 def worst_of(
     rows: Iterable[dict[str, Any]], most: int, badness: Callable[[dict[str, Any]], tuple[bool, float]]
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Of many assessments about so many: of each stretch of time the worst, and those that say what others do not.
+    """About so many of many assessments: the worst of each stretch of time, and those that say what others do not.
 
     The last of each version and of all stay, and those that hold an attribution.
 
@@ -33,7 +33,7 @@ def worst_of(
 def _halved(
     kept: list[tuple[dict[str, Any], bool]], badness: Callable[[dict[str, Any]], tuple[bool, float]]
 ) -> list[tuple[dict[str, Any], bool]]:
-    """Of two neighbours the worse one, unless one of them must stay."""
+    """The worse of two neighbours, unless one of them must stay."""
     found: list[tuple[dict[str, Any], bool]] = []
     is_open = False
     for each in kept:

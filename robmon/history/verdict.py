@@ -19,7 +19,7 @@ class Part(BaseModel):
     log_stderr: float
     """Standard error of the ratio's logarithm, over rows."""
     share: float | None = None
-    """Of the whole change; None unless the error has risen beyond three standard errors."""
+    """Share of the whole change; None unless the error has risen beyond three standard errors."""
     share_stderr: float | None = None
 
 
@@ -50,15 +50,15 @@ class JudgedCurves(BaseModel):
     thing: of classifiers, of several outputs that are divided by their variances."""
     noise: str
     confidence: float
-    """Of the bounds."""
+    """Confidence of the bounds."""
     levels: list[float]
     reference_mean: list[float]
     """Mean error of the reference version at each level."""
     reference_bound: list[float] | None
-    """Its trial bounds; None where fewer rows were compared than it was assessed on, or the noise has no draw."""
+    """The reference's trial bounds; None where it was assessed on more rows, or the noise has no draw."""
     mean: list[float]
     bound: list[float] | None
-    """Of the version that is judged."""
+    """Trial bounds of the version that is judged."""
 
 
 class Verdict(BaseModel):
@@ -73,7 +73,7 @@ class Verdict(BaseModel):
     ratio: list[float]
     ratio_low: list[float] | None = None
     ratio_high: list[float] | None = None
-    """Its confidence limits, level by level, not corrected for how many levels there are."""
+    """Confidence limits of the ratios, level by level, not corrected for how many levels there are."""
     detectable_ratio: float | None
     """The smallest pooled ratio that this sample finds with 90 % power: infinite where it finds none."""
     pooled_ratio: float
@@ -81,7 +81,7 @@ class Verdict(BaseModel):
     pooled_low: float
     pooled_high: float
     confidence: float
-    """Of the interval."""
+    """Confidence of the interval."""
     score: ComparisonScore
     why: str
     """What was compared, and why that, in words."""
@@ -91,7 +91,7 @@ class Verdict(BaseModel):
     disagreement: float | None = None
     flip_ratio: list[float] | None = None
     agreement_a: list[float] | None = None
-    """Of the reference, by level."""
+    """Agreement of the reference, by level."""
     agreement_b: list[float] | None = None
     causes: Causes | None = None
     """None of a verdict that was remembered without."""

@@ -28,7 +28,7 @@ class Step(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     uri: str
-    """Of the very version."""
+    """URI of the very version."""
     run_id: str | None
     load: Load
     question: Assess
@@ -83,7 +83,7 @@ def to_ask_again(question: Assess, plan: Plan) -> Assess:
 
 
 def _to_read(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those by which a body is read."""
+    """The headers by which a body is read."""
     return {name: value for name, value in headers.items() if name not in ID_HEADERS}
 
 

@@ -47,9 +47,9 @@ class InputCounts:
     sampled: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SOURCES, 0)))
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*SOURCES, NO_SOURCE), 0)))
     unnamed: int = 0
-    """Of those skipped: prediction requests that name no model, while `inputs.model` wants one."""
+    """Skipped because they name no model, while `inputs.model` wants one."""
     of_other_models: int = 0
-    """Of those skipped: prediction requests that name another."""
+    """Skipped because they name another model."""
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and reason: too_large, inflight_full, timeout, disconnected, unsupported_llm; those of connections,
     with source `none`; of labels, with source `feedback`, also bad_feedback; whatever the codecs refuse later."""

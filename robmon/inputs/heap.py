@@ -60,7 +60,7 @@ class Heap(Generic[Thing]):
         place.at = -1
 
     def smallest(self, count: int) -> list[Thing]:
-        """Those of the smallest ranks, in their order, at most `count` of them; all others are not looked at."""
+        """The things of the smallest ranks, in their order, at most `count` of them; all others are not looked at."""
         found: list[Thing] = []
         edge = [(self._places[0].rank, 0)] if self._places else []
         while edge and len(found) < count:

@@ -26,7 +26,7 @@ _NAMES: Final = {name: name.decode("ascii") for name in KEPT_HEADERS}
 
 
 def kept_headers(headers: RawHeaders) -> dict[str, str]:
-    """Those that are kept, by name, each cut to its bytes."""
+    """The headers that are kept, by name, each cut to its bytes."""
     return {
         _NAMES[name]: value[: KEPT_HEADERS[name]].decode("latin-1") for name, value in headers if name in KEPT_HEADERS
     }

@@ -24,7 +24,7 @@ class Feedback:
     """What becomes known of a request later. All copies of its item share it."""
 
     ids: tuple[str, ...] = ()
-    """Those by which it is found, the most telling first."""
+    """The ids by which the request is found, the most telling first."""
     target: bytes | None = None
     """The label, as JSON."""
     answer: bytes | None = None

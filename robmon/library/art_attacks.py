@@ -30,7 +30,7 @@ BEYOND: Final = (1.0, 2.0, 4.0)
 
 
 def outside_attacks(attacks: Sequence[str]) -> dict[str, Outside]:
-    """Those of the attacks that are ART's.
+    """The attacks that are ART's, of those named.
 
     Raises:
         InvalidInputError: it is none that is known here.

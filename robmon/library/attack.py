@@ -136,7 +136,7 @@ def attack(
 
 
 def _as_indexed(result: Attack, inputs: Any, kept: Sequence[int] | None) -> Attack:
-    """Whose tables have the index of those rows that were given and kept."""
+    """The result, whose tables have the index of the rows that were given and kept."""
     if not hasattr(inputs, "columns"):
         return result
     index = inputs.index if kept is None else inputs.index[list(kept)]

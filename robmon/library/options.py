@@ -47,7 +47,7 @@ class AssessOptions(RankOptions, total=False):
 
 
 class RunOptions(TypedDict, total=False):
-    """Of these options what belongs to the rows and the moment, not to the specification."""
+    """The options that belong to the rows and the moment, not to the specification."""
 
     targets: Any
     scale: Any

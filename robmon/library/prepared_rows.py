@@ -83,7 +83,7 @@ class PreparedRows:
     for_rows: Callable[[NDArray[np.int64]], Predictor] | None = None
     """Makes the predictor of some of these rows, with what of them passes through."""
     dtype: Any | None = None
-    """Of an array of whole numbers, which is float64 here."""
+    """The dtype of an array of whole numbers, which is float64 here."""
     outputs: OutputReader = field(default_factory=OutputReader)
     model: ServedModel | None = None
     """The model that was loaded, where it was given by its URI or so."""
@@ -173,7 +173,7 @@ class PreparedRows:
         return named(axis, tuple(self.array.shape), self.tensors)
 
     def _for_timing(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Of the options of `assess_rows` what a batch that is timed needs."""
+        """The options of `assess_rows` that a batch to be timed needs."""
         shared = {name: options[name] for name in ("features", "axis", "whole") if name in options}
         return shared | {"feature_names": self.column_names}
 

@@ -65,13 +65,13 @@ class Remembered:
     entries: Entries
     verdict: Verdict | None
     since: float | None
-    """Of the alarm over time that stands on the version that is served."""
+    """When the alarm over time that stands on the version served began."""
     notes: tuple[str, ...]
     reader: HistoryReader | None
 
 
 def scope_of(model: Resolved, alias: str) -> str:
-    """That of the alias, or the only one that ends with it, as the chart names them."""
+    """The scope of the alias, or the only one that ends with it, as the chart names them."""
     known = [tag.removeprefix(TAG_PREFIX) for tag in model.model_tags if tag.startswith(TAG_PREFIX)]
     of_alias = sorted(scope for scope in known if scope == alias or scope.endswith(f".{alias}"))
     if len(of_alias) > 1:

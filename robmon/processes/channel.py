@@ -46,7 +46,7 @@ def encode(message: AnyMessage, blobs: Sequence[bytes] = ()) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of one frame: bytes of its header, what is in it, number of its blobs, and bytes of all of them.
+    """Limits of one frame: bytes of its header, what is in it, number of its blobs, and bytes of all of them.
 
     A value may be two bytes of JSON, and a hundred in Python: 16 MiB of empty lists are 500 MB, and take seconds. A
     list or object takes as long as several numbers, a name as ten.
@@ -57,7 +57,7 @@ class Bounds:
     containers: int | None = None
     """Lists and objects."""
     names: int | None = None
-    """Of the objects' members."""
+    """Names of the objects' members."""
     blobs: int = MAX_BLOBS
     blob_bytes: int = MAX_BLOB_BYTES
 

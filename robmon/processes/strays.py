@@ -51,15 +51,15 @@ class Strays:
             self._starting -= 1
 
     def know(self, pid: int) -> None:
-        """That is a process which the daemon itself has started, and waits for."""
+        """Take note of a process which the daemon itself has started, and waits for."""
         self._own.add(pid)
 
     def forget(self, pid: int) -> None:
-        """It has ended."""
+        """Take note that such a process has ended."""
         self._own.discard(pid)
 
     def find(self, parents: Mapping[int, int]) -> list[psutil.Process]:
-        """Those that model code left behind, with their descendants.
+        """The processes that model code left behind, with their descendants.
 
         What has ended is waited for, and is among them this once: its children may have gone elsewhere since the look.
         """

@@ -50,7 +50,7 @@ class Copy:
         asyncio.get_running_loop().add_reader(self._descriptor, self._end)
 
     async def wait(self) -> int | None:
-        """Its status, once it has ended."""
+        """The process's exit status, once it has ended."""
         await self._over.wait()
         return self.returncode
 

@@ -58,7 +58,7 @@ def headline(group: Group, ranking: Ranking | None) -> str:
 
 
 def table(group: Group, ranking: Ranking | None) -> list[list[str]]:
-    """Its header, and a row a version, the best first; the robustness index beside the ranks."""
+    """The table's header, and a row per version, the best first; the robustness index beside the ranks."""
     if ranking is None:
         rows = [
             [name(each), figure(each["index"]), figure(each["area"]), printable(each["output"]), figure(each["rows"])]

@@ -82,7 +82,7 @@ def _size(result: Comparison, name_a: str) -> str:
 
 
 def _agreements(result: Comparison, name_a: str, name_b: str) -> str:
-    """Of classifiers: how many classes stay at the highest level."""
+    """For classifiers: how many classes stay at the highest level."""
     if result.agreement_a is None or result.agreement_b is None:
         return ""
     level = float(result.levels[-1])
@@ -94,7 +94,7 @@ def _agreements(result: Comparison, name_a: str, name_b: str) -> str:
 
 
 def _embeddings(result: Comparison, name_a: str, name_b: str) -> list[str]:
-    """Of embeddings: what each version says of itself at the highest level."""
+    """For embeddings: what each version says of itself at the highest level."""
     at = f"At level {result.levels[-1]:g}"
     told = {
         "move beyond the threshold of": (result.beyond_a, result.beyond_b),

@@ -121,7 +121,7 @@ def mood(event: Row) -> str:
 
 
 class _Facts(dict[str, Any]):
-    """Of a fact that is not there, a dash."""
+    """Facts by name; a dash for one that is not there."""
 
     def __missing__(self, name: str) -> str:
         return "-"

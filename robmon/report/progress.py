@@ -50,7 +50,7 @@ class Pace:
             self.on_expectation()
 
     def update(self, done: int, total: int) -> None:
-        """So many trials are done, of so many."""
+        """Take note that so many trials are done, of so many."""
         self.done, self.total = done, total
         self.on_progress()
 

@@ -46,7 +46,7 @@ def verdict(report: Report) -> str:
 
 
 def reasons(report: Report) -> list[str]:
-    """Of each of the three parts of the verdict, whether it passes, and why."""
+    """Whether each of the three parts of the verdict passes, and why."""
     clean, noisy, control = report["clean"], report["noisy"], report["control"]
     counts = "" if clean["lost_rows"] is None else f", {clean['lost_rows']} rows lost, {clean['gained_rows']} gained"
     most = "" if clean["most_loss"] is None else f", at most {_points(clean['most_loss'])} with 95 % confidence"

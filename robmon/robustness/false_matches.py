@@ -168,7 +168,7 @@ class PairDistances:
 
     @classmethod
     def of(cls, pairs: Float64, distance: str) -> PairDistances:
-        """Of distances in any order."""
+        """What is kept of distances in any order."""
         positive = pairs[pairs > 0]
         with np.errstate(divide="ignore"):
             cells = np.floor(CELLS_PER_OCTAVE * np.log2(positive)).astype(np.int64)
@@ -181,7 +181,7 @@ class PairDistances:
         return self.zeros + int(self.counts.sum())
 
     def merged(self, other: PairDistances) -> PairDistances:
-        """Those of both."""
+        """The distances of both."""
         cells, which = np.unique(np.concatenate([self.cells, other.cells]), return_inverse=True)
         counts = np.zeros(len(cells), dtype=np.int64)
         np.add.at(counts, which, np.concatenate([self.counts, other.counts]))

@@ -36,7 +36,7 @@ class JudgedTrials:
     triplets: Float64 | None = None
 
     def by_score(self, score: ComparisonScore) -> Float64 | None:
-        """Those of a score."""
+        """The trials' values of a score."""
         if self.triplets is not None:
             return self.triplets if score == "triplets" else None
         known = {"mse": self.values, "probability": self.probabilities, "flips": self.flips, "triplets": None}

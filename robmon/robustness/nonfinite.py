@@ -57,7 +57,7 @@ def finite_rows(outputs: Array) -> NDArray[np.bool_]:
 
 
 def none_finite(outputs: Array) -> str:
-    """That no row has a finite clean output, and in which outputs that lies."""
+    """A sentence that no row has a finite clean output, and in which outputs that lies."""
     rows = int(outputs.shape[0])
     return f"without noise the model's output is not finite for any of the {rows} rows{_of_outputs(outputs)}"
 

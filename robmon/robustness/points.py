@@ -74,7 +74,7 @@ def curve_points(
 
 
 def _medians(values: Float64) -> list[float]:
-    """Of each row of values, none of which is NaN: NumPy's own takes several times as long for few."""
+    """The median of each row of values, none of which is NaN: NumPy's own takes several times as long for few."""
     middle = [(values.shape[1] - 1) // 2, values.shape[1] // 2]
     medians: list[float] = np.partition(values, middle, axis=1)[:, middle].mean(axis=1).tolist()
     return medians

@@ -127,6 +127,6 @@ def trial_measures(
 
 
 def _classes(clean: Array, truth: Array | None, kind: OutputKind, finite: NDArray[np.bool_]) -> list[Array]:
-    """Of the clean outputs, which are finite in the rows that `finite` says, and of the targets where there are any."""
+    """Classes of the clean outputs, finite in the rows that `finite` says, and of the targets where there are any."""
     own = classes_of(clean, kind, like(finite, clean))
     return [own] if truth is None else [own, classes_of(truth, kind)]

@@ -107,7 +107,7 @@ def detect(question: Assess, baseline: Baseline, result: Assessment, origins: Se
 
 
 def _with_limits(found: Detection, detector: RegressionDetector) -> Detection:
-    """That, with what there is to say of the detector."""
+    """What was found, with the detector's limits."""
     limits = detector.limits
     ratio = limits.worst_hour_ratio
     return found.model_copy(

@@ -87,7 +87,7 @@ def _statistics(features: Sequence[FeatureDrift], most: int) -> tuple[DriftValue
 
 
 def _quality(features: Sequence[FeatureDrift], most: int) -> tuple[QualityValue, ...]:
-    """Of the features with the largest rise of any share."""
+    """Quality of the features with the largest rise of any share."""
     rise = {feature.name: max((feature.rise(problem) for problem in PROBLEMS), default=0.0) for feature in features}
     worst = sorted(features, key=lambda feature: rise[feature.name], reverse=True)[:most]
     return tuple(

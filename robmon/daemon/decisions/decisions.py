@@ -33,7 +33,7 @@ class Progress:
     reference: ReferenceStep = "open"
     """What has become of the version to compare with."""
     fetched: ModelVersion | None = None
-    """That version, once its files are here."""
+    """The target version, once its files are here."""
     is_assessed: bool = False
     fresh: Kept | None = None
     """What can be kept of it, where it was assessed on a sample of its own."""
@@ -63,11 +63,11 @@ class State:
     kept: Kept | None = None
     """The last assessment that another version can be compared with."""
     rows: int = 0
-    """Of the sample, as far as that is known before it is decoded."""
+    """Rows of the sample, as far as that is known before it is decoded."""
     most_rows: int = 0
-    """That it can have at most."""
+    """Most rows that the sample can have."""
     most_verdict_rows: int = 0
-    """That it can have at most for a verdict: with requests that are too old for anything else."""
+    """Most rows that it can have for a verdict: with requests that are too old for anything else."""
     min_rows: int = 1
     refusal: str = ""
     """What was wrong with the inputs of the last assessment, since which there have been too few."""

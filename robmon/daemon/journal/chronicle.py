@@ -89,14 +89,14 @@ class Chronicle:
             self._told = {}
 
     def tell_start(self) -> None:
-        """That the daemon starts: which one it is, and what of its settings has changed."""
+        """Record that the daemon starts: which one it is, and what of its settings has changed."""
         self._before = self._traffic_now()
         events, told = start_changes(self._told, start_facts(self._settings), time.time())
         self._add(events, told)
         self._check("assessments", 0)
 
     def tell_stop(self) -> None:
-        """That it ends, and the traffic of the last hour, as far as it went."""
+        """Record that the daemon ends, and the traffic of the last hour, as far as it went."""
         self._add([*self._traffic(), Event(time.time(), "stopped")], self._told)
 
     def tell_served(self, alias: str | None, version: str) -> None:
@@ -122,7 +122,7 @@ class Chronicle:
         self._add([Event(time.time(), kind, facts)], {**self._told, "missing": missing})
 
     def tell_restart(self, reason: str, version: str | None) -> None:
-        """That the worker was, or will be, started anew."""
+        """Record that the worker was, or will be, started anew."""
         self._add([Event(time.time(), "worker_restarted", {"reason": reason, "version": version})], self._told)
 
     def tell_assessment(self, model: ModelVersion, finding: Finding) -> None:

@@ -129,21 +129,21 @@ class Journal:
     # --- what becomes of versions ------------------------------------------------------------------------------------
 
     def tell_acceptance(self, entry: Entry) -> None:
-        """Of the very first version."""
+        """Log that the very first version was accepted."""
         why = "there is none to compare it with"
         log.warning("version accepted", version=entry.version, because=why, note="accepted unseen")
 
     def tell_other_run(self, entry: Entry) -> None:
-        """That what was remembered is not of the version that has its number now."""
+        """Log that what was remembered is not about the version that has its number now."""
         log.warning("earlier verdict ignored: it is of another run", version=entry.version, run_id=entry.run_id)
 
     def tell_no_reference(self, version: str, reason: str, error: Exception) -> None:
-        """That the version to compare with cannot be assessed."""
+        """Log that the version to compare with cannot be assessed."""
         self._metrics.model_failures.labels("reference", reason).inc()
         log.warning("reference version not assessed", version=version, reason=reason, error=str(error))
 
     def tell_no_verdict(self, version: str, reference: str, why: str) -> None:
-        """That two versions could not be compared."""
+        """Log that two versions could not be compared."""
         self._metrics.model_failures.labels("comparison", "not_comparable").inc()
         log.warning("versions not comparable", version=version, reference_version=reference, why=why)
 

@@ -29,15 +29,15 @@ class Kept:
     nonfinite_rows: list[int]
     draws: str
     mean_error: float
-    """Its mean row error at the highest level."""
+    """Mean row error at the highest level."""
     is_usable: bool
     """Whether its outputs, under noise too, were numbers, and not all the same: else nothing can be compared."""
     traffic_ratio: float | None = None
-    """Its mean MSE at the highest level over its baseline's, where that has settled."""
+    """Mean MSE at the highest level over its baseline's, where that has settled."""
     traffic_stderr: float | None = None
     """Standard error of the baseline's mean, as a share of it."""
     curves: Mapping[ComparisonScore, KeptCurve] = field(default_factory=dict)
-    """Its curve in the units of the verdict there may be, by its score."""
+    """The curve in the units of each verdict there may be, by its score."""
     evidence: Evidence | None = None
     """By which its numbers are computed again."""
 

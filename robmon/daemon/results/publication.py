@@ -42,7 +42,7 @@ class Finding:
 
     @property
     def duration_seconds(self) -> float:
-        """Of all its phases."""
+        """Seconds of all its phases together."""
         return sum(self.result.phase_seconds.values())
 
 

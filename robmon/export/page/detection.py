@@ -13,7 +13,7 @@ from robmon.vocabulary import DETECTABLE_WITHIN, FEWEST_HOURS
 
 
 def alarm_over_time(view: View) -> str:
-    """That the version served has become worse than it was; empty while it has not."""
+    """A sentence that the version served has become worse than it was; empty while it has not."""
     record = watching(view)
     if record is None or record.since is None:
         return ""

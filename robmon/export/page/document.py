@@ -48,7 +48,7 @@ def style() -> str:
 
 @cache
 def content_security_policy() -> str:
-    """Of the page: its own style, its icon, and nothing else: no script, no font, no request, no frame around it."""
+    """The page's policy: its own style, its icon, and nothing else: no script, font, request, or frame around it."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return f"{NOTHING_ALLOWED}; style-src 'sha256-{digest}'; img-src data:"
 

@@ -107,7 +107,7 @@ def _acceptance(state: VersionState) -> str:
 
 
 def _judged(verdict: Verdict) -> str:
-    """Of a version that passed: how sure that is."""
+    """For a version that passed: how sure that is."""
     text = f"It was compared with version {verdict.reference_version}: {headline(verdict)}."
     return paragraph(f"{text} {found_with_power(verdict.detectable_ratio)}".rstrip())
 

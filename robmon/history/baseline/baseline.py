@@ -62,7 +62,7 @@ class Baseline:
     """What every column of the inputs is like, whether noise perturbs it or not."""
     output: str | None = None
     outputs: Moments | None = None
-    """Of clean outputs that are numbers."""
+    """Moments of the clean outputs, where they are numbers."""
     outputs_seen: Summaries | OlderSummaries = field(default_factory=Summaries.none)
     """What each clean output is like, or the labels."""
     rows: int = 0
@@ -75,9 +75,9 @@ class Baseline:
     shares: KeptShares | None = None
     """Which features carried the noise error; None before it has been measured."""
     pairs: PairDistances | None = None
-    """Of embeddings, the distances between its different rows, which a threshold is a quantile of."""
+    """For embeddings, the distances between its different rows, a quantile of which is the threshold."""
     salt: str = ""
-    """Of the hashes that it holds in the place of the names of categories; empty: it holds frequent names."""
+    """Salt of the hashes that it holds instead of the names of categories; empty: it holds frequent names."""
     novelty: NoveltyReference | None = None
     """What is usual of its rows; None of a baseline from before that was kept."""
 

@@ -49,7 +49,7 @@ class Outputs:
 
     @classmethod
     def of(cls, outputs: NDArray[Any]) -> Outputs:
-        """Of outputs as a model returned them, shape `(rows, *output_shape)`, in main memory."""
+        """What is kept of outputs as a model returned them, shape `(rows, *output_shape)`, in main memory."""
         flat = outputs.reshape(len(outputs), -1)
         is_text = flat.dtype.kind not in "fiub"
         kept = np.unique(np.linspace(0, flat.shape[1] - 1, min(MOST_OUTPUTS, flat.shape[1])).astype(int))

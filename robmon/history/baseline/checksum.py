@@ -16,7 +16,7 @@ SCALES: Final = ("integers", "axis", "inputs")
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """Of all of an object but the checksum in it.
+    """The checksum of an object, without the checksum in it.
 
     >>> checksum({"a": 1, "b": [0.1]}) == checksum({"b": [0.1], "a": 1, "checksum": "of another"})
     True

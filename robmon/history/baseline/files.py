@@ -14,7 +14,7 @@ from robmon.history.folder import DamagedStateError, replace_file
 
 
 class BaselineFiles:
-    """Those of one model.
+    """The baseline files of one model.
 
     Args:
         data_dir: the data folder.
@@ -25,7 +25,7 @@ class BaselineFiles:
         self._folder = data_dir / "baselines" / quote(key, safe="")
 
     def path(self, version: str) -> Path:
-        """Where that of a version lies."""
+        """Where the baseline of a version lies."""
         return self._folder / f"{quote(version, safe='')}.json"
 
     def read(self, version: str) -> dict[str, Any] | None:
@@ -49,5 +49,5 @@ class BaselineFiles:
         raise DamagedStateError(aside.name)
 
     def write(self, version: str, baseline: dict[str, Any]) -> None:
-        """Replace that of a version. Raises OSError."""
+        """Replace the baseline of a version. Raises OSError."""
         replace_file(self.path(version), json.dumps(baseline).encode())

@@ -52,7 +52,7 @@ class BaselineHours:
         return replace(self, left_out=self.left_out | {hour})
 
     def before(self, hour: int) -> BaselineHours:
-        """Those that were over when that one began."""
+        """The hours that were over when that one began."""
         errors = self.errors
         for later in [each for each in errors.hours if each >= hour]:
             errors = errors.without_hour(later)

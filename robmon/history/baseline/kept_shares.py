@@ -34,7 +34,7 @@ class KeptShares:
 
     @classmethod
     def of(cls, found: Attribution, asked: Groups) -> KeptShares:
-        """Of a result."""
+        """What is kept of a result."""
         members = {name: list(names) for name, names in found.members.items()}
         return cls(members, found.moments, found.level, found.noise, found.output, dict(asked))
 

@@ -100,7 +100,7 @@ def daemon_facts(kept: Kept) -> dict[str, Any]:
 
 
 def specifications(kept: Kept) -> dict[str, dict[str, Any]]:
-    """Those by which assessments were made, by their names."""
+    """The specifications by which assessments were made, by name."""
     return {name: json.loads(content) for name, content in kept.records.specifications().items()}
 
 

@@ -19,7 +19,7 @@ MOST_NAMES: Final = 4
 
 
 def read(kept: Kept, of: str) -> dict[int, dict[str, Any]]:
-    """Those that are kept under that name."""
+    """The hours that are kept under that name."""
     hours = {}
     for name in kept.names(KIND):
         whose, _, hour = name.rpartition("/")
@@ -39,7 +39,7 @@ def write(kept: Kept, of: str, hours: Mapping[int, dict[str, Any]]) -> set[int]:
 
 
 def of_version(kept: Kept, version: str) -> set[int]:
-    """Those of a version, under whatever terms they were gathered."""
+    """The hours of a version, under whatever terms they were gathered."""
     places = (name.rsplit("/", 2) for name in kept.names(KIND))
     return {int(hour) for whose, _, hour in places if whose == version}
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ModelState:
-    """Its state file, and the files of older layouts beside it. Not for two threads at the same time.
+    """A model's state file, and the files of older layouts beside it. Not for two threads at the same time.
 
     Args:
         data_dir: the data folder.

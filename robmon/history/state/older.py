@@ -51,13 +51,13 @@ class OlderFiles:
 
     @classmethod
     def of(cls, data_dir: Path, name: str) -> OlderFiles:
-        """Those of the model that has this name among files."""
+        """The older files of the model that has this name among files."""
         history = data_dir / "history"
         logs = (history / f"{name}.jsonl.1", history / f"{name}.jsonl")
         return cls(history / f"{name}.json", history / f"{name}.number", logs, data_dir / "file-positions.json")
 
     def there(self) -> list[Path]:
-        """Those that are there."""
+        """The older files that are there."""
         return [path for path in (self.verdicts, self.number, *self.logs, self.positions) if path.exists()]
 
     def read(self) -> Older:

@@ -48,12 +48,12 @@ class Row:
     id: int
     at: float
     number: int
-    """Of an event 0."""
+    """The assessment's number; 0 for an event."""
     content: bytes
 
 
 class Records:
-    """Those tables, within one transaction."""
+    """The tables of assessments and events, within one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -155,7 +155,7 @@ class Records:
         return self.behind(table, math.nextafter(at, math.inf)) if found is None else int(found)
 
     def last_id(self, table: str) -> int:
-        """Of the row added last, 0 where there is none."""
+        """The id of the row added last, 0 where there is none."""
         if table not in self._tables:
             return 0
         (last,) = self._connection.execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608
@@ -173,7 +173,7 @@ class Records:
 
     @property
     def _tables(self) -> list[str]:
-        """Those that are there: a file of an older robmon has no events until the first is added."""
+        """The tables that are there: a file of an older robmon has no events until the first is added."""
         return [table for table in GROWING if self._has(table)]
 
     def _has(self, table: str) -> bool:
@@ -201,7 +201,7 @@ class Records:
         self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", ((each,) for each in ids))  # noqa: S608
 
     def _drop_oldest(self) -> None:
-        """Of assessments, and with them the events that are older than what is left; never the newest row."""
+        """Drop the oldest assessments, and the events that are older than what is left; never the newest row."""
         oldest = self._oldest("assessments")
         self._drop("assessments", [row for row, _ in oldest[:-1]])
         is_last = len(oldest) < MOST_DROPPED
@@ -212,7 +212,7 @@ class Records:
 
 
 def digest(kind: str, name: str, content: bytes) -> bytes:
-    """Of what is kept under that kind and name."""
+    """The digest of what is kept under that kind and name."""
     return hashlib.blake2b(b"\0".join((kind.encode(), name.encode(), content)), digest_size=16).digest()
 
 

@@ -60,7 +60,7 @@ def _whole(damaged: Path, old: Kept) -> list[tuple[str, str, bytes]]:
 
 
 def _rows(records: Records, table: str) -> Iterator[Row]:
-    """Those that can be read, a few at a time where they are whole, else one by one."""
+    """The rows that can be read, a few at a time where they are whole, else one by one."""
     last, misses = 0, 0
     while misses < MISSES:
         found = _readable(lambda last=last: records.some(table, last))  # type: ignore[misc]

@@ -34,7 +34,7 @@ class FileRows(BaseModel):
     modified_at: float
     """Unix time at which the file was last written to."""
     head_bytes: int = 0
-    """Of what belongs before each row: the header line of a table."""
+    """Bytes of what belongs before each row: the header line of a table."""
     sizes: list[int]
     rejected: dict[str, int]
     """Rows that were left out, by reason."""

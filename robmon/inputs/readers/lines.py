@@ -150,7 +150,7 @@ class _Splitter:
 
     @property
     def held_bytes(self) -> int:
-        """Of the record that has no end yet."""
+        """Bytes of the record that has no end yet."""
         return self._lines_bytes + self._line_bytes
 
     @property

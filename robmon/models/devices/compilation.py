@@ -86,7 +86,7 @@ class Compilation:
         self.decided: Decided | None = None
         """None until it was tried."""
         self.calls = 0
-        """So many went through what was compiled."""
+        """How many calls went through what was compiled."""
 
     @property
     def is_on(self) -> bool:

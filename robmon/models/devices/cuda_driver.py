@@ -8,7 +8,7 @@ from robmon.models.devices.device import LIBCUDA
 
 
 def count_devices() -> int:
-    """Those that this process may use, as CUDA_VISIBLE_DEVICES says; 0 where there is no driver."""
+    """The number of devices that this process may use, as CUDA_VISIBLE_DEVICES says; 0 where there is no driver."""
     try:
         driver = ctypes.CDLL(LIBCUDA)
     except OSError:

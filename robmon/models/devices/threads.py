@@ -67,7 +67,7 @@ def default_threads() -> int:
 
 
 def cgroup_processors(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Of how many processors the cgroup's quota allows the time, by version 2 or 1; None where there is none.
+    """How many processors' time the cgroup's quota allows, by version 2 or 1; None where there is none.
 
     A container sees its own cgroup at the root.
     """

@@ -167,7 +167,7 @@ def _as_tensor(value: Any, kind: str) -> torch.Tensor:
 
 
 def session_options(recorded: Mapping[str, Any]) -> onnxruntime.SessionOptions:
-    """Those recorded with the model that change its outputs; threads are as many as this process is held to."""
+    """The options recorded with the model that change its outputs; threads are as many as this process is held to."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS
     options.intra_op_num_threads = held() or default_threads()
@@ -207,7 +207,7 @@ def _open(
 
 
 def cuda_options(device: str, most_bytes: int | None) -> dict[str, Any]:
-    """Of the CUDA provider.
+    """Options of the CUDA provider.
 
     Args:
         device: such as `cuda:0`.

@@ -76,7 +76,7 @@ class Columns:
 
     @cached_property
     def _names(self) -> list[pd.Index[Any]]:
-        """Of the perturbed columns of each dtype."""
+        """Names of the perturbed columns of each dtype."""
         return [self.perturbed] if len(self.dtypes) == 1 else [self.perturbed[at] for _, at in self.dtypes]
 
     def assemble(self, array: Any, rows: slice) -> pd.DataFrame:

@@ -23,7 +23,7 @@ class Layout(Protocol):
         """Rows of a batch that suit what the model gets; None: any."""
 
     def is_half(self, array: FloatArray) -> NDArray[np.bool_]:
-        """Of which columns of the array the model gets float16; one value may stand for all."""
+        """Which columns of the array the model gets as float16; one value may stand for all."""
 
     def passed(self) -> dict[str, Any]:
         """What passes through, by name."""
@@ -32,20 +32,20 @@ class Layout(Protocol):
         """What the model takes of those rows, with `array` in the place of what is perturbed."""
 
     def take(self, indices: AnyArray) -> Layout:
-        """That of the rows with these indices, in this order."""
+        """The layout of the rows with these indices, in this order."""
 
     def resident(self, put: Callable[[AnyArray], Any]) -> Layout:
         """The same, of which the tensors that pass through lie where `put` puts them."""
 
     def drawn(self, rows: int, cells: Mapping[str, Sequence[Any]]) -> Layout:
-        """That of so many rows, of which what passes through is from `cells`, else neutral."""
+        """The layout of so many rows, of which what passes through is from `cells`, else neutral."""
 
 
 class Rebuild(Protocol):
     """Makes of rows that were put together again what the model takes: it knows what is not the same in every row."""
 
     def __call__(self, batch: Any, rows: slice) -> Any:
-        """Those rows as the model takes them."""
+        """The rows as the model takes them."""
 
     def take(self, indices: NDArray[np.intp]) -> Rebuild:
-        """That of the rows with these indices, in this order."""
+        """What rebuilds the rows with these indices, in this order."""

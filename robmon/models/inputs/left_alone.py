@@ -24,7 +24,7 @@ class LeftAlone:
     is_whole: bool
 
     def sentence(self, option: str) -> str:
-        """Its name, what it holds, and the option that perturbs it."""
+        """The column's name, what it holds, and the option that perturbs it."""
         return (
             f"{self.name} ({self.kind}{f': a measurement? {option} {as_option([self.name])}' if self.is_whole else ''})"
         )
@@ -39,7 +39,7 @@ class NothingPerturbedError(InvalidInputError):
 
 
 def nothing_perturbed(what: str, left: Sequence[LeftAlone], rows: int) -> NothingPerturbedError:
-    """Of a DataFrame or named tensors, all of whose columns (or tensors, which `what` says) pass through."""
+    """The error where all columns of a DataFrame, or all named tensors (`what` says which), pass through."""
     whole = [each.name for each in left if each.is_whole]
     told = shortened(f"{each.name}: {each.kind}" for each in left)
     advice = f"; {measurements_advice(whole)}" if whole else ""

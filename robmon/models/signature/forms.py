@@ -100,7 +100,7 @@ class Chain:
     steps: tuple[Rebuild, ...]
 
     def __call__(self, batch: Any, rows: slice) -> Any:
-        """Those rows as the model takes them."""
+        """The rows as the model takes them."""
         for step in self.steps:
             batch = step(batch, rows)
         return batch

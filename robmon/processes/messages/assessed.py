@@ -40,9 +40,9 @@ class Assessed(Message):
     confidence: float
     output: str
     distance: Distance | None = None
-    """Of embeddings."""
+    """Distance between embeddings; None for other outputs."""
     threshold: float | None = None
-    """Of embeddings: the distance beyond which two are not taken for the same thing; None where none is known."""
+    """For embeddings, the distance beyond which two no longer count as the same thing; None where none is known."""
     levels: list[LevelResult]
     slopes: dict[str, SlopeResult] = {}
     """By score: mse, agreement, accuracy."""
@@ -50,7 +50,7 @@ class Assessed(Message):
     index: float | None
     noise_margin: float | None = None
     crossings: list[LimitCrossing] = []
-    """Of the MSE and the agreement, where the owner has limited them."""
+    """Crossings of the MSE and the agreement, where the owner has limited them."""
     worst_requests: list[int] = []
     """Indices of the requests with the largest errors at the highest level, largest first."""
     labels: LabelResult | None = None
@@ -70,10 +70,10 @@ class Assessed(Message):
     detection_hours: dict[int, dict[str, Any]] = {}
     """The hours that this assessment's rows belong to: as they came with the question, and these added."""
     new_hours: dict[str, Any] | None = None
-    """Of the hours in the baseline those that it did not have before, where that is a time to share them."""
+    """The hours that are new in the baseline, where this is a time to share them."""
     shares: SharesResult | None = None
     further: FurtherNoise | None = None
-    """Of a further noise, where one was asked for."""
+    """Results of a further noise, where one was asked for."""
     canary: CanaryResult | None = None
     """None while the baseline is being learnt."""
     input_drift: list[DriftValue] = []
@@ -88,9 +88,9 @@ class Assessed(Message):
     baseline: dict[str, Any]
     """The baseline as it stands after this assessment."""
     kept_classes: KeptClasses | None = None
-    """Of a classifier, what is kept for comparisons beside the blob."""
+    """What is kept of a classifier for comparisons, beside the blob."""
     kept_curves: dict[ComparisonScore, KeptCurve] = {}
-    """Its curve in the units of the verdict there may be, by its score."""
+    """The curve in the units of each verdict there may be, by its score."""
     is_reference: bool = True
     """Whether another version can be compared with it."""
     verdict: Verdict | None = None
@@ -99,7 +99,7 @@ class Assessed(Message):
     sample_sha256: str = ""
     """Digest of the rows of the plan as the model takes them, see `robmon.worker.digest`."""
     rejections: Rejections
-    """Of the sample; the plan may take fewer rows than could be used."""
+    """Rejections of the sample; the plan may take fewer rows than could be used."""
     nonfinite_rows: list[int] = []
     """Rows of the plan whose clean output is not finite: they are left out of every number."""
     phase_seconds: dict[str, float] = {}

@@ -30,7 +30,7 @@ class Message(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> Any:
-        """Of a list the first item that is wrong is enough: to note each of millions takes gigabytes."""
+        """The first item of a list that is wrong is enough: to note each of millions takes gigabytes."""
         return _failing_fast(handler(source))
 
 

@@ -10,7 +10,7 @@ class KeptClasses(Message):
     """What is kept of a classifier's assessment, beside its blob: see `robmon.worker.judging.Kept`."""
 
     levels: int
-    """Those above 0."""
+    """Number of levels above 0."""
     class_means: list[list[float]] | None
     exponent: float | None
     is_own: bool
@@ -38,7 +38,7 @@ class ComparisonTerms(Message):
     nonfinite_rows: list[int] = []
     """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""
     classes: KeptClasses | None = None
-    """Of a classifier."""
+    """What is kept of a classifier."""
     curves: dict[ComparisonScore, KeptCurve] = {}
     """The reference's curve in the units of the verdict there may be, by its score."""
     draws: str | None = None

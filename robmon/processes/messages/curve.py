@@ -22,7 +22,7 @@ class LevelResult(Message):
     baseline_stderr: float | None = None
     """Standard error of the baseline's mean over its rows, as a share of that mean."""
     beyond_threshold: float | None = None
-    """Of embeddings; as are the others, see `robmon.robustness.curve_point.CurvePoint`."""
+    """For embeddings, like the next ones, see `robmon.robustness.curve_point.CurvePoint`."""
     triplet_flips: float | None = None
     self_nearest: float | None = None
     median_move: float | None = None
@@ -56,7 +56,7 @@ class FurtherNoise(Message):
     confidence: float = 0.0
     output: str = ""
     distance: Distance | None = None
-    """Of embeddings."""
+    """Distance between embeddings; None for other outputs."""
     rows: int = 0
     trials: int = 0
     levels: list[LevelResult] = []
@@ -84,4 +84,4 @@ class LabelResult(Message):
     clean_mse: float | None
     accuracy_slope: SlopeResult | None
     crossings: list[LimitCrossing] = []
-    """Of the accuracy, where the owner has limited it."""
+    """Crossings of the accuracy, where the owner has limited it."""

@@ -42,7 +42,7 @@ class Failure(Message):
     where: str = ""
     message: str = ""
     rejections: Rejections = Rejections()
-    """Of the sample that was to be assessed."""
+    """Rejections of the sample that was to be assessed."""
     served_version: str | None = None
     """Version as which an endpoint answered, where that is another than the one that is assessed."""
     loaded_again: LoadedModel | None = None

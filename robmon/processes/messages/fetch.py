@@ -75,7 +75,7 @@ class LogResults(Message):
 
 
 class ResultsLogged(Message):
-    """They are there."""
+    """The results are logged."""
 
     type: Literal["results_logged"] = "results_logged"
 

@@ -25,11 +25,11 @@ class NoveltyFound(Message):
     """What is unusual about the fresh rows of the sample, one a request: see `robmon.drift.novelty`."""
 
     rows: int
-    """So many were judged."""
+    """Number of rows that were judged."""
     ratio: float | None
     """Share of them that is novel; None where the baseline has too few rows to say."""
     pvalue: float | None
-    """Of so many, if all were as the baseline's."""
+    """Probability of so many novel rows, if all were like the baseline's."""
     near_duplicates: int | None
     """Rows nearer to another than the baseline's ever were; None where too few of its pairs are known."""
     equal_rows: int
@@ -64,7 +64,7 @@ class SharesResult(Message):
     is_now: bool = False
     """Whether they are of the rows of this assessment; else of the baseline."""
     rise_share: list[float] | None = None
-    """Of the rise of the noise error since the baseline, where it has risen beyond three standard errors."""
+    """Shares of the rise of the noise error since the baseline, where it has risen beyond three standard errors."""
     rise_stderr: list[float] | None = None
     largest: str | None = None
     """The group that carries most of the rise (where that is not known: of the error), beyond three standard errors."""

@@ -21,7 +21,7 @@ class ModelVersion(Message):
     """Prediction URL of a model that is not loaded here, but asked."""
     flavors: list[str] = []
     tags: dict[str, str] = {}
-    """Of the registered version, as far as they are kept; see `models.registry.resolved.Resolved`."""
+    """Tags of the registered version, as far as they are kept; see `models.registry.resolved.Resolved`."""
     commit: str | None = None
     """The commit of the code that made it, where its run tells it."""
     baseline: dict[str, Any] | None = None
@@ -82,5 +82,5 @@ class Compiled(Message):
     because: str
     """Why the model stays as it is, in words; empty where it is compiled from now on."""
     time_ratio: float | None
-    """Of the time that a batch takes compiled to that as it is; None where it was not measured."""
+    """Time that a batch takes compiled, over that uncompiled; None where it was not measured."""
     seconds: float

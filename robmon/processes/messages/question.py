@@ -20,7 +20,7 @@ class SampledRequest(Message):
     hour: int | None = None
     """When it arrived, in whole hours of Unix time, where it counts for the detector over time: once in its life."""
     target: str | None = None
-    """Its label, as JSON."""
+    """The request's label, as JSON."""
     answer: int | None = None
     """Index of the blob that holds the answer that was served, where it is to be compared."""
 
@@ -69,7 +69,7 @@ class DetectionQuestion(Message):
     learns: bool = True
     """Whether a limit is to be made, and this assessment's rows are normal as far as anybody knows."""
     inherited: list[InheritedBaseline] = []
-    """Of versions before, whose hours stand in for those that are not there yet; the nearest first."""
+    """Baselines of versions before, whose hours stand in for those that are not there yet; the nearest first."""
     without: list[int] = []
     """Hours that a person has left out."""
 

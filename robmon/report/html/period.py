@@ -47,7 +47,7 @@ class Period:
 
     @cached_property
     def events(self) -> list[Row]:
-        """Those of the period: also what happened in the hour before its first assessment."""
+        """The events of the period, and what happened in the hour before its first assessment."""
         return [event for event in self.all_events if event["at"] >= self.since - JUST_BEFORE_SECONDS]
 
     @cached_property

@@ -58,7 +58,7 @@ def _regressions(period: Period) -> Iterator[str]:
 
 
 def _standing(period: Period, began: Row) -> Iterator[str]:
-    """Of one that stands: which, since when, how sure, why, and what else changed."""
+    """A regression that stands: which, since when, how sure, why, and what else changed."""
     since, kind = began.get("since") or began["at"], began.get("regression")
     against = f"is worse than version {printable(began.get('against', '-'))}"
     if kind == "time":

@@ -194,7 +194,7 @@ class _Kept:
         self._reduction, self._rows = reduction, rows
         self._waiting: list[Array] = []
         self._numbers = 0
-        """Of the outputs that wait."""
+        """Numbers in the outputs that wait."""
         self._parts: list[Reduced] = []
 
     def add(self, outputs: Array) -> None:

@@ -62,9 +62,9 @@ class Tally:
     """Means of each trial by `Measures.weights`, shape `(T, levels, values)`: the errors of all measures in their
     order, then whether rows had the class of each reference, or what of an embedding was kept; None without weights."""
     near: list[Float64] = field(default_factory=list)
-    """Of embeddings: what `Neighbours` says, summed over trials, shape `(levels, n)` each."""
+    """For embeddings: what `Neighbours` says, summed over trials, shape `(levels, n)` each."""
     every: Float64 | None = None
-    """Of embeddings: row errors of the first measure's first weighting, shape `(levels, T, n)`."""
+    """For embeddings: row errors of the first measure's first weighting, shape `(levels, T, n)`."""
 
 
 def run_trials(

@@ -74,7 +74,7 @@ class _Tried:
     def __init__(self, run: Run, inputs: Array, patience_seconds: float) -> None:
         self._run, self._inputs, self.patience_seconds = run, inputs, patience_seconds
         self._seconds: dict[int, float] = {}
-        """That a row takes, by the batch's rows."""
+        """Seconds that a row takes, by the batch's rows."""
         self._last = 0
 
     def extend(self, sizes: Iterable[int], misses: int = 1) -> None:
@@ -132,7 +132,7 @@ def best_of(seconds: Mapping[int, float]) -> int:
 
 
 def _candidates(rows: int) -> Iterator[int]:
-    """So many rows, halved as often as leaves enough, then doubled again and again.
+    """Sizes to try: so many rows, halved as often as leaves enough, then doubled again and again.
 
     >>> from itertools import islice
     >>> list(islice(_candidates(70), 5))

@@ -253,7 +253,7 @@ def _deviation(inputs: Array, axis: int) -> Float64:
 def _side_by_side(
     inputs: Array, tensors: Sequence[NamedTensor], asked: int | None, read: Read, refuses: bool
 ) -> FeatureAxis:
-    """Of named tensors: each by the same rule, and their features one behind another."""
+    """The axis of named tensors: each by the same rule, and their features one behind another."""
     feature_of: list[int] = []
     notes: list[str] = []
     words: set[Literal["feature", "channel"]] = set()

@@ -160,7 +160,7 @@ class AdditiveRows:
         return namespace(self._rows).reshape(concatenation(list(self._each())), (self._copies, *self._rows.shape))
 
     def _size(self, draw: Array) -> Array:
-        """Of the draws of so many rows, shape `(rows,)`."""
+        """Size of the draws of so many rows, shape `(rows,)`."""
         xp = namespace(draw)
         return xp.linalg.vector_norm(xp.reshape(draw, (-1, math.prod(self._rows.shape[1:]))), axis=1)
 

@@ -32,7 +32,7 @@ class AttributionCost:
     screened: int
 
     def screened_rows(self, rows: int) -> int:
-        """Of so many rows those of the screen."""
+        """How many of so many rows the screen takes."""
         return min(rows, max(FEWEST_SCREENED, SCREEN_ROWS // max(self.screened, 1)))
 
     def predicted_rows(self, rows: int, pairs: int) -> int:

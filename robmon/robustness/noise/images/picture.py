@@ -113,7 +113,7 @@ class ImageNoise(Noise):
         return generator.random((shape[0], *[1] * (len(shape) - 1)))
 
     def fitted(self, features: Features, shape: tuple[int, ...]) -> Features:
-        """Of one scale everywhere, the inputs' own unit, and without codes: a pixel is a pixel.
+        """The features with one scale everywhere, the inputs' own unit, and without codes: a pixel is a pixel.
 
         Raises:
             InvalidInputError: the inputs are no pictures, or it is not known what black and white are.

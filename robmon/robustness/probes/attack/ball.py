@@ -43,12 +43,12 @@ class Ball:
     dtype: np.dtype[np.floating]
 
     def of(self, rows: NDArray[np.int64]) -> Ball:
-        """That of some of the rows, or of some of them again and again."""
+        """The ball of some of the rows, which may be repeated."""
         names = ("centre", "scale", "low", "high", "whole", "radius")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def within(self, radius: float | Float64) -> Ball:
-        """That of another radius, one for all or one a row."""
+        """The ball of another radius, one for all or one per row."""
         return replace(self, radius=np.broadcast_to(np.reshape(radius, (-1, 1)), (len(self.centre), 1)))
 
     @property

@@ -21,7 +21,7 @@ CHANCE: Final = 0.01
 
 
 def doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
-    """Of the rows as they are, a sentence each."""
+    """Doubts about the rows as they are, a sentence each."""
     part = ball.of(rows)
     # Each half of the rows on its own, so that what a model makes of other batches is seen too.
     halves = np.array_split(np.arange(len(rows)), 2 if len(rows) > 3 else 1)

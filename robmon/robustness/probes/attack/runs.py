@@ -60,7 +60,7 @@ class Runs:
         self.has_slope = np.zeros(len(self.target.queries), dtype=bool)
 
     def chosen(self, attacks: Sequence[str]) -> list[str]:
-        """Of the attacks those that this model can be attacked by.
+        """Those of the attacks that this model can be attacked by.
 
         Raises:
             InvalidInputError: none can, or `transfer` has no substitute.

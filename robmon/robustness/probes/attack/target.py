@@ -54,7 +54,7 @@ class Target:
         return self.margins_of(self._ask(points, rows), rows)
 
     def margins_of(self, answer: Any, rows: NDArray[np.int64]) -> Float64:
-        """Likewise of an answer that is there already."""
+        """The margins in an answer that is there already."""
         np.add.at(self.queries, rows, 1)
         outputs = flatten(answer, self._kind, len(rows))
         finite = to_numpy(all_finite(outputs))

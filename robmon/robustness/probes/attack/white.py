@@ -64,14 +64,14 @@ def descend(
 
 @dataclass(frozen=True)
 class Nearest:
-    """Of each row the moves that came nearest to another class, and by how much they miss it; below 0 they reach it."""
+    """Each row's moves that came nearest to another class, and by how much they miss it; below 0 they reach it."""
 
     moves: Float64
     margins: Float64
 
     @classmethod
     def of(cls, ball: Ball) -> Nearest:
-        """Of rows of which nothing was tried."""
+        """Rows of which nothing was tried yet."""
         return cls(np.zeros_like(ball.centre), np.full(len(ball.centre), np.inf))
 
     @property

@@ -217,7 +217,7 @@ def _keeps_rows(node: Node, rank: int) -> bool:
 
 
 def _check_broadcast(node: Node, mixing: UnreadableError) -> None:
-    """Of sums and products with other values: these have the same shape, or are constants for all rows alike."""
+    """Refuse sums and products with other values, unless these have the same shape or are alike for all rows."""
     for value in node.arguments.values():
         if isinstance(value, Node):
             if value.shape != node.shape:

@@ -47,7 +47,7 @@ class Node:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """Of the operator; nodes among them are what it depends on."""
+        """Arguments of the operator; nodes among them are what it depends on."""
         return self.operator.arguments
 
     @property

@@ -144,7 +144,7 @@ def _between(low: torch.Tensor, high: torch.Tensor) -> Box:
 
 
 def _valley(node: Node, box: Box, bottom: float) -> Box:
-    """Of a function with one lowest place."""
+    """The box of a function with one lowest place."""
     at_low, at_high = called(node, box.low), called(node, box.high)
     lowest = called(node, torch.full_like(box.centre[:1], bottom))[0]
     reaches = (box.low <= bottom) & (box.high >= bottom)

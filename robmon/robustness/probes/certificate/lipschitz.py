@@ -86,7 +86,7 @@ class Constants:
         return total * ROUNDING
 
     def _layered(self, node: Node) -> float:
-        """Its own norm times the constant of what it is of."""
+        """The node's own norm times the constant of its input."""
         sources = [self.of[source] for source in node.sources]
         if node.name in SUMS:
             return sum(factor * self.of[each] for each, factor in summands(node))
@@ -239,7 +239,7 @@ def _mean(node: Node, norm: Norm) -> float:
 
 
 def _pool(node: Node, norm: Norm) -> float:
-    """Of average pooling: it is the same of rows as of columns, one after the other."""
+    """Norm of average pooling, which pools rows and columns alike, one after the other."""
     arguments, axes = node.arguments, node.operator.spatial_axes
     lengths = node.sources[0].shape[-axes:]
     if node.name.startswith("adaptive"):
@@ -283,7 +283,7 @@ _GAINS: Final = {
 
 
 def maximum_gain(node: Node, norm: Norm) -> float:
-    """Of largest values: 1, but in l2 a cell counts in each window that it is in."""
+    """Constant of a maximum: 1, but in l2 a cell counts in each window that it is in."""
     if norm == "inf" or node.name == "amax":
         return 1.0
     arguments, axes = node.arguments, node.operator.spatial_axes

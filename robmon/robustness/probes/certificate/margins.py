@@ -79,7 +79,7 @@ class Reading:
         return cls(graph, tail_of(graph, graph.output, MOST_NUMBERS), rows, kind, threshold)
 
     def scores(self, rows: torch.Tensor) -> torch.Tensor:
-        """Of rows, `(rows, scores)`."""
+        """Scores of rows, `(rows, scores)`."""
         return self.graph.evaluate(self.graph.output, {self.graph.input: rows}).reshape(len(rows), -1)
 
     def questions(self, classes: NDArray[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor, Signs]]:

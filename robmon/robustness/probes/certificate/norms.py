@@ -17,7 +17,7 @@ CHUNK: Final = 1 << 22
 
 
 def matrix_norm(matrix: torch.Tensor, norm: Norm) -> float:
-    """Of the map `x -> matrix @ x`, both sides in one norm: the largest singular value, or row sum.
+    """Norm of the map `x -> matrix @ x`, both sides in one norm: the largest singular value, or row sum.
 
     >>> matrix_norm(torch.tensor([[3.0, 4.0]]).double(), "2"), matrix_norm(torch.tensor([[3.0, -4.0]]).double(), "inf")
     (5.0, 7.0)
@@ -35,7 +35,7 @@ def rows_norm(rows: torch.Tensor, norm: Norm) -> torch.Tensor:
 
 
 def axis_norm(operator: Callable[..., torch.Tensor], length: int, norm: Norm, *of: Any) -> float:
-    """Of a linear map of one axis, given as a function of `(rows, 1, length)` and of further arguments."""
+    """Norm of a linear map of one axis, given as a function of `(rows, 1, length)` and of further arguments."""
     columns = operator(torch.eye(length, dtype=torch.float64)[:, None], *of)[:, 0]
     return matrix_norm(columns.T, norm)
 
@@ -51,7 +51,7 @@ def convolution_norm(
     norm: Norm,
     is_circular: bool = False,
 ) -> float:
-    """Of a convolution: exact where it is circular, else an upper bound.
+    """Norm of a convolution: exact where it is circular, else an upper bound.
 
     One padded with zeros is a circular one on a larger torus, whose further inputs are 0 and whose further outputs are
     left out, both of which lessen norms; a torus is large enough where no window goes round it to other inputs.
@@ -121,7 +121,7 @@ def overlaps(length: int, kernel: int, stride: int, padding: int, dilation: int,
 
 
 def adaptive_overlaps(length: int, count: int) -> int:
-    """Likewise of a pool that has `count` windows.
+    """The same for a pool that has `count` windows.
 
     >>> adaptive_overlaps(8, 4), adaptive_overlaps(7, 3)
     (1, 2)

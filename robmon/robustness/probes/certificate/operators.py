@@ -134,7 +134,7 @@ def plain(operator: Operator, shape: tuple[int, ...]) -> Operator:
 
 
 def _softplus(arguments: Mapping[str, Any]) -> str:
-    """It jumps down by `log1p(exp(-threshold)) / beta` where it becomes a line."""
+    """Softplus jumps down by `log1p(exp(-threshold)) / beta` where it becomes a line."""
     beta, threshold = float(arguments["beta"]), float(arguments["threshold"])
     is_smooth = beta > 0 and math.log1p(math.exp(-min(max(threshold, 0.0), 700.0))) / beta <= MOST_JUMP
     return "" if is_smooth else "softplus that jumps at its threshold"

@@ -46,7 +46,7 @@ def read(module: torch.nn.Module, inputs: torch.Tensor) -> Graph:
 
 
 class OtherwiseError(UnreadableError):
-    """It cannot be read in this way."""
+    """The module cannot be read in this way."""
 
 
 def _exported(module: torch.nn.Module, example: torch.Tensor) -> Graph:
