@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,11 +53,24 @@ def read_inputs(
         raise
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from None
-    except Exception:  # whatever a parser raises may quote the data
-        raise InvalidInputError(f"{path} is not a {path.suffix.lower()} file that can be read") from None
+    except Exception as error:  # whatever a parser raises may quote the data
+        told = f"{path} is not a {path.suffix.lower()} file that can be read"
+        raise InvalidInputError(told + _why(error)) from None
     if len(inputs) == 0:
         raise InvalidInputError(f"{path} has no row")
     return _split_targets(inputs, [target] if isinstance(target, str) else list(target or ()), path)
+
+
+def _why(error: Exception) -> str:
+    """What a parser tells without quoting the data, behind the sentence.
+
+    >>> _why(ValueError("C error: Expected 3 fields in line 7, saw 4")), _why(ValueError("secret"))
+    (': expected 3 fields in line 7, saw 4', '')
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return ": it is not UTF-8"
+    found = re.search(r"Expected \d+ fields in line \d+, saw \d+", str(error))
+    return f": {found[0][:1].lower()}{found[0][1:]}" if found else ""
 
 
 def _split_targets(

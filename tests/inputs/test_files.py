@@ -185,3 +185,19 @@ def test_several_targets_are_columns_in_the_order_asked_for(tmp_path: Path) -> N
     assert targets is not None and targets.tolist() == [[0.5, 4.0], [1.5, 5.0], [2.5, 6.0]]
     with pytest.raises(InvalidInputError, match="has no column y3"):
         read_inputs(tmp_path / "data.csv", ["y1", "y3"])
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("größe\n1\n".encode("latin-1"), ": it is not UTF-8"),
+        (b"a,b\n1,2\n1,hush,3\n", ": expected 2 fields in line 3, saw 3"),
+        (b"", ""),
+    ],
+)
+def test_of_a_table_that_cannot_be_read_is_told_where(content: bytes, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(content)
+    with pytest.raises(InvalidInputError) as raised:
+        read_inputs(file)
+    assert str(raised.value) == f"{file} is not a .csv file that can be read{why}"
