@@ -249,6 +249,8 @@ def test_a_data_folder_that_cannot_be_written(daemon: Daemon) -> None:
     failures = daemon.count("robmon_history_write_failures_total")
     daemon.wait_for_assessments(2)
     assert daemon.count("robmon_history_write_failures_total") == failures
-    told_numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"][:-1]
-    kept = [line["number"] for line in History(daemon.data_dir, unquote(state.stem)).past.assessments()]
+    told_numbers = [line["number"] for line in daemon.log("assessment") if line["outcome"] == "ok"]
+    past = History(daemon.data_dir, unquote(state.stem)).past
+    daemon.wait_for(lambda: len(past.assessments()) >= len(told_numbers), "the last of them on the disk")
+    kept = [line["number"] for line in past.assessments()]
     assert kept[: len(told_numbers)] == told_numbers, "none is lost"
