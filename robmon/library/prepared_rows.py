@@ -320,7 +320,7 @@ def _of_model(
     parts = fitted.inputs
     predictor = predictor_of(model, parts, outputs)
     rows = _of_parts(predictor, parts, model.put(parts.array), lambda: model.axes_read(parts))
-    notes = (*place.notes, *_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
+    notes = (*place.notes, *model.notes, *_columns_not_taken(given, parts), *fitted.notes, *rows.notes)
     place.opened = time.perf_counter()
     return replace(
         rows,

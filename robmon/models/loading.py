@@ -72,7 +72,8 @@ def load(
         ModelLoadError: it cannot be loaded, or nothing in its inputs can be perturbed.
     """
     folder = Path(path).absolute()
-    kind = mlmodel.read(folder).kind
+    content = mlmodel.read(folder)
+    kind = content.kind
     place = ""
 
     def claimed(name: str) -> int | None:
@@ -103,6 +104,7 @@ def load(
         graph=code.graph,
         compilation=code.compilation,
         code_rows=code.fixed_rows,
+        params=content.params,
         use=code.use,
         remarks=code.remarks,
     )

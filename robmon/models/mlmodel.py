@@ -21,10 +21,14 @@ ONNX = "onnx"
 
 @dataclass(frozen=True)
 class MLmodel:
-    """The parsed file. `inputs` is the signature's list of input specifications, None without a signature."""
+    """The parsed file. `inputs` is the signature's list of input specifications, None without a signature.
+
+    `params` are the names of what requests may set beside the rows.
+    """
 
     flavors: dict[str, dict[str, Any]]
     inputs: list[dict[str, Any]] | None
+    params: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["torch", "pyfunc"]:
@@ -61,10 +65,11 @@ def read(folder: Path) -> MLmodel:
             raise ModelLoadError(f"the model's {MLMODEL_FILE} file is larger than {MAX_BYTES // 2**20} MiB")
         content = yaml.load(text.decode(), _Loader)  # noqa: S506 - a safe loader that leaves more out
         signature = content.get("signature") or {}
-        inputs = signature.get("inputs")
+        inputs, params = signature.get("inputs"), signature.get("params")
         return MLmodel(
             flavors={str(name): _flavor(flavor) for name, flavor in content["flavors"].items()},
             inputs=json.loads(inputs) if inputs else None,
+            params=tuple(str(each["name"]) for each in json.loads(params)) if params else (),
         )
     except OSError as error:
         raise ModelLoadError(f"the model has no readable {MLMODEL_FILE} file: {error.strerror}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import PredictionError, is_out_of_memory
+from robmon.errors import PredictionError, is_out_of_memory, printable
 from robmon.models.access import EndpointAccess
 from robmon.models.devices.device import AS_IT_IS, DeviceUse
 from robmon.models.inputs.model_inputs import ModelInputs
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 FITTING_SECONDS: Final = 3600.0
 ROWS_READ = 32
 """Rows with which a model is called to see how its first layer takes them."""
+MOST_PARAMS = 10
+"""Of a signature that are named."""
 Claim = Callable[[str], int | None]
 """Told of the device that a model will run on, such as `cuda:0`, before anything of it lies there; returns how many
 bytes of it the model may take at most, None: any. Torch's own allocator is bounded without that."""
@@ -109,6 +111,8 @@ class ServedModel:
     """What may compile the module, of a torch model."""
     code_rows: int | None = field(default=None, repr=False)
     """How many rows every call has, where its code fixes it."""
+    params: tuple[str, ...] = field(default=(), repr=False)
+    """Names of what requests may set beside the rows."""
     use: DeviceUse = field(default=AS_IT_IS, repr=False)
     """How it uses its device in fact."""
     remarks: tuple[str, ...] = field(default=(), repr=False)
@@ -127,6 +131,9 @@ class ServedModel:
             notes.append(f"the model computes in {self.use.precision} wherever autocast lets it (device.precision)")
         if self.compilation is not None and self.compilation.is_on:
             notes.append("the model is compiled for its device (device.compile)")
+        if self.params:
+            told = ", ".join(printable(name) for name in self.params[:MOST_PARAMS])
+            notes.append(f"the model is asked with the defaults of its params ({told}): what requests set is not used")
         return tuple(notes)
 
     @property
