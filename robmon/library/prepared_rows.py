@@ -110,7 +110,7 @@ class PreparedRows:
         if options.get("features") is None:
             is_free = options.get("scale") is None and not specification.acts_on_images
             options |= {"axis": self.axis(specification.feature_axis, refuses=is_free)}
-        options |= {"whole": self.whole}
+        options |= {"whole": self.whole, "has_own_batches": specification.max_batch_rows is not None}
         if self.kept is not None and targets is not None and len(targets) == self.of_rows:
             targets = np.asarray(targets)[list(self.kept)]
         if max_seconds is not None:

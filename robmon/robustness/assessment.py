@@ -72,6 +72,7 @@ def assess_rows(
     largest_inputs: Float64 | None = None,
     draws_as: str | None = None,
     keeps_trials: bool = False,
+    has_own_batches: bool | None = None,
     notes: Sequence[str] = (),
     names_rows: bool = True,
     tells_values: bool = True,
@@ -111,6 +112,8 @@ def assess_rows(
         draws_as: what drew the noise of the assessment with which this one is compared, its `draws`: it draws again,
             where it can, so that both have the same noise. None: as is usual for these inputs.
         keeps_trials: whether row errors at the highest level are kept trial by trial, `trial_row_errors`.
+        has_own_batches: whether the model's owner, not a plan, says how many rows it is asked at a time; None: if the
+            specification says it. Else it is looked whether outputs hang on that.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
         names_rows: whether rows that are left out are named by their numbers.
         tells_values: whether notes may tell the values of codes, which are inputs.
@@ -159,7 +162,8 @@ def assess_rows(
         return run_trials(engine.asking(which), by.measures, levels=at, trials=times, size=size, progress=told)
 
     quiet = _without_noise(lambda which, times: run(which, levels[:1], times), predictor, outputs, by.own, trials)
-    beside = in_other_batches(predictor, inputs, by.measures, by.own, size, specification, quiet)
+    is_as_told = bool(specification.max_batch_rows) if has_own_batches is None else has_own_batches
+    beside = None if is_as_told else in_other_batches(predictor, inputs, by.measures, by.own, size, levels, quiet)
     every = joined(quiet, run(predictor, levels[1:], trials, progress))
     unsteady = unsteadiness(kind, levels, every, by.own, counted & finite, beside)
     tally = of_rows(every, counted)

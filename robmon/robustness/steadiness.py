@@ -20,7 +20,6 @@ from robmon.robustness.engine.pace import Pace
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.engine.reduction import Measures
 from robmon.robustness.engine.trials import Tally
-from robmon.robustness.specification import Specification
 from robmon.vocabulary import OutputKind
 
 PLAIN, NORMALISED = 0, 1
@@ -41,13 +40,12 @@ def in_other_batches(
     measures: Measures,
     own: int,
     size: BatchSize,
-    specification: Specification,
+    levels: Sequence[float],
     quiet: Tally,
 ) -> Float64 | None:
     """Row errors of both weightings, shape `(2, n)`, without noise, where batches begin and end elsewhere.
 
-    Those of a row that would be asked on its own are 0. None of a model that is itself random, or does not take such
-    batches, or whose owner says how many rows it is asked at a time: that is how it is to be judged then.
+    Those of a row that would be asked on its own are 0. None of a model that is itself random, or takes no such ones.
 
     Args:
         predictor: the model.
@@ -55,11 +53,11 @@ def in_other_batches(
         measures: how outputs are judged.
         own: which of them compares with the clean outputs.
         size: of batches.
-        specification: levels, and how many rows are asked at a time.
+        levels: the assessed ones.
         quiet: of the trials at level 0.
     """
     n = int(inputs.shape[0])
-    if n < FEWEST_ROWS or len(specification.levels) < 2 or specification.max_batch_rows or size.rows == 1:
+    if n < FEWEST_ROWS or len(levels) < 2 or size.rows == 1:
         return None
     if quiet.sums[own][PLAIN, 0, measures.counted].any():
         return None

@@ -103,6 +103,7 @@ def assess_batch(
             clusters=origins,
             draws_as=comparison.draws if comparison else None,
             keeps_trials=question.detection is not None and is_of_sample,
+            has_own_batches=not is_of_sample or question.specification.max_batch_rows is not None,
             largest_inputs=inputs.largest,
             names_rows=False,  # the sample's numbers mean nothing; the daemon knows the requests' ids
             notes=(*inputs.notes(INTEGERS_OPTION), *model.notes) if is_of_sample else (),

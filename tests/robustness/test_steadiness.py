@@ -44,6 +44,11 @@ def test_is_told_where_rows_beside_a_row_decide(predict: Callable[[Array], Array
     assert not told(predict, max_batch_rows=20), "its owner says how many are asked at a time"
 
 
+def test_is_told_where_a_time_budget_fixes_the_batches() -> None:
+    notes = robmon.assess(lambda x: x - x.mean(axis=0), X, trials=19, max_seconds=30).notes
+    assert any(BESIDE in note for note in notes)
+
+
 def test_is_told_of_several_batches_too() -> None:
     rows = np.random.default_rng(1).normal(size=(5000, 2))
     assert told(lambda x: x - x.mean(axis=0), rows)
