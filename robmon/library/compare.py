@@ -126,11 +126,13 @@ def _compare_embeddings(a: Assessment, b: Assessment, **judgement: float) -> Com
 
 
 class PerturbedShape(NamedTuple):
-    """What of the inputs a model perturbs."""
+    """What of the inputs a model perturbs, and what it returns."""
 
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
     kept: tuple[int, ...] | None
+    outputs: tuple[str, ...] = ()
+    """Names of the parts of its outputs, which another model's are put into the order of."""
 
 
 def _assess_one(
@@ -176,8 +178,10 @@ def _assess_at(
         own = PerturbedShape(tuple(rows.array.shape), rows.column_names, rows.kept)
         if reference is None or perturbed is None:
             given["compare_at"] = "own"
-            return rows.assess(specification, features=features_of(rows), **given), own
-        _check_same_inputs(perturbed, own)
+            result = rows.assess(specification, features=features_of(rows), **given)
+            return result, own._replace(outputs=rows.outputs.part_names)
+        _check_same_inputs(perturbed._replace(outputs=()), own)
+        rows.outputs.like = perturbed.outputs
         checked = _with_check(reference, rows.predictor.predict)
         rows = replace(rows, predictor=through(rows.predictor, checked))
         given |= {"scale": None, "features": reference.features, "draws_as": reference.draws}

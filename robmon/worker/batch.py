@@ -36,6 +36,7 @@ class BatchResult(NamedTuple):
         features: what scaled the noise.
         assessment: the result.
         reference: the reference version's part of a comparison, where one is asked for.
+        output_names: of the parts of the outputs that stand side by side.
     """
 
     plan: AssessmentPlan
@@ -43,6 +44,7 @@ class BatchResult(NamedTuple):
     features: Features
     assessment: Assessment
     reference: Reference | None
+    output_names: tuple[str, ...]
 
     @property
     def out_of_memory_retries(self) -> int:
@@ -111,7 +113,8 @@ def assess_batch(
         )
     masked = replace(result.masked, not_floating=inputs.not_floating)
     notes = (*read.notes, *result.notes) if is_of_sample else result.notes
-    return BatchResult(plan, origins, features, replace(result, masked=masked, notes=notes), reference)
+    result = replace(result, masked=masked, notes=notes)
+    return BatchResult(plan, origins, features, result, reference, read.part_names)
 
 
 def _plan(

@@ -99,7 +99,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
     with phases("compare"):
         output_column = question.specification.output_column
         served = compare_served(question.requests, evaluation.blobs, sample, result, output_column)
-        judged = None if batch.reference is None else judge(batch.reference, result, batch.origins)
+        judged = None if batch.reference is None else judge(batch.reference, result, batch.origins, batch.output_names)
         kept = keep(result)
     with phases("drift"):
         predictions = prediction_drift(baseline, question, result)
@@ -146,6 +146,7 @@ def _answer(evaluation: Evaluation, sample: DecodedSample) -> Frame:
         detection_hours=detection.hours,
         new_hours=detection.new_hours,
         clean_variance=result.output_variance.tolist(),
+        output_names=list(batch.output_names),
         input_drift=list(inputs.values),
         input_quality=list(inputs.quality),
         drifted_features=inputs.drifted,

@@ -138,8 +138,13 @@ def reference_of(comparison: ComparisonTerms, blob: bytes, rows: int) -> Referen
     return Reference(comparison, np.empty((0, 0)), own.first(requests, int(finite[:rows].sum())), finite[:rows])
 
 
-def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> Verdict | NotCompared:
+def judge(
+    reference: Reference, result: Assessment, origins: Sequence[int], output_names: Sequence[str] = ()
+) -> Verdict | NotCompared:
     """The version against its reference, request by request; or why no verdict can be taken.
+
+    Each output is judged in the reference's units of the output at its place, which must be the same one: parts that
+    are named alike stand in one order.
 
     Rows are left out only where the reference's clean output is not finite: where this version's is not, it is worse.
     """
@@ -154,6 +159,14 @@ def judge(reference: Reference, result: Assessment, origins: Sequence[int]) -> V
         return NotCompared(
             reason="failed",
             why=f"its outputs do not vary any more, whatever the inputs, which those of {against} do",
+        )
+    known_names = comparison.output_names
+    is_placed = reference.triplets is None
+    if is_placed and sorted(output_names) == sorted(known_names) and list(output_names) != known_names:
+        return NotCompared(
+            reason="other_units",
+            why=f"it returns {', '.join(output_names)}, and {against} {', '.join(known_names)}: the same outputs in "
+            "another order. Register it with that order",
         )
     if reference.triplets is not None:
         compared = _compare_triplets(reference, reference.triplets, result)

@@ -503,7 +503,7 @@ def compared(model: ServedModel, asked: Assess, sample: list[bytes], reference: 
     first, errors = assessed(reference, asked, sample)
     comparison = ComparisonTerms(
         version="1", alpha=0.01, tolerance=0.1, output=first.output, clean_variance=first.clean_variance,
-        origins=first.plan.origins, nonfinite_rows=first.nonfinite_rows,
+        origins=first.plan.origins, nonfinite_rows=first.nonfinite_rows, output_names=first.output_names,
     )  # fmt: skip
     against = asked.model_copy(update={"plan": first.plan, "comparison": comparison})
     answer, _ = evaluate(model, against, [*sample, errors.tobytes()])
@@ -604,6 +604,23 @@ def test_of_several_outputs_the_one_that_is_chosen_is_assessed_and_told(tmp_path
         "of the outputs label, score, row what is assessed is label, as chosen",
         "output is label: one column of whole numbers under classification",
     ]
+
+
+def test_outputs_of_the_same_names_in_another_order_are_not_compared(tmp_path: Path) -> None:
+    """Each would be judged in the units of another one: this model, which is the same, would be 2.3 times worse."""
+
+    def named(order: list[str]) -> ServedModel:
+        def predict(rows: Any) -> pd.DataFrame:
+            return pd.DataFrame({"small": np.tanh(4 * rows["a"]), "large": 2 * rows["b"]})[order]
+
+        return load(save_pyfunc(tmp_path / order[0], predict, columns(*((name, "double") for name in NAMES))))
+
+    known, sample = named(["small", "large"]), bodies(64)
+    answer = compared(named(["large", "small"]), question(64), sample, known)
+    assert answer.verdict is None and answer.not_compared is not None
+    assert answer.not_compared.reason == "other_units"
+    assert "returns large, small, and version 1 small, large: the same outputs in another" in answer.not_compared.why
+    assert compared(known, question(64), sample, known).verdict is not None
 
 
 def test_a_baseline_of_outputs_that_were_taken_for_something_else_is_learnt_anew(linear: list[ServedModel]) -> None:

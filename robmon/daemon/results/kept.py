@@ -38,6 +38,8 @@ class Kept:
     """Standard error of the baseline's mean, as a share of it."""
     curves: Mapping[ComparisonScore, KeptCurve] = field(default_factory=dict)
     """The curve in the units of each verdict there may be, by its score."""
+    output_names: list[str] = field(default_factory=list)
+    """Of the parts of its outputs that stand side by side, in their order."""
     evidence: Evidence | None = None
     """By which its numbers are computed again."""
 
@@ -61,6 +63,7 @@ class Kept:
             blob=blob,
             classes=result.kept_classes,
             clean_variance=result.clean_variance,
+            output_names=result.output_names,
             nonfinite_rows=result.nonfinite_rows,
             draws=result.draws,
             curves=result.kept_curves,
@@ -79,6 +82,7 @@ class Kept:
             tolerance=tolerance,
             output=self.output,
             clean_variance=self.clean_variance,
+            output_names=self.output_names,
             origins=self.plan.origins,
             nonfinite_rows=self.nonfinite_rows,
             classes=self.classes,

@@ -35,11 +35,13 @@ class OutputReader:
         column: the parts that are assessed; None: all, if they are of one kind.
         names: for each column of the array the part that it is from; empty where one part is taken.
         notes: what was chosen or left out, in sentences.
+        like: the parts of the version that it is compared with, in whose order they stand where they are the same.
     """
 
     column: OutputColumn | None = None
     names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    like: tuple[str, ...] = ()
     _taken: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __call__(self, outputs: Any, rows: int, inputs: Any = None) -> Any:
@@ -66,8 +68,9 @@ class OutputReader:
             return self._of_one(parts[0][1], rows)
         fitting = [(name, part) for name, part in parts if cells.length(part) == rows]
         if self._taken is None:
-            self._taken = self._settled(parts, fitting, rows, inputs)
-        taken = [(name, part) for name, part in fitting if name in self._taken]
+            self._taken = self._in_order(self._settled(parts, fitting, rows, inputs), names_of(fitting))
+        order = {name: at for at, name in enumerate(self._taken)}
+        taken = sorted(((name, part) for name, part in fitting if name in order), key=lambda each: order[each[0]])
         if len({name for name, _ in taken}) < len(set(self._taken)):
             raise invalid(f"the parts {_listed(names_of(fitting))}, not {_listed(self._taken)} as before")
         # The name of the only part is the model's word alone: where there is nothing to choose it is not told.
@@ -77,6 +80,28 @@ class OutputReader:
             return arrays[0][1]
         self.names = tuple(name for name, array in arrays for _ in range(int(np.prod(array.shape[1:]))))
         return _side_by_side([array for _, array in arrays])
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the parts that stand side by side, in their order; none where one part is taken."""
+        return tuple(dict.fromkeys(self.names))
+
+    def _in_order(self, taken: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+        """The parts that are taken in the order in which they stand: the model's, or that of what it is compared with.
+
+        >>> reader = OutputReader(like=("a", "b"))
+        >>> reader({"b": [1.0, 2.0], "a": [3.0, 4.0]}, 2).tolist()
+        [[3.0, 1.0], [4.0, 2.0]]
+        """
+        found = tuple(name for name in names if name in taken)
+        if len(found) < 2 or not self.like or found == self.like:
+            return found
+        if set(found) == set(self.like):
+            return self.like
+        self.notes.append(
+            f"the outputs {_listed(found)} are compared, in this order, with {_listed(self.like)} of the other version"
+        )
+        return found
 
     def _settled(
         self, parts: Sequence[tuple[str, Any]], fitting: Sequence[tuple[str, Any]], rows: int, inputs: Any

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.errors import PredictionError, is_out_of_memory, printable
+from robmon.errors import PredictionError, is_out_of_memory
 from robmon.models.access import EndpointAccess
 from robmon.models.devices.device import AS_IT_IS, DeviceUse
 from robmon.models.inputs.model_inputs import ModelInputs
@@ -22,6 +22,7 @@ from robmon.models.signature import signature
 from robmon.models.signature.collected import Collected, Row
 from robmon.models.signature.forms import Parts
 from robmon.models.strangers import is_raised_by_robmon, type_word
+from robmon.wording import printable
 
 if TYPE_CHECKING:
     from robmon.models.devices.compilation import Compilation

@@ -65,6 +65,8 @@ class Assessed(Message):
     """The served answers against this version's, where any is known."""
     clean_variance: list[float]
     """The variance that the row errors are divided by: the baseline's once it counts, else that of this sample."""
+    output_names: list[str] = []
+    """Of the parts of the outputs that stand side by side, in their order; none where one part is taken."""
     detection: Detection | None = None
     """The detector over time, where it was asked for."""
     detection_hours: dict[int, dict[str, Any]] = {}

@@ -34,6 +34,8 @@ class ComparisonTerms(Message):
     tolerance: float
     output: str
     clean_variance: list[float]
+    output_names: list[str] = []
+    """Of the parts of its outputs that stand side by side, in their order; none where one part is taken."""
     origins: list[int]
     nonfinite_rows: list[int] = []
     """The reference's rows without a finite clean output, which are left out, by their place in `origins`."""

@@ -7,7 +7,7 @@ from typing import Literal
 from robmon.processes.messages.base import Message
 from robmon.processes.messages.model import LoadedModel
 
-PROTOCOL_VERSION = 16
+PROTOCOL_VERSION = 17
 
 
 class Hello(Message):

@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse
 import torch
 
+import robmon
 from robmon.errors import PredictionError
 from robmon.models.outputs.outputs import OutputReader
 
@@ -323,7 +324,7 @@ def test_names_are_of_each_column() -> None:
 def test_the_parts_taken_at_first_are_expected_ever_after() -> None:
     reader = OutputReader()
     reader({"mean": [1.0, 2.0], "spread": [1.0, 2.5]}, 2)
-    assert reader({"spread": [1.5, 2.5], "mean": [0.0, 1.0]}, 2).tolist() == [[1.5, 0.0], [2.5, 1.0]]
+    assert reader({"spread": [1.5, 2.5], "mean": [0.0, 1.0]}, 2).tolist() == [[0.0, 1.5], [1.0, 2.5]]
     with pytest.raises(PredictionError, match="the parts mean, sd, not mean, spread as before"):
         reader({"mean": [1.0, 2.0], "sd": [1.0, 2.0]}, 2)
 
@@ -333,3 +334,23 @@ def test_names_fit_into_a_sentence() -> None:
     with pytest.raises(PredictionError, match="and 20 more") as raised:
         read(outputs, 2)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 1200
+
+
+def test_parts_keep_the_order_of_the_first_answer_and_of_what_they_are_compared_with() -> None:
+    """By their places they would be other outputs: of two versions, and from one call to the next."""
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    first = {"small": lambda x: np.tanh(4 * x[:, 0]), "large": lambda x: 2 * x[:, 1]}
+    other = dict(reversed(first.items()))
+    calls = iter([first, other] * 100)
+
+    def model(parts: Any) -> Any:
+        return lambda x: {name: part(x) for name, part in parts.items()}
+
+    result = robmon.compare(model(first), model(other), rows)
+    assert result.pooled_ratio == 1.0 and not result.worse
+    turning = robmon.assess(lambda x: model(next(calls))(x), rows, trials=19)
+    steady = robmon.assess(model(first), rows, trials=19)
+    assert turning.curve[0].mean_mse == 0 and turning.curve[-1].mean_mse == steady.curve[-1].mean_mse
+    renamed = robmon.compare(model(first), model({"tiny": first["small"], "large": first["large"]}), rows)
+    told = "the outputs tiny, large are compared, in this order, with small, large of the other version"
+    assert renamed.b is not None and told in renamed.b.notes
