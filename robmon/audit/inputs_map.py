@@ -181,9 +181,9 @@ def _check_attack(options: dict[str, Any]) -> None:
 def _check_certificate(options: dict[str, Any]) -> None:
     if not options.get("radii"):
         raise InvalidInputError("it needs radii, such as certify: {radii: [0.05, 0.1]}")
-    from robmon.robustness.probes.certificate.certify import METHODS, checked
+    from robmon.robustness.probes.certificate.certify import METHODS, check_options
 
-    checked(options["radii"], options.get("norm", "2"), options.get("method", METHODS[0]))
+    check_options(options["radii"], options.get("norm", "2"), options.get("method", METHODS[0]))
 
 
 def _typed(given: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from robmon.errors import InvalidInputError
 from robmon.extras import check_installed
 from robmon.robustness.arrays import Float64
-from robmon.robustness.probes.attack.ball import Ball
-from robmon.robustness.probes.attack.runs import NO_SUBSTITUTE, IsOver, Outside, checked
+from robmon.robustness.probes.attack.ball import Ball, check_ball
+from robmon.robustness.probes.attack.runs import NO_SUBSTITUTE, IsOver, Outside, check_runs
 from robmon.robustness.probes.attack.target import Target
 
 PREFIX: Final = "art:"
@@ -59,7 +59,8 @@ def check_attacks(
         MissingPackageError: an attack is ART's, which is not installed.
     """
     outside = {} if isinstance(attacks, str) else outside_attacks(attacks)
-    checked(radii, norm, attacks, outside, **counts)
+    check_ball(radii, norm)
+    check_runs(attacks, outside, **counts)
     if "transfer" in attacks and not has_substitute:
         raise InvalidInputError(NO_SUBSTITUTE)
 

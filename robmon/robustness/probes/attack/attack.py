@@ -21,10 +21,10 @@ from robmon.robustness.features.features import Features, fitting
 from robmon.robustness.noise.masking import untouched
 from robmon.robustness.outputs import classes_of, same_classes
 from robmon.robustness.probes.attack.asking import ForRows, asking
-from robmon.robustness.probes.attack.ball import Ball, Norm
+from robmon.robustness.probes.attack.ball import Ball, Norm, check_ball
 from robmon.robustness.probes.attack.doubts import doubts, gradient_health
 from robmon.robustness.probes.attack.result import Attack
-from robmon.robustness.probes.attack.runs import ATTACKS, NO_GRADIENT, WHITE, IsOver, Outside, Runs, checked
+from robmon.robustness.probes.attack.runs import ATTACKS, NO_GRADIENT, WHITE, IsOver, Outside, Runs, check_runs
 from robmon.robustness.probes.attack.target import Slope, Target
 from robmon.robustness.probes.attack.witnesses import Witnesses
 from robmon.robustness.specification import Specification
@@ -101,7 +101,8 @@ def attack_rows(
         PredictionError: the model returned what is not one output a row.
     """
     began, outside = time.monotonic(), outside or {}
-    tried = checked(radii, norm, attacks, outside, steps=steps, restarts=restarts, queries=queries)
+    tried = check_ball(radii, norm)
+    check_runs(attacks, outside, steps=steps, restarts=restarts, queries=queries)
     check_seed(seed)
     size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS, predictor.device)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robmon.robustness.arrays import Float64
+from robmon.errors import InvalidInputError
+from robmon.robustness.arrays import Float64, numbers
+from robmon.robustness.checks import check_word
 
 Norm = Literal["inf", "2"]
 NORMS: Final[tuple[Norm, ...]] = get_args(Norm)
@@ -16,6 +19,22 @@ STEPS: Final = 4
 """Of the rows' own type, towards where they were, for what rounding in float64 has left outside by its last bits."""
 NEARLY_WHOLE: Final = 1e-9
 """A move that is so little less than a whole number of steps is rounding, and that number."""
+
+
+def check_ball(radii: Sequence[float], norm: str) -> Float64:
+    """The radii, rising, each once.
+
+    Raises:
+        InvalidInputError: a radius is not above 0 or not finite, or the norm is not known.
+
+    >>> check_ball((0.2, 0.1), "inf").tolist()
+    [0.1, 0.2]
+    """
+    found = np.unique(numbers(radii, "radii"))
+    if not found.size or not np.all(np.isfinite(found)) or found[0] <= 0:
+        raise InvalidInputError("radii must be finite numbers above 0")
+    check_word("norm", norm, NORMS)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Float64, numbers
+from robmon.robustness.arrays import Float64
 from robmon.robustness.checks import check_whole, check_word
-from robmon.robustness.probes.attack.ball import NORMS, Ball
+from robmon.robustness.probes.attack.ball import Ball
 from robmon.robustness.probes.attack.black import coordinates, search, squares
 from robmon.robustness.probes.attack.minimal import nearest
 from robmon.robustness.probes.attack.target import Slope, Target
@@ -120,22 +120,12 @@ class Runs:
         )
 
 
-def checked(
-    radii: Sequence[float],
-    norm: str,
-    attacks: Sequence[str],
-    outside: Mapping[str, Outside],
-    **counts: int,
-) -> Float64:
-    """The radii, rising.
+def check_runs(attacks: Sequence[str], outside: Mapping[str, Outside], **counts: int) -> None:
+    """Refuse attacks that are not known, and counts that are no whole numbers above 0.
 
     Raises:
         InvalidInputError: an option cannot be used.
     """
-    found = np.unique(numbers(radii, "radii"))
-    if not found.size or not np.all(np.isfinite(found)) or found[0] <= 0:
-        raise InvalidInputError("radii must be finite numbers above 0")
-    check_word("norm", norm, NORMS)
     if isinstance(attacks, str) or not attacks:
         raise InvalidInputError(f"attacks are some of {', '.join(ATTACKS)}")
     for name in attacks:
@@ -144,4 +134,3 @@ def checked(
         check_whole(count, name)
         if count < 1:
             raise InvalidInputError(f"{name} must be at least 1, not {count}")
-    return found

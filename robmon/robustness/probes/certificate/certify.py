@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
-from robmon.robustness.arrays import Array, Float64, as_float64, numbers, to_numpy
+from robmon.robustness.arrays import Array, Float64, as_float64, to_numpy
 from robmon.robustness.checks import check_word
 from robmon.robustness.clean import CleanPass
 from robmon.robustness.engine.batch_size import BatchSize
 from robmon.robustness.engine.predictor import Predictor
 from robmon.robustness.features.features import Features
 from robmon.robustness.outputs import classes_of
-from robmon.robustness.probes.attack.ball import NORMS, Norm
+from robmon.robustness.probes.attack.ball import Norm, check_ball
 from robmon.robustness.probes.certificate.result import Certificate
 from robmon.robustness.specification import Specification
 
@@ -60,7 +60,7 @@ def certify_rows(
         InvalidInputError: an option cannot be used, or the outputs are no classes.
         PredictionError: the model returned what is not one output a row.
     """
-    tried = checked(radii, norm, method)
+    tried = check_options(radii, norm, method)
     size = BatchSize(specification.max_batch_rows or predictor.max_batch_rows or BATCH_ROWS, predictor.device)
     passed = CleanPass.of(predictor, inputs, size, specification, output_names)
     if passed.kind == "value":
@@ -88,18 +88,14 @@ def certify_rows(
     return Certificate(method, norm, tried, share, certified, constant, rows=int(counted.sum()), notes=told)
 
 
-def checked(radii: Sequence[float], norm: str, method: str) -> Float64:
-    """The radii, rising.
+def check_options(radii: Sequence[float], norm: str, method: str) -> Float64:
+    """The radii, rising, each once.
 
     Raises:
         InvalidInputError: an option cannot be used.
     """
-    found = np.unique(numbers(radii, "radii"))
-    if not found.size or not np.all(np.isfinite(found)) or found[0] <= 0:
-        raise InvalidInputError("radii must be finite numbers above 0")
-    check_word("norm", norm, NORMS)
     check_word("method", method, METHODS)
-    return found
+    return check_ball(radii, norm)
 
 
 def _why_none(predictor: Predictor, passed: CleanPass, features: Features) -> str:
