@@ -27,9 +27,9 @@
 {{- fail (printf "settings.device.name is %s, and device.mode none gives no device: choose resource or claim, or leave the name out" $device) -}}
 {{- end -}}
 - name: ROBMON_HTTP__HOST
-  value: {{ .Values.listenAddress | quote }}
+  value: {{ .Values.listenAddress | default "0.0.0.0" | quote }}
 - name: ROBMON_INPUTS__HOST
-  value: {{ .Values.listenAddress | quote }}
+  value: {{ .Values.listenAddress | default "0.0.0.0" | quote }}
 - name: ROBMON_DATA_DIR
   value: /data
 {{- range $mount := include "robmon.secretMounts" . | fromYamlArray }}
