@@ -12,7 +12,7 @@ from robmon.cli.models import daemon_settings, use_tracking_uri
 from robmon.cli.options import FILE, image_layout, inputs_option, some_options
 
 
-@click.command()
+@click.command(short_help="Advise on how a model's layers treat noise.")
 @click.argument("model")
 @inputs_option
 @some_options(

@@ -17,7 +17,7 @@ from robmon.vocabulary import BOUNDS
 ENDPOINT_MAX_SECONDS = 15
 
 
-@click.command(cls=TargetsCommand)
+@click.command(cls=TargetsCommand, short_help="Assess one model on a file of inputs.")
 @click.option("--model",
               help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or an endpoint's URL "
               "(http://host/invocations, /v1/models/name:predict, /v2/models/name/infer).  "

@@ -21,7 +21,7 @@ from robmon.cli.options import (
 from robmon.cli.progress import pace_of
 
 
-@click.command(cls=TargetsCommand)
+@click.command(cls=TargetsCommand, short_help="Search for small moves that change a model's class.")
 @click.option("--model",
               help="MLflow model (models:/name@alias, models:/name/3, runs:/id/path), or with --allow-remote an "
               "endpoint's URL.  [default: model.uri of the daemon's settings]")  # fmt: skip

@@ -29,7 +29,7 @@ TO_GO_ON = "the same command goes on where it was"
 SHARE_OF_MEMORY = 0.85
 
 
-@click.command()
+@click.command(short_help="Assess every version in a registry.")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--inputs", "inputs_map", type=click.Path(path_type=Path), required=True, metavar="MAP.yaml",
               help="Which inputs to audit models on: name patterns, each with a file or settings.")  # fmt: skip

@@ -13,7 +13,7 @@ from robmon.cli.options import assessment_options, library_options
 from robmon.cli.progress import pace_of
 
 
-@click.command()
+@click.command(short_help="Record the baseline of a version, or accept a version.")
 @click.option("--model", help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.  "
               "[default: model.uri of the daemon's settings]")  # fmt: skip
 @click.option("--name", help="Name of a model at an endpoint whose URL has none.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REGRESSION = 1
 
 
-@click.command()
+@click.command(short_help="Compare two models: a release gate.")
 @click.argument("reference")
 @click.argument("new")
 @assessment_options

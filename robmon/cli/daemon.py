@@ -22,7 +22,7 @@ ACCEPTING = ("model.uri", "model.name", "mlflow.tracking_uri", "data_dir", "hist
 """The settings that `robmon baseline --accept` needs to have of the daemon."""
 
 
-@click.command(cls=SettingsCommand)
+@click.command(cls=SettingsCommand, short_help="Watch a served model: the daemon.")
 @config_option
 def run(config: Path | None, **flags: str | None) -> None:
     """Run the daemon beside a served model until SIGTERM or Ctrl-C.
@@ -93,7 +93,7 @@ def _without_rich() -> Iterator[None]:
         del sys.modules["rich"]
 
 
-@click.command("check-config", cls=SettingsCommand)
+@click.command("check-config", cls=SettingsCommand, short_help="Check settings: the effective ones, and their sources.")
 @config_option
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False),
               help="Baseline that the daemon has learnt: also say what the settings alerts.* would detect with "

@@ -10,7 +10,7 @@ from robmon.cli.files import picture_to_draw
 from robmon.cli.options import picture_options
 
 
-@click.command()
+@click.command(short_help="Watch a fragile release being caught, on this machine.")
 @click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
 @click.option(
     "--images",

@@ -43,7 +43,7 @@ def history_options(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(short_help="Print what was assessed, decided and changed.")
 @click.option("--since", help="Only so much before the newest entry, such as 90m, 24h or 7d, or only since a time in "
               "UTC, such as 2026-11-27T12:00.  "
               f"[default: {SHOWN_PERIOD} in the table, else all that is kept]")  # fmt: skip

@@ -29,7 +29,7 @@ class NoAnswerError(RobmonError):
     """A robmon gave no bundle."""
 
 
-@click.command()
+@click.command(short_help="Gather the evidence of an alert into one archive.")
 @click.argument("source", metavar="[URL|DATA_DIR]", required=False)
 @click.option("-o", "--output", type=FILE, default="incident.tar.gz", show_default=True, help="Archive to write.")
 @click.option("--with-inputs", is_flag=True, help="Include the requests of the sample, so that its numbers can be "

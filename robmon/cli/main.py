@@ -36,6 +36,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 class RobmonGroup(click.Group):
     """Turns robmon's own errors into one sentence and exit status 2, and a bug into a traceback and 70."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are likely to be needed, not by the alphabet."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         atexit.register(gc.freeze)  # else the interpreter looks for garbage in all that was imported when it ends
         try:

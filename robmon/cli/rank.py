@@ -13,7 +13,7 @@ from robmon.cli.options import TargetsCommand, assessment_options, library_optio
 from robmon.cli.progress import pace_of
 
 
-@click.command(cls=TargetsCommand)
+@click.command(cls=TargetsCommand, short_help="Rank models by their score under noise.")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--target", multiple=True, metavar="COLUMN...",
               help="Column of the labels, or several, one per output (--target y1 y2 y3); classes as the models return "

@@ -13,7 +13,7 @@ from robmon.cli.options import FILE
 from robmon.extras import Need, check_all_installed
 
 
-@click.command()
+@click.command(short_help="Write what happened in a period as one HTML file.")
 @click.option("--since", default="24h", show_default=True, help="So much before the newest entry, such as 90m, "
               "24h or 7d, or since a time in UTC, such as 2026-11-27T12:00.")  # fmt: skip
 @click.option("-o", "--output", type=FILE, default="report.html", show_default=True, help="File to write.")

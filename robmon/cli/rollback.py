@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robmon.settings import Loaded
 
 
-@click.command()
+@click.command(short_help="Move an alias back to the accepted version.")
 @click.argument("alias", metavar="NAME@ALIAS")
 @click.option("--to", metavar="VERSION", help="Version to move the alias to.  [default: the last accepted one]")
 @click.option("--yes", is_flag=True, help="Move the alias; without it the command only prints what it would do.")

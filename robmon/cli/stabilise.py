@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DOES_NOT_PASS = 1
 
 
-@click.command()
+@click.command(short_help="Train a candidate that noise moves less.")
 @click.argument("model")
 @click.option("--data", type=click.Path(path_type=Path), required=True,
               help="File of inputs to train on, to validate on and, without --test, to judge on, one row per line: "
