@@ -9,14 +9,14 @@ import click
 
 from robmon.cli.files import check_packages, read_rows
 from robmon.cli.models import daemon_settings, daemons_model, has_daemon, use_tracking_uri, watched_model
-from robmon.cli.options import assessment_options, library_options
+from robmon.cli.options import assessment_options, data_dir_option, library_options, name_option
 from robmon.cli.progress import pace_of
 
 
 @click.command(short_help="Record the baseline of a version, or accept a version.")
 @click.option("--model", help="Version: models:/name/3, models:/name@alias, or an endpoint's URL.  "
               "[default: model.uri of the daemon's settings]")  # fmt: skip
-@click.option("--name", help="Name of a model at an endpoint whose URL has none.")
+@name_option
 @click.option("--accept", is_flag=True, help="Accept this version as the one that later versions are compared with.")
 @click.option("--without-hour", metavar="HOUR",
               help="Leave an hour, such as 2026-11-26T19 (UTC), out of the limit over time.")  # fmt: skip
@@ -24,8 +24,7 @@ from robmon.cli.progress import pace_of
 @click.option("--hash-names", is_flag=True,
               help="Keep salted hashes instead of the names of categories.  [default: baseline.hash_names of the "
               "daemon's settings]")  # fmt: skip
-@click.option("--data-dir", type=click.Path(path_type=Path),
-              help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
+@data_dir_option
 @click.option("--scope", help="Scope of the daemon to tell.  [default: history.scope of the daemon's settings]")
 @assessment_options
 def baseline(

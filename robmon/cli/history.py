@@ -15,7 +15,7 @@ import click
 
 from robmon.cli.files import picture_bytes, write_whole
 from robmon.cli.models import daemon_settings, daemons_model, has_daemon
-from robmon.cli.options import FILE, config_option
+from robmon.cli.options import FILE, config_option, data_dir_option, name_option
 from robmon.wording import printable
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def history_options(command: Any) -> Any:
     options = [
         click.option("--model", help="Served model, as in model.uri.  [default: model.uri of the daemon's "
                      "settings, else the only one in the data folder]"),
-        click.option("--name", help="Name of a model at an endpoint whose URL has none."),
-        click.option("--data-dir", type=click.Path(path_type=Path),
-                     help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]"),
+        name_option,
+        data_dir_option,
         config_option,
     ]  # fmt: skip
     for option in reversed(options):

@@ -89,6 +89,14 @@ config_option = click.option(
 )
 
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]",
+)
+name_option = click.option("--name", help="Name of a model at an endpoint whose URL has none.")
+
+
 def assessment_options(command: Function) -> Function:
     """The options that `assess`, `compare` and `baseline` share: those of the library function `robmon.assess`."""
     options = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ import click
 from robmon import clock
 from robmon.cli.files import check_packages
 from robmon.cli.models import daemon_settings, has_daemon, use_tracking_uri
-from robmon.cli.options import config_option
+from robmon.cli.options import data_dir_option, some_options
 from robmon.errors import ModelError, RobmonError
 from robmon.report.words import aligned, chance, interval, number
 from robmon.wording import printable
@@ -31,11 +30,8 @@ if TYPE_CHECKING:
 )
 @click.option("--scope", help="Scope in which verdicts are remembered.  [default: history.scope of the daemon's "
               "settings, else that of the alias]")  # fmt: skip
-@click.option("--data-dir", type=click.Path(path_type=Path),
-              help="Data folder of the daemon.  [default: data_dir of its settings, else robmon-data]")  # fmt: skip
-@click.option("--tracking-uri", help="MLflow tracking server or SQLite file.  "
-              "[default: mlflow.tracking_uri of the daemon's settings, else MLFLOW_TRACKING_URI]")  # fmt: skip
-@config_option
+@data_dir_option
+@some_options("--tracking-uri", "--config")
 def rollback(alias: str, to: str | None, yes: bool, force: bool, scope: str | None, **options: Any) -> None:
     """Move an alias of the registry back to the accepted version, while a regression stands.
 

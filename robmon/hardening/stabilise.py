@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robmon.errors import InvalidInputError
 from robmon.hardening.result import Stabilised
 from robmon.library.prepared_rows import open_predictor
-from robmon.robustness.checks import check_seed, check_whole
+from robmon.robustness.checks import check_above_zero, check_seed, check_whole
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
@@ -174,10 +174,9 @@ def _checked_options(
         raise InvalidInputError(f"epochs must be at least 1, not {epochs}")
     if not 0.0 <= tolerance < 1.0:
         raise InvalidInputError(f"tolerance must lie between 0 and 1, not {tolerance!r}: 0.01 is one point")
-    if not 0.0 < learning_rate < math.inf:
-        raise InvalidInputError(f"learning_rate must be a number above 0, not {learning_rate!r}")
-    if max_seconds is not None and not 0.0 < max_seconds < math.inf:
-        raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+    check_above_zero(learning_rate, "learning_rate")
+    if max_seconds is not None:
+        check_above_zero(max_seconds, "max_seconds")
     return alphas
 
 

@@ -14,6 +14,7 @@ from robmon.library.prepared_rows import open_predictor
 from robmon.models.loading import RemoteModel
 from robmon.models.served.served import ServedModel
 from robmon.models.uri import is_endpoint
+from robmon.robustness.checks import check_above_zero
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.probes.attack.ball import Norm
 from robmon.robustness.probes.attack.result import Attack
@@ -114,6 +115,8 @@ def attack(
     ([0.67, 0.33, 0.33], [True, False, True])
     """
     check_allowed(predictor, allow_remote)
+    if max_seconds is not None:
+        check_above_zero(max_seconds, "max_seconds")
     check_attacks(
         attacks, radii, norm,
         has_substitute=substitute is not None, steps=steps, restarts=restarts, queries=queries,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from robmon.errors import InvalidInputError, SettingsError
@@ -10,6 +9,7 @@ from robmon.models.access import EndpointAccess
 from robmon.models.bearer import bearer_token
 from robmon.models.loading import RemoteModel
 from robmon.models.uri import parse_endpoint
+from robmon.robustness.checks import check_above_zero
 
 
 def endpoint(
@@ -45,8 +45,7 @@ def endpoint(
         ("batch_rows", batch_rows),
         ("timeout_seconds", timeout_seconds),
     ):
-        if not 0 < number < math.inf:
-            raise InvalidInputError(f"{name} must be a number above 0, not {number!r}")
+        check_above_zero(number, name)
     parsed = parse_endpoint(url)
     if sum(each is not None for each in (token, token_file, parsed.credentials)) > 1:
         raise InvalidInputError("a token, a token_file and a user in the URL exclude one another")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from robmon.models.served.served import ServedModel
 from robmon.report.budget import OPTIONS
 from robmon.robustness.arrays import Array, Float64, namespace, to_numpy
 from robmon.robustness.assessment import assess_rows
+from robmon.robustness.checks import check_above_zero
 from robmon.robustness.engine.plan import AssessmentPlan, expected_seconds, plan_assessment
 from robmon.robustness.engine.predictor import FunctionPredictor, Predictor, through
 from robmon.robustness.features.channels import FeatureAxis, NamedTensor, Read, choose, named
@@ -143,8 +143,8 @@ class PreparedRows:
         self, specification: Specification, *, level: float, max_seconds: float | None, scale: Any, **options: Any
     ) -> Attribution:
         """`attribute_rows` of them, within a time budget if one is given."""
-        if max_seconds is not None and not 0 < max_seconds < math.inf:
-            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+        if max_seconds is not None:
+            check_above_zero(max_seconds, "max_seconds")
         try:
             result = attribute_rows(
                 self.predictor,
@@ -181,8 +181,7 @@ class PreparedRows:
         self, specification: Specification, max_seconds: float, options: dict[str, Any]
     ) -> tuple[AssessmentPlan, str]:
         """What fits into the time budget, and what was cut."""
-        if not 0 < max_seconds < math.inf:
-            raise InvalidInputError(f"max_seconds must be a number above 0, not {max_seconds!r}")
+        check_above_zero(max_seconds, "max_seconds")
         is_endpoint = self.predictor.rows_per_second is not None
         try:
             plan = plan_assessment(

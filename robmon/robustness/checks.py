@@ -80,6 +80,12 @@ def check_whole(number: int, name: str) -> None:
         raise InvalidInputError(f"{name} must be a whole number, not {type(number).__name__}")
 
 
+def check_above_zero(number: float, name: str) -> None:
+    """Refuse what is no finite number above 0."""
+    if isinstance(number, bool) or not isinstance(number, Real) or not 0 < number < math.inf:
+        raise InvalidInputError(f"{name} must be a number above 0, not {number!r}")
+
+
 def check_seed(seed: int) -> None:
     """Refuse what is no seed."""
     check_whole(seed, "seed")

@@ -12,6 +12,7 @@ import numpy as np
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.checks import check_confidence
 from robmon.robustness.curve import Score
 from robmon.robustness.statistics import student
 
@@ -89,8 +90,7 @@ def crossing(
     values = np.asarray(row_values, dtype=np.float64)
     if len(values) < FEWEST_ROWS:
         raise InvalidInputError(f"at least {FEWEST_ROWS} rows are needed for an interval, not {len(values)}")
-    if not 0.0 < confidence < 1.0:
-        raise InvalidInputError(f"confidence must lie between 0 and 1, not {confidence!r}")
+    check_confidence(confidence)
     _check_limit(limit, score)
     is_share = score != "mse"
     excess = limit - values if is_share else values - limit

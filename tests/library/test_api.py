@@ -27,7 +27,7 @@ import robmon.drift.statistics  # binds the package to the function's name
 assert callable(robmon.drift)
 import pydoc
 shown = pydoc.render_doc(robmon.drift, renderer=pydoc.plaintext)
-assert "drift(baseline_inputs" in shown and "of rank 3 and more with" in shown, shown
+assert "drift(baseline_inputs" in shown and "arrays of rank 3 and more" in shown, shown
 for name in robmon.__all__:
     getattr(robmon, name)
 from robmon import *

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import structlog
@@ -23,7 +23,6 @@ from robmon.models import uri as model_uri
 from robmon.models.registry import registry_access
 from robmon.models.uri import known_aliases
 from robmon.processes.command import Command, fetch_environment
-from robmon.processes.messages.any_message import AnyMessage
 from robmon.processes.messages.every_process import Failure
 from robmon.processes.messages.fetch import (
     BaselineShared,
@@ -50,6 +49,7 @@ FETCH_TIMEOUT_SECONDS = 1800.0
 """For a version's files, which may be large."""
 WRITE_TIMEOUT_SECONDS = 300.0
 """For what is written to the registry, which is little: a process that imports MLflow, and some requests."""
+Reply = TypeVar("Reply", Fetched, Remembered, BaselineShared, ResultsLogged)
 FETCH_MEMORY_BYTES = 768 * 2**20
 """MLflow's client takes answers of any size into memory, packed ones unpacked; it needs less than 200 MiB itself."""
 
@@ -161,9 +161,7 @@ class Follower:
             entries=entries,
             without=list(without),
         )
-        answer = await self._ask(question)
-        if not isinstance(answer, Remembered):
-            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        answer = await self._ask(question, Remembered)
         self.memory = answer.memory
 
     async def share(
@@ -181,9 +179,7 @@ class Follower:
             baseline=baseline,
             new_hours=new_hours,
         )
-        answer = await self._ask(question)
-        if not isinstance(answer, BaselineShared):
-            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        answer = await self._ask(question, BaselineShared)
         return answer.baseline
 
     async def log_results(
@@ -195,8 +191,7 @@ class Follower:
             RobmonError: MLflow does not let us, or did not answer; or the run is gone.
         """
         question = LogResults(tracking_uri=self._tracking_uri, run_id=run_id, metrics=metrics, tags=tags, curve=curve)
-        if not isinstance(await self._ask(question), ResultsLogged):
-            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        await self._ask(question, ResultsLogged)
 
     def version_of(self, reference: str) -> str:
         """The version that a version or alias stands for; an alias that is not known stands for itself."""
@@ -262,9 +257,7 @@ class Follower:
             memory_tag=self.memory_tag,
             remembered_versions=list(remembered),
         )
-        answer = await self._ask(question)
-        if not isinstance(answer, Fetched):
-            raise FetchFailedError("error", "the fetch process gave no answer that fits")
+        answer = await self._ask(question, Fetched)
         if answer.model is not None:
             answer.model.name = self.name
             self._note(answer.model)
@@ -279,7 +272,7 @@ class Follower:
         if len(self.facts) > MAX_FACTS:
             self.facts.pop(next(iter(self.facts)))
 
-    async def _ask(self, question: Fetch | Remember | ShareBaseline | LogResults) -> AnyMessage:
+    async def _ask(self, question: Fetch | Remember | ShareBaseline | LogResults, expected: type[Reply]) -> Reply:
         command = Command(sys.executable, "robmon.fetch", fetch_environment(), FETCH_MEMORY_BYTES)
         try:
             child = await Child.start(command)
@@ -292,6 +285,8 @@ class Follower:
             raise FetchFailedError(error.reason, f"the fetch process failed: {error}") from None
         if isinstance(answer, Failure):
             raise FetchFailedError(answer.reason, answer.message or f"{answer.error} at {answer.where}")
+        if not isinstance(answer, expected):
+            raise FetchFailedError("error", "the fetch process gave no answer that fits")
         return answer
 
 
