@@ -9,9 +9,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+from urllib.parse import quote
 
 from robmon.errors import SettingsError
+
+MAX_NAME_BYTES: Final = 200
+"""Of the name of a file, behind which something may stand yet; no disk takes more than 255."""
 
 
 class DamagedStateError(Exception):
@@ -71,6 +75,27 @@ def check_writable(data_dir: Path) -> None:
 
 def _refused(data_dir: Path, error: OSError) -> SettingsError:
     return SettingsError(f"data_dir = {str(data_dir)!r} cannot be written: {error.strerror}")
+
+
+def file_name(name: str) -> str:
+    """A name as one of a file: odd characters quoted, no folder's, a long one cut and hashed.
+
+    Of what it gives unquoted it gives the same again, so that files name what they are of.
+
+    >>> from urllib.parse import unquote
+    >>> file_name("house price"), file_name("x" * 1000) == file_name(unquote(file_name("x" * 1000)))
+    ('house%20price', True)
+    """
+    quoted = quote(name, safe="")
+    if quoted in (".", ".."):
+        return quoted.replace(".", "%2E")
+    if len(quoted) <= MAX_NAME_BYTES:
+        return quoted
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    cut = name[: MAX_NAME_BYTES - len(digest) - 1]
+    while len(quote(cut, safe="")) > MAX_NAME_BYTES - len(digest) - 1:
+        cut = cut[:-1]
+    return f"{quote(cut, safe='')}-{digest}"
 
 
 def replace_file(file: Path, content: bytes) -> None:

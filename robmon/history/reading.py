@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from robmon.errors import RobmonError
 from robmon.history.detection import DetectionRecord
+from robmon.history.folder import file_name
 from robmon.history.scope import Scope
 from robmon.history.state import contents
 from robmon.history.state.connection import connect, primary_code
@@ -149,7 +150,7 @@ def _absent(data_dir: Path, key: str) -> str:
     others = models_in(data_dir)
     if others:
         return f"{data_dir} holds no history of {printable(key)}, only of {', '.join(map(printable, others))}"
-    if OlderFiles.of(data_dir, quote(key, safe="")).there():
+    if OlderFiles.of(data_dir, file_name(key)).there():
         return f"{data_dir} holds files of an older robmon, which the daemon takes over when it starts"
     return f"{data_dir} holds no history: give the daemon's data folder"
 

@@ -7,10 +7,9 @@ import json
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from robmon.history.baseline.checksum import is_intact
-from robmon.history.folder import DamagedStateError, replace_file
+from robmon.history.folder import DamagedStateError, file_name, replace_file
 
 
 class BaselineFiles:
@@ -22,11 +21,11 @@ class BaselineFiles:
     """
 
     def __init__(self, data_dir: Path, key: str) -> None:
-        self._folder = data_dir / "baselines" / quote(key, safe="")
+        self._folder = data_dir / "baselines" / file_name(key)
 
     def path(self, version: str) -> Path:
         """Where the baseline of a version lies."""
-        return self._folder / f"{quote(version, safe='')}.json"
+        return self._folder / f"{file_name(version)}.json"
 
     def read(self, version: str) -> dict[str, Any] | None:
         """That of a version, or None. One that is damaged is renamed, and so is out of the way of the next.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
+from robmon.history.folder import file_name
 from robmon.history.state.kept import Kept
 from robmon.history.state.older import OlderFiles, take_over
 from robmon.history.state.state_file import StateFile
@@ -25,7 +25,7 @@ class ModelState:
 
     def __init__(self, data_dir: Path, key: str, tell_damage: Callable[[str], None]) -> None:
         self._file = StateFile(path_of(data_dir, key), tell_damage)
-        self._older = OlderFiles.of(data_dir, quote(key, safe=""))
+        self._older = OlderFiles.of(data_dir, file_name(key))
 
     @property
     def path(self) -> Path:
@@ -70,4 +70,4 @@ class ModelState:
 
 def path_of(data_dir: Path, key: str) -> Path:
     """Where the state file of a model lies."""
-    return data_dir / "history" / f"{quote(key, safe='')}.sqlite"
+    return data_dir / "history" / f"{file_name(key)}.sqlite"
