@@ -120,6 +120,9 @@ def assessment_options(command: Function) -> Function:
         click.option("--false-match-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
                      default=Specification.false_match_rate, show_default=True,
                      help="Share of pairs of different rows that may count as the same thing, see --threshold."),
+        click.option("--max-batch-rows", type=click.IntRange(1),
+                     help="Most rows given to the model at a time: 1 where it takes no more, or as many as production "
+                     "sends where they depend on each other.  [default: as is fast]"),
         click.option("--image-jpeg-subsampling", type=click.Choice(JPEG_SUBSAMPLING),
                      default=ImageLayout.jpeg_subsampling, show_default=True, help="Colour subsampling of jpeg noise."),
     ]  # fmt: skip

@@ -32,6 +32,9 @@ MATERIAL: Final = 1e-3
 ROUNDING: Final = 1e-8
 """What they do over twice the output variance that is never told: rounding in single precision."""
 FEWEST_ROWS: Final = 4
+HOW_MANY: Final = (
+    "ask as many as production does (max_batch_rows in Python, flag --max-batch-rows, setting assess.max_batch_rows)"
+)
 
 
 def in_other_batches(
@@ -100,8 +103,7 @@ def unsteadiness(
     return [
         "the output of a row depends on the rows beside it in the batch: asked among others, without noise, outputs "
         f"move by {moved[PLAIN]:.3g} (MSE), where noise of level {levels[1]:g} gives {by_noise[PLAIN]:.3g}, so that "
-        "all numbers hang on how many rows are asked at a time. Let the model treat each row by itself, or ask as "
-        "many as production does (max_batch_rows in Python)"
+        f"all numbers hang on how many rows are asked at a time. Let the model treat each row by itself, or {HOW_MANY}"
     ]
 
 

@@ -159,7 +159,8 @@ def _outputs(evaluation: Evaluation, drawn: ModelInputs, batch_rows: int) -> Out
     model = evaluation.model
     predictor = predictor_of(model, drawn, OutputReader(evaluation.question.specification.output_column))
     array = model.put(drawn.array)
-    size = BatchSize(max(2, min(batch_rows, predictor.max_batch_rows or batch_rows)), predictor.device)
+    asked = evaluation.question.specification.max_batch_rows or predictor.max_batch_rows or batch_rows
+    size = BatchSize(1 if asked == 1 else max(2, min(batch_rows, asked)), predictor.device)
     with model.as_it_is():  # as it was before it was compiled, and will be in the next worker
         return Outputs.of(to_numpy(clean_pass(accompanied(predictor, array, size), array, size)))
 

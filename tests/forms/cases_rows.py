@@ -41,6 +41,8 @@ CASES: dict[str, Callable[[], str]] = {
         lambda x: x[:, 0].astype(float), (63000 + 1000 * np.clip(INPUTS, -2, 2)).astype(np.float16)
     ),
     "float16 outputs that overflow under noise": lambda: said(half, np.clip(INPUTS, -3.2, 3.2)),
+    "one output for all rows of a batch": lambda: said(lambda x: x[:1, 0]),
+    "the same, `max_batch_rows=1`": lambda: said(lambda x: x[:1, 0], max_batch_rows=1),
     "model with dropout left on, or with a state": lambda: said(counting()),
     "labels that differ from call to call": lambda: said(
         lambda x: (x[:, 0] + np.random.default_rng().random(len(x)) > 0.5).astype(int), task="classification"

@@ -75,5 +75,16 @@ def load(folder: Path, use: DeviceUse, claim: Claim) -> LoadedCode:
         axes=lambda model_input: axes_read(module, arguments(model_input)),
         module=module,
         compilation=compilation,
+        fixed_rows=fixed_rows(module),
         remarks=(*remarks, *more),
     )
+
+
+def fixed_rows(module: torch.nn.Module) -> int | None:
+    """The number of rows that every call has, where an exported program fixes it: of an example of one row it does."""
+    if not isinstance(module, torch.fx.GraphModule):
+        return None
+    known = [node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder"]
+    firsts = [each.shape[0] if isinstance(each, torch.Tensor) and each.ndim else None for each in known]
+    fixed = {first for first in firsts if isinstance(first, int)}  # what is open is a symbol
+    return fixed.pop() if len(fixed) == 1 and all(isinstance(first, int) for first in firsts) else None

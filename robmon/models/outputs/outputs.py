@@ -23,6 +23,9 @@ from robmon.wording import short_name, some_of
 OutputColumn = str | int | Sequence[str | int]
 """A part by its name or position, or several of them."""
 MAX_NAMES: Final = 10
+ONE_BY_ONE: Final = (
+    ": if it takes one at a time, set max_batch_rows (flag --max-batch-rows, setting assess.max_batch_rows) to 1"
+)
 _ECHO: Final = "an input, unchanged"
 _RUNNING: Final = "running numbers"
 
@@ -130,8 +133,9 @@ class OutputReader:
         if array.ndim == 0 and rows == 1:  # a model may squeeze its only row
             array = array.reshape(1)
         if array.ndim == 0 or array.shape[0] != rows:
+            single = ONE_BY_ONE if rows > 1 and array.ndim > 0 and array.shape[0] == 1 else ""
             raise PredictionError(
-                f"the model returned outputs of shape {tuple(array.shape)} for {rows} rows", "invalid_output"
+                f"the model returned outputs of shape {tuple(array.shape)} for {rows} rows{single}", "invalid_output"
             )
         documents = _documents(read, rows)
         if documents is not None:

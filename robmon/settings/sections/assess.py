@@ -58,6 +58,11 @@ class AssessSettings(Section):
         description="Axis of the inputs each of whose entries has its own scale (0 is the rows, -1 the last); unset: "
         "by rank and first layer",
     )
+    max_batch_rows: PositiveInt | None = Field(
+        None,
+        description="Most rows given to the model at a time: 1 where it takes no more, or as many as production sends "
+        "where they depend on each other; unset: as is fast",
+    )
     mse_limit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest acceptable bound of the MSE; when set, the noise margin is published"
     )
@@ -98,6 +103,7 @@ class AssessSettings(Section):
             output_column=output_column,
             integers=self.integers,
             scale_axis=self.scale_axis,
+            max_batch_rows=self.max_batch_rows,
             layout=layout,
             mse_limit=self.mse_limit,
             agreement_limit=self.agreement_limit,

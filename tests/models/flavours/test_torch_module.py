@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import robmon
 from robmon.errors import ModelLoadError
 from robmon.models.devices.device import DeviceUse
 from robmon.models.inputs.split import split
@@ -38,6 +39,22 @@ def save(folder: Path, form: str) -> Path:
             serialization_format="pt2" if form == "pt2" else "pickle",
         )
     return folder
+
+
+@pytest.mark.filterwarnings("ignore")  # what exporting says of itself
+@pytest.mark.parametrize("example_rows", [1, 2])
+def test_a_program_exported_with_an_example_of_one_row_is_asked_row_by_row(example_rows: int, tmp_path: Path) -> None:
+    """MLflow's own way to log a module: of one row the exporter makes a fixed size, of two an open one."""
+    torch.manual_seed(0)
+    net, rows = torch.nn.Linear(4, 3).eval(), np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    with quiet_mlflow():
+        mlflow.pytorch.save_model(
+            net, tmp_path / "model", signature=tensor("float32", (-1, 4)), input_example=rows[:example_rows],
+            pip_requirements=["torch"], serialization_format="pt2",
+        )  # fmt: skip
+    assert load(tmp_path / "model").fixed_rows == (1 if example_rows == 1 else None)
+    result = robmon.assess(str(tmp_path / "model"), rows, levels=(0.1,), trials=19)
+    np.testing.assert_allclose(result.clean_outputs, net(torch.from_numpy(rows)).detach().numpy(), rtol=1e-5)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
