@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robmon.robustness.arrays import Array, parts
+from robmon.robustness.arrays import Array, as_float64, namespace, parts, to_numpy
 from robmon.robustness.embeddings import GALLERY_ROWS, EmbeddingRows
 from robmon.robustness.features import codes
 from robmon.robustness.features import whole_numbers as whole
 from robmon.robustness.features.channels import named
+from robmon.robustness.features.far_rows import far_row_notes
 from robmon.robustness.features.features import Features
 from robmon.robustness.noise import spacing
 from robmon.robustness.noise.base import Noise
 from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.images.picture import ImageNoise
-from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes
+from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes, untouched
 from robmon.robustness.noise.rows import AnyNoiseRows
 from robmon.wording import short_name
 
@@ -55,6 +56,8 @@ def feature_notes(
         notes += _some(
             codes.unknown_code_notes(unknown_codes(inputs, features, names), tells_values), "more columns do"
         )
+    if features.relative and len(shape) == 2:
+        notes += _some(_far_rows(inputs, features, names), "more columns have such a scale")
     if noise.unit is None:
         notes += _hardly_moved(inputs, features, noise, [level for level in levels if level > 0], names, seed)
     return notes
@@ -86,6 +89,14 @@ def embedding_notes(embedding: EmbeddingRows, rows: int, without_direction: int)
 
 def _some(sentences: list[str], more: str) -> list[str]:
     return sentences[:TOLD] + ([f"{len(sentences) - TOLD} {more}"] if len(sentences) > TOLD else [])
+
+
+def _far_rows(inputs: Array, features: Features, names: Sequence[str]) -> list[str]:
+    cells = as_float64(inputs)
+    kept = to_numpy(
+        features.axis.as_columns(namespace(cells).where(untouched(cells, features.like(inputs)), np.nan, cells))
+    )
+    return far_row_notes(kept, np.broadcast_to(to_numpy(features.scale).ravel(), kept.shape[1]), names)
 
 
 def _hardly_moved(
