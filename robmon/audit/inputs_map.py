@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from robmon.audit.selection import fits
 from robmon.errors import InvalidInputError, RobmonError
 from robmon.extras import MissingPackageError
+from robmon.models.yaml_text import YamlTextError, parse_yaml
 from robmon.robustness.checks import words
 from robmon.robustness.noise.images.layout import ImageLayout
 from robmon.robustness.specification import Specification
@@ -73,11 +72,11 @@ def read_map(file: Path) -> list[AuditedOn]:
         InvalidInputError: it cannot be used; one sentence that says where and what is allowed.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse_yaml(file.read_bytes())
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise InvalidInputError(f"{file} is no YAML") from None
+    except YamlTextError as error:
+        raise InvalidInputError(f"{file} {error}") from None
     if not isinstance(content, dict) or not content or not all(isinstance(name, str) for name in content):
         raise InvalidInputError(f"{file} maps no model to inputs: a line is `name: inputs.parquet`, `*` stands for all")
     return [_entry(file, pattern, value) for pattern, value in content.items()]

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic_settings import EnvSettingsSource, YamlConfigSettingsSource
 
 from robmon.errors import SettingsError
+from robmon.models.yaml_text import YamlTextError, parse_yaml
 from robmon.settings.leaves import leaves
 from robmon.settings.sentences import did_you_mean
 from robmon.settings.settings import ENV_DELIMITER, ENV_PREFIX, Settings
@@ -67,13 +67,11 @@ class YamlSource(YamlConfigSettingsSource):
                 text = stream.read(MAX_FILE_BYTES + 1)
             if len(text) > MAX_FILE_BYTES:
                 raise SettingsError(f"the settings file {file_path} is larger than {MAX_FILE_BYTES // 1024} KiB")
-            content: Any = yaml.safe_load(text.decode()) or {}
+            content = parse_yaml(text) or {}
         except OSError as error:
             raise SettingsError(f"the settings file {file_path} cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2026-13-01 is a ValueError
-            mark = getattr(error, "problem_mark", None)
-            line = f" (line {mark.line + 1})" if mark is not None else ""
-            raise SettingsError(f"the settings file {file_path} is not YAML{line}") from None
+        except YamlTextError as error:
+            raise SettingsError(f"the settings file {file_path} {error}") from None
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise SettingsError(f"the settings file {file_path} must hold sections such as 'model:' at its top level")
         return content

@@ -62,7 +62,9 @@ def planned(folder: Path, text: str) -> Plan:
         ('"*": {inputs: x.csv, seed: -1}', "seed must be at least 0"),
         ('"*": {inputs: x.csv, seed: a}', "seed is a whole number, not a"),
         ('"*": {inputs: x.csv, trials: [a]}', "trials"),
-        ('"*": {', "is no YAML"),
+        ('"*": {', "is not YAML"),
+        ("[" * 100_000, "is not YAML"),
+        ('"*": a.csv\n"*": b.csv', "says . twice .line 2.: only the later one would hold"),
     ],
 )
 def test_a_map_that_cannot_be_used_is_told(tmp_path: Path, text: str, sentence: str) -> None:

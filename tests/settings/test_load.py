@@ -103,6 +103,9 @@ def test_a_file_may_be_a_pipe(tmp_path: Path) -> None:
     [
         (b"#" * (MAX_FILE_BYTES + 1), "is larger than 256 KiB"),
         (b"[" * 100_000, "is not YAML"),
+        (b"model: {uri: 'models:/a/1'}\nmodel: {follow: alias}", r"says model twice \(line 2\): only the later one"),
+        (b'model: {"a\\n": 1, "a\\n": 2}', r"says a\\n twice \(line 1\)"),
+        (b"x: &x {follow: alias}\nmodel: {<<: *x, follow: pinned}", "model.uri is required"),  # merged, not twice
         (b"model: {uri: 'models:/a/1', poll_seconds: 0x" + b"f" * 9000 + b"}", "a number of thousands of digits"),
         (b'model: {uri: "models:/a/1", "\\e[31m\\n": 1}', r"model\.\\x1b\[31m\\n is no setting"),
     ],
