@@ -17,7 +17,7 @@ os.environ.update(QUIET_MLFLOW)
 # In small matrices, and beside other tests, threads would wait for one another, and turn while they do. Here and in all
 # that tests start; what more threads do `models/test_threads.py` tries.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The same examples in every run, and nothing that hangs on how fast the machine is at the moment.
+# The same examples in every run, and nothing that depends on how fast the machine is at the moment.
 settings.register_profile("reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reproducible")
 

@@ -113,7 +113,7 @@ def assess_rows(
             where it can, so that both have the same noise. None: as is usual for these inputs.
         keeps_trials: whether row errors at the highest level are kept trial by trial, `trial_row_errors`.
         has_own_batches: whether the model's owner, not a plan, says how many rows it is asked at a time; None: if the
-            specification says it. Else it is looked whether outputs hang on that.
+            specification says it. Where a plan does, outputs of other batches are looked at too.
         notes: sentences on what was deduced, left alone or left out before the rows came here.
         names_rows: whether rows that are left out are named by their numbers.
         tells_values: whether notes may tell the values of codes, which are inputs.

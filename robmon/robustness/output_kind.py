@@ -1,6 +1,6 @@
 """What a model's outputs are: said by the owner, or deduced from the clean outputs of all rows, and then told with why.
 
-A deduction that would hang on a guess is refused with what to set.
+A deduction that would rest on a guess is refused with what to set.
 """
 
 from __future__ import annotations

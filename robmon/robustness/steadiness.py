@@ -103,7 +103,7 @@ def unsteadiness(
     return [
         "the output of a row depends on the rows beside it in the batch: asked among others, without noise, outputs "
         f"move by {moved[PLAIN]:.3g} (MSE), where noise of level {levels[1]:g} gives {by_noise[PLAIN]:.3g}, so that "
-        f"all numbers hang on how many rows are asked at a time. Let the model treat each row by itself, or {HOW_MANY}"
+        f"all numbers depend on the rows asked at a time. Let the model treat each row by itself, or {HOW_MANY}"
     ]
 
 

@@ -176,7 +176,7 @@ def _has_time(evaluation: Evaluation, rows: int) -> bool:
 
 
 def _where(evaluation: Evaluation) -> dict[str, Any]:
-    """What outputs may rightly hang on: where it is another, a canary is made anew."""
+    """What outputs may rightly depend on: where it is another, a canary is made anew."""
     specification, model = evaluation.question.specification, evaluation.model
     column = specification.output_column
     return {

@@ -55,7 +55,7 @@ def driver() -> str:
         finally:
             pynvml.nvmlShutdown()
         return told if isinstance(told, str) else told.decode()
-    except Exception as error:  # whatever keeps NVML from telling, the figures do not hang on it
+    except Exception as error:  # whatever keeps NVML from telling, the figures do not depend on it
         why = f"NVML: {error}"
     program = shutil.which("nvidia-smi")
     if program is None:

@@ -208,7 +208,7 @@ def test_what_makes_witnesses_say_less_is_told() -> None:
     [
         (lambda x: x[:, 0] + 100.0, "all 40 rows get the same class (the one column is above 0 in each"),
         (lambda x: np.full(len(x), "no"), "all 40 rows get the same class"),
-        (lambda x: (x[:, 0] > x[0, 0]).astype(int), "or its answer hangs on the rows beside a row"),
+        (lambda x: (x[:, 0] > x[0, 0]).astype(int), "or its answer depends on other rows"),
     ],
     ids=["a regressor", "one label", "ranks in the batch"],
 )

@@ -30,7 +30,7 @@ OF_SPREAD: Final = 50.0
 SMALLEST_SIZE: Final = 1e-6
 """Of the largest output's size: what is left of smaller ones may be rounding of that."""
 LARGEST_SPREAD: Final = 1e-3
-"""Of an output's size: what differs by more in other batches hangs on them, and is no rounding."""
+"""Of an output's size: what differs by more in other batches depends on them, and is no rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Canary:
         seed: of their draw.
         inputs: a digest of the rows drawn.
         takes: the type in which the model got them.
-        where: what outputs may rightly hang on: device, precision, the part of the outputs that is assessed ...
+        where: what outputs may rightly depend on: device, precision, the part of the outputs that is assessed ...
         outputs: what the model gave.
         tolerance: by how much of an output's size it may differ.
         reason: why there is no canary, in words; empty where there is one.

@@ -31,7 +31,7 @@ def doubts(target: Target, ball: Ball, rows: NDArray[np.int64]) -> list[str]:
     found = []
     if lost:
         found.append(
-            f"the model is itself random, or its answer hangs on the rows beside a row: {100 * lost:.3g} % of the rows "
+            f"the model is itself random, or its answer depends on other rows: {100 * lost:.3g} % of the rows "
             "changed their class when they were asked again, unmoved, in other batches, so that a witness may be chance"
         )
     if outside:
