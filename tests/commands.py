@@ -81,7 +81,7 @@ def _serve() -> None:
     import robmon.audit.local
     import robmon.cli.main
     import robmon.daemon.app
-    import robmon.incident.of_history
+    import robmon.incident.history_facts
     import robmon.library.attack
     import robmon.library.baselines
     import robmon.library.compare

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from robmon.audit import one
+from robmon.audit import version_process
 from robmon.audit.task import Limits, Task
 from robmon.audit.templates import Templates
 from robmon.errors import InvalidInputError, RobmonError
@@ -78,7 +78,7 @@ class _Pool:
 
     async def run(self, workers: int) -> None:
         """Until nothing waits."""
-        devices = one.visible_devices(workers * self._limits.gpus)
+        devices = version_process.visible_devices(workers * self._limits.gpus)
         try:
             async with asyncio.TaskGroup() as group:
                 for place in range(workers):
@@ -101,9 +101,11 @@ class _Pool:
         with TemporaryDirectory(prefix="version-", ignore_cleanup_errors=True) as folder:
             try:
                 model = await asyncio.get_running_loop().run_in_executor(
-                    self._downloads, one.download, task, Path(folder), self._tracking_uri
+                    self._downloads, version_process.download, task, Path(folder), self._tracking_uri
                 )
             except RobmonError as error:
-                return one.not_downloaded(error)
+                return version_process.not_downloaded(error)
             template = await self._templates.of(task, model)
-            return await one.examine(task, model, self._inputs[task.inputs_sha256], self._limits, devices, template)
+            return await version_process.examine(
+                task, model, self._inputs[task.inputs_sha256], self._limits, devices, template
+            )

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from robmon.audit import one
+from robmon.audit import version_process
 from robmon.audit.local import Tell, check_gpus
 from robmon.audit.task import Limits, Task, failed
 from robmon.errors import InvalidInputError, RobmonError
@@ -152,9 +152,9 @@ def _examine(
         rows = folder / f"inputs{suffix}"
         rows.write_bytes(inputs.tobytes())
         try:
-            model = one.download(task, folder, tracking_uri)
+            model = version_process.download(task, folder, tracking_uri)
         except RobmonError as error:
-            return one.not_downloaded(error), time.monotonic() - began
+            return version_process.not_downloaded(error), time.monotonic() - began
         devices = None if limits.gpus else ()  # Ray says which GPUs
         content = asyncio.run(_alone(task, model, rows, limits, devices))
     return content, time.monotonic() - began
@@ -166,7 +166,7 @@ async def _alone(
     """With the end of what model code left behind: this process is of one version."""
     strays.adopt()
     try:
-        return await one.examine(task, model, rows, limits, devices)
+        return await version_process.examine(task, model, rows, limits, devices)
     finally:
         await strays.end()
 

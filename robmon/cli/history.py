@@ -81,7 +81,7 @@ def history(
 
 def _draw(reader: HistoryReader, begin: float | None, last: int | None, plot: Path) -> None:
     from robmon.history.thinning import worst_of
-    from robmon.report.happened import badness
+    from robmon.report.event_sentences import badness
     from robmon.report.plot_history import plot_history
 
     rows, _ = worst_of(_newest(reader.assessments(begin), last), MOST_DRAWN, badness)
@@ -151,7 +151,7 @@ def period_of(since: str | None) -> Period:
 
 
 def _print(reader: HistoryReader, begin: float | None, last: int | None, only_events: bool) -> None:
-    from robmon.report.happened import assessment_lines, event_lines
+    from robmon.report.event_sentences import assessment_lines, event_lines
 
     parts = [[f"model {printable(reader.model)}"]]
     if not only_events:

@@ -16,7 +16,7 @@ from robmon.errors import InvalidInputError, RobmonError, SettingsError
 from robmon.wording import printable
 
 if TYPE_CHECKING:
-    from robmon.incident.again import Again
+    from robmon.incident.reproduction import Again
     from robmon.settings import Loaded
 
 ANSWER_SECONDS: Final = 30.0
@@ -128,7 +128,7 @@ def _token(file: Path) -> str:
 def _read(data_dir: Path, daemon: Loaded, with_inputs: bool) -> bytes:
     """The bundle of what a data folder holds."""
     from robmon.history.reading import HistoryError, HistoryReader, models_in
-    from robmon.incident.of_history import bundle_of
+    from robmon.incident.history_facts import bundle_of
     from robmon.models.uri import history_key, parse
 
     if with_inputs:
@@ -154,8 +154,8 @@ def assess_again(bundle: Path, daemon: Loaded) -> None:
         RobmonError: it cannot be done.
     """
     from robmon.incident import archive
-    from robmon.incident.again import Place, compute_again
     from robmon.incident.replay import read_replay
+    from robmon.incident.reproduction import Place, compute_again
 
     files = archive.read(bundle)
     replay, bodies = read_replay(files)
@@ -184,7 +184,7 @@ def assess_again(bundle: Path, daemon: Loaded) -> None:
 def _print_compared(again: Again) -> bool:
     """Recorded and computed side by side; whether all is the same."""
     from robmon.incident.numbers import differences
-    from robmon.report.happened import figure
+    from robmon.report.event_sentences import figure
     from robmon.report.words import aligned
 
     rows: list[tuple[str, ...]] = [("level", "mean MSE recorded", "again", "bound recorded", "again")]

@@ -29,7 +29,7 @@ def report(since: str, output: Path, **options: Any) -> None:
     reader = find_history(options)
     begin = reader.begin(period_of(since))
     from robmon.history.thinning import worst_of
-    from robmon.report.happened import badness
+    from robmon.report.event_sentences import badness
     from robmon.report.html.page import report_page
     from robmon.report.html.period import Period
 

@@ -19,7 +19,7 @@ from robmon.history.reading import HistoryError, HistoryReader
 from robmon.history.state.kept import NewerStateError
 from robmon.incident import markdown
 from robmon.incident.archive import folder_name, pack, to_json
-from robmon.incident.known import Known
+from robmon.incident.facts import IncidentFacts
 from robmon.incident.numbers import numbers_of
 from robmon.incident.replay import Replay, Sample, Step, files_of, to_ask_again
 from robmon.incident.timeline import timeline
@@ -75,7 +75,7 @@ class Incidents:
             replay = _replay(self._settings, evidence) if with_inputs and evidence is not None else None
             happened, problem = self._timeline(view)
             missing = [NO_INPUTS] if not with_inputs else [] if replay is not None else [_not_held(evidence)]
-            known = Known(
+            known = IncidentFacts(
                 source="daemon",
                 robmon=metadata.version("robmon"),
                 model=self._follower.name,
@@ -108,7 +108,7 @@ class Incidents:
 
 
 def contents(
-    known: Known, happened: Mapping[str, Any] | None, replay: Replay | None, evidence: Evidence | None
+    known: IncidentFacts, happened: Mapping[str, Any] | None, replay: Replay | None, evidence: Evidence | None
 ) -> dict[str, bytes]:
     """The files of the bundle."""
     facts = known.to_dict()

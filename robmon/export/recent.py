@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from robmon.history.reading import HistoryReader
-from robmon.report.happened import Row, mood, sentence, value_of, worst_level
+from robmon.report.event_sentences import Row, mood, sentence, value_of, worst_level
 
 DAY_SECONDS: Final = 86_400.0
 FIRST_SLOT_SECONDS: Final = 10

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from robmon.report.happened import event_lines, figure
+from robmon.report.event_sentences import event_lines, figure
 from robmon.wording import printable
 
 Facts = Mapping[str, Any]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from robmon.history.reading import HistoryReader, Period
 from robmon.history.thinning import worst_of
-from robmon.report.happened import badness
+from robmon.report.event_sentences import badness
 
 DAY_SECONDS: Final = 24 * 3600.0
 """So much before the newest entry is told."""

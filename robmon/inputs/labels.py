@@ -15,8 +15,8 @@ from random import Random
 from typing import Any, Final, Literal
 
 from robmon.inputs.heap import Heap, Place
-from robmon.inputs.held import KEY, SLOT, held
 from robmon.inputs.join_keys import join_keys
+from robmon.inputs.object_size import KEY, SLOT, held
 from robmon.inputs.sample import BYTES_IN_SAMPLE, Feedback, Item
 
 What = Literal["target", "answer"]

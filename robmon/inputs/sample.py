@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 from robmon.inputs.heap import Heap, Place
-from robmon.inputs.held import KEY, SLOT, all_held, held
+from robmon.inputs.object_size import KEY, SLOT, all_held, held
 from robmon.inputs.sources.protocol import Source
 
 

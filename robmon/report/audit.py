@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
-from robmon.report.happened import figure
+from robmon.report.event_sentences import figure
 from robmon.report.ranking import best, cells, crossings
 from robmon.report.words import aligned
 from robmon.robustness.ranking import Ranking

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from robmon.report.happened import worst_level
+from robmon.report.event_sentences import worst_level
 from robmon.report.plot import BOUND, LIMIT, MEAN, SIZE_INCHES
 from robmon.wording import printable
 

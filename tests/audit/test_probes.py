@@ -11,9 +11,9 @@ import torch
 from mlflow.models import infer_signature
 
 from robmon.audit.inputs_map import AuditedOn
-from robmon.audit.one import examine
 from robmon.audit.summary import Examined, sum_up
 from robmon.audit.task import Limits, Task
+from robmon.audit.version_process import examine
 from robmon.report.html.audit import audit_page
 from robmon.robustness.specification import Specification
 from tests.mlflow_client import quiet_mlflow

@@ -17,7 +17,7 @@ from robmon.cli.main import main
 from robmon.history.reading import HistoryReader, Period
 from robmon.history.store import History
 from robmon.history.thinning import worst_of
-from robmon.report.happened import badness
+from robmon.report.event_sentences import badness
 from tests.history.example import BEGIN, LOADED, MINUTES, WORSE, example
 
 NAME = "dig\x1b[31mits"

@@ -20,7 +20,7 @@ from robmon.history.scope import Judged
 from robmon.history.standing import VersionState
 from robmon.history.store import History
 from robmon.incident.archive import facts_in, pack, read, to_json
-from robmon.incident.known import Known
+from robmon.incident.facts import IncidentFacts
 from tests.asgi import served
 from tests.cli.test_rollback import VERDICT
 
@@ -86,7 +86,9 @@ def test_what_cannot_be_had_is_said_in_one_sentence(data_dir: Path, tmp_path: Pa
 
 
 def bundle(with_inputs: bool) -> bytes:
-    known = Known("daemon", "0.1.0", "digits", "champion", "models:/digits@champion", ("1", "a"), VersionState(), ())
+    known = IncidentFacts(
+        "daemon", "0.1.0", "digits", "champion", "models:/digits@champion", ("1", "a"), VersionState(), ()
+    )
     facts = known.to_dict() | {"with_inputs": with_inputs}
     return pack("robmon-incident-digits-1", {"incident.json": to_json(facts)})
 

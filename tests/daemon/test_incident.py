@@ -24,12 +24,12 @@ from robmon.export.published import Published, View
 from robmon.history.memory import Entry
 from robmon.history.scope import Judged
 from robmon.history.standing import VersionState, version_state
-from robmon.incident.again import _against
 from robmon.incident.archive import facts_in, read
 from robmon.incident.markdown import summary
 from robmon.incident.numbers import differences, numbers_of
 from robmon.incident.queries import queries
 from robmon.incident.replay import read_replay
+from robmon.incident.reproduction import _against
 from robmon.inputs.kept_headers import kept_headers
 from robmon.inputs.sample import Feedback, Item
 from robmon.models import loading

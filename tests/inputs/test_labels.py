@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from robmon.inputs import join_keys as join_keys_module
-from robmon.inputs.held import held
 from robmon.inputs.join_keys import MAX_ID_CHARACTERS, join_keys, texts_in_head
 from robmon.inputs.labels import (
     BYTES_OF_WAITING,
@@ -26,6 +25,7 @@ from robmon.inputs.labels import (
     REMEMBERED_IDS,
     Labels,
 )
+from robmon.inputs.object_size import held
 from robmon.inputs.sample import Item, Sample
 
 MAX_BYTES = 40_000

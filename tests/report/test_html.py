@@ -18,7 +18,7 @@ from robmon.history.reading import HistoryReader
 from robmon.history.state.records import Bounds
 from robmon.history.store import History
 from robmon.history.thinning import worst_of
-from robmon.report.happened import badness
+from robmon.report.event_sentences import badness
 from robmon.report.html.charts import Chart, Line, nice_ticks, thinned
 from robmon.report.html.page import report_page
 from robmon.report.html.period import Period

@@ -12,7 +12,7 @@ from robmon.export.page.curves import HALF, figure
 from robmon.export.page.pieces import short
 from robmon.export.published import Published
 from robmon.export.recent import DAY_SECONDS, Point
-from robmon.report.happened import utc_minute
+from robmon.report.event_sentences import utc_minute
 from robmon.report.html.charts import Chart, Line, Mark, thinned
 from robmon.wording import duration
 

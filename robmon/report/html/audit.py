@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from robmon.report.audit import Group, headline, name, table, title
-from robmon.report.happened import figure
+from robmon.report.event_sentences import figure
 from robmon.report.html.charts import Chart, Line
 from robmon.report.html.document import render
 from robmon.report.html.pictures import Picture, picture_of

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Final
 
-from robmon.report.happened import Row, figure, mood, sentence, utc_minute, worst_level
+from robmon.report.event_sentences import Row, figure, mood, sentence, utc_minute, worst_level
 from robmon.report.html.charts import Mark
 from robmon.report.html.document import render
 from robmon.report.html.period import Period

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from robmon.report.happened import badness, value_of
+from robmon.report.event_sentences import badness, value_of
 
 Row = Mapping[str, Any]
 JUST_BEFORE_SECONDS: Final = 3600.0

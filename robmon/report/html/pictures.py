@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from robmon.report.happened import Row, figure, utc_minute, value_of, worst_level
+from robmon.report.event_sentences import Row, figure, utc_minute, value_of, worst_level
 from robmon.report.html.charts import Chart, Line, Mark, thinned
 from robmon.report.html.period import Period, finite_or_none
 from robmon.wording import printable

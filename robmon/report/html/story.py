@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from robmon.report.happened import Row, cause_words, figure, sentence, utc_minute, value_of, worst_level
+from robmon.report.event_sentences import Row, cause_words, figure, sentence, utc_minute, value_of, worst_level
 from robmon.report.html.charts import shown
 from robmon.report.html.period import CHANGES, Period
 from robmon.report.words import listed, noise_of

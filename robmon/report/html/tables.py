@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from robmon.report.happened import Row, figure, utc_minute, value_of
+from robmon.report.event_sentences import Row, figure, utc_minute, value_of
 from robmon.report.html.period import Period, finite_or_none
 from robmon.report.html.story import shares
 from robmon.wording import printable

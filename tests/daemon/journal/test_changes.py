@@ -15,7 +15,7 @@ from robmon.history.standing import VersionState
 from robmon.processes.messages.curve import FurtherNoise, LimitCrossing
 from robmon.processes.messages.findings import CanaryResult, DriftValue, SharesResult
 from robmon.processes.messages.model import ModelVersion
-from robmon.report.happened import sentence
+from robmon.report.event_sentences import sentence
 from tests.export.published import NOW, assessed, everything, state_of
 
 

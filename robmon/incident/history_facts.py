@@ -11,7 +11,7 @@ from robmon.history.scope import Scope
 from robmon.history.standing import version_state
 from robmon.incident import markdown
 from robmon.incident.archive import folder_name, pack, to_json
-from robmon.incident.known import Known
+from robmon.incident.facts import IncidentFacts
 from robmon.incident.timeline import timeline
 
 MISSING: Final = (
@@ -40,7 +40,7 @@ def bundle_of(reader: HistoryReader, scope: str | None) -> bytes:
     happened = timeline(reader, since)
     told = reader.daemon_facts()
     settings = told.get("settings") or {}
-    known = Known(
+    known = IncidentFacts(
         source="data_dir",
         robmon=metadata.version("robmon"),
         model=reader.model,

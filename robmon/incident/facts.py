@@ -16,7 +16,7 @@ from robmon.models.uri import mask
 
 
 @dataclass(frozen=True)
-class Known:
+class IncidentFacts:
     """What is known at one moment. It holds no production input: where one could be, there is a digest.
 
     Attributes:
