@@ -112,12 +112,14 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
     from robmon.models.bearer import bearer_token
     from robmon.models.uri import mask
     from robmon.ports.access import Access
+    from robmon.ports.signed_events import webhook_secrets
     from robmon.settings import as_text, leaves
 
     loaded = load_settings(config, flags)
     told = _alerts_told(loaded.settings, baseline)
     for section in ("http", "inputs"):
         Access(section, getattr(loaded.settings, section))
+    webhook_secrets(loaded.settings.mlflow.webhook_secret_file)
     bearer_token(loaded.settings.model.access, "model.token_file")
     check_writable(loaded.settings.data_dir)
     check_packages(loaded.settings)

@@ -18,9 +18,8 @@ from robmon.export.registry_events import RegistryEvents
 from robmon.inputs.receiver import Receiver
 from robmon.ports.access import Access, renew
 from robmon.ports.rejections import RejectionLog
-from robmon.ports.secret_files import SecretFiles
 from robmon.ports.server import PortServer, bound, within
-from robmon.ports.signed_events import SignedEvents, secrets_of
+from robmon.ports.signed_events import SignedEvents, webhook_secrets
 from robmon.settings import Settings
 
 MAX_HTTP_CONNECTIONS = 64
@@ -55,9 +54,7 @@ class Servers:
         self._settings = settings
         self._metrics = metrics
         self._rejections = RejectionLog("http")
-        self._secrets = (
-            None if secret_file is None else SecretFiles({"mlflow.webhook_secret_file": secret_file}, secrets_of)
-        )
+        self._secrets = webhook_secrets(secret_file)
         self._access = {"http": Access("http", http), "inputs": Access("inputs", inputs)}
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         http_connections, input_connections = within(descriptors, MAX_HTTP_CONNECTIONS, MAX_INPUT_CONNECTIONS)

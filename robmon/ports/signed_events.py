@@ -33,6 +33,11 @@ _DELIVERY: Final = re.compile(rb"[!-~]{1,128}")
 _TIMESTAMP: Final = re.compile(rb"[0-9]{1,12}")
 
 
+def webhook_secrets(file: Path | None) -> SecretFiles[Secrets] | None:
+    """What `mlflow.webhook_secret_file` holds, None where it names none. Raises SettingsError if it cannot be used."""
+    return None if file is None else SecretFiles({"mlflow.webhook_secret_file": file}, secrets_of)
+
+
 def secrets_of(files: Mapping[str, Path], contents: list[bytes]) -> Secrets:
     """The secrets that a file holds, one a line: any of them signs, so that one can replace another smoothly.
 

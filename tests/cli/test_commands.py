@@ -204,6 +204,10 @@ def test_baselines_are_recorded_and_versions_accepted(registry: str, inputs: Pat
             ["check-config", "--model.uri", "models:/a@b", "--http.token_file", "/nix"],
             "http.token_file = '/nix' cannot",
         ),
+        (
+            ["check-config", "--model.uri", "models:/a@b", "--mlflow.webhook_secret_file", "/dev/null"],
+            "mlflow.webhook_secret_file = '/dev/null' cannot",
+        ),
         (["run", "--model.uri", "models:/a@b", "--inputs.token_file", "/nix"], "inputs.token_file = '/nix' cannot be"),
         (
             ["check-config", *ENDPOINT, "--model.token_file", "/nix"],
