@@ -50,6 +50,9 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "images `(n, 3, h, w)`": lambda: said(G.random((ROWS, 3, 8, 8))),
     "images `(n, h, w, 3)`": lambda: said(G.random((ROWS, 8, 8, 3))),
+    "pictures of many bands, channels last, in units of their own": lambda: said(
+        G.random((ROWS, 8, 8, 12)) * np.logspace(0, 4, 12)
+    ),
     "images of bytes": lambda: said(G.integers(0, 256, (ROWS, 1, 8, 8)).astype(np.uint8)),
     'images of bytes, `integers="all"`': lambda: said(
         G.integers(0, 256, (ROWS, 1, 8, 8)).astype(np.uint8), integers="all"

@@ -147,6 +147,18 @@ def test_images_are_told_by_channel() -> None:
     assert "one scale for each channel on axis 1" in " ".join(result.notes)
 
 
+def test_many_channels_that_may_stand_last_are_asked_for() -> None:
+    """Bands in units of their own would have one scale between them, which is right for none."""
+    bands, pixels = np.logspace(0, 4, 12), np.random.default_rng(0).random((40, 8, 8, 12))
+    with pytest.raises(InvalidInputError, match=r"channels first or last.* set assess\.scale_axis .* to 3 where"):
+        choose(pixels * bands)
+    assert choose(pixels * bands, asked=3).axis == 3 and choose(pixels * bands, refuses=False).axis == 1
+    assert choose(np.moveaxis(pixels * bands, 3, 1)).axis == 1, "channels first, in units of their own"
+    framed = np.zeros((40, 12, 8, 8))
+    framed[:, :, 2:6, 2:6] = np.moveaxis(pixels, 3, 1)[:, :, 2:6, 2:6]
+    assert choose(framed + 1e-6 * np.moveaxis(pixels, 3, 1)).axis == 1, "dark edges are on all sides"
+
+
 def test_a_given_scale_is_refused_nothing_and_axes_that_are_not_there_are() -> None:
     assert robmon.assess(second, sensors(), scale=SD, levels=[0.1], trials=19).index > 0.9
     for axis in (0, 3, -3):

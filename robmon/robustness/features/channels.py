@@ -20,6 +20,8 @@ from robmon.robustness.features.moments import Moments
 
 FEW_CHANNELS = 4
 """An axis this long at most may hold colours: images as `(n, h, w, c)` are told by it."""
+PICTURES_LOOKED_AT = 64
+"""Rows by which axes are told that have scales far apart."""
 APART = 10.0
 """Two readings of inputs of rank 3 whose scales differ by more than this factor are not one as good as the other."""
 Read = Callable[[], Sequence[int | None]]
@@ -164,7 +166,8 @@ def choose(
 
     Raises:
         InvalidInputError: there is no such axis; or nothing decides between two readings of inputs of rank 3, and some
-            scale differs by more than 10 times between them.
+            scale differs by more than 10 times between them; or of rank 4 and more, where neither axis 1 nor the last
+            is at most 4 long, the scales along the last one alone differ so.
 
     >>> sensors = np.random.default_rng(0).normal(size=(64, 30, 5))
     >>> choose(sensors).axis, choose(sensors, asked=1).axis, choose(sensors[:, :, 0]).axis
@@ -220,6 +223,8 @@ def _of_tensor(
         why = (
             f"by the rule for images: axis 1, or the last one where it is at most {FEW_CHANNELS} long and axis 1 is not"
         )
+        if refuses and axis == 1 and shape[1] > FEW_CHANNELS:
+            _check_channels_first(what, inputs)
     word: Literal["feature", "channel"] = "feature" if rank == 3 and axis == 2 else "channel"
     of_each = ", ".join(map(str, ("rows", *shape[1:])))
     each = f"each {word}" if shape[axis] == 1 else f"each of {shape[axis]} {word}s"
@@ -240,6 +245,26 @@ def _check_alike(what: str, inputs: Array) -> None:
         f"{what}, of shape (rows, {inputs.shape[1]}, {inputs.shape[2]}), may be (rows, steps, features) or (rows, "
         f"channels, steps), and scales of the two differ {apart}: set {SETTING} to 2 for the former, to 1 for "
         "the latter"
+    )
+
+
+def _check_channels_first(what: str, inputs: Array) -> None:
+    """Refuse pictures of more channels than a few whose last axis alone has scales far apart, as channels have.
+
+    So do bands of a satellite and variables of a weather map that stand last; edges of pictures are dark on all sides.
+    """
+    rank, seen = len(inputs.shape), inputs[:PICTURES_LOOKED_AT]
+    spreads = []
+    for axis in range(1, rank):
+        deviation = _deviation(seen, axis)
+        varying = deviation[deviation > 0]
+        spreads.append(float(varying.max() / varying.min()) if len(varying) else 1.0)
+    if spreads[-1] <= APART * max(*spreads[:-1], 1.0):
+        return
+    shape = ", ".join(map(str, ("rows", *inputs.shape[1:])))
+    raise InvalidInputError(
+        f"{what}, of shape ({shape}), may have channels first or last, and scales along the last axis differ by up to "
+        f"{spreads[-1]:.3g} times: set {SETTING} to {rank - 1} where that is the channels, else to 1"
     )
 
 
