@@ -19,7 +19,6 @@ from robmon.robustness.curve_point import CurvePoint
 from robmon.robustness.embeddings import EmbeddingRows
 from robmon.robustness.false_matches import Threshold
 from robmon.robustness.features.features import Features
-from robmon.robustness.jsonable import jsonable
 from robmon.robustness.judged import JudgedTrials
 from robmon.robustness.noise.masking import Masked
 from robmon.robustness.specification import Specification
@@ -377,52 +376,9 @@ class Assessment:
         """The result as strict JSON: numbers, text, lists; infinite is "+Inf", absent is None. It holds nothing about
         single rows.
         """
-        margin, crossed = self.noise_margin(), {each.score: vars(each) for each in self.crossings}
-        result = {
-            "noise": self.noise,
-            "levels": list(self.levels),
-            "scale": self.scale.ravel(),
-            "relative": self.relative,
-            "level_unit": self.level_unit,
-            "masked": vars(self.masked),
-            "rows": self.rows,
-            "clean_nonfinite_rows": int(np.sum(~self.finite)),
-            "trials": self.trials,
-            "cut": self.cut,
-            "notes": list(self.notes),
-            "confidence": self.confidence,
-            "bound_method": self.bound_method,
-            "no_bound": self.no_bound,
-            "task": self.task,
-            "output": self.output,
-            "distance": self.distance,
-            "threshold": self.threshold,
-            "reference": self.reference,
-            "seed": self.seed,
-            "curve": [_without(vars(point), "certified_radius") for point in self.curve],
-            "slope": self.slope and vars(self.slope),
-            "agreement_slope": self.agreement_slope and vars(self.agreement_slope),
-            "accuracy_slope": self.accuracy_slope and vars(self.accuracy_slope),
-            "area": self.area,
-            "index": self.index,
-            "clean_mse": self.clean_mse,
-            "own_mse": self.own_mse,
-            "label_ceiling": self.label_ceiling,
-            "band": self.band,
-            "mse_limit": self.mse_limit,
-            "noise_margin": margin and vars(margin) | {"crossed": margin.crossed},
-            "crossing": crossed.get("mse"),
-            "agreement_limit": self.specification.agreement_limit,
-            "agreement_crossing": crossed.get("agreement"),
-            "accuracy_limit": self.specification.accuracy_limit,
-            "accuracy_crossing": crossed.get("accuracy"),
-            "output_variance": self.output_variance,
-            "outputs_without_variance": self.outputs_without_variance,
-            "draws": self.draws,
-            "batch_rows": self.batch_rows,
-            "out_of_memory_retries": self.out_of_memory_retries,
-        }
-        return {key: jsonable(value) for key, value in result.items()}
+        from robmon.report.assessment_json import assessment_json
+
+        return assessment_json(self)
 
     def plot(self, baseline: Mapping[float, float] | None = None) -> Figure:
         """The curve as a matplotlib figure: mean, bound, band, limit and margin, with a summary in plain words.
@@ -440,7 +396,3 @@ class Assessment:
         from robmon.report.assessment import text
 
         return text(self)
-
-
-def _without(content: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
