@@ -55,16 +55,18 @@ class IncidentFacts:
         """The regression that stands: of the version against its reference first, else over time."""
         regression, record = self.state.regression, self.detection
         if regression is not None:
+            # Another pod's verdict on the version may be the one that is remembered; the bundle has this one's numbers.
+            told = regression if self.state.verdict is None else self.state.verdict
             return {
                 "kind": "version",
                 "version": regression.version,
                 "against": regression.reference_version,
                 **_since(regression.since),
-                "pooled_ratio": regression.pooled_ratio,
-                "pooled_low": regression.pooled_low,
-                "pooled_high": regression.pooled_high,
-                "pvalue": regression.pvalue,
-                "score": regression.score,
+                "pooled_ratio": told.pooled_ratio,
+                "pooled_low": told.pooled_low,
+                "pooled_high": told.pooled_high,
+                "pvalue": told.pvalue,
+                "score": told.score,
             }
         if record is not None and record.since is not None:
             return {

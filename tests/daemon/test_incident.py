@@ -208,9 +208,12 @@ async def test_a_bundle_says_all_and_holds_no_input(settings: Settings, evidence
     plain = await made.bundle(False)
     assert plain == await made.bundle(False), "the same state, the same bytes"
     facts, files = facts_in(plain)
+    verdict = {
+        name: facts["verdict"][name] for name in ("pooled_ratio", "pooled_low", "pooled_high", "pvalue", "score")
+    }
+    assert verdict["pooled_ratio"] != ENTRIES[1].pooled_ratio, "another pod's is remembered"
     assert facts["standing"] | {"since_utc": ""} == {
-        "kind": "version", "version": "2", "against": "1", "since": AT, "since_utc": "", "pooled_ratio": 3.0,
-        "pooled_low": None, "pooled_high": None, "pvalue": None, "score": None,
+        "kind": "version", "version": "2", "against": "1", "since": AT, "since_utc": "", **verdict,
     }  # fmt: skip
     assert facts["worst_requests"] and facts["assessment"]["against"]["version"] == "1"
     assert facts["versions"][0]["commit"] == "abcdef0" and facts["versions"][0]["roles"] == ["served", "worse"]
