@@ -16,6 +16,9 @@ ASSURANCE: Final = 0.95
 MOST_COSINE: Final = 2.0
 """The largest cosine distance: of embeddings that point in opposite directions."""
 
+LARGEST_LEVEL: Final = 1e100
+"""The square of a larger one is hardly a number."""
+
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     """The levels in rising order, 0 first.
@@ -34,6 +37,8 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
         raise InvalidInputError("levels are a list of numbers, as in levels=(0.1, 0.2)") from None
     if any(not math.isfinite(level) or level < 0 for level in numbers):
         raise InvalidInputError("levels must be finite numbers of at least 0")
+    if max(numbers, default=0.0) > LARGEST_LEVEL:
+        raise InvalidInputError(f"levels must be at most {LARGEST_LEVEL:g}")
     if len(set(numbers)) != len(numbers):
         raise InvalidInputError("levels must differ from one another")
     if not any(numbers):

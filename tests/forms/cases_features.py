@@ -59,6 +59,12 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "table with integers and text": lambda: said(TABLE, lambda d: d["height"]),
     'the same, `integers=["age"]`': lambda: said(TABLE, lambda d: d["height"] + d["age"], integers=["age"]),
+    "column of fractions with some text, or as text": lambda: said(
+        TABLE.assign(
+            price=["n/a" if x % 9 == 0 else x / 4 for x in range(ROWS)], weight=[f"{x / 4:.2f}" for x in range(ROWS)]
+        )[["height", "price", "weight"]],
+        lambda d: d["height"],
+    ),
     "table of integers and text alone": lambda: said(TABLE[["age", "region"]]),
     "column of decimals": lambda: said(pd.DataFrame({"price": [Decimal(str(x / 4)) for x in range(ROWS)]})),
     "column with codes": lambda: said(pd.DataFrame({"age": AGES}), lambda d: np.where(d["age"] > 1000, 0, d["age"])),

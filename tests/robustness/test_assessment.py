@@ -381,6 +381,7 @@ def test_tensors_have_one_scale_a_channel(shape):
         (linear.inputs(10), {"levels": [0.0]}, "above 0"),
         (linear.inputs(10), {"levels": [0.1, 0.1]}, "differ"),
         (linear.inputs(10), {"levels": [-0.1]}, "at least 0"),
+        (linear.inputs(10), {"levels": [1e300]}, r"at most 1e\+100"),
         (linear.inputs(10), {"seed": -1}, "seed"),
         (linear.inputs(10), {"noise": "pink"}, "not known"),
         (linear.inputs(10), {"max_batch_rows": 0}, "at least 1 row"),

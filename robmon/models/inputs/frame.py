@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 FRAME_ROWS: Final = 16384
 """Most rows of a batch of DataFrames: what a call of a model that takes them costs whatever its size, some
 milliseconds, is most of it before."""
+
+CELLS_READ: Final = 200
+"""Of a column of text, by which it is told whether it is text."""
+AMONG_TEXT: Final = "numbers {} text: as floats, NaN where there is none, they are perturbed"
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,26 @@ def _kind_of(frame: pd.DataFrame, position: int, dtype: Any, is_known_whole: boo
         return _Kind(str(dtype), dtype, True, True)
     if pd.api.types.is_object_dtype(dtype):
         return _kind_of_objects(frame.iloc[:, position])
-    return _Kind("text" if pd.api.types.is_string_dtype(dtype) else str(dtype), dtype)
+    return _Kind(_text(frame.iloc[:, position]) if pd.api.types.is_string_dtype(dtype) else str(dtype), dtype)
+
+
+def _text(column: Any) -> str:
+    """A column of texts, or of texts and numbers, in words: fractions written as text, or beside it, are no text."""
+    cells = column.head(CELLS_READ)
+    cells = cells[cells.notna()].tolist()
+    is_mixed = any(isinstance(cell, float) for cell in cells)
+    if 2 * sum(map(_is_fraction, cells)) > len(cells):
+        return AMONG_TEXT.format("among" if is_mixed else "written as")
+    return "object" if is_mixed else "text"
+
+
+def _is_fraction(cell: Any) -> bool:
+    if isinstance(cell, float):
+        return True
+    try:
+        return isinstance(cell, str) and "." in cell and math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _kind_of_objects(column: Any) -> _Kind:
@@ -174,7 +198,8 @@ def _kind_of_objects(column: Any) -> _Kind:
     if cells and all(isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool) for cell in cells):
         is_whole = not any(isinstance(cell, (float, np.floating)) for cell in cells)
         return _Kind("object", int if is_whole else float, True, is_whole)
-    return _Kind("text" if all(isinstance(cell, str) for cell in cells) else "object", column.dtype)
+    is_text = all(isinstance(cell, (str, float)) for cell in cells) and any(isinstance(cell, str) for cell in cells)
+    return _Kind(_text(column) if is_text or not cells else "object", column.dtype)
 
 
 def split_frame(
