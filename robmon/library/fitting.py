@@ -14,7 +14,7 @@ from robmon.models.outputs.cells import to_numpy
 from robmon.models.served.served import ServedModel
 from robmon.models.signature.casting import plain
 from robmon.models.signature.collected import Misfits, shape_words
-from robmon.wording import some_of
+from robmon.robustness.sentences import some_of
 
 if TYPE_CHECKING:
     import pandas as pd

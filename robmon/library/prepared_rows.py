@@ -37,9 +37,9 @@ from robmon.robustness.features.whole_numbers import Whole
 from robmon.robustness.probes.attribution import attribute_rows
 from robmon.robustness.probes.shares import Attribution
 from robmon.robustness.result import Assessment
+from robmon.robustness.sentences import some_of
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import ALL_INTEGERS
-from robmon.wording import some_of
 
 INTEGERS_OPTION = "--integers"
 MOST_NAMES = 40

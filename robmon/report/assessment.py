@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from robmon.report.words import aligned, noise_of, number, percent, rounded_up
+from robmon.robustness.sentences import some_of
 from robmon.robustness.statistics.certificate import certified_radii
 from robmon.vocabulary import distance_bound
-from robmon.wording import some_of
 
 if TYPE_CHECKING:
     from robmon.robustness.crossing import Crossing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robmon.report.words import aligned, number, percent
-from robmon.wording import some_of
+from robmon.robustness.sentences import some_of
 
 if TYPE_CHECKING:
     from robmon.robustness.probes.shares import Attribution

@@ -21,7 +21,7 @@ from robmon.robustness.arrays import (
     zeros_of_rows,
 )
 from robmon.robustness.outputs import is_numeric, missing_labels
-from robmon.wording import some_of
+from robmon.robustness.sentences import some_of
 
 TOLD: Final = 5
 """Most rows, or outputs, that a sentence names."""

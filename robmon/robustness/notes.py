@@ -19,7 +19,7 @@ from robmon.robustness.noise.draws import Draws
 from robmon.robustness.noise.images.picture import ImageNoise
 from robmon.robustness.noise.masking import code_shares, count_by_column, unknown_codes, untouched
 from robmon.robustness.noise.rows import AnyNoiseRows
-from robmon.wording import short_name
+from robmon.robustness.sentences import short_name
 
 TOLD = 10
 """Features of which one kind of sentence is told."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from robmon.errors import HOW_TO_CHOOSE, HOW_TO_SAY, InvalidInputError, PredictionError
 from robmon.robustness.arrays import Array, Float64, as_float64, is_floating, namespace, to_numpy
 from robmon.robustness.outputs import is_numeric, missing_labels
+from robmon.robustness.sentences import some_of
 from robmon.vocabulary import OutputKind
-from robmon.wording import some_of
 
 MAX_NAMES: Final = 10
 MANY_CLASSES: Final = 20

@@ -12,8 +12,8 @@ import numpy as np
 from robmon.errors import InvalidInputError
 from robmon.models.inputs.layout import AnyArray, FloatArray
 from robmon.robustness.features.whole_numbers import LARGEST_WHOLE
+from robmon.robustness.sentences import some_of
 from robmon.vocabulary import ALL_INTEGERS
-from robmon.wording import some_of
 
 LEFT_ALONE_TOLD: Final = 10
 """Columns that are named in a note."""

@@ -18,7 +18,7 @@ from robmon.errors import HOW_TO_CHOOSE, PredictionError
 from robmon.models.outputs import cells
 from robmon.models.outputs.cells import Cells, UnusableError
 from robmon.models.outputs.containers import UNNAMED, by_field, invalid, parts_of
-from robmon.wording import short_name, some_of
+from robmon.robustness.sentences import short_name, some_of
 
 OutputColumn = str | int | Sequence[str | int]
 """A part by its name or position, or several of them."""

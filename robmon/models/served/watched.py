@@ -11,7 +11,7 @@ from robmon.drift.columns import Column, column_of
 from robmon.drift.features import STATISTICS, array_columns, unique
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.robustness.features.channels import FeatureAxis
-from robmon.wording import short_name
+from robmon.robustness.sentences import short_name
 
 MOST_FEATURES = 1024
 """Of which drift is measured: those after them are told as not measured."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robmon.models.inputs.model_inputs import ModelInputs
 from robmon.models.inputs.split import split_as_found
-from robmon.wording import some_of
+from robmon.robustness.sentences import some_of
 
 Value = TypeVar("Value")
 

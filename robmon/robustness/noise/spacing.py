@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robmon.robustness.arrays import Array, largest_sizes, namespace
 from robmon.robustness.features.features import Features
 from robmon.robustness.features.whole_numbers import FEW_MOVE
-from robmon.wording import some_of
+from robmon.robustness.sentences import some_of
 
 NAMED: Final = 5
 """Columns that a sentence names."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from robmon.errors import InvalidInputError
 from robmon.robustness.arrays import Float64
+from robmon.robustness.sentences import some_of
 from robmon.vocabulary import OTHERS
-from robmon.wording import some_of
 
 MOST_GROUPS: Final = 8
 """Where the owner names none: features, or the largest of them and all others together."""
