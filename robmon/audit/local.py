@@ -32,7 +32,7 @@ def check_gpus(limits: Limits) -> int:
         return 0
     devices = count_devices()
     if devices < limits.gpus:
-        raise InvalidInputError(f"{limits.gpus} GPUs are asked for each version, and this machine has {devices}")
+        raise InvalidInputError(f"{limits.gpus} GPUs are requested for each version, and this machine has {devices}")
     return devices // limits.gpus
 
 

@@ -235,12 +235,12 @@ def _check_cluster(resources: Mapping[str, float], limits: Limits) -> None:
     """Ray waits for ever, silently, for what a cluster has not."""
     if limits.gpus > resources.get("GPU", 0):
         raise InvalidInputError(
-            f"{limits.gpus} GPUs are asked for each version, and the Ray cluster has {resources.get('GPU', 0):g}"
+            f"{limits.gpus} GPUs are requested for each version, and the Ray cluster has {resources.get('GPU', 0):g}"
         )
     if limits.threads > resources.get("CPU", 0):
         raise InvalidInputError(
-            f"{limits.threads} threads are asked for each version, and the Ray cluster has {resources.get('CPU', 0):g} "
-            "processors"
+            f"{limits.threads} threads are requested for each version, and the Ray cluster has "
+            f"{resources.get('CPU', 0):g} processors"
         )
 
 

@@ -71,7 +71,7 @@ def _accept_registered(uri: str, settings: Settings, watched: ModelUri | Endpoin
     registry = Registry(settings.mlflow.tracking_uri)
     model = registry.resolve(uri)
     if model.tags is None:
-        raise ModelError(f"{uri} is no registered version: only those can be accepted")
+        raise ModelError(f"{uri} is not a registered version: only those can be accepted")
     is_watched = isinstance(watched, ModelUri) and watched.is_registered and watched.name == model.name
     if settings.history.scope is not None or not is_watched or watched is None:
         scope = settings.history.scope or _only_scope(model)

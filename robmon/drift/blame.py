@@ -218,7 +218,7 @@ def _pair(old: ArrayLike, new: ArrayLike, which: str) -> tuple[Float64, Float64]
     try:
         first, second = (np.asarray(errors, dtype=np.float64) for errors in (old, new))
     except (TypeError, ValueError):
-        raise InvalidInputError(f"row errors of the {which} rows are no numbers") from None
+        raise InvalidInputError(f"row errors of the {which} rows are not numbers") from None
     if first.ndim != 1 or first.shape != second.shape:
         raise InvalidInputError(
             f"row errors of both versions must be of the same {which} rows, one number a row: these have shapes "

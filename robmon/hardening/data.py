@@ -114,7 +114,7 @@ def prepare(
         raise InvalidInputError("the outputs are classes, which have no gradient: give the module that returns scores")
     if passed.form.is_normalised:
         raise InvalidInputError(
-            "the outputs are probabilities whose rows do not sum to 1, and no loss is known of them"
+            "the outputs are probabilities whose rows do not sum to 1, and there is no loss for such outputs"
         )
     specification = replace(specification, output=passed.kind)
     is_embedding = passed.kind == "embedding"

@@ -46,7 +46,7 @@ def trained_weights(module: torch.nn.Module) -> Weights:
         frozen = ": frozen TorchScript holds its weights as constants, so give the module before it was frozen"
         why = frozen if isinstance(module, torch.jit.ScriptModule) else ""
         raise InvalidInputError(
-            f"the module has no parameter that asks for gradients, so there is nothing to train{why}"
+            f"the module has no parameter that requires gradients, so there is nothing to train{why}"
         )
     others = {str(each.dtype).removeprefix("torch.") for each in weights} - {"float32", "float64"}
     if others:

@@ -65,13 +65,13 @@ def source_of(registry: Registry, uri: str, folder: Path) -> Source:
     """The registered version that a URI stands for, with its files in a folder.
 
     Raises:
-        ModelError: it is no registered version, or not of MLflow's pytorch flavour.
+        ModelError: it is not a registered version, or not of MLflow's pytorch flavour.
         RegistryError, ModelNotFoundError: as `Registry.resolve`.
     """
     version = registry.resolve(uri)
     source = Source(registry, version, download_version(registry, version, folder))
     if TORCH not in Model.load(str(source.folder)).flavors:
-        raise ModelError(f"{uri} is no torch model (MLflow's pytorch flavour): only those have weights to train on")
+        raise ModelError(f"{uri} is not a torch model (MLflow's pytorch flavour): only those have weights to train on")
     return source
 
 
@@ -83,7 +83,7 @@ def check_registered(version: Resolved) -> None:
     """
     if version.tags is None:
         raise ModelError(
-            f"{version.uri.text} is no version of a registered model, so its candidate cannot be another: give "
+            f"{version.uri.text} is not a version of a registered model, so its candidate cannot be another: give "
             "models:/name/version or models:/name@alias, or leave --register out"
         )
 

@@ -21,7 +21,7 @@ def module_of(model: ServedModel, uri: str) -> torch.nn.Module:
     """
     if model.module is None:
         raise ModelError(
-            f"{uri} is no torch model of tensors (MLflow's pytorch flavour), so it has no weights to train"
+            f"{uri} is not a torch model of tensors (MLflow's pytorch flavour), so it has no weights to train"
         )
     module: torch.nn.Module = model.module
     return module

@@ -60,7 +60,7 @@ def read(path: Path) -> dict[str, bytes]:
         why = getattr(error, "strerror", None) or "it is no archive"
         raise InvalidInputError(f"{path} cannot be read: {why}") from None
     if "incident.json" not in files:
-        raise InvalidInputError(f"{path} is no bundle of robmon incident: it holds no incident.json")
+        raise InvalidInputError(f"{path} is not a bundle of robmon incident: it holds no incident.json")
     return files
 
 
@@ -77,7 +77,7 @@ def _members(raw: IO[bytes], path: object) -> dict[str, bytes]:
             _, _, name = member.name.partition("/")
             left -= max(member.size, 0)
             if count >= MAX_MEMBERS or left < 0:
-                raise InvalidInputError(f"{path} is no bundle of robmon incident: it holds too much")
+                raise InvalidInputError(f"{path} is not a bundle of robmon incident: it holds too much")
             content = archive.extractfile(member) if member.isreg() and _NAME.fullmatch(name) else None
             if content is not None:
                 files[name] = content.read()
@@ -93,7 +93,7 @@ def _read_folder(path: Path) -> dict[str, bytes]:
             continue
         left -= file.stat().st_size
         if left < 0:
-            raise InvalidInputError(f"{path} is no bundle of robmon incident: it holds too much")
+            raise InvalidInputError(f"{path} is not a bundle of robmon incident: it holds too much")
         files[name] = file.read_bytes()
     return files
 
@@ -125,7 +125,7 @@ def facts_in(content: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     try:
         files = _members(io.BytesIO(content), "the answer")
     except (OSError, EOFError, tarfile.TarError, zlib.error):
-        raise InvalidInputError("the answer is no bundle of robmon incident") from None
+        raise InvalidInputError("the answer is not a bundle of robmon incident") from None
     return parsed(files, "the answer"), files
 
 
@@ -141,5 +141,5 @@ def parsed(files: Mapping[str, bytes], place: object) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError):
         is_known = False
     if not is_known:
-        raise InvalidInputError(f"{place} is no bundle of robmon incident, or of another version of robmon")
+        raise InvalidInputError(f"{place} is not a bundle of robmon incident, or of another version of robmon")
     return facts

@@ -39,7 +39,7 @@ def outside_attacks(attacks: Sequence[str]) -> dict[str, Outside]:
     named = [name for name in attacks if str(name).startswith(PREFIX)]
     for name in named:
         if name != HOP_SKIP_JUMP:
-            raise InvalidInputError(f"attack {name!r} is not known: of ART there is {HOP_SKIP_JUMP}")
+            raise InvalidInputError(f"attack {name!r} is not known: the only one of ART is {HOP_SKIP_JUMP}")
         check_installed("art", HOP_SKIP_JUMP)
     return dict.fromkeys(named, hop_skip_jump)
 

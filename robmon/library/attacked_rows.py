@@ -77,7 +77,7 @@ def attack_prepared(
     other = load_uri(str(substitute)) if isinstance(substitute, (str, Path)) else None
     substitute = substitute if other is None else other.module
     if other is not None and substitute is None:
-        raise InvalidInputError("a substitute is a torch module, and the model that was named for it is none")
+        raise InvalidInputError("a substitute is a torch module, and the model named for it is not one")
     with nullcontext() if substitute is None else evaluating(_module(substitute), "auto"):
         result = attack_rows(
             rows.predictor,

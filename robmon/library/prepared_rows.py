@@ -214,7 +214,7 @@ def open_predictor(
     outputs, measured = OutputReader(specification.output_column), specification.perturbed_integers
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(predictor, torch.export.ExportedProgram):
-        raise InvalidInputError("an ExportedProgram is no torch module: give what its .module() returns")
+        raise InvalidInputError("an ExportedProgram is not a torch module: give what its .module() returns")
     if isinstance(predictor, (str, Path, ServedModel, RemoteModel)):
         yield _of_model(predictor, inputs, place, measured, outputs)
     elif torch is not None and isinstance(predictor, torch.nn.Module):

@@ -136,9 +136,7 @@ def only_alias(registry: Registry, name: str) -> str:
     """
     aliases = registry.aliases(name)
     if len(aliases) != 1:
-        raise ModelError(
-            f"which alias of {name} is to be moved is not clear, {known_aliases(aliases)}: give NAME@ALIAS"
-        )
+        raise ModelError(f"which alias of {name} is to be moved is unclear, {known_aliases(aliases)}: give NAME@ALIAS")
     return next(iter(aliases))
 
 

@@ -246,7 +246,7 @@ def parse_registry(uri: str) -> ModelUri:
             f"{uri} is not supported: {word!r} would be another version with each release, or none. Give the version, "
             f"models:/{name}/3, or an alias, models:/{name}@champion"
         )
-    raise ModelError(f"{mask(uri)!r} is no model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
+    raise ModelError(f"{mask(uri)!r} is not a model URI: give {REGISTRY_FORMS}, or an endpoint's URL, {ENDPOINT_FORMS}")
 
 
 _ENDPOINT = re.compile(
@@ -273,7 +273,7 @@ def parse_endpoint(url: str) -> Endpoint:
         is_url = False
     match = _ENDPOINT.fullmatch(parts.path) if is_url else None
     if match is None or parts.query or parts.fragment or not url.isprintable():
-        raise ModelError(f"this URL is no model's endpoint: give {ENDPOINT_FORMS}")
+        raise ModelError(f"this URL is not a model's endpoint: give {ENDPOINT_FORMS}")
     found = match.groupdict()
     protocol: Protocol = "mlflow" if found["mlflow"] else "v1" if found["v1"] else "v2"
     version = found["version1"] or found["version2"]

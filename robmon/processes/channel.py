@@ -83,7 +83,7 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
     """
     header_length, blob_count = _PREFIX.unpack((yield _PREFIX.size))
     if header_length > bounds.header_bytes or blob_count > bounds.blobs:
-        raise ProtocolError("the other process sent something that is no robmon message")
+        raise ProtocolError("the other process sent something that is not a robmon message")
     header = yield header_length
     if _has_more_than(bounds, header):
         raise ProtocolError("the other process sent more values than any message holds")
@@ -92,7 +92,7 @@ def decode(bounds: Bounds = OF_A_FRAME) -> Generator[int, bytes, Frame]:
     except ValidationError as error:
         raise ProtocolError(f"the other process sent a message that is not valid in: {_fields(error)}") from None
     except (RecursionError, ValueError):
-        raise ProtocolError("the other process sent a message that is no JSON") from None
+        raise ProtocolError("the other process sent a message that is not JSON") from None
     if isinstance(message, Hello) and message.protocol != PROTOCOL_VERSION:
         raise ProtocolError(f"the other process speaks protocol {message.protocol}, this one {PROTOCOL_VERSION}")
     blobs: list[bytes] = []

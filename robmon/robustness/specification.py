@@ -219,7 +219,7 @@ class Specification:
             InvalidInputError: the noise is one of a user's own, which only its own process knows.
         """
         if not isinstance(self.noise, str):
-            raise InvalidInputError(f"noise is told by its name, and {self.noise!r} is none")
+            raise InvalidInputError(f"noise is given by its name, not as {self.noise!r}")
         content = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return content | {"layout": None if self.layout is None else self.layout.to_dict()}
 

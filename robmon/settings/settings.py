@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         uri = model_uri.parse(self.model.uri)
         if isinstance(uri, model_uri.ModelUri):
             if self.model.name is not None or self.model.token_file is not None:
-                raise ValueError("model.name and model.token_file are for endpoints, and model.uri is none")
+                raise ValueError("model.name and model.token_file are for endpoints, and model.uri is not one")
             return self
         if self.history.log_to_mlflow:
             raise ValueError("history.log_to_mlflow is for models that a run has made, and model.uri is an endpoint")

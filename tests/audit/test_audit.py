@@ -132,7 +132,7 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_looked_at(tmp_path: 
     given = ["--inputs", "map.yaml", "--out", "out", "--tracking-uri", "http://127.0.0.1:1", "--engine", engine]
     done = robmon("audit", "models:/*", *given, "--gpus", "1", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
-    assert done.stderr == "robmon: 1 GPUs are asked for each version, and this machine has 0\n"
+    assert done.stderr == "robmon: 1 GPUs are requested for each version, and this machine has 0\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -71,7 +71,7 @@ def test_what_a_cluster_has_not_is_told(tmp_path: Path, mlflow_template: Path) -
     made = many_versions(tmp_path, mlflow_template)
     made.add("plain", [(1.0, "behaves")])
     done = run(made, "models:/*", "--engine", "ray", "--threads", "999")
-    assert done.returncode == 2 and "999 threads are asked for each version" in done.stderr, done.stderr
+    assert done.returncode == 2 and "999 threads are requested for each version" in done.stderr, done.stderr
     done = run(made, "models:/*", "--engine", "ray", "--gpus", "1", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2 and "this machine has 0" in done.stderr
     for address, sentence in [("127.0.0.1:1", "no Ray cluster answers"), ("ray://head:10001", "host:port of its head")]:

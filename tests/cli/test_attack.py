@@ -101,9 +101,9 @@ def test_a_table_of_labels_is_attacked_by_queries(folder: Path, here: Path) -> N
     [
         ("--radii none", "radii are numbers separated by spaces or commas"),
         ("--attacks cw", "attack 'cw' is not known"),
-        ("--attacks art:zoo", "attack 'art:zoo' is not known: of ART there is art:hop_skip_jump"),
+        ("--attacks art:zoo", "attack 'art:zoo' is not known: the only one of ART is art:hop_skip_jump"),
         ("--attacks transfer", "transfer needs another model"),
-        ("--frozen d", "'d' is none of the floating features: those are a, b, c"),
+        ("--frozen d", "'d' is not one of the floating features: those are a, b, c"),
         ("--clip 1", "clip is a pair"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_one_sentence(folder: Path, here: Path, words: str, se
         (["--radii", "0"], "radii must be finite numbers above 0"),
         (["--radii", "0.1 nan"], "radii must be finite numbers above 0"),
         (["--attacks", "cw"], "attack 'cw' is not known"),
-        (["--attacks", "art:zoo"], "attack 'art:zoo' is not known: of ART there is art:hop_skip_jump"),
+        (["--attacks", "art:zoo"], "attack 'art:zoo' is not known: the only one of ART is art:hop_skip_jump"),
         (["--attacks", "pgd transfer"], "transfer needs another model"),
         (["--steps", "0"], "0 is not in the range x>=1"),
     ],
@@ -141,7 +141,7 @@ def test_a_forest_is_attacked_through_a_network_that_does_the_same(folder: Path,
     assert "of the rows the model's class" in done.stdout
     done = attack(*words, "--substitute", folder / "trees")
     assert done.exit_code == 2
-    assert "a substitute is a torch module, and the model that was named for it is none" in done.stderr
+    assert "a substitute is a torch module, and the model named for it is not one" in done.stderr
 
 
 def test_an_endpoint_is_attacked_only_where_that_is_said(folder: Path, here: Path) -> None:

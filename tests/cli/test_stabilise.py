@@ -211,7 +211,7 @@ def test_bad_input_is_one_sentence(database: str, tmp_path: Path) -> None:
     words = source.words()
     assert "has no column z for the targets" in told(*[word if word != "y" else "z" for word in words])
     logged = [source.logged if word.startswith("models:/") else word for word in words]
-    assert "is no version of a registered model, so its candidate cannot be another" in told(*logged, "--register")
+    assert "is not a version of a registered model, so its candidate cannot be another" in told(*logged, "--register")
     assert "levels are numbers separated by spaces or commas" in told(*words, "--levels", "much")
     assert list(source.versions) == [1]
 

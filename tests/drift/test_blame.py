@@ -136,7 +136,7 @@ def test_of_a_mean_of_nothing_there_is_no_ratio() -> None:
         ({"old_baseline": np.r_[np.nan, np.ones(9)]}, "finite"),
         ({"new_current": np.r_[np.inf, np.ones(9)]}, "finite"),
         ({"new_current": np.r_[-1.0, np.ones(9)]}, "at least 0"),
-        ({"new_current": ["a"] * 10}, "no numbers"),
+        ({"new_current": ["a"] * 10}, "not numbers"),
     ],
 )
 def test_what_cannot_be_taken_apart_is_refused(change: dict[str, Any], sentence: str) -> None:

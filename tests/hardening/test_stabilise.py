@@ -190,7 +190,7 @@ class Classes(nn.Module):
 @pytest.mark.parametrize(
     ("module", "options", "sentence"),
     [
-        (nn.Flatten(), {}, "no parameter that asks for gradients"),
+        (nn.Flatten(), {}, "no parameter that requires gradients"),
         (nn.Linear(64, 10).half(), {}, "parameters are float16: only float32 and float64 are trained"),
         (Classes(), {}, "the outputs are classes, which have no gradient"),
         (nn.Linear(64, 10), {"levels": 0.0}, "at least one level must be above 0"),

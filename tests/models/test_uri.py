@@ -67,7 +67,7 @@ def test_versions_by_name() -> None:
     ],
 )
 def test_no_endpoint(url: str) -> None:
-    with pytest.raises(ModelError, match="is no model's endpoint: give http") as caught:
+    with pytest.raises(ModelError, match="is not a model's endpoint: give http") as caught:
         parse(url)
     assert "secret" not in str(caught.value)
 
@@ -77,7 +77,7 @@ def test_no_endpoint(url: str) -> None:
     ["", "model", "models:/name", "models:/", "runs:/abc", "s3://x/y", "ftp://x/invocations"],
 )
 def test_no_uri_of_a_model(uri: str) -> None:
-    with pytest.raises(ModelError, match="is no model URI: give models:/name@alias"):
+    with pytest.raises(ModelError, match="is not a model URI: give models:/name@alias"):
         parse(uri)
 
 

@@ -105,7 +105,7 @@ def test_what_a_baseline_may_keep_of_columns_of_text_is_not_too_much() -> None:
 @pytest.mark.parametrize("value", [b"[" * 200_000, b"9" * 10_000, b'"\xff"'])
 def test_what_json_cannot_be_read_of_is_a_protocol_error(value: bytes) -> None:
     header = b'{"type": "assessed", "baseline": {"a": ' + value
-    with pytest.raises(ProtocolError, match="no JSON"):
+    with pytest.raises(ProtocolError, match="not JSON"):
         fed(struct.pack("!II", len(header), 0) + header)
 
 

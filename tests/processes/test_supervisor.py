@@ -169,8 +169,8 @@ async def test_program_that_is_not_there(tmp_path: Path) -> None:
         ("sys.exit(3)", "exited with status 3"),
         ("channel.send(Failure(reason='x'))", "did not say hello first"),
         ("channel.send(Hello(pid=1, protocol=77))", "speaks protocol 77"),
-        ("channel._socket.sendall(b'Traceback (most recent call last)')", "no robmon message"),
-        ("channel._socket.sendall(bytes([1, 0, 0, 1, 0, 0, 0, 0]))", "no robmon message"),
+        ("channel._socket.sendall(b'Traceback (most recent call last)')", "not a robmon message"),
+        ("channel._socket.sendall(bytes([1, 0, 0, 1, 0, 0, 0, 0]))", "not a robmon message"),
         ("channel._socket.sendall(bytes([0, 0, 0, 2, 0, 0, 0, 0]) + b'{}')", "not valid"),
     ],
 )

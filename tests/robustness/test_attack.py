@@ -315,7 +315,7 @@ def test_the_time_budget_is_kept_and_told() -> None:
         ({"max_seconds": 0}, "max_seconds must be a number above 0, not 0"),
         ({"clip": 1.0}, "clip is a pair"),
         ({"frozen": tuple(range(12))}, "nothing can be moved"),
-        ({"frozen": ("nobody",)}, "'nobody' is none of the floating features"),
+        ({"frozen": ("nobody",)}, "'nobody' is not one of the floating features"),
         ({"task": "regression", "output": None}, "an attack changes classes"),
     ],
 )

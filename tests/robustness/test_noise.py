@@ -180,7 +180,7 @@ def test_common_mode_moves_groups_together():
     assert abs(np.corrcoef(moves[:, 0], moves[:, 3])[0, 1]) < 0.5
     with pytest.raises(InvalidInputError, match="feature 0 is in two groups"):
         perturbed(models.CommonMode(groups=[[0], [0, 1]]), inputs, 0.5)
-    with pytest.raises(InvalidInputError, match="9 is none of the floating features: those are positions 0 t"):
+    with pytest.raises(InvalidInputError, match="9 is not one of the floating features: those are positions 0 t"):
         perturbed(models.CommonMode(groups=[[9]]), inputs, 0.5)
 
 
@@ -411,10 +411,10 @@ def test_levels_of_every_columns_noise_are_checked():
 
 def test_columns_that_are_not_there_are_refused():
     with pytest.raises(
-        InvalidInputError, match=r"'humidity' is none of the floating features.* temperature, clicks, load, spare"
+        InvalidInputError, match=r"'humidity' is not one of the floating features.* temperature, clicks, load, spare"
     ):
         robmon.assess(lambda x: x["load"], frame(), noise=models.PerColumn({"humidity": "missing"}))
-    with pytest.raises(InvalidInputError, match="'age' is none of the floating features"):
+    with pytest.raises(InvalidInputError, match="'age' is not one of the floating features"):
         robmon.assess(lambda x: x["load"], frame(), noise=models.PerColumn({"age": "missing"}))
     with pytest.raises(InvalidInputError, match="noise 'rain' is not known"):
         models.PerColumn({"load": "rain"})

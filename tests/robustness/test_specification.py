@@ -102,7 +102,7 @@ def test_it_travels_as_json(specification: Specification) -> None:
         baseline_min_rows=9,
     )
     assert received(b"".join(encode(asked))) == asked
-    with pytest.raises(InvalidInputError, match="told by its name"):
+    with pytest.raises(InvalidInputError, match="given by its name"):
         Specification(noise=robmon.noise.Missing(fill=0)).to_dict()
 
 

@@ -59,7 +59,7 @@ def test_the_owners_groups_are_used_and_wrong_ones_told(linear: list[ServedModel
     assert baseline_from_dict(after).shares is not None
     model = fresh(linear[0])
     wrong, after = run(model, None, groups={"alone": ["d"]})
-    told = "'d' is none of the features that noise can move: those are a, b, c"
+    told = "'d' is not one of the features that noise can move: those are a, b, c"
     assert wrong.shares == SharesResult(reason=told) and "shares" not in after
     calls = model.seen.shares_refusal
     assert calls == told and run(model, after, groups={"alone": ["d"]})[0].shares == SharesResult(reason=told)

@@ -65,7 +65,7 @@ class RegressionWatch:
             self.record = history.read_detection(settings.scope)
         except OSError as error:  # another process may hold the file for a while
             self._is_unread = True
-            log.warning("where detection over time stands cannot be read yet", error=error.strerror)
+            log.warning("the saved state of detection over time cannot be read yet", error=error.strerror)
         except ValueError as error:
             _tell_lost(error)
 
@@ -189,4 +189,4 @@ class RegressionWatch:
 
 
 def _tell_lost(error: Exception) -> None:
-    log.error("detection over time begins anew: what was kept of it cannot be read", error=type(error).__name__)
+    log.error("detection over time starts again: its saved state cannot be read", error=type(error).__name__)

@@ -81,7 +81,9 @@ def _json_length(headers: Mapping[str, str], body_bytes: int) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) <= body_bytes):
-        raise CodecError("bad_header_length", "the length of the JSON before the tensors is none, or beyond the body")
+        raise CodecError(
+            "bad_header_length", "the length of the JSON before the tensors is invalid, or exceeds the body"
+        )
     return int(text)
 
 

@@ -115,7 +115,7 @@ class _Tensor:
         if "shared_memory_region" in parameters:
             raise CodecError("shared_memory", "the inputs are in shared memory, which the request does not carry")
         if datatype not in _TYPES and datatype not in ("BYTES", "BF16"):
-            raise CodecError("unsupported_datatype", "the datatype of an input is none that is known")
+            raise CodecError("unsupported_datatype", "the datatype of an input is unknown")
         if not isinstance(shape, list) or any(type(size) is not int or size < 0 for size in shape):
             raise CodecError("bad_tensor", "the shape of an input must be a list of sizes")
         if not 1 <= len(shape) <= MAX_DIMENSIONS:
@@ -136,7 +136,7 @@ class _Tensor:
         if size is None:
             return None
         if type(size) is not int or not 0 <= size <= unread:
-            raise CodecError("bad_size", "the size of a tensor is none, or beyond the body")
+            raise CodecError("bad_size", "the size of a tensor is invalid, or exceeds the body")
         if self.datatype == "BYTES":
             fits = size >= _LENGTH.size * self.count
         else:

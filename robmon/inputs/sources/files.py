@@ -120,7 +120,7 @@ class FileSource:
                 self._died_at(self._opened)
             self._opened = None
         except ProtocolError:
-            log.error("the process that reads files gave no answer that fits")
+            log.error("the process that reads files gave an answer that does not fit")
             await self._reader.close()
         self._rejections.tell()
 

@@ -60,7 +60,7 @@ def _translated(error: MlflowException, registry_uri: str, place: str, who: str,
     if status in (401, 403):
         return RegistryError(f"the registry at {place} refused the credentials (status {status})")
     if status == 404:
-        return RegistryError(f"what answers at {place} is no MLflow registry (status 404)")
+        return RegistryError(f"what answers at {place} is not an MLflow registry (status 404)")
     if urlsplit(registry_uri).scheme == "sqlite":
         return RegistryError(f"the registry at {place} cannot be used: {error.message.splitlines()[0][:200]}")
     why = why_unreachable(error)

@@ -51,7 +51,7 @@ def check_version(registry: Registry, model: Resolved, requirements: Requirement
     for wanted in requirements.tags:
         key, _, value = wanted.partition("=")
         if model.tags is None:
-            raise ModelRefusedError(f"{model.uri.text} is no registered version, so it lacks the tag {wanted}")
+            raise ModelRefusedError(f"{model.uri.text} is not a registered version, so it lacks the tag {wanted}")
         if model.tags.get(key) != value:
             raise ModelRefusedError(f"version {model.version} of {model.name} lacks the tag {wanted}")
     with tempfile.TemporaryDirectory() as folder:

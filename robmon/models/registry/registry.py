@@ -152,7 +152,7 @@ class Registry:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise ModelError(f"the run's artifact {name} is no JSON object, or one of more than {MOST_VALUES} values")
+            raise ModelError(f"the run's artifact {name} is not a JSON object, or has more than {MOST_VALUES} values")
         return value
 
     def write_artifact(self, run_id: str, path: str, content: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def read_metadata(client: Client, endpoint: Endpoint) -> Metadata:
         tensors = content.get("inputs") or []
         inputs = {str(each["name"]): (str(each["datatype"]), tuple(map(int, each["shape"]))) for each in tensors}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise ModelLoadError(f"what {endpoint.place} tells of the model is no V2 metadata") from None
+        raise ModelLoadError(f"what {endpoint.place} says of the model is not V2 metadata") from None
     if unknown := sorted({datatype for datatype, _ in inputs.values() if datatype not in DTYPES}):
         raise ModelLoadError(f"inputs of type {unknown[0]} are not supported")
     return Metadata(
@@ -147,7 +147,7 @@ class Dialogue:
                 blob, tail = (None, tail) if size is None else (bytes(tail[:size]), tail[size:])
                 outputs[str(tensor["name"])] = _tensor(tensor, blob)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error):
-            raise PredictionError("the endpoint's answer is none of the V2 protocol", "invalid_output") from None
+            raise PredictionError("the endpoint's answer does not follow the V2 protocol", "invalid_output") from None
         return outputs
 
     def _check_version(self, answered: Any) -> None:

@@ -137,7 +137,7 @@ class Features:
         if isinstance(feature, int) and 0 <= feature < count:
             return feature
         known = ", ".join((self.names or ())[:10]) or f"positions 0 to {count - 1}"
-        raise InvalidInputError(f"{feature!r} is none of the floating features: those are {known}")
+        raise InvalidInputError(f"{feature!r} is not one of the floating features: those are {known}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

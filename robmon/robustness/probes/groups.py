@@ -106,5 +106,5 @@ def _position(member: str | int, positions: Mapping[str, int]) -> int:
     if isinstance(member, (int, np.integer)) and not isinstance(member, bool) and 0 <= member < len(positions):
         return int(member)
     raise InvalidInputError(
-        f"{member!r} is none of the features that noise can move: those are {some_of(positions, NAMED)}"
+        f"{member!r} is not one of the features that noise can move: those are {some_of(positions, NAMED)}"
     )

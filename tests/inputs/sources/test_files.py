@@ -419,7 +419,9 @@ async def test_an_answer_that_does_not_fit_ends_the_process_and_the_round(tmp_pa
         for _ in range(DEATHS_OF_A_BAD_FILE):
             with capture_logs() as lines:
                 await daemon.source.poll()
-            assert [line["event"] for line in lines] == ["the process that reads files gave no answer that fits"]
+            assert [line["event"] for line in lines] == [
+                "the process that reads files gave an answer that does not fit"
+            ]
             assert daemon.reader.pid is None and daemon.sampled() == []
         daemon.reader.is_cut = False
         await daemon.source.poll()

@@ -190,7 +190,7 @@ def answering(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("answering", "sentence"),
-    [(401, "refused the credentials"), (403, "refused the credentials"), (404, "is no MLflow registry")],
+    [(401, "refused the credentials"), (403, "refused the credentials"), (404, "is not an MLflow registry")],
     indirect=["answering"],
 )
 def test_answers_that_are_refusals(answering: str, sentence: str, impatient: None) -> None:
@@ -213,7 +213,7 @@ def test_required_tags(store: Store) -> None:
     check_version(registry, model, Requirements(tags=["reviewed=yes"]))
     with pytest.raises(ModelRefusedError, match="lacks the tag reviewed=no"):
         check_version(registry, model, Requirements(tags=["reviewed=yes", "reviewed=no"]))
-    with pytest.raises(ModelRefusedError, match="no registered version"):
+    with pytest.raises(ModelRefusedError, match="not a registered version"):
         check_version(registry, registry.resolve(f"runs:/{store.run_id}/model"), Requirements(tags=["reviewed=yes"]))
 
 

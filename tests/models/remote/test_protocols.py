@@ -163,7 +163,10 @@ def test_v2_models_that_cannot_be_assessed(inputs: Any, sentence: str) -> None:
 
 @pytest.mark.parametrize("metadata", [[], {"inputs": [{"name": "x"}]}, {"inputs": 3}, {"versions": 1}, "x"])
 def test_v2_metadata_that_is_none(metadata: Any) -> None:
-    with serving(lambda request: reply_json(metadata)) as server, pytest.raises(ModelLoadError, match="no V2 metadata"):
+    with (
+        serving(lambda request: reply_json(metadata)) as server,
+        pytest.raises(ModelLoadError, match="not V2 metadata"),
+    ):
         connect(f"{server.url}/v2/models/digits/infer")
 
 

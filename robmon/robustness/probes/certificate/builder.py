@@ -124,7 +124,7 @@ def exact(value: Any) -> Any:
 def check_precision(dtype: torch.dtype) -> None:
     """Raise where numbers are rounded to less than single precision."""
     if dtype.is_complex or (dtype.is_floating_point and torch.finfo(dtype).bits < 32):
-        raise UnreadableError(f"it computes in {str(dtype).removeprefix('torch.')}, whose rounding no bound knows")
+        raise UnreadableError(f"it computes in {str(dtype).removeprefix('torch.')}, whose rounding no bound covers")
 
 
 def _draws(arguments: Mapping[str, Any]) -> bool:
@@ -150,7 +150,7 @@ def _unrounded(operator: Operator) -> Operator:
         return operator
     dtype = DTYPES.get(dtype, dtype)
     if not isinstance(dtype, torch.dtype):
-        raise UnreadableError(f"it casts to another type ({operator.name}), whose rounding no bound knows")
+        raise UnreadableError(f"it casts to another type ({operator.name}), whose rounding no bound covers")
     _check_floating(dtype)
     return replace(operator, arguments={**operator.arguments, "dtype": None})
 
