@@ -136,6 +136,7 @@ def blame(old_baseline: ArrayLike, new_baseline: ArrayLike, old_current: ArrayLi
         InvalidInputError: the errors of the two versions are not on the same rows, there are fewer than 2, or one is
             negative or not finite.
 
+    >>> import numpy as np
     >>> rows = np.random.default_rng(0).chisquare(4, size=(2, 256))
     >>> result = blame(rows[0], rows[0], 2 * rows[1], 3 * rows[1])
     >>> result.cause, round(result.model_ratio, 2), round(result.traffic_ratio, 1)
@@ -187,6 +188,7 @@ def blame_in_order(
     Raises:
         InvalidInputError: as in `blame`; or mean or standard error is not a finite number of at least 0.
 
+    >>> import numpy as np
     >>> rows = np.random.default_rng(0).chisquare(4, size=256)
     >>> result = blame_in_order(4.0, 0.1, rows, 1.5 * rows)
     >>> result.cause, round(result.model_ratio, 6), result.order

@@ -55,6 +55,7 @@ def domain_classifier(baseline: Any, current: Any, *, seed: int = 0, confidence:
     Raises:
         InvalidInputError: fewer than 5 rows on either side, different features, or an impossible confidence.
 
+    >>> import numpy as np
     >>> r = np.random.default_rng(0)
     >>> domain_classifier(r.normal(size=(300, 3)), r.normal(size=(300, 3)) * 2).low > 0.7
     True

@@ -64,6 +64,7 @@ class RegressionDetector:
         updates: number of updates that brought at least one row.
         rows_seen: rows in all of them.
 
+    >>> import numpy as np
     >>> generator = np.random.default_rng(0)
     >>> detector = RegressionDetector(generator.exponential(size=(6144, 4)), np.repeat(np.arange(24), 256))
     >>> detector.update(generator.exponential(size=(256, 4))) < detector.threshold

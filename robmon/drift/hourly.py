@@ -46,6 +46,7 @@ class HourlyErrors:
 
     The pairs of trials are those of all rows ever added, also of hours dropped since.
 
+    >>> import numpy as np
     >>> hourly = HourlyErrors()
     >>> hourly.add(np.array([480000, 480000, 480023]), np.array([[0.5, 1.0], [0.0, 2.0], [4.0, 4.0]]))
     >>> hourly.rows, hourly.span_hours, hourly.is_sufficient

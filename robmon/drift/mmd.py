@@ -54,6 +54,7 @@ def maximum_mean_discrepancy(
         InvalidInputError: fewer than 2 rows on either side, different features, or `permutations` is not a whole number
             above 0.
 
+    >>> import numpy as np
     >>> r = np.random.default_rng(0)
     >>> both = [r.multivariate_normal([0, 0], [[1, c], [c, 1]], 200) for c in (0.6, -0.6)]
     >>> maximum_mean_discrepancy(*both).pvalue

@@ -97,6 +97,7 @@ def drift(baseline_inputs: Any, current_inputs: Any, q: float = 0.01) -> DriftRe
     Raises:
         InvalidInputError: features differ, there are no rows, or `q` does not lie between 0 and 1.
 
+    >>> import numpy as np
     >>> generator = np.random.default_rng(0)
     >>> result = drift(generator.normal(size=(500, 2)), generator.normal(size=(500, 2)) + [0.0, 2.0])
     >>> [(feature.name, feature.drifted) for feature in result.features], result.drifted_features

@@ -21,6 +21,7 @@ from robmon.robustness.comparison import Comparison, check_judgement, comparable
 from robmon.robustness.embedding_comparison import compare_embeddings, triplet_rows, with_shares
 from robmon.robustness.engine.predictor import Predict, through
 from robmon.robustness.features.features import Features
+from robmon.robustness.output_kind import given_note
 from robmon.robustness.outputs import is_numeric
 from robmon.robustness.result import Assessment
 from robmon.robustness.specification import Specification
@@ -60,6 +61,7 @@ def compare(
         InvalidInputError: as in `robmon.assess`; or the two take different inputs; or their clean outputs differ in
             kind, in number, or by more than a factor of 10 in variance (as in other units), or do not vary at all.
 
+    >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(200, 2))
     >>> weak, strong = (lambda x: x @ np.array([1.0, 1.0])), (lambda x: x @ np.array([1.2, 1.2]))
     >>> result = compare(weak, strong, inputs, tolerance=0.1)
@@ -197,7 +199,10 @@ def _assess_at(
             specification = replace(specification, output=reference.output)
             given |= {"comparison_variance": reference.clean_variance}
         try:
-            return rows.assess(specification, **given), own
+            result = rows.assess(specification, **given)
+            # What the outputs are the notes of the first model say: nobody gave it for the second one alone.
+            said = given_note(reference.output)
+            return replace(result, notes=tuple(note for note in result.notes if note != said)), own
         except _OtherOutputsError:
             raise
         except InvalidInputError as error:

@@ -178,6 +178,7 @@ def test_classification_of_text():
 def test_compare_finds_the_more_fragile_model():
     a, b = total, lambda x: 1.2 * x.sum(axis=1)
     result = robmon.compare(a, b, inputs(256), levels=(0, 0.1, 0.3), seed=5)
+    assert result.a and result.a.notes and result.b and "output is value: as given" not in result.b.notes
     assert result.worse
     assert result.levels.tolist() == [0.1, 0.3]
     assert result.ratio == pytest.approx([1.44, 1.44])
