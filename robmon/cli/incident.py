@@ -103,7 +103,10 @@ def _ask(url: str, token_file: Path | None, with_inputs: bool) -> bytes:
                 if len(content) > MAX_BUNDLE_BYTES:
                     raise NoAnswerError(f"{place} sent more than a bundle can hold")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NoAnswerError(f"{place} did not answer ({type(error).__name__})") from None
+        raise NoAnswerError(
+            f"{place} did not answer ({type(error).__name__}): give the address of a robmon that runs, with http.port, "
+            "or a robmon's data folder"
+        ) from None
     if got.status_code != 200:
         advice = {
             401: "it wants a token: give --token-file",

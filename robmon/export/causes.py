@@ -171,7 +171,7 @@ def _sentences(view: View) -> str:
         told.append(f"Cause: the {why.cause}.")
     parts = [f"the {name} multiplies the noise error by {part.ratio:.3g}{_share(part)}" for name, part in _of(causes)]
     if parts:
-        told.append(f"Since the baseline {listed(parts)}.")
+        told.append(f"Since the baseline {listed(parts)}, at the highest level.")
     shares = view.alert_shares
     if shares is not None and shares.reason:
         told.append(f"Which features carry it is not known: {shares.reason}.")

@@ -152,7 +152,7 @@ def _absent(data_dir: Path, key: str) -> str:
         return f"{data_dir} holds no history of {printable(key)}, only of {', '.join(map(printable, others))}"
     if OlderFiles.of(data_dir, file_name(key)).there():
         return f"{data_dir} holds files of an older robmon, which the daemon takes over when it starts"
-    return f"{data_dir} holds no history: give the daemon's data folder"
+    return f"{data_dir} holds no history: give the daemon's data folder with --data-dir, or its settings with --config"
 
 
 def _undisturbed(path: Path, do: Callable[[Kept], T]) -> T:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from robmon.report.event_sentences import event_lines, figure
-from robmon.wording import printable
+from robmon.report.words import accepted_how
+from robmon.wording import counted, printable
 
 Facts = Mapping[str, Any]
 SHOWN_EVENTS: Final = 40
@@ -123,7 +124,7 @@ def _verdict(facts: Facts) -> list[str]:
     parts = {name: causes[name] for name in ("model", "traffic") if causes.get(name)}
     if parts:
         told = ", ".join(f"the {name} {figure(part['ratio'], 3)} times" for name, part in parts.items())
-        lines += ["", f"What the change comes from: {told}."]
+        lines += ["", f"What the change comes from, at the highest level: {told}."]
     return [*lines, *(["", *pending] if pending else [])]
 
 
@@ -157,11 +158,15 @@ def _versions(facts: Facts) -> list[str]:
     rows = []
     for one in facts["versions"]:
         entry = one.get("remembered")
-        verdict = "-" if entry is None else f"{'accepted' if entry['accepted'] else 'rejected'} by {entry['by']}"
+        verdict = "-" if entry is None else _remembered(entry)
         tags = ", ".join(f"{printable(k)}={printable(v)}" for k, v in (one.get("tags") or {}).items())
         cells = [one["version"], ", ".join(one["roles"]), one["run_id"], one.get("commit"), verdict, tags]
         rows.append([printable(cell or "-") for cell in cells])
     return [] if not rows else ["## Versions", "", *_table(["version", "is", "run", "commit", "verdict", "tags"], rows)]
+
+
+def _remembered(entry: Facts) -> str:
+    return accepted_how(entry["by"]) if entry["accepted"] else f"rejected by the {entry['by']}"
 
 
 def _shares(facts: Facts) -> list[str]:
@@ -217,7 +222,8 @@ def _packages(facts: Facts) -> list[str]:
     if not libraries:
         return []
     device = f"device {computed['device']}" + (f" ({computed['precision']})" if computed.get("precision") else "")
-    return [f"{libraries}; {device}, {computed.get('threads')} threads, processor {computed.get('processor') or '-'}."]
+    threads = counted(computed.get("threads", 0), "thread")
+    return [f"{libraries}; {device}, {threads}, processor {computed.get('processor') or '-'}."]
 
 
 def _links(facts: Facts) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from robmon.report.words import aligned, listed
+from robmon.report.words import accepted_how, aligned, listed
 from robmon.wording import printable
 
 Row = Mapping[str, Any]
@@ -230,7 +230,7 @@ _SENTENCES: Final = {
     "settings_changed": _settings_changed,
     "alias_moved": _alias_moved,
     "version_loaded": _version_loaded,
-    "version_accepted": lambda event: f"version {event['version']} was accepted, by {event['by']}",
+    "version_accepted": lambda event: f"version {event['version']} was {accepted_how(event['by'])}",
     "verdict": _verdict,
     "baseline": _baseline,
     "regression_began": _began,

@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, Decimal
+from typing import Final
+
+_ACCEPTED: Final = {
+    "person": "accepted by a person",
+    "verdict": "accepted by the verdict",
+    "first": "accepted unseen, as the first",
+    "setting": "accepted because model.reference names it",
+}
 
 
 def aligned(lines: Iterable[Sequence[str]], *, names_first: bool = False) -> list[str]:
@@ -71,6 +79,15 @@ def interval(confidence: float, low: float, high: float, digits: int = 4) -> str
     '98 % interval 1.732 to 2.2'
     """
     return f"{100 * confidence:g} % interval {low:.{digits}g} to {high:.{digits}g}"
+
+
+def accepted_how(by: str) -> str:
+    """How a version came to be accepted, by `by` of its entry in the memory of verdicts.
+
+    >>> accepted_how("verdict"), accepted_how("first")
+    ('accepted by the verdict', 'accepted unseen, as the first')
+    """
+    return _ACCEPTED.get(by, f"accepted by {by}")
 
 
 def found_with_power(detectable_ratio: float | None, tolerance: float = 0.0) -> str:

@@ -99,7 +99,7 @@ def test_the_daemons_settings_say_where_and_which(tmp_path: Path, monkeypatch: p
 
 
 def no_history(folder: Path) -> str:
-    return f"{folder} holds no history: give the daemon's data folder"
+    return f"{folder} holds no history: give the daemon's data folder with --data-dir, or its settings with --config"
 
 
 def another_model(folder: Path) -> str:

@@ -108,7 +108,8 @@ def test_the_page_names_cause_and_features() -> None:
         in page
     )
     assert (
-        "the traffic multiplies the noise error by 1.25 (25 % of the change). &lt;size&gt; carries 100 % of the" in page
+        "the traffic multiplies the noise error by 1.25 (25 % of the change), at the highest level. "
+        "&lt;size&gt; carries 100 % of the" in page
     )
     assert table_of(page, "Where it comes from") == [
         ["features", "", "share of the noise error", "standard error", "share of its rise"],

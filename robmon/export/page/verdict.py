@@ -124,7 +124,7 @@ def _regressed(published: Published, regression: Regression, now: float) -> str:
     state = published.view.state
     verdict = state.verdict
     ratio = f", {regression.pooled_ratio:.3g} times its noise error" if regression.pooled_ratio is not None else ""
-    ratio = ratio if verdict is None else f", {headline(verdict)}"
+    ratio = ratio if verdict is None else f", {html.escape(headline(verdict))}"
     since = f"{datetime.fromtimestamp(regression.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
     ago = round(clock.as_shown(now) - regression.since)
     told = f" ({duration(ago)} ago)" if ago > 0 else ""

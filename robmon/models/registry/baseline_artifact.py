@@ -24,7 +24,10 @@ def log_baseline(uri: str, tracking_uri: str | None, baseline: dict[str, Any]) -
     registry = Registry(tracking_uri)
     model = registry.resolve(uri)
     if model.run_id is None:
-        raise ModelError(f"{uri} was made without a run, so it has no place for a baseline: keep it in a file")
+        raise ModelError(
+            f"{uri} was made without a run, so it has no place for a baseline: without --log it is kept in the "
+            "daemon's data folder"
+        )
     path = artifact_path(model)
     registry.write_artifact(model.run_id, path, baseline)
     return f"runs:/{model.run_id}/{path}"
