@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from robmon.export.families import add, nonempty, of_version
 from robmon.export.page.pieces import bars, number, paragraph
 from robmon.processes.messages.assessed import Assessed
-from robmon.processes.messages.findings import DriftValue
+from robmon.processes.messages.findings import DriftValue, QualityValue
+from robmon.report.words import percent
 
 ALL: Final = "all"
 """In the place of a feature: the mean of all."""
@@ -54,7 +55,7 @@ def drift_metrics(of: list[str], result: Assessed) -> Iterator[GaugeMetricFamily
         add(inputs, [*of, each.feature, each.statistic], each.value)
     for each in _exported(result.prediction_drift, OUTPUT_SERIES, most=OUTPUTS):
         add(predictions, [*of, each.feature, each.statistic], each.value)
-    for problem in [each for each in result.input_quality if each.ratio > 0][:PROBLEMS]:
+    for problem in _exported_problems(result):
         add(quality, [*of, problem.feature, problem.problem], problem.ratio)
     add(drifted, of, result.drifted_features)
     add(watched, of, result.features_watched)
@@ -65,7 +66,8 @@ def drift_on_page(result: Assessed) -> str:
     """How many features have drifted, and how far; empty while the baseline is being learnt."""
     if result.drifted_features is None:
         return ""
-    return f"<h2>Drift of the inputs</h2>\n{_drifted(result)}\n{_drift_bars(result)}"
+    parts = (_drifted(result), _problems(result), _drift_bars(result))
+    return "<h2>Drift of the inputs</h2>\n" + "\n".join(filter(None, parts))
 
 
 def _drifted(result: Assessed) -> str:
@@ -79,6 +81,19 @@ def _drifted(result: Assessed) -> str:
         f"{result.drifted_features} of the {watched} {have} drifted from the baseline; most of all, by Jensen-Shannon "
         f"distance (0 to 1): {most}."
     )
+
+
+def _problems(result: Assessed) -> str:
+    """Shares of rows with a problem, of the features that are exported; empty where there are none."""
+    found = [
+        f"{each.feature} {each.problem.replace('_', ' ')} ({percent(each.ratio)})"
+        for each in _exported_problems(result)
+    ]
+    return paragraph(f"Rows with a problem: {', '.join(found)}.") if found else ""
+
+
+def _exported_problems(result: Assessed) -> list[QualityValue]:
+    return [each for each in result.input_quality if each.ratio > 0][:PROBLEMS]
 
 
 def _drift_bars(result: Assessed) -> str:

@@ -22,6 +22,7 @@ def test_the_page_says_how_many_features_have_drifted_and_which_most() -> None:
         "distance (0 to 1): age (0.25).</p>" in page
     )
     assert table_of(page, "Drift of the inputs")[1:] == [["age", bar(0.25), "0.250", "0.3", "infinite"]]
+    assert "<p>Rows with a problem: age missing (12.5 %).</p>" in page
     assert "Over all features the mean PSI is 0.2 beyond chance." in page
     quiet = drift_on_page(result(drifted_features=0))
     assert "<p>None of the 2 features whose drift is measured has drifted from the baseline.</p>" in quiet
