@@ -93,6 +93,16 @@ def _without_rich() -> Iterator[None]:
         del sys.modules["rich"]
 
 
+def _registry_told(settings: Settings) -> list[str]:
+    """Which registry is asked where MLflow's own variable names it, since the table has settings alone."""
+    from robmon.models.uri import is_endpoint, mask
+
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if settings.mlflow.tracking_uri is not None or not named or is_endpoint(settings.model.uri):
+        return []
+    return [f"mlflow.tracking_uri is not set: the registry is that of MLFLOW_TRACKING_URI, {mask(named)}"]
+
+
 @click.command("check-config", cls=SettingsCommand, short_help="Check settings: the effective ones, and their sources.")
 @config_option
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False),
@@ -131,7 +141,7 @@ def check_config(config: Path | None, baseline: Path | None, **flags: str | None
         style = "dim" if source == "default" else None
         table.add_row(leaf.name, mask(as_text(loaded.value(leaf.name))), source, style=style)
     print_wide(table)
-    for sentence in told:
+    for sentence in (*told, *_registry_told(loaded.settings)):
         print_wide(sentence)
     if (model := loaded.settings.inputs.model) is not None:
         print_wide(f"inputs.model = {model!r}: requests that name no model, as all those to /invocations, are left out")

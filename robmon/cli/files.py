@@ -77,7 +77,7 @@ def print_wide(what: Table | str) -> None:
     """Print without breaking lines."""
     from rich.console import Console
 
-    Console(soft_wrap=True, highlight=False).print(what)
+    Console(soft_wrap=True, highlight=False, markup=False).print(what)
 
 
 def write_whole(file: Path, content: str | bytes, *, is_secret: bool = False) -> None:

@@ -289,6 +289,16 @@ def test_the_default_registry_is_no_refusal(file: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_registry_of_mlflows_own_variable_is_told(tmp_path: Path) -> None:
+    done = robmon(
+        "check-config", "--model.uri", "models:/a@b", cwd=tmp_path, MLFLOW_TRACKING_URI="http://me:secret@m:5/[/x]"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "mlflow.tracking_uri is not set: the registry is that of MLFLOW_TRACKING_URI, http://***@m:5/[/x]"
+    )
+
+
 @pytest.mark.parametrize(
     "flags", [ENDPOINT, ["--model.uri", "models:/a@b", "--mlflow.tracking_uri", "sqlite:///no.db"]]
 )
