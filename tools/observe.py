@@ -31,6 +31,8 @@ SCRAPE_SECONDS = 2
 SHORT = {"for": "0s", "keep_firing_for": "0s"}
 ALERT = "RobmonRobustnessRegression"
 MODEL = "digits"
+LEARNT = 'robmon_input_drifted_features{model_version="2"}'
+"""What has data from the time on at which the new version's baseline is learnt, as many panels have."""
 ALERT_SECONDS = 120.0
 INDENT = " " * 6
 GRAPHS = {
@@ -129,6 +131,11 @@ class Monitoring:
     async def tell(self, stage: Stage) -> None:
         """Wait for the alert, ask what the dashboards ask, and say where to look."""
         await stage.until(lambda: ALERT in self._webhook.firing, ALERT_SECONDS, f"{ALERT} arrives at the webhook")
+
+        async def has_baseline() -> bool:
+            return await self._has_data(stage, LEARNT)
+
+        await stage.processes.until(has_baseline, ALERT_SECONDS, "version 2 has a baseline")
         say("\nThe dashboards, asked of this Prometheus:")
         for board in asking.boards().values():
             silent = [panel["title"] for panel in asking.panels(board) if not await self._answers(stage, panel)]
@@ -156,11 +163,13 @@ class Monitoring:
 
     async def _answers(self, stage: Stage, panel: dict[str, Any]) -> bool:
         for target in panel["targets"]:
-            question = {"query": asking.asked(target["expr"], MODEL)}
-            answer = await stage.client.get(f"{self._prometheus}/api/v1/query", params=question)
-            if answer.raise_for_status().json()["data"]["result"]:
+            if await self._has_data(stage, asking.asked(target["expr"], MODEL)):
                 return True
         return False
+
+    async def _has_data(self, stage: Stage, query: str) -> bool:
+        answer = await stage.client.get(f"{self._prometheus}/api/v1/query", params={"query": query})
+        return bool(answer.raise_for_status().json()["data"]["result"])
 
 
 def prometheus_config(target: str, alertmanager: str) -> dict[str, Any]:
