@@ -192,7 +192,7 @@ def test_versions_that_cannot_be_had(served: Registry, tmp_path: Path) -> None:
         last = model.add(GOOD)
         daemon.model("returns nan")
         model.serve(last)
-        wait_for_version(daemon, last)
+        daemon.wait_for(lambda: daemon.assessed_version == last, "the version without a number")
         wait_for_regression(daemon)  # nothing is worse than no number
         assert daemon.value("robmon_version_mse_ratio", reference_version=first, level="0.3") == math.inf
         # A slow machine tries a version again; then it is told again, in the same words.

@@ -207,8 +207,8 @@ def test_a_budget_cuts_pairs_and_then_rows() -> None:
         ({"groups": {"a": "input[0]"}}, "list of features"),
         ({"groups": {"all others": [0]}}, "cannot be called"),
         ({"groups": {"a": [0], "b": [0]}}, "two groups"),
-        ({"groups": {"a": ["nobody"]}}, "none of the features"),
-        ({"groups": {"a": [5]}}, "none of the features"),
+        ({"groups": {"a": ["nobody"]}}, "is not one of the features"),
+        ({"groups": {"a": [5]}}, "is not one of the features"),
         ({"max_seconds": math.inf}, "max_seconds"),
     ],
 )

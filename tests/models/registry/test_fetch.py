@@ -118,7 +118,7 @@ def test_an_artifact_of_millions_of_values_is_not_read(sqlite_store: Store) -> N
     run_id = sqlite_store.client.create_run("0").info.run_id
     registry = Registry(sqlite_store.tracking_uri)
     registry.write_artifact(run_id, "robmon/m/baseline.json", {"a": [[]] * 1_000_001})
-    with pytest.raises(ModelError, match="of more than 2000000 values"):
+    with pytest.raises(ModelError, match="has more than 2000000 values"):
         registry.read_artifact(run_id, "robmon/m/baseline.json")
 
 
