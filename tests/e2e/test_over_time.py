@@ -59,12 +59,12 @@ def is_at(daemon: Daemon, state: str) -> bool:
     return daemon.value(STATE, state=state) == 1
 
 
-def wait_for_limit(daemon: Daemon, sensors: Sensors) -> None:
+def wait_for_limit(daemon: Daemon, sensors: Sensors, hours_ago: int = 1) -> None:
     """Until rows come that are younger than a day of hours: into how many assessments those came is chance."""
 
     def has_limit() -> bool:
         if not is_at(daemon, "day"):
-            sensors.log(1)
+            sensors.log(hours_ago)
             daemon.wait_for_assessments()
         return is_at(daemon, "day")
 
@@ -162,8 +162,7 @@ def test_a_new_pod_begins_with_what_others_learnt_and_a_new_version_inherits_it(
     others = Sensors(tmp_path / "more inputs")
     settings = SETTINGS | {"inputs__files": str(others.folder)}
     with running_daemon(tmp_path / "b", model.uri, served.tracking_uri, **settings) as daemon:
-        others.log(0)
-        daemon.wait_for(lambda: is_at(daemon, "day"), "the hours of the pod that died")
+        wait_for_limit(daemon, others, hours_ago=0)  # by the hours of the pod that died
         assert daemon.value(EVIDENCE)
         model.serve(second)
         daemon.told("robustness held")
