@@ -34,7 +34,7 @@ from robmon.robustness.noise.by_name import noise_model, noise_of
 from robmon.robustness.noise.masking import count_masked
 from robmon.robustness.nonfinite import largest_input, left_out, none_finite, overflows, rows_beyond
 from robmon.robustness.notes import embedding_notes, feature_notes
-from robmon.robustness.output_kind import OutputForm, one_class_note
+from robmon.robustness.output_kind import output_notes
 from robmon.robustness.points import (
     against_targets,
     band_of,
@@ -224,7 +224,7 @@ def assess_rows(
         out_of_memory_retries=size.retries,
         draws=engine.draws.back_end,
         notes=(
-            *_of_outputs(passed.form, passed.seen if by.is_one_class else None),
+            *output_notes(passed.form, passed.seen if by.is_one_class else None),
             *unsteady,
             *([] if embedding is None else embedding_notes(embedding, int(counted.sum()), passed.without_direction)),
             *notes,
@@ -255,11 +255,6 @@ def _without_noise(
     if again.sums[own].any():
         again = run(through(predictor, lambda _, rows: outputs[rows]), 1)
     return repeated(again, trials)
-
-
-def _of_outputs(form: OutputForm, of_one_class: Array | None) -> list[str]:
-    """What is told of the outputs: their kind, and that all clean ones are of one class where they are."""
-    return [form.note] if of_one_class is None else [form.note, one_class_note(of_one_class, form.kind)]
 
 
 def _overflows(

@@ -16,7 +16,7 @@ from robmon.robustness.engine.batch_size import BatchSize, accompanied
 from robmon.robustness.engine.clean_pass import clean_pass
 from robmon.robustness.engine.predictor import Predictor, through
 from robmon.robustness.nonfinite import finite_rows, none_finite
-from robmon.robustness.output_kind import OutputForm, normalised, one_class_note, resolve_output
+from robmon.robustness.output_kind import OutputForm, normalised, output_notes, resolve_output
 from robmon.robustness.outputs import are_alike, classes_of, flatten, is_numeric, mean_weights
 from robmon.robustness.specification import Specification
 from robmon.vocabulary import OutputKind
@@ -61,9 +61,9 @@ class CleanPass:
     def notes(self) -> list[str]:
         """What is told, of classes that are to be kept, of the outputs: a model that decides nothing keeps them all."""
         clean = rows_of(self.seen, self.counted)
-        if not are_alike(to_numpy(classes_of(clean, self.kind)), self.kind):
-            return [self.form.note]
-        return [self.form.note, one_class_note(clean, self.kind, "a model that decides nothing keeps them everywhere")]
+        is_one_class = are_alike(to_numpy(classes_of(clean, self.kind)), self.kind)
+        so = "a model that decides nothing keeps them everywhere"
+        return output_notes(self.form, clean if is_one_class else None, so)
 
     @classmethod
     def of(

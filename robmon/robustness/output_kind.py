@@ -83,14 +83,20 @@ def resolve_output(
     return form
 
 
-def one_class_note(clean: Array, kind: OutputKind, so: str = "there is no agreement, index or area") -> str:
-    """What is told where all flattened clean outputs say one class: agreement, index and area would be perfect.
+def output_notes(
+    form: OutputForm, of_one_class: Array | None, so: str = "there is no agreement, index or area"
+) -> list[str]:
+    """What is told of the outputs: their kind, and that all clean ones are of one class where they are.
 
     Args:
-        clean: of the rows that count.
-        kind: what they are.
-        so: what follows.
+        form: what they are.
+        of_one_class: the flattened clean ones, where all are of one class.
+        so: what follows from that; numbers of unchanged classes would be perfect.
     """
+    return [form.note] if of_one_class is None else [form.note, _one_class_note(of_one_class, form.kind, so)]
+
+
+def _one_class_note(clean: Array, kind: OutputKind, so: str) -> str:
     rows = len(clean)
     if kind == "label":
         why = "a model that never decides otherwise, or outputs that are no classes"
